@@ -1,0 +1,1 @@
+"""Attention, transformers, embedders, masks: torch only, and no paper by name."""

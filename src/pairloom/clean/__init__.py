@@ -1,0 +1,1 @@
+"""The main job: audit, judge, calibrate, caption, filter, prove, report."""

@@ -1,0 +1,80 @@
+"""What commands share: progress, tables, JSON. Quiet when piped."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+console = Console(stderr=True, highlight=False)
+out = Console(highlight=False, soft_wrap=True)
+
+
+def say_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
+
+
+def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """A table on standard output: rich for people, tab-separated lines for pipes."""
+    if not sys.stdout.isatty():
+        sys.stdout.write("\n".join("\t".join(str(cell) for cell in row) for row in [columns, *rows]) + "\n")
+        return
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        made.add_column(column)
+    for row in rows:
+        made.add_row(*(Text(str(cell)) for cell in row))
+    out.print(made)
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:.1f}/s" if speed else "", style="dim")
+
+
+class Progression:
+    """Tells how far a job is: `step(done, bad=0, note="")`. A bar on a terminal, a plain line every ten seconds elsewhere."""
+
+    def __init__(self, label: str, total: int | None, bar: Progress | None) -> None:
+        self.label, self.total, self.bar = label, total, bar
+        self.done = self.bad = 0
+        self.note = ""
+        self.began = self.spoke = time.monotonic()
+        self.task = bar.add_task(label, total=total, bad="") if bar else None
+
+    def step(self, done: int = 1, bad: int = 0, note: str = "") -> None:
+        self.done += done
+        self.bad += bad
+        self.note = note or self.note
+        tail = " ".join(part for part in (f"{self.bad} bad" if self.bad else "", self.note) if part)
+        if self.bar is not None and self.task is not None:
+            self.bar.update(self.task, advance=done, bad=tail)
+        elif time.monotonic() - self.spoke > 10:
+            self.spoke = time.monotonic()
+            rate = self.done / max(1e-9, self.spoke - self.began)
+            of = f"/{self.total}" if self.total else ""
+            console.print(f"{self.label}: {self.done}{of} ({rate:.1f}/s) {tail}".rstrip(), markup=False)
+
+
+@contextmanager
+def progress(label: str, total: int | None = None, quiet: bool = False) -> Iterator[Progression]:
+    """A progress bar with rate, time left and the count of bad samples."""
+    if quiet or not console.is_terminal:
+        made = Progression(label, total, None)
+        if quiet:
+            made.spoke = float("inf")
+        yield made
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn()]
+    with Progress(*columns, TextColumn("{task.fields[bad]}"), console=console) as bar:
+        yield Progression(label, total, bar)

@@ -1,0 +1,93 @@
+"""Frozen dataclasses, and `key=value` over them. No registry, no YAML: the defaults stand in the class."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pairloom.errors import Mistake, nearest
+
+C = TypeVar("C")
+
+
+def override(config: C, settings: Iterable[str]) -> C:
+    """A copy of a (nested) frozen dataclass with `key=value` settings applied, `a.b=3` reaching inside.
+
+    An unknown key or a value of the wrong type is a Mistake that names the nearest key or the type.
+    """
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise Mistake(f"'{setting}' is not a setting.", "Settings are written key=value.", f"Try {key}=...")
+        config = _set(config, key.strip().split("."), value.strip(), key.strip())
+    return config
+
+
+def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
+    kinds = typing.get_type_hints(type(config))
+    names = [field.name for field in dataclasses.fields(config)]
+    name, rest = path[0], path[1:]
+    if name not in names:
+        raise Mistake(f"There is no setting '{whole}'.", f"{type(config).__name__} does not have it.", nearest(name, names))
+    now = getattr(config, name)
+    if rest and not dataclasses.is_dataclass(now):
+        raise Mistake(f"There is no setting '{whole}'.", f"'{name}' is a single value.", f"Write {name}=...")
+    if dataclasses.is_dataclass(now) and not rest:
+        inner = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(now))
+        raise Mistake(f"'{name}' is a group of settings.", "", f"Set one of: {inner}.")
+    new = _set(now, rest, value, whole) if rest else parse(value, kinds[name], whole)
+    try:
+        return dataclasses.replace(config, **{name: new})
+    except ValueError as error:  # a config's own __post_init__ may refuse
+        raise Mistake(f"{whole}={value} does not fit.", str(error)) from error
+
+
+def parse(value: str, kind: Any, name: str) -> Any:
+    """Read a word from the command line as a value of an annotated type (int, float, bool, str, X | None, tuple)."""
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        options = typing.get_args(kind)
+        if value.lower() in ("none", "null", "") and type(None) in options:
+            return None
+        return parse(value, next(option for option in options if option is not type(None)), name)
+    if origin is typing.Literal:
+        if value not in typing.get_args(kind):
+            raise Mistake(f"{name}={value} is not a choice.", "", nearest(value, map(str, typing.get_args(kind))))
+        return value
+    if origin is tuple:
+        inner = typing.get_args(kind)[0]
+        return tuple(parse(part, inner, name) for part in value.split(",") if part)
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+        if value.lower() not in words:
+            raise Mistake(f"{name}={value} is not a yes or a no.", "", f"Write {name}=true or {name}=false.")
+        return words[value.lower()]
+    try:
+        return kind(value)
+    except ValueError as error:
+        raise Mistake(f"{name}={value} does not fit.", f"It should be of type {kind.__name__}.") from error
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """The config as plain JSON values."""
+    return dataclasses.asdict(config)
+
+
+def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
+    """The inverse of `to_dict`. Missing keys keep their defaults; unknown keys are a Mistake."""
+    hints = typing.get_type_hints(kind)
+    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    made: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in names:
+            raise Mistake(f"There is no setting '{name}'.", f"{kind.__name__} does not have it.", nearest(name, names))
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+            value = from_dict(hint, value)  # type: ignore[arg-type]
+        elif isinstance(value, list):
+            value = tuple(value)
+        made[name] = value
+    return kind(**made)

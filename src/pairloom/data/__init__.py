@@ -1,0 +1,1 @@
+"""Files, pixels, strings. Knows no network layers."""

@@ -1,0 +1,99 @@
+"""Pair: one picture with its texts. The unit that every format reads and writes.
+
+Does not know: tensors, models, where the set came from beyond a reference it can read again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Text:
+    """One text of a picture. source: "original", "human", or "synthetic:MODEL"."""
+
+    text: str
+    source: str = "original"
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Blob:
+    """Where the bytes of a picture lie: a whole file, or a span of one (a tar member), or bytes in memory."""
+
+    path: Path | None = None
+    offset: int = 0
+    size: int | None = None  # None: to the end of the file
+    data: bytes | None = None  # set for pictures that lie inside a table
+    name: str = ""  # the file name the set knows it by, with its extension: "000012.jpg"
+
+    def read(self) -> bytes:
+        """The encoded bytes. Raises OSError where they cannot be read."""
+        if self.data is not None:
+            return self.data
+        assert self.path is not None
+        with open(self.path, "rb") as file:
+            file.seek(self.offset)
+            return file.read() if self.size is None else file.read(self.size)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture and its texts.
+
+    key: content hash of picture bytes and original texts; two identical rows share it, a position never enters it.
+    image_key: content hash of the picture bytes alone ("" where there is no readable picture).
+    name: what the user's set calls this pair (relative file stem, tar key, row id), for people and for writers.
+    meta: the set's other columns, carried through untouched.
+    problem: why this pair cannot be used ("" where it can): a broken pair is a row with a reason, never silence.
+    """
+
+    key: str
+    image_key: str
+    name: str
+    image: Blob
+    texts: tuple[Text, ...]
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+    def with_texts(self, texts: tuple[Text, ...]) -> Pair:
+        """The same pair (same key) with other texts."""
+        return replace(self, texts=texts)
+
+
+def content_hash(*parts: bytes) -> str:
+    """160 bits as 40 hex digits; parts are length-prefixed, so that they cannot run into each other."""
+    digest = hashlib.blake2b(digest_size=20)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "little"))
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def make_pair(
+    name: str,
+    image: Blob,
+    texts: list[str] | tuple[Text, ...],
+    meta: Mapping[str, Any] | None = None,
+    problem: str = "",
+    data: bytes | None = None,
+) -> Pair:
+    """Build a Pair and its keys. Reads the picture's bytes (or takes them as `data`); unreadable bytes become a problem."""
+    made = tuple(text if isinstance(text, Text) else Text(text) for text in texts)
+    if data is None and not problem:
+        try:
+            data = image.read()
+        except OSError as error:
+            problem = f"image cannot be read: {error.strerror or error}"
+    image_key = content_hash(data) if data is not None else ""
+    words = [text.text.encode("utf-8", "surrogatepass") for text in made]
+    return Pair(content_hash(image_key.encode(), *words), image_key, name, image, made, dict(meta or {}), problem)
+
+
+def seed_of(key: str, *salt: object) -> int:
+    """A 63-bit seed from a key and anything else that should change it: the same on every machine and in every run."""
+    return int(content_hash(key.encode(), repr(salt).encode())[:16], 16) >> 1

@@ -1,0 +1,1 @@
+"""The drawn world: scenes, pictures and texts with known truth."""

@@ -1,0 +1,1 @@
+"""Tensors in, scalars out. Knows no parameters: a temperature is handed in."""

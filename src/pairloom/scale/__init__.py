@@ -1,0 +1,1 @@
+"""Run one shard function: in this process, on local workers, later on a cluster."""

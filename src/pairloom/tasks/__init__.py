@@ -1,0 +1,1 @@
+"""What one asks of a model. Asks for verbs, never for a type."""

@@ -1,0 +1,1 @@
+"""Optimiser steps, checkpoints, several processes. Never says "image"."""

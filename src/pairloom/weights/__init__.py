@@ -1,0 +1,1 @@
+"""One published layout, one file: names there -> names here."""
