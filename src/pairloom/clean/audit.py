@@ -1,0 +1,258 @@
+"""Audit: everything that can be found wrong with a set without a model. Step 1 of `clean`, all of `check`.
+
+One shard at a time (`audit_shard`), then once across shards (`across`) on a few bytes per pair, so that memory does
+not grow with the pictures. Does not know: scores, decisions, models.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from pairloom.clean import faults
+from pairloom.data.formats import read_shard
+from pairloom.data.pair import Pair, content_hash
+from pairloom.data.pixels import Unreadable, facts, open_image
+from pairloom.data.shards import Shard, atomic_write
+
+EXAMPLES = 20  # shown of each fault
+TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_key", pa.string()),
+        ("name", pa.string()),
+        ("texts", pa.list_(pa.string())),
+        ("sources", pa.list_(pa.string())),
+        ("image_faults", pa.list_(pa.string())),
+        ("text_faults", pa.list_(pa.list_(pa.string()))),
+        ("problem", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one call of `audit_shard` does. keep: where rows and pixels are written (None: facts only); size: pixels a side."""
+
+    shard: Shard
+    keep: Path | None = None
+    size: int = 64
+
+
+@dataclass
+class Facts:
+    """What a shard leaves in memory: about 40 bytes per pair, counts, and a few examples of every fault."""
+
+    shard: str
+    keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
+    images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
+    looks: np.ndarray  # [n] uint64, difference hash of the picture; 0 where there is none
+    texts: np.ndarray  # [m] uint64, hash of each text
+    languages: np.ndarray  # [m] uint8, index into LANGUAGES; 0 unknown
+    first_text: np.ndarray  # [n + 1] int32, texts of pair i are first_text[i]:first_text[i + 1]
+    counts: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+
+LANGUAGES: list[str] = [""]
+
+
+def _language_code(name: str) -> int:
+    if name not in LANGUAGES:
+        LANGUAGES.append(name)
+    return min(LANGUAGES.index(name), 255)
+
+
+def audit_shard(job: Job) -> tuple[Facts, list[str]]:
+    """Read, decode and look at every pair of a shard. Returns the facts and the language names their codes mean."""
+    rows: list[dict[str, Any]] = []
+    pixels: list[np.ndarray] = []
+    keys, images, looks, texts, languages, first = [], [], [], [], [], [0]
+    counts: Counter[str] = Counter()
+    examples: dict[str, list[tuple[str, str]]] = {}
+
+    def note(code: str, name: str, text: str = "") -> None:
+        counts[code] += 1
+        if len(shown := examples.setdefault(code, [])) < EXAMPLES:
+            shown.append((name, text[:300]))
+
+    for pair in read_shard(job.shard):
+        image, image_faults, problem, shape = look(pair)
+        text_faults = [faults.text_faults(text.text) for text in pair.texts]
+        for code in image_faults:
+            note(code, pair.name, problem or (pair.texts[0].text if pair.texts else ""))
+        for text, found in zip(pair.texts, text_faults):
+            for code in found:
+                note(code, pair.name, text.text)
+        if not pair.texts:
+            note("no_text", pair.name)
+        keys.append(_short(pair.key))
+        images.append(_short(pair.image_key) if image is not None else 0)
+        looks.append(difference_hash(image) if image is not None else 0)
+        texts += [_short(content_hash(text.text.strip().lower().encode("utf-8", "surrogatepass"))) for text in pair.texts]
+        languages += [_language_code(faults.language(text.text)) for text in pair.texts]
+        first.append(len(texts))
+        if job.keep is not None:
+            pixels.append(_square(image, job.size))
+            rows.append(_row(pair, image_faults, text_faults, problem, shape))
+    found = Facts(
+        job.shard.name,
+        np.array(keys, np.uint64), np.array(images, np.uint64), np.array(looks, np.uint64),
+        np.array(texts, np.uint64), np.array(languages, np.uint8), np.array(first, np.int32), counts, examples,
+    )  # fmt: skip
+    if job.keep is not None:
+        _write(job, rows, pixels)
+    return found, list(LANGUAGES)
+
+
+def look(pair: Pair) -> tuple[Image.Image | None, list[str], str, tuple[int, int]]:
+    """Decode a pair's picture: (RGB image or None, codes of its faults, the problem in words, (width, height))."""
+    if pair.problem and not pair.image_key:
+        missing = "no image" in pair.problem or "missing" in pair.problem
+        return None, ["no_image" if missing else "unreadable"], pair.problem, (0, 0)
+    try:
+        data = pair.image.read()
+        known = facts(data)
+        image = open_image(data)
+    except (Unreadable, OSError) as error:
+        return None, ["unreadable"], str(error), (0, 0)
+    found = [code for code in ("animated", "rotated", "cmyk", "deep", "alpha") if getattr(known, code)]
+    width, height = image.size
+    if min(width, height) < TINY:
+        found.append("tiny")
+    if max(width, height) > SHAPE * min(width, height):
+        found.append("extreme_shape")
+    small = image.resize((32, 32), Image.Resampling.BOX, reducing_gap=2.0)
+    if np.asarray(small, np.float32).std(axis=(0, 1)).max() < FLAT:
+        found.append("blank")
+    if pair.meta.get("notes") and "caption" in str(pair.meta["notes"]):
+        found.append("mixed_caption_files")
+    return image, found, "", (width, height)
+
+
+def difference_hash(image: Image.Image) -> int:
+    """64 bits: is each cell of a 9 x 8 grey thumbnail brighter than its right neighbour? Never 0 (0 means no picture)."""
+    grey = np.asarray(image.resize((9, 8), Image.Resampling.BOX, reducing_gap=2.0).convert("L"), np.int16)
+    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
+    return int.from_bytes(bits.tobytes(), "big") or 1
+
+
+def _short(key: str) -> int:
+    return int(key[:16], 16) if key else 0
+
+
+def _square(image: Image.Image | None, size: int) -> np.ndarray:
+    if image is None:
+        return np.zeros((size, size, 3), np.uint8)
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))
+
+
+def _row(pair: Pair, image_faults: list[str], text_faults: list[list[str]], problem: str, shape: tuple[int, int]) -> dict[str, Any]:
+    return {
+        "key": pair.key, "image_key": pair.image_key, "name": pair.name,
+        "texts": [_plain(text.text) for text in pair.texts], "sources": [text.source for text in pair.texts],
+        "image_faults": image_faults, "text_faults": text_faults, "problem": problem or pair.problem,
+        "width": shape[0], "height": shape[1],
+    }  # fmt: skip
+
+
+def _plain(text: str) -> str:
+    """Lone surrogates cannot be stored as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _write(job: Job, rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> None:
+    assert job.keep is not None
+    stacked = np.stack(pixels) if pixels else np.zeros((0, job.size, job.size, 3), np.uint8)
+    with atomic_write(job.keep / f"{job.shard.name}.npy") as file:
+        np.save(file, stacked)
+    with atomic_write(job.keep / f"{job.shard.name}.parquet") as file:  # last: it is the commit mark
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
+
+
+def across(shards: list[Facts], languages: list[list[str]], other: list[Facts] | None = None) -> dict[str, np.ndarray]:
+    """Faults that only show across the whole set: code -> indices of pairs (or, for common_text and other_language,
+    of texts) in the order of the shards. `other`: a second set, for leaks."""
+    images, looks, keys = (np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)]) for name in ("images", "looks", "keys"))
+    texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
+    owner = np.repeat(np.arange(len(keys)), np.concatenate([np.diff(f.first_text) for f in shards] or [[]]).astype(int))
+    found: dict[str, np.ndarray] = {}
+    has = images != 0
+    found["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))
+    found["conflict"] = _conflicts(images, keys, has)
+    alike = _near(looks)
+    found["near_duplicate"] = alike[_count_of(images)[alike] == 1] if len(alike) else alike
+    found["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
+    found["other_language"] = _foreign(shards, languages)
+    if other is not None:
+        theirs = np.concatenate([f.images for f in other] or [np.zeros(0, np.uint64)])
+        found["leak"] = np.flatnonzero(has & np.isin(images, theirs))
+    return {code: np.asarray(indices, np.int64) for code, indices in found.items()}
+
+
+def _first_of(values: np.ndarray, among: np.ndarray) -> np.ndarray:
+    candidates = np.flatnonzero(among)
+    _, first = np.unique(values[candidates], return_index=True)
+    return candidates[first]
+
+
+def _count_of(values: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return counts[inverse]
+
+
+def _conflicts(images: np.ndarray, keys: np.ndarray, has: np.ndarray) -> np.ndarray:
+    """Pairs whose picture also stands under another key: the same picture, other texts."""
+    rows = np.flatnonzero(has)
+    _, first = np.unique(np.stack([images[rows], keys[rows]]), axis=1, return_index=True)
+    distinct = rows[first]
+    several = images[distinct][_count_of(images[distinct]) > 1]
+    return np.flatnonzero(has & np.isin(images, several))
+
+
+def _near(looks: np.ndarray, bits: int = 2) -> np.ndarray:
+    """Pairs that have another within `bits` of difference: by pigeonhole such two agree on one of bits + 1 bands."""
+    near = np.zeros(len(looks), bool)
+    for shift, width in ((0, 22), (22, 21), (43, 21)):
+        band = (looks >> np.uint64(shift)) & np.uint64((1 << width) - 1)
+        order = np.argsort(band, kind="stable")
+        for step in range(1, 9):  # within a band, each is compared with its next eight in order of the whole hash
+            order = np.lexsort((looks, band)) if step == 1 else order
+            a, b = order[:-step], order[step:]
+            same = (band[a] == band[b]) & (looks[a] != 0) & (looks[b] != 0)
+            close = same & (_popcount(looks[a] ^ looks[b]) <= bits)
+            near[a[close]] = near[b[close]] = True
+    return np.flatnonzero(near)
+
+
+def _popcount(values: np.ndarray) -> np.ndarray:
+    return np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1) if len(values) else np.zeros(0, int)
+
+
+def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
+    """Texts that stand on more than half a percent of the pictures, and on more than ten."""
+    if not len(texts):
+        return np.zeros(0, np.int64)
+    distinct = np.unique(np.stack([texts, images]), axis=1)[0]
+    values, counts = np.unique(distinct, return_counts=True)
+    return np.flatnonzero(np.isin(texts, values[counts > max(10, 0.005 * pairs)]))
+
+
+def _foreign(shards: list[Facts], languages: list[list[str]]) -> np.ndarray:
+    """Texts in another language than the one that at least four in five of the recognised texts are in."""
+    names = np.concatenate([np.array(known)[f.languages] for f, known in zip(shards, languages)] or [np.zeros(0, "U1")])
+    seen, counts = np.unique(names[names != ""], return_counts=True)
+    if not len(seen) or counts.max() < 0.8 * counts.sum():
+        return np.zeros(0, np.int64)
+    return np.flatnonzero((names != "") & (names != seen[counts.argmax()]))

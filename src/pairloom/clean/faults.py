@@ -1,0 +1,184 @@
+"""What can be wrong with a text or a picture without asking any model: one table of faults, and the checks.
+
+Severities: "bad" texts and pictures are dropped by rule; "doubt" is shown and left to the judge; "note" is information.
+Does not know: scores, decisions, files.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One kind of fault. says: a sentence for people, used as the reason of a decision."""
+
+    code: str
+    severity: str
+    says: str
+
+
+FAULTS = {
+    fault.code: fault
+    for fault in [
+        Fault("no_image", "bad", "There is no picture for this text."),
+        Fault("unreadable", "bad", "The picture cannot be read."),
+        Fault("tiny", "bad", "The picture is smaller than 16 pixels on a side."),
+        Fault("blank", "bad", "The picture is one flat colour."),
+        Fault("no_text", "doubt", "There is no text for this picture."),
+        Fault("empty", "bad", "The text is empty."),
+        Fault("file_name", "bad", "The text is a file name or a camera's number, not a description."),
+        Fault("url_html", "bad", "The text is a web address or page markup."),
+        Fault("spam", "bad", "The text is advertising, not a description."),
+        Fault("boilerplate", "bad", "The text is a stock phrase that fits any picture."),
+        Fault("refusal", "bad", "The text is a language model's refusal, not a description."),
+        Fault("mojibake", "bad", "The text was decoded with the wrong character set."),
+        Fault("repetition", "bad", "The text repeats itself in a loop."),
+        Fault("exact_duplicate", "bad", "The same picture with the same text stands earlier in the set."),
+        Fault("cut_off", "doubt", "The text seems to be cut off in the middle."),
+        Fault("other_language", "doubt", "The text is in another language than most of the set."),
+        Fault("too_long", "doubt", "The text is longer than image-text models read (77 tokens for CLIP)."),
+        Fault("common_text", "doubt", "The same text stands on many different pictures."),
+        Fault("conflict", "doubt", "The same picture stands elsewhere with different texts."),
+        Fault("near_duplicate", "note", "A nearly identical picture stands elsewhere in the set."),
+        Fault("leak", "doubt", "The same picture stands in the other set (train/test leakage)."),
+        Fault("extreme_shape", "doubt", "One side of the picture is more than five times the other."),
+        Fault("animated", "note", "The file is animated; its first frame is used."),
+        Fault("rotated", "note", "The camera's rotation mark was applied."),
+        Fault("cmyk", "note", "The picture is in printing colours (CMYK) and was converted."),
+        Fault("deep", "note", "The picture has more than 8 bits a channel and was scaled."),
+        Fault("alpha", "note", "The picture is partly transparent; it was laid on white."),
+        Fault("control", "note", "Control characters were taken out of the text."),
+        Fault(
+            "mixed_caption_files",
+            "note",
+            "Both .txt and .caption files stand beside the picture; .txt is read.",
+        ),
+    ]
+}
+
+_IMAGE_NAME = r"\.(jpe?g|png|gif|webp|tiff?|bmp|heic|avif|svg|raw|cr2|nef)"
+_FILE_NAME = re.compile(
+    rf"^\S{{0,200}}{_IMAGE_NAME}$"
+    rf"|^[\w\-. ()]{{1,80}}{_IMAGE_NAME}$"
+    r"|^(img|dsc[nf]?|p|pic|image|photo|screen ?shot|pxl|wp|mvimg|gopro|untitled|scan)[-_ ]?\(?\d{2,}[\w\-() ]{0,30}$"
+    r"|^[0-9a-f]{12,64}$|^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^\d[\d_\-. ]{5,}$",
+    re.IGNORECASE,
+)
+_URL_HTML = re.compile(
+    r"^(https?://|www\.)\S+$|</?(a|p|br|div|span|img|b|i|font|html|li|td|h\d)\b[^>]{0,200}>", re.IGNORECASE
+)
+_SPAM = re.compile(
+    r"\b(buy (now|it|online|one|cheap)|free shipping|add to (cart|basket)|order now|shop (now|our|online|the)|click here|limited (time )?offer"
+    r"|best price|discount (code|price)s?|big discounts?|coupon codes?|promo code|on sale|for sale (now|here|online)|\d+ ?% ?off|subscribe|sign up|follow us|like and share|earn money"
+    r"|make money|work from home|casino|viagra|call now|dm for|link in bio|hot deals?|special deal|money back|lowest prices?|clearance sale|best deals?"
+    r"|giveaway|act now|while supplies last|satisfaction guaranteed|100 ?% (free|genuine|original))\b"
+    r"|[$€£]\s?\d+([.,]\d\d)?\s*(only|each|off|!)|(#\w+\s*){5,}|(!\s*){3,}|(\bfree\b.*){3,}",
+    re.IGNORECASE,
+)
+_BOILERPLATE = re.compile(
+    r"^\W*((stock (photo|image|picture|illustration|footage|vector)s?|royalty[- ]free\b.*|image (not available|unavailable|coming soon|result.*|may contain.*)"
+    r"|no (image|photo|picture|caption|description|title|alt text)( available| provided)?|photo (not available|coming soon)"
+    r"|picture|photo|image|img|photograph|thumbnail|untitled|unnamed|unknown|default( image| title)?|placeholder.*|loading|none|null|nan|n/a|undefined"
+    r"|(this is )?(an?|the) (image|photo|picture|photograph)|alt ?text|caption|description|logo|icon|banner|header|avatar|profile (photo|picture)"
+    r"|click (to|for) .{0,40}|tap to .{0,30}|view (larger|full|more|image|photo).*|see more.*|read more.*|zoom.{0,20}"
+    r"|(image|photo|picture|photography|photograph|courtesy)( courtesy)? (by|of|via|credit|from):?\s.{0,60}|(image|photo) ?credits?.*"
+    r"|(copyright (©|\(c\)|\d{4}|by|all)|©|\(c\)|all rights reserved).*|share (this|on (facebook|twitter|pinterest)).*|posted (by|on|in).*|download( (now|free|this|the app|image|photo|wallpaper).{0,40})?|product (image|photo).*|(image |photo )?gallery( \d+)?"
+    r"|(image|photo|picture|slide|page|figure|fig\.?) ?\d+( of \d+)?))\W*$"
+    r"|all rights reserved|image may contain|no description available|stock (photo|image|vector|illustration)s? (no|id|by|and)\b",
+    re.IGNORECASE,
+)
+_REFUSAL = re.compile(
+    r"\b(as an ai( language)?( model)?|i'?m sorry,? (but )?(as|i)\b|i cannot (provide|see|assist|describe|help|view)|i can'?t (provide|see|assist|describe|help|view)"
+    r"|i am unable to|i'?m unable to|your message is empty|please provide (an|the|more) (image|picture|context)|language model)\b",
+    re.IGNORECASE,
+)
+_MOJIBAKE = re.compile(
+    "Ã[\u0080-\u00bf©¨ª«¤¶¼±³²§¢ ]|â€[™œ\u009d“”˜¦\u0080-\u00bf]|Â[\u00a0-\u00bf ]|ï»¿|\ufffd|Ð[\u0080-\u00bf]{1}.?Ñ"
+)
+_DANGLING = frozenset(
+    "a an the of with and or in on at by to from for is are its his her their left right above below under".split()
+) - {"left", "right", "above", "below", "under"}
+_WORD = re.compile(r"\w+|[^\w\s]")
+_REPEATS = re.compile(r"(\b.{3,60}?)(?:[\s,.;]*\1){3,}", re.IGNORECASE | re.DOTALL)
+
+_STOPWORDS = {
+    "en": "the a an of and in on with is are to at by for from two three its near under behind over next that this".split(),
+    "de": "der die das ein eine einen einem einer und mit auf im ist sind von zu bei über unter neben hinter vor den dem links rechts zwei".split(),
+    "fr": "le la les un une des et avec sur dans est sont du de au aux à côté sous derrière devant gauche droite dessus deux".split(),
+    "es": "el la los las un una unos y con en es son del de al sobre bajo junto detrás izquierda derecha encima dos por para".split(),
+    "it": "il lo la gli le un una e con su in è sono del della di al sopra sotto accanto dietro sinistra destra due".split(),
+    "pt": "o a os as um uma e com em é são do da de ao sobre sob ao lado atrás esquerda direita acima dois no na".split(),
+    "nl": "de het een en met op in is zijn van bij over onder naast achter voor links rechts twee".split(),
+}
+_LANGUAGES_OF = {
+    word: {code for code, words in _STOPWORDS.items() if word in words}
+    for word in {word for words in _STOPWORDS.values() for word in words}
+}
+
+
+def text_faults(text: str) -> list[str]:
+    """Codes of the faults that a text shows by itself."""
+    found = []
+    stripped = text.strip()
+    if (
+        not stripped
+        or not any(character.isalnum() for character in stripped[:1000])
+        and not _symbols(stripped)
+    ):
+        return ["empty"]
+    start = stripped[
+        :2000
+    ]  # the faults show at once; a caption of 100,000 characters costs no more than another
+    if _FILE_NAME.match(start):
+        found.append("file_name")
+    if _URL_HTML.search(start):
+        found.append("url_html")
+    if _SPAM.search(start):
+        found.append("spam")
+    if _BOILERPLATE.search(start):
+        found.append("boilerplate")
+    if _REFUSAL.search(start):
+        found.append("refusal")
+    if _MOJIBAKE.search(start):
+        found.append("mojibake")
+    words = _WORD.findall(start)
+    if len(words) >= 12 and _REPEATS.search(start):
+        found.append("repetition")
+    if len(words) > 75 or len(stripped) > 2000:
+        found.append("too_long")
+    if start.endswith(("...", "…", "-")) or (len(words) > 2 and words[-1].lower() in _DANGLING):
+        found.append("cut_off")
+    return found
+
+
+def _symbols(text: str) -> bool:
+    """True where a text without letters still says something (emoji, mathematical signs)."""
+    return any(unicodedata.category(character) in ("So", "Sm") for character in text[:200])
+
+
+def language(text: str) -> str:
+    """A guess: a script ("Cyrl", "Hani", ...) where it is not Latin, else a language by its small words, else "".
+
+    Only counts that are certain enough are named; two words of evidence are needed, and more than for any rival.
+    """
+    scripts: dict[str, int] = {}
+    for character in text[:300]:
+        if character.isalpha():
+            name = unicodedata.name(character, "UNKNOWN").split()[0]
+            scripts[name] = scripts.get(name, 0) + 1
+    if not scripts:
+        return ""
+    script = max(scripts, key=lambda name: scripts[name])
+    if script != "LATIN":
+        return script.capitalize()
+    votes: dict[str, int] = {}
+    for word in re.findall(r"\w+", text[:300].lower()):
+        for code in _LANGUAGES_OF.get(word, ()):
+            votes[code] = votes.get(code, 0) + 1
+    ranked = sorted(votes.items(), key=lambda vote: -vote[1])
+    if not ranked or ranked[0][1] < 2 or (len(ranked) > 1 and ranked[1][1] == ranked[0][1]):
+        return ""
+    return ranked[0][0]

@@ -1,0 +1,149 @@
+"""The house: floors, forbidden imports, no cycles, file length, what the command line may import."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).resolve().parents[2] / "src" / "pairloom"
+FILES = sorted(SOURCE.rglob("*.py"))
+FLOORS = {
+    "errors": 0, "config": 0, "folder": 0,
+    "blocks": 1, "objectives": 1, "metrics": 1, "data": 1,
+    "verbs": 2, "systems": 3,
+    "model": 4, "weights": 4, "train": 4, "tasks": 4,
+    "bench": 5, "scale": 5, "clean": 5, "search": 5,
+    "cli": 6, "web": 6,
+}  # fmt: skip
+# Pairs on one floor that may see each other, each for one reason.
+NEIGHBOURS = {
+    ("clean", "scale"),  # the main job runs its shard functions there
+    ("bench", "clean"),  # claims of BLIP are claims about CapFilt
+    ("model", "weights"),  # loading asks every published layout
+    ("train", "model"),  # checkpoints are model folders
+    ("tasks", "model"),
+    ("weights", "model"),
+}
+FORBIDDEN = {"metrics": {"torch"}, "errors": {"torch"}, "config": {"torch"}, "folder": {"torch"}}
+
+
+def room_of(file: Path) -> str:
+    return file.relative_to(SOURCE).parts[0].removesuffix(".py")
+
+
+def imports(file: Path) -> list[tuple[str, bool]]:
+    """(dotted name, at module level?) of every import, lazy ones too."""
+    tree = ast.parse(file.read_text())
+    top = set(map(id, tree.body))
+    found = []
+    for node in ast.walk(tree):
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        found += [(name, id(node) in top) for name in names]
+    return found
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_imports_only_fall(file: Path) -> None:
+    room = room_of(file)
+    if room == "__init__":
+        return  # the front door reaches every floor, lazily
+    for name, _ in imports(file):
+        assert name.split(".")[0] not in FORBIDDEN.get(room, ()), f"{room} must not know {name}"
+        if not name.startswith("pairloom.") or name == "pairloom.__version__":
+            continue
+        other = name.split(".")[1]
+        if other in ("folder", "errors", "config", "verbs") or other == room or other not in FLOORS:
+            continue
+        falls = FLOORS[other] < FLOORS[room]
+        assert falls or (room, other) in NEIGHBOURS, f"{file.relative_to(SOURCE)} ({room}) imports {name}"
+
+
+def test_systems_do_not_borrow_pieces_of_each_other() -> None:
+    for file in (SOURCE / "systems").glob("*.py"):
+        for name, _ in imports(file):
+            if name.startswith("pairloom.systems.") and file.name != "__init__.py":
+                assert name.count(".") == 2, f"{file.name} takes a piece of another system: {name}"
+
+
+def test_no_cycles() -> None:
+    edges = {}
+    for file in FILES:
+        dotted = ".".join(("pairloom", *file.relative_to(SOURCE).with_suffix("").parts)).removesuffix(
+            ".__init__"
+        )
+        edges[dotted] = {name for name, top in imports(file) if top and name.startswith("pairloom")}
+    known = set(edges)
+    graph = {
+        here: {other if other in known else other.rpartition(".")[0] for other in others} & known - {here}
+        for here, others in edges.items()
+    }
+    state: dict[str, int] = {}
+
+    def visit(node: str, path: tuple[str, ...]) -> None:
+        assert state.get(node) != 1, f"import cycle: {' -> '.join((*path, node))}"
+        if state.get(node) == 2:
+            return
+        state[node] = 1
+        for following in graph[node]:
+            visit(following, (*path, node))
+        state[node] = 2
+
+    for node in graph:
+        visit(node, ())
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_files_are_one_noun_each(file: Path) -> None:
+    text = file.read_text()
+    assert len(text.splitlines()) <= 350, f"{file.name} is too long"
+    assert ast.get_docstring(ast.parse(text)), f"{file.name} does not say what it is"
+    assert file.stem not in {"utils", "helpers", "common", "misc", "base", "manager"}
+
+
+def test_only_folder_imports_dynamically() -> None:
+    users = [
+        file.name
+        for file in FILES
+        if any(
+            name.startswith("importlib")
+            and not name.startswith(("importlib.resources", "importlib.metadata", "importlib.util"))
+            for name, _ in imports(file)
+        )
+    ]
+    assert users == ["folder.py"]
+
+
+def test_nothing_unpickles() -> None:
+    for file in FILES:
+        names = {name.split(".")[0] for name, _ in imports(file)}
+        assert not names & {"pickle", "joblib", "dill", "shelve"}, file
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "torch.load":
+                assert any(
+                    word.arg == "weights_only" and ast.unparse(word.value) == "True" for word in node.keywords
+                ), file
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("np.load", "numpy.load"):
+                assert not any(word.arg == "allow_pickle" for word in node.keywords), file
+
+
+def test_the_command_line_answers_without_torch() -> None:
+    check = """
+import sys
+from pairloom.cli import main
+sys.argv = ["pairloom", "--help"]
+try:
+    main()
+except SystemExit as stop:
+    assert not stop.code
+print("LOADED", sorted({"torch", "transformers", "matplotlib", "pyarrow"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "clean" in done.stdout and "LOADED []" in done.stdout
