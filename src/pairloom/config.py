@@ -21,7 +21,9 @@ def override(config: C, settings: Iterable[str]) -> C:
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise Mistake(f"'{setting}' is not a setting.", "Settings are written key=value.", f"Try {key}=...")
+            raise Mistake(
+                f"'{setting}' is not a setting.", "Settings are written key=value.", f"Try {key}=..."
+            )
         config = _set(config, key.strip().split("."), value.strip(), key.strip())
     return config
 
@@ -31,7 +33,11 @@ def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
     names = [field.name for field in dataclasses.fields(config)]
     name, rest = path[0], path[1:]
     if name not in names:
-        raise Mistake(f"There is no setting '{whole}'.", f"{type(config).__name__} does not have it.", nearest(name, names))
+        raise Mistake(
+            f"There is no setting '{whole}'.",
+            f"{type(config).__name__} does not have it.",
+            nearest(name, names),
+        )
     now = getattr(config, name)
     if rest and not dataclasses.is_dataclass(now):
         raise Mistake(f"There is no setting '{whole}'.", f"'{name}' is a single value.", f"Write {name}=...")
@@ -55,13 +61,24 @@ def parse(value: str, kind: Any, name: str) -> Any:
         return parse(value, next(option for option in options if option is not type(None)), name)
     if origin is typing.Literal:
         if value not in typing.get_args(kind):
-            raise Mistake(f"{name}={value} is not a choice.", "", nearest(value, map(str, typing.get_args(kind))))
+            raise Mistake(
+                f"{name}={value} is not a choice.", "", nearest(value, map(str, typing.get_args(kind)))
+            )
         return value
     if origin is tuple:
         inner = typing.get_args(kind)[0]
         return tuple(parse(part, inner, name) for part in value.split(",") if part)
     if kind is bool:
-        words = {"true": True, "yes": True, "1": True, "on": True, "false": False, "no": False, "0": False, "off": False}
+        words = {
+            "true": True,
+            "yes": True,
+            "1": True,
+            "on": True,
+            "false": False,
+            "no": False,
+            "0": False,
+            "off": False,
+        }
         if value.lower() not in words:
             raise Mistake(f"{name}={value} is not a yes or a no.", "", f"Write {name}=true or {name}=false.")
         return words[value.lower()]
@@ -83,7 +100,9 @@ def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
     made: dict[str, Any] = {}
     for name, value in values.items():
         if name not in names:
-            raise Mistake(f"There is no setting '{name}'.", f"{kind.__name__} does not have it.", nearest(name, names))
+            raise Mistake(
+                f"There is no setting '{name}'.", f"{kind.__name__} does not have it.", nearest(name, names)
+            )
         hint = hints[name]
         if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
             value = from_dict(hint, value)  # type: ignore[arg-type]

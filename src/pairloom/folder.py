@@ -12,7 +12,9 @@ from pairloom.errors import Mistake, nearest
 def names(room: str) -> list[str]:
     """The entries of a room such as "systems": its module names, furniture (a leading _) left out."""
     package = importlib.import_module(f"pairloom.{room}")
-    return sorted(entry.name for entry in pkgutil.iter_modules(package.__path__) if not entry.name.startswith("_"))
+    return sorted(
+        entry.name for entry in pkgutil.iter_modules(package.__path__) if not entry.name.startswith("_")
+    )
 
 
 def find(room: str, name: str) -> ModuleType:

@@ -33,9 +33,9 @@ def build() -> typer.Typer:
     found = folder.names("cli")
     for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         module = folder.find("cli", name)
-        app.command(name=name.replace("_", "-"), help=module.__doc__, no_args_is_help=getattr(module, "NEEDS", True))(
-            module.command
-        )
+        app.command(
+            name=name.replace("_", "-"), help=module.__doc__, no_args_is_help=getattr(module, "NEEDS", True)
+        )(module.command)
     return app
 
 

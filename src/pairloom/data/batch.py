@@ -61,7 +61,9 @@ class Batch:
         if self.regions is not None:
             moved["regions"] = Regions(
                 **{
-                    entry.name: None if getattr(self.regions, entry.name) is None else getattr(self.regions, entry.name).to(device)
+                    entry.name: None
+                    if getattr(self.regions, entry.name) is None
+                    else getattr(self.regions, entry.name).to(device)
                     for entry in fields(self.regions)
                 }
             )

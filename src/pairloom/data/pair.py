@@ -91,7 +91,9 @@ def make_pair(
             problem = f"image cannot be read: {error.strerror or error}"
     image_key = content_hash(data) if data is not None else ""
     words = [text.text.encode("utf-8", "surrogatepass") for text in made]
-    return Pair(content_hash(image_key.encode(), *words), image_key, name, image, made, dict(meta or {}), problem)
+    return Pair(
+        content_hash(image_key.encode(), *words), image_key, name, image, made, dict(meta or {}), problem
+    )
 
 
 def seed_of(key: str, *salt: object) -> int:
