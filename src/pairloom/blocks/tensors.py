@@ -1,0 +1,62 @@
+"""The tensors of a network by name, each once however many names it has; and back again.
+
+Does not know: files, optimisers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from pairloom.errors import Mistake
+
+
+def _names(module: nn.Module) -> dict[str, tuple[Tensor, list[str]]]:
+    """First name -> the tensor and all its names, for parameters and the buffers that belong to a checkpoint."""
+    found: dict[int, tuple[Tensor, list[str]]] = {}
+    for name, tensor in module.state_dict(keep_vars=True).items():
+        found.setdefault(id(tensor), (tensor, []))[1].append(name)
+    return {names[0]: (tensor, names) for tensor, names in found.values()}
+
+
+def tensors_of(module: nn.Module, drop: tuple[str, ...] = ()) -> dict[str, Tensor]:
+    """Parameters and buffers by their first name: a shared tensor appears once. drop: prefixes to leave out."""
+    kept = {name: tensor.detach() for name, (tensor, _) in _names(module).items()}
+    return {name: tensor.contiguous() for name, tensor in kept.items() if not name.startswith(drop)}
+
+
+def put_tensors(module: nn.Module, tensors: Mapping[str, Tensor], drop: tuple[str, ...] = ()) -> None:
+    """Copy tensors into a module. Every tensor must find its place and every place its tensor, `drop` excepted.
+
+    Raises Mistake that names what is missing, left over, or of another shape.
+    """
+    places = _names(module)
+    aliases = {alias: tensor for tensor, names in places.values() for alias in names}
+    missing = [
+        names[0]
+        for _, names in places.values()
+        if not any(name in tensors for name in names) and not names[0].startswith(drop)
+    ]
+    extra = [name for name in tensors if name not in aliases]
+    shapes = [
+        f"{name} is {list(tensor.shape)}, expected {list(aliases[name].shape)}"
+        for name, tensor in tensors.items()
+        if name in aliases and tensor.shape != aliases[name].shape
+    ]
+    if missing or extra or shapes:
+        told = [f"missing: {_few(missing)}"] * bool(missing) + [f"left over: {_few(extra)}"] * bool(extra)
+        told += [f"other shapes: {_few(shapes)}"] * bool(shapes)
+        raise Mistake(
+            "The weights do not fit this system.",
+            "; ".join(told) + ".",
+            "Use the config that they were saved with.",
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            aliases[name].copy_(tensor)
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,217 @@
+"""Loader: pictures and texts -> Batches, in an order that depends on (seed, epoch) alone.
+
+Everything random is drawn from (seed, epoch, step) or from a picture's key, never from a worker: any number of
+workers gives the same batches, and a run can go on at any step.
+Does not know: networks, losses, what the tokens say.
+
+B rows here, G rows over all processes, M pictures, K texts, T tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample
+
+from pairloom.data.batch import Batch
+from pairloom.data.order import Plan, Rows, epoch_order
+from pairloom.data.pair import content_hash, seed_of
+from pairloom.data.tokens import Tokens
+
+SIDES = re.compile(
+    r"\b(left|right)\b", re.IGNORECASE
+)  # English only: a mirrored picture would make these false
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """The texts of M pictures as ids in four flat arrays: 4 bytes a token, no Python object per text.
+
+    ids [all tokens]; start [K + 1]: text k is ids[start[k]:start[k + 1]]; first [M + 1]: picture m has the texts
+    first[m]:first[m + 1]; sided [K]: the text says left or right, so its picture is never mirrored.
+    """
+
+    ids: NDArray[numpy.int32]
+    start: Rows
+    first: Rows
+    sided: NDArray[numpy.bool_]
+    pad: int = 0
+
+    @classmethod
+    def of(cls, tokens: Tokens, texts: Iterable[Sequence[str]], length: int) -> TextTable:
+        """Encode the texts of every picture, at most `length` tokens each."""
+        ids, sizes, counts, sided = [numpy.zeros(0, numpy.int32)], [0], [0], []
+        for group in texts:
+            for row in tokens.rows(group, length) if group else ():
+                ids.append(numpy.asarray(row, numpy.int32))
+                sizes.append(len(row))
+            counts.append(len(group))
+            sided += [bool(SIDES.search(text)) for text in group]
+        return cls(
+            numpy.concatenate(ids),
+            numpy.cumsum(sizes),
+            numpy.cumsum(counts),
+            numpy.array(sided, bool),
+            tokens.pad,
+        )
+
+    @classmethod
+    def from_ids(cls, tokens: NDArray[Any] | Tensor, keep: NDArray[Any] | Tensor, pad: int = 0) -> TextTable:
+        """From padded ids [M T] and keep [M T], one text for each picture."""
+        tokens, keep = numpy.asarray(tokens), numpy.asarray(keep, dtype=bool)
+        start = numpy.concatenate(([0], numpy.cumsum(keep.sum(1))))
+        return cls(
+            tokens[keep].astype(numpy.int32),
+            start,
+            numpy.arange(len(tokens) + 1),
+            numpy.zeros(len(tokens), bool),
+            pad,
+        )
+
+    def lengths(self) -> Rows:
+        """Tokens of every text [K]."""
+        return numpy.diff(self.start)
+
+    def take(self, texts: Rows, width: int) -> tuple[Tensor, Tensor]:
+        """ids [B T] and keep [B T] of these texts, T = width."""
+        at = numpy.arange(width)
+        start = self.start[texts]
+        keep = start[:, None] + at < self.start[texts + 1][:, None]
+        where = numpy.where(keep, start[:, None] + at, 0)
+        ids = numpy.where(keep, self.ids[where], self.pad).astype(numpy.int64)
+        return torch.from_numpy(ids), torch.from_numpy(keep)
+
+
+class Pictures(Protocol):
+    """Where pictures come from. `look` gives rows as normalised floats [B 3 H W]; chance [B 4] in [0, 1) is all the
+    randomness it may use; sided [B]: do not mirror."""
+
+    def __len__(self) -> int: ...
+
+    def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> Tensor: ...
+
+    def identity(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """Pictures in memory or in a memory-mapped file: uint8 [M H W 3]. Whole batches at a time, nothing per picture.
+
+    crop: smallest share of the area that a random crop keeps (1: none; BLIP: 0.5, in pre-training 0.2); the crop is
+    square and resized to H x W. flip: chance of mirroring.
+    """
+
+    pixels: NDArray[numpy.uint8]
+    mean: Sequence[float]
+    std: Sequence[float]
+    crop: float = 1.0
+    flip: float = 0.0
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def identity(self) -> str:
+        return repr((self.pixels.shape, self.crop, self.flip, tuple(self.mean), tuple(self.std)))
+
+    def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> Tensor:
+        raw = torch.from_numpy(numpy.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2).contiguous()
+        made = raw.float()
+        if self.crop < 1 or self.flip > 0:
+            made = self._move(made, chance, sided)
+        scale = 255.0 * torch.tensor(self.std)
+        shift = 255.0 * torch.tensor(self.mean)
+        return made.sub_(shift[:, None, None]).div_(scale[:, None, None])
+
+    def _move(self, images: Tensor, chance: Tensor, sided: Tensor) -> Tensor:
+        """Random square crop and mirror as one resampling: an affine map of each picture."""
+        side = (self.crop + (1 - self.crop) * chance[:, 0]).sqrt()
+        mirror = torch.where((chance[:, 3] < self.flip) & ~sided, -1.0, 1.0)
+        matrix = torch.zeros(len(images), 2, 3)
+        matrix[:, 0, 0], matrix[:, 1, 1] = side * mirror, side
+        matrix[:, :, 2] = (1 - side)[:, None] * (2 * chance[:, 1:3] - 1)
+        grid = affine_grid(matrix, list(images.shape), align_corners=False)
+        return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+@dataclass
+class Loader:
+    """Batches for training.
+
+    only: picture rows that take part (all that have a text). ids [M]: equal numbers for the same picture; every row
+    its own by default. window: batches per length bucket (0: none). workers: threads that make batches ahead.
+    """
+
+    pictures: Pictures
+    texts: TextTable
+    only: Rows | None = None
+    ids: Rows | None = None
+    window: int = 16
+    workers: int = 0
+    rows: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        if len(self.texts.first) != len(self.pictures) + 1:
+            raise ValueError(f"{len(self.pictures)} pictures, but texts for {len(self.texts.first) - 1}")
+        written = numpy.diff(self.texts.first) > 0
+        given = (
+            numpy.arange(len(self.pictures)) if self.only is None else numpy.asarray(self.only, numpy.int64)
+        )
+        self.rows = given[written[given]]
+
+    def steps(self, plan: Plan) -> int:
+        """Optimiser steps in an epoch. Raises Mistake where there is not one whole batch."""
+        return plan.steps(len(self.rows))
+
+    def identity(self) -> str:
+        """Changes when the data does: a run that goes on must find the data it began with."""
+        arrays = (self.texts.ids, self.texts.start, self.texts.first, self.rows)
+        return content_hash(self.pictures.identity().encode(), *(array.tobytes() for array in arrays))
+
+    def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
+        """The batches of an epoch from `step` on: for every optimiser step this process's `parts` micro-batches."""
+        pictures, texts = epoch_order(
+            plan, epoch, self.rows, self.texts.first, self.texts.lengths(), self.window
+        )
+
+        def make(at: int) -> list[Batch]:
+            return self._make(plan, pictures[at], texts[at], seed_of("look", plan.seed, epoch, at))
+
+        if not self.workers:
+            yield from map(make, range(step, len(pictures)))
+            return
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="pairloom-loader") as pool:
+            waiting: deque[Future[list[Batch]]] = deque()
+            try:
+                for at in range(step, len(pictures)):
+                    waiting.append(pool.submit(make, at))
+                    if len(waiting) > 2 * self.workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def _make(self, plan: Plan, pictures: Rows, texts: Rows, seed: int) -> list[Batch]:
+        """One optimiser step. Chances are drawn for all G rows and T is the longest of them, so that a row is the
+        same whichever process holds it."""
+        chance = torch.rand(plan.batch, 4, generator=torch.Generator().manual_seed(seed))
+        width = int((self.texts.start[texts + 1] - self.texts.start[texts]).max())
+        sided = torch.from_numpy(self.texts.sided[texts])
+        made = []
+        for span in plan.spans():
+            rows = pictures[span]
+            tokens, keep = self.texts.take(texts[span], width)
+            images = self.pictures.look(rows, chance[span], sided[span])
+            ids = torch.from_numpy(rows if self.ids is None else self.ids[rows])
+            made.append(Batch(images=images[:, None], tokens=tokens, keep=keep, image_ids=ids))
+        return made

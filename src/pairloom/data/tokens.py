@@ -1,0 +1,243 @@
+"""Tokens: strings <-> ids, around the tokenizers library. Trains a WordPiece vocabulary, or loads one that BERT made.
+
+Does not know: models, batches of pictures, the hub. Downloads nothing.
+
+B texts, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+import string
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy
+import torch
+from tokenizers import (
+    Regex,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
+from torch import Tensor
+
+from pairloom.errors import Mistake, nearest
+
+FIRST = (
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "[MASK]",
+)  # BERT's five (Devlin et al. 2019); in front, so that pad is 0
+LAST = (
+    "[DEC]",
+    "[ENC]",
+)  # BLIP's two (Li et al. 2022, section 3.2): first token of the writer, of the matcher
+ALPHABET = 1000  # characters that get a token of their own, as in BERT's own trainer
+
+
+def _blip() -> list[normalizers.Normalizer]:
+    """How BLIP's code cleans a caption: these marks become spaces, and at most 30 words stay."""
+    marks = normalizers.Replace(Regex(r'[.!"()*#:;~]'), " ")
+    words = normalizers.Replace(Regex(r"\A\s*(?:\S++\s++){29}\S++\K[\s\S]*"), "")
+    return [marks, words]
+
+
+CLEAN = {"": list, "blip": _blip}  # a name -> what runs before BERT's own normaliser
+
+
+class Tokens:
+    """A vocabulary of `size` V with the ids pad, unk, cls, sep, mask, dec, enc.
+
+    Cleaning lives inside the tokenizer's own normaliser: it is saved with it and holds for whoever loads the file.
+    Text that spells a special token ("[SEP]") is text: no caption can end itself.
+    """
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        known = tokenizer.get_vocab(with_added_tokens=True)
+        missing = [name for name in FIRST[:4] if name not in known]
+        if missing:
+            raise Mistake(
+                f"The tokenizer has no {', '.join(missing)}.",
+                "Texts are framed by [CLS] ... [SEP] and padded with [PAD], as in BERT.",
+                "Give a BERT-style tokenizer, or leave it out: one is trained on the set.",
+            )
+        tokenizer.add_special_tokens([name for name in (*FIRST, *LAST) if name not in known])
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        tokenizer.encode_special_tokens = True
+        self.tokenizer = tokenizer
+        ids = tokenizer.get_vocab(with_added_tokens=True)
+        self.size = 1 + max(ids.values())
+        self.pad, self.unk, self.cls, self.sep, self.mask = (ids[name] for name in FIRST)
+        self.dec, self.enc = (ids[name] for name in LAST)
+
+    @classmethod
+    def train(cls, texts: Iterable[str], size: int, clean: str = "") -> Tokens:
+        """Learn a lower-case WordPiece vocabulary of at most `size` ids.
+
+        The same texts in any order give the same ids on every machine: the library numbers single characters in the
+        order of a hash map, and ties between merges follow these numbers, so the alphabet is handed to it sorted.
+        Raises Mistake where there is no text to learn from.
+        """
+        if size < 64:
+            raise ValueError("a vocabulary needs at least 64 ids")
+        normalizer = normalizers.Sequence([*_cleaner(clean), normalizers.BertNormalizer(lowercase=True)])
+        words = [normalizer.normalize_str(_whole(text)) for text in texts]
+        counts: Counter[str] = Counter()
+        for text in words:
+            counts.update(text)
+        room = min(ALPHABET, (size - len(FIRST) - len(LAST)) // 4)
+        common = sorted(
+            (char for char in counts if not char.isspace()), key=lambda char: (-counts[char], char)
+        )[:room]
+        if not common:
+            raise Mistake(
+                "There is no text to learn a vocabulary from.",
+                "Every text is empty.",
+                "Check the set: pairloom check PAIRS.",
+            )
+        alphabet = [*sorted(common), *("##" + char for char in sorted(common) if not _stands_alone(char))]
+        learner = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+        learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        learner.train_from_iterator(
+            words,
+            trainers.WordPieceTrainer(
+                vocab_size=size - len(LAST),
+                min_frequency=2,
+                limit_alphabet=0,  # the alphabet is ours, handed over as if special
+                special_tokens=[*FIRST, *alphabet],
+                show_progress=False,
+            ),
+        )
+        return cls(_assemble(learner.get_vocab(), normalizer))
+
+    @classmethod
+    def load(cls, where: Path, clean: str = "") -> Tokens:
+        """Read `tokenizer.json`, or BERT's `vocab.txt`, from a folder (or that file itself).
+
+        bert-base-uncased has 30,522 ids; [DEC] and [ENC] follow as 30522 and 30523 (BLIP: V = 30,524).
+        Raises Mistake where there is neither, or the file is something else.
+        """
+        where = Path(where)
+        file = where
+        if where.is_dir():
+            file = next(
+                (where / name for name in ("tokenizer.json", "vocab.txt") if (where / name).is_file()), where
+            )
+        if not file.is_file():
+            raise Mistake(
+                f"There is no tokenizer in {where}.",
+                "Looked for tokenizer.json and vocab.txt.",
+                "Name the folder that holds one.",
+            )
+        try:
+            tokenizer = (
+                _read_vocabulary(file)
+                if file.suffix == ".txt"
+                else Tokenizer.from_str(file.read_text("utf-8"))
+            )
+        except Mistake:
+            raise
+        except Exception as error:  # the library raises bare Exception for whatever is wrong with a file
+            raise Mistake(
+                f"{file} is not a tokenizer.", str(error), "Give a tokenizer.json of the tokenizers library."
+            ) from error
+        if clean:
+            steps = [*_cleaner(clean), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
+            tokenizer.normalizer = normalizers.Sequence(steps)
+        return cls(tokenizer)
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` into an existing folder."""
+        (Path(folder) / "tokenizer.json").write_text(self.to_json(), "utf-8")
+
+    def to_json(self) -> str:
+        """The tokenizer file as text: equal texts mean equal tokenizers."""
+        return json.dumps(json.loads(self.tokenizer.to_str()), ensure_ascii=False, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Tokens:
+        """The inverse of `to_json`."""
+        return cls(Tokenizer.from_str(text))
+
+    def rows(self, texts: Sequence[str], length: int) -> list[list[int]]:
+        """Ids of every text, [CLS] ... [SEP], at most `length` of them; what is cut is cut before [SEP]."""
+        if length < 3:
+            raise ValueError("a text needs at least three tokens: [CLS], one of its own, [SEP]")
+        coded = self.tokenizer.encode_batch_fast([_whole(text) for text in texts], add_special_tokens=False)
+        return [[self.cls, *one.ids[: length - 2], self.sep] for one in coded]
+
+    def encode(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
+        """ids [B T] int64 and keep [B T] (True = real), padded to the longest text here, T <= length."""
+        rows = self.rows(texts, length)
+        ids = numpy.full((len(rows), max(map(len, rows), default=0)), self.pad, dtype=numpy.int64)
+        keep = numpy.zeros(ids.shape, dtype=bool)
+        for row, one in enumerate(rows):
+            ids[row, : len(one)] = one
+            keep[row, : len(one)] = True
+        return torch.from_numpy(ids), torch.from_numpy(keep)
+
+    def too_long(self, text: str, length: int) -> bool:
+        """Whether `encode` would cut this text."""
+        return len(self.tokenizer.encode(_whole(text), add_special_tokens=False).ids) > length - 2
+
+    def decode(self, ids: Sequence[int] | Tensor) -> str:
+        """The text of one row of ids [T]: up to the first [SEP], special tokens left out."""
+        row = ids.tolist() if isinstance(ids, Tensor) else list(ids)
+        if self.sep in row:
+            row = row[: row.index(self.sep)]
+        return str(self.tokenizer.decode(row, skip_special_tokens=True))
+
+
+def _cleaner(name: str) -> list[normalizers.Normalizer]:
+    if name not in CLEAN:
+        raise Mistake(f"There is no caption cleaning '{name}'.", "", nearest(name, CLEAN))
+    return CLEAN[name]()
+
+
+def _whole(text: str) -> str:
+    """The library takes valid Unicode only; half a surrogate pair becomes a question mark."""
+    return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
+
+
+def _stands_alone(char: str) -> bool:
+    """Punctuation is a word of its own for BERT: it never continues one."""
+    return char in string.punctuation or unicodedata.category(char).startswith("P")
+
+
+def _assemble(vocabulary: dict[str, int], normalizer: normalizers.Normalizer) -> Tokenizer:
+    """A BERT tokenizer around a vocabulary; transformers reads its file as it stands."""
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    tokenizer.add_special_tokens([name for name in FIRST if name in vocabulary])
+    if "[CLS]" in vocabulary and "[SEP]" in vocabulary:
+        frame = [(name, vocabulary[name]) for name in ("[CLS]", "[SEP]")]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=frame
+        )
+    return tokenizer
+
+
+def _read_vocabulary(file: Path) -> Tokenizer:
+    """BERT's vocab.txt: one token a line, its id the line number. Lower-case unless a token is not."""
+    tokens = file.read_text("utf-8").replace("\r\n", "\n").removesuffix("\n").split("\n")
+    vocabulary = {token: row for row, token in enumerate(tokens)}
+    if len(vocabulary) != len(tokens):
+        raise Mistake(
+            f"{file} is not a vocabulary.",
+            "Tokens stand there twice.",
+            "Give BERT's vocab.txt: one token a line.",
+        )
+    cased = any(token != token.lower() for token in tokens if not token.startswith("["))
+    return _assemble(vocabulary, normalizers.BertNormalizer(lowercase=not cased))

@@ -1,0 +1,85 @@
+"""A checkpoint: one folder of tensors and one JSON, whole or not there at all.
+
+Written beside its place, flushed to the disk, then renamed: a kill at any moment leaves the one before it usable.
+Nothing is pickled. Does not know: what the tensors mean.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from pairloom.errors import Mistake
+
+PART = ".part-"
+Groups = Mapping[str, Mapping[str, Tensor]]
+
+
+def save_checkpoint(folder: Path, step: int, groups: Groups, state: Mapping[str, Any], keep: int) -> Path:
+    """Write `folder/STEP/` with GROUP.safetensors for each group and state.json; then drop all but the newest `keep`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(f"{PART}*"):
+        shutil.rmtree(stale)
+    part = folder / f"{PART}{step:08d}"
+    part.mkdir()
+    for name, tensors in groups.items():
+        if tensors:
+            flat = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+            _write(part / f"{name}.safetensors", save(flat))
+    _write(part / "state.json", json.dumps({"step": step, **state}, indent=1).encode())
+    _flush(part)
+    final = folder / f"{step:08d}"
+    os.rename(part, final)
+    _flush(folder)
+    for old in found(folder)[:-keep]:
+        gone = old.rename(folder / f"{PART}{old.name}")
+        shutil.rmtree(gone)
+    return final
+
+
+def found(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    entries = folder.iterdir() if folder.is_dir() else ()
+    return sorted(entry for entry in entries if entry.name.isdigit() and (entry / "state.json").is_file())
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+    """The groups and the state of one checkpoint. Raises Mistake where a file cannot be read."""
+    try:
+        state = json.loads((path / "state.json").read_text("utf-8"))
+        groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
+    except (OSError, ValueError, SafetensorError) as error:
+        raise Mistake(
+            f"The checkpoint {path} cannot be read.", str(error), "Remove it to go on from the one before."
+        ) from error
+    return groups, state
+
+
+def clear(folder: Path) -> None:
+    """Remove every checkpoint, and what a killed run left half written."""
+    for entry in folder.iterdir() if folder.is_dir() else ():
+        if entry.name.isdigit() or entry.name.startswith(PART):
+            shutil.rmtree(entry)
+
+
+def _write(file: Path, data: bytes) -> None:
+    with open(file, "wb") as stream:
+        stream.write(data)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _flush(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

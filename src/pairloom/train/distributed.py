@@ -1,0 +1,81 @@
+"""Several processes as one: who this one is, gradients averaged, numbers averaged. One process is the plain case.
+
+Does not know: how the processes were started, beyond torchrun's own variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+Losses = Callable[[Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """This process among its peers. Rank 0 writes."""
+
+    rank: int = 0
+    world: int = 1
+
+    @property
+    def writes(self) -> bool:
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Averaged over the processes."""
+        if self.world > 1:
+            dist.all_reduce(values)
+            values = values / self.world
+        return values
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+
+def join() -> Ranks:
+    """Under torchrun: join the others (gloo on a CPU, nccl on GPUs). Else: alone."""
+    if not dist.is_available():
+        return Ranks()
+    if not dist.is_initialized() and dist.is_torchelastic_launched():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    return Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
+
+
+class Asked(nn.Module):
+    """DDP hooks into `forward`; a system is asked for `losses`."""
+
+    def __init__(self, system: Any) -> None:
+        super().__init__()
+        self.system = system
+
+    def forward(self, batch: Any) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = self.system.losses(batch)
+        return made
+
+
+def shared(system: nn.Module, ranks: Ranks) -> Losses:
+    """What gives the losses of a batch: under several processes with gradients averaged in the backward pass.
+
+    Buffers are not sent round: a system that keeps any fills them with what it gathered, the same everywhere.
+    """
+    asked = Asked(system)
+    if ranks.world == 1:
+        return asked
+    return DistributedDataParallel(asked, broadcast_buffers=False, find_unused_parameters=True)
+
+
+def together(losses: Losses, last: bool) -> AbstractContextManager[None]:
+    """Inside, a backward pass ends with the gradients of all processes averaged if it is the `last` of a step."""
+    if isinstance(losses, DistributedDataParallel) and not last:
+        return losses.no_sync()
+    return nullcontext()

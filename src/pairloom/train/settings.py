@@ -1,0 +1,91 @@
+"""Settings of a training run, by the names that papers use. A system's RECIPES are overrides of these.
+
+Does not know: systems, data, clocks.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """lr: peak; the rate rises from min_lr over `warmup` steps (below 1: share of all steps) and falls back to it.
+    batch: examples per optimiser step, over all processes. steps: 0 means `epochs` whole epochs.
+    schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text).
+    decay_all: weight decay on norms, biases and scalars too, as BLIP's own code did; left out otherwise.
+    clip: largest gradient norm (0: none). accumulate: parts that a batch is computed in.
+    precision: "medium" lets matrix products take the CPU's faster route (torch.set_float32_matmul_precision).
+    checkpointing: recompute layers in the backward pass: less memory, a third more time.
+    ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
+    log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep: checkpoints that stay.
+    threads: of torch (0: as they are). report: "tensorboard" writes its files beside the log.
+    """
+
+    lr: float = 3e-4
+    min_lr: float = 1e-6
+    batch: int = 256
+    epochs: int = 20
+    steps: int = 0
+    warmup: float = 0.05
+    schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
+    decay: float = 0.9
+    weight_decay: float = 0.05
+    decay_all: bool = False
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip: float = 1.0
+    accumulate: int = 1
+    precision: Literal["fp32", "medium", "bf16"] = "fp32"
+    checkpointing: bool = False
+    ema: float = 0.0
+    seed: int = 0
+    log_every: int = 10
+    save_every: int = 500
+    evaluate_every: int = 0
+    keep: int = 2
+    threads: int = 0
+    report: Literal["none", "tensorboard"] = "none"
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "accumulate", "log_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
+        for name in (
+            "lr",
+            "min_lr",
+            "warmup",
+            "weight_decay",
+            "clip",
+            "steps",
+            "save_every",
+            "evaluate_every",
+            "threads",
+        ):
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name} must not be negative")
+        if self.steps == 0 and self.epochs < 1:
+            raise ValueError("give epochs or steps")
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas) or not 0 <= self.ema < 1:
+            raise ValueError("betas are two numbers in [0, 1), and so is ema")
+
+    def total(self, per_epoch: int) -> int:
+        """Optimiser steps of the whole run."""
+        return self.steps or self.epochs * per_epoch
+
+    def rate(self, step: int, per_epoch: int) -> float:
+        """Learning rate of the step after `step` finished ones. Warm-up is counted in steps: BLIP's code cut it off at
+        the end of its first epoch, and the rate then jumped (a small set never finished warming up)."""
+        total = self.total(per_epoch)
+        warm = int(self.warmup * total) if self.warmup < 1 else int(self.warmup)
+        if step < warm:
+            return self.min_lr + (self.lr - self.min_lr) * (step + 1) / (warm + 1)
+        gone = (step - warm) / max(1, total - warm)
+        if self.schedule == "cosine":
+            return self.min_lr + (self.lr - self.min_lr) * (1 + math.cos(math.pi * gone)) / 2
+        if self.schedule == "linear":
+            return self.lr + (self.min_lr - self.lr) * gone
+        if self.schedule == "exponential":
+            return max(self.min_lr, self.lr * self.decay ** (step // per_epoch))
+        return self.lr
