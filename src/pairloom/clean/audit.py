@@ -23,6 +23,7 @@ from pairloom.data.pixels import Unreadable, facts, open_image
 from pairloom.data.shards import Shard, atomic_write
 
 EXAMPLES = 20  # shown of each fault
+FILE_FACTS = ("animated", "rotated", "cmyk", "deep", "alpha")
 TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
 
 SCHEMA = pa.schema(
@@ -37,6 +38,7 @@ SCHEMA = pa.schema(
         ("problem", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("looks", pa.uint64()),
     ]
 )
 
@@ -49,6 +51,11 @@ class Job:
     keep: Path | None = None
     size: int = 64
 
+    @property
+    def part(self) -> Path | None:
+        """The shard's rows on disk; its pixels lie beside it as .npy."""
+        return None if self.keep is None else self.keep / f"{self.shard.name}.parquet"
+
 
 @dataclass
 class Facts:
@@ -59,8 +66,9 @@ class Facts:
     images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
     looks: np.ndarray  # [n] uint64, difference hash of the picture; 0 where there is none
     texts: np.ndarray  # [m] uint64, hash of each text
-    languages: np.ndarray  # [m] uint8, index into LANGUAGES; 0 unknown
+    languages: np.ndarray  # [m] uint8, index into `named`; 0 unknown
     first_text: np.ndarray  # [n + 1] int32, texts of pair i are first_text[i]:first_text[i + 1]
+    named: list[str]
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
@@ -74,60 +82,99 @@ def _language_code(name: str) -> int:
     return min(LANGUAGES.index(name), 255)
 
 
-def audit_shard(job: Job) -> tuple[Facts, list[str]]:
-    """Read, decode and look at every pair of a shard. Returns the facts and the language names their codes mean."""
-    rows: list[dict[str, Any]] = []
-    pixels: list[np.ndarray] = []
-    keys, images, looks, texts, languages, first = [], [], [], [], [], [0]
-    counts: Counter[str] = Counter()
-    examples: dict[str, list[tuple[str, str]]] = {}
+class _Notes:
+    """Gathers what is found in a shard, pair by pair, into Facts."""
 
-    def note(code: str, name: str, text: str = "") -> None:
-        counts[code] += 1
-        if len(shown := examples.setdefault(code, [])) < EXAMPLES:
+    def __init__(self) -> None:
+        self.keys: list[int] = []
+        self.images: list[int] = []
+        self.looks: list[int] = []
+        self.texts: list[int] = []
+        self.languages: list[int] = []
+        self.first = [0]
+        self.counts: Counter[str] = Counter()
+        self.examples: dict[str, list[tuple[str, str]]] = {}
+
+    def pair(self, row: dict[str, Any]) -> None:
+        self.keys.append(_short(row["key"]))
+        self.images.append(_short(row["image_key"]) if row["looks"] else 0)
+        self.looks.append(row["looks"])
+        for text, found in zip(row["texts"], row["text_faults"]):
+            self.texts.append(_short(content_hash(text.strip().lower().encode())))
+            self.languages.append(_language_code(faults.language(text)))
+            for code in found:
+                self._note(code, row["name"], text)
+        for code in row["image_faults"]:
+            self._note(code, row["name"], row["problem"] or (row["texts"][0] if row["texts"] else ""))
+        if not row["texts"]:
+            self._note("no_text", row["name"], "")
+        self.first.append(len(self.texts))
+
+    def _note(self, code: str, name: str, text: str) -> None:
+        self.counts[code] += 1
+        if len(shown := self.examples.setdefault(code, [])) < EXAMPLES:
             shown.append((name, text[:300]))
 
+    def facts(self, shard: str) -> Facts:
+        return Facts(
+            shard,
+            np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.looks, np.uint64),
+            np.array(self.texts, np.uint64), np.array(self.languages, np.uint8), np.array(self.first, np.int32),
+            list(LANGUAGES), self.counts, self.examples,
+        )  # fmt: skip
+
+
+def audit_shard(job: Job) -> Facts:
+    """Read, decode and look at every pair of a shard. A finished shard (job.keep) is not decoded again."""
+    notes = _Notes()
+    part = job.part
+    if part is not None and part.exists():
+        for rows in pq.ParquetFile(part).iter_batches():
+            for row in rows.to_pylist():
+                notes.pair(row)
+        return notes.facts(job.shard.name)
+    kept: list[dict[str, Any]] = []
+    pixels: list[np.ndarray] = []
     for pair in read_shard(job.shard):
-        image, image_faults, problem, shape = look(pair)
-        text_faults = [faults.text_faults(text.text) for text in pair.texts]
-        for code in image_faults:
-            note(code, pair.name, problem or (pair.texts[0].text if pair.texts else ""))
-        for text, found in zip(pair.texts, text_faults):
-            for code in found:
-                note(code, pair.name, text.text)
-        if not pair.texts:
-            note("no_text", pair.name)
-        keys.append(_short(pair.key))
-        images.append(_short(pair.image_key) if image is not None else 0)
-        looks.append(difference_hash(image) if image is not None else 0)
-        texts += [_short(content_hash(text.text.strip().lower().encode("utf-8", "surrogatepass"))) for text in pair.texts]
-        languages += [_language_code(faults.language(text.text)) for text in pair.texts]
-        first.append(len(texts))
-        if job.keep is not None:
+        image, row = look(pair)
+        notes.pair(row)
+        if part is not None:
+            kept.append(row)
             pixels.append(_square(image, job.size))
-            rows.append(_row(pair, image_faults, text_faults, problem, shape))
-    found = Facts(
-        job.shard.name,
-        np.array(keys, np.uint64), np.array(images, np.uint64), np.array(looks, np.uint64),
-        np.array(texts, np.uint64), np.array(languages, np.uint8), np.array(first, np.int32), counts, examples,
-    )  # fmt: skip
-    if job.keep is not None:
-        _write(job, rows, pixels)
-    return found, list(LANGUAGES)
+    if part is not None:
+        _write(part, job.size, kept, pixels)
+    return notes.facts(job.shard.name)
 
 
-def look(pair: Pair) -> tuple[Image.Image | None, list[str], str, tuple[int, int]]:
-    """Decode a pair's picture: (RGB image or None, codes of its faults, the problem in words, (width, height))."""
+def look(pair: Pair) -> tuple[Image.Image | None, dict[str, Any]]:
+    """Decode a pair's picture and name every fault that one pair shows: (RGB image or None, the audit's row)."""
+    row: dict[str, Any] = {
+        "key": pair.key, "image_key": pair.image_key, "name": pair.name,
+        "texts": [_plain(text.text) for text in pair.texts], "sources": [text.source for text in pair.texts],
+        "image_faults": [], "text_faults": [faults.text_faults(text.text) for text in pair.texts],
+        "problem": pair.problem, "width": 0, "height": 0, "looks": 0,
+    }  # fmt: skip
     if pair.problem and not pair.image_key:
         missing = "no image" in pair.problem or "missing" in pair.problem
-        return None, ["no_image" if missing else "unreadable"], pair.problem, (0, 0)
+        row["image_faults"] = ["no_image" if missing else "unreadable"]
+        return None, row
     try:
         data = pair.image.read()
         known = facts(data)
         image = open_image(data)
     except (Unreadable, OSError) as error:
-        return None, ["unreadable"], str(error), (0, 0)
-    found = [code for code in ("animated", "rotated", "cmyk", "deep", "alpha") if getattr(known, code)]
+        row["image_faults"], row["problem"] = ["unreadable"], str(error)
+        return None, row
+    row["image_faults"] = [code for code in FILE_FACTS if getattr(known, code)] + _picture_faults(image)
+    if "caption" in str(pair.meta.get("notes", "")):
+        row["image_faults"].append("mixed_caption_files")
+    row["width"], row["height"] = image.size
+    row["looks"] = difference_hash(image)
+    return image, row
+
+
+def _picture_faults(image: Image.Image) -> list[str]:
+    found = []
     width, height = image.size
     if min(width, height) < TINY:
         found.append("tiny")
@@ -136,9 +183,7 @@ def look(pair: Pair) -> tuple[Image.Image | None, list[str], str, tuple[int, int
     small = image.resize((32, 32), Image.Resampling.BOX, reducing_gap=2.0)
     if np.asarray(small, np.float32).std(axis=(0, 1)).max() < FLAT:
         found.append("blank")
-    if pair.meta.get("notes") and "caption" in str(pair.meta["notes"]):
-        found.append("mixed_caption_files")
-    return image, found, "", (width, height)
+    return found
 
 
 def difference_hash(image: Image.Image) -> int:
@@ -158,35 +203,29 @@ def _square(image: Image.Image | None, size: int) -> np.ndarray:
     return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))
 
 
-def _row(pair: Pair, image_faults: list[str], text_faults: list[list[str]], problem: str, shape: tuple[int, int]) -> dict[str, Any]:
-    return {
-        "key": pair.key, "image_key": pair.image_key, "name": pair.name,
-        "texts": [_plain(text.text) for text in pair.texts], "sources": [text.source for text in pair.texts],
-        "image_faults": image_faults, "text_faults": text_faults, "problem": problem or pair.problem,
-        "width": shape[0], "height": shape[1],
-    }  # fmt: skip
-
-
 def _plain(text: str) -> str:
     """Lone surrogates cannot be stored as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _write(job: Job, rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> None:
-    assert job.keep is not None
-    stacked = np.stack(pixels) if pixels else np.zeros((0, job.size, job.size, 3), np.uint8)
-    with atomic_write(job.keep / f"{job.shard.name}.npy") as file:
-        np.save(file, stacked)
-    with atomic_write(job.keep / f"{job.shard.name}.parquet") as file:  # last: it is the commit mark
+def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> None:
+    with atomic_write(part.with_suffix(".npy")) as file:
+        np.save(file, np.stack(pixels) if pixels else np.zeros((0, size, size, 3), np.uint8))
+    with atomic_write(part) as file:  # last: it is the commit mark
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
 
 
-def across(shards: list[Facts], languages: list[list[str]], other: list[Facts] | None = None) -> dict[str, np.ndarray]:
+def across(shards: list[Facts], other: list[Facts] | None = None) -> dict[str, np.ndarray]:
     """Faults that only show across the whole set: code -> indices of pairs (or, for common_text and other_language,
     of texts) in the order of the shards. `other`: a second set, for leaks."""
-    images, looks, keys = (np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)]) for name in ("images", "looks", "keys"))
+    images, looks, keys = (
+        np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
+        for name in ("images", "looks", "keys")
+    )
     texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
-    owner = np.repeat(np.arange(len(keys)), np.concatenate([np.diff(f.first_text) for f in shards] or [[]]).astype(int))
+    owner = np.repeat(
+        np.arange(len(keys)), np.concatenate([np.diff(f.first_text) for f in shards] or [[]]).astype(int)
+    )
     found: dict[str, np.ndarray] = {}
     has = images != 0
     found["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))
@@ -194,7 +233,7 @@ def across(shards: list[Facts], languages: list[list[str]], other: list[Facts] |
     alike = _near(looks)
     found["near_duplicate"] = alike[_count_of(images)[alike] == 1] if len(alike) else alike
     found["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
-    found["other_language"] = _foreign(shards, languages)
+    found["other_language"] = _foreign(shards)
     if other is not None:
         theirs = np.concatenate([f.images for f in other] or [np.zeros(0, np.uint64)])
         found["leak"] = np.flatnonzero(has & np.isin(images, theirs))
@@ -227,7 +266,9 @@ def _near(looks: np.ndarray, bits: int = 2) -> np.ndarray:
     for shift, width in ((0, 22), (22, 21), (43, 21)):
         band = (looks >> np.uint64(shift)) & np.uint64((1 << width) - 1)
         order = np.argsort(band, kind="stable")
-        for step in range(1, 9):  # within a band, each is compared with its next eight in order of the whole hash
+        for step in range(
+            1, 9
+        ):  # within a band, each is compared with its next eight in order of the whole hash
             order = np.lexsort((looks, band)) if step == 1 else order
             a, b = order[:-step], order[step:]
             same = (band[a] == band[b]) & (looks[a] != 0) & (looks[b] != 0)
@@ -237,7 +278,11 @@ def _near(looks: np.ndarray, bits: int = 2) -> np.ndarray:
 
 
 def _popcount(values: np.ndarray) -> np.ndarray:
-    return np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1) if len(values) else np.zeros(0, int)
+    return (
+        np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
+        if len(values)
+        else np.zeros(0, int)
+    )
 
 
 def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
@@ -249,9 +294,9 @@ def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
     return np.flatnonzero(np.isin(texts, values[counts > max(10, 0.005 * pairs)]))
 
 
-def _foreign(shards: list[Facts], languages: list[list[str]]) -> np.ndarray:
+def _foreign(shards: list[Facts]) -> np.ndarray:
     """Texts in another language than the one that at least four in five of the recognised texts are in."""
-    names = np.concatenate([np.array(known)[f.languages] for f, known in zip(shards, languages)] or [np.zeros(0, "U1")])
+    names = np.concatenate([np.array(f.named)[f.languages] for f in shards] or [np.zeros(0, "U1")])
     seen, counts = np.unique(names[names != ""], return_counts=True)
     if not len(seen) or counts.max() < 0.8 * counts.sum():
         return np.zeros(0, np.int64)

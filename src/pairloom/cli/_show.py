@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -92,3 +93,9 @@ def progress(label: str, total: int | None = None, quiet: bool = False) -> Itera
     ]
     with Progress(*columns, TextColumn("{task.fields[bad]}"), console=console) as bar:
         yield Progression(label, total, bar)
+
+
+def workers(wanted: int, items: int) -> int:
+    """How many processes to use: what was asked, else one for each core where there is enough to do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or (1 if items < 3 else min(cores, items))

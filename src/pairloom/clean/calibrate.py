@@ -1,0 +1,119 @@
+"""Calibrate: from scores of the set's own texts and of planted mismatches to P(match), a threshold, and an answer to
+"can this judge tell at all?". Step 3 of `clean`. Does not know: pictures, models, files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairloom.metrics.calibrate import Mixture, mixture_posterior, threshold_for
+from pairloom.metrics.compare import wilson
+
+Floats = NDArray[np.float64]
+LEAST = 50  # own texts and planted ones below which nothing can be learnt
+AREA = 0.6  # the lower end of AUROC's interval below which nothing is decided
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the judge's scores mean on this set.
+
+    threshold: texts that score less are dropped; None where the judge cannot tell, and `why` says so.
+    facts: the numbers of run.json (AUROC with interval, shares, curve, histogram).
+    """
+
+    mixture: Mixture | None
+    threshold: float | None
+    why: str
+    facts: dict[str, Any]
+
+    def p_match(self, scores: Floats) -> Floats:
+        """P(match) of scores; NaN where nothing could be learnt."""
+        return np.full(np.shape(scores), np.nan) if self.mixture is None else self.mixture(scores)
+
+    @property
+    def p_threshold(self) -> float | None:
+        return None if self.threshold is None or self.mixture is None else float(self.mixture(self.threshold))
+
+
+def calibrate(own: Floats, planted: Floats, false_drop: float) -> Calibration:
+    """Learn what scores mean. own [n]: scores of the set's own texts; planted [m]: of captions swapped inside the set.
+
+    The threshold keeps to the budget (at most `false_drop` of the good pairs below it) and never drops a text that is
+    more likely to match than not. It is withheld where AUROC's interval reaches below 0.6, or where more good than bad
+    texts would fall to it.
+    """
+    if len(own) < LEAST or len(planted) < LEAST:
+        why = f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
+        return Calibration(None, None, why, {"planted": len(planted), "decides": False, "why": why})
+    mixture = mixture_posterior(own, planted)
+    bad = mixture.bad
+    threshold = min(threshold_for(own, planted, bad, false_drop), _even(mixture))
+    found = float((planted < threshold).mean())
+    dropped = float((own < threshold).mean())
+    precision = min(1.0, bad * found / dropped) if dropped else 1.0
+    why = _why_not(mixture, precision)
+    lost = 0.0 if bad >= 1 else min(1.0, max(0.0, (dropped - bad * found) / (1 - bad)))
+    reach = wilson(int((planted < threshold).sum()), len(planted))
+    facts = {
+        "planted": len(planted), "own": len(own), "false_drop_budget": false_drop,
+        "auroc": mixture.area.value, "auroc_low": mixture.area.low, "auroc_high": mixture.area.high,
+        "auroc_good": _without_bad(mixture.area.value, bad), "bad_share": bad,
+        "threshold": threshold, "p_threshold": float(mixture(threshold)),
+        "false_drop": lost, "found": found, "found_low": reach.low, "found_high": reach.high, "precision": precision,
+        "decides": not why, "why": why,
+        **_pictures(own, planted, mixture),
+    }  # fmt: skip
+    return Calibration(mixture, None if why else threshold, why, facts)
+
+
+def _even(mixture: Mixture) -> float:
+    """The score at which match and mismatch are equally likely."""
+    return mixture.centre - mixture.offset / mixture.slope
+
+
+def _without_bad(area: float, bad: float) -> float:
+    """AUROC of the good pairs alone: own = (1 - bad) good + bad planted, and planted over planted is one half."""
+    return float(np.clip((area - bad / 2) / (1 - bad), 0, 1)) if bad < 1 else 0.5
+
+
+def _why_not(mixture: Mixture, precision: float) -> str:
+    if mixture.area.low < AREA:
+        return (
+            f"The judge cannot tell planted mismatches from this set's own texts well enough (AUROC {mixture.area}); "
+            f"the interval must lie above {AREA}."
+        )
+    if precision < 0.5:
+        return (
+            f"About {1 - precision:.0%} of the texts that would fall to the limit are good ones; the set has too few bad "
+            "texts, or the judge is too weak for them."
+        )
+    return ""
+
+
+def _pictures(own: Floats, planted: Floats, mixture: Mixture, bins: int = 40) -> dict[str, Any]:
+    """What the report draws: the two histograms, the curve score -> P(match), and how well P(match) keeps its word."""
+    low, high = np.quantile(np.concatenate([own, planted]), [0.001, 0.999])
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    clipped = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] for values in (own, planted)]
+    said = mixture(own)
+    order = np.argsort(said, kind="stable")
+    reliability = []
+    for group in np.array_split(order, 12):
+        if not len(group):
+            continue
+        low_score, high_score = own[group].min(), own[group].max()
+        inside = float(((planted >= low_score) & (planted <= high_score)).mean())
+        rate = 1 - min(1.0, mixture.bad * inside / (len(group) / len(own)))
+        reliability.append({"p": float(said[group].mean()), "rate": rate, "n": len(group)})
+    error = sum(abs(entry["p"] - entry["rate"]) * entry["n"] for entry in reliability) / len(own)
+    return {
+        "bins": reliability,
+        "ece": float(error),
+        "curve": [[float(score), float(p)] for score, p in zip(edges, mixture(edges))],
+        "histogram": {"edges": edges.tolist(), "own": clipped[0].tolist(), "planted": clipped[1].tolist()},
+    }

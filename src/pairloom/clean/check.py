@@ -1,0 +1,108 @@
+"""Check a whole set without a model: shards through the audit, then what only shows across them. Reads, never writes
+to the set. Does not know: scores, decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pairloom import scale
+from pairloom.clean.audit import EXAMPLES, Facts, Job, across, audit_shard
+from pairloom.clean.faults import FAULTS
+from pairloom.data.shards import PairSet
+from pairloom.errors import Mistake
+
+Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
+
+
+@dataclass
+class Findings:
+    """What was found. pairwise: code -> indices of pairs; textwise: code -> indices of texts, in the set's order."""
+
+    facts: list[Facts]
+    pairwise: dict[str, np.ndarray]
+    textwise: dict[str, np.ndarray]
+
+    @property
+    def pairs(self) -> int:
+        return sum(len(facts.keys) for facts in self.facts)
+
+    @property
+    def texts(self) -> int:
+        return sum(len(facts.texts) for facts in self.facts)
+
+    @property
+    def images(self) -> int:
+        """Distinct readable pictures."""
+        keys = np.concatenate([facts.images for facts in self.facts] or [np.zeros(0, np.uint64)])
+        return len(np.unique(keys[keys != 0]))
+
+    def audit(self) -> dict[str, dict[str, Any]]:
+        """code -> count, severity, sentence and examples; the gravest and most frequent first."""
+        counts = {code: len(found) for code, found in {**self.pairwise, **self.textwise}.items()}
+        examples: dict[str, list[tuple[str, str]]] = {}
+        for facts in self.facts:
+            for code, count in facts.counts.items():
+                counts[code] = counts.get(code, 0) + count
+            for code, shown in facts.examples.items():
+                examples.setdefault(code, []).extend(shown)
+        order = {"bad": 0, "doubt": 1, "note": 2}
+        found = sorted(
+            (FAULTS[code] for code, count in counts.items() if count),
+            key=lambda f: (order[f.severity], -counts[f.code]),
+        )
+        return {
+            fault.code: {
+                "count": counts[fault.code], "severity": fault.severity, "says": fault.says,
+                "examples": [{"name": name, "text": text} for name, text in examples.get(fault.code, [])[:EXAMPLES]],
+            }
+            for fault in found
+        }  # fmt: skip
+
+    def bad(self) -> int:
+        """How many pictures or texts have a fault that `clean` drops by rule."""
+        return sum(entry["count"] for entry in self.audit().values() if entry["severity"] == "bad")
+
+
+TEXTWISE = ("common_text", "other_language")
+
+
+def check(
+    found: PairSet,
+    workers: int = 1,
+    against: PairSet | None = None,
+    keep: Path | None = None,
+    size: int = 64,
+    tell: Tell | None = None,
+) -> Findings:
+    """Audit every shard of a set. keep: a folder for rows and pixels (resumes there); against: a set that must not leak."""
+    other = None if against is None else _all(against, workers, None, size, tell)
+    facts = _all(found, workers, keep, size, tell)
+    if not sum(len(shard.keys) for shard in facts):
+        raise Mistake(
+            f"{found.path} has no pairs.",
+            "Its files were read and not one picture or text was in them.",
+            "Point at the folder that holds the pictures.",
+        )
+    whole = across(facts, other)
+    return Findings(
+        facts,
+        {code: rows for code, rows in whole.items() if code not in TEXTWISE},
+        {code: rows for code, rows in whole.items() if code in TEXTWISE},
+    )
+
+
+def _all(found: PairSet, workers: int, keep: Path | None, size: int, tell: Tell | None) -> list[Facts]:
+    done: dict[str, Facts] = {}
+    for job, facts in scale.run(audit_shard, [Job(shard, keep, size) for shard in found.shards], workers):
+        done[job.shard.name] = facts
+        if tell is not None:
+            tell(
+                len(facts.keys),
+                sum(count for code, count in facts.counts.items() if FAULTS[code].severity == "bad"),
+            )
+    return [done[shard.name] for shard in found.shards]

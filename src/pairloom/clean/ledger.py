@@ -1,0 +1,95 @@
+"""The ledger: one row per text, with its score, decision and the reason in words. Nothing is ever lost from it.
+
+Does not know: how a score was made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pairloom.data.shards import atomic_write
+from pairloom.errors import Mistake
+
+KEEP, DROP, REPLACE, ADD, REJECT = "keep", "drop", "replace", "add", "reject"
+DECISIONS = {
+    KEEP: "the text stays",
+    DROP: "the text is taken out",
+    REPLACE: "the text is taken out and a proposed caption stands in its place",
+    ADD: "the proposed caption is taken in",
+    REJECT: "the proposed caption is not taken in",
+}
+
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_key", pa.string()),
+        ("name", pa.string()),
+        ("shard", pa.string()),
+        (
+            "text_id",
+            pa.int32(),
+        ),  # position among the pair's texts, proposals after the originals; -1: no text at all
+        ("text", pa.string()),
+        ("source", pa.string()),
+        ("findings", pa.list_(pa.string())),
+        ("score", pa.float64()),
+        ("p_match", pa.float64()),
+        ("decision", pa.string()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """The ledger rows of one shard, atomically."""
+    with atomic_write(path) as file:
+        pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), file)
+
+
+def join_parts(parts: Iterable[Path], path: Path) -> dict[str, int]:
+    """One ledger from the parts of the shards, a shard at a time. Returns how often each decision was taken."""
+    counts = dict.fromkeys(DECISIONS, 0)
+    with atomic_write(path) as file:
+        with pq.ParquetWriter(file, SCHEMA) as writer:
+            for part in parts:
+                table = pq.read_table(part, schema=SCHEMA)
+                for decision in table.column("decision").to_pylist():
+                    counts[decision] += 1
+                writer.write_table(table)
+    return counts
+
+
+def ledger_of(out: Path) -> Path:
+    """The ledger of a finished run, or a Mistake that says how to get one."""
+    path = out / "pairs.parquet" if out.is_dir() else out
+    if not path.is_file():
+        raise Mistake(
+            f"There is no ledger in {out}.",
+            "pairs.parquet is written when `pairloom clean` has finished.",
+            f"Run: pairloom clean PAIRS --out {out}",
+        )
+    return path
+
+
+def find(out: Path, key: str) -> list[dict[str, Any]]:
+    """All rows of the pairs whose key starts with `key`, or whose name is `key`. A Mistake where there are none."""
+    path = ledger_of(out)
+    rows = []
+    for group in pq.ParquetFile(path).iter_batches():
+        rows += [
+            row
+            for row in group.to_pylist()
+            if row["name"] == key or (len(key) >= 4 and row["key"].startswith(key))
+        ]
+    if not rows:
+        raise Mistake(
+            f"No pair '{key}' in {path}.",
+            "A pair is named by its key (the first digits are enough, at least 4) or by its name in the set.",
+            "The report lists both.",
+        )
+    return rows

@@ -1,0 +1,60 @@
+"""Find what is wrong with a set without any model: broken pictures, duplicates, spam, file names, leaks. Read-only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def command(
+    pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another set (a test set, say) whose pictures must not be in this one."),
+    ] = None,
+    tolerate: Annotated[
+        float, typer.Option(help="Exit code 1 where more than this share of the pairs is bad.")
+    ] = 0.0,
+    examples: Annotated[int, typer.Option(help="Examples shown of each finding.")] = 2,
+    workers: Annotated[int, typer.Option(help="Processes that decode; 0: one for each core.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    from pairloom.clean.check import check
+    from pairloom.cli import _show
+    from pairloom.data.shards import open_set
+
+    found = open_set(pairs)
+    other = None if against is None else open_set(against)
+    with _show.progress("checking", None, quiet=json) as bar:
+        findings = check(found, _show.workers(workers, len(found.shards)), other, tell=bar.step)
+    audit = findings.audit()
+    share = findings.bad() / max(1, findings.pairs)
+    if json:
+        _show.say_json({
+            "set": {"path": str(pairs), "format": found.format, "pairs": findings.pairs, "texts": findings.texts, "images": findings.images},
+            "audit": audit, "bad": findings.bad(), "bad_share": share,
+        })  # fmt: skip
+    else:
+        _say(found, findings, audit, examples)
+    raise typer.Exit(1 if share > tolerate else 0)
+
+
+def _say(found: Any, findings: Any, audit: dict[str, Any], examples: int) -> None:
+    from pairloom.cli import _show
+
+    _show.out.print(
+        f"{findings.pairs:,} pairs, {findings.texts:,} texts, {findings.images:,} distinct pictures ({found.format})",
+        markup=False,
+    )
+    if not audit:
+        _show.out.print("Nothing found.")
+        return
+    rows = [[code, entry["severity"], entry["count"], entry["says"]] for code, entry in audit.items()]
+    _show.table("Findings", ["finding", "severity", "count", "what it means"], rows)
+    for code, entry in audit.items():
+        for example in entry["examples"][:examples] if entry["severity"] != "note" else []:
+            text = example["text"].replace("\n", " ")[:100]
+            _show.out.print(f"  {code}: {example['name']}" + (f"  {text!r}" if text else ""), markup=False)
+    _show.out.print("`pairloom clean` drops what is bad, and judges the rest.", markup=False)

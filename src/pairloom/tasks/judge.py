@@ -1,0 +1,88 @@
+"""Judge: do this picture and this sentence belong together? One question, several ways to answer it.
+
+The way is named beside every score: the match head, the cosine of two embeddings, or the mean log-likelihood of the
+text. Higher is better, always. Asks for verbs, never for a type; knows no files and no threshold.
+
+N pictures, M texts, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairloom import verbs
+from pairloom.data.batch import Batch
+
+
+def ways(system: Any) -> list[str]:
+    """The ways in which a system can judge, best first."""
+    able = {
+        "match": isinstance(system, verbs.Matches),
+        "cosine": isinstance(system, verbs.Embeds),
+        "likelihood": isinstance(system, verbs.Writes),
+    }
+    return [way for way, can in able.items() if can]
+
+
+@torch.no_grad()
+def judge(system: Any, batch: Batch, way: str | None = None, rows: int = 256) -> tuple[Tensor, str]:
+    """Score every text of the batch against its picture (batch.image_of; row for row where that is None).
+
+    Returns scores [M] and the way they were made. Pictures are looked at once, however many texts each has; texts go
+    through in groups of `rows` of similar length. ValueError where the system knows no such way.
+    """
+    able = ways(system)
+    way = way or (able[0] if able else None)
+    if way not in able:
+        raise ValueError(f"{type(system).__module__} cannot judge by {way}; it can by {able or 'nothing'}")
+    assert batch.tokens is not None and batch.keep is not None
+    if isinstance(system, verbs.Sees) and batch.seen is None:
+        batch = system.see(batch)
+    of = (
+        batch.image_of
+        if batch.image_of is not None
+        else torch.arange(len(batch.tokens), device=batch.tokens.device)
+    )
+    lengths = batch.keep.sum(1)
+    scores = torch.zeros(len(batch.tokens), device=batch.tokens.device)
+    for chosen in torch.argsort(lengths, stable=True).split(rows):
+        longest = int(lengths[chosen].max())
+        part = replace(
+            batch,
+            tokens=batch.tokens[chosen, :longest],
+            keep=batch.keep[chosen, :longest],
+            image_of=of[chosen],
+        )
+        scores[chosen] = WAYS[way](system, part).float()
+    return scores, way
+
+
+def _match(system: Any, batch: Batch) -> Tensor:
+    return system.match(batch)
+
+
+def _cosine(system: Any, batch: Batch) -> Tensor:
+    pictures, texts = system.embed_image(batch), system.embed_text(batch)
+    return (pictures[batch.image_of] * texts).sum(1)
+
+
+def _likelihood(system: Any, batch: Batch) -> Tensor:
+    """Mean log-probability of the tokens after the first: long texts are not punished for their length."""
+    assert batch.tokens is not None and batch.keep is not None
+    said = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(2, batch.tokens[:, 1:, None])[
+        ..., 0
+    ]
+    real = batch.keep[:, 1:]
+    return (said * real).sum(1) / real.sum(1).clamp(min=1)
+
+
+WAYS: dict[str, Callable[[Any, Batch], Tensor]] = {
+    "match": _match,
+    "cosine": _cosine,
+    "likelihood": _likelihood,
+}

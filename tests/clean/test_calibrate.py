@@ -1,0 +1,62 @@
+"""The threshold keeps its budget, and the judge that cannot tell says so. Truth is known: normals with a known share."""
+
+import numpy as np
+import pytest
+
+from pairloom.clean.calibrate import calibrate
+
+
+def made(apart: float, bad: float, n: int = 4000, seed: int = 0):
+    draw = np.random.default_rng(seed)
+    truth = draw.random(n) < bad
+    own = draw.normal(size=n) + apart * ~truth
+    return own, truth, draw.normal(size=n)
+
+
+@pytest.mark.parametrize("bad, least", [(0.15, 0.8), (0.3, 0.85), (0.5, 0.85)])
+def test_the_budget_is_kept_and_most_bad_are_found(bad, least):
+    lost, found = [], []
+    for seed in range(8):
+        own, truth, planted = made(3.0, bad, seed=seed)
+        made_of = calibrate(own, planted, 0.05)
+        assert made_of.threshold is not None
+        lost.append((own[~truth] < made_of.threshold).mean())
+        found.append((own[truth] < made_of.threshold).mean())
+    assert np.mean(lost) <= 0.06 and np.mean(found) > least
+
+
+def test_p_match_says_what_it_means():
+    own, truth, planted = made(2.0, 0.3)
+    p = calibrate(own, planted, 0.05).p_match(own)
+    for low, high in [(0, 0.3), (0.3, 0.7), (0.7, 1.01)]:
+        inside = (p >= low) & (p < high)
+        assert abs(p[inside].mean() - (~truth[inside]).mean()) < 0.08
+
+
+def test_a_blind_judge_changes_nothing():
+    own, _, planted = made(0.0, 0.3)
+    result = calibrate(own, planted, 0.05)
+    assert result.threshold is None and not result.facts["decides"] and "AUROC" in result.why
+
+
+def test_a_clean_set_is_left_alone():
+    own, _, planted = made(2.0, 0.0)
+    result = calibrate(own, planted, 0.05)
+    assert result.threshold is None or (own < result.threshold).mean() < 0.01
+
+
+def test_no_text_that_more_likely_matches_is_dropped():
+    own, _, planted = made(6.0, 0.3)
+    result = calibrate(own, planted, 0.2)
+    assert result.p_threshold <= 0.5 + 1e-9
+
+
+def test_too_few():
+    result = calibrate(np.zeros(10), np.zeros(10), 0.05)
+    assert result.threshold is None and "50" in result.why and np.isnan(result.p_match(np.zeros(3))).all()
+
+
+def test_the_histograms_count_everything():
+    own, _, planted = made(2.0, 0.3)
+    pictures = calibrate(own, planted, 0.05).facts["histogram"]
+    assert sum(pictures["own"]) == len(own) and sum(pictures["planted"]) == len(planted)

@@ -1,0 +1,103 @@
+"""Every decision about a pair, by hand."""
+
+from pairloom.clean.merge import Judged, Rules, decide
+
+RULES = Rules(threshold=0.0, p_threshold=0.4, accept=0.5)
+
+
+def decisions(outcome):
+    return [item.decision for item in outcome.decisions]
+
+
+def test_a_good_text_stays_and_its_reason_names_p():
+    outcome = decide([], "", [Judged("a dog", score=1.0, p_match=0.9)], [], RULES)
+    assert decisions(outcome) == ["keep"]
+    assert outcome.texts == [("a dog", "original")]
+    assert "90%" in outcome.decisions[0].reason
+
+
+def test_an_unmatched_text_is_dropped_and_the_reason_names_limit_and_budget():
+    outcome = decide([], "", [Judged("a dog", score=-1.0, p_match=0.1)], [], RULES)
+    assert decisions(outcome) == ["drop"] and outcome.texts == []
+    assert all(part in outcome.decisions[0].reason for part in ("10%", "40%", "5%"))
+
+
+def test_the_best_accepted_proposal_replaces_it():
+    proposals = [
+        Judged("a cat", "synthetic:self", score=1.0, p_match=0.6),
+        Judged("two cats", "synthetic:self", score=2.0, p_match=0.8),
+    ]
+    outcome = decide([], "", [Judged("a dog", score=-1.0, p_match=0.1)], proposals, RULES)
+    assert decisions(outcome) == ["replace", "reject", "add"]
+    assert outcome.texts == [("two cats", "synthetic:self")]
+
+
+def test_a_proposal_under_the_bar_is_no_replacement():
+    outcome = decide(
+        [],
+        "",
+        [Judged("a dog", score=-1.0, p_match=0.1)],
+        [Judged("x", "synthetic:self", score=0.1, p_match=0.49)],
+        RULES,
+    )
+    assert decisions(outcome) == ["drop", "reject"] and outcome.texts == []
+
+
+def test_one_good_text_of_several_keeps_the_pair_and_needs_no_replacement():
+    texts = [Judged("a dog", score=1.0, p_match=0.9), Judged("a car", score=-1.0, p_match=0.1)]
+    outcome = decide([], "", texts, [Judged("a pup", "synthetic:self", score=3.0, p_match=0.99)], RULES)
+    assert decisions(outcome) == ["keep", "drop", "reject"]
+    assert outcome.texts == [("a dog", "original")]
+
+
+def test_the_papers_union_adds_to_kept_texts():
+    rules = Rules(threshold=0.0, p_threshold=0.4, add=True)
+    outcome = decide(
+        [],
+        "",
+        [Judged("a dog", score=1.0, p_match=0.9)],
+        [Judged("a pup", "synthetic:self", score=3.0, p_match=0.99)],
+        rules,
+    )
+    assert outcome.texts == [("a dog", "original"), ("a pup", "synthetic:self")]
+
+
+def test_keep_alt_text_leaves_the_original_behind_the_caption():
+    rules = Rules(threshold=0.0, p_threshold=0.4, keep_alt_text=True)
+    outcome = decide(
+        [],
+        "",
+        [Judged("Lot 12, Boston", score=-1.0, p_match=0.1)],
+        [Judged("a chair", "synthetic:self", score=3.0, p_match=0.9)],
+        rules,
+    )
+    assert outcome.texts == [("a chair", "synthetic:self"), ("Lot 12, Boston", "original")]
+
+
+def test_a_judge_that_cannot_tell_drops_nothing_by_score_and_takes_nothing_in():
+    rules = Rules(threshold=None)
+    outcome = decide(
+        [],
+        "",
+        [Judged("a dog", score=-9.0, p_match=0.01)],
+        [Judged("x", "synthetic:self", score=9.0, p_match=1.0)],
+        rules,
+    )
+    assert decisions(outcome) == ["keep", "reject"] and outcome.texts == [("a dog", "original")]
+
+
+def test_the_audit_drops_by_rule_even_without_a_judge():
+    outcome = decide([], "", [Judged("IMG_2034.jpg", findings=["file_name"])], [], Rules(threshold=None))
+    assert decisions(outcome) == ["drop"] and "file name" in outcome.decisions[0].reason
+
+
+def test_a_broken_picture_drops_every_text_with_the_problem_in_words():
+    outcome = decide(["unreadable"], "truncated after 12 bytes", [Judged("a"), Judged("b")], [], RULES)
+    assert decisions(outcome) == ["drop", "drop"] and outcome.texts == []
+    assert "truncated after 12 bytes" in outcome.decisions[0].reason
+
+
+def test_a_picture_without_text_is_a_row_and_can_be_captioned():
+    assert decisions(decide([], "", [], [], RULES)) == ["drop"]
+    outcome = decide([], "", [], [Judged("a cat", "synthetic:self", score=1.0, p_match=0.9)], RULES)
+    assert decisions(outcome) == ["add"] and outcome.texts == [("a cat", "synthetic:self")]
