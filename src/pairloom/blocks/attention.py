@@ -1,0 +1,124 @@
+"""Attention over itself or over a memory, projected once and read by as many rows as like.
+
+Does not know: layers, norms, residuals, masks beyond the one it is handed.
+
+B rows, T positions, M memories, S positions of a memory, H heads, d width of a head, D width, C width of the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+
+@dataclass
+class KeyValue:
+    """Keys and values of one layer: [B H S d] each."""
+
+    keys: Tensor
+    values: Tensor
+
+    def select(self, rows: Tensor) -> KeyValue:
+        """Rows in this order."""
+        return KeyValue(self.keys[rows], self.values[rows])
+
+    def append(self, new: KeyValue) -> KeyValue:
+        """The same rows with later positions added."""
+        return KeyValue(torch.cat([self.keys, new.keys], 2), torch.cat([self.values, new.values], 2))
+
+
+class Fold:
+    """Lays rows that read the same memory along the query axis, so that a memory is never copied per row.
+
+    [B T ...] <-> [M n*T ...], where n is the most rows that one memory has. Neighbours of equal number cost nothing (a
+    view); ragged readers are padded with zero queries, whose results are thrown away.
+    """
+
+    def __init__(self, owner: Int[Tensor, " B"], memories: int) -> None:
+        sizes = torch.bincount(owner, minlength=memories)
+        if len(sizes) > memories:
+            raise ValueError(f"a row reads memory {len(sizes) - 1}, but there are {memories}")
+        self.memories, self.most = memories, int(sizes.max())
+        order = torch.argsort(owner, stable=True)
+        rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner[order]]
+        place = owner[order] * self.most + rank
+        self.place = torch.empty_like(place).scatter_(0, order, place)
+        self.even = len(owner) == memories * self.most and bool((order == place).all())
+
+    def into(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "M U D"]:
+        if not self.even:
+            x = x.new_zeros(self.memories * self.most, *x.shape[1:]).index_copy(0, self.place, x)
+        return x.reshape(self.memories, -1, x.shape[-1])
+
+    def back(self, x: Float[Tensor, "M U D"]) -> Float[Tensor, "B T D"]:
+        x = x.reshape(self.memories * self.most, -1, x.shape[-1])
+        return x if self.even else x[self.place]
+
+
+@dataclass
+class Memory:
+    """What cross-attention reads, projected once per context and layer. keep [M S]: True = real; None = all of it.
+
+    fold: which rows read which memory; None means that row i reads memory i.
+    """
+
+    layers: Sequence[KeyValue]
+    keep: Tensor | None = None
+    fold: Fold | None = None
+
+    def __len__(self) -> int:
+        return len(self.layers[0].keys)
+
+    def select(self, rows: Tensor) -> Memory:
+        """Memories in this order, one per row of the readers to come. Copies."""
+        keep = None if self.keep is None else self.keep[rows]
+        return Memory([layer.select(rows) for layer in self.layers], keep)
+
+    def read_by(self, owner: Tensor) -> Memory:
+        """The same memories, uncopied, where row i of the reader reads memory owner[i]."""
+        return replace(self, fold=Fold(owner, len(self)))
+
+
+class Attention(nn.Module):
+    """Scaled dot-product attention with biased projections (Vaswani et al., 2017)."""
+
+    def __init__(
+        self, width: int, heads: int, context_width: int | None = None, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+        context_width = context_width or width
+        self.heads, self.dropout = heads, dropout
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(context_width, width)
+        self.value = nn.Linear(context_width, width)
+        self.out = nn.Linear(width, width)
+
+    def project(self, context: Float[Tensor, "B S C"]) -> KeyValue:
+        """Keys and values of a context."""
+        return KeyValue(self._split(self.key(context)), self._split(self.value(context)))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        read: KeyValue | None = None,
+        mask: Bool[Tensor, "#B 1 #T S"] | None = None,
+        fold: Fold | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """Attend to `read`, or to x itself where there is none. mask: True = may be seen; under a fold it has M rows."""
+        read = read or self.project(x)
+        query = self.query(x)
+        query = self._split(fold.into(query) if fold else query)
+        dropout = self.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(query, read.keys, read.values, attn_mask=mask, dropout_p=dropout)
+        y = y.transpose(1, 2).flatten(2)
+        return self.out(fold.back(y) if fold else y)
+
+    def _split(self, x: Tensor) -> Tensor:
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

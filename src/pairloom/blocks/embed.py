@@ -1,0 +1,91 @@
+"""From token ids and pixels to rows of a transformer.
+
+B rows, T tokens, P patches, D width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+Stem = Literal["patch", "conv"]
+
+
+class TextEmbed(nn.Module):
+    """Word plus learned position, norm, dropout."""
+
+    def __init__(self, vocabulary: int, positions: int, width: int, eps: float, dropout: float) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.positions = nn.Embedding(positions, width)
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Int[Tensor, "B T"], first: int = 0) -> Float[Tensor, "B T D"]:
+        """first: the position of the first column. Raises ValueError past the last learned position."""
+        last = first + tokens.shape[1]
+        if last > self.positions.num_embeddings:
+            raise ValueError(
+                f"a text of {last} tokens is longer than the {self.positions.num_embeddings} positions"
+            )
+        return self.dropout(self.norm(self.words(tokens) + self.positions.weight[first:last]))
+
+
+class PatchEmbed(nn.Module):
+    """A class row, then one row per patch, plus learned positions (Dosovitskiy et al., 2020).
+
+    stem "conv": stride-2 3x3 convolutions and a 1x1 instead of one patch-wide projection (Xiao et al., 2021,
+    "Early convolutions help transformers see better", with group norm, which lets no neighbour of the batch in).
+    """
+
+    def __init__(self, image_size: int, patch: int, width: int, stem: Stem = "patch") -> None:
+        super().__init__()
+        if image_size % patch:
+            raise ValueError(f"image size {image_size} is not a multiple of patch {patch}")
+        self.image_size = image_size
+        self.patch = nn.Conv2d(3, width, patch, patch) if stem == "patch" else conv_stem(patch, width)
+        self.class_row = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, 1 + (image_size // patch) ** 2, width))
+        nn.init.trunc_normal_(self.class_row, std=0.02)
+        nn.init.trunc_normal_(self.positions, std=0.02)
+
+    def forward(self, images: Float[Tensor, "B 3 X Y"]) -> Float[Tensor, "B P D"]:
+        """Raises ValueError for another size than it was built for (see `resize_positions`)."""
+        if images.shape[-2:] != (self.image_size, self.image_size):
+            raise ValueError(
+                f"pictures are {tuple(images.shape[-2:])}, the tower reads {self.image_size} px squares"
+            )
+        x = self.patch(images).flatten(2).transpose(1, 2)
+        return torch.cat([self.class_row.expand(len(x), -1, -1).to(x.dtype), x], 1) + self.positions
+
+
+def conv_stem(patch: int, width: int) -> nn.Sequential:
+    """[B 3 X Y] -> [B width X/patch Y/patch] by halvings. Raises ValueError where patch is no power of two above 1."""
+    halvings = patch.bit_length() - 1
+    if patch != 2**halvings or not halvings:
+        raise ValueError(f"a convolution stem halves the picture: patch {patch} is no power of two")
+    sizes = [3] + [max(8, width >> (halvings - step)) for step in range(1, halvings + 1)]
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes, sizes[1:]):
+        layers += [
+            nn.Conv2d(before, after, 3, 2, 1, bias=False),
+            nn.GroupNorm(1, after),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], width, 1))
+
+
+def resize_positions(table: Float[Tensor, "1 P D"], patches: int) -> Float[Tensor, "1 Q D"]:
+    """The position table of a square grid for another square grid of `patches`: bicubic, the class row kept."""
+    old, new = round((table.shape[1] - 1) ** 0.5), round(patches**0.5)
+    if old * old != table.shape[1] - 1 or new * new != patches:
+        raise ValueError(f"{table.shape[1] - 1} or {patches} patches are no square")
+    if old == new:
+        return table
+    grid = table[:, 1:].unflatten(1, (old, old)).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid.float(), (new, new), mode="bicubic", align_corners=False).to(table.dtype)
+    return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], 1)

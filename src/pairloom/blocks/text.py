@@ -1,0 +1,55 @@
+"""TextTower: token ids through embedding and stack, as a bidirectional reader or a causal writer.
+
+B rows, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from pairloom.blocks.attention import KeyValue, Memory
+from pairloom.blocks.embed import TextEmbed
+from pairloom.blocks.masks import causal, padding
+from pairloom.blocks.transformer import Shape, Stack, Ways, variant
+
+READ, WRITE = 0, 1  # the two ways through a tower: every token sees all, or only what came before
+
+
+class TextTower(nn.Module):
+    """embeds, ways: how many variants the embedding and each part of a layer have; reader and writer share what has one."""
+
+    def __init__(
+        self, shape: Shape, vocabulary: int, positions: int, embeds: int = 1, ways: Ways = Ways()
+    ) -> None:
+        super().__init__()
+        self.embed = nn.ModuleList(
+            TextEmbed(vocabulary, positions, shape.width, shape.eps, shape.dropout) for _ in range(embeds)
+        )
+        self.stack = Stack(shape, ways)
+
+    def forward(
+        self,
+        tokens: Int[Tensor, "B T"],
+        keep: Bool[Tensor, "B T"],
+        memory: Memory | None = None,
+        way: int = READ,
+    ) -> Float[Tensor, "B T D"]:
+        """keep: True = real. The first token is taken as real whatever keep says."""
+        keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
+        mask = causal(keep) if way == WRITE else padding(keep)
+        return self.stack(variant(self.embed, way)(tokens), mask, memory, way)
+
+    def step(
+        self, tokens: Int[Tensor, " B"], at: int, past: list[KeyValue] | None, memory: Memory | None
+    ) -> tuple[Float[Tensor, "B D"], list[KeyValue]]:
+        """The writer, one token more at position `at`."""
+        x, past = self.stack.step(variant(self.embed, WRITE)(tokens[:, None], at), past, memory, WRITE)
+        return x[:, 0], past
+
+    @property
+    def words(self) -> Tensor:
+        """The writer's word table [V D]."""
+        table: Tensor = variant(self.embed, WRITE).words.weight
+        return table

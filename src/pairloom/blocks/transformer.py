@@ -1,0 +1,183 @@
+"""Sub, FeedForward, Layer, Stack: every transformer here is put together from these and Attention.
+
+Does not know: tokens, pixels, heads of tasks.
+
+B rows, T positions, S positions of a context, D width, C width of the context.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from pairloom.blocks.attention import Attention, KeyValue, Memory
+from pairloom.blocks.masks import padding
+
+Norm = Literal["pre", "post"]
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with an erf-GELU between."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.up = nn.Linear(width, hidden)
+        self.down = nn.Linear(hidden, width)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        return self.down(nn.functional.gelu(self.up(x)))
+
+
+class Sub(nn.Module):
+    """A residual round a function, with the norm before the function (pre) or after the sum (post).
+
+    path: chance that a row skips the function in training (stochastic depth, Huang et al., 2016).
+    """
+
+    def __init__(
+        self, fn: nn.Module, width: int, norm: Norm, eps: float, dropout: float = 0.0, path: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.fn, self.place, self.path = fn, norm, path
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Float[Tensor, "B T D"], *args: Any) -> Float[Tensor, "B T D"]:
+        y = self.dropout(self.fn(self.norm(x) if self.place == "pre" else x, *args))
+        if self.path and self.training:
+            y = y * (torch.rand(len(y), 1, 1, device=y.device) >= self.path).to(y.dtype) / (1 - self.path)
+        return x + y if self.place == "pre" else self.norm(x + y)
+
+
+class Ways(NamedTuple):
+    """How many variants of each part a layer holds. Several passes through one stack then share what has one variant
+    and differ in what has two; no cross-attention where `cross` is 0."""
+
+    attend: int = 1
+    cross: int = 0
+    feed: int = 1
+
+
+class Shape(NamedTuple):
+    """The numbers of a transformer. context: width of what cross-attention reads."""
+
+    width: int
+    depth: int
+    heads: int
+    norm: Norm
+    eps: float
+    dropout: float = 0.0
+    path: float = 0.0
+    context: int | None = None
+    growth: int = 4
+
+
+class Layer(nn.Module):
+    """Self-attention, cross-attention where a memory is given, feed-forward, in this order."""
+
+    def __init__(self, shape: Shape, path: float = 0.0, ways: Ways = Ways()) -> None:
+        super().__init__()
+        width, drop = shape.width, shape.dropout
+
+        def sub(fn: nn.Module) -> Sub:
+            return Sub(fn, width, shape.norm, shape.eps, drop, path)
+
+        self.attend = nn.ModuleList(
+            sub(Attention(width, shape.heads, None, drop)) for _ in range(ways.attend)
+        )
+        self.cross = nn.ModuleList(
+            sub(Attention(width, shape.heads, shape.context, drop)) for _ in range(ways.cross)
+        )
+        self.feed = nn.ModuleList(sub(FeedForward(width, width * shape.growth)) for _ in range(ways.feed))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "#B 1 #T T"] | None = None,
+        memory: Memory | None = None,
+        index: int = 0,
+        way: int = 0,
+    ) -> Float[Tensor, "B T D"]:
+        """index: which layer of the memory is this layer's."""
+        return self._rest(variant(self.attend, way)(x, None, mask), memory, index, way)
+
+    def step(
+        self, x: Float[Tensor, "B 1 D"], past: KeyValue | None, memory: Memory | None, index: int, way: int
+    ) -> tuple[Float[Tensor, "B 1 D"], KeyValue]:
+        """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike."""
+        sub = variant(self.attend, way)
+        new = sub.fn.project(sub.norm(x) if sub.place == "pre" else x)
+        past = past.append(new) if past else new
+        return self._rest(sub(x, past), memory, index, way), past
+
+    def _rest(self, x: Tensor, memory: Memory | None, index: int, way: int) -> Tensor:
+        if memory is not None:
+            keep = None if memory.keep is None else padding(memory.keep)
+            x = variant(self.cross, way)(x, memory.layers[index], keep, memory.fold)
+        return variant(self.feed, way)(x)
+
+
+class Stack(nn.Module):
+    """Layers, with stochastic depth growing linearly.
+
+    recompute: how many of the last layers keep no activations for the backward pass; set by who trains.
+    """
+
+    def __init__(self, shape: Shape, ways: Ways = Ways()) -> None:
+        super().__init__()
+        paths = [shape.path * index / max(1, shape.depth - 1) for index in range(shape.depth)]
+        self.layers = nn.ModuleList(Layer(shape, path, ways) for path in paths)
+        self.recompute = 0
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "#B 1 #T T"] | None = None,
+        memory: Memory | None = None,
+        way: int = 0,
+    ) -> Float[Tensor, "B T D"]:
+        for index, layer in enumerate(self.layers):
+            if self.training and index >= len(self.layers) - self.recompute:
+                x = checkpoint(layer, x, mask, memory, index, way, use_reentrant=False)
+            else:
+                x = layer(x, mask, memory, index, way)
+        return x
+
+    def remember(
+        self, context: Float[Tensor, "B S C"], keep: Bool[Tensor, "B S"] | None = None, way: int = 0
+    ) -> Memory:
+        """The memory that this stack's cross-attention reads: one projection per layer."""
+        return Memory([variant(layer.cross, way).fn.project(context) for layer in self.layers], keep)
+
+    def step(
+        self,
+        x: Float[Tensor, "B 1 D"],
+        past: Sequence[KeyValue] | None,
+        memory: Memory | None = None,
+        way: int = 0,
+    ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
+        """One position more, causally: its output, and the past grown by it. past None: this is the first position."""
+        grown = []
+        for index, layer in enumerate(self.layers):
+            x, row = layer.step(x, past[index] if past else None, memory, index, way)
+            grown.append(row)
+        return x, grown
+
+
+def variant(parts: nn.ModuleList, way: int) -> Any:
+    """The variant of a part for this way through: its own where there are several, else the shared one."""
+    return parts[way % len(parts)]
+
+
+def initialise(module: nn.Module, std: float = 0.02) -> None:
+    """Normal weights, zero biases, unit norms: what BERT and ViT start from."""
+    for part in module.modules():
+        if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
+            nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)
+        if isinstance(part, nn.Linear | nn.Conv2d) and part.bias is not None:
+            nn.init.zeros_(part.bias)

@@ -1,0 +1,25 @@
+"""VisionTower: a plain pre-norm vision transformer that hands out every row.
+
+B pictures, P rows (class row first, then patches), D width.
+"""
+
+from __future__ import annotations
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairloom.blocks.embed import PatchEmbed, Stem
+from pairloom.blocks.transformer import Shape, Stack
+
+
+class VisionTower(nn.Module):
+    """Patches, stack, last norm (Dosovitskiy et al., 2020)."""
+
+    def __init__(self, shape: Shape, image_size: int, patch: int, stem: Stem = "patch") -> None:
+        super().__init__()
+        self.embed = PatchEmbed(image_size, patch, shape.width, stem)
+        self.stack = Stack(shape)
+        self.norm = nn.LayerNorm(shape.width, eps=shape.eps)
+
+    def forward(self, images: Float[Tensor, "B 3 X Y"]) -> Float[Tensor, "B P D"]:
+        return self.norm(self.stack(self.embed(images)))

@@ -1,0 +1,341 @@
+"""BLIP: Bootstrapping Language-Image Pre-training for Unified Vision-Language Understanding and Generation (Li et al.,
+2022, arXiv 2201.12086): one text transformer is encoder, image-grounded encoder and image-grounded decoder, so that one
+model can judge pairs and write new texts.
+
+Prose, tables and deviations: docs/papers/blip.md.
+
+B texts, I pictures, N pictures per row, S rows of a picture, T tokens, C width of the image tower, D width of the text
+tower, E shared embedding, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from pairloom.blocks.attention import Memory
+from pairloom.blocks.cache import Cache
+from pairloom.blocks.embed import Stem
+from pairloom.blocks.gather import first_row, gather_rows, gather_texts, mean_of_all, processes
+from pairloom.blocks.language import LanguageHead
+from pairloom.blocks.momentum import NOBODY, Queue, follow
+from pairloom.blocks.text import READ, WRITE, TextTower
+from pairloom.blocks.transformer import Shape, Ways, initialise
+from pairloom.blocks.vision import VisionTower
+from pairloom.data.batch import Batch
+from pairloom.objectives.contrast import contrast, same_picture
+from pairloom.objectives.language import caption_loss
+from pairloom.objectives.match import hard_pairs, match_loss
+
+Sharing = Literal["all", "all but cross-attention", "all but self-attention", "none"]
+# Table 3: what of the text tower encoder and decoder have one of (1) or each their own (2); first the embedding
+TABLE_3: dict[Sharing, tuple[int, Ways]] = {
+    "all": (1, Ways(attend=1, cross=1, feed=1)),
+    "all but cross-attention": (1, Ways(attend=1, cross=2, feed=1)),
+    "all but self-attention": (1, Ways(attend=2, cross=1, feed=1)),
+    "none": (2, Ways(attend=2, cross=2, feed=2)),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """BLIP base in pre-training (section 4.1 and the released code).
+
+    length: tokens that a text may have; positions: of the learned table. queue 0 switches the queue off, momentum 0
+    the teacher and the queue: contrast then looks at the batch alone. alpha: weight of the teacher's targets, reached over `ramp` epochs. negatives: of the
+    match, from this process's batch or from all "ranks". itc, itm, lm: weights of the losses (0: not computed).
+    contrast_first: epochs with ITC alone. prompt: tokens after [DEC] that are given and not learned.
+    stem "conv" is ours, not the paper's.
+    """
+
+    image_size: int = 224
+    patch: int = 16
+    image_width: int = 768
+    image_depth: int = 12
+    image_heads: int = 12
+    drop_path: float = 0.0
+    stem: Stem = "patch"
+    vocabulary: int = 30524
+    length: int = 30
+    positions: int = 512
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    dropout: float = 0.1
+    embedding: int = 256
+    pad: int = 0
+    cls: int = 101
+    sep: int = 102
+    dec: int = 30522
+    enc: int = 30523
+    sharing: Sharing = "all but self-attention"
+    queue: int = 57600
+    momentum: float = 0.995
+    alpha: float = 0.4
+    ramp: float = 2.0
+    temperature: float = 0.07
+    negatives: Literal["batch", "ranks"] = "batch"
+    label_smoothing: float = 0.1
+    itc: float = 1.0
+    itm: float = 1.0
+    lm: float = 1.0
+    contrast_first: float = 0.0
+    prompt: int = 0
+
+
+LARGE = Config(image_width=1024, image_depth=24, image_heads=16, drop_path=0.1)
+TINY = Config(
+    image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, vocabulary=64, length=12, positions=16,
+    width=32, depth=2, heads=2, dropout=0.0, embedding=16, cls=2, sep=3, dec=62, enc=63, queue=16,
+)  # fmt: skip
+FINE: dict[
+    str, dict[str, Any]
+] = {  # fine-tuning for retrieval (the filter: ITC and ITM) and captioning (the captioner: LM, "a picture of")
+    "retrieval": dict(image_size=384, length=35, ramp=1.0, negatives="ranks", lm=0.0),
+    "caption": dict(image_size=384, length=40, queue=0, momentum=0.0, itc=0.0, itm=0.0, prompt=3),
+}
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "large": LARGE,
+    "tiny": TINY,
+    **{
+        f"{size} {task}": replace(config, **fine)
+        for size, config in (("base", Config()), ("large", LARGE))
+        for task, fine in FINE.items()
+    },
+    **{f"base sharing {sharing}": replace(Config(), sharing=sharing) for sharing in TABLE_3},
+}
+_PRETRAIN = dict(
+    epochs=20, warmup=3000, min_lr=1e-6, schedule="exponential", weight_decay=0.05, decay_all=True, clip=0.0
+)
+_FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
+# the paper's text; its code decays by .9
+RECIPES: dict[str, dict[str, object]] = {
+    "base": dict(_PRETRAIN, lr=3e-4, batch=2880, decay=0.85),
+    "large": dict(_PRETRAIN, lr=2e-4, batch=2400, decay=0.85),
+    "base retrieval": dict(_FINE, lr=1e-5, epochs=6),
+    "large retrieval": dict(_FINE, lr=5e-6, epochs=6),
+    "base caption": dict(_FINE, lr=1e-5, epochs=5),
+    "large caption": dict(_FINE, lr=2e-6, epochs=5),
+}
+
+
+@dataclass
+class Seen:
+    """What `see` makes of pictures: their rows [I N S C], and the memories that the text tower reads, each made once."""
+
+    rows: Tensor
+    memories: dict[int, Memory] = field(default_factory=dict)
+
+
+class Towers(nn.Module):
+    """Image tower, text tower and their projections into one space: what the teacher is a slow copy of."""
+
+    def __init__(self, c: Config, embeds: int = 1, ways: Ways = Ways()) -> None:
+        super().__init__()
+        shape = Shape(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6, path=c.drop_path)
+        self.image = VisionTower(shape, c.image_size, c.patch, c.stem)
+        shape = Shape(c.width, c.depth, c.heads, "post", 1e-12, c.dropout, context=c.image_width)
+        self.text = TextTower(shape, c.vocabulary, c.positions, embeds, ways)
+        self.image_projection = nn.Linear(c.image_width, c.embedding)
+        self.text_projection = nn.Linear(c.width, c.embedding)
+
+    def look(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
+        return self.image(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+    def embed_image(self, rows: Float[Tensor, "I N S C"]) -> Float[Tensor, "I E"]:
+        """From the class row of each picture, averaged over N (as for the frames of a video, section 5.6)."""
+        return F.normalize(self.image_projection(rows[:, :, 0]).mean(1), dim=-1)
+
+    def embed_text(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
+        """From the [CLS] row of the unimodal encoder."""
+        return F.normalize(self.text_projection(self.text(tokens, keep)[:, 0]), dim=-1)
+
+
+class System(nn.Module):
+    """BLIP. The teacher, the queue and the count of batches are training state."""
+
+    training_state = ("teacher.", "queue.", "batches")
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.first_token, self.last_token = c.dec, c.sep
+        self.towers = Towers(c, *TABLE_3[c.sharing])
+        self.head = LanguageHead(c.width, c.vocabulary, 1e-12)
+        self.match_head = nn.Linear(c.width, 2)
+        self.temperature = nn.Parameter(torch.tensor(c.temperature))
+        initialise(self)
+        self.teacher = Towers(c).requires_grad_(False) if c.momentum else None
+        self.queue = Queue(c.queue, c.embedding) if c.queue and c.momentum else None
+        self.register_buffer("batches", torch.zeros((), dtype=torch.long))
+        self.progress = 0.0
+        if self.teacher is not None:
+            follow(self.teacher, self.towers, 0.0)
+
+    def begin(self, progress: float) -> None:
+        """Before each optimiser step, progress in epochs: the teacher follows, and its say (alpha) grows."""
+        self.progress = progress
+        if self.teacher is not None:  # before step one it is the student, whatever was loaded into that
+            follow(self.teacher, self.towers, self.config.momentum if progress else 0.0)
+
+    # looking, embedding, matching
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures [I N 3 X Y], once. Cross-attention memories follow when somebody reads them, once."""
+        if batch.seen is not None:
+            return batch
+        return replace(batch, seen=Seen(self.towers.look(_given(batch.images))))
+
+    def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
+        return self.towers.embed_image(self.see(batch).seen.rows)
+
+    def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
+        return self.towers.embed_text(*_text(batch))
+
+    def match(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Log-odds that text and picture belong together; several texts of a picture (image_of) read it uncopied."""
+        return self.match_logits(batch) @ torch.tensor([-1.0, 1.0], device=self.batches.device)
+
+    def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
+        """The two classes of the ITM head; the paper's retrieval adds class 1 to the cosine."""
+        seen = self.see(batch).seen
+        return self._ground(*_text(batch), self._memory(seen, READ, batch.image_of))
+
+    def _ground(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
+        hidden = self.towers.text(_begin_with(self.config.enc, tokens), keep, memory)
+        return self.match_head(hidden[:, 0]).float()
+
+    def _memory(self, seen: Seen, way: int, owner: Tensor | None = None) -> Memory:
+        stack = self.towers.text.stack
+        key = way % len(stack.layers[0].cross)  # one projection serves both ways where they share it
+        if key not in seen.memories:
+            seen.memories[key] = stack.remember(seen.rows.flatten(1, 2), way=way)
+        return seen.memories[key] if owner is None else seen.memories[key].read_by(owner)
+
+    # writing
+
+    def start(self, batch: Batch) -> Cache:
+        seen, owner = self.see(batch).seen, batch.image_of
+        if owner is None:
+            owner = torch.arange(len(seen.rows), device=seen.rows.device)
+        return Cache(self._memory(seen, WRITE, owner), owner)
+
+    def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
+        text = self.towers.text
+        x, past = text.step(tokens, state.at, state.past, state.memory)
+        return self.head(x, text.words), replace(state, past=past, at=state.at + 1)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
+        memory = self._memory(self.see(batch).seen, WRITE, batch.image_of)
+        return self.head(self._decode(*_text(batch), memory), self.towers.text.words)
+
+    def _decode(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
+        return self.towers.text(_begin_with(self.config.dec, tokens), keep, memory, WRITE)
+
+    # learning
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """ITC, ITM and LM, each times its weight. Without image_ids the pictures of the batch all count as different."""
+        c, batch, found = self.config, self.see(batch), {}
+        tokens = _text(batch)[0]
+        if batch.image_of is None:
+            batch = replace(batch, image_of=torch.arange(len(tokens), device=tokens.device))
+        if batch.image_ids is None:  # numbers of their own, that no other batch has
+            nameless = NOBODY + 1 + (self.batches << 24) + first_row(len(batch.seen.rows))
+            batch = replace(batch, image_ids=nameless + batch.image_of)
+        with torch.no_grad():
+            self.temperature.clamp_(0.001, 0.5)
+        if c.itc or c.itm:
+            image, text = self.embed_image(batch)[batch.image_of], self.embed_text(batch)
+        if c.itc:
+            found["itc"] = c.itc * self._contrast(batch, image, text)
+        if c.itm and self.progress >= c.contrast_first:
+            found["itm"] = c.itm * self._match(batch, image.detach(), text.detach())
+        if c.lm and self.progress >= c.contrast_first:
+            found["lm"] = c.lm * self._caption(batch)
+        self.batches += self.training
+        return found
+
+    def _contrast(self, batch: Batch, image: Tensor, text: Tensor) -> Tensor:
+        """The student's rows against everybody's columns: the teacher's of all processes, then the queue's."""
+        slow_image, slow_text, alpha = image, text, 0.0
+        if self.teacher is not None:
+            alpha = self.config.alpha * min(1.0, self.progress / self.config.ramp)
+            with torch.no_grad():
+                slow_image = self.teacher.embed_image(self.teacher.look(_given(batch.images)))[batch.image_of]
+                slow_text = self.teacher.embed_text(*_text(batch))
+        new = gather_rows(slow_image), gather_rows(slow_text), gather_rows(batch.image_ids)
+        images, texts, ids = new
+        if self.queue is not None:
+            images, texts, ids = (torch.cat(both) for both in zip(new, self.queue.held()))
+        targets = same_picture(batch.image_ids, ids)
+        to_text = contrast(image, texts, self.temperature, targets, slow_image, alpha)
+        to_image = contrast(text, images, self.temperature, targets, slow_text, alpha)
+        if self.queue is not None and self.training:
+            self.queue.push(*new)
+        return (to_text + to_image) / 2
+
+    def _match(self, batch: Batch, image: Tensor, text: Tensor) -> Tensor:
+        """Each pair, its picture with a wrong text, its text with a wrong picture; wrong ones drawn where they are hard.
+
+        The draw is seeded by the batch's number, over the rows of all processes: any number of them draws the same.
+        """
+        (tokens, keep), owner, ids = _text(batch), _given(batch.image_of), _given(batch.image_ids)
+        wide, first = self.config.negatives == "ranks" and processes() > 1, 0
+        if wide:
+            image, text, ids = gather_rows(image), gather_rows(text), gather_rows(ids)
+            tokens, keep, first = (
+                gather_texts(tokens),
+                gather_texts(keep.long()).bool(),
+                first_row(len(owner)),
+            )
+        mine = torch.arange(first, first + len(owner), device=owner.device)
+        drawn = hard_pairs(image, text, ids, self.temperature, int(self.batches))
+        wrong_text, wrong_image, found = (rows[mine] for rows in drawn)
+        own = self._memory(batch.seen, READ, torch.cat([owner, owner]))
+        if wide:
+            rows = gather_rows(batch.seen.rows[owner])[wrong_image]
+            other = self.towers.text.stack.remember(rows.flatten(1, 2))
+        else:
+            other = self._memory(batch.seen, READ).select(owner[wrong_image])
+        both = torch.cat([mine, wrong_text])
+        right = self._ground(tokens[both], keep[both], own)
+        logits = torch.cat([right, self._ground(tokens[mine], keep[mine], other)])
+        together = torch.arange(len(logits), device=logits.device) < len(owner)
+        return mean_of_all(
+            *match_loss(logits, together.long(), torch.cat([torch.ones_like(found), found, found]))
+        )
+
+    def _caption(self, batch: Batch) -> Tensor:
+        """The next token, where there is one and it is not part of the prompt."""
+        tokens, keep = _text(batch)
+        hidden = self._decode(tokens, keep, self._memory(batch.seen, WRITE, batch.image_of))
+        told = keep[:, 1:].clone()
+        told[:, : self.config.prompt] = (
+            False  # the head runs only where it counts: nothing is wider than the vocabulary
+        )
+        scores = self.head(hidden[:, :-1][told], self.towers.text.words)
+        return mean_of_all(*caption_loss(scores, tokens[:, 1:][told], self.config.label_smoothing))
+
+
+def _given(value: Any) -> Tensor:
+    if value is None:
+        raise ValueError("this verb needs pictures and texts that the batch does not have")
+    return value
+
+
+def _text(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Tokens and keep [B T]; without keep everything is real."""
+    tokens = _given(batch.tokens)
+    return tokens, torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
+
+
+def _begin_with(token: int, tokens: Tensor) -> Tensor:
+    """The way through the tower is told by the first token, which replaces [CLS]."""
+    return torch.cat([torch.full_like(tokens[:, :1], token), tokens[:, 1:]], 1)
