@@ -45,6 +45,10 @@ class Matches(Protocol):
 class State(Protocol):
     """What a writer carries between steps. Rows are beams; the picture's part is held once per picture."""
 
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
     def expand(self, times: int) -> State:
         """Every row `times` over, neighbours together: [B] -> [B * times]."""
         ...

@@ -33,10 +33,10 @@ class Cache:
         return self.select(torch.arange(len(self), device=self.owner.device).repeat_interleave(times))
 
     def select(self, rows: Tensor) -> Cache:
-        """Rows in this order. A memory that nobody reads any more is dropped."""
+        """Rows in this order. Memories that nobody reads any more are dropped once they are a quarter: each drop copies."""
         memory, owner = self.memory, self.owner[rows]
         used = torch.unique(owner)
-        if len(used) < len(memory):
+        if 4 * len(used) <= 3 * len(memory):
             memory, owner = memory.select(used), torch.searchsorted(used, owner)
         past = None if self.past is None else [layer.select(rows) for layer in self.past]
         return Cache(memory.read_by(owner), owner, past, self.at)

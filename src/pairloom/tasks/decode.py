@@ -1,0 +1,277 @@
+"""Decode: let a writer write, token by token: greedy, beam, nucleus.
+
+Asks for `start` and `step`; knows no architecture and no tokenizer. Lengths are counted in tokens, the first token and
+the prompt among them, as in transformers' generate, whose scores and stopping rules the beam search follows.
+
+I pictures, R rows (texts being written), K beams, L longest text, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pairloom.data.batch import Batch
+from pairloom.data.pair import seed_of
+from pairloom.verbs import Writes
+
+OUT = -1e9  # a score that no text reaches
+
+
+@dataclass(frozen=True)
+class Writing:
+    """How to write. Defaults: BLIP's captioning. several: texts per picture (beams: the best ones).
+
+    top_k 0: no limit (BLIP's paper samples with top_p 0.9 alone; its released code left transformers' top_k of 50 on).
+    repetition_penalty above 1 makes tokens that are there already less likely.
+    """
+
+    way: Literal["greedy", "beam", "nucleus"] = "beam"
+    beams: int = 3
+    max_length: int = 20
+    min_length: int = 5
+    length_penalty: float = 1.0
+    repetition_penalty: float = 1.0
+    top_p: float = 0.9
+    top_k: int = 0
+    temperature: float = 1.0
+    several: int = 1
+
+    def __post_init__(self) -> None:
+        if (
+            min(self.beams, self.several, self.max_length) < 1
+            or self.temperature <= 0
+            or not 0 < self.top_p <= 1
+        ):
+            raise ValueError(
+                "beams, several and max_length are at least 1, temperature is above 0, top_p in (0, 1]"
+            )
+        if self.way == "beam" and self.several > self.beams:
+            raise ValueError(f"{self.beams} beams cannot give {self.several} texts: raise beams")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A text: its tokens after the prompt and without the end; whether it ended by itself; the sum of the
+    log-probabilities of its tokens, the end among them, as the system gave them; and how many these were."""
+
+    tokens: tuple[int, ...]
+    ended: bool
+    log_probability: float
+    steps: int
+
+    @property
+    def mean(self) -> float:
+        """Log-probability per token: comparable between lengths."""
+        return self.log_probability / max(1, self.steps)
+
+
+@torch.no_grad()
+def decode(
+    system: Writes,
+    batch: Batch,
+    writing: Writing = Writing(),
+    prompt: Sequence[int] = (),
+    seeds: Sequence[int] | None = None,
+) -> list[list[Written]]:
+    """`several` texts for each picture, most likely first where there are beams.
+
+    seeds: one per picture, for nucleus: what is drawn for a picture then depends on nothing else in the batch.
+    Raises ValueError where they are missing, or where the prompt leaves no room to write.
+    """
+    given = (system.first_token, *prompt)
+    if len(given) >= writing.max_length:
+        raise ValueError(
+            f"the prompt has {len(given)} tokens and max_length is {writing.max_length}: nothing to write"
+        )
+    state = system.start(batch)
+    pictures = len(state)
+    for token in given:  # alike for all pictures, so nothing is padded
+        logits, state = system.step(state, torch.full((pictures,), token, device=_device(batch)))
+    history = logits.new_tensor(given, dtype=torch.long).expand(pictures, -1)
+    if writing.way == "beam":
+        return _beam(system, state, logits, history, writing)
+    times = writing.several if writing.way == "nucleus" else 1
+    dice = _dice(seeds, pictures, writing).to(logits) if writing.way == "nucleus" else None
+    rows = torch.arange(pictures, device=logits.device).repeat_interleave(times)
+    texts = _lines(system, state.expand(times), logits[rows], history[rows], writing, dice)
+    return [texts[start : start + times] for start in range(0, len(texts), times)]
+
+
+def adjust(
+    scores: Float[Tensor, "R V"], history: Int[Tensor, "R L"], last: int, writing: Writing
+) -> Float[Tensor, "R V"]:
+    """Scores after the repetition penalty (Keskar et al., 2019), and without an end before min_length."""
+    if writing.repetition_penalty != 1.0:
+        there = scores.gather(1, history)
+        penalty = writing.repetition_penalty
+        scores = scores.scatter(1, history, torch.where(there < 0, there * penalty, there / penalty))
+    if history.shape[1] < writing.min_length:
+        scores = scores.index_fill(1, torch.tensor([last], device=scores.device), float("-inf"))
+    return scores
+
+
+def nucleus(
+    scores: Float[Tensor, "R V"], writing: Writing
+) -> tuple[Float[Tensor, "R K"], Int[Tensor, "R K"]]:
+    """Probabilities, falling, and their tokens: the top_k most likely, of these the fewest that reach top_p (Holtzman et
+    al., 2019); the rest has probability 0."""
+    kept = min(writing.top_k or scores.shape[1], scores.shape[1])
+    chances, tokens = (scores / writing.temperature).topk(kept)
+    chances = chances.softmax(1)
+    before = chances.cumsum(1) - chances
+    chances = chances.masked_fill(before >= writing.top_p, 0.0)
+    return chances / chances.sum(1, keepdim=True), tokens
+
+
+def _device(batch: Batch) -> torch.device | None:
+    given = batch.images if batch.images is not None else batch.image_of
+    return None if given is None else given.device
+
+
+def _dice(seeds: Sequence[int] | None, pictures: int, writing: Writing) -> Tensor:
+    """[I * several, L] uniform numbers, from the seed of the picture and the number of the text alone."""
+    if seeds is None or len(seeds) != pictures:
+        raise ValueError(f"sampling needs one seed for each of the {pictures} pictures")
+    rolls = []
+    for seed in seeds:
+        for index in range(writing.several):
+            generator = torch.Generator().manual_seed(seed_of(str(int(seed)), index))
+            rolls.append(torch.rand(writing.max_length, generator=generator))
+    return torch.stack(rolls)
+
+
+def _lines(
+    system: Writes, state: Any, logits: Tensor, history: Tensor, writing: Writing, dice: Tensor | None
+) -> list[Written]:
+    """One text per row; rows that ended leave. dice None: the likeliest token, always."""
+    rows, given = history.shape
+    texts = torch.full((rows, writing.max_length), system.last_token, device=logits.device)
+    texts[:, :given] = history
+    total, lengths = logits.new_zeros(rows, dtype=torch.float), torch.full_like(texts[:, 0], given)
+    alive = torch.arange(rows, device=logits.device)
+    for at in range(given, writing.max_length):
+        scores = adjust(logits.float(), texts[alive, :at], system.last_token, writing)
+        if dice is None:
+            token = scores.argmax(1)
+        else:
+            chances, tokens = nucleus(scores, writing)
+            place = (chances.cumsum(1) <= dice[alive, at, None]).sum(1, keepdim=True)
+            token = tokens.gather(1, place.minimum((chances > 0).sum(1, keepdim=True) - 1))[:, 0]
+        texts[alive, at] = token
+        total[alive] += logits.float().log_softmax(1).gather(1, token[:, None])[:, 0]
+        lengths[alive] = at + 1
+        going = (token != system.last_token).nonzero()[:, 0]
+        if not len(going) or at + 1 == writing.max_length:
+            break
+        if len(going) < len(alive):
+            alive, token, state = alive[going], token[going], state.select(going)
+        logits, state = system.step(state, token)
+    return _written(texts, lengths, total, given, system.last_token)
+
+
+def _written(texts: Tensor, lengths: Tensor, totals: Tensor, given: int, last: int) -> list[Written]:
+    made = []
+    for row, length, total in zip(texts.tolist(), lengths.tolist(), totals.tolist()):
+        tokens = row[given:length]
+        ended = bool(tokens) and tokens[-1] == last
+        made.append(Written(tuple(tokens[:-1] if ended else tokens), ended, total, len(tokens)))
+    return made
+
+
+@dataclass
+class _Beams:
+    """Texts [I K L], their scores [I K] (sums, adjusted) and plain log-probabilities [I K], and their lengths."""
+
+    texts: Tensor
+    scores: Tensor
+    plain: Tensor
+    lengths: Tensor
+
+    def pick(self, order: Tensor) -> _Beams:
+        """Beams [I M] of each picture, in this order."""
+        row = torch.arange(len(order), device=order.device)[:, None]
+        return _Beams(
+            self.texts[row, order], self.scores[row, order], self.plain[row, order], self.lengths[row, order]
+        )
+
+    def pictures(self, rows: Tensor) -> _Beams:
+        return _Beams(self.texts[rows], self.scores[rows], self.plain[rows], self.lengths[rows])
+
+    def beside(self, other: _Beams) -> _Beams:
+        pairs = zip(vars(self).values(), vars(other).values())
+        return _Beams(*(torch.cat(pair, 1) for pair in pairs))
+
+
+def _beam(
+    system: Writes, state: Any, logits: Tensor, history: Tensor, writing: Writing
+) -> list[list[Written]]:
+    """Beam search (Sutskever et al., 2014): a picture is done when no running text, at its present length, can beat the
+    worst of K finished ones."""
+    (pictures, given), beams = history.shape, writing.beams
+    texts = torch.full((pictures, beams, writing.max_length), system.last_token, device=logits.device)
+    texts[:, :, :given] = history[:, None]
+    scores = logits.new_zeros(pictures, beams, dtype=torch.float)
+    lengths = torch.full_like(texts[:, :, 0], given)
+    running = _Beams(
+        texts, scores.index_fill(1, torch.arange(1, beams, device=scores.device), OUT), scores, lengths
+    )
+    done = _Beams(texts, torch.full_like(scores, OUT), scores, lengths)
+    result: list[list[Written]] = [[] for _ in range(pictures)]
+    alive = torch.arange(pictures, device=logits.device)
+    logits, state = logits.repeat_interleave(beams, 0), state.expand(beams)
+    for at in range(given, writing.max_length):
+        candidates, came = _grow(running, logits, at, system.last_token, writing)
+        ends = (candidates.texts[:, :, at] == system.last_token) | (at + 1 == writing.max_length)
+        finished = _finish(candidates, ends, at + 1 - given, writing)
+        done = done.beside(finished)
+        done = done.pick(done.scores.topk(beams)[1])
+        candidates.scores = candidates.scores + ends * OUT
+        order = candidates.scores.topk(beams)[1]
+        running, came = candidates.pick(order), came.gather(1, order)
+        best = running.scores[:, 0] / (at + 1 - given) ** writing.length_penalty
+        open_ = best > done.scores.min(1).values
+        if at + 1 == writing.max_length:
+            open_[:] = False
+        for index in (~open_).nonzero()[:, 0].tolist():
+            best_texts = done.pictures(torch.tensor([index], device=logits.device))
+            rows = _written(
+                best_texts.texts[0], best_texts.lengths[0], best_texts.plain[0], given, system.last_token
+            )
+            result[int(alive[index])] = rows[: writing.several]
+        going = open_.nonzero()[:, 0]
+        if not len(going):
+            break
+        alive, running, done = alive[going], running.pictures(going), done.pictures(going)
+        state = state.select((going[:, None] * beams + came[going]).flatten())
+        logits, state = system.step(state, running.texts[:, :, at].flatten())
+    return result
+
+
+def _grow(running: _Beams, logits: Tensor, at: int, last: int, writing: Writing) -> tuple[_Beams, Tensor]:
+    """The 2K best texts one token longer (so that K go on even where K end), and the beam [I 2K] each came from."""
+    pictures, beams = running.scores.shape
+    plain = logits.float().log_softmax(1)
+    scores = adjust(plain, running.texts[:, :, :at].flatten(0, 1), last, writing).view(pictures, beams, -1)
+    vocabulary = scores.shape[2]
+    best, where = (scores + running.scores[:, :, None]).flatten(1).topk(min(2 * beams, beams * vocabulary))
+    came, token = where // vocabulary, where % vocabulary
+    grown = running.pick(came)
+    grown.texts[:, :, at] = token
+    grown.scores = best
+    grown.plain = grown.plain + plain.view(pictures, -1).gather(1, where)
+    grown.lengths = grown.lengths + 1
+    return grown, came
+
+
+def _finish(candidates: _Beams, ends: Tensor, steps: int, writing: Writing) -> _Beams:
+    """The candidates as finished texts: only those among the best K that end have a score, per token."""
+    first = torch.arange(ends.shape[1], device=ends.device) < writing.beams
+    scores: Any = candidates.scores / steps**writing.length_penalty
+    scores = torch.where(ends & first, scores, torch.full_like(scores, OUT))
+    return _Beams(candidates.texts, scores, candidates.plain, candidates.lengths)
