@@ -1,0 +1,235 @@
+"""report.html: what `pairloom clean` did, how sure it is, and every decision with its reason, in one offline file.
+
+Does not know: how a score, a threshold or a decision was made. The same ledger and run give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pyarrow
+
+from pairloom.clean import charts
+from pairloom.clean.gallery import gallery
+
+PAGE = files("pairloom.clean") / "page"
+SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "keys", "start")
+PARTS = {
+    "set": ("path", "format", "pairs", "texts", "images"),
+    "captioner": ("model",),
+    "prove": ("seeds",),
+    "calibration": (
+        "auroc", "auroc_low", "auroc_high", "planted", "found", "found_low", "found_high",
+        "false_drop", "false_drop_budget", "bad_share", "ece", "curve",
+    ),
+}  # fmt: skip
+TRUTH = ("kind", "planted", "found", "recall", "precision")
+DOUBT = 0.1  # P(match) this near to the threshold is doubtful
+
+
+def write_report(
+    path: Path,
+    run: Mapping[str, Any],
+    ledger: pyarrow.Table,
+    thumbnail: Callable[[str], bytes | None],
+    link: Callable[[str], str | None],
+    sample: int = 600,
+) -> None:
+    """Write the report to `path`, atomically.
+
+    run: run.json; audit, judge, calibration, captioner, prove and truth may be missing or None.
+    ledger: pairs.parquet, one row per text. thumbnail(key): the encoded picture of a pair, any size, or None;
+    asked for `sample` pairs at most. link(key): where the picture lies, relative to the report, or None.
+    Raises ValueError where the ledger lacks a column, OSError where the file cannot be written.
+    """
+    calibration = run.get("calibration") or {}
+    middle = calibration.get("p_threshold")
+    data = gallery(ledger, thumbnail, link, sample, middle)
+    data["settings"] = _settings(run, calibration)
+    packed = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    data_name = hashlib.blake2b(packed, digest_size=8).hexdigest()
+    text = render(run, counted(ledger), base64.b64encode(zlib.compress(packed, 6)).decode("ascii"), data_name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
+    try:
+        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _settings(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """What the page's script needs of run.json."""
+    counts = calibration.get("histogram")
+    return {
+        "version": run.get("pairloom"),
+        "set": (run.get("set") or {}).get("path"),
+        "threshold": calibration.get("threshold"),
+        "p_threshold": calibration.get("p_threshold"),
+        "doubt": DOUBT,
+        "decides": bool(calibration.get("decides")),
+        "histogram": counts if charts.drawable(counts) else None,
+        "curve": calibration.get("curve") or [],
+    }
+
+
+def counted(ledger: pyarrow.Table) -> dict[str, int]:
+    """Counts of the ledger itself: every decision, the texts the set came with, its pairs, and pairs without a text
+    that was kept or added."""
+    decisions = ledger.column("decision").to_pylist()
+    pairs = list(zip(*(ledger.column(name).to_pylist() for name in ("key", "shard", "name"))))
+    counts = Counter(decisions)
+    left = {pair for pair, decision in zip(pairs, decisions) if decision in ("keep", "add")}
+    return {
+        **{name: counts[name] for name in ("keep", "drop", "replace", "add", "reject")},
+        "originals": counts["keep"] + counts["drop"] + counts["replace"],
+        "pairs": len(set(pairs)),
+        "gone": len(set(pairs) - left),
+    }
+
+
+def render(run: Mapping[str, Any], counts: Mapping[str, int], packed: str, data_name: str) -> str:
+    """The whole page. packed: base64 of the deflated gallery; data_name: the same for the same gallery."""
+    script = "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
+    script = f'(async function () {{\n"use strict";\n{script}\n}})();'
+    return _template().render(
+        run={"pairloom": run.get("pairloom"), **{part: _whole(run.get(part), PARTS[part]) for part in PARTS}},
+        style=(PAGE / "page.css").read_text("utf-8"),
+        script=script,
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        packed=packed,
+        data_name=data_name,
+        counts=counts,
+        unit=_unit(counts),
+        sentence=sentence(counts),
+        warning=warning(run, counts),
+        audit=_audit(run.get("audit") or {}),
+        truth=[_whole(row, TRUTH) for row in (run.get("truth") or {}).get("kinds") or []],
+        prove=list(_prove((run.get("prove") or {}).get("rows") or [])),
+        command=list(_flat(run.get("command") or {})) + list(_flat({"judge": run.get("judge") or {}})),
+        **_charts(run.get("calibration") or {}),
+    )
+
+
+@cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(count=count, share=share, number=number)
+    return environment.from_string((PAGE / "page.html.jinja").read_text("utf-8"))
+
+
+def _whole(part: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """A part of run.json with None for every name that the page asks for and the run does not know."""
+    return {**dict.fromkeys(names), **part} if part else None
+
+
+def _charts(calibration: Mapping[str, Any]) -> dict[str, str]:
+    counts, bins = calibration.get("histogram"), calibration.get("bins") or []
+    drawn = {"histogram": "", "reliability": charts.reliability(bins) if bins else ""}
+    if counts and charts.drawable(counts):
+        drawn["histogram"] = charts.histogram(
+            counts, calibration.get("curve") or [], calibration.get("threshold")
+        )
+    return drawn
+
+
+def _unit(counts: Mapping[str, int]) -> str:
+    return "pair" if counts["originals"] == counts["pairs"] else "text"
+
+
+def sentence(counts: Mapping[str, int]) -> str:
+    """What was done, in one sentence."""
+    total, unit = counts["originals"], _unit(counts)
+    read = f"{count(counts['pairs'])} pair{'s' if counts['pairs'] != 1 else ''}"
+    if unit == "text":
+        read += f" with {count(total)} texts"
+    bad = counts["drop"] + counts["replace"]
+    if not bad and not counts["add"]:
+        return f"{read} read, nothing changed."
+    words = [(counts["drop"], "dropped"), (counts["replace"], "replaced")]
+    done = [(number, word) for number, word in words if number]
+    found = f"{count(bad)} bad {unit}{'s' if bad != 1 else ''} found" if bad else "no bad ones found"
+    if len(done) == 1:
+        found += f" and {done[0][1]}"
+    elif done:
+        found += ": " + ", ".join(f"{count(number)} {word}" for number, word in done)
+    added = f", {count(counts['add'])} new texts added" if counts["add"] and not counts["replace"] else ""
+    return f"{read} read, {found}{added}."
+
+
+def warning(run: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[str, str] | None:
+    """(headline, why) where the reader must know that no score decided anything; else None."""
+    calibration = run.get("calibration")
+    changed = counts["drop"] + counts["replace"] + counts["add"]
+    rest = "What was dropped was dropped by the audit alone." if changed else "Nothing was changed."
+    if not calibration:
+        return "No scorer was calibrated.", rest
+    if not calibration.get("decides"):
+        return (
+            "The scorer cannot tell good pairs from bad ones here.",
+            f"{calibration.get('why') or ''} {rest}".strip(),
+        )
+    return None
+
+
+def _audit(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
+    rows = [
+        {"code": code, "count": entry.get("count", 0), "says": entry.get("says", "")}
+        for code, entry in audit.items()
+    ]
+    return sorted((row for row in rows if row["count"]), key=lambda row: (-row["count"], row["code"]))
+
+
+def _prove(rows: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    for row in rows:
+        low, high, difference = (float(row.get(name) or 0) for name in ("low", "high", "difference"))
+        reach = 1.15 * max(abs(low), abs(high), abs(difference), 1e-12)
+        verdict = "better" if low > 0 else "worse" if high < 0 else "undecided"
+        yield {
+            **dict.fromkeys(("metric", "raw", "clean", "p")),
+            **row,
+            "drawn": charts.interval(low, difference, high, reach),
+            "verdict": verdict,
+        }
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield (
+                f"{before}{name}",
+                value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str),
+            )
+
+
+def count(value: charts.Real | None) -> str:
+    """12345 -> 12,345; None -> a dash."""
+    return "\u2013" if value is None else f"{int(value):,}"
+
+
+def share(value: charts.Real | None, digits: int = 1) -> str:
+    """0.2843 -> 28.4 %; None -> a dash."""
+    return "\u2013" if value is None else f"{100 * value:.{digits}f}\u202f%"
+
+
+def number(value: charts.Real | None, digits: int = 3) -> str:
+    """0.96234 -> 0.962, with a true minus sign; None -> a dash."""
+    return "\u2013" if value is None else f"{value:.{digits}f}".replace("-", "\u2212")
