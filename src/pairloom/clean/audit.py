@@ -17,10 +17,11 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pairloom.clean import faults
-from pairloom.data.formats import read_shard
+from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
 from pairloom.data.pixels import Unreadable, facts, open_image
-from pairloom.data.shards import Shard, atomic_write
+from pairloom.data.shards import Shard
+from pairloom.data.shards import read as read_shard
 
 EXAMPLES = 20  # shown of each fault
 FILE_FACTS = ("animated", "rotated", "cmyk", "deep", "alpha")

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairloom.data.shards import atomic_write
+from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 
 KEEP, DROP, REPLACE, ADD, REJECT = "keep", "drop", "replace", "add", "reject"

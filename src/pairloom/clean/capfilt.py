@@ -1,0 +1,102 @@
+"""Propose captions where a pair has no text left, and let the judge score them. Step 4 of `clean`.
+
+Source: BLIP, section 3.3: the captioner writes by nucleus sampling (p = 0.9), the filter judges. The filter here is
+the same cross-fitted judge that judged the set's own texts, so that one P(match) holds for all.
+Does not know: decisions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from pairloom.clean import judging
+from pairloom.clean.judging import Job
+from pairloom.data.pair import seed_of
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.shards import read as read_shard
+from pairloom.tasks.caption import caption
+from pairloom.tasks.decode import Writing
+
+GROUP = 64  # pictures written about together
+
+
+@dataclass(frozen=True)
+class Proposing:
+    """How captions are proposed for the rows of one shard. captioner: a model folder."""
+
+    job: Job
+    captioner: str
+    rows: tuple[int, ...]
+    way: str
+    top_p: float
+    several: int
+    seed: int
+
+    def writing(self, length: int) -> Writing:
+        if self.way == "beam":
+            return Writing(
+                "beam", beams=max(3, self.several), several=self.several, max_length=length, min_length=3
+            )
+        return Writing("nucleus", top_p=self.top_p, several=self.several, max_length=length, min_length=3)
+
+
+def propose_shard(asked: Proposing) -> int:
+    """Write and score captions for the asked rows of a shard; the part on disk is the commit mark."""
+    path = asked.job.folder / "captions" / f"{asked.job.shards[asked.job.index].name}.parquet"
+    if path.exists():
+        return pq.read_metadata(path).num_rows
+    found = list(_write(asked))
+    rows, texts = [row for row, _ in found], [text for _, text in found]
+    scores = judging.judge_of(asked.job).score(rows, texts) if found else np.zeros(0)
+    judging.write_scores(path, rows, range(len(found)), texts, scores)
+    return len(found)
+
+
+def _write(asked: Proposing) -> list[tuple[int, str]]:
+    if not asked.rows:
+        return []
+    model = _captioner(asked.captioner)
+    data = judging.load_rows(asked.job.work, tuple(shard.name for shard in asked.job.shards))
+    keys = data.column("key")
+    found: list[tuple[int, str]] = []
+    for start in range(0, len(asked.rows), GROUP):
+        rows = asked.rows[start : start + GROUP]
+        images, rows = _pictures(asked, model, rows)
+        seeds = [seed_of(keys[row], "caption", asked.seed) for row in rows]
+        with torch.no_grad():
+            written = caption(
+                model.system, model.tokens, images, asked.writing(model.config.length), seeds=seeds
+            )
+        found += [(row, made.text) for row, several in zip(rows, written) for made in several if made.text]
+    return found
+
+
+def _pictures(asked: Proposing, model: Any, rows: Sequence[int]) -> tuple[torch.Tensor, list[int]]:
+    """The rows' pictures as the captioner wants them: the audit's pixels where they are of its size, else the files."""
+    data = judging.load_rows(asked.job.work, tuple(shard.name for shard in asked.job.shards))
+    if model.pixels.size == data.pixels.shape[1]:
+        return model.pixels.normalise(np.stack([data.pixels[row] for row in rows])), list(rows)
+    wanted, first = set(rows), int(data.first[asked.job.index])
+    kept, images = [], []
+    for local, pair in enumerate(read_shard(asked.job.shards[asked.job.index])):
+        if first + local in wanted:
+            try:
+                images.append(model.pixels.to_uint8(open_image(pair.image.read())))
+                kept.append(first + local)
+            except (Unreadable, OSError):
+                continue
+    return model.pixels.normalise(np.stack(images)), kept
+
+
+@lru_cache(maxsize=1)
+def _captioner(where: str) -> Any:
+    import pairloom
+
+    return pairloom.load(where).eval()

@@ -1,0 +1,66 @@
+"""Write one shard of the clean set and its part of the ledger. Does not know: how decisions were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from pairloom.clean import ledger
+from pairloom.clean.merge import Outcome
+from pairloom.data.pair import Pair, Text
+from pairloom.data.shards import PairSet, Shard, find
+from pairloom.data.shards import read as read_shard
+
+
+@dataclass(frozen=True)
+class Job:
+    """A shard, where its clean pairs go, where its ledger part goes, and what was decided of each of its pairs."""
+
+    shard: Shard
+    out: Path
+    part: Path
+    outcomes: tuple[Outcome, ...]
+
+
+def merge_shard(job: Job) -> int:
+    """Write the clean pairs in the set's own format, then the ledger part: it is the commit mark."""
+    if job.part.exists():
+        return pq.read_metadata(job.part).num_rows
+    entries: list[dict[str, Any]] = []
+
+    def kept() -> Iterator[Pair]:
+        for pair, outcome in zip(read_shard(job.shard), job.outcomes, strict=True):
+            entries.extend(_entries(job.shard.name, pair, outcome))
+            if outcome.texts:
+                yield pair.with_texts(_texts(pair, outcome))
+
+    find(job.shard.format).write(job.out, job.shard.name, kept())
+    ledger.write_part(job.part, entries)
+    return len(entries)
+
+
+def _texts(pair: Pair, outcome: Outcome) -> tuple[Text, ...]:
+    """The clean texts: originals as the set had them, with what it knew of each, new ones with their source."""
+    held = {text.text: text for text in reversed(pair.texts)}
+    return tuple(held.get(text) or Text(text, source) for text, source in outcome.texts)
+
+
+def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any]]:
+    for at, item in enumerate(outcome.decisions):
+        yield {
+            "key": pair.key, "image_key": pair.image_key, "name": pair.name, "shard": shard,
+            "text_id": at if item.judged.text or pair.texts else -1,
+            "text": item.judged.text, "source": item.judged.source, "findings": list(item.judged.findings),
+            "score": item.judged.score, "p_match": item.judged.p_match,
+            "decision": item.decision, "reason": item.reason,
+        }  # fmt: skip
+
+
+def finish(found: PairSet, out: Path) -> None:
+    """Join the parts where the format is one file. A clean set without a single pair is an empty folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    find(found.format).finish(out, [shard.name for shard in found.shards])
