@@ -6,10 +6,13 @@ Does not know: tensors, models, where the set came from beyond a reference it ca
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+LARGEST = 1 << 29  # bytes of one encoded picture: what lies above is no picture, and would fill the memory
 
 
 @dataclass(frozen=True)
@@ -32,13 +35,17 @@ class Blob:
     name: str = ""  # the file name the set knows it by, with its extension: "000012.jpg"
 
     def read(self) -> bytes:
-        """The encoded bytes. Raises OSError where they cannot be read."""
+        """The encoded bytes. Raises OSError where there are none, where they cannot be read, or past LARGEST."""
         if self.data is not None:
             return self.data
-        assert self.path is not None
+        if self.path is None:
+            raise FileNotFoundError("there is no image")
         with open(self.path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size - self.offset if self.size is None else self.size
+            if size > LARGEST:
+                raise OSError(f"{size:,} bytes are more than an image has (limit {LARGEST:,})")
             file.seek(self.offset)
-            return file.read() if self.size is None else file.read(self.size)
+            return file.read(max(size, 0))
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,7 @@ class Pair:
     name: what the user's set calls this pair (relative file stem, tar key, row id), for people and for writers.
     meta: the set's other columns, carried through untouched.
     problem: why this pair cannot be used ("" where it can): a broken pair is a row with a reason, never silence.
+    notes: what a reader had to do or leave out ("not UTF-8: read as cp1252"), for people; the pair is usable.
     """
 
     key: str
@@ -59,6 +67,7 @@ class Pair:
     texts: tuple[Text, ...]
     meta: Mapping[str, Any] = field(default_factory=dict)
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
     def with_texts(self, texts: tuple[Text, ...]) -> Pair:
         """The same pair (same key) with other texts."""
@@ -81,18 +90,25 @@ def make_pair(
     meta: Mapping[str, Any] | None = None,
     problem: str = "",
     data: bytes | None = None,
+    notes: tuple[str, ...] = (),
 ) -> Pair:
-    """Build a Pair and its keys. Reads the picture's bytes (or takes them as `data`); unreadable bytes become a problem."""
+    """Build a Pair and its keys. Reads the picture's bytes (or takes them as `data`); unreadable bytes become a problem.
+
+    A problem that is handed in stands; the picture is still read and keyed where there is one.
+    """
     made = tuple(text if isinstance(text, Text) else Text(text) for text in texts)
-    if data is None and not problem:
+    if data is None and (image.path is not None or image.data is not None):
         try:
             data = image.read()
         except OSError as error:
-            problem = f"image cannot be read: {error.strerror or error}"
-    image_key = content_hash(data) if data is not None else ""
+            problem = problem or f"image cannot be read: {error.strerror or error}"
+    if data is not None and not data:
+        problem = problem or "image has 0 bytes"
+    image_key = content_hash(data) if data else ""
     words = [text.text.encode("utf-8", "surrogatepass") for text in made]
+    key = content_hash(image_key.encode(), *words)
     return Pair(
-        content_hash(image_key.encode(), *words), image_key, name, image, made, dict(meta or {}), problem
+        key, image_key, name, image, made, dict(meta or {}), problem or ("" if data else "no image"), notes
     )
 
 

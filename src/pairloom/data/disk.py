@@ -1,0 +1,123 @@
+"""Writing to a user's disk: whole files or nothing, never over a file that is not ours to replace.
+
+Does not know: pairs, formats.
+"""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from pairloom.errors import Mistake
+
+REASONS = {
+    errno.ENOSPC: (
+        "The disk is full.",
+        "Make room and run the same command again: finished shards are kept.",
+    ),
+    errno.EDQUOT: ("Your disk quota is used up.", "Make room and run the same command again."),
+    errno.EROFS: ("The disk is read-only.", "Choose another output folder."),
+    errno.EACCES: ("You may not write there.", "Choose another output folder or change its permissions."),
+    errno.EPERM: ("You may not write there.", "Choose another output folder or change its permissions."),
+    errno.ENOTDIR: ("A part of the path is a file, not a folder.", "Choose another output folder."),
+    errno.EEXIST: ("A part of the path is a file, not a folder.", "Choose another output folder."),
+    errno.ENAMETOOLONG: (
+        "The name is too long for this disk.",
+        "Choose an output folder with a shorter path.",
+    ),
+}
+
+
+@contextmanager
+def atomic_write(path: Path, replace: bool = False) -> Iterator[IO[bytes]]:
+    """A binary file that appears at `path` whole (temporary in the same folder, fsync, rename) or not at all.
+
+    Where `path` exists, the same bytes are fine (a shard written again); others raise Mistake unless `replace`.
+    The temporary's name is fixed, so that a run after a kill writes over the leftover of the last.
+    """
+    part = temporary(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        if path.exists() and not replace:
+            if not same_file(part, path):
+                raise taken(path)
+            os.unlink(part)
+            return
+        os.replace(part, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            os.unlink(part)
+
+
+def temporary(path: Path) -> Path:
+    """Where the bytes of `path` lie until they are whole: hidden, beside it, the same name each time."""
+    name = path.name
+    if len(os.fsencode(name)) > 240:  # a name may have 255 bytes on most disks
+        name = hashlib.blake2b(os.fsencode(name), digest_size=10).hexdigest()
+    return path.with_name(f".{name}.part")
+
+
+def unwritable(path: Path, error: OSError) -> Mistake:
+    """The Mistake for an OSError met while writing `path`."""
+    why, do = REASONS.get(error.errno or 0, (error.strerror or str(error), "Choose another output folder."))
+    return Mistake(f"{path} cannot be written.", why, do)
+
+
+def taken(path: Path) -> Mistake:
+    """The Mistake for a file that stands where another one should be written."""
+    return Mistake(f"{path} exists already.", "Nothing is written over it.", "Choose an empty output folder.")
+
+
+def same_file(one: Path, other: Path) -> bool:
+    """The same inode or the same bytes."""
+    return other.is_file() and (os.path.samefile(one, other) or filecmp.cmp(one, other, shallow=False))
+
+
+def sync_folder(path: Path) -> None:
+    """Make renames in a folder survive a power cut, where the system can."""
+    with suppress(OSError):  # some systems cannot open folders; their renames are durable in their own way
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def place(source: Path, target: Path) -> None:
+    """An unchanged file in its new place: a hard link where the disk allows one, else a copy. Never writes over."""
+    if target.exists():
+        if not same_file(source, target):
+            raise taken(target)
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(os.path.realpath(source), target)
+        return
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EROFS, errno.EDQUOT):
+            raise unwritable(target, error) from error
+    with atomic_write(target) as copy, open(source, "rb") as original:
+        shutil.copyfileobj(original, copy)
+
+
+def check_output(out: Path, source: Path) -> None:
+    """Mistake where the output folder is the set itself, lies inside it, or is where the set's own file lies."""
+    inner, outer = out.resolve(), source.resolve()
+    outer = outer if outer.is_dir() else outer.parent
+    if inner == outer or (source.is_dir() and inner.is_relative_to(outer)):
+        why = "It lies in the set that is read: the next run would read its own output."
+        raise Mistake(f"{out} cannot be the output.", why, "Choose a folder outside the set.")

@@ -1,0 +1,210 @@
+"""Files of a set: which names are images, walking a folder, finding and placing images.
+
+Does not know: any one format, texts, pixels.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pairloom.data.disk import atomic_write, place, taken
+from pairloom.data.pair import Blob, Pair
+from pairloom.errors import Mistake
+
+IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm"}
+OURS = {
+    "pairs.parquet",
+    "run.json",
+    "plan.json",
+    "report.html",
+    "report.json",
+}  # what a clean set carries beside its pairs
+MAGIC = {
+    b"\xff\xd8": ".jpg",
+    b"\x89PNG": ".png",
+    b"GIF8": ".gif",
+    b"BM": ".bmp",
+    b"II*\0": ".tif",
+    b"MM\0*": ".tif",
+    b"P5": ".pgm",
+    b"P6": ".ppm",
+}
+
+
+def split(name: str) -> tuple[str, str]:
+    """A file name as stem and lower-case suffix: "a/b.c.JPG" -> ("a/b.c", ".jpg")."""
+    stem, dot, suffix = name.rpartition(".")
+    return (stem, "." + suffix.lower()) if dot and "/" not in suffix and stem else (name, "")
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name is an image's, by its suffix."""
+    return split(name)[1] in IMAGES
+
+
+def suffix_of(data: bytes) -> str:
+    """The file suffix for encoded image bytes, by their first bytes; ".jpg" where they say nothing."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    return next((suffix for magic, suffix in MAGIC.items() if data.startswith(magic)), ".jpg")
+
+
+def readable(name: str) -> str:
+    """A file name of any bytes as text that can be written anywhere (not for opening the file)."""
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each folder below root as ("sub/", sorted names of its regular files): a fixed order, hidden and ours left out.
+
+    Links are followed, but no folder is entered twice. One folder's names at a time are in memory.
+    """
+    yield from _walk(root, "", set())
+
+
+def _walk(root: Path, inside: str, seen: set[tuple[int, int]]) -> Iterator[tuple[str, list[str]]]:
+    here = root / inside
+    about = os.stat(here)
+    if (about.st_dev, about.st_ino) in seen:
+        return
+    seen.add((about.st_dev, about.st_ino))
+    files, folders = [], []
+    with os.scandir(here) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or (not inside and entry.name in OURS):
+                continue
+            if entry.is_dir():
+                folders.append(entry.name)
+            elif entry.is_file():  # no pipes, sockets or dead links: opening one could wait for ever
+                files.append(entry.name)
+    yield inside, sorted(files)
+    for name in sorted(folders):
+        yield from _walk(root, f"{inside}{name}/", seen)
+
+
+def first_files(root: Path, suffixes: set[str], depth: int = 2, limit: int = 10_000) -> list[str]:
+    """Names relative to root of files with such a suffix in the first folders of the walk, for sniffing."""
+    found = []
+    for count, (inside, names) in enumerate(walk(root)):
+        if inside.count("/") < depth:
+            found += [inside + name for name in names[:limit] if split(name)[1] in suffixes]
+        if count > 100:
+            break
+    return found
+
+
+class Finder:
+    """Where an annotation file's images lie: the name is tried against likely folders, always in the same order."""
+
+    def __init__(self, root: Path, file: Path) -> None:
+        """root: the set's folder. file: the annotation file in it."""
+        self.root = root
+        near = [file.parent, file.parent.parent] if file.parent.name == "annotations" else [file.parent]
+        self.places: list[Path] = []
+        for folder in (root, *near):
+            inner = [
+                place_ for sub in self._inside(folder, file) for place_ in (sub, *self._images(sub, file))
+            ]
+            self.places += [folder, *inner]
+        self.places = list(dict.fromkeys(self.places))
+
+    def _inside(self, folder: Path, file: Path) -> list[Path]:
+        """Its folders, the split that the annotation file names first: captions_val2017.json -> val2017/."""
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        names.sort(key=lambda name: (name not in file.name, name != "images", name))
+        return [folder / name for name in names[:50]]
+
+    def _images(self, folder: Path, file: Path) -> list[Path]:
+        return self._inside(folder, file) if folder.name == "images" else []
+
+    def blob(self, name: str) -> Blob | None:
+        """The image of that name, or None. The Blob's own name is relative to the set where it lies inside."""
+        if not name or "\0" in name or re.match(r"[a-z][a-z0-9+.-]+://", name):
+            return None
+        for written in dict.fromkeys((name, name.replace("\\", "/"))):
+            for place_ in self.places:
+                path = place_ / written
+                try:
+                    if path.is_file():
+                        return Blob(path, name=self._known_as(path))
+                except OSError:  # a name longer than the disk takes
+                    break
+        return None
+
+    def _known_as(self, path: Path) -> str:
+        full, root = os.path.abspath(path), os.path.abspath(self.root)
+        return readable(full[len(root) + 1 :] if full.startswith(root + os.sep) else safe(full))
+
+
+def missing(name: object) -> str:
+    """The problem of a row whose image is not there."""
+    if isinstance(name, str) and re.match(r"[a-z][a-z0-9+.-]+://", name):
+        return "no image: the set gives a web address, and pairloom fetches nothing"
+    return f"no image: {str(name)[:200]!r} is not there" if name else "no image"
+
+
+def safe(name: str) -> str:
+    """A relative path that stays where it is put: no root, drive, "..", hidden or over-long parts, no control characters."""
+    parts = []
+    for part in re.split(r"[/\\]+", re.sub(r"[\x00-\x1f\x7f]", "_", name)):
+        part = part.lstrip(".").replace(":", "_") if part not in ("", ".", "..") else ""
+        raw = part.encode("utf-8", "replace")
+        if len(raw) > 200:  # a disk takes 255 bytes, and temporaries and suffixes need some
+            stem, suffix = split(part)
+            part = raw[: 200 - len(suffix)].decode("utf-8", "ignore") + suffix
+        if part:
+            parts.append(part)
+    return "/".join(parts)
+
+
+class Names:
+    """File names for the pairs of one shard, none given twice to different pictures."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, object] = {}
+
+    def give(self, wanted: str, identity: object, salt: str) -> str:
+        """`wanted`, or with the salt in its stem where another identity has it."""
+        stem, suffix = split(wanted)
+        suffix = wanted[len(stem) :]
+        name, count = wanted, 1
+        while self.given.setdefault(name, identity) != identity:
+            name = f"{stem}-{salt}{suffix}" if count == 1 else f"{stem}-{salt}-{count}{suffix}"
+            count += 1
+        return name
+
+
+def image_name(pair: Pair) -> str:
+    """The relative file name under which a writer stores a pair's image: the set's own, made safe."""
+    name = safe(pair.image.name) or safe(pair.name) or pair.image_key[:20]
+    return name if is_image(name) else name + suffix_of(pair.image.read())
+
+
+def place_image(pair: Pair, target: Path) -> None:
+    """A pair's image in its new place: a link for a whole file, its bytes otherwise. Never writes over another file."""
+    blob = pair.image
+    if blob.path is not None and not blob.offset and blob.size is None:
+        place(blob.path, target)
+        return
+    if target.exists() and target.read_bytes() != blob.read():
+        raise taken(target)
+    with atomic_write(target) as file:
+        file.write(blob.read())
+
+
+def place_images(out: Path, pairs: list[Pair], names: list[str]) -> None:
+    """All images of a shard. Two pictures of one name in different shards are a Mistake that says so."""
+    for pair, name in zip(pairs, names):
+        try:
+            place_image(pair, out / name)
+        except Mistake as mistake:
+            if not mistake.what.endswith("exists already."):
+                raise
+            why = "Another picture of the set has the same name, or the file was there before."
+            raise Mistake(
+                mistake.what, why, "Choose an empty folder, or write tar shards instead."
+            ) from mistake

@@ -1,0 +1,177 @@
+"""JSON files larger than memory: the elements of their arrays one at a time, with the bytes they span.
+
+Does not know: what an element means. Memory: the longest element, and one megabyte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from pairloom.data.formats._texts import decode
+from pairloom.data.shards import SIZE
+from pairloom.errors import Mistake
+
+CHUNK = 1 << 20
+SLACK = 64  # an error this near the end of the window may only mean that more must be read
+TELLING = ("images", "annotations")
+DECODER = json.JSONDecoder(strict=False)  # raw control characters in strings are common in scraped captions
+
+
+@dataclass(frozen=True)
+class Element:
+    """One element of a top-level array. key: the array's name ("" where the file is the array).
+
+    value: decoded as Latin-1, so that positions are bytes: right for numbers, comparing and ASCII, not for captions.
+    """
+
+    key: str
+    start: int
+    stop: int
+    value: Any
+
+
+class Broken(ValueError):
+    """Not JSON, at a byte."""
+
+
+class Window:
+    """A moving window over a file, one character a byte."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.text, self.at, self.base, self.ended = file, "", 0, 0, False
+        self.more()
+        if self.text.startswith("\xef\xbb\xbf"):  # UTF-8's byte order mark
+            self.at = 3
+
+    def more(self) -> None:
+        left = self.text[self.at :]
+        chunk = self.file.read(max(CHUNK, len(left)))
+        self.base, self.at, self.ended = self.base + self.at, 0, not chunk
+        self.text = left + chunk.decode("latin-1")
+
+    def next(self) -> str:
+        """The next character that is no blank, or "" at the end; it stays."""
+        while True:
+            while self.at < len(self.text) and self.text[self.at] in " \t\r\n":
+                self.at += 1
+            if self.at < len(self.text) or self.ended:
+                return self.text[self.at : self.at + 1]
+            self.more()
+
+    def take(self, wanted: str) -> None:
+        if self.next() != wanted:
+            raise Broken(f"byte {self.base + self.at:,}: expected {wanted!r}")
+        self.at += 1
+
+    def value(self) -> Any:
+        """The value that starts here, whole."""
+        self.next()
+        while True:
+            try:
+                value, end = DECODER.raw_decode(self.text, self.at)
+                if end < len(self.text) or self.ended:  # else a number might go on
+                    self.at = end
+                    return value
+            except json.JSONDecodeError as error:
+                wrong = error.pos < len(self.text) - SLACK and not error.msg.startswith("Unterminated string")
+                if wrong or self.ended:
+                    raise Broken(f"byte {self.base + error.pos:,}: {error.msg}") from error
+            except (RecursionError, ValueError) as error:  # nested too deep; a number of thousands of digits
+                raise Broken(f"byte {self.base + self.at:,}: {error}") from error
+            self.more()
+
+
+def elements(path: Path) -> Iterator[Element]:
+    """The elements of the array that a file is, or of the arrays that its object holds. Raises Broken."""
+    with open(path, "rb") as file:
+        window = Window(file)
+        if window.next() == "[":
+            yield from _array(window, "")
+        else:
+            yield from _object(window)
+        if window.next():
+            raise Broken(f"byte {window.base + window.at:,}: more after the end")
+
+
+def _array(window: Window, key: str) -> Iterator[Element]:
+    window.take("[")
+    while window.next() != "]":
+        start = window.base + window.at
+        value = window.value()
+        yield Element(key, start, window.base + window.at, value)
+        if window.next() != "]":
+            window.take(",")
+    window.take("]")
+
+
+def _object(window: Window) -> Iterator[Element]:
+    window.take("{")
+    while window.next() != "}":
+        key = window.value()
+        window.take(":")
+        if window.next() == "[":
+            yield from _array(window, str(key))
+        else:
+            window.value()
+        if window.next() != "}":
+            window.take(",")
+    window.take("}")
+
+
+def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, Any]]:
+    """The first element of each array of objects by its name, up to a telling array; {} where it is not JSON."""
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for count, element in enumerate(elements(path)):
+            if isinstance(element.value, dict):
+                found.setdefault(element.key, element.value)
+            if element.key in ("", *until) or count > 1_000_000:
+                break
+    except Broken:
+        pass
+    return found
+
+
+def spans(path: Path, key: str, group: Callable[[Any], object] | None = None) -> list[tuple[int, int]]:
+    """Byte spans of SIZE elements of one array. Neighbours of one group (not None) stay in one span.
+
+    Raises Mistake where the file is not JSON to its end.
+    """
+    made: list[tuple[int, int]] = []
+    count, first, last, before = 0, 0, 0, None
+    for element in sound(path):
+        if element.key != key:
+            continue
+        same = group(element.value) if group and isinstance(element.value, dict) else None
+        if count >= SIZE and (same is None or same != before):
+            made.append((first, last))
+            count = 0
+        first, last, before = (element.start if not count else first), element.stop, same
+        count += 1
+    return [*made, (first, last)] if count else made
+
+
+def sound(path: Path) -> Iterator[Element]:
+    """`elements`, with the Mistake that names the file where it is not JSON."""
+    try:
+        yield from elements(path)
+    except Broken as error:
+        do = "Mend or download the file again; nothing was changed."
+        raise Mistake(f"{path} is not valid JSON.", f"At {error}.", do) from error
+
+
+def rows(path: Path, start: int, stop: int) -> list[Any]:
+    """The elements in a span of bytes, decoded as text. Raises Mistake where the file has changed since it was listed."""
+    with open(path, "rb") as file:
+        file.seek(start)
+        raw = file.read(stop - start)
+    try:
+        return json.loads("[" + decode(raw)[0] + "]", strict=False)
+    except ValueError as error:
+        raise Mistake(
+            f"{path} is not what it was.", f"Bytes {start:,} to {stop:,} are other.", "Run again."
+        ) from error

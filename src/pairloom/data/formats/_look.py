@@ -1,0 +1,83 @@
+"""What marks a set: the one file in it that says what it is, so that sniffing is exclusive.
+
+Order: metadata tables, tars, annotation JSON, other tables; none: a folder of images. Does not know: the formats.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import quote
+
+from pairloom.data.formats import _files, _json, _rows
+
+METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
+TEXTS = ("caption", "captions", "text", "texts", "conversations", "sentences")
+TABLES = {".csv", ".tsv", ".jsonl", ".parquet"}
+IMAGE_COLUMNS = (
+    "image",
+    "image_path",
+    "image_file",
+    "file_name",
+    "filename",
+    "filepath",
+    "file",
+    "path",
+    "img",
+    "image_bytes",
+    "bytes",
+    "jpg",
+    "png",
+)
+TEXT_COLUMNS = ("text", "caption", "captions", "texts")
+
+
+def marker(path: Path) -> Path | None:
+    """The file that says what a set is; the file itself where the set is one; None for a bare folder of images."""
+    return next(iter(markers(path)), None)
+
+
+def markers(path: Path) -> list[Path]:
+    """All files of the set of the marker's rank, in order."""
+    if path.is_file():
+        return [path]
+    names = _files.first_files(path, {".tar", ".json", *TABLES})
+    for chosen in (
+        [name for name in names if name.rpartition("/")[2] in METADATA],
+        [name for name in names if name.endswith(".tar")],
+        _annotations(path, names),
+        [name for name in names if _files.split(name)[1] in TABLES and is_table(path / name)],
+    ):
+        if chosen:
+            return [path / name for name in sorted(chosen)]
+    return []
+
+
+def _annotations(path: Path, names: list[str]) -> list[str]:
+    """JSON files that speak of images and texts; those beside an image of their own name are its metadata."""
+    found = []
+    for name in [name for name in names if name.endswith(".json")][:1000]:
+        stem = name[: -len(".json")]
+        if any((path / (stem + suffix)).exists() for suffix in (".jpg", ".png", ".jpeg", ".webp")):
+            continue
+        first = _json.peek(path / name)
+        if any(key in first for key in _json.TELLING) or any(key in first.get("", {}) for key in TEXTS):
+            found.append(name)
+    return found
+
+
+def is_table(path: Path) -> bool:
+    """A table with a column for images and one for texts, by the names that sets use."""
+    names = _rows.columns(path)
+    return column(names, IMAGE_COLUMNS) is not None and column(names, TEXT_COLUMNS) is not None
+
+
+def column(names: list[str], known: tuple[str, ...]) -> str | None:
+    """The column of a table that goes by the first of the known names, whatever its case."""
+    by_case = {name.lower(): name for name in reversed(names)}
+    return next((by_case[name] for name in known if name in by_case), None)
+
+
+def label(root: Path, file: Path) -> str:
+    """A file's name relative to the set as one file-name-safe word: "val/a b.csv" -> "val%2Fa b.csv"."""
+    inside = str(file.relative_to(root)) if file != root else file.name
+    return quote(_files.readable(inside), safe=" ()[]+,;=@!~&'$-_.")

@@ -1,0 +1,123 @@
+"""Sets and their shards: sniff a set, list its shards, iterate its pairs, write a set.
+
+Does not know: how any one format lies on disk (that is `formats/NAME.py`), pixels, tensors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from types import ModuleType
+
+from pairloom import folder
+from pairloom.data.pair import Pair
+from pairloom.errors import Mistake
+
+SIZE = 1000  # pairs in a shard where the format itself does not say
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One unit of work. Small, and enough for a worker process to read it.
+
+    name: file-name-safe, from a stable position or the tar's own name; the same in every run.
+    format: the module of `data/formats` that reads it.
+    root: the folder that names in the set are relative to.
+    file: the file that holds it (the set's folder where each pair is a file of its own).
+    start, stop: the span of the file, in the format's own unit (bytes, rows, positions); 0, 0 is all of it.
+    part: what else the format needs to find its pairs again.
+    """
+
+    name: str
+    format: str
+    root: Path
+    file: Path
+    start: int = 0
+    stop: int = 0
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A set on disk: its path, its format's name and its shards. Nothing of the pairs is in memory."""
+
+    path: Path
+    format: str
+    shards: tuple[Shard, ...]
+
+    def pairs(self) -> Iterator[Pair]:
+        """Every pair of every shard in order, streaming; broken pairs carry a `problem`."""
+        for shard in self.shards:
+            yield from read(shard)
+
+
+def open_set(path: Path | str, format: str | None = None) -> PairSet:
+    """The set at a folder or file; its format is sniffed by content unless named.
+
+    Raises Mistake where there is nothing, nothing usable, or a file too broken to list.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
+    if path.is_dir() and next(os.scandir(path), None) is None:
+        raise Mistake(
+            f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."
+        )
+    try:
+        name = format or _sniff(path)
+        shards = tuple(find(name).shards(path))
+    except OSError as error:
+        raise Mistake(f"{error.filename or path} cannot be read.", error.strerror or str(error)) from error
+    if not shards:
+        raise Mistake(f"{path} holds no pairs.", f"It was read as: {find(name).CLAIM}.", "Give another path.")
+    return PairSet(path, name, shards)
+
+
+def find(format: str) -> ModuleType:
+    """The module of a format by name. An unknown name is a Mistake that names the nearest."""
+    return folder.find("data.formats", format)
+
+
+def _sniff(path: Path) -> str:
+    names = folder.names("data.formats")
+    fits = [name for name in names if find(name).sniff(path)]
+    if len(fits) == 1:
+        return fits[0]
+    known = "".join(f"\n  {name}: {find(name).CLAIM}" for name in names)
+    if fits:
+        raise Mistake(
+            f"{path} fits several formats: {', '.join(fits)}.", "", f"Say which with format={fits[0]}."
+        )
+    seen = (
+        ", ".join(sorted(entry.name for entry in islice(os.scandir(path), 5))) if path.is_dir() else path.name
+    )
+    raise Mistake(
+        f"{path} is not a set of image-text pairs that pairloom knows.",
+        f"Seen there: {seen}.",
+        f"Known:{known}",
+    )
+
+
+def read(shard: Shard) -> Iterator[Pair]:
+    """The pairs of a shard, streaming. A file that is gone or cannot be read is a Mistake that names it."""
+    try:
+        yield from find(shard.format).read(shard)
+    except OSError as error:
+        file = error.filename or shard.file
+        raise Mistake(
+            f"{file} cannot be read.", error.strerror or str(error), "Is the set still there?"
+        ) from error
+
+
+def save_set(pairs: Iterable[Pair], out: Path | str, format: str, size: int = SIZE) -> PairSet:
+    """Write pairs as a new set of a format, `size` pairs to a shard, and open it."""
+    out, module = Path(out), find(format)
+    waiting, names = iter(pairs), []
+    while chunk := list(islice(waiting, size)):
+        names.append(f"{len(names):05d}")
+        module.write(out, names[-1], chunk)
+    module.finish(out, names)
+    return open_set(out, format)
