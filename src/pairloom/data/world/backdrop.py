@@ -17,7 +17,7 @@ from pairloom.data.world.shapes import Points, blob, disc, poly, stroke
 
 RGB = tuple[int, int, int]
 VARIANTS = 12
-CACHE_BYTES = 48 << 20
+CACHE_BYTES = 64 << 20
 
 SHADES: dict[str, RGB] = {
     "plain": (176, 172, 178), "meadow": (84, 132, 62), "beach": (190, 160, 110), "desert": (186, 124, 72),
@@ -129,7 +129,7 @@ def _beach(paint: Paint, turn: Turn) -> None:
     paint.fill(disc(turn.between(0.1, 0.9), 0.13, 0.07), (255, 236, 140))
     for _ in range(2):
         cloud(paint, turn.next(), turn.between(0.08, 0.3), turn.between(0.12, 0.2), (252, 253, 255))
-    paint.fade(0.46, 0.64, ((36, 132, 190), (86, 198, 214)))
+    paint.fade(0.46, 0.7, ((36, 132, 190), (86, 198, 214), (86, 198, 214)))
     for _ in range(8):
         x, y = turn.next(), turn.between(0.49, 0.61)
         paint.fill(stroke(x, y, x + 0.07, y, 0.006), (170, 226, 234))
@@ -270,7 +270,7 @@ _painted: OrderedDict[tuple[str, int, int], Image.Image] = OrderedDict()
 
 
 def backdrop(place: str, variant: int, side: int) -> Image.Image:
-    """A fresh copy of a place, side x side pixels, RGB. The last ones (48 MB) are kept."""
+    """A fresh copy of a place, side x side pixels, RGB. The last ones (64 MB) are kept."""
     key = (place, variant, side)
     image = _painted.get(key)
     if image is None:

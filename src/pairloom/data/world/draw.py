@@ -19,7 +19,6 @@ from pairloom.data.world.backdrop import RGB, SHADES, VARIANTS, backdrop, mix
 from pairloom.data.world.kinds import SHAPES
 from pairloom.data.world.level import COLOURS
 from pairloom.data.world.scene import Scene, Spot, Thing
-from pairloom.data.world.shapes import stroke
 
 SMALLEST, LARGEST = 32, 512
 PAINTS: dict[str, RGB] = {
@@ -47,7 +46,7 @@ Job = tuple[float, Callable[[], None]]  # the nearer, the later
 @lru_cache(maxsize=48)
 def _weave(pattern: str, period: int) -> Image.Image:
     """A mask of 12 x 12 periods: 255 where the second colour shows."""
-    y, x = np.mgrid[0 : 12 * period, 0 : 12 * period] / period
+    y, x = np.mgrid[0 : 2 * period, 0 : 2 * period] / period
     if pattern == "striped":
         on = (x + y) % 1.0 < 0.45
     elif pattern == "dotted":
@@ -55,12 +54,12 @@ def _weave(pattern: str, period: int) -> Image.Image:
         on = u * u + v * v < 0.085
     else:
         on = (x % 1.0 < 0.5) ^ (y % 1.0 < 0.5)
-    return Image.fromarray((on * 255).astype(np.uint8))
+    return Image.fromarray(np.tile((on * 255).astype(np.uint8), (6, 6)))
 
 
 class _Canvas:
     def __init__(self, scene: Scene, size: int) -> None:
-        self.fine = 4 if size <= 96 else 3 if size <= 224 else 2
+        self.fine = 4 if size <= 64 else 3 if size <= 128 else 2
         self.side = size * self.fine
         self.image = backdrop(scene.place, scene.seed % VARIANTS, self.side)
         self.pen = ImageDraw.Draw(self.image)
@@ -77,7 +76,11 @@ class _Canvas:
         *pieces, points = shape.layers
         x, y, high = (value * self.side for value in spot)
         cos, sin = math.cos(thing.tilt) * high, math.sin(thing.tilt) * high
-        turned = points @ np.array([[cos * thing.faces, sin], [-sin * thing.faces, cos]]) + (x, y)
+        across, down = points[:, 0] * thing.faces, points[:, 1]
+        # written out, not as a matrix product: BLAS may round otherwise on another machine
+        turned = np.stack(
+            [x + across * cos - down * sin * thing.faces, y + across * sin * thing.faces + down * cos], 1
+        )
         flat = turned.ravel().tolist()
         start = 0
         polygon = self.pen.polygon
@@ -103,11 +106,17 @@ class _Canvas:
         for outline in outlines:
             moved = [value - (top if odd % 2 else left) for odd, value in enumerate(outline)]
             pen.polygon(moved, fill=255)
-        tile = _weave(pattern, max(round(0.25 * high), 3 * self.fine)).crop((0, 0, wide, tall))
+        period = self.fine * max(3, round(0.25 * high / self.fine))
+        tile = _weave(pattern, period).crop((0, 0, wide, tall))
         self.image.paste(colour, (left, top), ImageChops.multiply(mask, tile))
 
     def line(self, x0: float, y0: float, x1: float, y1: float, width: float, colour: RGB) -> None:
-        self.pen.polygon((stroke(x0, y0, x1, y1, width) * self.side).ravel().tolist(), fill=colour)
+        """A line with round ends."""
+        ends = [value * self.side for value in (x0, y0, x1, y1)]
+        half = width * self.side / 2
+        self.pen.line(ends, fill=colour, width=max(1, round(2 * half)))
+        for x, y in (ends[:2], ends[2:]):
+            self.pen.ellipse((x - half, y - half, x + half, y + half), fill=colour)
 
 
 def picture(scene: Scene, size: int = 64) -> Image.Image:
@@ -139,7 +148,7 @@ def _jobs(canvas: _Canvas, scene: Scene) -> list[Job]:
         if relation.name in ("inside", "on", "riding"):
             raised.add(a)
             nearness[a] = ground[b] + (0.001 if relation.name == "on" else -0.001)
-            if relation.name == "inside":
+            if relation.name == "inside" or scene.things[b].kind == "boat":
                 opened.add(b)
         elif relation.name in ("holding", "lifting", "wearing"):
             raised.add(b)
@@ -158,7 +167,11 @@ def _jobs(canvas: _Canvas, scene: Scene) -> list[Job]:
     for relation in scene.relations:
         if relation.name in _GESTURES:
             ends = (relation.subject, relation.object)
-            near = max(nearness[end] for end in ends) + 0.002
+            near = (
+                nearness[ends[0]] - 0.0005
+                if relation.name == "lifting"
+                else max(nearness[end] for end in ends) + 0.002
+            )
             jobs.append(
                 (near, partial(_GESTURES[relation.name], canvas, *(scene.things[end] for end in ends)))
             )
@@ -185,15 +198,14 @@ def _hold(canvas: _Canvas, a: Thing, b: Thing) -> None:
 
 
 def _lift(canvas: _Canvas, a: Thing, b: Thing) -> None:
+    """Both arms up, drawn behind the creature."""
     (x, y, high), (bx, by, bhigh) = a.spots[0], b.spots[0]
-    reach = 0.36 * bhigh * SHAPES[b.kind].aspect
+    shoulder, reach = 0.36 * high * SHAPES[a.kind].aspect, 0.38 * bhigh * SHAPES[b.kind].aspect
     for side in (-1, 1):
-        _arm(
-            canvas,
-            a,
-            (x + side * 0.38 * high * SHAPES[a.kind].aspect, y + 0.1 * high),
-            (bx + side * reach, by + 0.42 * bhigh),
-        )
+        elbow = (x + side * (max(shoulder, reach) + 0.05 * high), y - 0.3 * high)
+        canvas.line(x + side * shoulder, y + 0.08 * high, *elbow, 0.12 * high, PALETTES[a.colour]["rim"])
+        _arm(canvas, a, elbow, (bx + side * reach, by + 0.5 * bhigh))
+        canvas.line(x + side * shoulder, y + 0.08 * high, *elbow, 0.08 * high, PALETTES[a.colour]["body"])
 
 
 def _push(canvas: _Canvas, a: Thing, b: Thing) -> None:

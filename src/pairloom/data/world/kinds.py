@@ -226,7 +226,7 @@ CREATURES = ("cat", "rabbit", "bear", "bird", "fish", "frog", "snail", "turtle",
 CONTAINERS = {"box": 0.24, "basket": 0.45, "cup": 0.14}  # kind -> where its rim lies, in heights from its top
 HEADGEAR = ("hat", "crown")
 MOUNTS = {
-    "car": 0.28,
+    "car": 0.1,
     "boat": 0.62,
     "snail": 0.1,
     "turtle": 0.12,

@@ -13,7 +13,7 @@ from pairloom.data.world.kinds import CONTAINERS, FLOATERS, HEADS, MOUNTS, SHAPE
 from pairloom.data.world.level import RULES, Level, level_of
 from pairloom.data.world.scene import Relation, Scene, Spot, Thing, Turn, turn_of
 
-HEIGHT = {"": 0.36, "big": 0.4, "small": 0.2}  # of a thing as wide as high
+HEIGHT = {"": 0.37, "big": 0.44, "small": 0.23}  # of a thing as wide as high
 
 
 @dataclass
@@ -117,7 +117,7 @@ def _pair(turn: Turn, rules: Level, things: list[Thing], name: str) -> _Block:
 def _above(
     turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
 ) -> tuple[float, float, float, float]:
-    return turn.between(-0.25, 0.25) * min(aw, bw), -bh - turn.between(0.03, 0.1), 0.0, 0.0
+    return turn.between(-0.25, 0.25) * min(aw, bw), -bh - turn.between(0.05, 0.12), 0.0, 0.0
 
 
 def _in_front(
@@ -147,13 +147,13 @@ def _holding(
 def _lifting(
     turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
 ) -> tuple[float, float, float, float]:
-    return 0.0, 0.0, 0.0, -ah - 0.06
+    return 0.0, 0.0, 0.0, -ah - 0.08
 
 
 def _chasing(
     turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
 ) -> tuple[float, float, float, float]:
-    return -aw / 2 - 0.05, 0.0, bw / 2 + 0.05, 0.0
+    return -aw / 2 - 0.08, 0.0, bw / 2 + 0.08, 0.0
 
 
 def _pushing(
@@ -195,10 +195,12 @@ def _stand(turn: Turn, things: list[Thing], blocks: list[_Block]) -> tuple[Thing
         x += (cut - done) * free
         done = cut
         base = turn.between(max(0.7, 0.06 + scale * tall), 0.93)
+        near = scale * (0.84 + 0.16 * (base - 0.7) / 0.23)  # further away is higher up and smaller
+        slack = (scale - near) * (right - left) / 2
         for index in block.things:
             spots = tuple(
-                (x + scale * ((sx if block.faces == 1 else -sx) - left), base + scale * sy, scale * h)
-                for sx, sy, h in block.spots[index]
+                (x + slack + near * (sx * block.faces - left), base + near * sy, near * high)
+                for sx, sy, high in block.spots[index]
             )
             placed[index] = replace(
                 things[index],
@@ -217,7 +219,7 @@ def _bounds(things: list[Thing], block: _Block) -> tuple[float, float, float]:
     for index in block.things:
         tilt = block.tilt.get(index, 0.0)
         for x, y, high in block.spots[index]:
-            x = x if block.faces == 1 else -x
+            x = x * block.faces
             wide = high * (SHAPES[things[index].kind].aspect + tilt) / 2
             left, right, top = min(left, x - wide), max(right, x + wide), max(top, high / 2 * (1 + tilt) - y)
     return left, right, top

@@ -93,11 +93,8 @@ def _swap_relation(claim: Claim, turn: Turn, level: Level) -> Claim | None:
 
 def _swap_order(claim: Claim, turn: Turn, level: Level) -> Claim | None:
     """The two ends of a relation trade places: "a cat chases a bird" -> "a bird chases a cat"."""
-    if not claim.links:
-        return None
-    link = turn.pick(claim.links)
-    return _with(
-        claim, {link.subject: claim.mentions[link.object], link.object: claim.mentions[link.subject]}
+    return _relink(
+        claim, turn, tuple(RULES), lambda link: Link(link.name, link.object, link.subject, link.turned)
     )
 
 
