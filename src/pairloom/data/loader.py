@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 import torch
@@ -77,6 +77,7 @@ class TextTable:
             pad,
         )
 
+    @property
     def lengths(self) -> Rows:
         """Tokens of every text [K]."""
         return numpy.diff(self.start)
@@ -91,6 +92,7 @@ class TextTable:
         return torch.from_numpy(ids), torch.from_numpy(keep)
 
 
+@runtime_checkable
 class Pictures(Protocol):
     """Where pictures come from. `look` gives rows as normalised floats [B 3 H W]; chance [B 4] in [0, 1) is all the
     randomness it may use; sided [B]: do not mirror."""
@@ -179,7 +181,7 @@ class Loader:
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         """The batches of an epoch from `step` on: for every optimiser step this process's `parts` micro-batches."""
         pictures, texts = epoch_order(
-            plan, epoch, self.rows, self.texts.first, self.texts.lengths(), self.window
+            plan, epoch, self.rows, self.texts.first, self.texts.lengths, self.window
         )
 
         def make(at: int) -> list[Batch]:

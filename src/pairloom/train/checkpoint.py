@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from pairloom.data.disk import sync_folder, unwritable
 from pairloom.errors import Mistake
 
 PART = ".part-"
@@ -24,24 +25,29 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 
 
 def save_checkpoint(folder: Path, step: int, groups: Groups, state: Mapping[str, Any], keep: int) -> Path:
-    """Write `folder/STEP/` with GROUP.safetensors for each group and state.json; then drop all but the newest `keep`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(f"{PART}*"):
-        shutil.rmtree(stale)
-    part = folder / f"{PART}{step:08d}"
-    part.mkdir()
-    for name, tensors in groups.items():
-        if tensors:
-            flat = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
-            _write(part / f"{name}.safetensors", save(flat))
-    _write(part / "state.json", json.dumps({"step": step, **state}, indent=1).encode())
-    _flush(part)
+    """Write `folder/STEP/` with GROUP.safetensors for each group and state.json; then drop all but the newest `keep`.
+
+    Raises Mistake where the disk refuses.
+    """
     final = folder / f"{step:08d}"
-    os.rename(part, final)
-    _flush(folder)
-    for old in found(folder)[:-keep]:
-        gone = old.rename(folder / f"{PART}{old.name}")
-        shutil.rmtree(gone)
+    part = folder / f"{PART}{final.name}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(f"{PART}*"):
+            shutil.rmtree(stale)
+        part.mkdir()
+        for name, tensors in groups.items():
+            if tensors:
+                flat = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
+                _write(part / f"{name}.safetensors", save(flat))
+        _write(part / "state.json", json.dumps({"step": step, **state}, indent=1).encode())
+        sync_folder(part)
+        os.rename(part, final)
+        sync_folder(folder)
+        for old in found(folder)[:-keep]:
+            shutil.rmtree(old.rename(folder / f"{PART}{old.name}"))
+    except OSError as error:
+        raise unwritable(final, error) from error
     return final
 
 
@@ -75,11 +81,3 @@ def _write(file: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

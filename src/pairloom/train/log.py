@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 
 
@@ -25,9 +26,8 @@ class Log:
     def __init__(self, folder: Path, step: int, report: str = "none") -> None:
         self.file = folder / "log.jsonl"
         self.lines = [line for line in read_log(self.file) if line["step"] <= step]
-        part = folder / ".log.part"
-        part.write_text("".join(map(_line, self.lines)), "utf-8")
-        os.replace(part, self.file)
+        with atomic_write(self.file, replace=True) as whole:
+            whole.write("".join(map(_line, self.lines)).encode())
         self.stream = open(self.file, "a", encoding="utf-8")
         self.times = open(folder / "times.jsonl", "a", encoding="utf-8")
         self.began = time.monotonic()

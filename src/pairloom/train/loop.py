@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +37,7 @@ Evaluate = Callable[[nn.Module], Mapping[str, float]]
 Tell = Callable[[int, int, Mapping[str, float]], None]
 
 
+@runtime_checkable
 class Batches(Protocol):
     """What the loop reads. `pairloom.data.loader.Loader` is one."""
 
@@ -80,16 +81,14 @@ def fit(
 
 @contextlib.contextmanager
 def _surroundings(settings: Settings) -> Iterator[None]:
-    """Threads, matrix precision and generator as the settings say; as they were, afterwards."""
-    threads, matmul = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    """Threads and generator as the settings say; as they were, afterwards."""
+    threads = torch.get_num_threads()
     with torch.random.fork_rng():
         try:
             torch.set_num_threads(settings.threads or threads)
-            torch.set_float32_matmul_precision("medium" if settings.precision == "medium" else matmul)
             yield
         finally:
             torch.set_num_threads(threads)
-            torch.set_float32_matmul_precision(matmul)
 
 
 class _Run:
@@ -118,7 +117,6 @@ class _Run:
     def go(self, evaluate: Evaluate | None, tell: Tell | None) -> Fitted:
         begun = self._resume()
         if self.out is not None and self.ranks.writes:
-            self.out.mkdir(parents=True, exist_ok=True)
             self.log = Log(self.out, begun, self.settings.report)
             self.lines = self.log.lines
         try:

@@ -34,7 +34,10 @@ def adamw(system: nn.Module, settings: Settings) -> torch.optim.AdamW:
         {"params": stays, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(
-        [group for group in groups if group["params"]], lr=settings.lr, betas=settings.betas, fused=True
+        [group for group in groups if group["params"]],
+        lr=settings.lr,
+        betas=(settings.betas[0], settings.betas[1]),
+        fused=True,
     )
 
 

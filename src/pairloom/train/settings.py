@@ -17,7 +17,6 @@ class Settings:
     schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text).
     decay_all: weight decay on norms, biases and scalars too, as BLIP's own code did; left out otherwise.
     clip: largest gradient norm (0: none). accumulate: parts that a batch is computed in.
-    precision: "medium" lets matrix products take the CPU's faster route (torch.set_float32_matmul_precision).
     checkpointing: recompute layers in the backward pass: less memory, a third more time.
     ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
     log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep: checkpoints that stay.
@@ -29,15 +28,15 @@ class Settings:
     batch: int = 256
     epochs: int = 20
     steps: int = 0
-    warmup: float = 0.05
+    warmup: float | int = 0.05
     schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
     decay: float = 0.9
     weight_decay: float = 0.05
     decay_all: bool = False
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[float, ...] = (0.9, 0.999)
     clip: float = 1.0
     accumulate: int = 1
-    precision: Literal["fp32", "medium", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
     ema: float = 0.0
     seed: int = 0
