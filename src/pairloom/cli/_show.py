@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -99,3 +100,56 @@ def workers(wanted: int, items: int) -> int:
     """How many processes to use: what was asked, else one for each core where there is enough to do."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return wanted or (1 if items < 3 else min(cores, items))
+
+
+@contextmanager
+def steps(quiet: bool = False) -> Iterator[Any]:
+    """tell(step, done, total, bad=0, note=""): a bar for each step of a long job; a call with done = 0 begins one."""
+    with ExitStack() as stack:
+        held: dict[str, Progression] = {}
+
+        def tell(step: str, done: int, total: int | None, bad: int = 0, note: str = "") -> None:
+            if step not in held:
+                if not (quiet or console.is_terminal):
+                    console.print(f"{step} ...", markup=False)
+                stack.close()
+                held.clear()
+                held[step] = stack.enter_context(progress(step, total, quiet))
+            held[step].step(done, bad, note)
+
+        yield tell
+
+
+def summary(facts: dict[str, Any], where: Any) -> None:
+    """What a clean run did, in a few lines."""
+    counts, found, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
+    gone = counts["drop"] + counts["replace"]
+    say = functools.partial(out.print, markup=False)
+    say(
+        f"{found['pairs']:,} pairs read ({found['format']}): {gone:,} bad texts found, {counts['replace']:,} replaced by new captions."
+    )
+    by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")
+    say(f"  audit        {by_rule:,} pictures or texts bad by rule")
+    if calibration.get("decides"):
+        say(
+            f"  judge        AUROC {calibration['auroc']:.3f} [{calibration['auroc_low']:.3f}, {calibration['auroc_high']:.3f}] of own texts over "
+            f"planted mismatches; about {calibration['bad_share']:.0%} of the texts look mismatched"
+        )
+        say(
+            f"  limit        finds {calibration['found']:.0%} of planted mismatches, drops about {calibration['false_drop']:.1%} "
+            f"of the good pairs (budget {calibration['false_drop_budget']:.0%})"
+        )
+    else:
+        say(f"  judge        changes nothing. {calibration.get('why', '')}")
+    for row in (facts.get("truth") or {}).get("kinds", []):
+        exact = "" if row["precision"] is None else f", precision {row['precision']:.0%}"
+        say(
+            f"  planted      {row['kind']:<15} {row['found']:>5} of {row['planted']:<5} found ({row['recall']:.0%}{exact})"
+        )
+    for name, value in ((facts.get("truth") or {}).get("numbers") or {}).items():
+        say(f"  truth        {name}: {value:.3f}")
+    for row in (facts.get("prove") or {}).get("rows", []):
+        say(
+            f"  proof        {row['metric']}: raw {row['raw']:.3f}, clean {row['clean']:.3f}, difference {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        )
+    say(f"  written to   {where}/pairs  {where}/pairs.parquet  {where}/report.html")

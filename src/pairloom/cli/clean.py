@@ -1,0 +1,93 @@
+"""Find the bad pairs of a set, rewrite or drop them by a calibrated, explained decision, and show a visual report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
+    out: Annotated[
+        Path, typer.Option(help="A new folder: pairs/ (the clean set), pairs.parquet, run.json, report.html.")
+    ],
+    model: Annotated[
+        str,
+        typer.Option(help="The judge: a model folder, or `self`: trained on these very pairs, cross-fitted."),
+    ] = "self",
+    false_drop: Annotated[
+        float, typer.Option(help="Largest share of the good pairs that may be dropped.")
+    ] = 0.05,
+    captions: Annotated[
+        bool, typer.Option(help="Propose captions where a picture has no good text left.")
+    ] = True,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add accepted captions beside kept texts too (the paper's union).")
+    ] = False,
+    keep_alt_text: Annotated[
+        bool, typer.Option("--keep-alt-text", help="Keep a replaced text behind its replacement.")
+    ] = False,
+    decode: Annotated[str, typer.Option(help="How captions are proposed: nucleus or beam.")] = "nucleus",
+    top_p: Annotated[float, typer.Option(help="Mass that nucleus sampling draws from.")] = 0.9,
+    proposals: Annotated[int, typer.Option(help="Captions proposed for a picture.")] = 6,
+    accept: Annotated[float, typer.Option(help="P(match) that a proposed caption needs.")] = 0.5,
+    decoupled: Annotated[
+        bool, typer.Option("--decoupled/--shared", help="Captioner and filter as two models, or one.")
+    ] = True,
+    trusted: Annotated[
+        Path | None, typer.Option(help="A human-made set that captioner and filter are fine-tuned on.")
+    ] = None,
+    rounds: Annotated[
+        int, typer.Option(help="Judge and caption anew from the last result, at most so often.")
+    ] = 1,
+    prove: Annotated[
+        bool, typer.Option("--prove", help="Train the same model on raw and on clean pairs, and compare.")
+    ] = False,
+    test: Annotated[Path | None, typer.Option(help="A held-out set for --prove.")] = None,
+    size: Annotated[int, typer.Option(help="Pixels a side that the self judge reads.")] = 64,
+    effort: Annotated[
+        float, typer.Option(help="Training time of the self judge; 2 trains twice as long.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    from pairloom.clean.plan import Settings
+    from pairloom.cli import _show
+    from pairloom.data.shards import open_set
+    from pairloom.errors import Mistake
+
+    try:
+        settings = Settings(
+            model=model, false_drop=false_drop, captions=captions, add=add, keep_alt_text=keep_alt_text, decode=decode, top_p=top_p,
+            proposals=proposals, accept=accept, decoupled=decoupled, trusted=None if trusted is None else str(trusted), rounds=rounds,
+            prove=prove or test is not None, test=None if test is None else str(test), size=size, effort=effort, seed=seed,
+        )  # fmt: skip
+    except ValueError as error:
+        raise Mistake("These options do not fit.", str(error)) from error
+    found = open_set(pairs)
+    if dry_run:
+        _show.say_json(
+            {
+                "set": str(pairs),
+                "format": found.format,
+                "shards": len(found.shards),
+                "out": str(out),
+                "settings": vars(settings),
+            }
+        )
+        return
+    from pairloom.clean.run import clean
+
+    with _show.steps(quiet=json) as tell:
+        facts = clean(pairs, out, settings, workers=_show.workers(workers, 99), restart=restart, tell=tell)
+    if json:
+        _show.say_json(facts)
+    else:
+        _show.summary(facts, out)
