@@ -115,7 +115,8 @@ def read(shard: Shard) -> Iterator[Pair]:
 def save_set(pairs: Iterable[Pair], out: Path | str, format: str, size: int = SIZE) -> PairSet:
     """Write pairs as a new set of a format, `size` pairs to a shard, and open it."""
     out, module = Path(out), find(format)
-    waiting, names = iter(pairs), []
+    waiting = iter(pairs)
+    names: list[str] = []
     while chunk := list(islice(waiting, size)):
         names.append(f"{len(names):05d}")
         module.write(out, names[-1], chunk)

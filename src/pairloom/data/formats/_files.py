@@ -104,7 +104,7 @@ class Finder:
         self.root = root
         near = [file.parent, file.parent.parent] if file.parent.name == "annotations" else [file.parent]
         self.places: list[Path] = []
-        for folder in (root, *near):
+        for folder in (*near, root):
             inner = [
                 place_ for sub in self._inside(folder, file) for place_ in (sub, *self._images(sub, file))
             ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,6 @@ from pairloom.errors import Mistake
 
 WIDEST = 1 << 26  # characters of one cell: base64 pictures fit, a quote that is never closed ends here
 Row = dict[str, Any] | str
-Group = Callable[[dict[str, Any]], object]
 
 
 def columns(path: Path) -> list[str]:
@@ -39,17 +38,17 @@ def columns(path: Path) -> list[str]:
         return []
 
 
-def spans(path: Path, group: Group) -> list[tuple[int, int, str]]:
-    """(start, stop, part) of SIZE rows each; neighbours of one group (not None) stay together.
+def spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
+    """(start, stop, part) of SIZE rows each; neighbours of one value (not None) in the column stay together.
 
     Text files: bytes. Parquet: rows of the row group that `part` names. Raises Mistake where the file is broken.
     """
     if path.suffix.lower() == ".parquet":
-        return _parquet_spans(path, group)
+        return _parquet_spans(path, column)
     made: list[tuple[int, int, str]] = []
     count, first, last, before = 0, 0, 0, None
     for start, stop, row in _located(path, 0, os.path.getsize(path)):
-        same = group(row) if isinstance(row, dict) else None
+        same = row.get(column) if column and isinstance(row, dict) else None
         if count >= SIZE and (same is None or same != before):
             made.append((first, last, ""))
             count = 0
@@ -151,14 +150,14 @@ def _broken(path: Path, error: Exception) -> Mistake:
     return Mistake(f"{path} is not a sound parquet file.", str(error)[:300], "Make or download it again.")
 
 
-def _parquet_spans(path: Path, group: Group) -> list[tuple[int, int, str]]:
+def _parquet_spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
     made: list[tuple[int, int, str]] = []
     with opened(path) as file:
         plain = [f.name for f in file.schema_arrow if not _holds_bytes(f.type)]
         for number in range(file.num_row_groups):
             first, before, at = 0, None, 0
             for row in _batched(path, file, number, plain):
-                same = group(row)
+                same = row.get(column) if column else None
                 if at - first >= SIZE and (same is None or same != before):
                     made.append((first, at, str(number)))
                     first = at

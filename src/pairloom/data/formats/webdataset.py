@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.formats import _files, _look, _rows
+from pairloom.data.formats import _files, _look, _rows, _tables
 from pairloom.data.formats._tar import Member, members
 from pairloom.data.formats._texts import decode, pair_of, words_of
 from pairloom.data.pair import LARGEST, Blob, Pair, Text
@@ -163,7 +162,7 @@ class _Table:
         if self.rows is None:
             self.rows = {}
             if self.path.is_file() and "key" in _rows.columns(self.path):
-                for start, stop, part in _rows.spans(self.path, lambda row: None):
+                for start, stop, part in _rows.spans(self.path, None):
                     for row in _rows.rows(self.path, start, stop, part):
                         if isinstance(row, dict):
                             self.rows[str(row["key"])] = {k: v for k, v in row.items() if v is not None}
@@ -192,7 +191,7 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
                     json.dumps(records[-1], ensure_ascii=False, default=str).encode("utf-8"),
                 )
     with atomic_write(base.with_name(base.name + ".parquet")) as file:
-        pq.write_table(_as_table(records), file)
+        pq.write_table(_tables.as_table(records), file)
     stats = {"count": len(records), "successes": len(records), "failed_to_download": 0, "failed_to_resize": 0}
     with atomic_write(base.with_name(base.name + "_stats.json")) as file:
         file.write(json.dumps({**stats, "status_dict": {"success": len(records)}}).encode("utf-8"))
@@ -210,20 +209,6 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(data)
     tar.addfile(entry, io.BytesIO(data))
-
-
-def _as_table(records: list[dict[str, Any]]) -> pa.Table:
-    """A column for every field; fields of mixed kinds as JSON text."""
-    made: dict[str, pa.Array] = {}
-    for name in dict.fromkeys(name for record in records for name in record):
-        values = [record.get(name) for record in records]
-        try:
-            made[name] = pa.array(values)
-        except (pa.ArrowException, OverflowError, TypeError):
-            made[name] = pa.array(
-                [None if v is None else json.dumps(v, default=str) for v in values], pa.string()
-            )
-    return pa.table(made)
 
 
 def finish(out: Path, shards: list[str]) -> None:

@@ -1,0 +1,82 @@
+"""One file written by many shards: each writes its part, `merge` joins them. Does not know: what stands in a part.
+
+Parts lie in OUT/.parts as JSON lines or parquet. A merge that was cut short can be run again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+from pairloom.data.disk import atomic_write
+from pairloom.errors import Mistake
+
+PARTS = ".parts"
+
+
+def target(shard: str, default: str) -> tuple[str, int]:
+    """The file that a shard belongs to and its place in it: "val.json-00003" -> ("val.json", 3)."""
+    found = re.fullmatch(r"(?:(.+\.\w+)-)?(\d+)", shard)
+    if not found:
+        raise ValueError(f"'{shard}' is no shard's name: NAME.SUFFIX-NUMBER or NUMBER")
+    return unquote(found[1] or default), int(found[2])
+
+
+def part(out: Path, shard: str, suffix: str = ".jsonl") -> Path:
+    """Where a shard's part lies."""
+    return out / PARTS / (shard + suffix)
+
+
+def write_lines(out: Path, shard: str, rows: list[dict[str, Any]]) -> None:
+    """A shard's rows as JSON lines: written over where the shard is done again."""
+    with atomic_write(part(out, shard), replace=True) as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
+
+
+def lines(out: Path, shards: list[str]) -> Iterator[dict[str, Any]]:
+    """The rows of shards' parts in order, one at a time."""
+    for shard in shards:
+        with open(part(out, shard), encoding="utf-8") as file:
+            yield from map(json.loads, file)
+
+
+def merge(
+    out: Path,
+    shards: list[str],
+    default: str,
+    join: Callable[[Path, list[str]], None],
+    suffix: str = ".jsonl",
+) -> None:
+    """`join(file, shards)` once for each file of the shards, then the parts go."""
+    files: dict[str, list[tuple[int, str]]] = {}
+    for shard in shards:
+        name, number = target(shard, default)
+        files.setdefault(name, []).append((number, shard))
+    for name, numbered in files.items():
+        members = [shard for _, shard in sorted(numbered)]
+        gone = [shard for shard in members if not part(out, shard, suffix).exists()]
+        if gone and not (out / name).exists():
+            do = "Write it again; finished shards are kept."
+            raise Mistake(
+                f"{out / name} cannot be put together.", f"The part {gone[0]} was never written.", do
+            )
+        if not gone:  # else it was merged before, and only the clearing up was cut short
+            join(out / name, members)
+        for shard in members:
+            part(out, shard, suffix).unlink(missing_ok=True)
+    with suppress(OSError):
+        (out / PARTS).rmdir()
+
+
+def write_array(file: Any, rows: Iterator[dict[str, Any]]) -> None:
+    """Rows as one JSON array, a row a line."""
+    file.write(b"[")
+    for number, row in enumerate(rows):
+        file.write((b",\n" if number else b"\n") + json.dumps(row, ensure_ascii=False).encode("utf-8"))
+    file.write(b"\n]")

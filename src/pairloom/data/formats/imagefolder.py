@@ -1,0 +1,83 @@
+"""Hugging Face imagefolder: images beside a `metadata.csv`, `.jsonl` or `.parquet` with `file_name` and a text column.
+
+Does not know: pixels. CSV holds words only: metadata of other kinds comes back from it as text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats._texts import pair_of
+from pairloom.data.pair import Blob, Pair
+from pairloom.data.shards import Shard
+
+CLAIM = "Hugging Face imagefolder: metadata.csv, .jsonl or .parquet with file_name and text"
+DEFAULT = "metadata.csv"
+IMAGE = ("file_name",)
+
+
+def sniff(path: Path) -> bool:
+    """A metadata file, or a folder with one (itself, or its folders)."""
+    mark = _look.marker(path)
+    return mark is not None and is_metadata(mark)
+
+
+def is_metadata(path: Path) -> bool:
+    """Whether a file is an imagefolder's, by its name and its column file_name."""
+    return path.name in _look.METADATA and _look.column(_rows.columns(path), IMAGE) is not None
+
+
+def shards(path: Path) -> list[Shard]:
+    """Spans of a metadata file's rows; the rows of one picture stay together."""
+    root = path.parent if path.is_file() else path
+    made = []
+    for file in filter(is_metadata, _look.markers(path)):
+        column = _look.column(_rows.columns(file), IMAGE)
+        for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
+            name = f"{_look.label(root, file)}-{number:05d}"
+            made.append(Shard(name, "imagefolder", root, file, start, stop, part))
+    return made
+
+
+def read(shard: Shard) -> Iterator[Pair]:
+    """One pair a picture: its neighbouring rows are its texts."""
+    names = _rows.columns(shard.file)
+    image, text = _look.column(names, IMAGE), _look.column(names, _look.TEXT_COLUMNS)
+    assert image is not None
+    finder = _files.Finder(shard.root, shard.file)
+    rows = _rows.rows(shard.file, shard.start, shard.stop, shard.part)
+    for number, group in enumerate(_tables.grouped(rows, lambda row: row.get(image) or None)):
+        if isinstance(group[0], str):
+            yield pair_of(f"{shard.name}:{number}", Blob(), [], problem=group[0])
+            continue
+        name = group[0].get(image)
+        blob = finder.blob(name) if isinstance(name, str) else None
+        texts, meta = _tables.words(group, text, image)
+        problem = "" if blob else _files.missing(name)
+        known = _files.split(_files.readable(name))[0] if isinstance(name, str) else f"{shard.name}:{number}"
+        yield pair_of(known, blob or Blob(), texts, meta, problem)
+
+
+def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+    """Images linked (or copied) and the shard's part of the metadata. Pairs without a readable image are left out."""
+    table, _ = _parts.target(shard, DEFAULT)
+    folder = table.rpartition("/")[0]
+    inside = f"{folder}/" if folder else ""
+    kept = [pair for pair in pairs if pair.image_key]
+    names, given = _files.Names(), []
+    for pair in kept:
+        wanted = _files.image_name(pair).removeprefix(inside)
+        given.append(names.give(wanted, pair.image_key, pair.image_key[:10]))
+    _files.place_images(out, kept, [inside + name for name in given])
+    rows: list[dict[str, Any]] = []
+    for pair, name in zip(kept, given):
+        rows += _tables.rows_of(pair, {"file_name": name}, "text")
+    _tables.write_part(out, shard, table, rows)
+
+
+def finish(out: Path, shards: list[str]) -> None:
+    """Merge the parts into the metadata files."""
+    _tables.join(out, shards, DEFAULT)

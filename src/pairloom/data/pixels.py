@@ -1,0 +1,251 @@
+"""Encoded image bytes -> RGB pixels and facts, whatever the bytes are; pixels -> what a model sees.
+
+Does not know: files, texts, models. Colour profiles are not applied. Anything that cannot be decoded is `Unreadable`.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from pairloom.data import augment
+
+LIMIT = 178_956_970  # pixels: above it Pillow refuses too; at 3 bytes a pixel this is half a gigabyte
+# decoders that only compute: none that starts a program (EPS) or takes any bytes for a picture (TGA, PCX)
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
+CALM = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # decoders that do not warn: threads may decode side by side
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # EXIF orientation -> what turns the stored picture upright
+OPENAI_MEAN, OPENAI_STD = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
+)  # CLIP and BLIP
+THINNEST = (
+    64  # sides' ratio past which the ends are cut before resizing to the shortest side, to bound memory
+)
+
+_quiet = threading.Lock()
+
+
+class Unreadable(ValueError):
+    """Bytes that give no picture; the message is the reason, in words for people."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the header says. width, height: upright, after EXIF rotation. orientation: EXIF's 1 (upright) to 8."""
+
+    width: int
+    height: int
+    format: str
+    mode: str
+    orientation: int
+    animated: bool
+    alpha: bool
+    cmyk: bool
+    deep: bool  # 16 bits or more a channel
+
+
+def facts(data: bytes, limit: int = LIMIT) -> Facts:
+    """The facts of encoded bytes without decoding pixels. Raises Unreadable."""
+    with _decoding():
+        image, orientation = _open(data, limit)
+        with _silenced():
+            animated = bool(getattr(image, "is_animated", False))  # looks for a second frame
+        width, height = image.size if orientation < 5 else image.size[::-1]
+        return Facts(
+            width,
+            height,
+            image.format or "",
+            image.mode,
+            orientation,
+            animated,
+            "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info,
+            image.mode == "CMYK",
+            image.mode.startswith(("I", "F")) or _bits(image, data) > 8,
+        )
+
+
+def open_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) -> Image.Image:
+    """The picture as an upright RGB image.
+
+    EXIF rotation is applied; transparency is laid over white; 16-bit and float values are scaled to 8 bits, not
+    clipped; of an animation the first frame is taken. limit: most pixels (LIMIT at the highest).
+    shrink_to: only this many pixels of the shorter side are needed: a JPEG may be decoded at 1/2, 1/4 or 1/8 size.
+    Raises Unreadable for empty, broken, truncated or too large images and for what is no image.
+    """
+    with _decoding():
+        image, orientation = _open(data, limit)
+        if shrink_to is not None and image.format == "JPEG":
+            image.draft(None, _least(image.size, shrink_to))
+        with nullcontext() if image.format in CALM else _silenced():
+            image.load()
+        image = _rgb(image)
+        return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _least(size: tuple[int, int], side: int) -> tuple[int, int]:
+    """The smallest size of the same shape whose shorter side has `side` pixels."""
+    scale = side / min(size)
+    return max(1, -int(-size[0] * scale // 1)), max(1, -int(-size[1] * scale // 1))
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Whatever a decoder raises on strange bytes becomes Unreadable."""
+    try:
+        yield
+    except Unreadable:
+        raise
+    except Image.DecompressionBombError as error:
+        count = re.search(r"\d+", str(error))
+        raise Unreadable(_too_many(int(count[0]) if count else 0, LIMIT)) from error
+    except Image.UnidentifiedImageError as error:
+        raise Unreadable("not an image, or of a kind that is not read") from error
+    except (
+        Exception
+    ) as error:  # decoders fail in every way there is: struct.error, IndexError, MemoryError ...
+        said = str(error) or type(error).__name__
+        cut = re.search(
+            r"truncat|unexpected end|broken data stream|not enough|image data", said, re.IGNORECASE
+        )
+        raise Unreadable(f"image is cut off: {said}" if cut else f"image is broken: {said}") from error
+
+
+def _too_many(count: int, limit: int) -> str:
+    return f"image has {count:,} pixels, more than the limit of {limit:,}"
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """No warnings. The filters are the whole process's, so only one thread at a time may be in here."""
+    with _quiet, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@lru_cache(maxsize=1)
+def _known() -> tuple[str, ...]:
+    Image.init()
+    return tuple(name for name in FORMATS if name in Image.OPEN)
+
+
+def _open(data: bytes, limit: int) -> tuple[Image.Image, int]:
+    """The image, header read, and its EXIF orientation. Pillow warns of much in headers that is handled here."""
+    if not data:
+        raise Unreadable("image has 0 bytes")
+    with _silenced():
+        image = Image.open(io.BytesIO(data), formats=_known())
+        if image.width * image.height > limit:
+            raise Unreadable(_too_many(image.width * image.height, limit))
+        if min(image.size) < 1:
+            raise Unreadable("image has no pixels")
+        try:
+            orientation = image.getexif().get(0x0112, 1)
+        except Exception:  # broken EXIF does not make a picture unreadable
+            orientation = 1
+    return image, orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _bits(image: Image.Image, data: bytes) -> int:
+    """Bits a channel as stored: Pillow gives 16-bit colour as 8-bit."""
+    if image.format == "PNG":
+        return data[24]
+    if image.format == "TIFF":
+        bits = image.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
+        return max(bits) if isinstance(bits, tuple) else int(bits)
+    return 8
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.mode == "La":
+        image = image.convert("LA")
+    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """Grey values of any range as 0..255: 0..1 floats and 16-bit ints by their range, others stretched to it.
+
+    Ints up to 255 stay as they are. 65535 / 255 = 257 takes 16 bits to 8.
+    """
+    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(wide.min()), float(wide.max())
+    whole = values.dtype.kind in "iu"
+    if values.dtype == np.uint16 or (whole and low >= 0 and 255 < high <= 65535):
+        wide = wide / 257
+    elif not whole and low >= 0 and high <= 1:
+        wide = wide * 255
+    elif low < 0 or high > 255:
+        wide = (wide - low) * (255 / (high - low))
+    return np.round(wide).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Transform:
+    """Pixels as a model wants them; plain values, so that it lies in a model's folder as JSON.
+
+    size: side in pixels. mean, std: per channel, of values in 0..1.
+    fit: "square" squashes to size x size (BLIP); "crop" resizes the shortest side and cuts the centre (CLIP). Bicubic.
+    With a generator (training) instead: crop_scale: RandomResizedCrop's least and most share of the area;
+    flip: left-right with probability 1/2 (it makes captions that say left or right wrong: off unless asked for);
+    randaugment: two of BLIP's operations (see `augment`).
+    """
+
+    size: int = 224
+    mean: tuple[float, ...] = OPENAI_MEAN
+    std: tuple[float, ...] = OPENAI_STD
+    fit: Literal["square", "crop"] = "square"
+    crop_scale: tuple[float, ...] | None = None
+    flip: bool = False
+    randaugment: bool = False
+
+    def to_uint8(self, image: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
+        """[H W 3] uint8 of an RGB image: augmented where a generator is given, the evaluation view otherwise."""
+        if rng is not None and self.crop_scale is not None:
+            image = augment.random_crop(image, self.size, self.crop_scale, rng)
+        else:
+            image = self._fitted(image)
+        if rng is not None and self.flip and rng.random() < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        if rng is not None and self.randaugment:
+            image = augment.randaugment(image, rng)
+        return np.asarray(image, dtype=np.uint8).copy()
+
+    def _fitted(self, image: Image.Image) -> Image.Image:
+        if self.fit == "square":
+            return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
+        image = augment.centre(image, THINNEST)
+        short = min(image.size)
+        sides = tuple(self.size if side == short else int(self.size * side / short) for side in image.size)
+        image = image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)
+        left, top = (round((side - self.size) / 2) for side in image.size)
+        return image.crop((left, top, left + self.size, top + self.size))
+
+    def normalise(self, pixels: np.ndarray) -> np.ndarray:
+        """[... H W 3] uint8 -> [... 3 H W] float32: (value / 255 - mean) / std per channel."""
+        scale = 1 / (255 * np.asarray(self.std, np.float32))
+        shift = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
+        return np.ascontiguousarray(np.moveaxis(pixels.astype(np.float32) * scale - shift, -1, -3))
