@@ -19,12 +19,13 @@ from PIL import Image
 from pairloom.clean import faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
+from pairloom.data.pixels import Facts as PictureFacts
 from pairloom.data.pixels import Unreadable, facts, open_image
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 
 EXAMPLES = 20  # shown of each fault
-FILE_FACTS = ("animated", "rotated", "cmyk", "deep", "alpha")
+FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
 TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
 
 SCHEMA = pa.schema(
@@ -135,20 +136,23 @@ def audit_shard(job: Job) -> Facts:
                 notes.pair(row)
         return notes.facts(job.shard.name)
     kept: list[dict[str, Any]] = []
-    pixels: list[np.ndarray] = []
+    squares: list[np.ndarray] = []
     for pair in read_shard(job.shard):
-        image, row = look(pair)
+        image, row = look(pair, job.size)
         notes.pair(row)
         if part is not None:
             kept.append(row)
-            pixels.append(_square(image, job.size))
+            squares.append(_square(image, job.size))
     if part is not None:
-        _write(part, job.size, kept, pixels)
+        _write(part, job.size, kept, squares)
     return notes.facts(job.shard.name)
 
 
-def look(pair: Pair) -> tuple[Image.Image | None, dict[str, Any]]:
-    """Decode a pair's picture and name every fault that one pair shows: (RGB image or None, the audit's row)."""
+def look(pair: Pair, size: int = 64) -> tuple[Image.Image | None, dict[str, Any]]:
+    """Decode a pair's picture and name every fault that one pair shows: (RGB image or None, the audit's row).
+
+    size: pixels a side that are needed; a JPEG is decoded no larger than twice that.
+    """
     row: dict[str, Any] = {
         "key": pair.key, "image_key": pair.image_key, "name": pair.name,
         "texts": [_plain(text.text) for text in pair.texts], "sources": [text.source for text in pair.texts],
@@ -162,21 +166,26 @@ def look(pair: Pair) -> tuple[Image.Image | None, dict[str, Any]]:
     try:
         data = pair.image.read()
         known = facts(data)
-        image = open_image(data)
+        image = open_image(data, shrink_to=2 * size)
     except (Unreadable, OSError) as error:
         row["image_faults"], row["problem"] = ["unreadable"], str(error)
         return None, row
-    row["image_faults"] = [code for code in FILE_FACTS if getattr(known, code)] + _picture_faults(image)
-    if "caption" in str(pair.meta.get("notes", "")):
-        row["image_faults"].append("mixed_caption_files")
-    row["width"], row["height"] = image.size
+    row["image_faults"] = [code for code in FILE_FACTS if getattr(known, code)] + _picture_faults(
+        image, known
+    )
+    if known.orientation != 1:
+        row["image_faults"].append("rotated")
+    row["image_faults"] += sorted(
+        {"mixed_caption_files" if "there is a .txt too" in note else "repaired" for note in pair.notes}
+    )
+    row["width"], row["height"] = known.width, known.height
     row["looks"] = difference_hash(image)
     return image, row
 
 
-def _picture_faults(image: Image.Image) -> list[str]:
+def _picture_faults(image: Image.Image, known: PictureFacts) -> list[str]:
     found = []
-    width, height = image.size
+    width, height = known.width, known.height
     if min(width, height) < TINY:
         found.append("tiny")
     if max(width, height) > SHAPE * min(width, height):

@@ -4,7 +4,8 @@ to the set. Does not know: scores, decisions."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pairloom import scale
 from pairloom.clean.audit import EXAMPLES, Facts, Job, across, audit_shard
 from pairloom.clean.faults import FAULTS
 from pairloom.data.shards import PairSet
+from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
 
 Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
@@ -26,6 +28,7 @@ class Findings:
     facts: list[Facts]
     pairwise: dict[str, np.ndarray]
     textwise: dict[str, np.ndarray]
+    shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # examples of these: (name, text)
 
     @property
     def pairs(self) -> int:
@@ -44,7 +47,7 @@ class Findings:
     def audit(self) -> dict[str, dict[str, Any]]:
         """code -> count, severity, sentence and examples; the gravest and most frequent first."""
         counts = {code: len(found) for code, found in {**self.pairwise, **self.textwise}.items()}
-        examples: dict[str, list[tuple[str, str]]] = {}
+        examples = {code: list(shown) for code, shown in self.shown.items()}
         for facts in self.facts:
             for code, count in facts.counts.items():
                 counts[code] = counts.get(code, 0) + count
@@ -68,6 +71,7 @@ class Findings:
         return sum(entry["count"] for entry in self.audit().values() if entry["severity"] == "bad")
 
 
+FEW = 5  # examples of each fault across shards
 TEXTWISE = ("common_text", "other_language")
 
 
@@ -89,11 +93,40 @@ def check(
             "Point at the folder that holds the pictures.",
         )
     whole = across(facts, other)
-    return Findings(
+    findings = Findings(
         facts,
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
         {code: rows for code, rows in whole.items() if code in TEXTWISE},
     )
+    findings.shown = _examples(found, findings)
+    return findings
+
+
+def _examples(found: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
+    """The first few pairs of each fault that shows across shards: their shards are read again, names are not kept."""
+    first = np.concatenate([[0], np.cumsum([len(facts.keys) for facts in findings.facts])])
+    texts = np.concatenate([[0], np.cumsum([len(facts.texts) for facts in findings.facts])])
+    wanted: dict[
+        int, dict[int, list[tuple[str, int]]]
+    ] = {}  # shard -> pair in it -> (code, text of the pair)
+    for code, indices in {**findings.pairwise, **findings.textwise}.items():
+        for index in indices[:FEW].tolist():
+            starts = texts if code in TEXTWISE else first
+            shard = int(np.searchsorted(starts, index, "right")) - 1
+            local, at = index - int(starts[shard]), 0
+            if code in TEXTWISE:
+                held = findings.facts[shard].first_text
+                owner = int(np.searchsorted(held, local, "right")) - 1
+                local, at = owner, local - int(held[owner])
+            wanted.setdefault(shard, {}).setdefault(local, []).append((code, at))
+    shown: dict[str, list[tuple[str, str]]] = {}
+    for shard, pairs in sorted(wanted.items()):
+        for local, pair in enumerate(islice(read_shard(found.shards[shard]), max(pairs) + 1)):
+            for code, at in pairs.get(local, ()):
+                shown.setdefault(code, []).append(
+                    (pair.name, pair.texts[at].text[:300] if at < len(pair.texts) else "")
+                )
+    return shown
 
 
 def _all(found: PairSet, workers: int, keep: Path | None, size: int, tell: Tell | None) -> list[Facts]:

@@ -40,7 +40,7 @@ FAULTS = {
         Fault("cut_off", "doubt", "The text seems to be cut off in the middle."),
         Fault("other_language", "doubt", "The text is in another language than most of the set."),
         Fault("too_long", "doubt", "The text is longer than image-text models read (77 tokens for CLIP)."),
-        Fault("common_text", "doubt", "The same text stands on many different pictures."),
+        Fault("common_text", "note", "The same text stands on many different pictures."),
         Fault("conflict", "doubt", "The same picture stands elsewhere with different texts."),
         Fault("near_duplicate", "note", "A nearly identical picture stands elsewhere in the set."),
         Fault("leak", "doubt", "The same picture stands in the other set (train/test leakage)."),
@@ -50,7 +50,11 @@ FAULTS = {
         Fault("cmyk", "note", "The picture is in printing colours (CMYK) and was converted."),
         Fault("deep", "note", "The picture has more than 8 bits a channel and was scaled."),
         Fault("alpha", "note", "The picture is partly transparent; it was laid on white."),
-        Fault("control", "note", "Control characters were taken out of the text."),
+        Fault(
+            "repaired",
+            "note",
+            "The reader had to repair or leave out something (character set, control characters).",
+        ),
         Fault(
             "mixed_caption_files",
             "note",

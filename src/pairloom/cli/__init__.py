@@ -21,6 +21,7 @@ def build() -> typer.Typer:
         name="pairloom",
         no_args_is_help=True,
         add_completion=False,
+        pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
         help="Find the bad image-text pairs of a data set, rewrite or drop them, and see why.",
