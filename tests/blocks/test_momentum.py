@@ -1,0 +1,45 @@
+"""The slow copy and the queue."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from pairloom.blocks.momentum import NOBODY, Queue, follow
+
+
+def test_follow_by_hand():
+    slow, quick = nn.Linear(1, 1), nn.Linear(1, 1)
+    with torch.no_grad():
+        slow.weight.fill_(1.0)
+        quick.weight.fill_(2.0)
+    follow(slow, quick, 0.9)
+    assert slow.weight.item() == pytest.approx(1.1) and quick.weight.item() == 2.0
+    with pytest.raises(KeyError):
+        follow(nn.Bilinear(1, 1, 1), nn.Identity(), 0.9)
+
+
+@settings(max_examples=40, deadline=None)
+@given(pushes=st.lists(st.integers(1, 12), max_size=6), places=st.integers(1, 9))
+def test_the_queue_holds_the_last(pushes, places):
+    queue, told = Queue(places, 2), []
+    for push in pushes:
+        ids = torch.arange(len(told), len(told) + push)
+        told += ids.tolist()
+        rows = ids[:, None].float().expand(-1, 2)
+        queue.push(rows, -rows, ids)
+    held = queue.ids.tolist()
+    assert sorted(held) == sorted(told[-places:] + [NOBODY] * max(0, places - len(told)))
+    known = queue.ids != NOBODY
+    assert torch.equal(queue.images[known][:, 0], queue.ids[known].float())
+    assert torch.equal(queue.texts[known][:, 1], -queue.ids[known].float())
+    if known.all():
+        assert held[int(queue.at)] == min(held)  # the oldest goes next
+
+
+def test_the_queue_starts_from_unit_noise():
+    torch.manual_seed(0)
+    queue = Queue(50, 8)
+    torch.testing.assert_close(queue.images.norm(dim=1), torch.ones(50))
+    assert (queue.ids == NOBODY).all() and not torch.equal(queue.images, queue.texts)

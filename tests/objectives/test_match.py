@@ -1,0 +1,55 @@
+"""Match: which negatives are drawn, and what a guess costs."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pairloom.objectives.match import hard_negatives, hard_pairs, match_loss
+
+
+def test_chances_are_those_of_the_softmax():
+    """Logits 0, ln 3 and a forbidden third: a quarter and three quarters (the floor of 1e-4 aside)."""
+    rows = 20000
+    similarity = torch.tensor([0.0, math.log(3.0), 9.0]).expand(rows, -1)
+    allowed = torch.tensor([True, True, False]).expand(rows, -1)
+    drawn, found = hard_negatives(similarity, allowed, torch.Generator().manual_seed(0))
+    # softmax over all three is about (1.2e-4, 3.7e-4, 1): the floor of 1e-4 counts as much as the likeness
+    weights = similarity[0].softmax(0)[:2] + 1e-4
+    share = (drawn == 1).float().mean()
+    assert float(share) == pytest.approx(float(weights[1] / weights.sum()), abs=0.01)
+    assert found.all() and not (drawn == 2).any()
+
+
+def test_every_allowed_one_has_a_chance():
+    """The floor keeps a negative possible that the softmax says is impossible."""
+    similarity = torch.tensor([[-1000.0, 1000.0]]).expand(4, -1)
+    drawn, found = hard_negatives(similarity, torch.tensor([[True, False]]).expand(4, -1))
+    assert drawn.tolist() == [0] * 4 and found.all()
+
+
+@settings(max_examples=50, deadline=None)
+@given(ids=st.lists(st.integers(0, 3), min_size=1, max_size=8), seed=st.integers(0, 99))
+def test_never_the_same_picture_and_never_an_error(ids, seed):
+    generator = torch.Generator().manual_seed(seed)
+    images, texts = torch.randn(2, len(ids), 4, generator=generator)
+    pictures = torch.tensor(ids)
+    wrong_text, wrong_image, found = hard_pairs(images, texts, pictures, torch.tensor(0.07), seed)
+    assert found.tolist() == [any(other != mine for other in ids) for mine in ids]
+    assert (pictures[wrong_text] != pictures)[found].all() and (pictures[wrong_image] != pictures)[
+        found
+    ].all()
+    again = hard_pairs(images, texts, pictures, torch.tensor(0.07), seed)
+    assert all(torch.equal(one, other) for one, other in zip((wrong_text, wrong_image, found), again))
+
+
+def test_loss_by_hand():
+    """An undecided head pays ln 2 for each row that counts."""
+    total, count = match_loss(
+        torch.zeros(4, 2), torch.tensor([1, 0, 0, 1]), torch.tensor([True, True, False, True])
+    )
+    assert float(count) == 3 and float(total) == pytest.approx(3 * math.log(2))
+    sure, _ = match_loss(torch.tensor([[-20.0, 20.0]]), torch.tensor([1]), torch.tensor([True]))
+    assert float(sure) < 1e-6
