@@ -25,6 +25,7 @@ from torch.nn.functional import affine_grid, grid_sample
 from pairloom.data.batch import Batch
 from pairloom.data.order import Plan, Rows, epoch_order
 from pairloom.data.pair import content_hash, seed_of
+from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD
 from pairloom.data.tokens import Tokens
 
 SIDES = re.compile(
@@ -113,8 +114,8 @@ class Held:
     """
 
     pixels: NDArray[numpy.uint8]
-    mean: Sequence[float]
-    std: Sequence[float]
+    mean: Sequence[float] = OPENAI_MEAN
+    std: Sequence[float] = OPENAI_STD
     crop: float = 1.0
     flip: float = 0.0
 
