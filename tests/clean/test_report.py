@@ -20,6 +20,7 @@ from PIL import Image
 from pairloom.clean import gallery as gallery_module
 from pairloom.clean.gallery import choose, gallery, shrink
 from pairloom.clean.report import counted, sentence, write_report
+from pairloom.errors import Mistake
 
 
 def written(folder: Path, rows: list, run: dict | None = None, link=lambda key: None, **more) -> str:
@@ -76,7 +77,7 @@ def test_a_failing_write_leaves_the_old_report(tmp_path: Path, monkeypatch: pyte
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(Mistake, match="disk is full"):
         written(tmp_path, ledgers.world(20))
     assert (tmp_path / "report.html").read_text("utf-8") == old
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
@@ -181,7 +182,7 @@ def test_a_scorer_that_cannot_tell_is_said_first(tmp_path: Path) -> None:
     run = ledgers.run(calibration={**ledgers.calibration(), "decides": False, "why": "AUROC is only 0.55."})
     unchanged = visible(written(tmp_path, [ledgers.row("a", "keep", 1.0)], run))
     assert (
-        "The scorer cannot tell good pairs from bad ones here. AUROC is only 0.55. Nothing was changed."
+        "The scorer is not sure enough here: nothing was dropped for its score. AUROC is only 0.55. Nothing was changed."
         in unchanged
     )
     by_audit = visible(written(tmp_path, [ledgers.row("a", "drop", findings=["tiny"])], run))

@@ -8,13 +8,14 @@ from __future__ import annotations
 import base64
 import io
 import math
-import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 import pyarrow
-from PIL import Image, ImageOps
+from PIL import Image
+
+from pairloom.data.pixels import Unreadable, open_image
 
 COLUMNS = (
     "key", "name", "shard", "text_id", "text",
@@ -141,24 +142,13 @@ def _pictures(
 def shrink(data: bytes) -> bytes | None:
     """Encoded bytes of any picture -> WebP bytes of at most SIDE pixels, upright, on white; None where it is broken."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # a bomb is refused below; other remarks of the decoder were the audit's
-            with Image.open(io.BytesIO(data)) as image:
-                if image.width * image.height > LARGEST:
-                    return None
-                image.draft("RGB", (2 * SIDE, 2 * SIDE))
-                upright = ImageOps.exif_transpose(image)
-            upright.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-            clear = upright.convert("RGBA")
-            flat = Image.new("RGB", clear.size, "white")
-            flat.paste(clear, mask=clear.getchannel("A"))
-            out = io.BytesIO()
-            flat.save(out, "WEBP", quality=76, method=4)
-            return out.getvalue()
-    except (OSError, ValueError, SyntaxError, TypeError, MemoryError, Image.DecompressionBombError, EOFError):
+        small = open_image(data, LARGEST, shrink_to=SIDE)
+    except Unreadable:
         return None
+    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    small.save(out, "WEBP", quality=76, method=4)
+    return out.getvalue()
 
 
 def _relative(link: str | None) -> str | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ import pyarrow
 
 from pairloom.clean import charts
 from pairloom.clean.gallery import gallery
+from pairloom.data.disk import atomic_write
 
 PAGE = files("pairloom.clean") / "page"
 SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "keys", "start")
@@ -30,7 +30,7 @@ PARTS = {
     "captioner": ("model",),
     "prove": ("seeds",),
     "calibration": (
-        "auroc", "auroc_low", "auroc_high", "planted", "found", "found_low", "found_high",
+        "auroc", "auroc_low", "auroc_high", "auroc_good", "planted", "found", "found_low", "found_high",
         "false_drop", "false_drop_budget", "bad_share", "ece", "curve",
     ),
 }  # fmt: skip
@@ -51,7 +51,7 @@ def write_report(
     run: run.json; audit, judge, calibration, captioner, prove and truth may be missing or None.
     ledger: pairs.parquet, one row per text. thumbnail(key): the encoded picture of a pair, any size, or None;
     asked for `sample` pairs at most. link(key): where the picture lies, relative to the report, or None.
-    Raises ValueError where the ledger lacks a column, OSError where the file cannot be written.
+    Raises ValueError where the ledger lacks a column, Mistake where the file cannot be written.
     """
     calibration = run.get("calibration") or {}
     middle = calibration.get("p_threshold")
@@ -60,16 +60,8 @@ def write_report(
     packed = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     data_name = hashlib.blake2b(packed, digest_size=8).hexdigest()
     text = render(run, counted(ledger), base64.b64encode(zlib.compress(packed, 6)).decode("ascii"), data_name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
-    try:
-        with open(unfinished, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with atomic_write(path, replace=True) as file:
+        file.write(text.encode())
 
 
 def _settings(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[str, Any]:

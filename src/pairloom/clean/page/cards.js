@@ -122,11 +122,18 @@ function drawButtons(rows) {
   });
 }
 
+const steady = {}; // how many pairs a view has, for the views that no reader changes
+function countView(view) {
+  if (view === "mine") return new Set(Array.from(verdicts.keys(), (row) => texts.pair[row])).size;
+  if (view === "change") return movedThreshold === settings.threshold ? 0 : countPairs(between);
+  return steady[view] ??= countPairs(VIEWS[view][1]);
+}
+
 function drawViews() {
   const box = document.querySelector(".views");
   box.replaceChildren();
-  for (const [view, [title, test]] of Object.entries(VIEWS)) {
-    const count = countPairs(test);
+  for (const [view, [title]] of Object.entries(VIEWS)) {
+    const count = countView(view);
     if (!count && view !== gallery.view && view !== "all") continue;
     const button = make("button", "", title, { type: "button", "data-view": view, "aria-pressed": view === gallery.view });
     if (view === "doubt") button.title = `P(match) within ${settings.doubt} of the threshold`;

@@ -16,6 +16,7 @@ function move(by) {
 function speak(verdict) {
   const pair = herePair();
   if (pair === undefined) return;
+  if (!large.open && !cards.contains(document.activeElement)) { focusCard(gallery.at); return; } // decide nothing unseen
   decide(shownRows(pair), verdict);
   if (large.open) { if (!step(1)) focusCard(gallery.at); drawLarge(); } else if (!step(1)) focusCard(gallery.at);
 }

@@ -9,7 +9,7 @@ function drawLargeEntry(row) {
     button.onclick = () => { node.querySelector(".said").replaceWith(drawText(row, Infinity)); button.remove(); };
     node.querySelector(".said").after(button);
   }
-  const facts = [sourceOf(row), texts.score[row] !== null && `score ${texts.score[row]}`, `text ${texts.id[row]}`];
+  const facts = [sourceOf(row), texts.score[row] !== null && `score ${texts.score[row].toPrecision(4).replace("-", "\u2212")}`, `text ${texts.id[row]}`];
   node.append(make("p", "facts", facts.filter(Boolean).join(" \u00b7 ")));
   const acts = make("div", "acts");
   acts.append(...drawButtons([row]));

@@ -36,6 +36,7 @@ for (let row = 0; row < rowCount; row++) for (const code of findingsOf(row)) cod
 for (const [code, count] of [...codes].sort((one, two) => two[1] - one[1])) {
   element("finding").append(make("option", "", `${code.replaceAll("_", " ")} (${whole(count)})`, { value: code }));
 }
+element("finding").parentElement.hidden = codes.size === 0;
 for (const button of document.querySelectorAll("button.finding")) {
   if (!codes.has(button.dataset.finding)) { button.replaceWith(button.textContent); continue; }
   button.onclick = () => {
@@ -51,5 +52,5 @@ decided();
 if (!texts.p.some((p) => p !== null)) gallery.order = texts.score.some((score) => score !== null) ? "score" : "set";
 element("order").value = gallery.order;
 startThreshold();
-show({ view: Object.keys(VIEWS).find((view) => view !== "change" && view !== "mine" && countPairs(VIEWS[view][1]) > 0) ?? "all" });
+show({ view: Object.keys(VIEWS).find((view) => view !== "change" && view !== "mine" && countView(view) > 0) ?? "all" });
 document.documentElement.dataset.ready = "yes";

@@ -39,6 +39,7 @@ function decide(rows, verdict) {
   const again = rows.every((row) => verdicts.get(row) === verdict);
   for (const row of rows) if (again) verdicts.delete(row); else verdicts.set(row, verdict);
   decided();
+  drawViews();
   redrawPair(texts.pair[rows[0]]);
 }
 
@@ -47,6 +48,7 @@ function undo() {
   if (!last) return;
   for (const [row, verdict] of last.before) if (verdict) verdicts.set(row, verdict); else verdicts.delete(row);
   decided();
+  drawViews();
   if (last.view === gallery.view && last.page !== gallery.page) turnPage(last.page - gallery.page, last.at);
   redrawPair(texts.pair[last.before[0][0]]);
   if (last.view === gallery.view && !element("large").open) focusCard(last.at);
