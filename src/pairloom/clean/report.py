@@ -174,7 +174,7 @@ def warning(run: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[str, str
         return "No scorer was calibrated.", rest
     if not calibration.get("decides"):
         return (
-            "The scorer cannot tell good pairs from bad ones here.",
+            "The scorer is not sure enough here: nothing was dropped for its score.",
             f"{calibration.get('why') or ''} {rest}".strip(),
         )
     return None
