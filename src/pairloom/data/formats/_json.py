@@ -6,7 +6,7 @@ Does not know: what an element means. Memory: the longest element, and one megab
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -136,8 +136,8 @@ def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, An
     return found
 
 
-def spans(path: Path, key: str, group: Callable[[Any], object] | None = None) -> list[tuple[int, int]]:
-    """Byte spans of SIZE elements of one array. Neighbours of one group (not None) stay in one span.
+def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int]]:
+    """Byte spans of SIZE elements of one array. Neighbours with the same value under `group` stay in one span.
 
     Raises Mistake where the file is not JSON to its end.
     """
@@ -146,11 +146,11 @@ def spans(path: Path, key: str, group: Callable[[Any], object] | None = None) ->
     for element in sound(path):
         if element.key != key:
             continue
-        same = group(element.value) if group and isinstance(element.value, dict) else None
+        same = element.value.get(group) if group and isinstance(element.value, dict) else None
         if count >= SIZE and (same is None or same != before):
             made.append((first, last))
             count = 0
-        first, last, before = (element.start if not count else first), element.stop, same
+        first, last, before = (first if count else element.start), element.stop, same
         count += 1
     return [*made, (first, last)] if count else made
 

@@ -40,9 +40,16 @@ def grouped(
         yield [row for _, row in group]
 
 
-def words(rows: list[dict[str, Any]], text: str | None, image: str) -> tuple[list[Text], dict[str, Any]]:
+def word(value: Any) -> str | None:
+    """A name as it stands in a row: a string that is not empty, or None."""
+    return value if isinstance(value, str) and value else None
+
+
+def words(
+    rows: list[dict[str, Any]], text: str | None, image: tuple[str, ...]
+) -> tuple[list[Text], dict[str, Any]]:
     """Texts and metadata of the rows of one picture: what all rows share is the pair's, the rest its text's."""
-    others = [{k: v for k, v in row.items() if k not in (text, image, SOURCE)} for row in rows]
+    others = [{k: v for k, v in row.items() if k not in (text, *image, SOURCE)} for row in rows]
     shared = {k: v for k, v in others[0].items() if all(k in other and other[k] == v for other in others)}
     texts = []
     for row, other in zip(rows, others):

@@ -49,16 +49,16 @@ def read(shard: Shard) -> Iterator[Pair]:
     assert image is not None
     finder = _files.Finder(shard.root, shard.file)
     rows = _rows.rows(shard.file, shard.start, shard.stop, shard.part)
-    for number, group in enumerate(_tables.grouped(rows, lambda row: row.get(image) or None)):
+    for number, group in enumerate(_tables.grouped(rows, lambda row: _tables.word(row.get(image)))):
+        known = f"{shard.name}:{number}"
         if isinstance(group[0], str):
-            yield pair_of(f"{shard.name}:{number}", Blob(), [], problem=group[0])
+            yield pair_of(known, Blob(), [], problem=group[0])
             continue
-        name = group[0].get(image)
-        blob = finder.blob(name) if isinstance(name, str) else None
-        texts, meta = _tables.words(group, text, image)
-        problem = "" if blob else _files.missing(name)
-        known = _files.split(_files.readable(name))[0] if isinstance(name, str) else f"{shard.name}:{number}"
-        yield pair_of(known, blob or Blob(), texts, meta, problem)
+        name = _tables.word(group[0].get(image))
+        blob = finder.blob(name) if name else None
+        texts, meta = _tables.words(group, text, (image,))
+        known = _files.split(_files.readable(name))[0] if name else known
+        yield pair_of(known, blob or Blob(), texts, meta, "" if blob else _files.missing(name))
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:

@@ -1,0 +1,63 @@
+"""Formats that are one JSON array: listing them in spans, reading rows, merging written parts.
+
+Does not know: what a row holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.disk import atomic_write
+from pairloom.data.formats import _files, _json, _look, _parts
+from pairloom.data.pair import Pair
+from pairloom.data.shards import Shard
+
+
+def fits(path: Path, test: Callable[[dict[str, Any]], bool], key: str = "") -> bool:
+    """Whether the set's marker is a JSON file whose array `key` opens with an object that passes the test."""
+    mark = _look.marker(path)
+    return mark is not None and mark.suffix == ".json" and _opens(mark, test, key)
+
+
+def _opens(file: Path, test: Callable[[dict[str, Any]], bool], key: str) -> bool:
+    first = _json.peek(file).get(key)
+    return first is not None and test(first)
+
+
+def shards(
+    path: Path, format: str, test: Callable[[dict[str, Any]], bool], key: str = "", group: str | None = None
+) -> list[Shard]:
+    """Spans of every such file of the set; neighbours with the same value under `group` stay together."""
+    root = path.parent if path.is_file() else path
+    made = []
+    for file in (file for file in _look.markers(path) if _opens(file, test, key)):
+        for number, (start, stop) in enumerate(_json.spans(file, key, group)):
+            made.append(Shard(f"{_look.label(root, file)}-{number:05d}", format, root, file, start, stop))
+    return made
+
+
+def rows(shard: Shard) -> Iterator[dict[str, Any] | str]:
+    """The rows of a shard; what is no object is a string that says so."""
+    for row in _json.rows(shard.file, shard.start, shard.stop):
+        yield row if isinstance(row, dict) else "row is not a JSON object"
+
+
+def store(out: Path, pairs: list[Pair]) -> list[tuple[Pair, str]]:
+    """Store the images of a shard's pairs (those without a readable one are left out); each with its name."""
+    kept = [pair for pair in pairs if pair.image_key]
+    names = _files.Names()
+    given = [names.give(_files.image_name(pair), pair.image_key, pair.image_key[:10]) for pair in kept]
+    _files.place_images(out, kept, given)
+    return list(zip(kept, given))
+
+
+def finish(out: Path, shards: list[str], default: str) -> None:
+    """Merge the parts into one array a file."""
+
+    def join(file: Path, members: list[str]) -> None:
+        with atomic_write(file) as target:
+            _parts.write_array(target, _parts.lines(out, members))
+
+    _parts.merge(out, shards, default, join)

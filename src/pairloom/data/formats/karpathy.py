@@ -1,0 +1,94 @@
+"""Karpathy's splits (Karpathy and Fei-Fei 2015): {"images": [{"filepath", "filename", "split", "sentences": [{"raw"}]}]}.
+
+`restval` counts as train, as everyone trains; metadata keeps the word. Does not know: COCO's own files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.disk import atomic_write
+from pairloom.data.formats import _files, _lists, _parts, _tables
+from pairloom.data.formats._texts import pair_of, words_of
+from pairloom.data.pair import Blob, Pair, Text
+from pairloom.data.shards import Shard
+
+CLAIM = 'Karpathy split JSON: {"images": [{"filename", "split", "sentences"}, ...]}'
+DEFAULT = "dataset.json"
+OURS = ("filepath", "filename", "sentences")
+
+
+def _is_row(row: dict[str, Any]) -> bool:
+    return isinstance(row.get("sentences"), list)
+
+
+def sniff(path: Path) -> bool:
+    """A JSON object whose images carry sentences."""
+    return _lists.fits(path, _is_row, "images")
+
+
+def shards(path: Path) -> list[Shard]:
+    """Spans of the images."""
+    return _lists.shards(path, "karpathy", _is_row, "images")
+
+
+def read(shard: Shard) -> Iterator[Pair]:
+    """One pair an image, its sentences in order."""
+    finder = _files.Finder(shard.root, shard.file)
+    for number, row in enumerate(_lists.rows(shard)):
+        known = f"{shard.name}:{number}"
+        if isinstance(row, str):
+            yield pair_of(known, Blob(), [], problem=row)
+            continue
+        name, folder = _tables.word(row.get("filename")), _tables.word(row.get("filepath"))
+        written = f"{folder}/{name}" if folder and name else name
+        blob = (finder.blob(written) or finder.blob(name)) if name and written else None
+        meta = {key: value for key, value in row.items() if key not in OURS}
+        if meta.get("split") == "restval":
+            meta = {**meta, "split": "train", "original_split": "restval"}
+        known = _files.split(_files.readable(written))[0] if written else known
+        problem = "" if blob else _files.missing(written)
+        yield pair_of(known, blob or Blob(), _sentences(row.get("sentences")), meta, problem)
+
+
+def _sentences(rows: Any) -> list[Text]:
+    texts = []
+    for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, dict):
+            own = {key: value for key, value in row.items() if key not in ("raw", "source")}
+            texts += [
+                Text(word, str(row.get("source", "original")), own) for word in words_of(row.get("raw"))
+            ]
+    return texts
+
+
+def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+    """Images linked (or copied) and the shard's entries. New sentences get their tokens, as the format's users read those."""
+    rows = []
+    for pair, name in _lists.store(out, list(pairs)):
+        folder, _, last = name.rpartition("/")
+        meta = dict(pair.meta)
+        if original := meta.pop("original_split", None):
+            meta["split"] = original
+        sentences = []
+        for text in pair.texts:
+            source = {} if text.source == "original" else {"source": text.source}
+            tokens = re.findall(r"\w+", text.text.lower())
+            sentences.append({"tokens": tokens, **text.meta, "raw": text.text, **source})
+        rows.append({**meta, "filepath": folder, "filename": last, "sentences": sentences})
+    _parts.write_lines(out, shard, rows)
+
+
+def finish(out: Path, shards: list[str]) -> None:
+    """Merge the parts into one object."""
+
+    def join(file: Path, members: list[str]) -> None:
+        with atomic_write(file) as target:
+            target.write(b'{"images": ')
+            _parts.write_array(target, _parts.lines(out, members))
+            target.write(b"}\n")
+
+    _parts.merge(out, shards, DEFAULT, join)
