@@ -98,12 +98,10 @@ def _blob(finder: _files.Finder, row: dict[str, Any], image: str) -> tuple[Blob,
         except (binascii.Error, ValueError):
             pass
     if data is not None:
-        name = name or next(
-            (_tables.word(row.get(other)) for other in NAMES if other != image and row.get(other)), None
-        )
-        name = name and _files.safe(name)
+        others = (_tables.word(row.get(other)) for other in NAMES if other != image)
+        known = _files.safe(name or next(filter(None, others), ""))
         return Blob(
-            data=data, name=name if not name or _files.is_image(name) else name + _files.suffix_of(data)
+            data=data, name=known if _files.is_image(known) or not known else known + _files.suffix_of(data)
         ), ""
     blob = finder.blob(name) if name else None
     return blob or Blob(), "" if blob else _files.missing(name)
