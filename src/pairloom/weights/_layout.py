@@ -39,6 +39,13 @@ class Moved:
     missing: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
+    def demand(self, name: str, where: Path) -> None:
+        """Mistake where a tensor that the layout cannot do without is not there."""
+        if name not in self.tensors:
+            raise Mistake(
+                f"{where} has nothing for '{name}'.", "It is another kind of model.", "Name another file."
+            )
+
     def into(self, system: nn.Module) -> None:
         """Copy the tensors into a system."""
         target = dict(system.state_dict(keep_vars=True))

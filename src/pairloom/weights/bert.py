@@ -1,0 +1,49 @@
+"""BERT as the start of a text tower (bert-base-uncased and its kin, as transformers saves them).
+
+Facts: BLIP drops BERT's token types and pooler; cross-attention starts fresh; encoder and decoder both start from BERT,
+and so does the head that writes, where the file has one (cls.predictions).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from pairloom.weights import salesforce
+from pairloom.weights._layout import Moved, Place, read, take
+
+DROPPED = ("token_type_embeddings", "pooler", "seq_relationship", "position_ids")
+
+
+def start_from_bert(system: nn.Module, where: Path) -> Moved:
+    """Copy BERT's tensors into the text tower of a BLIP. `missing` names what starts fresh.
+
+    A vocabulary that lacks the last two words ([DEC], [ENC]) is taken as it is, and these two start fresh. Mistake where
+    the sizes differ, or the file has nothing for a text tower.
+    """
+    theirs = {_plain(name): tensor for name, tensor in read(where).items()}
+    moved = take(
+        theirs,
+        {name: _place(place) for name, place in salesforce.places(system).items()},
+        system.state_dict(),
+    )
+    moved.left = [name for name in moved.left if not any(part in name for part in DROPPED)]
+    moved.missing = [name for name in moved.missing if name.startswith(("towers.text.", "head."))]
+    moved.demand("towers.text.embed.0.words.weight", where)
+    moved.into(system)
+    return moved
+
+
+def _plain(name: str) -> str:
+    """Old files write gamma and beta; files of a bare BertModel leave the first "bert." out."""
+    name = name.removeprefix("bert.")
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        name = name.removesuffix(old) + new if name.endswith(old) else name
+    return name
+
+
+def _place(place: Place) -> Place:
+    """Where a tensor of the published BLIP layout lies in BERT; the picture's part lies nowhere."""
+    names = [name for name in place.names if name.startswith(("text_encoder.", "text_decoder."))]
+    return Place(tuple(name.split(".", 1)[1].removeprefix("bert.") for name in names), place.third)
