@@ -101,8 +101,8 @@ class Finder:
 
     def __init__(self, root: Path, file: Path) -> None:
         """root: the set's folder. file: the annotation file in it."""
-        self.root = root
         near = [file.parent, file.parent.parent] if file.parent.name == "annotations" else [file.parent]
+        self.tops = [os.path.abspath(top) + os.sep for top in (root, *near)]
         self.places: list[Path] = []
         for folder in (*near, root):
             inner = [
@@ -130,14 +130,15 @@ class Finder:
                 path = place_ / written
                 try:
                     if path.is_file():
-                        return Blob(path, name=self._known_as(path))
+                        return Blob(path, name=self._known_as(path, written))
                 except OSError:  # a name longer than the disk takes
                     break
         return None
 
-    def _known_as(self, path: Path) -> str:
-        full, root = os.path.abspath(path), os.path.abspath(self.root)
-        return readable(full[len(root) + 1 :] if full.startswith(root + os.sep) else safe(full))
+    def _known_as(self, path: Path, written: str) -> str:
+        full = os.path.abspath(path)
+        inside = next((full[len(top) :] for top in self.tops if full.startswith(top)), "")
+        return readable(inside) if inside else safe(written)
 
 
 def missing(name: object) -> str:

@@ -28,6 +28,7 @@ IMAGE_COLUMNS = (
     "jpg",
     "png",
 )
+ADDRESSES = ("url", "image_url", "img_url")
 TEXT_COLUMNS = ("text", "caption", "captions", "texts")
 
 
@@ -66,9 +67,14 @@ def _annotations(path: Path, names: list[str]) -> list[str]:
 
 
 def is_table(path: Path) -> bool:
-    """A table with a column for images and one for texts, by the names that sets use."""
+    """A table with a column for images (or their addresses) and one for texts, by the names that sets use."""
     names = _rows.columns(path)
-    return column(names, IMAGE_COLUMNS) is not None and column(names, TEXT_COLUMNS) is not None
+    return column(names, (*IMAGE_COLUMNS, *ADDRESSES)) is not None and column(names, TEXT_COLUMNS) is not None
+
+
+def is_metadata(path: Path) -> bool:
+    """An imagefolder's table, by its name and its column file_name."""
+    return path.name in METADATA and column(_rows.columns(path), ("file_name",)) is not None
 
 
 def column(names: list[str], known: tuple[str, ...]) -> str | None:

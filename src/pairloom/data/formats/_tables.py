@@ -151,7 +151,10 @@ def _join_parquet(out: Path, file: Path, shards: list[str]) -> None:
 
 
 def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
-    """A kind that holds both; text where they have nothing in common."""
+    """A kind that holds both; text where they have nothing in common. An image cell's struct holds a path too."""
+    for kind, word in ((one, other), (other, one)):
+        if pa.types.is_struct(kind) and pa.types.is_string(word) and kind.get_field_index("path") >= 0:
+            return kind
     try:
         fields = [pa.schema([("x", kind)]) for kind in (one, other)]
         return pa.unify_schemas(fields, promote_options="permissive").field("x").type
@@ -160,4 +163,6 @@ def _wider(one: pa.DataType, other: pa.DataType) -> pa.DataType:
 
 
 def _fit(value: Any, kind: pa.DataType) -> Any:
+    if pa.types.is_struct(kind) and isinstance(value, str):
+        return {"path": value}
     return as_text(value) if pa.types.is_string(kind) and value is not None else value

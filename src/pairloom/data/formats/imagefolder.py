@@ -16,26 +16,20 @@ from pairloom.data.shards import Shard
 
 CLAIM = "Hugging Face imagefolder: metadata.csv, .jsonl or .parquet with file_name and text"
 DEFAULT = "metadata.csv"
-IMAGE = ("file_name",)
 
 
 def sniff(path: Path) -> bool:
     """A metadata file, or a folder with one (itself, or its folders)."""
     mark = _look.marker(path)
-    return mark is not None and is_metadata(mark)
-
-
-def is_metadata(path: Path) -> bool:
-    """Whether a file is an imagefolder's, by its name and its column file_name."""
-    return path.name in _look.METADATA and _look.column(_rows.columns(path), IMAGE) is not None
+    return mark is not None and _look.is_metadata(mark)
 
 
 def shards(path: Path) -> list[Shard]:
     """Spans of a metadata file's rows; the rows of one picture stay together."""
     root = path.parent if path.is_file() else path
     made = []
-    for file in filter(is_metadata, _look.markers(path)):
-        column = _look.column(_rows.columns(file), IMAGE)
+    for file in filter(_look.is_metadata, _look.markers(path)):
+        column = _look.column(_rows.columns(file), ("file_name",))
         for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
             name = f"{_look.label(root, file)}-{number:05d}"
             made.append(Shard(name, "imagefolder", root, file, start, stop, part))
@@ -45,7 +39,7 @@ def shards(path: Path) -> list[Shard]:
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair a picture: its neighbouring rows are its texts."""
     names = _rows.columns(shard.file)
-    image, text = _look.column(names, IMAGE), _look.column(names, _look.TEXT_COLUMNS)
+    image, text = _look.column(names, ("file_name",)), _look.column(names, _look.TEXT_COLUMNS)
     assert image is not None
     finder = _files.Finder(shard.root, shard.file)
     rows = _rows.rows(shard.file, shard.start, shard.stop, shard.part)

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _look, _parts, _rows, _tables, imagefolder
+from pairloom.data.formats import _files, _look, _parts, _rows, _tables
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import Shard
+from pairloom.errors import Mistake
 
 CLAIM = "table (parquet, CSV, TSV, JSONL) with image path or bytes, and text or caption"
 DEFAULT = "table.parquet"
@@ -37,11 +38,7 @@ def sniff(path: Path) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    return (
-        _files.split(path.name)[1] in _look.TABLES
-        and _look.is_table(path)
-        and not imagefolder.is_metadata(path)
-    )
+    return _files.split(path.name)[1] in _look.TABLES and _look.is_table(path) and not _look.is_metadata(path)
 
 
 def shards(path: Path) -> list[Shard]:
@@ -50,6 +47,9 @@ def shards(path: Path) -> list[Shard]:
     made = []
     for file in filter(_is_table, _look.markers(path)):
         column = _look.column(_rows.columns(file), _look.IMAGE_COLUMNS)
+        if column is None:
+            do = "Fetch the images first (img2dataset makes tars of them), then give the result."
+            raise Mistake(f"{file} holds web addresses, no images.", "pairloom fetches nothing.", do)
         for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
             name = f"{_look.label(root, file)}-{number:05d}"
             made.append(Shard(name, "table", root, file, start, stop, part))
@@ -111,8 +111,8 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
     """The shard's rows. In parquet pictures that were bytes stay bytes; all others are linked or copied beside the table."""
     file, _ = _parts.target(shard, DEFAULT)
     kept = [pair for pair in pairs if pair.image_key]
-    inside = [pair for pair in kept if file.endswith(".parquet") and not _is_file(pair.image)]
-    beside = [pair for pair in kept if pair not in inside]
+    beside = [pair for pair in kept if not file.endswith(".parquet") or _is_file(pair.image)]
+    out_of_row = set(map(id, beside))
     names = _files.Names()
     given = {
         id(pair): names.give(_files.image_name(pair), pair.image_key, pair.image_key[:10]) for pair in kept
@@ -121,8 +121,10 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
     rows: list[dict[str, Any]] = []
     for pair in kept:
         cell: Any = given[id(pair)]
-        if inside:  # one table has one kind of column
-            cell = {"bytes": None if pair in beside else pair.image.read(), "path": cell}
+        if len(beside) < len(
+            kept
+        ):  # a column has one kind of cell: datasets' struct where one picture is bytes
+            cell = {"bytes": None if id(pair) in out_of_row else pair.image.read(), "path": cell}
         rows += _tables.rows_of(pair, {"image": cell}, "text")
     _tables.write_part(out, shard, file, rows)
 
