@@ -185,6 +185,8 @@ def test_a_scorer_that_cannot_tell_is_said_first(tmp_path: Path) -> None:
         "The scorer is not sure enough here: nothing was dropped for its score. AUROC is only 0.55. Nothing was changed."
         in unchanged
     )
+    assert "0.950 0.930 to 0.970" in unchanged  # what was measured stays; what would rest on P(match) goes
+    assert not any(word in unchanged for word in ("False drops", "estimated", "Calibration"))
     by_audit = visible(written(tmp_path, [ledgers.row("a", "drop", findings=["tiny"])], run))
     assert "dropped by the audit alone" in by_audit and "Nothing was changed." not in by_audit
 

@@ -34,6 +34,7 @@ PARTS = {
         "false_drop", "false_drop_budget", "bad_share", "ece", "curve",
     ),
 }  # fmt: skip
+HOLLOW = ("p_threshold", "auroc_good", "false_drop", "bad_share", "ece", "bins", "curve")
 TRUTH = ("kind", "planted", "found", "recall", "precision")
 DOUBT = 0.1  # P(match) this near to the threshold is doubtful
 
@@ -53,15 +54,21 @@ def write_report(
     asked for `sample` pairs at most. link(key): where the picture lies, relative to the report, or None.
     Raises ValueError where the ledger lacks a column, Mistake where the file cannot be written.
     """
-    calibration = run.get("calibration") or {}
-    middle = calibration.get("p_threshold")
-    data = gallery(ledger, thumbnail, link, sample, middle)
+    calibration = _meant(run.get("calibration") or {})
+    run = {**run, "calibration": calibration}
+    data = gallery(ledger, thumbnail, link, sample, calibration.get("p_threshold"))
     data["settings"] = _settings(run, calibration)
     packed = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
     data_name = hashlib.blake2b(packed, digest_size=8).hexdigest()
     text = render(run, counted(ledger), base64.b64encode(zlib.compress(packed, 6)).decode("ascii"), data_name)
     with atomic_write(path, replace=True) as file:
         file.write(text.encode())
+
+
+def _meant(calibration: Mapping[str, Any]) -> dict[str, Any]:
+    """A calibration without the estimates that rest on P(match), where the scorer is not sure enough to decide."""
+    hollow = () if calibration.get("decides") else HOLLOW
+    return {name: value for name, value in calibration.items() if name not in hollow}
 
 
 def _settings(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[str, Any]:

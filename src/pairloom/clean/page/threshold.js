@@ -10,7 +10,7 @@ function startThreshold() {
   rows.sort((one, two) => texts.score[one] - texts.score[two]);
   const sums = new Float64Array(rows.length + 1); // how many true pairs lie below, by P(match)
   rows.forEach((row, at) => { sums[at + 1] = sums[at] + (texts.p[row] ?? 0); });
-  const known = rows.some((row) => texts.p[row] !== null);
+  const known = settings.decides && rows.some((row) => texts.p[row] !== null);
   const plantedSum = planted.reduce((sum, count) => sum + count, 0);
 
   const below = (threshold) => {
