@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from pairloom.data.world.scene import Turn, turn_of
-from pairloom.data.world.shapes import Points, blob, disc, poly, stroke
+from pairloom.data.world.shapes import Number, Points, blob, disc, poly, stroke
 
 RGB = tuple[int, int, int]
 VARIANTS = 12
@@ -36,7 +36,7 @@ class Paint:
     def fill(self, outline: Points, colour: RGB) -> None:
         self.pen.polygon((outline * self.side).ravel().tolist(), fill=colour)
 
-    def fade(self, top: float, bottom: float, colours: tuple[RGB, ...]) -> None:
+    def fade(self, top: Number, bottom: Number, colours: tuple[RGB, ...]) -> None:
         """A vertical gradient between two heights."""
         first, last = round(top * self.side), round(bottom * self.side)
         along = np.linspace(0, len(colours) - 1, max(1, last - first))
@@ -209,10 +209,8 @@ def _room(paint: Paint, turn: Turn) -> None:
     x = turn.between(0.06, 0.64)
     paint.fill(poly(x, 0.08, x + 0.3, 0.08, x + 0.3, 0.38, x, 0.38), (250, 248, 240))
     paint.fill(poly(x + 0.02, 0.1, x + 0.28, 0.1, x + 0.28, 0.36, x + 0.02, 0.36), (158, 212, 242))
-    paint.fill(
-        blob(x + 0.02, 0.36, x + 0.03, 0.3, x + 0.12, 0.27, x + 0.2, 0.3, x + 0.28, 0.28, x + 0.28, 0.36),
-        (150, 200, 130),
-    )
+    hill = (x + 0.02, 0.3, x + 0.08, 0.275, x + 0.13, 0.28, x + 0.2, 0.31, x + 0.28, 0.285)
+    paint.fill(poly(*hill, x + 0.28, 0.36, x + 0.02, 0.36), (150, 200, 130))
     paint.fill(poly(x + 0.143, 0.09, x + 0.157, 0.09, x + 0.157, 0.37, x + 0.143, 0.37), (250, 248, 240))
     paint.fill(poly(x, 0.223, x + 0.3, 0.223, x + 0.3, 0.237, x, 0.237), (250, 248, 240))
     paint.fade(0.64, 1, ((186, 138, 98), (164, 114, 76)))

@@ -118,10 +118,20 @@ def _judge(claim: Claim, scene: Scene, meant: tuple[int | None, ...]) -> tuple[S
                 Stated("count", f"{mention.count} {name}", thing is not None and number == mention.count)
             )
     for link in claim.links:
-        ends = [meant[end] if end < len(meant) else None for end in (link.subject, link.object)]
-        true = None not in ends and holds(scene, link.name, ends[0], ends[1])  # type: ignore[arg-type]
+        first, second = (_all_meant(claim, scene, meant, end) for end in (link.subject, link.object))
+        true = bool(first and second) and all(holds(scene, link.name, a, b) for a in first for b in second)
         names = [claim.mentions[end].kind or "thing" for end in (link.subject, link.object)]
         stated.append(Stated("relation", f"{names[0]} {link.name} {names[1]}", true))
     if claim.place:
         stated.append(Stated("place", claim.place, claim.place == scene.place))
     return tuple(stated)
+
+
+def _all_meant(claim: Claim, scene: Scene, meant: tuple[int | None, ...], end: int) -> list[int]:
+    """The things that an end of a link stands for: "two cats" may be a red one and a black one."""
+    index = meant[end] if end < len(meant) else None
+    if index is None:
+        return []
+    mention = claim.mentions[end]
+    every = [other for other, thing in enumerate(scene.things) if fits(mention, thing)]
+    return every if (mention.count or 1) > 1 and every else [index]

@@ -31,7 +31,7 @@ PAINTS: dict[str, RGB] = {
 def _palette(colour: str) -> dict[str, RGB]:
     body = COLOURS[colour]
     light = sum(body) > 480
-    rim = (116, 116, 128) if colour == "black" else mix(body, (24, 18, 40), 0.5)
+    rim = (96, 96, 108) if colour == "black" else mix(body, (24, 18, 40), 0.5)
     accent = mix(body, (40, 30, 60), 0.42) if light else mix(body, (255, 250, 240), 0.82)
     return PAINTS | {
         "body": body, "rim": rim, "accent": accent,
@@ -63,7 +63,7 @@ class _Canvas:
         self.side = size * self.fine
         self.image = backdrop(scene.place, scene.seed % VARIANTS, self.side)
         self.pen = ImageDraw.Draw(self.image)
-        self.shade = SHADES[scene.place]
+        self.shade, self.dark = SHADES[scene.place], scene.place in ("night", "sea")
 
     def shadow(self, spot: Spot, aspect: float) -> None:
         x, y, high = (value * self.side for value in spot)
@@ -222,20 +222,14 @@ def _push(canvas: _Canvas, a: Thing, b: Thing) -> None:
 
 def _rush(canvas: _Canvas, a: Thing, b: Thing) -> None:
     """Lines of speed behind both; a puff of dust behind the first."""
-    colour = (250, 250, 250) if canvas.shade[0] < 140 else mix(canvas.shade, (60, 50, 70), 0.55)
+    colour = (250, 250, 250) if canvas.dark else (84, 72, 92)
     for thing in (a, b):
         left, top, right, bottom = thing.box()
         back, high = (left if thing.faces == 1 else right), bottom - top
+        width = max(0.035 * high, 1.1 * canvas.fine / canvas.side)  # never thinner than a pixel
         for row, long in ((0.35, 0.16), (0.55, 0.24), (0.75, 0.16)):
-            start = back - thing.faces * 0.02
-            canvas.line(
-                start,
-                top + row * high,
-                start - thing.faces * long * high,
-                top + row * high,
-                0.035 * high,
-                colour,
-            )
+            start, y = back - thing.faces * 0.02, top + row * high
+            canvas.line(start, y, start - thing.faces * long * high, y, width, colour)
 
 
 def _ride(canvas: _Canvas, a: Thing, b: Thing) -> None:

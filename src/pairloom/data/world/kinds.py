@@ -231,7 +231,7 @@ MOUNTS = {
     "snail": 0.1,
     "turtle": 0.12,
 }  # kind -> where one sits, in heights from its top
-STANDS = ("table", "box", "house")  # flat or friendly tops
+STANDS = ("table", "house")  # tops to stand on
 # where a hat sits: to the right of the middle and below the top, in heights of the creature
-HEADS = {"cat": (0.1, 0.12), "rabbit": (0.07, 0.34), "bear": (0.01, 0.1), "bird": (0.26, 0.06), "fish": (0.1, 0.16), "frog": (0.01, 0.2), "snail": (0.56, 0.14), "turtle": (0.62, 0.26), "robot": (0.0, 0.13), "ghost": (0.03, 0.04)}  # fmt: skip
+HEADS = {"cat": (0.1, 0.12), "rabbit": (0.07, 0.34), "bear": (0.01, 0.1), "bird": (0.26, 0.06), "fish": (0.1, 0.16), "frog": (0.01, 0.07), "snail": (0.56, 0.14), "turtle": (0.62, 0.26), "robot": (0.0, 0.13), "ghost": (0.03, 0.04)}  # fmt: skip
 FLOATERS = ("balloon", "kite", "bird", "star", "heart", "fish", "ghost")

@@ -30,7 +30,7 @@ def _crop(scene: Scene, size: int, turn: Turn) -> Image.Image:
 
 
 def _brighten(scene: Scene, size: int, turn: Turn) -> Image.Image:
-    factor = turn.between(1.06, 1.2) if turn.chance(0.5) else turn.between(0.82, 0.94)
+    factor = turn.between(1.04, 1.12) if turn.chance(0.5) else turn.between(0.88, 0.96)
     return ImageEnhance.Brightness(picture(scene, size)).enhance(factor)
 
 

@@ -86,13 +86,13 @@ class Turn:
     def pick(self, options: Sequence[T]) -> T:
         return options[int(self.next() * len(options))]
 
-    def between(self, low: float, high: float) -> float:
+    def between(self, low: int | float, high: int | float) -> float:
         return low + (high - low) * self.next()
 
     def chance(self, share: float) -> bool:
         return self.next() < share
 
-    def weigh(self, weights: Sequence[float]) -> int:
+    def weigh(self, weights: Sequence[int | float]) -> int:
         """An index, with these weights."""
         left = self.next() * sum(weights)
         for index, weight in enumerate(weights):

@@ -1,4 +1,5 @@
-"""Statements, true or false, about one picture or about two side by side; as many true ones as false ones.
+"""Statements, true or false, about one picture or about two side by side. The truth is drawn first, then a sentence
+sought that has it; "both" still comes out false three times in four, as two pictures seldom share a thing.
 
 Does not know: pixels.
 """

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
@@ -142,10 +141,8 @@ def _write(out: Path, truth: Path | None, fill: Callable[[Path, TextIO], None]) 
         raise Mistake(
             f"{aside} lies inside the set.", "The truth is kept apart from the pairs.", "Name a file outside."
         )
-    part, part_aside = (
-        out.with_name(f".{out.name}.{os.getpid()}.part"),
-        aside.with_name(f".{aside.name}.{os.getpid()}.part"),
-    )
+    part, part_aside = out.with_name(f".{out.name}.part"), aside.with_name(f".{aside.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
     try:
         part.mkdir(parents=True)
         part_aside.parent.mkdir(parents=True, exist_ok=True)
@@ -161,5 +158,6 @@ def _write(out: Path, truth: Path | None, fill: Callable[[Path, TextIO], None]) 
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-        part_aside.unlink(missing_ok=True)
+        if part_aside.exists():
+            part_aside.unlink()
     return aside
