@@ -10,6 +10,7 @@ B rows here, G rows over all processes, M pictures, K texts, T tokens.
 from __future__ import annotations
 
 import re
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -50,20 +51,15 @@ class TextTable:
     @classmethod
     def of(cls, tokens: Tokens, texts: Iterable[Sequence[str]], length: int) -> TextTable:
         """Encode the texts of every picture, at most `length` tokens each."""
-        ids, sizes, counts, sided = [numpy.zeros(0, numpy.int32)], [0], [0], []
+        ids, sizes, counts, sided = array("i"), array("q", [0]), array("q", [0]), array("b")
         for group in texts:
             for row in tokens.rows(group, length) if group else ():
-                ids.append(numpy.asarray(row, numpy.int32))
+                ids.extend(row)
                 sizes.append(len(row))
             counts.append(len(group))
-            sided += [bool(SIDES.search(text)) for text in group]
-        return cls(
-            numpy.concatenate(ids),
-            numpy.cumsum(sizes),
-            numpy.cumsum(counts),
-            numpy.array(sided, bool),
-            tokens.pad,
-        )
+            sided.extend(bool(SIDES.search(text)) for text in group)
+        start, first = (numpy.cumsum(numpy.asarray(count, numpy.int64)) for count in (sizes, counts))
+        return cls(numpy.asarray(ids, numpy.int32), start, first, numpy.asarray(sided, bool), tokens.pad)
 
     @classmethod
     def from_ids(cls, tokens: NDArray[Any] | Tensor, keep: NDArray[Any] | Tensor, pad: int = 0) -> TextTable:
@@ -95,12 +91,13 @@ class TextTable:
 
 @runtime_checkable
 class Pictures(Protocol):
-    """Where pictures come from. `look` gives rows as normalised floats [B 3 H W]; chance [B 4] in [0, 1) is all the
+    """Where pictures come from. `look` gives rows as normalised floats [B 3 H W], and which place [B] of these rows
+    each one shows: its own, or a readable neighbour's where its own cannot be read. chance [B 4] in [0, 1) is all the
     randomness it may use; sided [B]: do not mirror."""
 
     def __len__(self) -> int: ...
 
-    def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> Tensor: ...
+    def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> tuple[Tensor, Rows]: ...
 
     def identity(self) -> str: ...
 
@@ -125,14 +122,14 @@ class Held:
     def identity(self) -> str:
         return repr((self.pixels.shape, self.crop, self.flip, tuple(self.mean), tuple(self.std)))
 
-    def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> Tensor:
+    def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> tuple[Tensor, Rows]:
         raw = torch.from_numpy(numpy.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2).contiguous()
         made = raw.float()
         if self.crop < 1 or self.flip > 0:
             made = self._move(made, chance, sided)
         scale = 255.0 * torch.tensor(self.std)
         shift = 255.0 * torch.tensor(self.mean)
-        return made.sub_(shift[:, None, None]).div_(scale[:, None, None])
+        return made.sub_(shift[:, None, None]).div_(scale[:, None, None]), numpy.arange(len(rows))
 
     def _move(self, images: Tensor, chance: Tensor, sided: Tensor) -> Tensor:
         """Random square crop and mirror as one resampling: an affine map of each picture."""
@@ -212,9 +209,9 @@ class Loader:
         sided = torch.from_numpy(self.texts.sided[texts])
         made = []
         for span in plan.spans():
-            rows = pictures[span]
-            tokens, keep = self.texts.take(texts[span], width)
-            images = self.pictures.look(rows, chance[span], sided[span])
+            images, shown = self.pictures.look(pictures[span], chance[span], sided[span])
+            tokens, keep = self.texts.take(texts[span][shown], width)
+            rows = pictures[span][shown]
             ids = torch.from_numpy(rows if self.ids is None else self.ids[rows])
             made.append(Batch(images=images[:, None], tokens=tokens, keep=keep, image_ids=ids))
         return made

@@ -62,7 +62,7 @@ def open_set(path: Path | str, format: str | None = None) -> PairSet:
     path = Path(path)
     if not path.exists():
         raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
-    if path.is_dir() and next(os.scandir(path), None) is None:
+    if path.is_dir() and not os.listdir(path):
         raise Mistake(
             f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."
         )
@@ -92,7 +92,7 @@ def _sniff(path: Path) -> str:
             f"{path} fits several formats: {', '.join(fits)}.", "", f"Say which with format={fits[0]}."
         )
     seen = (
-        ", ".join(sorted(entry.name for entry in islice(os.scandir(path), 5))) if path.is_dir() else path.name
+        ", ".join(sorted(os.listdir(path))[:5]) if path.is_dir() else path.name
     )
     raise Mistake(
         f"{path} is not a set of image-text pairs that pairloom knows.",

@@ -153,10 +153,10 @@ def _broken(path: Path, error: Exception) -> Mistake:
 def _parquet_spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
     made: list[tuple[int, int, str]] = []
     with opened(path) as file:
-        plain = [f.name for f in file.schema_arrow if not _holds_bytes(f.type)]
+        names = [place for field in file.schema_arrow if field.name == column for place in _place(field)]
         for number in range(file.num_row_groups):
             first, before, at = 0, None, 0
-            for row in _batched(path, file, number, plain):
+            for row in _batched(path, file, number, names):
                 same = row.get(column) if column else None
                 if at - first >= SIZE and (same is None or same != before):
                     made.append((first, at, str(number)))
@@ -167,8 +167,11 @@ def _parquet_spans(path: Path, column: str | None) -> list[tuple[int, int, str]]
     return made
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_struct(kind)
+def _place(field: pa.Field) -> list[str]:
+    """What of an image column tells rows apart without reading pictures: the path beside the bytes, or the path itself."""
+    if pa.types.is_struct(field.type):
+        return [f"{field.name}.path"] if field.type.get_field_index("path") >= 0 else []
+    return [] if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type) else [field.name]
 
 
 def _batched(

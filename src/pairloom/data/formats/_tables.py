@@ -123,13 +123,13 @@ def _join_lines(out: Path, file: Path, shards: list[str]) -> None:
 def _join_csv(out: Path, file: Path, shards: list[str]) -> None:
     names = list(dict.fromkeys(name for row in _parts.lines(out, shards) for name in row))
     with atomic_write(file) as target:
-        with io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True) as text:
-            table = csv.DictWriter(
-                text, names, delimiter="\t" if file.suffix == ".tsv" else ",", lineterminator="\n"
-            )
-            table.writeheader()
-            table.writerows({k: as_text(v) for k, v in row.items()} for row in _parts.lines(out, shards))
-            text.detach()
+        text = io.TextIOWrapper(target, encoding="utf-8", newline="", write_through=True)
+        table = csv.DictWriter(
+            text, names, delimiter="\t" if file.suffix == ".tsv" else ",", lineterminator="\n"
+        )
+        table.writeheader()
+        table.writerows({k: as_text(v) for k, v in row.items()} for row in _parts.lines(out, shards))
+        text.detach()  # the file is closed by who opened it
 
 
 def _join_parquet(out: Path, file: Path, shards: list[str]) -> None:

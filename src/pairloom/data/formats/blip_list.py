@@ -15,6 +15,7 @@ from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import Shard
 
 CLAIM = 'BLIP list: JSON [{"image", "caption"}, ...]'
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 
 

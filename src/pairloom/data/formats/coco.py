@@ -23,6 +23,7 @@ from pairloom.data.shards import SIZE, Shard
 from pairloom.errors import Mistake
 
 CLAIM = 'COCO captions JSON: {"images", "annotations": [{"image_id", "caption"}, ...]}'
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 
 
@@ -44,7 +45,7 @@ def shards(path: Path) -> list[Shard]:
     root = path.parent if path.is_file() else path
     files = [file for file in _look.markers(path) if file.suffix == ".json" and _is_coco(file)]
     made = [shard for file in files for shard in _listed(root, file)]
-    if not made:
+    if files and not made:
         do = "Give the captions file: captions_train2017.json or its like."
         raise Mistake(f"{files[0]} has no captions.", "Its annotations carry no caption.", do)
     return made

@@ -16,6 +16,7 @@ from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import Shard
 
 CLAIM = 'COCO results JSON: [{"image_id", "caption"}, ...]'
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "results.json"
 SPLITS = ("train2014", "val2014", "test2014", "test2015")
 

@@ -17,6 +17,7 @@ from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import SIZE, Shard
 
 CLAIM = "folder of images with same-stem .txt or .caption files, one caption a line"
+HOLDS: tuple[str, ...] = ()  # beyond image and texts
 TEXTS = (".txt", ".caption")  # where a stem has both, the first is used
 
 

@@ -15,6 +15,7 @@ from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import Shard
 
 CLAIM = "Hugging Face imagefolder: metadata.csv, .jsonl or .parquet with file_name and text"
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "metadata.csv"
 
 

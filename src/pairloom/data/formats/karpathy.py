@@ -17,6 +17,7 @@ from pairloom.data.pair import Blob, Pair, Text
 from pairloom.data.shards import Shard
 
 CLAIM = 'Karpathy split JSON: {"images": [{"filename", "split", "sentences"}, ...]}'
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "dataset.json"
 OURS = ("filepath", "filename", "sentences")
 

@@ -16,6 +16,7 @@ from pairloom.data.pair import Blob, Pair, Text
 from pairloom.data.shards import Shard
 
 CLAIM = 'LLaVA conversations: JSON [{"image", "conversations"}, ...]'
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "conversations.json"
 ANSWERS = ("gpt", "assistant")
 ASK = [{"from": "human", "value": "<image>\nDescribe the image."}]

@@ -18,6 +18,7 @@ from pairloom.data.shards import Shard
 from pairloom.errors import Mistake
 
 CLAIM = "table (parquet, CSV, TSV, JSONL) with image path or bytes, and text or caption"
+HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "table.parquet"
 NAMES = (
     "file_name",

@@ -25,6 +25,7 @@ from pairloom.data.pair import LARGEST, Blob, Pair, Text
 from pairloom.data.shards import Shard
 
 CLAIM = "WebDataset / img2dataset tars: KEY.jpg with KEY.txt or KEY.json"
+HOLDS = ("source", "meta")  # beyond image and texts
 LONGEST = 1 << 24  # bytes of one .txt or .json
 TEXT_FIELDS = ("caption", "captions", "caption_sources")  # of KEY.json; the rest is metadata
 
