@@ -82,7 +82,9 @@ def _pictures(asked: Proposing, model: Any, rows: Sequence[int]) -> tuple[torch.
     """The rows' pictures as the captioner wants them: the audit's pixels where they are of its size, else the files."""
     data = judging.load_rows(asked.job.work, tuple(shard.name for shard in asked.job.shards))
     if model.pixels.size == data.pixels.shape[1]:
-        return model.pixels.normalise(np.stack([data.pixels[row] for row in rows])), list(rows)
+        return torch.from_numpy(model.pixels.normalise(np.stack([data.pixels[row] for row in rows]))), list(
+            rows
+        )
     wanted, first = set(rows), int(data.first[asked.job.index])
     kept, images = [], []
     for local, pair in enumerate(read_shard(asked.job.shards[asked.job.index])):
@@ -92,7 +94,7 @@ def _pictures(asked: Proposing, model: Any, rows: Sequence[int]) -> tuple[torch.
                 kept.append(first + local)
             except (Unreadable, OSError):
                 continue
-    return model.pixels.normalise(np.stack(images)), kept
+    return torch.from_numpy(model.pixels.normalise(np.stack(images))), kept
 
 
 @lru_cache(maxsize=1)

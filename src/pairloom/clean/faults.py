@@ -109,7 +109,7 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 _REPEATS = re.compile(r"(\b.{3,60}?)(?:[\s,.;]*\1){3,}", re.IGNORECASE | re.DOTALL)
 
 _STOPWORDS = {
-    "en": "the a an of and in on with is are to at by for from two three its near under behind over next that this".split(),
+    "en": "the a an of and in on with is are to at by for from two three its near under behind over next that this as was were who which his her their it not or all one some has have".split(),
     "de": "der die das ein eine einen einem einer und mit auf im ist sind von zu bei über unter neben hinter vor den dem links rechts zwei".split(),
     "fr": "le la les un une des et avec sur dans est sont du de au aux à côté sous derrière devant gauche droite dessus deux".split(),
     "es": "el la los las un una unos y con en es son del de al sobre bajo junto detrás izquierda derecha encima dos por para".split(),
@@ -179,7 +179,7 @@ def language(text: str) -> str:
     if script != "LATIN":
         return script.capitalize()
     votes: dict[str, int] = {}
-    for word in re.findall(r"\w+", text[:300].lower()):
+    for word in set(re.findall(r"\w+", text[:300].lower())):
         for code in _LANGUAGES_OF.get(word, ()):
             votes[code] = votes.get(code, 0) + 1
     ranked = sorted(votes.items(), key=lambda vote: -vote[1])

@@ -58,6 +58,7 @@ class Outcome:
 
     decisions: list[Decision] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
+    findings: tuple[str, ...] = ()  # of the picture
 
 
 def decide(
@@ -68,7 +69,7 @@ def decide(
     rules: Rules,
 ) -> Outcome:
     """Take every decision about one pair. Original texts first, then proposals, in the order given."""
-    outcome = Outcome()
+    outcome = Outcome(findings=tuple(image_findings))
     broken = next((code for code in image_findings if FAULTS[code].severity == "bad"), None)
     if broken is not None:
         why = FAULTS[broken].says + (f" ({problem})" if problem else "")

@@ -54,7 +54,7 @@ def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any
         yield {
             "key": pair.key, "image_key": pair.image_key, "name": pair.name, "shard": shard,
             "text_id": at if item.judged.text or pair.texts else -1,
-            "text": item.judged.text, "source": item.judged.source, "findings": list(item.judged.findings),
+            "text": item.judged.text, "source": item.judged.source, "findings": [*outcome.findings, *item.judged.findings],
             "score": item.judged.score, "p_match": item.judged.p_match,
             "decision": item.decision, "reason": item.reason,
         }  # fmt: skip

@@ -1,0 +1,44 @@
+"""Score texts against one picture, in every way the model can judge; higher is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
+    model: Annotated[Path, typer.Option(help="A model folder (models/judge of a clean run, say).")],
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    import pairloom
+    from pairloom.cli import _show
+    from pairloom.data.pixels import Unreadable, open_image
+    from pairloom.errors import Mistake
+    from pairloom.tasks.judge import judge, ways
+
+    asked = pairloom.load(model).eval()
+    able = ways(asked.system)
+    if not able:
+        raise Mistake(
+            f"{model} cannot judge.",
+            "Its system has none of the verbs that scoring needs.",
+            "See: pairloom systems",
+        )
+    try:
+        picture = open_image(image.read_bytes())
+    except (OSError, Unreadable) as error:
+        raise Mistake(f"{image} cannot be read.", str(error), "Give a picture file.") from error
+    batch = asked.batch([picture], texts, image_of=[0] * len(texts))
+    found = {way: judge(asked.system, batch, way)[0].tolist() for way in able}
+    rows = [{"text": text, **{way: found[way][at] for way in able}} for at, text in enumerate(texts)]
+    rows.sort(key=lambda row: -float(row[able[0]]))
+    if json:
+        _show.say_json({"image": str(image), "model": str(model), "ways": able, "texts": rows})
+    else:
+        _show.table(
+            str(image), ["text", *able], [[row["text"], *(f"{row[way]:.4f}" for way in able)] for row in rows]
+        )

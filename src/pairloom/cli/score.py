@@ -1,0 +1,32 @@
+"""Score every text of a set against its picture with a model; higher is better."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
+    model: Annotated[Path, typer.Option(help="A model folder (models/judge of a clean run, say).")],
+    out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, text, score.")],
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    from pairloom.clean.scoring import score_set
+    from pairloom.cli import _show
+    from pairloom.data.shards import open_set
+
+    found = open_set(pairs)
+    with _show.steps(quiet=json) as tell:
+        facts = score_set(found, model, out, _show.workers(workers, len(found.shards)), restart, tell)
+    if json:
+        _show.say_json(facts)
+    else:
+        _show.out.print(
+            f"{facts['texts']:,} texts scored by {facts['way']}, {facts['unreadable']:,} could not be; written to {out}",
+            markup=False,
+        )
