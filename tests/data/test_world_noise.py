@@ -37,7 +37,7 @@ def other(turn: Turn) -> Scene:
 
 
 def test_kinds_come_at_the_rates_that_were_asked() -> None:
-    count = 1500
+    count = 1000
     world = World(count, seed=3, level="simple", noise=0.3)
     kinds = Counter(row.truth.noise for row in world.rows())
     for noise, share in {"": 0.7, **{name: 0.3 * value for name, value in SHARES.items()}}.items():

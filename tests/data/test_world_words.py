@@ -48,13 +48,16 @@ def test_the_full_style_tells_everything() -> None:
 
 
 def test_styles_and_variants_are_worded_differently() -> None:
-    scenes = [sample(seed) for seed in range(100)]
+    scenes = [sample(seed) for seed in range(60)]
+    told = {style: [caption(scene, style) for scene in scenes] for style in STYLES}
     for first in STYLES:
         for second in STYLES:
-            same = sum(caption(scene, first) == caption(scene, second) for scene in scenes)
-            assert same == 100 if first == second else same < 5
-    assert sum(caption(scene, "paraphrase", 0) != caption(scene, "paraphrase", 1) for scene in scenes) > 80
-    assert sum(len(caption(s, "terse")) < len(caption(s, "full")) for s in scenes) == 100
+            same = sum(a == b for a, b in zip(told[first], told[second]))
+            assert same == 60 if first == second else same < 5
+    assert (
+        sum(caption(scene, "paraphrase", 1) != text for scene, text in zip(scenes, told["paraphrase"])) > 45
+    )
+    assert all(len(terse) < len(full) for terse, full in zip(told["terse"], told["full"]))
 
 
 def test_an_unknown_style_is_refused() -> None:
@@ -90,7 +93,9 @@ def test_swaps_do_what_they_are_called() -> None:
             if made.swap in ("swap_attribute", "swap_order"):
                 assert not gone and not come, made
             elif made.swap == "swap_relation":
-                assert sorted((*gone, *come)) in (["left", "right"], ["above", "below"]), made
+                pairs = [({"left"}, {"right"}), ({"above", "over"}, {"below", "under", "beneath"})]
+                both = [(a, b) for pair in pairs for a, b in (pair, pair[::-1])]
+                assert any(gone.keys() <= a and come.keys() <= b for a, b in both), made
             else:
                 assert sum(gone.values()) == sum(come.values()) == 1, made
 
