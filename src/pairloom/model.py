@@ -158,7 +158,7 @@ def claim(where: Path) -> None:
         found = sorted(entry.name for entry in where.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise unwritable(where, error) from error
-    if found and not any(MARK in _json(where / name) for name in ("config.json", "run.json")):
+    if found and not any(MARK in read_json(where / name) for name in ("config.json", "run.json")):
         seen = ", ".join(found[:3])
         raise Mistake(
             f"{where} is not a folder of pairloom's.", f"It holds {seen}.", "Name an empty or a new folder."
@@ -174,7 +174,7 @@ def load(where: Path | str) -> Model:
             "Names are not looked up on the network.",
             "Give the path of a model folder.",
         )
-    told = _json(where / "config.json")
+    told = read_json(where / "config.json")
     if MARK in told:
         return _load(where, told)
     for layout in map(_layout, folder.names("weights")):
@@ -234,13 +234,14 @@ def _describe(where: Path, told: Mapping[str, Any]) -> str:
         return f"a transformers folder ({kind})"
     if (where / "model_index.json").is_file():
         return "a diffusers folder"
-    if MARK in _json(where / "run.json"):
+    if MARK in read_json(where / "run.json"):
         return "a training run that has not finished; run the same `pairloom train` again"
     found = sorted(entry.name for entry in where.iterdir())
     return f"a folder with {', '.join(found[:5])}{' ...' * (len(found) > 5)}" if found else "an empty folder"
 
 
-def _json(file: Path) -> dict[str, Any]:
+def read_json(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none."""
     try:
         made = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):

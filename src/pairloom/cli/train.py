@@ -110,9 +110,10 @@ def _evaluate(job: Job, device: str, ranks: Any) -> Any:
     from pairloom.tasks.measure import held_out_losses, recall
 
     held = job.held
-    rows, unit = 0 if held is None else len(held.rows), math.lcm(8, ranks.world)
+    rows = 0 if held is None else len(held.rows)
+    unit, even = math.lcm(8, ranks.world), math.lcm(2, ranks.world)
     steps = max(1, rows // job.settings.batch)
-    size = rows // steps // unit * unit or rows // ranks.world * ranks.world  # the same for 1, 2, 4 or 8 processes
+    size = rows // steps // unit * unit or rows // even * even  # the same for 1, 2, 4 or 8 processes
     if held is None or size < 2:
         return None
 

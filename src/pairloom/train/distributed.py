@@ -51,6 +51,12 @@ def join() -> Ranks:
     return Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
 
 
+def leave() -> None:
+    """Part from the others, at the end of the program."""
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
+
+
 class Asked(nn.Module):
     """DDP hooks into `forward`; a system is asked for `losses`."""
 

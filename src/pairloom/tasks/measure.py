@@ -1,0 +1,49 @@
+"""Measure: how well a system does on batches it does not learn from: its losses, and recall where it embeds.
+
+Does not know: how it learns, where the batches come from.
+
+Q queries, E shared embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from pairloom.data.batch import Batch
+from pairloom.metrics.rank import ranks
+from pairloom.verbs import Embeds
+
+
+def held_out_losses(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
+    """Each loss and their sum ("loss"), averaged over the batches."""
+    totals: dict[str, torch.Tensor] = {}
+    count = 0
+    for batch in batches:
+        for name, value in system.losses(batch).items():
+            totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value.float()
+        count += 1
+    means = {name: float(value) / count for name, value in totals.items()}
+    return {"loss": sum(means.values()), **means}
+
+
+def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
+    """R@1 among all rows of the batches: the picture's own text ("image to text") and the text's own picture. Rows of
+    one picture (equal image_ids) are all right. Nothing where the system does not embed."""
+    if not isinstance(system, Embeds):
+        return {}
+    images, texts, ids = [], [], []
+    for batch in batches:
+        assert batch.image_ids is not None
+        images.append(system.embed_image(batch).float())
+        texts.append(system.embed_text(batch).float())
+        ids.append(batch.image_ids)
+    scores = (torch.cat(images) @ torch.cat(texts).T).cpu().numpy()
+    number = torch.cat(ids).cpu().numpy()
+    same = number[:, None] == number
+    return {
+        "image to text R@1": float(ranks(scores, same).hits(1).mean()),
+        "text to image R@1": float(ranks(scores.T, same).hits(1).mean()),
+    }

@@ -1,0 +1,239 @@
+"""Job: from an order (a system, a set, a folder) to a model that is ready to learn, and its batches; and the folder after.
+
+Does not know: the command line, what a system is asked for, how pictures are made.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pairloom
+from pairloom import folder
+from pairloom.blocks.tensors import put_tensors, tensors_of
+from pairloom.config import override, to_dict
+from pairloom.data.disk import atomic_write, check_output
+from pairloom.data.index import Filed, Index
+from pairloom.data.loader import Loader, TextTable
+from pairloom.data.shards import open_set
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake, nearest
+from pairloom.model import MARK, Model, build, claim, load, read_json, save
+from pairloom.train import checkpoint
+from pairloom.train.loop import Fitted
+from pairloom.train.settings import Settings
+
+SAMPLE = 200_000  # texts that a vocabulary is learned from
+HELD = 1000  # most pairs held out
+GROUPS = ("model", "pixels")  # settings of these are written group.key=value
+OWN = (
+    "log.jsonl",
+    "times.jsonl",
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "README.md",
+    "run.json",
+)
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for. settings: key=value of Settings, model.key=value of the system's Config, pixels.key=value of
+    the Transform. init: a model folder to start from. tokens: a tokenizer (without it one is trained, of at most
+    `vocabulary` ids). held_out: share of the pictures kept for evaluation. workers: threads that decode ahead."""
+
+    system: str
+    data: Path
+    out: Path
+    settings: tuple[str, ...] = ()
+    preset: str = "base"
+    recipe: str = ""
+    init: Path | None = None
+    tokens: Path | None = None
+    vocabulary: int = 30524
+    held_out: float = 0.05
+    workers: int = 2
+
+    def of(self, group: str) -> list[str]:
+        """The settings of a group, without its name; "" for the run's own."""
+        named = [(setting.partition("=")[0].partition("."), setting) for setting in self.settings]
+        if not group:
+            return [setting for (head, _, _), setting in named if head.strip() not in GROUPS]
+        return [
+            setting.partition(".")[2] for (head, dot, _), setting in named if head.strip() == group and dot
+        ]
+
+    def run(self) -> Settings:
+        """The recipe's settings with the order's own over them."""
+        recipes = folder.find("systems", self.system).RECIPES
+        if self.recipe and self.recipe not in recipes:
+            raise Mistake(f"{self.system} has no recipe '{self.recipe}'.", "", nearest(self.recipe, recipes))
+        return override(replace(Settings(), **recipes.get(self.recipe, {})), self.of(""))
+
+
+@dataclass(frozen=True)
+class Job:
+    """Ready to learn. held: batches for evaluation, None where too few were held out."""
+
+    order: Order
+    settings: Settings
+    model: Model
+    index: Index
+    learn: Loader
+    held: Loader | None
+
+    def facts(self) -> dict[str, Any]:
+        """What run.json tells; a run goes on only where these are the same."""
+        return {
+            "system": self.order.system,
+            "config": to_dict(self.model.config),
+            "pixels": to_dict(self.model.pixels),
+            "held_out": self.order.held_out,
+        }
+
+    def bad(self) -> dict[str, str]:
+        """Pictures that could not be read while learning, and why."""
+        found: dict[str, str] = getattr(self.learn.pictures, "bad", {})
+        return found
+
+
+def prepare(order: Order, dry_run: bool = False) -> Job:
+    """Read the set, find or train the tokenizer, build the model. dry_run: leave the disk as it is.
+
+    Raises Mistake for everything in the order that does not fit, and where `out` is someone else's folder.
+    """
+    settings = order.run()
+    if not 0 <= order.held_out < 1:
+        raise Mistake(f"--held-out {order.held_out} is not a share.", "", "Give a number from 0 to below 1.")
+    found = open_set(order.data)
+    check_output(order.out, order.data)
+    if not dry_run:
+        claim(order.out)
+    index = Index.of(found.pairs(), None if dry_run else order.out)
+    begun = _begun(order.out)
+    model = _model(order, index, settings.seed)
+    learning, held = index.split(order.held_out)
+    table = TextTable.of(model.tokens, index.words(), model.config.length)
+    ids = index.ids()
+
+    def loader(rows: Any, training: bool) -> Loader:
+        return Loader(Filed(index, model.pixels, training), table, rows, ids, workers=order.workers)
+
+    job = Job(
+        order,
+        settings,
+        model,
+        index,
+        loader(learning, True),
+        loader(held[:HELD], False) if len(held) > 1 else None,
+    )
+    changed = [name for name, value in _plain(job.facts()).items() if begun and begun.get(name) != value]
+    if changed:
+        raise Mistake(
+            f"{order.out} holds another run: {_differences(begun or {}, _plain(job.facts()), changed)}.",
+            "A run goes on only as it began.",
+            "Give the same settings, another folder, or --restart to begin again.",
+        )
+    return job
+
+
+def _begun(out: Path) -> dict[str, Any] | None:
+    """What run.json in `out` tells of a run that began there; None where there is none."""
+    told = read_json(out / "run.json")
+    return told if MARK in told else None
+
+
+def _model(order: Order, index: Index, seed: int) -> Model:
+    if order.init is not None:
+        begun = load(order.init)
+        if begun.name != order.system:
+            raise Mistake(
+                f"{order.init} is a {begun.name}, not a {order.system}.",
+                "",
+                f"pairloom train {begun.name} ...",
+            )
+        config = override(begun.config, order.of("model"))
+        system = folder.find("systems", order.system).System(config)
+        drop = tuple(getattr(system, "training_state", ()))
+        put_tensors(system, tensors_of(begun.system, drop), drop)
+        model = Model(begun.name, system, begun.tokens, begun.pixels, {"init": str(order.init)})
+    else:
+        tokens = Tokens.load(order.tokens) if order.tokens else _trained(order, index)
+        model = build(order.system, tokens, order.preset, order.of("model"), seed)
+    pixels = model.pixels if order.init is not None else replace(model.pixels, crop_scale=(0.5, 1.0))
+    return replace(model, pixels=override(pixels, order.of("pixels")))
+
+
+def _trained(order: Order, index: Index) -> Tokens:
+    """The tokenizer of a run that goes on, or a new one learned from every n-th text of the set."""
+    if _begun(order.out) is not None and (order.out / "tokenizer.json").is_file():
+        return Tokens.load(order.out)
+    texts = itertools.chain.from_iterable(index.words())
+    return Tokens.train(itertools.islice(texts, 0, None, 1 + len(index.texts) // SAMPLE), order.vocabulary)
+
+
+def begin(job: Job) -> None:
+    """Sign the folder before the first step."""
+    told = {
+        MARK: pairloom.__version__,
+        **job.facts(),
+        "data": str(job.order.data),
+        "settings": asdict(job.settings),
+    }
+    files = {"run.json": json.dumps(told, indent=1) + "\n", "tokenizer.json": job.model.tokens.to_json()}
+    for name, text in files.items():
+        with atomic_write(job.order.out / name, replace=True) as file:
+            file.write(text.encode())
+
+
+def restart(out: Path) -> None:
+    """Forget a run: its checkpoints, log and model. A folder that is not pairloom's is left alone with a Mistake."""
+    if not out.exists():
+        return
+    claim(out)
+    checkpoint.clear(out / "checkpoints")
+    shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    for name in OWN:
+        (out / name).unlink(missing_ok=True)
+
+
+def finish(job: Job, fitted: Fitted) -> Path:
+    """Write the model into the folder, with what the model card tells."""
+    order, settings = job.order, job.settings
+    numbers: Mapping[str, float] = next(
+        (line for line in reversed(fitted.lines) if any("held out" in key for key in line)), {}
+    )
+    about = {
+        **job.model.about,
+        "recipe": order.recipe or "none",
+        "data": f"{len(job.learn.rows):,} pictures of {order.data.name}, {len(job.index.texts):,} texts in all",
+        "training": f"{fitted.steps:,} steps of {settings.batch}, lr {settings.lr:g}, seed {settings.seed}",
+        "metrics": {
+            key.removeprefix("held out/"): value
+            for key, value in numbers.items()
+            if key.startswith("held out")
+        },
+    }
+    return save(replace(job.model, about=about), order.out)
+
+
+def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(json.dumps(facts))
+    return made
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], names: Iterable[str]) -> str:
+    """The names that differ, with their group."""
+    told = []
+    for name in names:
+        if isinstance(now[name], dict) and isinstance(before.get(name), dict):
+            told += [f"{name}.{key}" for key in now[name] if before[name].get(key) != now[name][key]]
+        else:
+            told.append(name)
+    return ", ".join(told)
