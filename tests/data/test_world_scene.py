@@ -67,6 +67,13 @@ def test_an_unknown_level_is_a_mistake_that_names_the_nearest() -> None:
         sample(0, "simpel")
 
 
+def test_a_level_that_cannot_be_filled_is_refused() -> None:
+    with pytest.raises(ValueError, match="inside"):
+        Level(kinds=("cat", "ball"), relations=("left of", "inside"))
+    with pytest.raises(ValueError, match="4 things"):
+        Level(colours=("red", "blue"))
+
+
 @pytest.mark.parametrize("name", LEVELS)
 def test_everything_is_in_the_picture_and_can_be_told_apart(name: str) -> None:
     for seed in SEEDS:
@@ -151,7 +158,7 @@ def test_small_is_small_beside_big() -> None:
 
 
 def test_further_away_is_higher_up_and_smaller() -> None:
-    lone = Level(things=(1.0,), kinds=("ball",), sizes=False, groups=0.0)
+    lone = Level(things=(1.0,), kinds=("ball",), relations=(), sizes=False, groups=0.0)
     balls = sorted(
         (thing.box()[3], thing.spots[0][2]) for thing in (sample(seed, lone).things[0] for seed in range(60))
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pairloom.data.world.level import SIZES
 from pairloom.data.world.lexicon import NUMBERS, PLACE_WORDS, RELATION_WORDS, SPATIAL, plural
-from pairloom.data.world.scene import Scene, Turn, holds, turn_of
+from pairloom.data.world.scene import Relation, Scene, Turn, holds, turn_of
 from pairloom.data.world.words import caption
 
 CHOICES = 4  # the right answer and up to three wrong ones of the same sort
@@ -148,42 +148,30 @@ def _place(scene: Scene, turn: Turn) -> Iterator[Question]:
 
 def _ends(scene: Scene, turn: Turn) -> Iterator[Question]:
     """Who does what to whom, and what lies on which side, where there is one answer alone."""
-    kinds = scene.level.kinds
     for relation in scene.relations:
-        a, b = relation.subject, relation.object
-        first, second = name_of(scene, a), name_of(scene, b)
-        if relation.name in SPATIAL:
-            for words, end, answer, known in (
-                (FORWARD[relation.name], b, a, second),
-                (INVERSE[relation.name], a, b, first),
-            ):
-                sides = [
-                    i
-                    for i in range(len(scene.things))
-                    if holds(scene, relation.name, *((i, end) if end == b else (end, i)))
-                ]
-                if sides == [answer]:
-                    yield _question(
-                        turn,
-                        "what",
-                        f"What is {words} the {known}?",
-                        scene.things[answer].kind,
-                        kinds,
-                        (end,),
-                    )
-            continue
-        verb = RELATION_WORDS[relation.name][1][0]
-        if relation.name in ("inside", "on"):
-            yield _question(turn, "who", f"What {verb} the {second}?", scene.things[a].kind, kinds, (b,))
-            continue
-        doing = RELATION_WORDS[relation.name][0][0]
-        others = [
-            RELATION_WORDS[name][0][0]
-            for name in scene.level.relations
-            if name not in (*SPATIAL, "inside", "on")
-        ]
-        yield _question(turn, "who", f"Who {verb} the {second}?", scene.things[a].kind, kinds, (b,))
-        yield _question(turn, "whom", f"What is the {first} {doing}?", scene.things[b].kind, kinds, (a,))
-        yield _question(
-            turn, "action", f"What is the {first} doing with the {second}?", doing, others, (a, b)
-        )
+        yield from (_sides if relation.name in SPATIAL else _actions)(scene, turn, relation)
+
+
+def _sides(scene: Scene, turn: Turn, relation: Relation) -> Iterator[Question]:
+    a, b, things = relation.subject, relation.object, range(len(scene.things))
+    before = [index for index in things if holds(scene, relation.name, index, b)]
+    after = [index for index in things if holds(scene, relation.name, a, index)]
+    for words, known, found in ((FORWARD[relation.name], b, before), (INVERSE[relation.name], a, after)):
+        if len(found) == 1:
+            text = f"What is {words} the {name_of(scene, known)}?"
+            yield _question(turn, "what", text, scene.things[found[0]].kind, scene.level.kinds, (known,))
+
+
+def _actions(scene: Scene, turn: Turn, relation: Relation) -> Iterator[Question]:
+    a, b, kinds = relation.subject, relation.object, scene.level.kinds
+    first, second = name_of(scene, a), name_of(scene, b)
+    doing, verb = RELATION_WORDS[relation.name][0][0], RELATION_WORDS[relation.name][1][0]
+    if relation.name in ("inside", "on"):
+        yield _question(turn, "who", f"What {verb} the {second}?", scene.things[a].kind, kinds, (b,))
+        return
+    others = [
+        RELATION_WORDS[name][0][0] for name in scene.level.relations if name not in (*SPATIAL, "inside", "on")
+    ]
+    yield _question(turn, "who", f"Who {verb} the {second}?", scene.things[a].kind, kinds, (b,))
+    yield _question(turn, "whom", f"What is the {first} {doing}?", scene.things[b].kind, kinds, (a,))
+    yield _question(turn, "action", f"What is the {first} doing with the {second}?", doing, others, (a, b))

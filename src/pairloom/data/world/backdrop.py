@@ -72,6 +72,17 @@ def speckle(paint: Paint, turn: Turn, top: float, count: int, colour: RGB, size:
         paint.fill(disc(turn.next(), y, near, near * 0.45), colour)
 
 
+TUFT = ((-0.5, 0), (-0.6, -1), (-0.1, 0), (0, -1.2), (0.2, 0), (0.6, -1), (0.5, 0))
+
+
+def tufts(paint: Paint, turn: Turn, count: int, colour: RGB) -> None:
+    """Blades of grass, larger the nearer they grow."""
+    for _ in range(count):
+        x, y = turn.next(), turn.between(0.7, 1.0)
+        tall = 0.01 + 0.035 * (y - 0.66) / 0.34
+        paint.fill(np.array(TUFT) * tall + (x, y), colour)
+
+
 def _plain(paint: Paint, turn: Turn) -> None:
     wall = turn.pick(
         ((236, 232, 240), (226, 238, 242), (246, 236, 222), (230, 242, 228), (244, 228, 230), (236, 236, 232))
@@ -94,28 +105,7 @@ def _meadow(paint: Paint, turn: Turn) -> None:
     paint.fade(0.68, 1, ((134, 192, 100), (104, 168, 76)))
     paint.fill(ridge(turn, 0.655, 0.012), (134, 192, 100))
     paint.fade(0.69, 1, ((134, 192, 100), (98, 162, 72)))
-    for _ in range(26):
-        x, y = turn.next(), turn.between(0.7, 1.0)
-        s = 0.01 + 0.035 * (y - 0.66) / 0.34
-        paint.fill(
-            poly(
-                x - 0.5 * s,
-                y,
-                x - 0.6 * s,
-                y - s,
-                x - 0.1 * s,
-                y,
-                x,
-                y - 1.2 * s,
-                x + 0.2 * s,
-                y,
-                x + 0.6 * s,
-                y - s,
-                x + 0.5 * s,
-                y,
-            ),
-            (84, 146, 62),
-        )
+    tufts(paint, turn, 26, (84, 146, 62))
     for _ in range(9):
         x, y = turn.next(), turn.between(0.7, 1.0)
         paint.fill(
@@ -191,13 +181,7 @@ def _night(paint: Paint, turn: Turn) -> None:
     paint.fill(ridge(turn, 0.57, 0.05), (42, 56, 84))
     paint.fill(ridge(turn, 0.64, 0.03), (46, 68, 82))
     paint.fade(0.69, 1, ((50, 76, 84), (36, 56, 68)))
-    for _ in range(18):
-        x, y = turn.next(), turn.between(0.7, 1.0)
-        s = 0.01 + 0.03 * (y - 0.66) / 0.34
-        paint.fill(
-            poly(x - 0.4 * s, y, x - 0.5 * s, y - s, x, y, x + 0.1 * s, y - 1.1 * s, x + 0.4 * s, y),
-            (30, 50, 58),
-        )
+    tufts(paint, turn, 18, (30, 50, 58))
 
 
 def _room(paint: Paint, turn: Turn) -> None:

@@ -136,23 +136,8 @@ def draw(scene: Scene, size: int = 64) -> NDArray[np.uint8]:
 
 
 def _jobs(canvas: _Canvas, scene: Scene) -> list[Job]:
-    """What to draw, keyed by nearness: the ground line of what a thing stands on, with a nudge for what lies upon what."""
-    ground = [max(spot[1] + spot[2] / 2 for spot in thing.spots) for thing in scene.things]
-    nearness, raised, opened = (
-        list(ground),
-        {i for i, thing in enumerate(scene.things) if thing.floats},
-        set(),
-    )
-    for relation in scene.relations:
-        a, b = relation.subject, relation.object
-        if relation.name in ("inside", "on", "riding"):
-            raised.add(a)
-            nearness[a] = ground[b] + (0.001 if relation.name == "on" else -0.001)
-            if relation.name == "inside" or scene.things[b].kind == "boat":
-                opened.add(b)
-        elif relation.name in ("holding", "lifting", "wearing"):
-            raised.add(b)
-            nearness[b] = ground[a] + 0.001
+    """What to draw, each with its nearness."""
+    nearness, raised, opened = _order(scene)
     jobs: list[Job] = []
     for index, thing in enumerate(scene.things):
         for spot in thing.spots:
@@ -166,16 +151,31 @@ def _jobs(canvas: _Canvas, scene: Scene) -> list[Job]:
                 jobs.append((near, partial(canvas.thing, thing, spot)))
     for relation in scene.relations:
         if relation.name in _GESTURES:
-            ends = (relation.subject, relation.object)
+            a, b = relation.subject, relation.object
             near = (
-                nearness[ends[0]] - 0.0005
-                if relation.name == "lifting"
-                else max(nearness[end] for end in ends) + 0.002
+                nearness[a] - 0.0005 if relation.name == "lifting" else max(nearness[a], nearness[b]) + 0.002
             )
-            jobs.append(
-                (near, partial(_GESTURES[relation.name], canvas, *(scene.things[end] for end in ends)))
-            )
+            jobs.append((near, partial(_GESTURES[relation.name], canvas, scene.things[a], scene.things[b])))
     return jobs
+
+
+def _order(scene: Scene) -> tuple[list[float], set[int], set[int]]:
+    """Nearness of each thing (the ground line of what it stands on, and a nudge for what lies upon what);
+    things without a shadow of their own; things whose back is drawn apart, with another thing in between."""
+    ground = [max(y + high / 2 for _, y, high in thing.spots) for thing in scene.things]
+    nearness, opened = list(ground), set()
+    raised = {index for index, thing in enumerate(scene.things) if thing.floats}
+    for relation in scene.relations:
+        a, b = relation.subject, relation.object
+        if relation.name in ("inside", "on", "riding"):
+            raised.add(a)
+            nearness[a] = ground[b] + (0.001 if relation.name == "on" else -0.001)
+            if relation.name == "inside" or scene.things[b].kind == "boat":
+                opened.add(b)
+        elif relation.name in ("holding", "lifting", "wearing"):
+            raised.add(b)
+            nearness[b] = ground[a] + 0.001
+    return nearness, raised, opened
 
 
 def _arm(canvas: _Canvas, thing: Thing, start: tuple[float, float], end: tuple[float, float]) -> None:

@@ -7,6 +7,7 @@ Does not know: pixels, words.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from pairloom.data.world.kinds import CONTAINERS, FLOATERS, HEADS, MOUNTS, SHAPES
@@ -61,18 +62,26 @@ def _thing(turn: Turn, rules: Level, others: list[Thing], kinds: tuple[str, ...]
     return Thing(kind, colour, (size or turn.pick(("small", "big"))) if rules.sizes else "", pattern)
 
 
-def _measure(thing: Thing) -> tuple[float, float]:
-    """Width and height: equal area for equal size."""
+@dataclass(frozen=True)
+class _Sized:
+    kind: str
+    wide: float
+    high: float
+
+
+def _measure(thing: Thing) -> _Sized:
+    """Equal area for equal size."""
     aspect = SHAPES[thing.kind].aspect
-    height = HEIGHT[thing.size] / math.sqrt(aspect)
-    return aspect * height, height
+    high = HEIGHT[thing.size] / math.sqrt(aspect)
+    return _Sized(thing.kind, aspect * high, high)
 
 
 def _lone(turn: Turn, rules: Level, things: list[Thing]) -> _Block:
     count = turn.pick((2, 3, 4)) if turn.chance(rules.groups) else 1
     things.append(_thing(turn, rules, things, rules.kinds, "small" if count > 1 else ""))
     block = _Block([len(things) - 1], faces=turn.pick((1, -1)))
-    wide, high = _measure(things[-1])
+    measure = _measure(things[-1])
+    wide, high = measure.wide, measure.high
     if count == 1:
         lift = turn.between(0.12, 0.3) if things[-1].kind in FLOATERS and turn.chance(0.5) else 0.0
         block.spots[block.things[0]] = [(0.0, -high / 2 - lift, high)]
@@ -99,83 +108,60 @@ def _pair(turn: Turn, rules: Level, things: list[Thing], name: str) -> _Block:
     things.append(second)
     a, b = len(things) - 2, len(things) - 1
     block = _Block([a, b], faces=turn.pick((1, -1)))
-    (aw, ah), (bw, bh) = _measure(first), _measure(second)
-    x, y, bx, by = _PLACING[name](turn, first, second, aw, ah, bw, bh)
-    block.spots = {a: [(x, y - ah / 2, ah)], b: [(bx, by - bh / 2, bh)]}
-    if name == "chasing":
-        block.tilt = {a: 0.16, b: 0.1}
-    if name == "pushing":
-        block.tilt = {a: 0.14}
-    if y < -0.02 and name in ("above",):
-        block.floats.add(a)
-    if name == "lifting":
-        block.floats.add(b)
+    p, q = _measure(first), _measure(second)
+    x, y, bx, by = _PLACING[name](turn, p, q)
+    block.spots = {a: [(x, y - p.high / 2, p.high)], b: [(bx, by - q.high / 2, q.high)]}
+    block.tilt = {"chasing": {a: 0.16, b: 0.1}, "pushing": {a: 0.14}}.get(name, {})
+    block.floats = {"above": {a}, "lifting": {b}}.get(name, set())
     return block
 
 
-# Each returns where the feet (middle, lowest point) of subject and object stand, facing right.
-def _above(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return turn.between(-0.25, 0.25) * min(aw, bw), -bh - turn.between(0.05, 0.12), 0.0, 0.0
+# Each returns where the feet (middle, lowest point) of subject and object stand, facing right: x, y, x, y.
+_Feet = tuple[float, float, float, float]
 
 
-def _in_front(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return turn.pick((-1, 1)) * bw * turn.between(0.25, 0.4), turn.between(0.02, 0.05), 0.0, -0.02
+def _above(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return turn.between(-0.25, 0.25) * min(a.wide, b.wide), -b.high - turn.between(0.05, 0.12), 0.0, 0.0
 
 
-def _inside(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return 0.0, -bh * (1 - CONTAINERS[b.kind]) + 0.3 * ah, 0.0, 0.0
+def _in_front(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return turn.pick((-1, 1)) * b.wide * turn.between(0.25, 0.4), turn.between(0.02, 0.05), 0.0, -0.02
 
 
-def _on(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return 0.0, -bh * (0.97 if b.kind == "house" else 0.9), 0.0, 0.0
+def _inside(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return 0.0, -b.high * (1 - CONTAINERS[b.kind]) + 0.3 * a.high, 0.0, 0.0
 
 
-def _holding(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return 0.0, 0.0, aw / 2 + bw / 2 + 0.03, -ah * 0.28
+def _on(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return 0.0, -b.high * (0.97 if b.kind == "house" else 0.9), 0.0, 0.0
 
 
-def _lifting(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return 0.0, 0.0, 0.0, -ah - 0.08
+def _holding(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return 0.0, 0.0, a.wide / 2 + b.wide / 2 + 0.03, -a.high * 0.28
 
 
-def _chasing(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return -aw / 2 - 0.08, 0.0, bw / 2 + 0.08, 0.0
+def _lifting(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return 0.0, 0.0, 0.0, -a.high - 0.08
 
 
-def _pushing(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return -aw / 2 - 0.02, 0.0, bw / 2 + 0.02, 0.0
+def _chasing(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return -a.wide / 2 - 0.08, 0.0, b.wide / 2 + 0.08, 0.0
 
 
-def _riding(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    return -0.06 * bw, -bh * (1 - MOUNTS[b.kind]) + 0.08 * ah, 0.0, 0.0
+def _pushing(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return -a.wide / 2 - 0.02, 0.0, b.wide / 2 + 0.02, 0.0
 
 
-def _wearing(
-    turn: Turn, a: Thing, b: Thing, aw: float, ah: float, bw: float, bh: float
-) -> tuple[float, float, float, float]:
-    dx, dy = HEADS[a.kind]
-    return 0.0, 0.0, dx * ah, -ah * (1 - dy) + 0.12 * bh
+def _riding(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    return -0.06 * b.wide, -b.high * (1 - MOUNTS[b.kind]) + 0.08 * a.high, 0.0, 0.0
 
 
-_PLACING = {
+def _wearing(turn: Turn, a: _Sized, b: _Sized) -> _Feet:
+    right, down = HEADS[a.kind]
+    return 0.0, 0.0, right * a.high, -a.high * (1 - down) + 0.12 * b.high
+
+
+_PLACING: dict[str, Callable[[Turn, _Sized, _Sized], _Feet]] = {
     "above": _above, "in front of": _in_front, "inside": _inside, "on": _on, "holding": _holding, "lifting": _lifting,
     "chasing": _chasing, "pushing": _pushing, "riding": _riding, "wearing": _wearing,
 }  # fmt: skip

@@ -80,6 +80,14 @@ class Level:
     sizes: bool = True
     groups: float = 0.2  # share of lone things that come as two, three or four
 
+    def __post_init__(self) -> None:
+        if len(self.colours) < len(self.things):
+            raise ValueError(f"{len(self.things)} things need as many colours to be told apart")
+        for name in self.relations:
+            for able in (RULES[name].subjects, RULES[name].objects):
+                if not set(able) & set(self.kinds):
+                    raise ValueError(f"no kind of this level can stand in the relation '{name}'")
+
 
 LEVELS: dict[str, Level] = {
     "simple": Level(
