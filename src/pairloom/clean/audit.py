@@ -233,9 +233,8 @@ def across(shards: list[Facts], other: list[Facts] | None = None) -> dict[str, n
         for name in ("images", "looks", "keys")
     )
     texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
-    owner = np.repeat(
-        np.arange(len(keys)), np.concatenate([np.diff(f.first_text) for f in shards] or [[]]).astype(int)
-    )
+    counts = np.concatenate([np.diff(f.first_text) for f in shards] or [np.zeros(0, np.int32)])
+    owner = np.repeat(np.arange(len(keys)), counts)
     found: dict[str, np.ndarray] = {}
     has = images != 0
     found["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))

@@ -68,13 +68,13 @@ def _write(asked: Proposing) -> list[tuple[int, str]]:
     found: list[tuple[int, str]] = []
     for start in range(0, len(asked.rows), GROUP):
         rows = asked.rows[start : start + GROUP]
-        images, rows = _pictures(asked, model, rows)
-        seeds = [seed_of(keys[row], "caption", asked.seed) for row in rows]
+        images, kept = _pictures(asked, model, rows)
+        seeds = [seed_of(keys[row], "caption", asked.seed) for row in kept]
         with torch.no_grad():
             written = caption(
                 model.system, model.tokens, images, asked.writing(model.config.length), seeds=seeds
             )
-        found += [(row, made.text) for row, several in zip(rows, written) for made in several if made.text]
+        found += [(row, made.text) for row, several in zip(kept, written) for made in several if made.text]
     return found
 
 

@@ -87,8 +87,13 @@ def score_shard(job: Job) -> int:
         if asked
         else np.zeros(0)
     )
-    columns = [*zip(*asked)] if asked else [(), (), ()]
-    write_scores(job.part, *columns, scores)
+    write_scores(
+        job.part,
+        [row for row, _, _ in asked],
+        [at for _, at, _ in asked],
+        [text for _, _, text in asked],
+        scores,
+    )
     return len(asked)
 
 

@@ -90,8 +90,8 @@ def prepare(found: PairSet, out: Path, settings: Settings, restart: bool = False
     try:
         (out / WORK).mkdir(parents=True, exist_ok=True)
         if not done.exists():
-            with atomic_write(held, replace=True) as file:
-                file.write(json.dumps({"hash": _hash(plan), **plan}, indent=1).encode())
+            with atomic_write(held, replace=True) as mark:
+                mark.write(json.dumps({"hash": _hash(plan), **plan}, indent=1).encode())
     except OSError as error:
         raise Mistake(
             f"{out} cannot be written.", error.strerror or str(error), "Choose another --out."

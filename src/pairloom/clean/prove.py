@@ -134,7 +134,10 @@ def measure(job: Job) -> None:
     model = pairloom.load(where).eval()
     test = audited.load(job.held.work, job.held.shards)
     images = torch.from_numpy(model.pixels.normalise(np.stack([test.pixels[row] for row in job.held.rows])))
-    result = {**_retrieve(model, images, job.held.texts), "cider": _write(model, images, job.held.texts)}
+    result: dict[str, Any] = {
+        **_retrieve(model, images, job.held.texts),
+        "cider": _write(model, images, job.held.texts),
+    }
     with atomic_write(job.result) as file:
         file.write(json.dumps(result).encode())
 
@@ -167,7 +170,7 @@ def _write(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) -> 
         ):
             said[str(at)] = found[0].text or "nothing"
     report = evaluate(said, {str(at): list(group) for at, group in enumerate(texts)}, with_java=False)
-    return [float(value) for value in report.scores["CIDEr-D"].each]
+    return [float(value) for value in report.scores["CIDEr-D"].each.tolist()]
 
 
 def _compare(jobs: Sequence[Job], found: dict[Path, dict[str, list[float]]]) -> list[dict[str, Any]]:

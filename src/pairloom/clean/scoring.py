@@ -44,7 +44,9 @@ def score_shard(job: Job) -> str:
         for row, pair in enumerate(read_shard(job.shard))
         for at, text in enumerate(pair.texts)
     ]
-    scores = judge.score([row for row, _, _, _ in pairs], [text for _, _, _, text in pairs]) if pairs else []
+    scores: Any = (
+        judge.score([row for row, _, _, _ in pairs], [text for _, _, _, text in pairs]) if pairs else []
+    )
     entries = [
         {
             "key": pair.key, "name": pair.name, "text_id": at, "text": text.encode("utf-8", "replace").decode(),

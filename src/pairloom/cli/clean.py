@@ -65,7 +65,8 @@ def command(
 
     try:
         settings = Settings(
-            model=model, false_drop=false_drop, captions=captions, add=add, keep_alt_text=keep_alt_text, decode=decode, top_p=top_p,
+            model=model, false_drop=false_drop, captions=captions, add=add, keep_alt_text=keep_alt_text, decode=decode,  # type: ignore[arg-type]
+            top_p=top_p,
             proposals=proposals, accept=accept, decoupled=decoupled, trusted=None if trusted is None else str(trusted), rounds=rounds,
             prove=prove or test is not None, test=None if test is None else str(test), size=size, effort=effort, seed=seed,
         )  # fmt: skip

@@ -15,35 +15,26 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
     from pairloom import folder, verbs
     from pairloom.cli import _show
 
-    rows = []
     asked = {
         name: kind
         for name, kind in vars(verbs).items()
         if inspect.isclass(kind) and getattr(kind, "_is_runtime_protocol", False)
     }
+    rows = []
     for name in folder.names("systems"):
         module = folder.find("systems", name)
-        can = [
-            verb
-            for verb, kind in asked.items()
-            if all(
-                hasattr(module.System, part) or part in module.System.__annotations__
-                for part in kind.__protocol_attrs__
-            )
-        ]
+        system = module.System(module.TINY)
+        paper = " ".join((module.__doc__ or "").split("\n\n")[0].split())
         rows.append(
             {
                 "system": name,
-                "paper": (module.__doc__ or "").strip().splitlines()[0],
-                "verbs": sorted(can),
+                "paper": paper.partition("): ")[0] + ")",
+                "verbs": sorted(verb for verb, kind in asked.items() if isinstance(system, kind)),
                 "presets": sorted(module.PRESETS),
             }
         )
     if json:
         _show.say_json(rows)
         return
-    _show.table(
-        "Systems",
-        ["system", "paper", "verbs", "presets"],
-        [[r["system"], r["paper"], " ".join(r["verbs"]), " ".join(r["presets"])] for r in rows],
-    )
+    lines = [[row["system"], row["paper"], ", ".join(row["verbs"]), ", ".join(row["presets"])] for row in rows]
+    _show.table("Systems", ["system", "paper", "verbs", "presets"], lines)

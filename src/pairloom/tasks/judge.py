@@ -36,26 +36,24 @@ def judge(system: Any, batch: Batch, way: str | None = None, rows: int = 256) ->
     Returns scores [M] and the way they were made. Pictures are looked at once, however many texts each has; texts go
     through in groups of `rows` of similar length. ValueError where the system knows no such way.
     """
+    tokens, keep = batch.tokens, batch.keep
+    if tokens is None or keep is None:
+        raise ValueError("the batch has no texts to judge")
     able = ways(system)
     way = way or (able[0] if able else None)
     if way not in able:
         raise ValueError(f"{type(system).__module__} cannot judge by {way}; it can by {able or 'nothing'}")
-    assert batch.tokens is not None and batch.keep is not None
     if isinstance(system, verbs.Sees) and batch.seen is None:
         batch = system.see(batch)
-    of = (
-        batch.image_of
-        if batch.image_of is not None
-        else torch.arange(len(batch.tokens), device=batch.tokens.device)
-    )
-    lengths = batch.keep.sum(1)
-    scores = torch.zeros(len(batch.tokens), device=batch.tokens.device)
+    of = batch.image_of if batch.image_of is not None else torch.arange(len(tokens), device=tokens.device)
+    lengths = keep.sum(1)
+    scores = torch.zeros(len(tokens), device=tokens.device)
     for chosen in torch.argsort(lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(
             batch,
-            tokens=batch.tokens[chosen, :longest],
-            keep=batch.keep[chosen, :longest],
+            tokens=tokens[chosen, :longest],
+            keep=keep[chosen, :longest],
             image_of=of[chosen],
         )
         scores[chosen] = WAYS[way](system, part).float()
