@@ -353,7 +353,7 @@ def test_captioner_and_filter_learn_their_own_losses():
     assert set(build(replace(PLAIN, itc=0.0, itm=0.0)).losses(make_batch())) == {"lm"}
     assert set(build(replace(PLAIN, lm=0.0)).losses(make_batch())) == {"itc", "itm"}
     for size_ in ("base", "large"):
-        caption, retrieval = PRESETS[f"{size_} caption"], PRESETS[f"{size_} retrieval"]
+        caption, retrieval = PRESETS[f"{size_}-caption"], PRESETS[f"{size_}-retrieval"]
         assert (caption.itc, caption.itm, caption.lm, caption.image_size, caption.prompt) == (0, 0, 1, 384, 3)
         assert (retrieval.itc, retrieval.itm, retrieval.lm, retrieval.image_size) == (1, 1, 0, 384)
         assert retrieval.negatives == "ranks" and retrieval.ramp == 1.0
@@ -381,8 +381,8 @@ def test_recipes_are_the_papers():
         3000,
         0.85,
     )
-    assert (RECIPES["base retrieval"]["epochs"], RECIPES["base caption"]["epochs"]) == (6, 5)
-    assert (RECIPES["large retrieval"]["lr"], RECIPES["large caption"]["lr"]) == (5e-6, 2e-6)
+    assert (RECIPES["base-retrieval"]["epochs"], RECIPES["base-caption"]["epochs"]) == (6, 5)
+    assert (RECIPES["large-retrieval"]["lr"], RECIPES["large-caption"]["lr"]) == (5e-6, 2e-6)
     assert all(recipe["weight_decay"] == 0.05 and name in PRESETS for name, recipe in RECIPES.items())
 
 

@@ -24,8 +24,8 @@ from pairloom.blocks.embed import Stem
 from pairloom.blocks.gather import first_row, gather_rows, gather_texts, mean_of_all, processes
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.momentum import NOBODY, Queue, follow
-from pairloom.blocks.text import READ, WRITE, TextTower
-from pairloom.blocks.transformer import Shape, Ways, initialise
+from pairloom.blocks.text import READ, WRITE, Bag, TextTower
+from pairloom.blocks.transformer import Shape, Ways, initialise, variant
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
@@ -50,7 +50,8 @@ class Config:
     the teacher and the queue: contrast then looks at the batch alone. alpha: weight of the teacher's targets, reached over `ramp` epochs. negatives: of the
     match, from this process's batch or from all "ranks". itc, itm, lm: weights of the losses (0: not computed).
     contrast_first: epochs with ITC alone. prompt: tokens after [DEC] that are given and not learned.
-    stem "conv" is ours, not the paper's.
+    stem "conv" and "residual" are ours, not the paper's, and so is bag: the mean word joins the [CLS] row before the
+    projection of the unimodal encoder, for sets too small to train a text tower (docs/log.md).
     """
 
     image_size: int = 224
@@ -93,9 +94,8 @@ TINY = Config(
     image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, vocabulary=64, length=12, positions=16,
     width=32, depth=2, heads=2, dropout=0.0, embedding=16, cls=2, sep=3, dec=62, enc=63, queue=16,
 )  # fmt: skip
-FINE: dict[
-    str, dict[str, Any]
-] = {  # fine-tuning for retrieval (the filter: ITC and ITM) and captioning (the captioner: LM, "a picture of")
+# fine-tuning: retrieval (CapFilt's filter) with ITC and ITM, captioning (its captioner) with LM after "a picture of"
+FINE: dict[str, dict[str, Any]] = {
     "retrieval": dict(image_size=384, length=35, ramp=1.0, negatives="ranks", lm=0.0),
     "caption": dict(image_size=384, length=40, queue=0, momentum=0.0, itc=0.0, itm=0.0, prompt=3),
 }
@@ -104,11 +104,11 @@ PRESETS: dict[str, Config] = {
     "large": LARGE,
     "tiny": TINY,
     **{
-        f"{size} {task}": replace(config, **fine)
+        f"{size}-{task}": replace(config, **fine)
         for size, config in (("base", Config()), ("large", LARGE))
         for task, fine in FINE.items()
     },
-    **{f"base sharing {sharing}": replace(Config(), sharing=sharing) for sharing in TABLE_3},
+    **{f"base-sharing-{name}".replace(" ", "-"): replace(Config(), sharing=name) for name in TABLE_3},
 }
 _PRETRAIN = dict(
     epochs=20, warmup=3000, min_lr=1e-6, schedule="exponential", weight_decay=0.05, decay_all=True, clip=0.0
@@ -118,10 +118,10 @@ _FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.
 RECIPES: dict[str, dict[str, object]] = {
     "base": dict(_PRETRAIN, lr=3e-4, batch=2880, decay=0.85),
     "large": dict(_PRETRAIN, lr=2e-4, batch=2400, decay=0.85),
-    "base retrieval": dict(_FINE, lr=1e-5, epochs=6),
-    "large retrieval": dict(_FINE, lr=5e-6, epochs=6),
-    "base caption": dict(_FINE, lr=1e-5, epochs=5),
-    "large caption": dict(_FINE, lr=2e-6, epochs=5),
+    "base-retrieval": dict(_FINE, lr=1e-5, epochs=6),
+    "large-retrieval": dict(_FINE, lr=5e-6, epochs=6),
+    "base-caption": dict(_FINE, lr=1e-5, epochs=5),
+    "large-caption": dict(_FINE, lr=2e-6, epochs=5),
 }
 
 
@@ -144,6 +144,7 @@ class Towers(nn.Module):
         self.text = TextTower(shape, c.vocabulary, c.positions, embeds, ways)
         self.image_projection = nn.Linear(c.image_width, c.embedding)
         self.text_projection = nn.Linear(c.width, c.embedding)
+        self.bag = Bag(c.width, 1e-12, c.dropout) if c.bag else None
 
     def look(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
         return self.image(images.flatten(0, 1)).unflatten(0, images.shape[:2])
@@ -153,8 +154,11 @@ class Towers(nn.Module):
         return F.normalize(self.image_projection(rows[:, :, 0]).mean(1), dim=-1)
 
     def embed_text(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
-        """From the [CLS] row of the unimodal encoder."""
-        return F.normalize(self.text_projection(self.text(tokens, keep)[:, 0]), dim=-1)
+        """From the [CLS] row of the unimodal encoder, with the bag where there is one."""
+        row = self.text(tokens, keep)[:, 0]
+        if self.bag is not None:
+            row = row + self.bag(variant(self.text.embed, READ).words.weight, tokens, keep)
+        return F.normalize(self.text_projection(row), dim=-1)
 
 
 class System(nn.Module):
