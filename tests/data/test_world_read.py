@@ -124,7 +124,7 @@ def test_a_claim_of_nothing_has_no_facts() -> None:
     assert check(Claim(place="beach"), SCENE) == (Stated("place", "beach", True),)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=300))
 def test_any_text_can_be_read(text: str) -> None:
     reading = read(text, SCENE)
@@ -140,7 +140,7 @@ PHRASES = [
 ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(st.lists(st.sampled_from(PHRASES), max_size=40))
 def test_any_word_salad_can_be_read(words: list[str]) -> None:
     text = " ".join(words)

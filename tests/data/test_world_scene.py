@@ -14,7 +14,7 @@ from pairloom.data.world.level import LEVELS, RULES, Level
 from pairloom.data.world.scene import Box, Scene, Thing, Turn, holds, is_above, is_left
 from pairloom.errors import Mistake
 
-SEEDS = range(250)
+SEEDS = range(160)
 
 
 def fingerprint() -> str:
@@ -119,7 +119,7 @@ def seen(name: str, a: Thing, b: Thing) -> bool:
 def test_relations_can_be_seen_in_the_boxes(name: str) -> None:
     alone = Level(things=(0.0, 1.0), relations=(name,))
     crowded = [sample(seed) for seed in SEEDS]
-    for scene in [sample(seed, alone) for seed in range(100)] + crowded:
+    for scene in [sample(seed, alone) for seed in range(60)] + crowded:
         for relation in scene.relations:
             a, b = scene.things[relation.subject], scene.things[relation.object]
             if relation.name == name:
@@ -153,7 +153,7 @@ def test_small_is_small_beside_big() -> None:
         for s in map(sample, SEEDS)
         if side(s, "small") and side(s, "big")
     ]
-    assert len(pairs) > 60
+    assert len(pairs) > 30
     assert all(big > 1.5 * small for small, big in pairs)
 
 

@@ -16,7 +16,7 @@ from pairloom.data.world.words import claim_of
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("style", STYLES)
 def test_every_caption_is_true_and_read_as_it_was_meant(level: str, style: str) -> None:
-    for seed in range(70):
+    for seed in range(48):
         scene = sample(seed, level)
         for variant in range(2):
             text, meant = caption(scene, style, variant), claim_of(scene, style, variant)
@@ -37,7 +37,7 @@ def test_every_caption_is_true_and_read_as_it_was_meant(level: str, style: str) 
 
 
 def test_the_full_style_tells_everything() -> None:
-    for seed in range(70):
+    for seed in range(48):
         scene = sample(seed)
         claim = parse(caption(scene, "full"))
         said = {(m.kind, value) for m in claim.mentions for _, value in m.attributes}
