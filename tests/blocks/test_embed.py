@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from pairloom.blocks.convnet import ResidualStem, settle_norms
 from pairloom.blocks.embed import PatchEmbed, TextEmbed, conv_stem, resize_positions
+from pairloom.blocks.text import Bag
 
 
 def test_a_patch_row_depends_on_its_patch_alone():
@@ -48,3 +50,33 @@ def test_the_convolution_stem_has_the_grid_of_the_patches():
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     for patch in (4, 8, 16):
         assert conv_stem(patch, 24)(images).shape == (2, 24, 32 // patch, 32 // patch)
+
+
+def test_a_residual_stem_halves_the_picture_and_begins_the_class_row_with_the_mean_of_the_patches() -> None:
+    torch.manual_seed(0)
+    embed, images = PatchEmbed(32, 8, 24, "residual").eval(), torch.randn(2, 3, 32, 32)
+    rows = embed(images) - embed.positions
+    assert rows.shape == (2, 1 + 16, 24)
+    assert torch.allclose(rows[:, 0] - embed.class_row[:, 0], rows[:, 1:].mean(1), atol=1e-6)
+    with pytest.raises(ValueError, match="power of two"):
+        ResidualStem(12, 24)
+
+
+def test_settled_norms_have_the_statistics_of_what_passed() -> None:
+    torch.manual_seed(0)
+    stem, images = ResidualStem(4, 16).eval(), 3 + 2 * torch.randn(6, 3, 16, 16)
+    settle_norms(stem, (stem(part) for part in images.split(2)))
+    entered = stem.enter[0](images.contiguous(memory_format=torch.channels_last))
+    norm = stem.enter[1]
+    assert torch.allclose(norm.running_mean, entered.mean((0, 2, 3)), atol=1e-5)
+    assert norm.momentum == 0.1 and not any(part.training for part in stem.modules())
+
+
+def test_a_bag_reads_words_in_any_order_and_no_padding() -> None:
+    torch.manual_seed(0)
+    bag, words = Bag(8, 1e-12), torch.randn(9, 8)
+    tokens = torch.tensor([[2, 4, 5, 3, 0], [2, 5, 3, 4, 7]])
+    keep = torch.tensor([[True] * 4 + [False]] * 2)
+    said = bag(words, tokens, keep)
+    assert torch.allclose(said[0], said[1])
+    assert not torch.allclose(said[0], bag(words, torch.tensor([[2, 4, 6, 3, 0]]), keep[:1])[0])

@@ -5,6 +5,7 @@ B rows, T tokens, P patches, D width, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -12,7 +13,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-Stem = Literal["patch", "conv"]
+from pairloom.blocks.convnet import ResidualStem
+
+Stem = Literal["patch", "conv", "residual"]
 
 
 class TextEmbed(nn.Module):
@@ -40,6 +43,8 @@ class PatchEmbed(nn.Module):
 
     stem "conv": stride-2 3x3 convolutions and a 1x1 instead of one patch-wide projection (Xiao et al., 2021,
     "Early convolutions help transformers see better", with group norm, which lets no neighbour of the batch in).
+    stem "residual": a small residual network (blocks/convnet.py), and a class row that begins as the mean of the patches,
+    so that a transformer of few layers, or none, has a picture to start from.
     """
 
     def __init__(self, image_size: int, patch: int, width: int, stem: Stem = "patch") -> None:
@@ -47,7 +52,8 @@ class PatchEmbed(nn.Module):
         if image_size % patch:
             raise ValueError(f"image size {image_size} is not a multiple of patch {patch}")
         self.image_size = image_size
-        self.patch = nn.Conv2d(3, width, patch, patch) if stem == "patch" else conv_stem(patch, width)
+        self.stem = stem
+        self.patch = STEMS[stem](patch, width)
         self.class_row = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.zeros(1, 1 + (image_size // patch) ** 2, width))
         nn.init.trunc_normal_(self.class_row, std=0.02)
@@ -60,7 +66,10 @@ class PatchEmbed(nn.Module):
                 f"pictures are {tuple(images.shape[-2:])}, the tower reads {self.image_size} px squares"
             )
         x = self.patch(images).flatten(2).transpose(1, 2)
-        return torch.cat([self.class_row.expand(len(x), -1, -1).to(x.dtype), x], 1) + self.positions
+        first = self.class_row.expand(len(x), -1, -1).to(x.dtype)
+        if self.stem == "residual":
+            first = first + x.mean(1, keepdim=True)
+        return torch.cat([first, x], 1) + self.positions
 
 
 def conv_stem(patch: int, width: int) -> nn.Sequential:
@@ -77,6 +86,18 @@ def conv_stem(patch: int, width: int) -> nn.Sequential:
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], width, 1))
+
+
+def patch_stem(patch: int, width: int) -> nn.Conv2d:
+    """One projection of each patch (Dosovitskiy et al., 2020)."""
+    return nn.Conv2d(3, width, patch, patch)
+
+
+STEMS: dict[str, Callable[[int, int], nn.Module]] = {
+    "patch": patch_stem,
+    "conv": conv_stem,
+    "residual": ResidualStem,
+}
 
 
 def resize_positions(table: Float[Tensor, "1 P D"], patches: int) -> Float[Tensor, "1 Q D"]:

@@ -6,6 +6,7 @@ B rows, T tokens, D width.
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -53,3 +54,25 @@ class TextTower(nn.Module):
         """The writer's word table [V D]."""
         table: Tensor = variant(self.embed, WRITE).words.weight
         return table
+
+
+class Bag(nn.Module):
+    """What a text says whatever its order: the norm of its mean word, learnt in tens of steps where a stack takes thousands.
+
+    dropout: chance that a word of the text is left out in training.
+    """
+
+    def __init__(self, width: int, eps: float, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width, eps=eps)
+        self.dropout = dropout
+
+    def forward(
+        self, words: Float[Tensor, "V D"], tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]
+    ) -> Float[Tensor, "B D"]:
+        """words: the table that the tokens point into. The first token ([CLS]) is left out."""
+        weight = F.dropout(keep[:, 1:].to(words.dtype), self.dropout, self.training)
+        mean = (words[tokens[:, 1:]] * weight[..., None]).sum(1) / keep[:, 1:].sum(1, keepdim=True).clamp(
+            min=1
+        )
+        return self.norm(mean)

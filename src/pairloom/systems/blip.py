@@ -87,6 +87,7 @@ class Config:
     lm: float = 1.0
     contrast_first: float = 0.0
     prompt: int = 0
+    bag: bool = False
 
 
 LARGE = Config(image_width=1024, image_depth=24, image_heads=16, drop_path=0.1)
