@@ -20,6 +20,7 @@ FLOORS = {
 # Pairs on one floor that may see each other, each for one reason.
 NEIGHBOURS = {
     ("clean", "scale"),  # the main job runs its shard functions there
+    ("bench", "scale"),  # claims train their models on local workers
     ("bench", "clean"),  # claims of BLIP are claims about CapFilt
     ("model", "weights"),  # loading asks every published layout
     ("train", "model"),  # checkpoints are model folders

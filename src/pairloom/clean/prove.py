@@ -174,7 +174,7 @@ def _write(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) -> 
 
 
 def _compare(jobs: Sequence[Job], found: dict[Path, dict[str, list[float]]]) -> list[dict[str, Any]]:
-    rows = []
+    rows: list[dict[str, Any]] = []
     for name, label in METRICS.items():
         sides = {
             side: np.array([found[job.result][name] for job in jobs if job.side == side])
