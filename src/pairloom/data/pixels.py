@@ -37,9 +37,7 @@ OPENAI_MEAN, OPENAI_STD = (
     (0.48145466, 0.4578275, 0.40821073),
     (0.26862954, 0.26130258, 0.27577711),
 )  # CLIP and BLIP
-THINNEST = (
-    64  # sides' ratio past which the ends are cut before resizing to the shortest side, to bound memory
-)
+THINNEST = 64.0  # sides' ratio past which the ends are cut before resizing the shortest side, to bound memory
 
 _quiet = threading.Lock()
 
@@ -67,20 +65,26 @@ def facts(data: bytes, limit: int = LIMIT) -> Facts:
     """The facts of encoded bytes without decoding pixels. Raises Unreadable."""
     with _decoding():
         image, orientation = _open(data, limit)
+        return _facts(image, orientation, data)
+
+
+def _facts(image: Image.Image, orientation: int, data: bytes) -> Facts:
+    animated = False
+    if image.format != "JPEG":
         with _silenced():
             animated = bool(getattr(image, "is_animated", False))  # looks for a second frame
-        width, height = image.size if orientation < 5 else image.size[::-1]
-        return Facts(
-            width,
-            height,
-            image.format or "",
-            image.mode,
-            orientation,
-            animated,
-            "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info,
-            image.mode == "CMYK",
-            image.mode.startswith(("I", "F")) or _bits(image, data) > 8,
-        )
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return Facts(
+        width,
+        height,
+        image.format or "",
+        image.mode,
+        orientation,
+        animated,
+        "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info,
+        image.mode == "CMYK",
+        image.mode.startswith(("I", "F")) or _bits(image, data) > 8,
+    )
 
 
 def open_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) -> Image.Image:
@@ -91,14 +95,20 @@ def open_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) ->
     shrink_to: only this many pixels of the shorter side are needed: a JPEG may be decoded at 1/2, 1/4 or 1/8 size.
     Raises Unreadable for empty, broken, truncated or too large images and for what is no image.
     """
+    return read_image(data, limit, shrink_to)[0]
+
+
+def read_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) -> tuple[Image.Image, Facts]:
+    """`open_image` and `facts` of the same bytes, with the header read once."""
     with _decoding():
         image, orientation = _open(data, limit)
+        known = _facts(image, orientation, data)
         if shrink_to is not None and image.format == "JPEG":
             image.draft(None, _least(image.size, shrink_to))
         with nullcontext() if image.format in CALM else _silenced():
             image.load()
         image = _rgb(image)
-        return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+        return image.transpose(TURNS[orientation]) if orientation in TURNS else image, known
 
 
 def _least(size: tuple[int, int], side: int) -> tuple[int, int]:
