@@ -11,8 +11,11 @@ import numpy
 import pytest
 from PIL import Image
 from safetensors.torch import load_file
+from small import train
 
+from pairloom.config import override
 from pairloom.train.log import read_log
+from pairloom.train.settings import Settings
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SMALL = str(Path(__file__).with_name("small.py"))
@@ -40,7 +43,7 @@ def same(one: Path, two: Path, near: float) -> None:
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_small_system(accumulate: int, tmp_path: Path) -> None:
     words = ["lr=0.01", "batch=8", "steps=12", "log_every=1", "save_every=6", f"accumulate={accumulate}"]
-    run([sys.executable, SMALL, str(tmp_path / "one"), "0", *words])
+    train(tmp_path / "one", override(Settings(), words))
     run([*TORCHRUN, SMALL, str(tmp_path / "two"), "0", *words])
     same(tmp_path / "one", tmp_path / "two", 2e-6)
 

@@ -12,6 +12,7 @@ import math
 import os
 import tempfile
 import threading
+import weakref
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -114,6 +115,7 @@ class Index:
         try:
             if self.spool is None:
                 self.spool = tempfile.TemporaryFile(dir=self.folder)
+                weakref.finalize(self, self.spool.close)
             at = self.spool.tell()
             self.spool.write(data)
         except OSError as error:

@@ -70,10 +70,14 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
 
 
 def clear(folder: Path) -> None:
-    """Remove every checkpoint, and what a killed run left half written."""
-    for entry in folder.iterdir() if folder.is_dir() else ():
+    """Remove every checkpoint, what a killed run left half written, and the folder if nothing else is in it."""
+    if not folder.is_dir():
+        return
+    for entry in list(folder.iterdir()):
         if entry.name.isdigit() or entry.name.startswith(PART):
             shutil.rmtree(entry)
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _write(file: Path, data: bytes) -> None:

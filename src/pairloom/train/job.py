@@ -64,7 +64,7 @@ class Order:
         """The settings of a group, without its name; "" for the run's own."""
         named = [(setting.partition("=")[0].partition("."), setting) for setting in self.settings]
         if not group:
-            return [setting for (head, _, _), setting in named if head.strip() not in GROUPS]
+            return [setting for (head, dot, _), setting in named if not (dot and head.strip() in GROUPS)]
         return [
             setting.partition(".")[2] for (head, dot, _), setting in named if head.strip() == group and dot
         ]
