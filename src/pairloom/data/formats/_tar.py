@@ -47,10 +47,9 @@ def _members(handle: int, end: int) -> Iterator[Member]:
     while True:
         head = os.pread(handle, BLOCK, at)
         if len(head) < BLOCK or head.count(0) == BLOCK:
-            if at == 0 or len(head) not in (0, BLOCK):
-                yield Member("", at, 0, "tar is cut off" if head else "tar is empty")
-            elif not head:
-                yield Member("", at, 0, "tar has no end mark: it may be cut off")
+            if len(head) < BLOCK:
+                said = "tar has no end mark: it may be cut off" if at else "tar is empty"
+                yield Member("", at, 0, "tar is cut off" if head else said)
             return
         size = _number(head[124:136])
         if size is None or size < 0 or not _sum_is_right(head):
