@@ -1,0 +1,335 @@
+"""BLIP's own claims (Li et al. 2022, arXiv 2201.12086, tables 1 to 4) on the drawn world, where the truth is known.
+
+For each seed: a MED is pre-trained on trusted and web pairs; captioner and filter are fine-tuned from it on the trusted
+pairs, apart and as one model; the captioner writes one text a web picture, the filter drops what its match head holds
+for unmatched (P < 1/2); new models are then trained from scratch on what each condition leaves, all for equally many
+steps. Every model is measured as it is, without fine-tuning, on held-out clean pairs (the paper fine-tunes on COCO).
+
+Smaller than the paper by five orders of magnitude, without momentum teacher and queue (a run is shorter than their
+memory), contrast alone first. What it decides is whether an effect shows at this size, not whether the paper is right.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pairloom
+from pairloom import model as models
+from pairloom import scale
+from pairloom.bench.claims import _drawn
+from pairloom.bench.claims._drawn import Pictures
+from pairloom.bench.claims._verdict import Claim, Contrast, findings
+from pairloom.data.disk import atomic_write
+from pairloom.data.loader import Held, Loader, TextTable
+from pairloom.data.pair import seed_of
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.tasks.decode import Writing
+from pairloom.train.loop import fit
+from pairloom.train.settings import Settings
+
+RAW, BOTH = "no CapFilt", "C+F"
+LEARNT = ("R@1", "CIDEr-D", "facts true")
+CLAIMS = (
+    Claim(
+        "capfilt",
+        "Captioner and filter each make web pairs a better teacher, and together they help more than either.",
+        "table 1",
+        (
+            Contrast(BOTH, RAW, LEARNT, "TR@1 80.6 / 78.4, CIDEr 129.7 / 127.8"),
+            Contrast("C", RAW, LEARNT, "TR@1 79.7 / 78.4, CIDEr 128.9 / 127.8"),
+            Contrast("F", RAW, LEARNT, "TR@1 79.1 / 78.4, CIDEr 128.2 / 127.8"),
+            Contrast(BOTH, "C", LEARNT, "TR@1 80.6 / 79.7, CIDEr 129.7 / 128.9"),
+            Contrast(BOTH, "F", LEARNT, "TR@1 80.6 / 79.1, CIDEr 129.7 / 128.2"),
+        ),
+    ),
+    Claim(
+        "nucleus",
+        "Captions drawn by nucleus sampling teach more than those of beam search, although more of them are noise.",
+        "table 2",
+        (
+            Contrast(BOTH, "C+F beam", LEARNT, "TR@1 80.6 / 79.6, CIDEr 129.7 / 128.9"),
+            Contrast("captions by nucleus", "captions by beam", ("rejected",), "noise 25 % / 19 %"),
+        ),
+    ),
+    Claim(
+        "sharing",
+        "Sharing all but self-attention between encoder and decoder beats sharing more, and not sharing.",
+        "table 3",
+        (
+            Contrast(RAW, "share all", LEARNT, "TR@1 78.4 / 77.3, CIDEr 127.8 / 125.9"),
+            Contrast(RAW, "share all but cross-attention", LEARNT, "TR@1 78.4 / 77.5, CIDEr 127.8 / 126.1"),
+            Contrast(RAW, "share none", LEARNT, "TR@1 78.4 / 78.3, CIDEr 127.8 / 127.4"),
+        ),
+    ),
+    Claim(
+        "decoupled",
+        "A captioner and a filter that share parameters confirm each other: fewer captions are rejected, less is learnt.",
+        "table 4",
+        (
+            Contrast(BOTH, "C+F shared", LEARNT, "TR@1 80.6 / 79.8, CIDEr 129.7 / 129.0"),
+            Contrast("captions by nucleus", "captions by shared", ("rejected",), "noise 25 % / 8 %"),
+        ),
+    ),
+)
+SHARING = {f"share {name}": name for name in ("all", "all but cross-attention", "none")}
+TEXTS = "texts"  # the job that makes all captions and judgements of a seed
+WRITERS = {"nucleus": "captioner", "beam": "captioner", "shared": "shared"}
+# condition -> whose captions are added (None: none), and whether the filter works
+MIXTURES: dict[str, tuple[str | None, bool]] = {
+    "F": (None, True),
+    "C": ("nucleus", False),
+    BOTH: ("nucleus", True),
+    "C+F beam": ("beam", True),
+    "C+F shared": ("shared", True),
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """pairs: of the web, a share `noise` of them wrong; trusted: clean ones to fine-tune on (and in every training set).
+    held: clean ones to measure on. steps: of each training, the first `first` of them contrast alone; fine: of each
+    fine-tuning.
+    """
+
+    pairs: int = 3000
+    trusted: int = 600
+    held: int = 400
+    noise: float = 0.4
+    size: int = 32
+    patch: int = 8
+    width: int = 96
+    depth: int = 2
+    batch: int = 32
+    steps: int = 1500
+    first: int = 700
+    fine: int = 400
+    lr: float = 4e-4
+    fine_lr: float = 2e-4
+
+    def __post_init__(self) -> None:
+        if min(self.pairs, self.trusted, self.held) < 2 or not 0 <= self.noise < 1:
+            raise ValueError("pairs, trusted and held are at least 2, noise is a share below 1")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One condition, or the texts, of one seed. The result file is the commit mark."""
+
+    out: Path
+    seed: int
+    name: str
+    setting: Setting
+
+    @property
+    def folder(self) -> Path:
+        return self.out / f"seed-{self.seed}"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / f"{self.name.replace(' ', '-')}.json"
+
+    def of(self, name: str) -> Job:
+        return replace(self, name=name)
+
+
+def run(
+    out: Path,
+    setting: Setting,
+    seeds: Sequence[int],
+    only: Sequence[str],
+    workers: int,
+    tell: Callable[[str, int, int], None],
+) -> list[dict[str, Any]]:
+    """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`.
+
+    Raises Mistake where `out` holds results of another setting.
+    """
+    _same(out / "setting.json", setting)
+    claims = [claim for claim in CLAIMS if claim.name in only]
+    wanted = {name for claim in claims for name in claim.conditions}
+    late = [name for name in MIXTURES if name in wanted]
+    written = bool(late) or any(name.startswith("captions by") for name in wanted)
+    early = [RAW] + [name for name in SHARING if name in wanted]
+    for names in (early, [TEXTS] if written else [], late):
+        jobs = [Job(out, seed, name, setting) for name in names for seed in seeds]
+        todo = [job for job in jobs if not job.result.exists()]
+        if jobs:
+            tell(", ".join(names), len(jobs) - len(todo), len(jobs))
+        for _ in scale.run(work, todo, workers):
+            tell(", ".join(names), 1, len(jobs))
+    return findings(claims, _results(out, seeds, wanted, setting), seeds)
+
+
+def _same(file: Path, setting: Setting) -> None:
+    told = json.dumps(asdict(setting), indent=1)
+    if file.exists() and file.read_text("utf-8") != told:
+        raise Mistake(
+            f"{file.parent} holds results of another setting.",
+            f"See {file}.",
+            "Give the same setting or another --out.",
+        )
+    with atomic_write(file) as stream:
+        stream.write(told.encode())
+
+
+def _results(
+    out: Path, seeds: Sequence[int], wanted: set[str], setting: Setting
+) -> dict[tuple[str, int], dict[str, Any]]:
+    found = {}
+    for seed in seeds:
+        for name in wanted:
+            if name.startswith("captions by "):
+                made = _load(Job(out, seed, TEXTS, setting))["captions"][name.removeprefix("captions by ")]
+                found[name, seed] = {"rejected": [float(not kept) for kept in made["kept"]]}
+            else:
+                found[name, seed] = _load(Job(out, seed, name, setting))
+    return found
+
+
+def _load(job: Job) -> dict[str, Any]:
+    made: dict[str, Any] = json.loads(job.result.read_text("utf-8"))
+    return made
+
+
+def work(job: Job) -> None:
+    """Do one job and write its result."""
+    made = _texts(job) if job.name == TEXTS else _condition(job)
+    with atomic_write(job.result) as file:
+        file.write(json.dumps(made).encode())
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=2)
+def _data(setting: Setting, seed: int) -> tuple[Pictures, Pictures, Pictures]:
+    """Trusted, web and held-out pairs of a seed. Seeds of worlds differ, so that they share no scene."""
+    s = setting
+    trusted, web, held = (seed_of("claims blip", seed, part) >> 32 for part in ("trusted", "web", "held"))
+    return (
+        _drawn.pictures(s.trusted, trusted, s.size),
+        _drawn.pictures(s.pairs, web, s.size, s.noise),
+        _drawn.pictures(s.held, held, s.size),
+    )
+
+
+def _mixture(job: Job) -> list[list[str]]:
+    """The texts of every picture, trusted ones first, that a condition is trained on."""
+    trusted, web, _ = _data(job.setting, job.seed)
+    texts = [[text] for text in web.texts]
+    if job.name in MIXTURES:
+        writer, filters = MIXTURES[job.name]
+        made = _load(job.of(TEXTS))
+        captions = made["captions"][writer] if writer else None
+        kept = (
+            made["web kept"]["shared" if writer == "shared" else "filter"] if filters else [True] * len(texts)
+        )
+        for row, own in enumerate(texts):
+            texts[row] = own if kept[row] else []
+            if captions and (captions["kept"][row] or not filters):
+                texts[row] = [*texts[row], captions["text"][row]]
+    return [[text] for text in trusted.texts] + texts
+
+
+# -- models ------------------------------------------------------------------------------------------------------------
+
+
+def _shape(s: Setting) -> list[str]:
+    depth, width = s.depth, s.width
+    sizes = dict(
+        image_size=s.size, patch=s.patch, image_width=width, image_depth=depth, width=width, depth=depth
+    )
+    rest = dict(
+        heads=4, image_heads=4, embedding=64, length=16, positions=16, dropout=0.0, queue=0, momentum=0
+    )
+    return [f"{key}={value}" for key, value in {**sizes, **rest}.items()]
+
+
+def _condition(job: Job) -> dict[str, Any]:
+    """Train one model from scratch and measure it. The first one of a seed is kept: captioner and filter start from it."""
+    s = job.setting
+    trusted, web, held = _data(s, job.seed)
+    texts = _mixture(job)
+    tokens = Tokens.train((*trusted.texts, *web.texts), 300)
+    first = s.first / max(1, sum(map(bool, texts)) // s.batch)
+    sharing = SHARING.get(job.name, "all but self-attention")
+    model = models.build(
+        "blip", tokens, "tiny", [*_shape(s), f"sharing={sharing}", f"contrast_first={first}"], job.seed
+    )
+    _train(model, np.concatenate([trusted.pixels, web.pixels]), texts, s, s.steps, s.lr, job.seed)
+    if job.name == RAW:
+        models.save(model, job.folder / "base")
+    return _drawn.measure(model, held)
+
+
+def _train(
+    model: Any,
+    pixels: np.ndarray,
+    texts: Sequence[Sequence[str]],
+    s: Setting,
+    steps: int,
+    lr: float,
+    seed: int,
+) -> None:
+    table = TextTable.of(model.tokens, texts, model.config.length)
+    loader = Loader(Held(pixels, model.pixels.mean, model.pixels.std, crop=0.7, flip=0.5), table)
+    batch = min(s.batch, len(loader.rows))
+    fit(
+        model.system,
+        loader,
+        Settings(lr=lr, batch=batch, steps=steps, warmup=0.05, seed=seed, save_every=0, threads=1),
+    )
+
+
+def _fine(job: Job, losses: str) -> Any:
+    """The pre-trained model, fine-tuned on the trusted pairs for the named losses alone."""
+    model = pairloom.load(job.folder / "base")
+    weights = {f"{name}": 1.0 if name in losses.split() else 0.0 for name in ("itc", "itm", "lm")}
+    system = type(model.system)(replace(model.config, contrast_first=0.0, **weights))
+    system.load_state_dict(model.system.state_dict())
+    model.system = system
+    trusted = _data(job.setting, job.seed)[0]
+    _train(
+        model,
+        trusted.pixels,
+        [[text] for text in trusted.texts],
+        job.setting,
+        job.setting.fine,
+        job.setting.fine_lr,
+        job.seed,
+    )
+    return model
+
+
+def _texts(job: Job) -> dict[str, Any]:
+    """Captions of every web picture by each writer, and what each filter keeps of them and of the web's own texts."""
+    web = _data(job.setting, job.seed)[1]
+    roles = {
+        "captioner": _fine(job, "lm"),
+        "filter": _fine(job, "itc itm"),
+        "shared": _fine(job, "itc itm lm"),
+    }
+    made: dict[str, Any] = {"captions": {}, "web kept": {}, "web true": web.true(web.texts)}
+    for role in ("filter", "shared"):
+        made["web kept"][role] = _kept(roles[role], web, web.texts)
+    for way, role in WRITERS.items():
+        length = roles[role].config.length
+        writing = Writing("beam" if way == "beam" else "nucleus", max_length=length, min_length=3)
+        dice = [seed_of("caption", job.seed, row) for row in range(len(web.texts))]
+        texts = _drawn.write(roles[role], web.pixels, writing, dice)
+        kept = _kept(roles["shared" if way == "shared" else "filter"], web, texts)
+        made["captions"][way] = {"text": texts, "kept": kept, "true": web.true(texts)}
+    return made
+
+
+def _kept(judge: Any, web: Pictures, texts: Sequence[str]) -> list[bool]:
+    """The filter: softmax of the match head at one half, as the paper's author gives it; the cosine is not used."""
+    return [chance > 0.5 for chance in _drawn.matches(judge, web.pixels, texts)]
