@@ -1,8 +1,10 @@
 """Train a system on your pairs. The folder you name becomes a model; a run that was stopped goes on.
 
-Settings are written KEY=VALUE: lr=1e-4 batch=64 epochs=10 ... (docs/training.md lists them); model.KEY=VALUE are the
-system's own, as in model.depth=4; pixels.KEY=VALUE how pictures are prepared, as in pixels.flip=true. An unknown key
-names the nearest one. `torchrun --no-python pairloom train ...` trains in several processes as one.
+KEY=VALUE: lr=1e-4 batch=64 epochs=10 ... (docs/training.md has them all).
+
+model.KEY=VALUE: the system's own numbers. pixels.KEY=VALUE: how pictures are prepared.
+
+torchrun --no-python pairloom train ...: several processes train as one.
 """
 
 from __future__ import annotations
