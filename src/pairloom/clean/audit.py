@@ -20,13 +20,14 @@ from pairloom.clean import faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
 from pairloom.data.pixels import Facts as PictureFacts
-from pairloom.data.pixels import Unreadable, facts, open_image
+from pairloom.data.pixels import Unreadable, read_image
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 
 EXAMPLES = 20  # shown of each fault
 FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
 TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
+GRID = (36, 32)  # the small picture that flatness and likeness are read from: 4 x 4 for each cell of the hash
 
 SCHEMA = pa.schema(
     [
@@ -138,7 +139,7 @@ def audit_shard(job: Job) -> Facts:
     kept: list[dict[str, Any]] = []
     squares: list[np.ndarray] = []
     for pair in read_shard(job.shard):
-        image, row = look(pair, job.size)
+        image, row = look(pair, 0 if part is None else 2 * job.size)
         notes.pair(row)
         if part is not None:
             kept.append(row)
@@ -148,10 +149,10 @@ def audit_shard(job: Job) -> Facts:
     return notes.facts(job.shard.name)
 
 
-def look(pair: Pair, size: int = 64) -> tuple[Image.Image | None, dict[str, Any]]:
+def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[str, Any]]:
     """Decode a pair's picture and name every fault that one pair shows: (RGB image or None, the audit's row).
 
-    size: pixels a side that are needed; a JPEG is decoded no larger than twice that.
+    least: pixels of the shorter side that are needed; a JPEG is decoded no larger than has to be.
     """
     row: dict[str, Any] = {
         "key": pair.key, "image_key": pair.image_key, "name": pair.name,
@@ -164,14 +165,13 @@ def look(pair: Pair, size: int = 64) -> tuple[Image.Image | None, dict[str, Any]
         row["image_faults"] = ["no_image" if missing else "unreadable"]
         return None, row
     try:
-        data = pair.image.read()
-        known = facts(data)
-        image = open_image(data, shrink_to=2 * size)
+        image, known = read_image(pair.image.read(), shrink_to=max(least, *GRID))
     except (Unreadable, OSError) as error:
         row["image_faults"], row["problem"] = ["unreadable"], str(error)
         return None, row
+    small = image.resize(GRID, Image.Resampling.BOX, reducing_gap=2.0)
     row["image_faults"] = [code for code in FILE_FACTS if getattr(known, code)] + _picture_faults(
-        image, known
+        small, known
     )
     if known.orientation != 1:
         row["image_faults"].append("rotated")
@@ -179,28 +179,37 @@ def look(pair: Pair, size: int = 64) -> tuple[Image.Image | None, dict[str, Any]
         {"mixed_caption_files" if "there is a .txt too" in note else "repaired" for note in pair.notes}
     )
     row["width"], row["height"] = known.width, known.height
-    row["looks"] = difference_hash(image)
+    row["looks"] = difference_hash(small)
     return image, row
 
 
-def _picture_faults(image: Image.Image, known: PictureFacts) -> list[str]:
+def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
+    """small: the picture on GRID."""
     found = []
     width, height = known.width, known.height
     if min(width, height) < TINY:
         found.append("tiny")
     if max(width, height) > SHAPE * min(width, height):
         found.append("extreme_shape")
-    small = image.resize((32, 32), Image.Resampling.BOX, reducing_gap=2.0)
-    if np.asarray(small, np.float32).std(axis=(0, 1)).max() < FLAT:
+    if _is_flat(small):
         found.append("blank")
     return found
 
 
-def difference_hash(image: Image.Image) -> int:
+def _is_flat(small: Image.Image) -> bool:
+    """No channel deviates by FLAT grey levels. Two values far apart are enough to know: of n values with a range r,
+    the least variance is r^2 / 2n (all others in the middle)."""
+    spread = max(high - low for low, high in small.getextrema())  # type: ignore[misc]
+    if spread**2 / (2 * GRID[0] * GRID[1]) >= FLAT**2:
+        return False
+    return bool(np.asarray(small, np.float32).std(axis=(0, 1)).max() < FLAT)
+
+
+def difference_hash(small: Image.Image) -> int:
     """64 bits: is each cell of a 9 x 8 grey thumbnail brighter than its right neighbour? Never 0 (0 means no picture)."""
-    grey = np.asarray(image.resize((9, 8), Image.Resampling.BOX, reducing_gap=2.0).convert("L"), np.int16)
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
-    return int.from_bytes(bits.tobytes(), "big") or 1
+    grey = small.convert("L").resize((9, 8), Image.Resampling.BOX)
+    cells = np.frombuffer(grey.tobytes(), np.uint8).reshape(8, 9)
+    return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big") or 1
 
 
 def _short(key: str) -> int:
