@@ -208,7 +208,8 @@ def _write_references(model: Model, data: Rows, job: Job) -> None:
     unseen = [row for row in taking if not job.inside(data.image_keys[row])] or taking
     draw = np.random.default_rng(seed_of("references", job.seed))
     rows = np.sort(draw.permutation(unseen)[:REFERENCES])
-    said = [job.texts[row][0] for row in np.sort(draw.permutation(taking)[:REFERENCES])]
+    chosen = np.sort(draw.permutation(taking)[:REFERENCES]).tolist()
+    said = [job.texts[row][0] for row in chosen]
     tensors = {"images": embed_pictures(model, data.pixels, rows)[1], "texts": embed_texts(model, said)}
     job.out.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(_references(job.out), replace=True) as file:
@@ -238,7 +239,7 @@ class Judge:
         folds = np.array([fold_of(self.image_keys[row], self.folds) for row in rows])
         for fold in np.unique(folds):
             at = np.flatnonzero(folds == fold)
-            asked = np.asarray(rows)[at], [texts[place] for place in at]
+            asked = np.asarray(rows)[at], [texts[place] for place in at.tolist()]
             scores[at] = self._fold(self.folder / str(fold), *asked)
         return scores
 
