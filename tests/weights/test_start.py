@@ -131,6 +131,8 @@ def test_the_wrong_file_is_named(tmp_path: Path, system: System):
     BertModel(wide).save_pretrained(tmp_path)
     with pytest.raises(Mistake, match=r"\[62, 64\]"):
         start_from_bert(system, tmp_path)
+    with pytest.raises(Mistake, match="stem=patch"):
+        to_salesforce(System(replace(CONFIG, stem="conv")))
     (tmp_path / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(Mistake, match="cannot be read"):
         start_from_vit(system, tmp_path)

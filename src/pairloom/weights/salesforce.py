@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from pairloom.errors import Mistake
 from pairloom.systems.blip import System
 from pairloom.weights._layout import Moved, Place, give, take
 
@@ -66,7 +67,16 @@ EXTRA = re.compile(r"(_m\.|queue|ptr|position_ids$)")
 
 
 def places(system: System) -> dict[str, Place]:
-    """Each tensor of ours that a checkpoint holds -> its place there. What encoder and decoder share lies under both."""
+    """Each tensor of ours that a checkpoint holds -> its place there. What encoder and decoder share lies under both.
+
+    Mistake for a system with parts that the paper does not have.
+    """
+    if system.config.stem != "patch" or system.config.bag:
+        raise Mistake(
+            "This system has parts that published BLIP weights do not have.",
+            "Its picture stem or its bag of words is pairloom's own.",
+            "Use stem=patch bag=false.",
+        )
     names = [name for name in system.state_dict() if not name.startswith(system.training_state)]
     return {name: _place(name, names) for name in names}
 
