@@ -2,7 +2,8 @@
 
 Does not know: layers, norms, residuals, masks beyond the one it is handed.
 
-B rows, T positions, M memories, S positions of a memory, H heads, d width of a head, D width, C width of the context.
+B rows, T positions, M memories, S positions of a memory, H heads, d width of a head, D width, C width of the context,
+O width of what comes out.
 """
 
 from __future__ import annotations
@@ -85,10 +86,15 @@ class Memory:
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention with biased projections (Vaswani et al., 2017)."""
+    """Scaled dot-product attention with biased projections (Vaswani et al., 2017). out_width: of what comes out."""
 
     def __init__(
-        self, width: int, heads: int, context_width: int | None = None, dropout: float = 0.0
+        self,
+        width: int,
+        heads: int,
+        context_width: int | None = None,
+        dropout: float = 0.0,
+        out_width: int | None = None,
     ) -> None:
         super().__init__()
         if width % heads:
@@ -98,7 +104,7 @@ class Attention(nn.Module):
         self.query = nn.Linear(width, width)
         self.key = nn.Linear(context_width, width)
         self.value = nn.Linear(context_width, width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, out_width or width)
 
     def project(self, context: Float[Tensor, "B S C"]) -> KeyValue:
         """Keys and values of a context."""
@@ -110,7 +116,7 @@ class Attention(nn.Module):
         read: KeyValue | None = None,
         mask: Bool[Tensor, "#B 1 #T S"] | None = None,
         fold: Fold | None = None,
-    ) -> Float[Tensor, "B T D"]:
+    ) -> Float[Tensor, "B T O"]:
         """Attend to `read`, or to x itself where there is none. mask: True = may be seen; under a fold it has M rows."""
         read = read or self.project(x)
         query = self.query(x)

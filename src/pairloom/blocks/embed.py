@@ -15,17 +15,19 @@ from torch import Tensor, nn
 
 from pairloom.blocks.convnet import ResidualStem
 
-Stem = Literal["patch", "conv", "residual"]
+Stem = Literal["patch", "plain", "conv", "residual"]
 
 
 class TextEmbed(nn.Module):
-    """Word plus learned position, norm, dropout."""
+    """Word plus learned position, norm (none where eps is None), dropout."""
 
-    def __init__(self, vocabulary: int, positions: int, width: int, eps: float, dropout: float) -> None:
+    def __init__(
+        self, vocabulary: int, positions: int, width: int, eps: float | None, dropout: float
+    ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocabulary, width)
         self.positions = nn.Embedding(positions, width)
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.norm = nn.Identity() if eps is None else nn.LayerNorm(width, eps=eps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Int[Tensor, "B T"], first: int = 0) -> Float[Tensor, "B T D"]:
@@ -41,6 +43,7 @@ class TextEmbed(nn.Module):
 class PatchEmbed(nn.Module):
     """A class row, then one row per patch, plus learned positions (Dosovitskiy et al., 2020).
 
+    stem "plain": the patch projection without a bias.
     stem "conv": stride-2 3x3 convolutions and a 1x1 instead of one patch-wide projection (Xiao et al., 2021,
     "Early convolutions help transformers see better", with group norm, which lets no neighbour of the batch in).
     stem "residual": a small residual network (blocks/convnet.py), and a class row that begins as the mean of the patches,
@@ -93,8 +96,14 @@ def patch_stem(patch: int, width: int) -> nn.Conv2d:
     return nn.Conv2d(3, width, patch, patch)
 
 
+def plain_stem(patch: int, width: int) -> nn.Conv2d:
+    """The same without a bias: the norm that follows has one."""
+    return nn.Conv2d(3, width, patch, patch, bias=False)
+
+
 STEMS: dict[str, Callable[[int, int], nn.Module]] = {
     "patch": patch_stem,
+    "plain": plain_stem,
     "conv": conv_stem,
     "residual": ResidualStem,
 }

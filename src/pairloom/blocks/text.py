@@ -19,16 +19,21 @@ READ, WRITE = 0, 1  # the two ways through a tower: every token sees all, or onl
 
 
 class TextTower(nn.Module):
-    """embeds, ways: how many variants the embedding and each part of a layer have; reader and writer share what has one."""
+    """embeds, ways: how many variants the embedding and each part of a layer have; reader and writer share what has one.
+
+    A post-norm tower norms its embedding (BERT), a pre-norm one what leaves the stack (GPT-2)."""
 
     def __init__(
         self, shape: Shape, vocabulary: int, positions: int, embeds: int = 1, ways: Ways = Ways()
     ) -> None:
         super().__init__()
+        pre = shape.norm == "pre"
         self.embed = nn.ModuleList(
-            TextEmbed(vocabulary, positions, shape.width, shape.eps, shape.dropout) for _ in range(embeds)
+            TextEmbed(vocabulary, positions, shape.width, None if pre else shape.eps, shape.dropout)
+            for _ in range(embeds)
         )
         self.stack = Stack(shape, ways)
+        self.norm = nn.LayerNorm(shape.width, eps=shape.eps) if pre else nn.Identity()
 
     def forward(
         self,
@@ -40,14 +45,14 @@ class TextTower(nn.Module):
         """keep: True = real. The first token is taken as real whatever keep says."""
         keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
         mask = causal(keep) if way == WRITE else padding(keep)
-        return self.stack(variant(self.embed, way)(tokens), mask, memory, way)
+        return self.norm(self.stack(variant(self.embed, way)(tokens), mask, memory, way))
 
     def step(
         self, tokens: Int[Tensor, " B"], at: int, past: list[KeyValue] | None, memory: Memory | None
     ) -> tuple[Float[Tensor, "B D"], list[KeyValue]]:
         """The writer, one token more at position `at`."""
         x, past = self.stack.step(variant(self.embed, WRITE)(tokens[:, None], at), past, memory, WRITE)
-        return x[:, 0], past
+        return self.norm(x)[:, 0], past
 
     @property
     def words(self) -> Tensor:

@@ -7,10 +7,11 @@ B rows, T positions, S positions of a context, D width, C width of the context.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -19,18 +20,28 @@ from pairloom.blocks.attention import Attention, KeyValue, Memory
 from pairloom.blocks.masks import padding
 
 Norm = Literal["pre", "post"]
+Activation = Literal["gelu", "quick_gelu"]
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """GELU by a sigmoid (Hendrycks and Gimpel, 2016, section 2): weights trained with it need it."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": quick_gelu}
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with an erf-GELU between."""
+    """Two linear maps with an activation between; "gelu" is erf-GELU."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation = "gelu") -> None:
         super().__init__()
         self.up = nn.Linear(width, hidden)
         self.down = nn.Linear(hidden, width)
+        self.activation = activation
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        return self.down(nn.functional.gelu(self.up(x)))
+        return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
 class Sub(nn.Module):
@@ -64,7 +75,8 @@ class Ways(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """The numbers of a transformer. context: width of what cross-attention reads."""
+    """The numbers of a transformer. context: width of what cross-attention reads; growth: hidden width of the
+    feed-forward parts over width."""
 
     width: int
     depth: int
@@ -74,7 +86,8 @@ class Shape(NamedTuple):
     dropout: float = 0.0
     path: float = 0.0
     context: int | None = None
-    growth: int = 4
+    growth: float = 4
+    activation: Activation = "gelu"
 
 
 class Layer(nn.Module):
@@ -93,7 +106,8 @@ class Layer(nn.Module):
         self.cross = nn.ModuleList(
             sub(Attention(width, shape.heads, shape.context, drop)) for _ in range(ways.cross)
         )
-        self.feed = nn.ModuleList(sub(FeedForward(width, width * shape.growth)) for _ in range(ways.feed))
+        hidden = round(width * shape.growth)
+        self.feed = nn.ModuleList(sub(FeedForward(width, hidden, shape.activation)) for _ in range(ways.feed))
 
     def forward(
         self,
@@ -181,3 +195,17 @@ def initialise(module: nn.Module, std: float = 0.02) -> None:
             nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)
         if isinstance(part, nn.Linear | nn.Conv2d) and part.bias is not None:
             nn.init.zeros_(part.bias)
+
+
+def initialise_scaled(stack: Stack) -> None:
+    """Normal weights in proportion to width, and to depth where a map ends a residual branch (Radford et al., 2019)."""
+    for part in stack.modules():
+        if isinstance(part, Attention | FeedForward):
+            first = part.query.in_features if isinstance(part, Attention) else part.up.in_features
+            ends = part.out if isinstance(part, Attention) else part.down
+            for linear in part.children():
+                std = (first if isinstance(part, Attention) else 2 * first) ** -0.5
+                if linear is ends:
+                    std = (2 * first * len(stack.layers)) ** -0.5
+                nn.init.normal_(linear.weight, std=std)
+                nn.init.zeros_(linear.bias)

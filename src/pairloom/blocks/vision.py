@@ -13,13 +13,16 @@ from pairloom.blocks.transformer import Shape, Stack
 
 
 class VisionTower(nn.Module):
-    """Patches, stack, last norm (Dosovitskiy et al., 2020)."""
+    """Patches, stack, last norm (Dosovitskiy et al., 2020); with `norm_first` a norm before the stack too."""
 
-    def __init__(self, shape: Shape, image_size: int, patch: int, stem: Stem = "patch") -> None:
+    def __init__(
+        self, shape: Shape, image_size: int, patch: int, stem: Stem = "patch", norm_first: bool = False
+    ) -> None:
         super().__init__()
         self.embed = PatchEmbed(image_size, patch, shape.width, stem)
+        self.first_norm = nn.LayerNorm(shape.width, eps=shape.eps) if norm_first else nn.Identity()
         self.stack = Stack(shape)
         self.norm = nn.LayerNorm(shape.width, eps=shape.eps)
 
     def forward(self, images: Float[Tensor, "B 3 X Y"]) -> Float[Tensor, "B P D"]:
-        return self.norm(self.stack(self.embed(images)))
+        return self.norm(self.stack(self.first_norm(self.embed(images))))

@@ -1,0 +1,200 @@
+"""CLIP: Learning Transferable Visual Models From Natural Language Supervision (Radford et al., 2021, arXiv 2103.00020):
+two encoders and one loss, whose texts then name classes that nobody trained.
+
+Prose, tables and deviations: docs/papers/clip.md.
+
+B texts, I pictures, N pictures per row, T tokens, E shared embedding.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairloom.blocks.gather import first_row, gather_rows
+from pairloom.blocks.resnet import ResNetTower
+from pairloom.blocks.text import WRITE, TextTower
+from pairloom.blocks.transformer import Activation, Shape, initialise_scaled
+from pairloom.blocks.vision import VisionTower
+from pairloom.data.batch import Batch
+from pairloom.objectives.contrast import contrast, same_picture
+
+
+@dataclass(frozen=True)
+class Config:
+    """ViT-B/32 (section 2.4, tables 19 and 20).
+
+    stages: blocks of the four stages of a ResNet; with them image_width is that of its first stage, image_heads those of
+    its pooling, and patch, image_depth and image_growth are idle. growth: hidden width of feed-forward parts over width.
+    length: tokens that a text may have, and positions. sep: the id whose row speaks for the text. scale: of the cosines
+    at the start; it never passes `scale_limit`.
+    """
+
+    image_size: int = 224
+    patch: int = 32
+    image_width: int = 768
+    image_depth: int = 12
+    image_heads: int = 12
+    image_growth: float = 4.0
+    stages: tuple[int, ...] = ()
+    vocabulary: int = 49408
+    length: int = 77
+    width: int = 512
+    depth: int = 12
+    heads: int = 8
+    growth: float = 4.0
+    embedding: int = 512
+    activation: Activation = "quick_gelu"
+    eps: float = 1e-5
+    pad: int = 49407
+    cls: int = 49406
+    sep: int = 49407
+    scale: float = 1 / 0.07
+    scale_limit: float = 100.0
+
+
+TINY = Config(
+    image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, vocabulary=64, length=12, width=32, depth=2,
+    heads=2, embedding=16, pad=0, cls=2, sep=3,
+)  # fmt: skip
+LARGE = Config(patch=14, image_width=1024, image_depth=24, image_heads=16, width=768, heads=12, embedding=768)
+
+
+def _resnet(stages: tuple[int, ...], size: int, width: int, embedding: int, text: int) -> Config:
+    return Config(
+        image_size=size, stages=stages, image_width=width, image_heads=width // 2,
+        width=text, heads=text // 64, embedding=embedding,
+    )  # fmt: skip
+
+
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "tiny": TINY,
+    "ViT-B-32": Config(),
+    "ViT-B-16": Config(patch=16),
+    "ViT-L-14": LARGE,
+    "ViT-L-14-336": replace(LARGE, image_size=336),
+    "RN50": _resnet((3, 4, 6, 3), 224, 64, 1024, 512),
+    "RN101": _resnet((3, 4, 23, 3), 224, 64, 512, 512),
+    "RN50x4": _resnet((4, 6, 10, 6), 288, 80, 640, 640),
+    "RN50x16": _resnet((6, 8, 18, 8), 384, 96, 768, 768),
+    "RN50x64": _resnet((3, 15, 36, 10), 448, 128, 1024, 1024),
+}
+_VIT = dict(
+    lr=5e-4, min_lr=0.0, batch=32768, epochs=32, warmup=2000, schedule="cosine", weight_decay=0.2,
+    betas=(0.9, 0.98), clip=0.0,
+)  # fmt: skip
+_RESNET = dict(_VIT, betas=(0.9, 0.999))
+RECIPES: dict[str, dict[str, object]] = {
+    "base": _VIT,
+    "ViT-B-32": _VIT,
+    "ViT-B-16": _VIT,
+    "ViT-L-14": dict(_VIT, lr=4e-4),
+    "ViT-L-14-336": dict(_VIT, lr=2e-5, epochs=1),  # one epoch more at the higher resolution
+    "RN50": _RESNET,
+    "RN101": _RESNET,
+    "RN50x4": _RESNET,
+    "RN50x16": dict(_RESNET, lr=4e-4),
+    "RN50x64": dict(_RESNET, lr=3.6e-4),
+}
+
+
+class System(nn.Module):
+    """CLIP. `seen` is what it made of pictures: their embeddings [I E]."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.image = _image_tower(c)
+        shape = Shape(c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation)
+        self.text = TextTower(shape, c.vocabulary, c.length)
+        # a ResNet's pooling projects by itself
+        self.image_projection = None if c.stages else nn.Linear(c.image_width, c.embedding, bias=False)
+        self.text_projection = nn.Linear(c.width, c.embedding, bias=False)
+        self.scale = nn.Parameter(torch.tensor(math.log(c.scale)))  # its logarithm
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """As the released code does, but for the image transformer, where that keeps torch's defaults."""
+        initialise_scaled(self.text.stack)
+        nn.init.normal_(self.text.embed[0].words.weight, std=0.02)
+        nn.init.normal_(self.text.embed[0].positions.weight, std=0.01)
+        nn.init.normal_(self.text_projection.weight, std=self.config.width**-0.5)
+        if self.image_projection is not None:
+            std = self.config.image_width**-0.5
+            initialise_scaled(self.image.stack)
+            for parameter in (
+                self.image.embed.class_row,
+                self.image.embed.positions,
+                self.image_projection.weight,
+            ):
+                nn.init.normal_(parameter, std=std)
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures [I N 3 X Y], once."""
+        if batch.seen is not None:
+            return batch
+        images = _given(batch.images)
+        rows = self.image(images.flatten(0, 1))
+        if self.image_projection is not None:
+            rows = self.image_projection(rows[:, 0])
+        return replace(batch, seen=F.normalize(rows.unflatten(0, images.shape[:2]).mean(1), dim=-1))
+
+    def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
+        """Averaged over the N pictures of a row."""
+        seen: Tensor = self.see(batch).seen
+        return seen
+
+    def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
+        """From the row of the first end token, which has read everything before it."""
+        tokens = _given(batch.tokens)
+        keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
+        rows = self.text(tokens, keep, way=WRITE)
+        ends = ((tokens == self.config.sep) & keep).int().argmax(1)
+        return F.normalize(
+            self.text_projection(rows[torch.arange(len(rows), device=rows.device), ends]), dim=-1
+        )
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Symmetric cross-entropy (figure 3) over the pairs of all processes; pictures without image_ids all differ."""
+        with torch.no_grad():
+            self.scale.clamp_(max=math.log(self.config.scale_limit))
+        image, text = self.embed_image(batch), self.embed_text(batch)
+        owner, ids = batch.image_of, batch.image_ids
+        if owner is None:
+            owner = torch.arange(len(text), device=text.device)
+        if ids is None:
+            ids = first_row(len(image)) + owner
+        image = image[owner]
+        images, texts = gather_rows(image), gather_rows(text)
+        targets = same_picture(ids, gather_rows(ids))
+        temperature = torch.exp(-self.scale)
+        both = contrast(image, texts, temperature, targets) + contrast(text, images, temperature, targets)
+        return {"contrast": both / 2}
+
+
+def _image_tower(c: Config) -> nn.Module:
+    if c.stages:
+        return ResNetTower(c.stages, c.image_width, c.image_heads, c.image_size, c.embedding)
+    shape = Shape(
+        c.image_width,
+        c.image_depth,
+        c.image_heads,
+        "pre",
+        c.eps,
+        growth=c.image_growth,
+        activation=c.activation,
+    )
+    return VisionTower(shape, c.image_size, c.patch, "plain", norm_first=True)
+
+
+def _given(value: Any) -> Tensor:
+    if value is None:
+        raise ValueError("this verb needs pictures and texts that the batch does not have")
+    return value
