@@ -301,6 +301,18 @@ def test_a_negative_is_never_of_the_same_picture(monkeypatch):
     assert len({tuple(parts[0]) for parts in made}) > 1  # drawn anew each time
 
 
+def test_each_pair_is_asked_about_beside_two_wrong_ones(monkeypatch):
+    """The pair, its picture with a wrong text, its text with a wrong picture: cross-entropy over all three."""
+    system, batch, made, plain = build(PLAIN), make_batch(), [], blip.hard_pairs
+    monkeypatch.setattr(blip, "hard_pairs", lambda *given: made.append(plain(*given)) or made[-1])
+    loss = system.losses(batch)["itm"]
+    wrong_text, wrong_image, _ = made[0]
+    texts = replace(batch, tokens=batch.tokens[wrong_text], keep=batch.keep[wrong_text])
+    images = replace(batch, images=batch.images[wrong_image])
+    logits = torch.cat([system.match_logits(asked) for asked in (batch, texts, images)])
+    torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([1] * 5 + [0] * 10)))
+
+
 def test_a_batch_of_one_picture_has_no_negatives():
     system = build(PLAIN)
     with torch.no_grad():
