@@ -8,8 +8,9 @@ import pytest
 
 from pairloom import folder
 from pairloom.data import disk
-from pairloom.data.disk import atomic_write, check_output, place
+from pairloom.data.disk import atomic_write, check_output, write_together
 from pairloom.data.formats import blip_list, imagefolder
+from pairloom.data.formats._files import place_images
 from pairloom.data.pair import Blob, make_pair
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
@@ -76,21 +77,40 @@ def test_a_file_in_the_way_of_a_folder_is_a_mistake(tmp_path: Path) -> None:
 def test_images_are_linked_where_possible_and_copied_where_not(tmp_path: Path, monkeypatch) -> None:
     (tmp_path / "x.png").write_bytes(b"image")
     (tmp_path / "link.png").symlink_to(tmp_path / "x.png")
-    place(tmp_path / "link.png", tmp_path / "out" / "y.png")
-    assert os.path.samefile(tmp_path / "x.png", tmp_path / "out" / "y.png")
-    assert not (tmp_path / "out" / "y.png").is_symlink()
-    place(tmp_path / "x.png", tmp_path / "out" / "y.png")  # again: nothing to do
+    pair, out = make_pair("y", Blob(tmp_path / "link.png", name="y.png"), ["t"]), tmp_path / "out"
+    place_images(out, [pair], ["y.png"])
+    assert os.path.samefile(tmp_path / "x.png", out / "y.png") and not (out / "y.png").is_symlink()
+    place_images(out, [pair], ["y.png"])  # again: nothing to do
 
     def refuse(*_: object) -> None:
         raise OSError(errno.EXDEV, "another disk")
 
     monkeypatch.setattr(disk.os, "link", refuse)
-    place(tmp_path / "x.png", tmp_path / "out" / "z.png")
-    assert not os.path.samefile(tmp_path / "x.png", tmp_path / "out" / "z.png")
-    assert (tmp_path / "out" / "z.png").read_bytes() == b"image"
-    (tmp_path / "other.png").write_bytes(b"other")
+    place_images(out, [pair], ["z.png"])
+    assert (
+        not os.path.samefile(tmp_path / "x.png", out / "z.png") and (out / "z.png").read_bytes() == b"image"
+    )
+    (tmp_path / "link.png").unlink()
+    (tmp_path / "link.png").write_bytes(b"other")
     with pytest.raises(Mistake, match="exists already"):
-        place(tmp_path / "other.png", tmp_path / "out" / "z.png")
+        place_images(out, [pair], ["z.png"])
+    assert (out / "z.png").read_bytes() == b"image" and tree(out) == ["y.png", "z.png"]
+
+
+def test_files_written_together_are_renamed_only_when_all_are_on_the_disk(
+    tmp_path: Path, monkeypatch
+) -> None:
+    order: list[str] = []
+    real = disk.os.fsync, disk.os.replace
+    monkeypatch.setattr(disk.os, "fsync", lambda handle: (order.append("sync"), real[0](handle))[1])
+    monkeypatch.setattr(disk.os, "replace", lambda a, b: (order.append("rename"), real[1](a, b))[1])
+    write_together((tmp_path / name, name.encode()) for name in ("a", "b"))
+    assert order == ["sync", "sync", "rename", "rename", "sync"]  # the last: the folder
+    assert tree(tmp_path) == ["a", "b"] and (tmp_path / "b").read_bytes() == b"b"
+    (tmp_path / ".c.part").write_bytes(b"left over by a kill")
+    with pytest.raises(KeyError):
+        write_together((tmp_path / name, {"c": b"1"}[name]) for name in ("c", "d"))
+    assert tree(tmp_path) == ["a", "b"]
 
 
 def test_the_output_may_not_lie_in_the_set(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from pairloom.data.disk import atomic_write, place, taken
+from pairloom.data.disk import link, write_together
 from pairloom.data.pair import Blob, Pair
 from pairloom.errors import Mistake
 
@@ -185,27 +185,25 @@ def image_name(pair: Pair) -> str:
     return name if is_image(name) else name + suffix_of(pair.image.read())
 
 
-def place_image(pair: Pair, target: Path) -> None:
-    """A pair's image in its new place: a link for a whole file, its bytes otherwise. Never writes over another file."""
-    blob = pair.image
-    if blob.path is not None and not blob.offset and blob.size is None:
-        place(blob.path, target)
-        return
-    if target.exists() and target.read_bytes() != blob.read():
-        raise taken(target)
-    with atomic_write(target) as file:
-        file.write(blob.read())
+def is_file(blob: Blob) -> bool:
+    """Whether a picture is a file of its own, that can be linked."""
+    return blob.path is not None and not blob.offset and blob.size is None
 
 
 def place_images(out: Path, pairs: list[Pair], names: list[str]) -> None:
-    """All images of a shard. Two pictures of one name in different shards are a Mistake that says so."""
-    for pair, name in zip(pairs, names):
-        try:
-            place_image(pair, out / name)
-        except Mistake as mistake:
-            if not mistake.what.endswith("exists already."):
-                raise
-            why = "Another picture of the set has the same name, or the file was there before."
-            raise Mistake(
-                mistake.what, why, "Choose an empty folder, or write tar shards instead."
-            ) from mistake
+    """The images of a shard: links for whole files, their bytes otherwise. Never writes over another file.
+
+    Two pictures of one name in different shards are a Mistake that says so.
+    """
+    chosen = {name: pair.image for pair, name in zip(pairs, names)}  # rows may share a picture
+    try:
+        write_together(
+            (out / name, blob.read())
+            for name, blob in chosen.items()
+            if not (blob.path and is_file(blob) and link(blob.path, out / name))
+        )
+    except Mistake as mistake:
+        if not mistake.what.endswith("exists already."):
+            raise
+        why = "Another picture of the set has the same name, or the file was there before."
+        raise Mistake(mistake.what, why, "Choose an empty folder, or write tar shards instead.") from mistake

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
 
-from pairloom.data.disk import atomic_write
+from pairloom.data.disk import write_together
 from pairloom.data.formats import _files, _look
 from pairloom.data.formats._texts import LONGEST, decode, pair_of
 from pairloom.data.pair import Blob, Pair
@@ -86,18 +86,20 @@ def _lines(path: Path) -> tuple[list[str], str, tuple[str, ...]]:
 
 def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
     """Images linked (or copied), texts as lines. Pairs without a readable image are left out."""
-    names, stems = _files.Names(), _files.Names()
-    for number, pair in enumerate(pair for pair in pairs if pair.image_key):
+    kept = [pair for pair in pairs if pair.image_key]
+    stems, names, texts = _files.Names(), [], []
+    for number, pair in enumerate(kept):
         wanted = _files.image_name(pair)
+        before = _files.split(wanted)[0]
         # two rows of one picture need two stems here: the text file belongs to one of them
-        stem = stems.give(_files.split(wanted)[0], number, pair.key[:10])
-        name = names.give(stem + wanted[len(_files.split(wanted)[0]) :], number, pair.key[:10])
-        _files.place_images(out, [pair], [name])
+        stem = stems.give(before, number, pair.key[:10])
+        names.append(stem + wanted[len(before) :])
         if pair.texts:
             suffix = ".caption" if pair.meta.get("text_suffix") == ".caption" else ".txt"
             lines = "\n".join(re.sub(r"[\r\n]+", " ", text.text) for text in pair.texts)
-            with atomic_write(out / (stem + suffix)) as file:
-                file.write(lines.encode("utf-8"))
+            texts.append((out / (stem + suffix), lines.encode("utf-8")))
+    _files.place_images(out, kept, names)
+    write_together(texts)
 
 
 def finish(out: Path, shards: list[str]) -> None:

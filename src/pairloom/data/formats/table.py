@@ -112,7 +112,7 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
     """The shard's rows. In parquet pictures that were bytes stay bytes; all others are linked or copied beside the table."""
     file, _ = _parts.target(shard, DEFAULT)
     kept = [pair for pair in pairs if pair.image_key]
-    beside = [pair for pair in kept if not file.endswith(".parquet") or _is_file(pair.image)]
+    beside = [pair for pair in kept if not file.endswith(".parquet") or _files.is_file(pair.image)]
     out_of_row = set(map(id, beside))
     names = _files.Names()
     given = {
@@ -128,10 +128,6 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
             cell = {"bytes": None if id(pair) in out_of_row else pair.image.read(), "path": cell}
         rows += _tables.rows_of(pair, {"image": cell}, "text")
     _tables.write_part(out, shard, file, rows)
-
-
-def _is_file(blob: Blob) -> bool:
-    return blob.path is not None and not blob.offset and blob.size is None
 
 
 def finish(out: Path, shards: list[str]) -> None:
