@@ -85,15 +85,27 @@ def _walk(root: Path, inside: str, seen: set[tuple[int, int]]) -> Iterator[tuple
         yield from _walk(root, f"{inside}{name}/", seen)
 
 
-def first_files(root: Path, suffixes: set[str], depth: int = 2, limit: int = 10_000) -> list[str]:
-    """Names relative to root of files with such a suffix in the first folders of the walk, for sniffing."""
-    found = []
-    for count, (inside, names) in enumerate(walk(root)):
-        if inside.count("/") < depth:
-            found += [inside + name for name in names[:limit] if split(name)[1] in suffixes]
-        if count > 100:
-            break
-    return found
+def first_files(root: Path, suffixes: set[str], folders: int = 100) -> list[str]:
+    """Names relative to root of the files with such a suffix in it and in its first folders: a quick look, for sniffing."""
+    found, inner = _matching(root, "", suffixes)
+    for name in sorted(inner)[:folders]:
+        found += _matching(root, name + "/", suffixes)[0]
+    return sorted(found)
+
+
+def _matching(root: Path, inside: str, suffixes: set[str]) -> tuple[list[str], list[str]]:
+    """Names of a folder's files with such a suffix, and of its folders."""
+    files, folders = [], []
+    with os.scandir(root / inside) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith(".") or (not inside and name in OURS):
+                continue
+            if split(name)[1] in suffixes and entry.is_file():
+                files.append(inside + name)
+            elif entry.is_dir():
+                folders.append(name)
+    return files, folders
 
 
 class Finder:
