@@ -20,11 +20,12 @@ from pairloom.data.batch import Batch
 
 
 def ways(system: Any) -> list[str]:
-    """The ways in which a system can judge, best first."""
+    """The ways in which a system can judge, best first: a verb whose loss had weight 0 was never learnt."""
+    weight = {name: getattr(getattr(system, "config", None), name, 1.0) for name in ("itm", "itc", "lm")}
     able = {
-        "match": isinstance(system, verbs.Matches),
-        "cosine": isinstance(system, verbs.Embeds),
-        "likelihood": isinstance(system, verbs.Writes),
+        "match": isinstance(system, verbs.Matches) and weight["itm"] > 0,
+        "cosine": isinstance(system, verbs.Embeds) and weight["itc"] > 0,
+        "likelihood": isinstance(system, verbs.Writes) and weight["lm"] > 0,
     }
     return [way for way, can in able.items() if can]
 
