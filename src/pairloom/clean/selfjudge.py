@@ -52,8 +52,9 @@ WRITER = 40_000  # the same for a captioner
 PROOF = 24_000  # the same for the models that `prove` compares
 FEWEST = 4  # passes over the set, however large it is
 MOST = 60  # and however small
-ALONE = dict(itm=0.0, lm=0.0)  # contrast only
-WRITES = dict(itc=0.0, itm=0.0)
+ALONE = ("itm=0.0", "lm=0.0")  # contrast only
+WRITES = ("itc=0.0", "itm=0.0")
+PROVES = ("itm=0.0",)  # what `prove` measures is retrieval by cosine, and writing
 
 
 def folds_for(pairs: int) -> int:
@@ -71,7 +72,8 @@ class Job:
     """One model to train.
 
     texts: of every row, () where it takes no part. fold of folds: left out, -1: nothing is. seen: pairs to learn from.
-    start: a model folder whose weights it begins with. settings: `key=value` over the shape.
+    start: a model folder whose weights it begins with. settings: `key=value` over the shape. threads: a fixed number, so
+    that the bytes do not depend on how many workers there are.
     """
 
     work: Path
@@ -85,6 +87,7 @@ class Job:
     fold: int = -1
     folds: int = 1
     start: Path | None = None
+    threads: int = 1
 
     def inside(self, image_key: str) -> bool:
         """Whether the model may learn from a picture."""
@@ -121,11 +124,12 @@ def train(job: Job) -> str:
     only = [row for row, texts in enumerate(job.texts) if texts and job.inside(data.image_keys[row])]
     loader = _loader(model, data, job, np.array(only, np.int64))
     running = job.out.with_suffix(".run")
-    settings = training(len(only), job.seen, job.seed)
+    settings = training(len(only), job.seen, job.seed, job.threads)
     loop.fit(model.system, loader, settings, running)
     settle_norms(model.system, _looks(model, loader, settings))
     if job.fold >= 0:
         _write_references(model, data, job)
+    shutil.rmtree(job.out, ignore_errors=True)  # half a model, of a kill in this very moment
     models.save(model, job.out)
     shutil.rmtree(running, ignore_errors=True)
     return str(job.out)
@@ -140,14 +144,14 @@ def _loader(model: Model, data: Rows, job: Job, only: np.ndarray) -> Loader:
     return Loader(pictures, table, only, ids, window=0)
 
 
-def training(pairs: int, seen: int, seed: int) -> Training:
-    """Settings for learning from `pairs` pairs, `seen` of them repeats counted. One thread: folds run side by side."""
+def training(pairs: int, seen: int, seed: int, threads: int = 1) -> Training:
+    """Settings for learning from `pairs` pairs, `seen` of them repeats counted."""
     batch = max(1, min(BATCH, pairs // 2))
     epochs = min(MOST, max(FEWEST, round(seen / max(1, pairs))))
     steps = epochs * max(1, pairs // batch)
     return Training(
         lr=2e-3 * (batch / BATCH) ** 0.5, min_lr=0.0, batch=batch, steps=steps, warmup=0.1, weight_decay=0.05,
-        betas=(0.9, 0.98), precision="bf16", ema=0.99, seed=seed, log_every=50, save_every=SAVE, keep=1, threads=1,
+        betas=(0.9, 0.98), precision="bf16", ema=0.99, seed=seed, log_every=50, save_every=SAVE, keep=1, threads=threads,
     )  # fmt: skip
 
 
@@ -166,10 +170,9 @@ def fit(
     tokens = Tokens.train((text for row in texts for text in row), WORDS).to_json()
     folds = folds_for(sum(map(bool, texts)))
     given = tuple(map(tuple, texts))
-    alone = tuple(f"{name}={value}" for name, value in ALONE.items())
     jobs = [
         Job(data.work, data.shards, given, folder / "folds" / str(fold), tokens, round(SEEN * settings.effort),
-            seed_of("fold", settings.seed, fold) % 2**31, alone, fold, folds)
+            seed_of("fold", settings.seed, fold) % 2**31, ALONE, fold, folds)
         for fold in range(folds)
     ]  # fmt: skip
     tell("train judge", 0, len(jobs))
@@ -279,10 +282,10 @@ def fit_captioner(
     data = decided.rows if trusted is None else trusted
     texts = decided.texts() if trusted is None else trusted.texts
     first = folder / "folds" / "0"
-    losses = tuple(f"{name}={value}" for name, value in WRITES.items()) if settings.decoupled else ()
+    losses = WRITES if settings.decoupled else ()
     job = Job(
         data.work, data.shards, tuple(map(tuple, texts)), folder / "captioner", pairloom.load(first).tokens.to_json(),
-        round(WRITER * settings.effort), settings.seed, losses, start=first,
+        round(WRITER * settings.effort), settings.seed, losses, start=first, threads=2,
     )  # fmt: skip
     tell("train captioner", 0, 1)
     path = Path(train(job))
@@ -291,10 +294,10 @@ def fit_captioner(
 
 
 def learn(out: Path, data: Rows, texts: list[list[str]], settings: Settings, seed: int) -> Path:
-    """Train one fresh model (all three losses) on all rows that have texts: what `prove` compares. Resumable."""
+    """Train one fresh model (contrast and writing) on all rows that have texts: what `prove` compares. Resumable."""
     tokens = Tokens.train((text for row in texts for text in row), WORDS).to_json()
     seen = round(PROOF * settings.effort)
-    return Path(train(Job(data.work, data.shards, tuple(map(tuple, texts)), out, tokens, seen, seed)))
+    return Path(train(Job(data.work, data.shards, tuple(map(tuple, texts)), out, tokens, seen, seed, PROVES)))
 
 
 def describe(folder: Path) -> dict[str, Any]:
