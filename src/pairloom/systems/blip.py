@@ -322,9 +322,8 @@ class System(nn.Module):
         tokens, keep = _text(batch)
         hidden = self._decode(tokens, keep, self._memory(batch.seen, WRITE, batch.image_of))
         told = keep[:, 1:].clone()
-        told[:, : self.config.prompt] = (
-            False  # the head runs only where it counts: nothing is wider than the vocabulary
-        )
+        told[:, : self.config.prompt] = False
+        # the head runs only where it counts: nothing is wider than the vocabulary
         scores = self.head(hidden[:, :-1][told], self.towers.text.words)
         return mean_of_all(*caption_loss(scores, tokens[:, 1:][told], self.config.label_smoothing))
 
