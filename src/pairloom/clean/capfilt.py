@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,10 @@ class Proposing:
     several: int
     seed: int
 
+    @property
+    def part(self) -> Path:
+        return self.job.folder / "captions" / f"{self.job.shards[self.job.index].name}.parquet"
+
     def writing(self, length: int) -> Writing:
         if self.way == "beam":
             return Writing(
@@ -49,13 +54,12 @@ class Proposing:
 
 def propose_shard(asked: Proposing) -> int:
     """Write and score captions for the asked rows of a shard; the part on disk is the commit mark."""
-    path = asked.job.folder / "captions" / f"{asked.job.shards[asked.job.index].name}.parquet"
-    if path.exists():
-        return pq.read_metadata(path).num_rows
+    if asked.part.exists():
+        return pq.read_metadata(asked.part).num_rows
     found = list(_write(asked))
     rows, texts = [row for row, _ in found], [text for _, text in found]
     scores = judging.judge_of(asked.job).score(rows, texts) if found else np.zeros(0)
-    judging.write_scores(path, rows, range(len(found)), texts, scores)
+    judging.write_scores(asked.part, rows, range(len(found)), texts, scores)
     return len(found)
 
 

@@ -23,6 +23,7 @@ from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
+from pairloom.errors import Mistake
 from pairloom.tasks.judge import judge, ways
 from pairloom.verbs import Writes
 
@@ -56,9 +57,13 @@ class Job:
         return self.folder / "scores" / f"{self.shards[self.index].name}.parquet"
 
 
-@lru_cache(maxsize=1)
 def load_rows(work: Path, names: tuple[str, ...]) -> audited.Rows:
-    """The gathered rows, once per process."""
+    """The gathered rows, once per process (and again where they were gathered again)."""
+    return _rows(work, names, (work / "rows.parquet").stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _rows(work: Path, names: tuple[str, ...], _: int) -> audited.Rows:
     return audited.load(work, names)
 
 
@@ -130,6 +135,15 @@ def write_planted(work: Path, rows: audited.Rows, times: int) -> None:
             pq.write_table(table, file)
 
 
+def able(where: str) -> list[str]:
+    """The ways in which a model can judge, the first being the one that is used. Mistake where there is none."""
+    found = ways(_model(where).system)
+    if not found:
+        why = "Its system has none of the verbs that scoring needs."
+        raise Mistake(f"{where} cannot judge.", why, "See: pairloom systems")
+    return found
+
+
 def can_write(where: str) -> bool:
     """Whether a model can propose captions."""
     return isinstance(_model(where).system, Writes)
@@ -141,7 +155,7 @@ class ModelJudge:
     def __init__(self, where: str, shard: Shard, first: int) -> None:
         self.model = _model(where)
         self.shard, self.first = shard, first
-        self.way = ways(self.model.system)[0]
+        self.way = able(where)[0]
 
     def score(self, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
         wanted: dict[int, list[int]] = {}

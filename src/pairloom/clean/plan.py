@@ -6,21 +6,24 @@ Does not know: what the steps do.
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import pairloom
-from pairloom.data.disk import atomic_write, check_output
+from pairloom.data.disk import atomic_write, check_output, unwritable
 from pairloom.data.pair import content_hash
 from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 
 WORK = ".pairloom"  # inside the output folder while a run is unfinished
 CLEAN = "pairs"  # the clean set, in the format of the raw one
-RESULTS = ("pairs.parquet", "run.json", "report.html")
+RESULTS = ("run.json", "report.html", "pairs.parquet")  # the first says that a run is finished
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,10 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.decode not in ("nucleus", "beam"):
+            raise ValueError(f"decode is nucleus or beam, got {self.decode}")
+        if not 0 < self.effort < math.inf:
+            raise ValueError(f"effort is a number above 0, got {self.effort}")
         for name in ("false_drop", "top_p", "accept"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, got {getattr(self, name)}")
@@ -65,50 +72,97 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
+def permit(source: Path, out: Path, settings: Settings) -> None:
+    """Mistake where the output folder lies in what is read, or what is read in the output folder: neither may
+    write over the other."""
+    check_output(out, source)
+    for name, place in (("The set", source), *_others(settings)):
+        if place.resolve().is_relative_to(out.resolve()):
+            raise Mistake(
+                f"{out} cannot be the output.",
+                f"{name} lies inside it: {place}.",
+                "Choose another --out, or copy that folder elsewhere first.",
+            )
+
+
+def _others(settings: Settings) -> list[tuple[str, Path]]:
+    """What a run reads beside the set."""
+    named = {"trusted": settings.trusted, "test": settings.test}
+    named["model"] = None if settings.model == "self" else settings.model
+    return [(f"--{name}", Path(place)) for name, place in named.items() if place is not None]
+
+
+@contextmanager
+def alone(out: Path) -> Iterator[None]:
+    """Make the output folder, and hold it against a second run. The system lets go of it however a process ends."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        handle = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise unwritable(out, error) from error
+    try:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        why = "Two runs would write over each other."
+        raise Mistake(
+            f"Another run is at work in {out}.", why, "Wait for it, or choose another --out."
+        ) from error
+    except (ImportError, OSError):
+        pass  # systems and network disks without such locks
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
 def prepare(found: PairSet, out: Path, settings: Settings, restart: bool = False) -> Path:
     """Make or find the work folder of this very run. Returns it; raises Mistake where the output folder is not ours,
-    lies inside the input (or around it), cannot be written, or holds a run with other settings."""
-    check_output(out, found.path)
-    plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(found)}
-    held = out / WORK / "plan.json"
-    done = out / "run.json"
+    cannot be written, or holds a run with other settings."""
+    plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(found.path)}
+    plan |= {name: _fingerprint(place) for name, place in _others(settings)}
+    plan["format"] = found.format
     if restart:
         _forget(out)
-    for file in (held, done):
-        if file.is_file():
-            theirs = json.loads(file.read_text()).get("plan" if file == done else "hash")
-            if theirs != _hash(plan):
-                raise Mistake(
-                    f"{out} holds a run with other settings or another set.",
-                    _difference(file, plan) or "The pictures, the texts or the version of pairloom changed.",
-                    "Choose another --out, or add --restart to replace that run.",
-                )
-    if out.is_dir() and not held.exists() and not done.exists() and any(out.iterdir()):
+    held = _held(out)
+    if held is not None and held["hash"] != _hash(plan):
         raise Mistake(
-            f"{out} is not empty.", "Nothing of yours is ever overwritten.", "Choose a new folder for --out."
+            f"{out} holds a run with other settings or another set.",
+            _difference(held["settings"], settings)
+            or "The pictures, the texts, the model or the version of pairloom changed.",
+            "Choose another --out, or add --restart to replace that run.",
         )
     try:
-        (out / WORK).mkdir(parents=True, exist_ok=True)
-        if not done.exists():
-            with atomic_write(held, replace=True) as mark:
-                mark.write(json.dumps({"hash": _hash(plan), **plan}, indent=1).encode())
+        if held is None:
+            if any(entry.name != WORK for entry in out.iterdir()):
+                why = "Nothing of yours is ever overwritten."
+                raise Mistake(f"{out} is not empty.", why, "Choose a new folder for --out.")
+            shutil.rmtree(out / WORK, ignore_errors=True)  # of a run that was killed before it had a plan
+            with atomic_write(out / WORK / "plan.json") as file:
+                file.write(json.dumps({"hash": _hash(plan), **plan}, indent=1).encode())
     except OSError as error:
-        raise Mistake(
-            f"{out} cannot be written.", error.strerror or str(error), "Choose another --out."
-        ) from error
+        raise unwritable(out, error) from error
     return out / WORK
 
 
-def _fingerprint(found: PairSet) -> str:
-    """Format, and name, size and time of every file: a changed set is another set."""
-    parts = [found.format]
-    if found.path.is_file():
-        parts.append(_stamp(found.path.stat()))
-    for folder, inner, files in os.walk(found.path):
+def already(parts: Iterable[Path]) -> str:
+    """What a step says when it begins: how much of it an earlier call has done, "" where nothing."""
+    done = [part.exists() for part in parts]
+    return f"{sum(done):,} of {len(done):,} already done" if any(done) else ""
+
+
+def _fingerprint(place: Path) -> str:
+    """Name, size and time of every file: a changed set or model is another one."""
+    parts = []
+    if place.is_file():
+        parts.append(_stamp(place.stat()))
+    for folder, inner, files in os.walk(place):
         inner[:] = sorted(name for name in inner if not name.startswith("."))
         for name in sorted(files):
             path = os.path.join(folder, name)
-            parts.append(os.path.relpath(path, found.path) + _stamp(os.stat(path, follow_symlinks=False)))
+            parts.append(os.path.relpath(path, place) + _stamp(os.stat(path, follow_symlinks=False)))
     return content_hash(*(part.encode("utf-8", "surrogateescape") for part in parts))
 
 
@@ -120,33 +174,56 @@ def _hash(plan: dict[str, Any]) -> str:
     return content_hash(json.dumps(plan, sort_keys=True).encode())
 
 
-def _difference(file: Path, plan: dict[str, Any]) -> str:
-    theirs = json.loads(file.read_text())
-    old = theirs.get("settings") or theirs.get("command") or {}
-    changed = [
-        f"{name} was {old[name]!r}, is {value!r}"
-        for name, value in plan["settings"].items()
-        if name in old and old[name] != value
-    ]
-    return "; ".join(changed)
+def _held(out: Path) -> dict[str, Any] | None:
+    """Hash and settings of the run that a folder holds, finished or not; None where it holds none of ours."""
+    for file, settings, mark in (
+        (out / "run.json", "command", "plan"),
+        (out / WORK / "plan.json", "settings", "hash"),
+    ):
+        told = _read(file)
+        if isinstance(told.get(settings), dict) and mark in told:
+            return {"hash": told[mark], "settings": told[settings]}
+    return None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where there is none."""
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _difference(theirs: dict[str, Any], ours: Settings) -> str:
+    return "; ".join(
+        f"{name} was {theirs[name]!r}, is {value!r}"
+        for name, value in asdict(ours).items()
+        if name in theirs and theirs[name] != value
+    )
 
 
 def _forget(out: Path) -> None:
-    """Remove what an earlier run of ours made, and nothing else."""
-    if not (out / "run.json").is_file() and not (out / WORK / "plan.json").is_file():
+    """Remove what an earlier run of ours made, and nothing else. A kill in between leaves what still counts as ours."""
+    held = _held(out)
+    if held is None:
         return
-    for name in (*RESULTS, WORK, CLEAN, "models"):
-        entry = out / name
-        if entry.is_dir():
-            shutil.rmtree(entry)
-        else:
-            entry.unlink(missing_ok=True)
+    try:
+        with atomic_write(out / WORK / "plan.json", replace=True) as file:
+            file.write(json.dumps({"hash": "", "settings": held["settings"]}).encode())
+        for name in (*RESULTS, CLEAN, "models", WORK):
+            entry = out / name
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from error
 
 
 def finished(out: Path) -> dict[str, Any] | None:
     """run.json of a finished run of this folder, or None."""
-    file = out / "run.json"
-    return json.loads(file.read_text()) if file.is_file() else None
+    return _read(out / "run.json") or None
 
 
 def tidy(out: Path) -> None:

@@ -22,7 +22,7 @@ from pairloom.clean import selfjudge
 from pairloom.clean.check import check
 from pairloom.clean.deciding import Deciding
 from pairloom.clean.ledger import KEEP
-from pairloom.clean.plan import Settings
+from pairloom.clean.plan import Settings, already
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import open_set
@@ -90,7 +90,7 @@ def prove(
         for seed in range(settings.seeds)
         for side, texts in (("raw", raw), ("clean", clean))
     ]  # fmt: skip
-    tell("prove", 0, len(jobs))
+    tell("prove", 0, len(jobs), note=already(job.result for job in jobs))
     for _ in scale.run(measure, jobs, workers):
         tell("prove", 1, len(jobs))
     found = {job.result: json.loads(job.result.read_text()) for job in jobs}

@@ -23,7 +23,7 @@ from pairloom.clean.check import Findings, check
 from pairloom.clean.deciding import Deciding
 from pairloom.clean.merge import Rules
 from pairloom.clean.plan import CLEAN, Settings
-from pairloom.data.disk import atomic_write
+from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import PairSet, open_set
 
 PLANTED = 2  # planted mismatches for each pair
@@ -64,24 +64,45 @@ def clean(
     compares the ledger with it. Raises Mistake where the set or the output folder cannot be used.
     """
     found, out = open_set(source, format), Path(out)
-    work = plan.prepare(found, out, settings, restart)
-    done = plan.finished(out)
-    if done is not None:
-        plan.tidy(out)
-        return done
-    run = Run(found, out, work, settings, workers, tell)
+    _usable(settings)
+    plan.permit(found.path, out, settings)
+    with plan.alone(out):
+        work = plan.prepare(found, out, settings, restart)
+        done = plan.finished(out)
+        if done is not None:
+            tell("clean", 0, None, note="finished already; nothing is left to do")
+            plan.tidy(out)
+            return done
+        run = Run(found, out, work, settings, workers, tell)
+        try:
+            return _steps(run, truth)
+        except OSError as error:
+            raise unwritable(Path(error.filename or out), error) from error
+
+
+def _usable(settings: Settings) -> None:
+    """Mistake, before hours of work, where a set or a model that is named cannot be used."""
+    if settings.model != "self":
+        judging.able(settings.model)
+    for other in (settings.trusted, settings.test):
+        if other is not None:
+            open_set(other)
+
+
+def _steps(run: Run, truth: Callable[[Path], dict[str, Any]] | None) -> dict[str, Any]:
     findings = _audit(run)
     decided = _rounds(run)
     _merge(run, decided)
-    if settings.prove:
+    if run.settings.prove:
         from pairloom.clean.prove import prove
 
-        run.facts["prove"] = prove(run.work / "prove", decided, settings, workers, tell)
+        run.facts["prove"] = prove(run.work / "prove", decided, run.settings, run.workers, run.tell)
     return _finish(run, findings, truth)
 
 
 def _audit(run: Run) -> Findings:
-    run.tell("audit", 0, None)
+    parts = [run.work / "audit" / f"{name}.parquet" for name in run.names]
+    run.tell("audit", 0, None, note=plan.already(parts))
     (run.work / "audit").mkdir(exist_ok=True)
     findings = check(
         run.found, run.workers, keep=run.work / "audit", size=run.settings.size,
@@ -230,7 +251,7 @@ def _merge(run: Run, decided: Deciding) -> None:
 
 
 def _each(run: Run, step: str, function: Callable[[Any], int], jobs: Sequence[Any]) -> None:
-    run.tell(step, 0, len(jobs))
+    run.tell(step, 0, len(jobs), note=plan.already(job.part for job in jobs))
     for _, count in scale.run(function, jobs, run.workers):
         run.tell(step, 1, len(jobs), note=f"{count} texts")
 

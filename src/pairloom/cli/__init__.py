@@ -11,6 +11,7 @@ import pairloom
 from pairloom import folder
 from pairloom.errors import Mistake
 
+STOPPED = 130  # what a command that Ctrl-C stopped exits with
 ORDER = "demo check clean why score train caption match claims systems".split()
 GROUPS = {"demo": "The main job", "train": "Models", "systems": "About"}
 
@@ -47,21 +48,26 @@ def _version(wanted: bool) -> None:
 
 
 def main() -> None:
-    """Entry point of the console script. Exit codes: 0 fine, 1 findings or failures, 2 wrong use."""
+    """Entry point of the console script. Exit codes: 0 fine, 1 findings or failures, 2 wrong use, 130 stopped."""
     try:
         build()()
     except Mistake as mistake:
-        console = Console(stderr=True, highlight=False)
-        console.print(f"[bold red]Mistake[/] {_plain(mistake.what)}")
-        for line in (mistake.why, mistake.do):
-            if line:
-                console.print(f"        {_plain(line)}")
+        _say("Mistake", mistake.what, mistake.why, mistake.do)
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("Stopped. Run the same command again to go on from here.")
-        sys.exit(130)
-    except BrokenPipeError:
+    except SystemExit as stop:
+        if stop.code == STOPPED:
+            _say("Stopped.", "Run the same command again to go on from here.")
+        raise
+    except OSError as error:  # what no command foresaw: a disk that fails, a file that goes while it is read
+        _say("Failed", f"{error.filename or 'A file'}: {error.strerror or error}")
         sys.exit(1)
+
+
+def _say(title: str, first: str, *more: str) -> None:
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print(f"[bold red]{title}[/] {_plain(first)}")
+    for line in filter(None, more):
+        console.print(f"        {_plain(line)}")
 
 
 def _plain(text: str) -> str:

@@ -111,7 +111,7 @@ def steps(quiet: bool = False) -> Iterator[Any]:
         def tell(step: str, done: int, total: int | None, bad: int = 0, note: str = "") -> None:
             if step not in held:
                 if not (quiet or console.is_terminal):
-                    console.print(f"{step} ...", markup=False)
+                    console.print(f"{step}: {note}" if note else f"{step} ...", markup=False)
                 stack.close()
                 held.clear()
                 held[step] = stack.enter_context(progress(step, total, quiet))

@@ -1,13 +1,20 @@
-"""This process, or worker processes on this machine. Workers are spawned, single-threaded, and die with their parent."""
+"""This process, or worker processes on this machine. Workers are spawned, single-threaded, and die with their parent.
+
+Where there are several items each is computed with one thread, here too: the order of sums, and so the last bits of
+every result, then do not depend on the number of workers.
+"""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -18,23 +25,58 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 def run(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
     """workers <= 1: one after the other, here. Otherwise at most `workers` processes, two items each in flight."""
-    if workers <= 1 or len(items) <= 1:
+    if len(items) <= 1:
         for item in items:
             yield item, function(item)
         return
+    with _one_thread():
+        if workers <= 1:
+            for item in items:
+                yield item, function(item)
+        else:
+            yield from _with_pool(function, items, min(workers, len(items)))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread for torch here, where it is loaded, and for all of the processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(
-        {name: "1" for name in THREADS}
-    )  # two pools that each use every core are slower than one
-    context = multiprocessing.get_context("spawn")
+    torch: Any = sys.modules.get("torch")
+    threads = torch.get_num_threads() if torch is not None else 0
+    os.environ.update(dict.fromkeys(THREADS, "1"))
+    if torch is not None:
+        torch.set_num_threads(1)
     try:
-        with ProcessPoolExecutor(
-            min(workers, len(items)), mp_context=context, initializer=_die_with_parent
-        ) as pool:
-            yield from _feed(pool, function, items, workers)
+        yield
     finally:
         for name, value in before.items():
             os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+        if torch is not None:
+            torch.set_num_threads(threads)
+
+
+def _with_pool(
+    function: Callable[[Any], Any], items: Sequence[Any], workers: int
+) -> Iterator[tuple[Any, Any]]:
+    others = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_serve)
+    try:
+        yield from _feed(pool, function, items, workers)
+    except BrokenProcessPool as error:
+        raise Mistake(
+            "A worker process was killed.",
+            "Most often the machine ran out of memory, or the system stopped the process.",
+            "Run the same command again to go on from the finished shards; use fewer --workers if it happens again.",
+        ) from error
+    except (
+        BaseException
+    ):  # nobody wants the rest: a worker in the middle of hours of training is not waited for
+        for child in set(multiprocessing.active_children()) - others:
+            child.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _feed(
@@ -42,26 +84,18 @@ def _feed(
 ) -> Iterator[tuple[Any, Any]]:
     waiting = iter(items)
     flying = {pool.submit(function, item): item for item in islice(waiting, 2 * workers)}
-    try:
-        while flying:
-            done, _ = wait(flying, return_when=FIRST_COMPLETED)
-            for future in done:
-                item = flying.pop(future)
-                yield item, future.result()
-                for following in islice(waiting, 1):
-                    flying[pool.submit(function, following)] = following
-    except BrokenProcessPool as error:
-        raise Mistake(
-            "A worker process was killed.",
-            "Most often the machine ran out of memory, or the system stopped the process.",
-            "Run the same command again to go on from the finished shards; use fewer --workers if it happens again.",
-        ) from error
-    finally:
-        for future in flying:
-            future.cancel()
+    while flying:
+        done, _ = wait(flying, return_when=FIRST_COMPLETED)
+        for future in done:
+            item = flying.pop(future)
+            yield item, future.result()
+            for following in islice(waiting, 1):
+                flying[pool.submit(function, following)] = following
 
 
-def _die_with_parent() -> None:
+def _serve() -> None:
+    """A worker leaves Ctrl-C to its parent, and dies with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()  # type: ignore[func-returns-value]
