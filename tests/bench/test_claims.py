@@ -18,7 +18,7 @@ from pairloom.errors import Mistake
 from pairloom.metrics.compare import Interval
 
 SMALL = blip.Setting(
-    pairs=24, trusted=12, held=8, steps=3, first=1, fine=2, batch=8, width=16, depth=1
+    pairs=24, trusted=12, held=8, steps=3, first=1, fine=2, batch=8, width=16, depth=1, start_pairs=16, start_steps=2
 )  # fmt: skip
 
 
@@ -118,7 +118,7 @@ def test_the_command_runs_and_goes_on(tmp_path):
     def ask(*words):
         settings = [
             f"{key}={getattr(SMALL, key)}"
-            for key in "pairs trusted held first fine batch width depth".split()
+            for key in "pairs trusted held first fine batch width depth start_pairs start_steps".split()
         ]
         return CliRunner().invoke(
             APP,
