@@ -72,8 +72,7 @@ class Job:
     """One model to train.
 
     texts: of every row, () where it takes no part. fold of folds: left out, -1: nothing is. seen: pairs to learn from.
-    start: a model folder whose weights it begins with. settings: `key=value` over the shape. threads: a fixed number, so
-    that the bytes do not depend on how many workers there are.
+    start: a model folder whose weights it begins with. settings: `key=value` over the shape.
     """
 
     work: Path
@@ -87,7 +86,6 @@ class Job:
     fold: int = -1
     folds: int = 1
     start: Path | None = None
-    threads: int = 1
 
     def inside(self, image_key: str) -> bool:
         """Whether the model may learn from a picture."""
@@ -124,7 +122,7 @@ def train(job: Job) -> str:
     only = [row for row, texts in enumerate(job.texts) if texts and job.inside(data.image_keys[row])]
     loader = _loader(model, data, job, np.array(only, np.int64))
     running = job.out.with_suffix(".run")
-    settings = training(len(only), job.seen, job.seed, job.threads)
+    settings = training(len(only), job.seen, job.seed)
     loop.fit(model.system, loader, settings, running)
     settle_norms(model.system, _looks(model, loader, settings))
     if job.fold >= 0:
@@ -144,14 +142,15 @@ def _loader(model: Model, data: Rows, job: Job, only: np.ndarray) -> Loader:
     return Loader(pictures, table, only, ids, window=0)
 
 
-def training(pairs: int, seen: int, seed: int, threads: int = 1) -> Training:
-    """Settings for learning from `pairs` pairs, `seen` of them repeats counted."""
+def training(pairs: int, seen: int, seed: int) -> Training:
+    """Settings for learning from `pairs` pairs, `seen` of them repeats counted. One thread: the bytes do not depend on how
+    many models train at a time, and two threads that wait for each other on a busy machine took 7 times the CPU."""
     batch = max(1, min(BATCH, pairs // 2))
     epochs = min(MOST, max(FEWEST, round(seen / max(1, pairs))))
     steps = epochs * max(1, pairs // batch)
     return Training(
         lr=2e-3 * (batch / BATCH) ** 0.5, min_lr=0.0, batch=batch, steps=steps, warmup=0.1, weight_decay=0.05,
-        betas=(0.9, 0.98), precision="bf16", ema=0.99, seed=seed, log_every=50, save_every=SAVE, keep=1, threads=threads,
+        betas=(0.9, 0.98), precision="bf16", ema=0.99, seed=seed, log_every=50, save_every=SAVE, keep=1, threads=1,
     )  # fmt: skip
 
 
@@ -285,7 +284,7 @@ def fit_captioner(
     losses = WRITES if settings.decoupled else ()
     job = Job(
         data.work, data.shards, tuple(map(tuple, texts)), folder / "captioner", pairloom.load(first).tokens.to_json(),
-        round(WRITER * settings.effort), settings.seed, losses, start=first, threads=2,
+        round(WRITER * settings.effort), settings.seed, losses, start=first,
     )  # fmt: skip
     tell("train captioner", 0, 1)
     path = Path(train(job))
