@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 import pairloom
 from pairloom import folder
+from pairloom.blocks.embed import resize_positions
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, override, to_dict
 from pairloom.data.batch import Batch
@@ -116,6 +117,13 @@ def build(
     config = override(module.PRESETS[preset], settings)
     known = {entry.name for entry in dataclasses.fields(config)}
     fitted = {key: getattr(tokens, value) for key, value in FROM_TOKENS.items() if key in known}
+    lacking = [key for key, value in fitted.items() if value is None]
+    if lacking:
+        raise Mistake(
+            f"{name} needs tokens that the tokenizer has not: {', '.join(lacking)}.",
+            "CLIP's byte pairs have a start and an end alone.",
+            "Give a tokenizer like BERT's, or leave it out.",
+        )
     config = dataclasses.replace(config, **fitted)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -166,13 +174,18 @@ def claim(where: Path) -> None:
 
 
 def load(where: Path | str) -> Model:
-    """A model from its folder, ready to be asked. Raises Mistake that says what was found instead."""
+    """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id in the local
+    cache. Raises Mistake that says what was found instead."""
+    from pairloom.weights import _hub
+
     where = Path(where)
+    if not where.exists():
+        where = _hub.cached(str(where)) or where
     if not where.exists():
         raise Mistake(
             f"There is no model at {where}.",
-            "Names are not looked up on the network.",
-            "Give the path of a model folder.",
+            "It is no path, and no hub id in the local cache; names are not looked up on the network.",
+            "Give the path of a model folder, or: pairloom import NAME --download --out DIR",
         )
     told = read_json(where / "config.json")
     if MARK in told:
@@ -186,6 +199,27 @@ def load(where: Path | str) -> Model:
         f"It is {_describe(where, told)}.",
         "A model folder has config.json, model.safetensors and tokenizer.json, as `pairloom train` writes them.",
     )
+
+
+def at_size(model: Model, size: int) -> Model:
+    """The same weights for pictures of another side: learned positions are interpolated (bicubic), all else is copied.
+
+    Raises Mistake where the image tower cannot read pictures of that side.
+    """
+    if size == model.config.image_size:
+        return model
+    try:
+        system = type(model.system)(dataclasses.replace(model.config, image_size=size))
+    except ValueError as error:
+        raise Mistake(f"{model.name} cannot read pictures of {size} px.", str(error)) from error
+    drop = tuple(getattr(system, "training_state", ()))
+    tensors, places = tensors_of(model.system, drop), tensors_of(system, drop)
+    for name, tensor in tensors.items():
+        if tensor.shape != places[name].shape:
+            tensors[name] = resize_positions(tensor, places[name].shape[1] - 1)
+    put_tensors(system, tensors, drop)
+    about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}
+    return Model(model.name, system.eval(), model.tokens, dataclasses.replace(model.pixels, size=size), about)
 
 
 def _layout(name: str) -> Any:

@@ -12,7 +12,7 @@ from pairloom import folder
 from pairloom.errors import Mistake
 
 STOPPED = 130  # what a command that Ctrl-C stopped exits with
-ORDER = "demo check clean why score train caption match claims systems".split()
+ORDER = "demo check clean why score train caption match classify embed import_ export claims systems".split()
 GROUPS = {"demo": "The main job", "train": "Models", "systems": "About"}
 
 
@@ -36,7 +36,7 @@ def build() -> typer.Typer:
     for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         module = folder.find("cli", name)
         app.command(
-            name=name.replace("_", "-"), help=module.__doc__, no_args_is_help=getattr(module, "NEEDS", True)
+            name=name.strip("_").replace("_", "-"), help=module.__doc__, no_args_is_help=getattr(module, "NEEDS", True)
         )(module.command)
     return app
 

@@ -1,4 +1,5 @@
-"""Tokens: strings <-> ids, around the tokenizers library. Trains a WordPiece vocabulary, or loads one that BERT made.
+"""Tokens: strings <-> ids, around the tokenizers library. Trains a WordPiece vocabulary, or loads one that BERT or CLIP
+made.
 
 Does not know: models, batches of pictures, the hub. Downloads nothing.
 
@@ -11,7 +12,7 @@ import json
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy
@@ -28,6 +29,7 @@ from tokenizers import (
 )
 from torch import Tensor
 
+from pairloom.data import byte_pairs
 from pairloom.errors import Mistake, nearest
 
 FIRST = (
@@ -51,11 +53,20 @@ def _blip() -> list[normalizers.Normalizer]:
     return [marks, words]
 
 
-CLEAN = {"": list, "blip": _blip}  # a name -> what runs before BERT's own normaliser
+def _clip() -> list[normalizers.Normalizer]:
+    """What matters most of how CLIP's own code cleans (ftfy, then HTML entities): straight quotes, entities as characters."""
+    steps = [("[\u02bc\u2018-\u201b]", "'"), ("[\u201c-\u201f]", '"'), ("&amp;", "&"), ("&quot;", '"')]
+    steps += [("&(#39|apos);", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&nbsp;|\u00a0", " ")]
+    return [normalizers.Replace(Regex(pattern), new) for pattern, new in steps]
+
+
+CLEAN = {"": list, "blip": _blip, "clip": _clip}  # a name -> what runs before BERT's own normaliser
 
 
 class Tokens:
     """A vocabulary of `size` V with the ids pad, unk, cls, sep, mask, dec, enc.
+
+    CLIP's byte pairs have a start (cls) and an end, which is sep, pad and unk; they have no mask, dec and enc (None).
 
     Cleaning lives inside the tokenizer's own normaliser: it is saved with it and holds for whoever loads the file.
     Text that spells a special token ("[SEP]") is text: no caption can end itself.
@@ -63,22 +74,31 @@ class Tokens:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         known = tokenizer.get_vocab(with_added_tokens=True)
+        self.byte_pairs = byte_pairs.START in known and byte_pairs.END in known
         missing = [name for name in FIRST[:4] if name not in known]
-        if missing:
+        if missing and not self.byte_pairs:
             raise Mistake(
                 f"The tokenizer has no {', '.join(missing)}.",
                 "Texts are framed by [CLS] ... [SEP] and padded with [PAD], as in BERT.",
-                "Give a BERT-style tokenizer, or leave it out: one is trained on the set.",
+                "Give a tokenizer like BERT's or CLIP's, or leave it out: one is trained on the set.",
             )
-        tokenizer.add_special_tokens([name for name in (*FIRST, *LAST) if name not in known])
+        if not self.byte_pairs:
+            tokenizer.add_special_tokens([name for name in (*FIRST, *LAST) if name not in known])
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
         ids = tokenizer.get_vocab(with_added_tokens=True)
         self.size = 1 + max(ids.values())
-        self.pad, self.unk, self.cls, self.sep, self.mask = (ids[name] for name in FIRST)
-        self.dec, self.enc = (ids[name] for name in LAST)
+        self.mask: int | None = None
+        self.dec: int | None = None
+        self.enc: int | None = None
+        if self.byte_pairs:
+            self.cls, self.sep = ids[byte_pairs.START], ids[byte_pairs.END]
+            self.pad = self.unk = self.sep
+        else:
+            self.pad, self.unk, self.cls, self.sep, self.mask = (ids[name] for name in FIRST)
+            self.dec, self.enc = (ids[name] for name in LAST)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, clean: str = "") -> Tokens:
@@ -122,7 +142,7 @@ class Tokens:
 
     @classmethod
     def load(cls, where: Path, clean: str = "") -> Tokens:
-        """Read `tokenizer.json`, or BERT's `vocab.txt`, from a folder (or that file itself).
+        """Read `tokenizer.json`, BERT's `vocab.txt` or CLIP's byte pairs from a folder (or that file itself).
 
         bert-base-uncased has 30,522 ids; [DEC] and [ENC] follow as 30522 and 30523 (BLIP: V = 30,524).
         Raises Mistake where there is neither, or the file is something else.
@@ -130,21 +150,15 @@ class Tokens:
         where = Path(where)
         file = where
         if where.is_dir():
-            file = next(
-                (where / name for name in ("tokenizer.json", "vocab.txt") if (where / name).is_file()), where
-            )
+            file = next((where / name for name in READERS if (where / name).is_file()), where)
         if not file.is_file():
             raise Mistake(
                 f"There is no tokenizer in {where}.",
-                "Looked for tokenizer.json and vocab.txt.",
+                f"Looked for {', '.join(READERS)}.",
                 "Name the folder that holds one.",
             )
         try:
-            tokenizer = (
-                _read_vocabulary(file)
-                if file.suffix == ".txt"
-                else Tokenizer.from_str(file.read_text("utf-8"))
-            )
+            tokenizer = READERS.get(file.name, _read_library)(file)
         except Mistake:
             raise
         except Exception as error:  # the library raises bare Exception for whatever is wrong with a file
@@ -195,7 +209,8 @@ class Tokens:
         row = ids.tolist() if isinstance(ids, Tensor) else list(ids)
         if self.sep in row:
             row = row[: row.index(self.sep)]
-        return str(self.tokenizer.decode(row, skip_special_tokens=True))
+        text = str(self.tokenizer.decode(row, skip_special_tokens=True))
+        return text.replace(byte_pairs.WORD_END, " ").strip() if self.byte_pairs else text
 
 
 def _cleaner(name: str) -> list[normalizers.Normalizer]:
@@ -241,3 +256,15 @@ def _read_vocabulary(file: Path) -> Tokenizer:
         )
     cased = any(token != token.lower() for token in tokens if not token.startswith("["))
     return _assemble(vocabulary, normalizers.BertNormalizer(lowercase=not cased))
+
+
+def _read_library(file: Path) -> Tokenizer:
+    return Tokenizer.from_str(file.read_text("utf-8"))
+
+
+READERS: dict[str, Callable[[Path], Tokenizer]] = {  # in the order in which a folder is searched
+    "tokenizer.json": _read_library,
+    "vocab.txt": _read_vocabulary,
+    "vocab.json": byte_pairs.read_vocabulary,
+    byte_pairs.OPENAI: byte_pairs.read_openai,
+}

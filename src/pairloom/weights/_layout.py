@@ -5,30 +5,56 @@ Does not know: any layout. Nothing is unpickled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pairloom.blocks.embed import resize_positions
+from pairloom.data.disk import unwritable
 from pairloom.errors import Mistake
+from pairloom.weights._script import is_script, read_script
 
-FILES = ("model.safetensors", "pytorch_model.bin")
+FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 
 
 @dataclass(frozen=True)
 class Place:
     """Where a tensor of ours lies in their layout. names: any of these holds it (tied parts have several).
 
-    third: which third of a fused query-key-value tensor it is.
+    third: which third of a fused query-key-value tensor it is. flipped: theirs is transposed. lead: how many leading axes
+    of one theirs leaves out.
     """
 
     names: tuple[str, ...]
     third: int | None = None
+    flipped: bool = False
+    lead: int = 0
+
+    def ours(self, theirs: Tensor) -> Tensor:
+        """Their tensor as we hold it."""
+        if self.third is not None:
+            theirs = theirs.chunk(3)[self.third]
+        return (theirs.T if self.flipped else theirs)[(None,) * self.lead]
+
+    def theirs(self, ours: Tensor) -> Tensor:
+        """The inverse of `ours`, a third by itself."""
+        ours = ours[(0,) * self.lead]
+        return (ours.T if self.flipped else ours).detach().contiguous()
 
 
 @dataclass
@@ -45,6 +71,20 @@ class Moved:
             raise Mistake(
                 f"{where} has nothing for '{name}'.", "It is another kind of model.", "Name another file."
             )
+
+    def whole(self, where: Path, may_miss: Sequence[str] = ()) -> Moved:
+        """Mistake where anything is missing or left over. may_miss: prefixes of ours that the file may lack."""
+        missing = [name for name in self.missing if not name.startswith(tuple(may_miss))]
+        if missing or self.left:
+            told = [f"Missing: {_few(missing)}."] * bool(missing) + [
+                f"Not known here: {_few(self.left)}."
+            ] * bool(self.left)
+            raise Mistake(
+                f"The weights in {where} do not fit their layout.",
+                " ".join(told),
+                "They are another kind of model, or the file is not whole.",
+            )
+        return self
 
     def into(self, system: nn.Module) -> None:
         """Copy the tensors into a system."""
@@ -63,17 +103,23 @@ def read(where: Path) -> dict[str, Tensor]:
                 f"{where} has no weights.", f"Looked for {' and '.join(FILES)}.", "Name the file itself."
             )
         where = found[0]
+    if where.name.endswith(".index.json"):
+        return _parts(where)
     try:
         if where.suffix == ".safetensors":
             return load_file(where)
-        made = torch.load(where, map_location="cpu", weights_only=True)
+        if is_script(where):
+            return read_script(where)
+        lazy = zipfile.is_zipfile(where)  # older files are one stream
+        made = torch.load(where, map_location="cpu", weights_only=True, mmap=lazy)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
         raise Mistake(f"{where} cannot be read as weights.", str(error).split("\n")[0], "") from error
     except Exception as error:  # the unpickler's own refusals
         raise Mistake(
             f"{where} holds more than tensors.", "Such files can run code and are not opened.", ""
         ) from error
-    made = made.get("model", made) if isinstance(made, Mapping) else made
+    for entry in ("model", "state_dict"):
+        made = made.get(entry, made) if isinstance(made, Mapping) else made
     if not isinstance(made, Mapping) or not all(isinstance(value, Tensor) for value in made.values()):
         raise Mistake(
             f"{where} is not a table of tensors.",
@@ -83,21 +129,68 @@ def read(where: Path) -> dict[str, Tensor]:
     return dict(made)
 
 
+def peek(where: Path) -> set[str]:
+    """The names in a file of tensors, as cheaply as its kind allows; none where it is no such file."""
+    if where.suffix not in (".safetensors", ".pt", ".pth", ".bin"):
+        return set()
+    try:
+        if where.suffix == ".safetensors":
+            with safe_open(where, "pt") as file:
+                return set(file.keys())
+        return set(read(where))
+    except (Mistake, OSError, SafetensorError):
+        return set()
+
+
+def _parts(index: Path) -> dict[str, Tensor]:
+    """The tensors of a model in several files, as its index lists them."""
+    try:
+        names = sorted(
+            {str(Path(name).name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()}
+        )
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        raise Mistake(f"{index} is not an index of weights.", str(error), "Copy the folder again.") from error
+    made: dict[str, Tensor] = {}
+    for name in names:
+        made |= read(index.with_name(name))
+    return made
+
+
+def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
+    """A name by the first rule whose pattern it matches as a whole; KeyError where none does."""
+    for pattern, there in rules:
+        found = re.fullmatch(pattern, name)
+        if found:
+            return found.expand(there)
+    raise KeyError(name)
+
+
+def claim_empty(out: Path) -> None:
+    """Make a folder for an export. Mistake where it holds anything."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        found = any(out.iterdir())
+    except OSError as error:
+        raise unwritable(out, error) from error
+    if found:
+        raise Mistake(f"{out} is not empty.", "Nothing of yours is overwritten.", "Name a new folder.")
+
+
 def take(theirs: Mapping[str, Tensor], places: Mapping[str, Place], ours: Mapping[str, Tensor]) -> Moved:
     """Their tensors under our names, fitted to the shapes of `ours`: a table of positions is resized, a vocabulary that
     is a few rows short keeps our last rows. Any other difference in shape is a Mistake."""
     moved = Moved()
     used: set[str] = set()
     for name, place in places.items():
-        there = next((other for other in place.names if other in theirs), None)
+        there = [other for other in place.names if other in theirs]
         used.update(place.names)
-        if there is None:
+        if not there:
             moved.missing.append(name)
             continue
-        tensor = theirs[there]
-        if place.third is not None:
-            tensor = tensor.chunk(3)[place.third]
-        moved.tensors[name] = _fit(name, tensor, ours[name], there)
+        for other in there[1:]:
+            if not torch.equal(theirs[other], theirs[there[0]]):
+                raise Mistake(f"'{there[0]}' and '{other}' differ.", "Here they are one tensor.", "")
+        moved.tensors[name] = _fit(name, place.ours(theirs[there[0]]), ours[name], there[0])
     moved.left = sorted(set(theirs) - used)
     return moved
 
@@ -109,16 +202,16 @@ def give(ours: Mapping[str, Tensor], places: Mapping[str, Place]) -> dict[str, T
     for name, place in places.items():
         for there in place.names:
             if place.third is None:
-                made[there] = ours[name]
+                made[there] = place.theirs(ours[name])
             else:
-                thirds.setdefault(there, {})[place.third] = ours[name]
+                thirds.setdefault(there, {})[place.third] = place.theirs(ours[name])
     return made | {there: torch.cat([parts[index] for index in range(3)]) for there, parts in thirds.items()}
 
 
 def _fit(name: str, tensor: Tensor, ours: Tensor, there: str) -> Tensor:
     if tensor.shape == ours.shape:
         return tensor
-    if name.endswith("embed.positions") and tensor.shape[-1] == ours.shape[-1]:
+    if name.endswith(("embed.positions", "pool.positions")) and tensor.shape[-1] == ours.shape[-1]:
         return resize_positions(tensor, ours.shape[1] - 1)
     short = len(ours) - len(tensor) if tensor.ndim and tensor.shape[1:] == ours.shape[1:] else 0
     if (
@@ -130,3 +223,7 @@ def _fit(name: str, tensor: Tensor, ours: Tensor, there: str) -> Tensor:
         f"It is {list(tensor.shape)}; '{name}' is {list(ours.shape)}.",
         "Use the config of the checkpoint (size, vocabulary, sharing).",
     )
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

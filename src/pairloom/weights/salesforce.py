@@ -1,19 +1,27 @@
-"""BLIP checkpoints as Salesforce published them (.pth), and as transformers' classes name them.
+"""BLIP checkpoints as Salesforce and LAVIS published them (.pth), and as transformers' classes name them.
 
 Facts: the vision tower fuses query, key and value; encoder and decoder repeat what they share; momentum copies and
-queues are left behind.
+queues are left behind. A captioner has no text encoder, a matcher no decoder. Sizes follow from the shapes, heads from
+64 columns each.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor
 
+from pairloom.data.pixels import Transform
 from pairloom.errors import Mistake
-from pairloom.systems.blip import System
-from pairloom.weights._layout import Moved, Place, give, take
+from pairloom.model import Model
+from pairloom.systems.blip import TABLE_3, Config, Sharing, System
+from pairloom.weights._hub import tokens_near
+from pairloom.weights._layout import Moved, Place, give, peek, read, take
 
 IMAGE = {
     "embed.class_row": "cls_token",
@@ -64,6 +72,119 @@ RENAMED = {
     "visual_encoder.blocks.{}.mlp.": "vision_model.encoder.layers.{}.mlp.",
 }
 EXTRA = re.compile(r"(_m\.|queue|ptr|position_ids$)")
+# which verbs each published kind cannot be asked, which of our tensors it has not, and how its training is switched
+KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
+    "all": ((), (), {}),
+    "caption": (
+        ("embed_image", "embed_text", "match"),
+        ("towers.image_projection", "towers.text_projection", "match_head", "temperature"),
+        dict(length=40, itc=0.0, itm=0.0, prompt=3),
+    ),
+    "match": (("start", "step", "logits"), ("head.", "temperature"), dict(length=35, ramp=1.0, lm=0.0)),
+}
+
+
+def kind_of(theirs: Mapping[str, Tensor], where: Path) -> str:
+    """Which of KINDS a state dict is. Mistake that names what is missing here for the others."""
+    has = {
+        part: any(name.startswith(part) for name in theirs)
+        for part in ("text_encoder.", "text_decoder.", "itm_head.")
+    }
+    found = {(True, True, True): "all", (False, True, False): "caption", (True, False, True): "match"}
+    kind = found.get((has["text_encoder."], has["text_decoder."], has["itm_head."]))
+    if kind and not any(name.startswith("cls_head.") or ".self0." in name for name in theirs):
+        return kind
+    what = (
+        "answers questions (VQA)" if has["text_encoder."] and has["text_decoder."] else "is of another task"
+    )
+    if any(name.startswith("cls_head.") for name in theirs):
+        what = "reasons over two pictures (NLVR2)"
+    raise Mistake(
+        f"{where} is a BLIP that {what}.",
+        "Such a system is not built here: its text towers are wired in another way.",
+        "Captioners, matchers and pre-trained models can be loaded.",
+    )
+
+
+def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] | None = None) -> Config:
+    """The Config that the shapes tell. heads: of the image and of the text tower, where it is known."""
+    kind = kind_of(theirs, where)
+    text = "text_decoder.bert." if kind == "caption" else "text_encoder."
+    try:
+        image, _, patch, _ = theirs["visual_encoder.patch_embed.proj.weight"].shape
+        words, width = theirs[f"{text}embeddings.word_embeddings.weight"].shape
+        side = round((theirs["visual_encoder.pos_embed"].shape[1] - 1) ** 0.5)
+        positions = len(theirs[f"{text}embeddings.position_embeddings.weight"])
+        found = Config(
+            image_size=side * patch, patch=patch, image_width=image, image_depth=_count(theirs, "visual_encoder.blocks."),
+            image_heads=image // 64, width=width, heads=width // 64, depth=_count(theirs, f"{text}encoder.layer."),
+            vocabulary=words, positions=positions, dec=words - 2, enc=words - 1, queue=0, momentum=0.0,
+            sharing=_sharing(theirs) if kind == "all" else "all", lacks=KINDS[kind][0], **KINDS[kind][2],
+        )  # fmt: skip
+    except (KeyError, IndexError) as error:
+        raise Mistake(f"{where} is not a BLIP model.", f"It lacks {error}.", "") from error
+    if "vision_proj.weight" in theirs:
+        found = replace(found, embedding=len(theirs["vision_proj.weight"]))
+    if heads:
+        found = replace(found, image_heads=heads[0], heads=heads[1])
+    return replace(found, length=min(found.length, positions))
+
+
+def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
+    return len({name[len(prefix) :].split(".")[0] for name in theirs if name.startswith(prefix)})
+
+
+def _sharing(theirs: Mapping[str, Tensor]) -> Sharing:
+    """What encoder and decoder have in common, told by equal tensors."""
+    apart = set()
+    for name, tensor in theirs.items():
+        other = theirs.get(name.replace("text_encoder.", "text_decoder.bert.", 1))
+        if name.startswith("text_encoder.") and other is not None and not torch.equal(tensor, other):
+            found = re.search(r"\.(attention|crossattention)\.", name)
+            apart.add(found[1] if found else "embeddings" if ".embeddings." in name else "feed")
+    needed = {
+        "all": set(),
+        "all but self-attention": {"attention"},
+        "all but cross-attention": {"crossattention"},
+    }
+    return next((name for name in TABLE_3 if apart <= needed.get(name, apart)), "none")
+
+
+def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
+    """A system with these tensors. Mistake for what is left over, or missing and not of the kind."""
+    system = System(config)
+    moved = from_salesforce(theirs, system)
+    kind = next(kind for kind, (lacks, _, _) in KINDS.items() if lacks == config.lacks)
+    moved.whole(where, KINDS[kind][1]).into(system)
+    return system.eval()
+
+
+def sniff(where: Path) -> bool:
+    """A file with BLIP's image tower under its published name."""
+    return where.is_file() and "visual_encoder.cls_token" in peek(where)
+
+
+def load(where: Path) -> Model:
+    """A model from a .pth; BERT's vocabulary lies beside it or in the local hub cache."""
+    theirs = read(where)
+    config = config_of(theirs, where)
+    tokens = tokens_near(where.parent, "bert")
+    check_tokens(tokens.size, config, where)
+    config = replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep)
+    system = filled(config, theirs, where)
+    return Model(
+        "blip", system, tokens, Transform(config.image_size), {"source": f"Salesforce BLIP ({where.name})"}
+    )
+
+
+def check_tokens(size: int, config: Config, where: Path) -> None:
+    """Mistake where the tokenizer is not the one that the weights were trained with."""
+    if size != config.vocabulary:
+        raise Mistake(
+            f"The tokenizer for {where} is another model's.",
+            f"With [DEC] and [ENC] it has {size} tokens, the weights have {config.vocabulary}.",
+            "Put back the vocabulary that was published with the weights.",
+        )
 
 
 def places(system: System) -> dict[str, Place]:

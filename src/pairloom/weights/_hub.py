@@ -1,0 +1,82 @@
+"""Names that are no paths: the local cache of the Hugging Face hub. The network only where the user said so.
+
+HF_HUB_OFFLINE and HF_HOME are honoured by huggingface_hub itself. Knows no layout.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+from pairloom.data import byte_pairs
+from pairloom.data.tokens import READERS, Tokens
+from pairloom.errors import Mistake
+
+WANTED = ["*.json", "*.safetensors", "merges.txt", "vocab.txt"]
+PICKLED = ["*.bin"]
+BERT = "bert-base-uncased", "google-bert/bert-base-uncased"
+CLIP = "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"
+
+
+def cached(name: str) -> Path | None:
+    """The newest snapshot of a hub id in the local cache; None where there is none, or the name is no id."""
+    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        return None
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, local_files_only=True))
+    except (LocalEntryNotFoundError, HFValidationError, ValueError, OSError):
+        return None
+
+
+def download(name: str) -> Path:
+    """Fetch a hub id into the cache: configs, tokenizer and safetensors; .bin files only where there are none of those.
+
+    Mistake where the network, the hub or HF_HUB_OFFLINE says no.
+    """
+    from huggingface_hub import snapshot_download
+
+    try:
+        where = Path(snapshot_download(name, allow_patterns=WANTED))
+        if not any(where.glob("*.safetensors")):
+            where = Path(snapshot_download(name, allow_patterns=[*WANTED, *PICKLED]))
+        return where
+    except Exception as error:  # the hub's client raises whatever its transport does
+        raise Mistake(
+            f"'{name}' could not be downloaded.",
+            str(error).split("\n")[0],
+            "Check the name and the network, or copy the folder here by other means.",
+        ) from error
+
+
+def tokens_near(folder: Path, kind: str) -> Tokens:
+    """The tokenizer that belongs to a bare checkpoint: beside it, or in the local cache, or with an installed package.
+
+    kind: "clip" (cleaned as CLIP's code does) or "bert". Mistake that says which files to put where.
+    """
+    clean = "clip" if kind == "clip" else ""
+    wanted = (
+        ("tokenizer.json", "vocab.json", byte_pairs.OPENAI)
+        if kind == "clip"
+        else ("tokenizer.json", "vocab.txt")
+    )
+    found = [folder, *(_packaged() if kind == "clip" else [])]
+    found += [where for where in map(cached, CLIP if kind == "clip" else BERT) if where]
+    for where in found:
+        for name in wanted:
+            if name in READERS and (where / name).is_file():
+                return Tokens.load(where / name, clean)
+    raise Mistake(
+        f"There is no tokenizer beside {folder}.",
+        "The file holds weights alone; looked here, in the local hub cache and with installed packages.",
+        f"Put {' or '.join(wanted)} ({(BERT if kind == 'bert' else CLIP)[0]}) into the folder.",
+    )
+
+
+def _packaged() -> list[Path]:
+    """Folders of installed packages that carry OpenAI's merges; nothing of them is imported."""
+    specs = [importlib.util.find_spec(name) for name in ("clip", "open_clip")]
+    return [Path(spec.origin).parent for spec in specs if spec and spec.origin]

@@ -1,0 +1,106 @@
+"""What every folder of transformers has: config.json, weights, an image processor, a tokenizer.
+
+Does not know: the layout of any one model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from pairloom.data.byte_pairs import END, START
+from pairloom.data.disk import atomic_write
+from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD, Transform
+from pairloom.errors import Mistake
+from pairloom.model import Model, read_json
+from pairloom.weights._layout import FILES, claim_empty
+
+BICUBIC = 3  # Pillow's number
+
+
+def holds(where: Path, kind: str) -> bool:
+    """Whether a folder has a config of this model type, and weights."""
+    told = read_json(where / "config.json") if where.is_dir() else {}
+    return told.get("model_type") == kind and any((where / name).is_file() for name in FILES)
+
+
+def part(told: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A part's config: the class's defaults, the file over them, the old `*_dict` over both, as transformers reads it."""
+    return {**defaults, **(told.get(name) or {}), **(told.get(f"{name}_dict") or {})}
+
+
+def sides(value: Any) -> set[int]:
+    """The numbers of a size in any of its spellings: 224, {"height": 224, "width": 224}, {"shortest_edge": 224}."""
+    if isinstance(value, Mapping):
+        return {int(side) for side in value.values() if side is not None}
+    return {int(value)} if value is not None else set()
+
+
+def pixels_of(where: Path, size: int) -> Transform:
+    """The image processor as a Transform. Mistake where it does what a Transform cannot."""
+    told = read_json(where / "preprocessor_config.json")
+    told = told or read_json(where / "processor_config.json").get("image_processor", {})
+    crop = bool(
+        told.get("do_center_crop", told.get("image_processor_type", "").startswith("CLIP") or not told)
+    )
+    asked = sides(told.get("size")) | (sides(told.get("crop_size")) if crop else set())
+    odd = [
+        name
+        for name, fits in (
+            ("size", asked <= {size}),
+            ("resample", told.get("resample", BICUBIC) == BICUBIC),
+            ("do_resize", told.get("do_resize", True)),
+            ("do_normalize", told.get("do_normalize", True)),
+            ("rescale_factor", abs(told.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6),
+        )
+        if not fits
+    ]
+    if odd:
+        raise Mistake(
+            f"The image processor in {where} prepares pictures in a way that is not built here.",
+            f"{', '.join(odd)}: {', '.join(str(told.get(name)) for name in odd)}; the model reads {size} px.",
+            "Give the folder as it was published.",
+        )
+    mean, std = told.get("image_mean") or OPENAI_MEAN, told.get("image_std") or OPENAI_STD
+    return Transform(size, tuple(mean), tuple(std), "crop" if crop else "square")
+
+
+def processor(pixels: Transform, kind: str) -> dict[str, Any]:
+    """A preprocessor_config.json that does what the Transform does."""
+    size: dict[str, int] = {"height": pixels.size, "width": pixels.size}
+    crop = pixels.fit == "crop"
+    return {
+        "image_processor_type": f"{kind}ImageProcessor", "do_resize": True, "do_rescale": True, "do_normalize": True,
+        "do_convert_rgb": True, "do_center_crop": crop, "crop_size": size, "resample": BICUBIC,
+        "size": {"shortest_edge": pixels.size} if crop else size, "rescale_factor": 1 / 255,
+        "image_mean": list(pixels.mean), "image_std": list(pixels.std),
+    }  # fmt: skip
+
+
+def write(
+    model: Model, out: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: str
+) -> None:
+    """A whole folder. kind: "CLIP" or "Blip", as transformers names classes. Mistake where the folder is not empty."""
+    names = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    if not model.tokens.byte_pairs:
+        names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    maker = "CLIPTokenizer" if model.tokens.byte_pairs else "BertTokenizer"
+    framed = {"tokenizer_class": maker, "model_max_length": model.config.length, **names}
+    documents = {
+        "preprocessor_config.json": processor(model.pixels, kind),
+        "tokenizer_config.json": framed,
+        "special_tokens_map.json": names,
+        "config.json": dict(config),
+    }
+    claim_empty(out)
+    files = {"tokenizer.json": model.tokens.to_json().encode()}
+    files["model.safetensors"] = to_bytes(dict(tensors), {"format": "pt"})
+    files |= {name: (json.dumps(value, indent=2) + "\n").encode() for name, value in documents.items()}
+    for name, data in files.items():
+        with atomic_write(out / name) as file:
+            file.write(data)

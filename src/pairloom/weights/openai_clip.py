@@ -1,0 +1,167 @@
+"""CLIP as OpenAI published it (.pt), and the names that open_clip kept.
+
+Facts: query, key and value are fused in the transformers and apart in the ResNets' pooling; the projections are stored
+transposed; weights are half precision; the activation is always quick GELU. The files are TorchScript archives: their
+tensors are read, their code is not. The sizes follow from the shapes, heads from 64 columns each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from pairloom.data.pixels import Transform
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.systems.clip import Config, System
+from pairloom.weights._hub import tokens_near
+from pairloom.weights._layout import Place, give, peek, read, rename, take
+
+MARKS = ("input_resolution", "context_length", "vocab_size")  # numbers that stand among OpenAI's tensors
+LEFT = (*MARKS, "attn_mask")
+COUNTS = "num_batches_tracked"
+LAYER = r"stack\.layers\.(\d+)\."
+BLOCK = [
+    (r"attend\.0\.fn\.(?:query|key|value)\.(weight|bias)", r"attn.in_proj_\2"),
+    (r"attend\.0\.fn\.out\.(weight|bias)", r"attn.out_proj.\2"),
+    (r"attend\.0\.norm\.(weight|bias)", r"ln_1.\2"),
+    (r"feed\.0\.norm\.(weight|bias)", r"ln_2.\2"),
+    (r"feed\.0\.fn\.up\.(weight|bias)", r"mlp.c_fc.\2"),
+    (r"feed\.0\.fn\.down\.(weight|bias)", r"mlp.c_proj.\2"),
+]
+RULES = [
+    (r"scale", "logit_scale"),
+    (r"text\.embed\.0\.words\.weight", "token_embedding.weight"),
+    (r"text\.embed\.0\.positions\.weight", "positional_embedding"),
+    (r"text\.norm\.(.+)", r"ln_final.\1"),
+    (r"text_projection\.weight", "text_projection"),
+    *((rf"text\.{LAYER}{ours}", rf"transformer.resblocks.\1.{there}") for ours, there in BLOCK),
+    (r"image_projection\.weight", "visual.proj"),
+    (r"image\.embed\.class_row", "visual.class_embedding"),
+    (r"image\.embed\.positions", "visual.positional_embedding"),
+    (r"image\.embed\.patch\.weight", "visual.conv1.weight"),
+    (r"image\.first_norm\.(.+)", r"visual.ln_pre.\1"),
+    (r"image\.norm\.(.+)", r"visual.ln_post.\1"),
+    *((rf"image\.{LAYER}{ours}", rf"visual.transformer.resblocks.\1.{there}") for ours, there in BLOCK),
+    *((rf"image\.stem\.{at}\.(.+)", rf"visual.conv{at + 1}.\1") for at in range(3)),
+    *((rf"image\.stem_norms\.{at}\.(.+)", rf"visual.bn{at + 1}.\1") for at in range(3)),
+    *(
+        (rf"image\.stages\.{at}\.(\d+)\.{ours}", rf"visual.layer{at + 1}.\1.{there}")
+        for at in range(4)
+        for ours, there in (
+            (r"conv_(\d)\.(.+)", r"conv\2.\3"),
+            (r"norm_(\d)\.(.+)", r"bn\2.\3"),
+            (r"shortcut\.(.+)", r"downsample.\2"),
+        )
+    ),
+    (r"image\.pool\.positions", "visual.attnpool.positional_embedding"),
+    (r"image\.pool\.attend\.(query|key|value|out)\.(.+)", r"visual.attnpool.\1.\2"),
+]
+POOL = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "out": "c_proj"}
+LEAD = {"image.embed.class_row": 2, "image.embed.positions": 1, "image.pool.positions": 1}
+
+
+def places(system: System) -> dict[str, Place]:
+    """Each tensor of ours -> its place in OpenAI's and open_clip's layout."""
+    return {name: _place(name) for name in system.state_dict()}
+
+
+def _place(name: str) -> Place:
+    there = rename(name, RULES)
+    if ".attnpool." in there:
+        there = ".".join(POOL.get(part, part) for part in there.split("."))
+    fused = "attn.in_proj" in there
+    return Place(
+        (there,),
+        ("query", "key", "value").index(name.split(".")[-2]) if fused else None,
+        flipped=name in ("image_projection.weight", "text_projection.weight"),
+        lead=LEAD.get(name, 0),
+    )
+
+
+def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
+    """The Config that the shapes tell, with OpenAI's activation. Mistake where it is no CLIP."""
+    try:
+        words, width = theirs["token_embedding.weight"].shape
+        projection = theirs["text_projection"]
+        common = dict(
+            vocabulary=words, width=width, heads=max(1, width // 64), embedding=projection.shape[1],
+            length=len(theirs["positional_embedding"]), depth=_count(theirs, "transformer.resblocks."),
+            growth=theirs["transformer.resblocks.0.mlp.c_fc.weight"].shape[0] / width,
+            pad=words - 1, sep=words - 1, cls=words - 2,
+        )  # fmt: skip
+        if "visual.attnpool.positional_embedding" in theirs:
+            side = round((len(theirs["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
+            image = theirs["visual.layer1.0.conv1.weight"].shape[0]
+            stages = tuple(_count(theirs, f"visual.layer{at}.") for at in range(1, 5))
+            return Config(
+                stages=stages,
+                image_width=image,
+                image_heads=max(1, image // 2),
+                image_size=32 * side,
+                **common,
+            )
+        image, _, patch, _ = theirs["visual.conv1.weight"].shape
+        side = round((len(theirs["visual.positional_embedding"]) - 1) ** 0.5)
+        up = theirs["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
+        return Config(
+            image_size=patch * side, patch=patch, image_width=image, image_heads=max(1, image // 64),
+            image_depth=_count(theirs, "visual.transformer.resblocks."), image_growth=up / image, **common,
+        )  # fmt: skip
+    except (KeyError, ValueError) as error:
+        raise Mistake(f"{where} is not a CLIP model of OpenAI's.", f"It lacks {error}.", "") from error
+
+
+def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
+    """How many numbered parts there are under a prefix."""
+    return len({name[len(prefix) :].split(".")[0] for name in theirs if name.startswith(prefix)})
+
+
+def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
+    """A system with these tensors; Mistake for what is missing or left over. Counts of batches may be missing."""
+    system = System(config)
+    theirs = {name: tensor for name, tensor in theirs.items() if name not in LEFT}
+    moved = take(theirs, places(system), system.state_dict())
+    moved.missing = [name for name in moved.missing if not name.endswith(COUNTS)]
+    moved.whole(where).into(system)
+    return system.eval()
+
+
+def sniff(where: Path) -> bool:
+    """A file of OpenAI's, or its state dict as a file."""
+    names = peek(where) if where.is_file() else set()
+    return "token_embedding.weight" in names and "visual.conv1.weight" in names
+
+
+def load(where: Path) -> Model:
+    """A model from a .pt of OpenAI's; the tokenizer lies beside it or with an installed clip or open_clip."""
+    theirs = read(where)
+    if not set(MARKS) & set(theirs):
+        raise Mistake(
+            f"{where} does not say which activation it was trained with.",
+            "Only OpenAI's own files may leave that out.",
+            "Give the folder, with its open_clip_config.json.",
+        )
+    system = filled(config_of(theirs, where), theirs, where)
+    tokens = tokens_near(where.parent, "clip")
+    check_tokens(tokens, system.config, where)
+    about = {"source": f"OpenAI CLIP ({where.name})"}
+    return Model("clip", system, tokens, Transform(system.config.image_size, fit="crop"), about)
+
+
+def check_tokens(tokens: Tokens, config: Config, where: Path) -> None:
+    """Mistake where the tokenizer is not the one that the weights were trained with."""
+    if (tokens.size, tokens.sep) != (config.vocabulary, config.sep):
+        raise Mistake(
+            f"The tokenizer in {where} is another model's.",
+            f"It has {tokens.size} tokens and ends texts by {tokens.sep}, the weights have {config.vocabulary} and {config.sep}.",
+            "Put back the tokenizer that was published with the weights.",
+        )
+
+
+def to_openai(system: System) -> dict[str, Tensor]:
+    """Our weights under OpenAI's names."""
+    return give(system.state_dict(), places(system))

@@ -1,0 +1,127 @@
+"""BLIP as transformers saves it: captioning (BlipForConditionalGeneration) and retrieval (BlipForImageTextRetrieval).
+
+Facts: the names are Salesforce's but for the image tower; the number of heads has a default (8) that no published model
+has, so it must be written down; vision_config's layer_norm_eps 1e-5 is a default too: the weights were trained with 1e-6,
+which is used here; eos_token_id there is not the end of texts, sep_token_id is. transformers' matcher reads texts from
+[CLS], as its classes do; here the match reads them from [ENC], as in training and in the paper. Files from before 2024
+repeat the word table as the decoder's. BlipForQuestionAnswering is not built here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.model import Model, read_json
+from pairloom.systems.blip import Config
+from pairloom.weights._layout import read
+from pairloom.weights._transformers import holds, pixels_of, write
+from pairloom.weights.salesforce import (
+    check_tokens,
+    config_of,
+    filled,
+    from_transformers,
+    to_salesforce,
+    to_transformers,
+)
+
+WRITES, SYSTEM = "transformers", "blip"
+CLASSES = {"caption": "BlipForConditionalGeneration", "match": "BlipForImageTextRetrieval"}
+TIED = "text_decoder.cls.predictions.decoder."  # the word table and its bias a second time
+# what each class has of a whole model
+HAS = {
+    "caption": ("vision_model.", "text_decoder."),
+    "match": ("vision_model.", "text_encoder.", "vision_proj.", "text_proj.", "itm_head."),
+}
+
+
+def sniff(where: Path) -> bool:
+    """A folder whose config says "blip"."""
+    return holds(where, "blip")
+
+
+def load(where: Path) -> Model:
+    """A model from a folder of transformers. Mistake for a class that is not built, and for tensors without a place."""
+    told = read_json(where / "config.json")
+    text, image = told.get("text_config") or {}, told.get("vision_config") or {}
+    theirs = {from_transformers(name): tensor for name, tensor in read(where).items()}
+    missing = [
+        f"{part}.num_attention_heads"
+        for part, found in (("text_config", text), ("vision_config", image))
+        if "num_attention_heads" not in found
+    ]
+    if missing:
+        raise Mistake(
+            f"{where / 'config.json'} does not say {' and '.join(missing)}.",
+            "transformers' defaults are not those of the published models.",
+            "Write the number down (12 in base models; 16 for the image tower of large ones).",
+        )
+    config = config_of(theirs, where, (image["num_attention_heads"], text["num_attention_heads"]))
+    tokens = Tokens.load(where)
+    check_tokens(tokens.size, config, where)
+    config = replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep)
+    told_size = image.get("image_size", 384)
+    if told_size != config.image_size:
+        raise Mistake(
+            f"{where} contradicts itself.",
+            f"Its config reads {told_size} px, its weights {config.image_size}.",
+        )
+    name = (told.get("architectures") or ["BLIP"])[0]
+    system = filled(config, theirs, where)
+    return Model(
+        "blip",
+        system,
+        tokens,
+        pixels_of(where, config.image_size),
+        {"source": f"transformers {name} ({where.name})"},
+    )
+
+
+def export(model: Model, out: Path, task: str = "") -> None:
+    """Write a folder that the class of `task` ("caption" or "match") loads; a model that can do both must be told which."""
+    config: Config = model.config
+    weights = {"caption": config.lm, "match": config.itm}
+    able = [kind for kind, weight in weights.items() if weight]
+    if not able:
+        raise Mistake(
+            "This model learnt neither to match nor to caption.", "transformers has no class for it."
+        )
+    if task not in able and (task or len(able) > 1):
+        raise Mistake(
+            f"transformers has no class for all that this model can{f', or none that can {task}' if task else ''}.",
+            "It has one that captions and one that matches.",
+            f"Say --task {' or --task '.join(able)}.",
+        )
+    task = task or able[0]
+    tensors = {to_transformers(name): tensor for name, tensor in to_salesforce(model.system).items()}
+    tensors = {
+        name: tensor
+        for name, tensor in tensors.items()
+        if name.startswith(HAS[task]) and not name.startswith(TIED)
+    }
+    write(model, out, _config(model, task), tensors, "Blip")
+
+
+def _config(model: Model, task: str) -> Mapping[str, Any]:
+    c: Config = model.config
+    text = {
+        "model_type": "blip_text_model", "vocab_size": c.vocabulary, "hidden_size": c.width,
+        "encoder_hidden_size": c.image_width, "intermediate_size": 4 * c.width, "num_hidden_layers": c.depth,
+        "num_attention_heads": c.heads, "max_position_embeddings": c.positions, "layer_norm_eps": 1e-12,
+        "hidden_act": "gelu", "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "bos_token_id": c.dec,
+        "pad_token_id": c.pad, "eos_token_id": c.sep, "sep_token_id": c.sep, "label_smoothing": c.label_smoothing,
+        "is_decoder": True,
+    }  # fmt: skip
+    image = {
+        "model_type": "blip_vision_model", "hidden_size": c.image_width, "intermediate_size": 4 * c.image_width,
+        "num_hidden_layers": c.image_depth, "num_attention_heads": c.image_heads, "image_size": c.image_size,
+        "patch_size": c.patch, "layer_norm_eps": 1e-6, "hidden_act": "gelu",
+    }  # fmt: skip
+    return {
+        "architectures": [CLASSES[task]], "model_type": "blip", "image_text_hidden_size": c.embedding,
+        "projection_dim": c.embedding, "dtype": "float32", "text_config": text, "vision_config": image,
+    }  # fmt: skip
