@@ -3,9 +3,10 @@
     python benchmarks/bench_check.py [PAIRS ...] [--where DIR] [--workers N] [--size PIXELS] [--times N]
 
 Draws the largest number of pairs once (256 px, what img2dataset makes by default, 30 % of the texts spoiled) and
-measures each number of pairs on as many of those tars. The bare loop knows where the pictures lie, reads their bytes,
-and decodes each to full size: no hash, no text, no check. Both sides run the same processes over the same files, in
-turns; peak memory is the sum over the parent and its workers, read from /proc.
+measures each number of pairs on as many of those tars. The bare loop is the one that everybody writes: tarfile, PIL,
+every picture decoded to full size; no hash, no text, no check. The barest one walks the tars as pairloom does, four times
+as fast as tarfile. All sides run the same processes over the same files, in turns; peak memory is the sum over the parent
+and its workers, read from /proc.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
@@ -82,7 +84,25 @@ def bare(where: Path, workers: int) -> None:
         pass
 
 
+def barest(where: Path, workers: int) -> None:
+    """The same without tarfile."""
+    for _ in scale.run(walk, open_set(where).shards, workers):
+        pass
+
+
 def decode(shard: Shard) -> int:
+    count = 0
+    with tarfile.open(shard.file) as tar:
+        for member in tar:
+            if member.name.endswith(".jpg"):
+                file = tar.extractfile(member)
+                assert file is not None
+                Image.open(file).load()
+                count += 1
+    return count
+
+
+def walk(shard: Shard) -> int:
     count = 0
     with open(shard.file, "rb") as file:
         for member in members(shard.file):
@@ -97,7 +117,7 @@ def checked(where: Path, workers: int) -> None:
     check(open_set(where), workers)
 
 
-SIDES = {"bare": bare, "check": checked}
+SIDES = {"check": checked, "bare": bare, "barest": barest}
 
 
 def report(where: Path, pairs: int, workers: int, times: int) -> None:
@@ -108,12 +128,14 @@ def report(where: Path, pairs: int, workers: int, times: int) -> None:
     rates = {side: statistics.median(pairs / wall for wall, _, _ in rows) for side, rows in took.items()}
     each = {side: statistics.median(cpu / pairs * 1e3 for _, cpu, _ in rows) for side, rows in took.items()}
     peak = max(peak for _, _, peak in took["check"])
-    print(
-        f"{pairs:>7,} pairs: check {rates['check']:,.0f}/s, {each['check']:.3f} ms of processor a pair, peak {peak:.0f} MiB;"
-        f" bare decode {rates['bare']:,.0f}/s, {each['bare']:.3f} ms;"
-        f" check has {rates['check'] / rates['bare']:.0%} of its throughput ({each['bare'] / each['check']:.0%} by processor time)",
-        flush=True,
-    )
+    print(f"{pairs:>7,} pairs: peak memory of check {peak:.0f} MiB")
+    for side in SIDES:
+        share = f"check has {rates['check'] / rates[side]:.0%} of it, {each[side] / each['check']:.0%} by processor time"
+        print(
+            f"  {side:<7} {rates[side]:>7,.0f} pairs/s, {each[side]:.3f} ms of processor a pair"
+            + (f"; {share}" if side != "check" else ""),
+            flush=True,
+        )
 
 
 def measure(side: str, where: Path, workers: int) -> tuple[float, float, float]:

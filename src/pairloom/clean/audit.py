@@ -27,7 +27,7 @@ from pairloom.data.shards import read as read_shard
 EXAMPLES = 20  # shown of each fault
 FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
 TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
-GRID = (36, 32)  # the small picture that flatness and likeness are read from: 4 x 4 for each cell of the hash
+GRID = (27, 24)  # the small picture that flatness and likeness are read from: 3 x 3 for each cell of the hash
 
 SCHEMA = pa.schema(
     [

@@ -188,8 +188,13 @@ class ModelJudge:
         scores[at] = found.double().numpy()
 
 
-@lru_cache(maxsize=1)
 def _model(where: str) -> Any:
+    config = Path(where) / "config.json"
+    return _loaded(where, config.stat().st_mtime_ns if config.is_file() else 0)
+
+
+@lru_cache(maxsize=1)
+def _loaded(where: str, _: int) -> Any:
     import pairloom
 
     return pairloom.load(where)

@@ -40,7 +40,7 @@ class Blob:
             return self.data
         if self.path is None:
             raise FileNotFoundError("there is no image")
-        with open(self.path, "rb") as file:
+        with open(self.path, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size - self.offset if self.size is None else self.size
             if size > LARGEST:
                 raise OSError(f"{size:,} bytes are more than an image has (limit {LARGEST:,})")

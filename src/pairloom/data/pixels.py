@@ -185,6 +185,8 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return image
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_eight_bits(np.asarray(image)))
     if image.mode == "La":
