@@ -21,7 +21,7 @@ CLIP = "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"
 
 def cached(name: str) -> Path | None:
     """The newest snapshot of a hub id in the local cache; None where there is none, or the name is no id."""
-    if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
         return None
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError

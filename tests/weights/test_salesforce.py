@@ -1,0 +1,117 @@
+"""Salesforce's and LAVIS's .pth files: sizes and sharing told by the shapes, momentum and queues left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("transformers")
+
+from published import TEXTS, bert_tokens, scatter  # noqa: E402
+
+import pairloom  # noqa: E402
+from pairloom import verbs  # noqa: E402
+from pairloom.errors import Mistake  # noqa: E402
+from pairloom.model import Model, at_size, build  # noqa: E402
+from pairloom.tasks.judge import ways  # noqa: E402
+from pairloom.weights.salesforce import to_salesforce  # noqa: E402
+
+SIZES = ["width=64", "heads=1", "image_width=64", "image_heads=1", "queue=0", "momentum=0", "image_size=48"]
+
+
+def model_of(*settings: str) -> Model:
+    model = build("blip", bert_tokens(), "tiny", [*SIZES, *settings]).eval()
+    scatter(model.system, 6)
+    return model
+
+
+def publish(model: Model, where: Path, parts: tuple[str, ...] = ("",), bare: bool = False) -> Path:
+    """A file as they wrote it: tied names twice, momentum copies, queues, position ids."""
+    tensors = {name: tensor for name, tensor in to_salesforce(model.system).items() if name.startswith(parts)}
+    extra = {
+        "visual_encoder_m.cls_token": torch.zeros(1, 1, 64),
+        "text_encoder.embeddings.position_ids": torch.arange(16)[None],
+        "image_queue": torch.zeros(4, 4),
+        "queue_ptr": torch.zeros(1),
+    }
+    where.mkdir()
+    if "" not in parts:
+        extra = {}
+    torch.save(tensors | extra if bare else {"model": tensors | extra, "epoch": 3}, where / "model_base.pth")
+    model.tokens.save(where)
+    return where / "model_base.pth"
+
+
+def answers(model: Model, *verbs: str) -> list[torch.Tensor]:
+    images = torch.randn(3, 1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
+    batch = model.batch(texts=TEXTS[:3])
+    batch.images = images
+    with torch.no_grad():
+        return [getattr(model.system, verb)(batch) for verb in verbs]
+
+
+@pytest.mark.parametrize("sharing", ["all", "all but cross-attention", "all but self-attention", "none"])
+def test_a_pretrained_model(tmp_path: Path, sharing: str) -> None:
+    model = model_of(f"sharing={sharing}")
+    found = pairloom.load(publish(model, tmp_path / "there"))
+    assert found.config.sharing == sharing and found.config.image_size == 48 and not found.config.lacks
+    every = ("match", "embed_image", "embed_text", "logits")
+    for one, other in zip(answers(model, *every), answers(found, *every)):
+        assert torch.equal(one, other)
+    assert torch.equal(found.system.temperature, model.system.temperature)
+
+
+def test_a_captioner_and_a_matcher(tmp_path: Path) -> None:
+    model = model_of("sharing=none")
+    captioner = pairloom.load(publish(model, tmp_path / "c", ("visual", "text_decoder"), bare=True))
+    assert ways(captioner.system) == ["likelihood"] and not isinstance(captioner.system, verbs.Matches)
+    assert torch.equal(*answers(model, "logits"), *answers(captioner, "logits"))
+    parts = ("visual", "text_encoder", "vision_proj", "text_proj", "itm_head", "temp")
+    matcher = pairloom.load(publish(model, tmp_path / "m", parts))
+    assert ways(matcher.system) == ["match", "cosine"] and not isinstance(matcher.system, verbs.Writes)
+    for one, other in zip(answers(model, "match", "embed_text"), answers(matcher, "match", "embed_text")):
+        assert torch.equal(one, other)
+
+
+def test_positions_are_interpolated_for_another_size(tmp_path: Path) -> None:
+    """From 6 x 6 patches to 3 x 3: the class row stays, a constant grid stays constant, the rest is copied."""
+    model = model_of()
+    with torch.no_grad():
+        model.system.towers.image.embed.positions[:, 1:] = 0.25
+    found = at_size(pairloom.load(publish(model, tmp_path / "there")), 24)
+    table = found.system.towers.image.embed.positions
+    assert table.shape == (1, 10, 64) and found.pixels.size == 24 and found.config.image_size == 24
+    assert torch.equal(table[:, 0], model.system.towers.image.embed.positions[:, 0])
+    torch.testing.assert_close(table[:, 1:], torch.full((1, 9, 64), 0.25))
+    assert torch.equal(found.system.match_head.weight, model.system.match_head.weight)
+    with pytest.raises(Mistake, match="cannot read pictures of 25 px"):
+        at_size(found, 25)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda told: told.update({"cls_head.0.weight": torch.zeros(2, 2)}), r"two pictures \(NLVR2\)"),
+        (lambda told: told.pop("itm_head.weight") is told.pop("itm_head.bias"), r"answers questions \(VQA\)"),
+        (lambda told: told.pop("vision_proj.bias"), "Missing: towers.image_projection.bias"),
+        (lambda told: told.update({"adapter": torch.zeros(1)}), "Not known here: adapter"),
+        (lambda told: told.update({"text_proj.weight": torch.zeros(3, 64)}), "does not fit"),
+    ],
+)
+def test_what_does_not_fit_is_named(tmp_path: Path, change: Any, said: str) -> None:
+    file = publish(model_of(), tmp_path / "there")
+    tensors = torch.load(file, weights_only=True)["model"]
+    change(tensors)
+    torch.save({"model": tensors}, file)
+    with pytest.raises(Mistake, match=said):
+        pairloom.load(file)
+
+
+def test_a_vocabulary_of_another_model(tmp_path: Path) -> None:
+    file = publish(model_of(), tmp_path / "there")
+    type(bert_tokens()).train(["b"] * 9, 64).save(tmp_path / "there")
+    with pytest.raises(Mistake, match="another model's"):
+        pairloom.load(file)
