@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
@@ -34,6 +34,7 @@ PLANTED = -1  # the text_id of a planted mismatch
 GROUP = 32  # pictures looked at together
 
 
+@runtime_checkable
 class Judge(Protocol):
     """Scores (row, text) requests of one shard: higher is better. way: how, in a word."""
 

@@ -1,0 +1,192 @@
+"""A run that is killed ends, when it is run again, with the bytes of the run that was not: at every moment."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import colours
+import oracle
+import pytest
+
+from pairloom.clean import plan
+from pairloom.clean.run import clean
+from pairloom.data.shards import open_set, save_set
+from pairloom.errors import Mistake
+
+CHANGES = (
+    "replace",
+    "link",
+    "unlink",
+    "mkdir",
+    "rmdir",
+)  # the system calls that change what lies on the disk
+
+
+def files(root: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory) -> Path:
+    """A folder with raw/ (two tars of colours) and whole/ (what a run without a kill makes of it)."""
+    root = tmp_path_factory.mktemp("kill")
+    folder = colours.write(root / "folder", 70)
+    save_set(open_set(folder).pairs(), root / "raw", "webdataset", size=40)
+    with pytest.MonkeyPatch.context() as patch:
+        replace_models(patch)
+        patch.chdir(root)
+        facts = clean("raw", "whole", oracle.SETTINGS)
+    assert (
+        facts["counts"]["replace"] >= 5 and facts["counts"]["add"] >= 5
+    )  # captions are part of what is killed
+    return root
+
+
+@pytest.fixture(autouse=True)
+def oracles(monkeypatch, where) -> None:
+    replace_models(monkeypatch)
+    monkeypatch.chdir(where)
+
+
+def replace_models(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr("pairloom.clean.judging.ModelJudge", oracle.Oracle)
+    patch.setattr("pairloom.clean.judging.able", lambda where: ["oracle"])
+    patch.setattr("pairloom.clean.judging.can_write", lambda where: True)
+    patch.setattr("pairloom.clean.capfilt._write", oracle.write)
+
+
+def die_at(step: int, out: str, restart: bool = False) -> int:
+    """Run in a process that ends, without a word, before its `step`-th change of the disk. Its exit code."""
+    child = os.fork()
+    if child == 0:
+        left = [step]
+
+        def counted(real):
+            def call(*args, **kwargs):
+                left[0] -= 1
+                if left[0] < 0:
+                    os._exit(9)
+                return real(*args, **kwargs)
+
+            return call
+
+        for name in CHANGES:
+            setattr(os, name, counted(getattr(os, name)))
+        try:
+            clean("raw", out, oracle.SETTINGS, restart=restart)
+        finally:
+            os._exit(0 if left[0] >= 0 else 9)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def survives(step: int) -> bool:
+    """Whether the run was killed at that step at all; checks that it then ended as if it had not been."""
+    out = f"killed-{step}"
+    code = die_at(step, out)
+    clean("raw", out, oracle.SETTINGS)
+    assert files(Path(out)) == files(Path("whole")), f"killed before change {step}"
+    return code == 9
+
+
+@pytest.mark.parametrize("step", [0, 1, 17, 33])
+def test_a_kill_between_two_changes_of_the_disk_leaves_no_trace(step: int) -> None:
+    assert survives(step)
+
+
+@pytest.mark.slow
+def test_a_kill_before_every_single_change_leaves_no_trace() -> None:
+    steps = 0
+    while survives(steps):
+        steps += 1
+    assert steps > 33
+
+
+@pytest.mark.parametrize("step", [1, 5])
+def test_a_kill_while_an_old_run_is_forgotten_leaves_no_trace(step: int) -> None:
+    """--restart over a finished run, killed while the old one is removed: the folder still counts as ours."""
+    out = f"again-{step}"
+    clean("raw", out, oracle.SETTINGS)
+    assert die_at(step, out, restart=True) == 9
+    clean("raw", out, oracle.SETTINGS, restart=True)
+    assert files(Path(out)) == files(Path("whole"))
+
+
+@pytest.mark.slow
+def test_workers_do_not_change_a_byte(where) -> None:
+    assert start(where, "two", workers=2).wait() == 0
+    assert files(where / "two") == files(where / "whole")
+
+
+def test_a_killed_parent_takes_its_workers_along(where) -> None:
+    process = start(where, "orphans", workers=2)
+    family: set[int] = set()
+    for _ in range(600):
+        family |= set(children(process.pid))
+        if len(family) >= 3 or process.poll() is not None:  # two workers and the tracker of their resources
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(family) >= 3
+    for _ in range(200):
+        if not any(map(alive, family)):
+            break
+        time.sleep(0.05)
+    assert not any(map(alive, family))
+    clean("raw", "orphans", oracle.SETTINGS)
+    assert files(where / "orphans") == files(where / "whole")
+
+
+@pytest.mark.slow
+def test_the_judge_self_survives_random_kills(tmp_path) -> None:
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    import random
+
+    import bench_kill
+
+    colours.write(tmp_path / "raw", 120)
+    colours.write(tmp_path / "test", 30, bad=0)
+    assert bench_kill.survive(tmp_path, moments=4, workers=[1, 2], dice=random.Random(0)) == 0
+
+
+def test_two_runs_do_not_write_into_one_folder(where) -> None:
+    with plan.alone(where / "whole"), pytest.raises(Mistake, match="Another run is at work"):
+        clean("raw", "whole", oracle.SETTINGS)
+
+
+def test_what_is_done_already_is_said_and_not_done_again(where) -> None:
+    die_at(25, "told")
+    said: dict[str, str] = {}
+
+    def tell(step, done, total, bad=0, note=""):
+        if not done:
+            said[step] = note
+
+    clean("raw", "told", oracle.SETTINGS, tell=tell)
+    assert said["audit"] == "2 of 2 already done"
+    clean("raw", "told", oracle.SETTINGS, tell=tell)
+    assert "finished already" in said["clean"]
+
+
+def start(root: Path, out: str, workers: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, str(Path(oracle.__file__)), "raw", out, str(workers)]
+    return subprocess.Popen(command, cwd=root, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def children(parent: int) -> list[int]:
+    try:
+        return [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
