@@ -178,6 +178,8 @@ def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[s
     row["image_faults"] += sorted(
         {"mixed_caption_files" if "there is a .txt too" in note else "repaired" for note in pair.notes}
     )
+    if pair.problem.startswith("duplicate"):
+        row["image_faults"].append("duplicate_name")
     row["width"], row["height"] = known.width, known.height
     row["looks"] = difference_hash(small)
     return image, row

@@ -43,6 +43,7 @@ FAULTS = {
         Fault("too_long", "doubt", "The text is longer than image-text models read (77 tokens for CLIP)."),
         Fault("common_text", "note", "The same text stands on many different pictures."),
         Fault("conflict", "doubt", "The same picture stands elsewhere with different texts."),
+        Fault("duplicate_name", "doubt", "Another pair of the same file has this name too."),
         Fault("near_duplicate", "note", "A nearly identical picture stands elsewhere in the set."),
         Fault("leak", "doubt", "The same picture stands in the other set (train/test leakage)."),
         Fault("extreme_shape", "doubt", "One side of the picture is more than five times the other."),
@@ -73,7 +74,7 @@ _FILE_NAME = re.compile(
     r"|^[0-9a-f]{12,64}$|^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$|^\d[\d_\-. ]{5,}$",
 )
 _URL_HTML = re.compile(
-    r"^(https?://|www\.)\S+$|</?(a|p|br|div|span|img|b|i|font|html|li|td|h\d)\b[^>]{0,200}>"
+    r"^(https?://|www\.)\S+$|</?(a|p|br|div|span|img|b|i|em|strong|font|html|li|td|h\d|script|style|iframe)\b[^>]{0,200}>"
 )
 _SPAM = re.compile(
     r"\b(buy (now|it|online|one|cheap)|free shipping|add to (cart|basket)|order now|shop (now|our|online|the)|click here|limited (time )?offer"

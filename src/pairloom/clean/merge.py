@@ -83,7 +83,8 @@ def decide(
             item.decision = REPLACE
     outcome.decisions += [_proposal(proposal, proposal is taken, rules) for proposal in proposals]
     if not texts and not taken:
-        outcome.decisions.insert(0, Decision(Judged("", ""), DROP, FAULTS["no_text"].says))
+        why = FAULTS["no_text"].says + (f" ({problem})" if problem not in ("", "no text") else "")
+        outcome.decisions.insert(0, Decision(Judged("", ""), DROP, why))
     outcome.texts = [(item.judged.text, item.judged.source) for item in kept]
     if taken:
         outcome.texts.append((taken.text, taken.source))
