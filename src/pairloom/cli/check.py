@@ -18,7 +18,7 @@ def command(
         float, typer.Option(help="Exit code 1 where more than this share of the pairs is bad.")
     ] = 0.0,
     examples: Annotated[int, typer.Option(help="Examples shown of each finding.")] = 2,
-    workers: Annotated[int, typer.Option(help="Processes that decode; 0: one for each core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes that decode; 0: one for each core.", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     from pairloom.clean.check import check

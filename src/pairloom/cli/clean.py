@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+DROPS, WRITES, PROOF, SPEED, RUN = "What is dropped", "Captions", "Proof", "Effort and speed", "The run"
+
 
 def command(
     pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
@@ -15,50 +17,103 @@ def command(
     ],
     model: Annotated[
         str,
-        typer.Option(help="The judge: a model folder, or `self`: trained on these very pairs, cross-fitted."),
+        typer.Option(
+            help="The judge: a model folder, or `self`: trained on these very pairs, cross-fitted.",
+            rich_help_panel=DROPS,
+        ),
     ] = "self",
     false_drop: Annotated[
-        float, typer.Option(help="Largest share of the good pairs that may be dropped.")
+        float,
+        typer.Option(help="Largest share of the good pairs that may be dropped.", rich_help_panel=DROPS),
     ] = 0.05,
     captions: Annotated[
-        bool, typer.Option(help="Propose captions where a picture has no good text left.")
+        bool,
+        typer.Option(help="Propose captions where a picture has no good text left.", rich_help_panel=WRITES),
     ] = True,
     add: Annotated[
-        bool, typer.Option("--add", help="Add accepted captions beside kept texts too (the paper's union).")
+        bool,
+        typer.Option(
+            "--add",
+            help="Add accepted captions beside kept texts too (the paper's union).",
+            rich_help_panel=WRITES,
+        ),
     ] = False,
     keep_alt_text: Annotated[
-        bool, typer.Option("--keep-alt-text", help="Keep a replaced text behind its replacement.")
+        bool,
+        typer.Option(
+            "--keep-alt-text", help="Keep a replaced text behind its replacement.", rich_help_panel=WRITES
+        ),
     ] = False,
-    decode: Annotated[str, typer.Option(help="How captions are proposed: nucleus or beam.")] = "nucleus",
-    top_p: Annotated[float, typer.Option(help="Mass that nucleus sampling draws from.")] = 0.9,
-    proposals: Annotated[int, typer.Option(help="Captions proposed for a picture.")] = 6,
-    accept: Annotated[float, typer.Option(help="P(match) that a proposed caption needs.")] = 0.5,
+    decode: Annotated[
+        str, typer.Option(help="How captions are proposed: nucleus or beam.", rich_help_panel=WRITES)
+    ] = "nucleus",
+    top_p: Annotated[
+        float, typer.Option(help="Mass that nucleus sampling draws from.", rich_help_panel=WRITES)
+    ] = 0.9,
+    proposals: Annotated[
+        int, typer.Option(help="Captions proposed for a picture.", rich_help_panel=WRITES)
+    ] = 6,
+    accept: Annotated[
+        float, typer.Option(help="P(match) that a proposed caption needs.", rich_help_panel=WRITES)
+    ] = 0.5,
     decoupled: Annotated[
-        bool, typer.Option("--decoupled/--shared", help="Captioner and filter as two models, or one.")
+        bool,
+        typer.Option(
+            "--decoupled/--shared",
+            help="Captioner and filter as two models, or one.",
+            rich_help_panel=WRITES,
+        ),
     ] = True,
     trusted: Annotated[
-        Path | None, typer.Option(help="A human-made set that captioner and filter are fine-tuned on.")
+        Path | None,
+        typer.Option(
+            help="A human-made set that captioner and filter are fine-tuned on.", rich_help_panel=WRITES
+        ),
     ] = None,
-    rounds: Annotated[
-        int, typer.Option(help="Judge and caption anew from the last result, at most so often.")
-    ] = 1,
     prove: Annotated[
-        bool, typer.Option("--prove", help="Train the same model on raw and on clean pairs, and compare.")
+        bool,
+        typer.Option(
+            "--prove",
+            help="Train the same model on raw and on clean pairs, and compare.",
+            rich_help_panel=PROOF,
+        ),
     ] = False,
-    test: Annotated[Path | None, typer.Option(help="A held-out set for --prove.")] = None,
-    size: Annotated[int, typer.Option(help="Pixels a side that the self judge reads.")] = 64,
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            help="A held-out set for --prove; else one picture in ten is held out.", rich_help_panel=PROOF
+        ),
+    ] = None,
     effort: Annotated[
-        float, typer.Option(help="Training time of the self judge; 2 trains twice as long.")
+        float,
+        typer.Option(help="Training time of the self judge; 2 trains twice as long.", rich_help_panel=SPEED),
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
-    restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
+    size: Annotated[
+        int, typer.Option(help="Pixels a side that the self judge reads.", rich_help_panel=SPEED)
+    ] = 64,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            help="Judge and caption anew from the last result, at most so often.", rich_help_panel=SPEED
+        ),
+    ] = 1,
+    workers: Annotated[
+        int, typer.Option(help="Processes; 0: one for each core.", min=0, rich_help_panel=SPEED)
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="Of everything random.", rich_help_panel=RUN)] = 0,
+    restart: Annotated[
+        bool,
+        typer.Option("--restart", help="Forget what is done and begin anew.", rich_help_panel=RUN),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done; write nothing.", rich_help_panel=RUN),
+    ] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Machine-readable output.", rich_help_panel=RUN)
+    ] = False,
 ) -> None:
-    from pairloom.clean.plan import Settings
+    from pairloom.clean.plan import Settings, permit
     from pairloom.cli import _show
     from pairloom.data.shards import open_set
     from pairloom.errors import Mistake
@@ -73,6 +128,7 @@ def command(
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
     found = open_set(pairs)
+    permit(found.path, out, settings)
     if dry_run:
         _show.say_json(
             {

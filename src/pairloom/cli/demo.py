@@ -17,7 +17,7 @@ def command(
     pairs: Annotated[int, typer.Option(help="Pairs to draw.")] = 4000,
     seed: Annotated[int, typer.Option(help="Of the world and of everything random.")] = 0,
     effort: Annotated[float, typer.Option(help="Training time of the judge; 1 as documented.")] = 1.0,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     from pairloom.clean.demo import demo
