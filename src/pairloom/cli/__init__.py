@@ -36,15 +36,18 @@ def build() -> typer.Typer:
     for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
         module = folder.find("cli", name)
         app.command(
-            name=name.strip("_").replace("_", "-"), help=module.__doc__, no_args_is_help=getattr(module, "NEEDS", True)
+            name=name.strip("_").replace("_", "-"),
+            help=module.__doc__,
+            no_args_is_help=getattr(module, "NEEDS", True),
         )(module.command)
     return app
 
 
-def _version(wanted: bool) -> None:
+def _version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"pairloom {pairloom.__version__}")
         raise typer.Exit()
+    return wanted
 
 
 def main() -> None:

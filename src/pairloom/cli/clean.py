@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 DROPS, WRITES, PROOF, SPEED, RUN = "What is dropped", "Captions", "Proof", "Effort and speed", "The run"
+
+
+class Decode(str, Enum):
+    """How captions are proposed."""
+
+    nucleus = "nucleus"
+    beam = "beam"
 
 
 def command(
@@ -45,8 +53,8 @@ def command(
         ),
     ] = False,
     decode: Annotated[
-        str, typer.Option(help="How captions are proposed: nucleus or beam.", rich_help_panel=WRITES)
-    ] = "nucleus",
+        Decode, typer.Option(help="How captions are proposed.", rich_help_panel=WRITES)
+    ] = Decode.nucleus,
     top_p: Annotated[
         float, typer.Option(help="Mass that nucleus sampling draws from.", rich_help_panel=WRITES)
     ] = 0.9,
@@ -120,7 +128,7 @@ def command(
 
     try:
         settings = Settings(
-            model=model, false_drop=false_drop, captions=captions, add=add, keep_alt_text=keep_alt_text, decode=decode,  # type: ignore[arg-type]
+            model=model, false_drop=false_drop, captions=captions, add=add, keep_alt_text=keep_alt_text, decode=decode.value,  # type: ignore[arg-type]
             top_p=top_p,
             proposals=proposals, accept=accept, decoupled=decoupled, trusted=None if trusted is None else str(trusted), rounds=rounds,
             prove=prove or test is not None, test=None if test is None else str(test), size=size, effort=effort, seed=seed,

@@ -1,0 +1,209 @@
+"""The commands of the main job: what they print, where, and how they end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import colours
+import oracle
+import pytest
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """raw/: 60 pairs; good/: 12 pairs without a fault; model/: an untrained model."""
+    root = tmp_path_factory.mktemp("job")
+    colours.write(root / "raw", 60)
+    colours.write(root / "good", 12, bad=0)
+    colours.model(root / "model")
+    return root
+
+
+@pytest.fixture(scope="module")
+def cleaned(root) -> Path:
+    """A finished run with captions."""
+    from pairloom.clean.run import clean
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pairloom.clean.judging.ModelJudge", oracle.Oracle)
+        patch.setattr("pairloom.clean.judging.able", lambda where: ["oracle"])
+        patch.setattr("pairloom.clean.judging.can_write", lambda where: True)
+        patch.setattr("pairloom.clean.capfilt._write", oracle.write)
+        clean(root / "raw", root / "cleaned", oracle.SETTINGS)
+    return root / "cleaned"
+
+
+def listing(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
+
+
+def test_check_ends_with_1_where_something_is_bad_and_with_0_where_nothing_is(call, root) -> None:
+    before = listing(root / "raw")
+    code, out, _ = call("check", root / "raw", "--workers", 1)
+    assert code == 1 and "file_name\tbad\t" in out and "60 pairs" in out
+    assert call("check", root / "raw", "--workers", 1, "--tolerate", 0.5)[0] == 0
+    assert call("check", root / "good", "--workers", 1)[0] == 0
+    assert listing(root / "raw") == before
+
+
+def test_check_json_is_one_document_and_nothing_else(call, root) -> None:
+    code, out, err = call("check", root / "raw", "--workers", 1, "--json")
+    told = json.loads(out)
+    assert code == 1 and err == ""
+    assert told["set"]["pairs"] == 60 and told["bad"] == told["audit"]["file_name"]["count"]
+
+
+def test_clean_runs_tells_goes_on_and_is_quiet_with_json(call, root) -> None:
+    asked = (
+        "clean",
+        root / "raw",
+        "--out",
+        root / "out",
+        "--model",
+        root / "model",
+        "--size",
+        32,
+        "--workers",
+        1,
+    )
+    code, out, err = call(*asked)
+    assert code == 0
+    assert [line.split()[0].rstrip(":") for line in err.splitlines()] == ["audit", "judge", "merge", "report"]
+    assert "60 pairs read (folder_text)" in out and "report.html" in out
+    code, out, err = call(*asked)
+    assert code == 0 and "finished already" in err
+    code, out, err = call(*asked, "--json")
+    assert code == 0 and err == "" and json.loads(out) == json.loads((root / "out" / "run.json").read_text())
+
+
+def test_clean_names_the_setting_that_changed(call, root, cleaned) -> None:
+    code, out, err = call("clean", root / "raw", "--out", cleaned, "--model", root / "model", "--size", 32)
+    assert (code, out) == (2, "")
+    assert "proposals was 2, is 6" in " ".join(err.split()) and "--restart" in err
+
+
+def test_dry_run_writes_nothing(call, root) -> None:
+    before = listing(root)
+    code, out, _ = call("clean", root / "raw", "--out", root / "never", "--dry-run")
+    assert code == 0 and json.loads(out)["format"] == "folder_text" and listing(root) == before
+
+
+def test_why_explains_by_name_and_by_key(call, cleaned) -> None:
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(cleaned / "pairs.parquet").to_pylist()
+    replaced = next(row for row in rows if row["decision"] == "replace")
+    code, out, _ = call("why", cleaned, replaced["name"])
+    assert (
+        code == 0
+        and replaced["key"] in out
+        and "replace" in out
+        and "add" in out
+        and replaced["reason"] in out
+    )
+    assert call("why", cleaned, replaced["key"][:8])[1] == out
+    told = json.loads(call("why", cleaned, replaced["name"], "--json")[1])
+    assert [row["decision"] for row in told] == ["replace", "add", "reject"]
+    assert call("why", cleaned, "nobody")[0] == 2
+
+
+MISTAKES = {
+    "a path that is not there": (("check", "nowhere"), "does not exist"),
+    "an empty folder": (("check", "empty"), "is empty"),
+    "a folder of something else": (("clean", "other", "--out", "x"), "not a set of image-text pairs"),
+    "a model that is not there": (("clean", "raw", "--out", "x", "--model", "nowhere"), "no model at"),
+    "a model folder that is something else": (("clean", "raw", "--out", "x", "--model", "raw"), "not a model folder"),
+    "a model that is a file": (("clean", "raw", "--out", "x", "--model", "other/notes.md"), "not a model"),
+    "a trusted set that is empty": (("clean", "raw", "--out", "x", "--trusted", "empty"), "is empty"),
+    "a test set that is not there": (("clean", "raw", "--out", "x", "--test", "nowhere"), "does not exist"),
+    "a share above one": (("clean", "raw", "--out", "x", "--false-drop", "7"), "false_drop"),
+    "an unknown way": (("clean", "raw", "--out", "x", "--decode", "greedily"), "'nucleus'"),
+    "no effort": (("clean", "raw", "--out", "x", "--effort", "0"), "effort"),
+    "output in the input": (("clean", "raw", "--out", "raw/out"), "Choose a folder outside"),
+    "input in the output": (("clean", "raw", "--out", "."), "lies inside it"),
+    "output below a file": (("clean", "raw", "--out", "other/notes.md/out", "--model", "model"), "cannot be written"),
+    "output of somebody else": (("clean", "raw", "--out", "other", "--model", "model"), "not empty"),
+    "a run that is not one": (("why", "raw", "00001"), "no ledger"),
+    "a model without pictures": (("match", "raw/none.png", "a wall", "--model", "model"), "cannot be read"),
+    "a misspelt option": (("clean", "raw", "--out", "x", "--false-drip", "0.1"), "--false-drop"),
+    "a misspelt command": (("claen", "raw"), "clean"),
+    "half a number": (("clean", "raw", "--out", "x", "--proposals", "two"), "--proposals"),
+    "workers below none": (("check", "raw", "--workers", "-1"), "--workers"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_wrong_use_ends_with_2_and_says_why(call, root, case: str, monkeypatch) -> None:
+    monkeypatch.chdir(root)
+    (root / "empty").mkdir(exist_ok=True)
+    (root / "other").mkdir(exist_ok=True)
+    (root / "other" / "notes.md").write_text("mine")
+    before = listing(root)
+    words, expected = MISTAKES[case]
+    code, out, err = call(*words)
+    assert (code, out) == (2, ""), err
+    assert expected in " ".join(err.split()), err
+    assert listing(root) == before
+
+
+def test_score_writes_a_table_and_never_writes_over_one(call, root) -> None:
+    import pyarrow.parquet as pq
+
+    asked = (
+        "score",
+        root / "good",
+        "--model",
+        root / "model",
+        "--out",
+        root / "scores.parquet",
+        "--workers",
+        1,
+    )
+    code, out, _ = call(*asked, "--json")
+    assert code == 0 and json.loads(out)["texts"] == 12
+    table = pq.read_table(root / "scores.parquet").to_pylist()
+    assert {row["name"] for row in table} == {f"{index:05d}" for index in range(12)}
+    assert all(row["score"] is not None for row in table)
+    code, _, err = call(*asked)
+    assert code == 2 and "exists already" in err
+    assert not list(root.glob(".scores*"))
+
+
+def test_match_ranks_texts_by_score(call, root) -> None:
+    texts = ["a plain red wall", "a dotted blue wall"]
+    code, out, _ = call("match", root / "good" / "00000.png", *texts, "--model", root / "model", "--json")
+    told = json.loads(out)
+    scores = [row[told["ways"][0]] for row in told["texts"]]
+    assert code == 0 and sorted(row["text"] for row in told["texts"]) == sorted(texts)
+    assert scores == sorted(scores, reverse=True)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_says_so_and_leaves_no_worker(root) -> None:
+    command = [sys.executable, "-c", "from pairloom.cli import main; main()"]
+    command += ["clean", str(root / "raw"), "--out", str(root / "stopped"), "--size", "32", "--workers", "2"]
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("train judge"):
+            break
+    time.sleep(3)  # its workers are in the middle of it
+    os.killpg(process.pid, signal.SIGINT)  # a terminal sends it to the whole group
+    rest = process.stderr.read()
+    process.stderr.close()
+    assert process.wait(timeout=20) == 130
+    assert "Run the same command again" in rest and "Traceback" not in rest
+    with pytest.raises(ProcessLookupError):
+        for _ in range(100):
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)
