@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairloom import scale
 from pairloom.clean.judging import ModelJudge
 from pairloom.data.disk import atomic_write, check_output
-from pairloom.data.pair import content_hash
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
-from pairloom.errors import Mistake
+from pairloom.scale._table import make_table, parts_of
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("name", pa.string()), ("text_id", pa.int32()), ("text", pa.string()), ("score", pa.float64()), ("problem", pa.string())]
@@ -65,41 +62,17 @@ def score_set(
 ) -> dict[str, Any]:
     """Write `out` (.parquet). Unfinished work lies beside it and is gone on with. Mistake where `out` exists."""
     check_output(out, found.path)
-    parts = out.with_name(f".{out.name}.parts")
-    plan = json.dumps(
-        {"set": str(found.path), "model": str(model), "shards": [shard.name for shard in found.shards]}
-    )
-    if restart:
-        shutil.rmtree(parts, ignore_errors=True)
-        out.unlink(missing_ok=True)
-    if out.exists():
-        raise Mistake(
-            f"{out} exists already.",
-            "Nothing of yours is ever overwritten.",
-            "Name another --out, or add --restart.",
-        )
-    if (parts / "plan").is_file() and (parts / "plan").read_text() != content_hash(plan.encode()):
-        raise Mistake(
-            f"{parts} holds scores of another set or model.", "", "Name another --out, or add --restart."
-        )
-    with atomic_write(parts / "plan") as file:
-        file.write(content_hash(plan.encode()).encode())
+    shards = [shard.name for shard in found.shards]
+    plan = json.dumps({"set": str(found.path), "model": str(model), "shards": shards})
+    parts = parts_of(out)
     jobs = [Job(shard, str(model), parts / f"{shard.name}.parquet") for shard in found.shards]
-    tell("score", 0, len(jobs))
-    ways = set()
-    for _, way in scale.run(score_shard, jobs, workers):
-        ways.add(way)
-        tell("score", 1, len(jobs))
-    texts = unreadable = 0
-    with atomic_write(out) as file, pq.ParquetWriter(file, SCHEMA) as writer:
-        for job in jobs:
-            table = pq.read_table(job.part, schema=SCHEMA)
-            texts, unreadable = texts + len(table), unreadable + table.column("score").null_count
-            writer.write_table(table)
-    shutil.rmtree(parts)
+    ways = make_table(
+        score_shard, jobs, out, SCHEMA, plan, workers, restart, lambda done, all: tell("score", done, all)
+    )
+    scores = pq.read_table(out, columns=["score"]).column("score")
     return {
-        "texts": texts - unreadable,
-        "unreadable": unreadable,
-        "way": " ".join(sorted(ways)),
+        "texts": len(scores) - scores.null_count,
+        "unreadable": scores.null_count,
+        "way": " ".join(sorted(set(ways))),
         "out": str(out),
     }

@@ -1,0 +1,68 @@
+"""One table out of many parts: a part for each item, written by whoever works on it, gone on with after a kill.
+
+Knows nothing of pairs and models: a job has a `part`, the file that its function writes whole.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pairloom import scale
+from pairloom.data.disk import atomic_write
+from pairloom.data.pair import content_hash
+from pairloom.errors import Mistake
+
+
+def parts_of(out: Path) -> Path:
+    """Where the parts of a table lie until it is whole."""
+    return out.with_name(f".{out.name}.parts")
+
+
+def make_table(
+    function: Callable[[Any], Any],
+    jobs: Sequence[Any],
+    out: Path,
+    schema: pa.Schema,
+    plan: str,
+    workers: int,
+    restart: bool,
+    tell: Callable[[int, int], None],
+) -> list[Any]:
+    """Run function(job) for each job, which writes job.part, and put the parts together as `out` (.parquet).
+
+    plan: what the table is made from; parts of another plan are refused. tell(done, total) after each job. Returns the
+    functions' results. Mistake where `out` exists.
+    """
+    parts = parts_of(out)
+    if restart:
+        shutil.rmtree(parts, ignore_errors=True)
+        out.unlink(missing_ok=True)
+    if out.exists():
+        raise Mistake(
+            f"{out} exists already.",
+            "Nothing of yours is ever overwritten.",
+            "Name another --out, or add --restart.",
+        )
+    mark = content_hash(plan.encode())
+    if (parts / "plan").is_file() and (parts / "plan").read_text() != mark:
+        raise Mistake(
+            f"{parts} holds rows of another set or model.", "", "Name another --out, or add --restart."
+        )
+    with atomic_write(parts / "plan") as file:
+        file.write(mark.encode())
+    tell(0, len(jobs))
+    results = []
+    for _, result in scale.run(function, jobs, workers):
+        results.append(result)
+        tell(1, len(jobs))
+    with atomic_write(out) as file, pq.ParquetWriter(file, schema) as writer:
+        for job in jobs:
+            writer.write_table(pq.read_table(job.part, schema=schema))
+    shutil.rmtree(parts)
+    return results
