@@ -160,6 +160,16 @@ def test_a_set_too_small_to_judge_is_kept_as_it_is(tmp_path, pairs: int) -> None
     assert not facts["calibration"]["decides"] and "at least" in facts["calibration"]["why"]
 
 
+@pytest.mark.parametrize("texts", ["a plain red wall", None])
+def test_the_judge_self_is_not_trained_on_next_to_nothing(tmp_path, texts: str | None) -> None:
+    put(tmp_path / "raw", "one.png", GOOD, texts)
+    asked = Settings(size=32, prove=True, test=str(tmp_path / "raw"))
+    (row,) = cleaned(tmp_path / "raw", tmp_path / "out", asked)["one"]
+    assert row["decision"] == ("keep" if texts else "drop")
+    facts = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert facts["models"] == {} and facts["prove"]["rows"] == [] and "Only" in facts["prove"]["why"]
+
+
 def test_a_set_without_a_single_text_gives_an_empty_clean_set(tmp_path) -> None:
     for index in range(3):
         put(tmp_path / "raw", f"{index}.png", colours.picture("red", "plain", index), None)
@@ -170,7 +180,7 @@ def test_a_set_without_a_single_text_gives_an_empty_clean_set(tmp_path) -> None:
 
 def test_ten_thousand_texts_on_one_picture(tmp_path) -> None:
     put(tmp_path / "raw", "one.png", GOOD, "\n".join(f"a plain red wall, number {i}" for i in range(10_000)))
-    rows = cleaned(tmp_path / "raw", tmp_path / "out")
+    rows = cleaned(tmp_path / "raw", tmp_path / "out", Settings())
     assert len(rows["one"]) == 10_000 and {row["decision"] for row in rows["one"]} == {"keep"}
     (pair,) = open_set(tmp_path / "out" / "pairs").pairs()
     assert len(pair.texts) == 10_000

@@ -38,7 +38,7 @@ METRICS = {
     "cider": "CIDEr-D of captions",
 }
 HELD_OUT = 10  # one picture in so many is held out where no test set is given
-LEAST = 20  # held-out pictures below which nothing is compared
+LEAST = 20  # held-out pictures, or pairs to learn from, below which nothing is compared
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,9 @@ def prove(
         for row, texts in enumerate(decided.rows.texts)
     ]
     clean = [texts if free[row] else [] for row, texts in enumerate(decided.texts())]
+    if (few := min(sum(map(bool, raw)), sum(map(bool, clean)))) < LEAST:
+        why = f"Only {few} pairs to learn from; {LEAST} are needed."
+        return {"rows": [], "seeds": 0, "why": why}
     jobs = [
         Job(side, seed, decided.rows.work, decided.rows.shards, [[text for text in given if text.strip()] for given in texts], held, folder, settings)
         for seed in range(settings.seeds)

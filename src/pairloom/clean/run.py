@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import pairloom
 from pairloom import scale
 from pairloom.clean import capfilt, deciding, judging, ledger, merging, plan, rows, selfjudge
-from pairloom.clean.calibrate import Calibration, calibrate
+from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.check import Findings, check
 from pairloom.clean.deciding import Deciding
 from pairloom.clean.merge import Rules
@@ -27,6 +27,7 @@ from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import PairSet, open_set
 
 PLANTED = 2  # planted mismatches for each pair
+FEWEST = 10  # pictures without which no judge is asked: each fold needs some, and each text another's
 STILL = 0.005  # rounds stop when fewer texts than this share change their decision
 
 Tell = Callable[..., None]  # tell(step, done, total, bad=0, note="")
@@ -142,6 +143,13 @@ def _rounds(run: Run) -> Deciding:
 
 def _round(run: Run, data: rows.Rows, texts: list[list[str]], folder: Path) -> Deciding:
     settings = run.settings
+    shown = len({data.image_keys[row] for row, given in enumerate(texts) if given})
+    if (count := sum(map(len, texts))) < LEAST or shown < FEWEST:
+        why = (
+            f"Only {count:,} texts on {shown:,} pictures can be judged; at least {LEAST} texts on {FEWEST} pictures are "
+            "needed to tell good from bad."
+        )
+        return _unjudged(run, data, why, folder)
     trusted = _trusted(run)
     if settings.model == "self":
         selfjudge.fit(folder, data, texts, settings, trusted, run.workers, run.tell)
@@ -163,6 +171,15 @@ def _round(run: Run, data: rows.Rows, texts: list[list[str]], folder: Path) -> D
     if settings.captions and calibration.threshold is not None:
         decided = _caption(run, decided, jobs, trusted, folder)
     return decided
+
+
+def _unjudged(run: Run, data: rows.Rows, why: str, folder: Path) -> Deciding:
+    """A set too small for any judge to be calibrated on: what the rules keep stays."""
+    folder.mkdir(exist_ok=True)
+    calibration = Calibration(None, None, why, {"planted": 0, "decides": False, "why": why})
+    run.facts |= {"judge": {"model": run.settings.model, "way": ""}, "captioner": None}
+    run.facts["calibration"] = calibration.facts
+    return Deciding(data, {}, calibration, {}, _rules(run.settings, calibration))
 
 
 def _way(job: judging.Job) -> str:
