@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pairloom.blocks.convnet import ResidualStem, settle_norms
-from pairloom.blocks.embed import PatchEmbed, TextEmbed, conv_stem, resize_positions
+from pairloom.blocks.embed import PatchEmbed, TextEmbed, conv_stem, resize_positions, sines
 from pairloom.blocks.text import Bag
 
 
@@ -80,3 +80,13 @@ def test_a_bag_reads_words_in_any_order_and_no_padding() -> None:
     said = bag(words, tokens, keep)
     assert torch.allclose(said[0], said[1])
     assert not torch.allclose(said[0], bag(words, torch.tensor([[2, 4, 6, 3, 0]]), keep[:1])[0])
+
+
+def test_sines_tell_rows_and_columns_apart():
+    grid = sines(4, 16).unflatten(0, (4, 4))
+    assert torch.equal(grid[2, :, :8], grid[2, :1, :8].expand(4, 8))  # the row's half does not see the column
+    assert torch.equal(grid[:, 3, 8:], grid[:1, 3, 8:].expand(4, 8))
+    assert grid[1, 2, 0] == torch.tensor(1.0).sin() and grid[1, 2, 8] == torch.tensor(2.0).sin()
+    assert len(torch.unique(grid.flatten(0, 1), dim=0)) == 16
+    with pytest.raises(ValueError, match="four"):
+        sines(4, 6)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +13,15 @@ import pytest
 import torch
 
 import pairloom
-from pairloom.clean import selfjudge
+from pairloom.blocks.tensors import tensors_of
+from pairloom.clean import learning, selfjudge
 from pairloom.clean.plan import Settings
 from pairloom.clean.rows import Rows, load
 from pairloom.clean.views import Views, _digits
 from pairloom.data.pair import content_hash
 from pairloom.errors import Mistake
+from pairloom.tasks.caption import caption
+from pairloom.tasks.decode import Writing
 from pairloom.train import loop
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 220), "white": (240, 240, 240)}
@@ -90,21 +93,21 @@ def test_no_model_learns_from_a_picture_that_it_judges(
     _, data = judged
     learnt: list[set[int]] = []
 
-    def watch(system: object, loader: selfjudge.Loader, *_: object, **__: object) -> None:
+    def watch(system: object, loader: learning.Loader, *_: object, **__: object) -> None:
         learnt.append(set(loader.rows.tolist()))
 
     monkeypatch.setattr(loop, "fit", watch)
     selfjudge.fit(tmp_path, data, data.texts, QUICK, None, 1, quiet)
     assert len(learnt) == 4 and set().union(*learnt) == set(range(len(data)))
     for fold, rows in enumerate(learnt):
-        folds = {selfjudge.fold_of(data.image_keys[row], 4) for row in rows}
+        folds = {learning.fold_of(data.image_keys[row], 4) for row in rows}
         assert folds == {0, 1, 2, 3} - {fold}
 
 
 def test_copies_of_a_picture_share_a_fold() -> None:
     keys = [content_hash(bytes([byte])) for byte in range(40)]
-    folds = [selfjudge.fold_of(key, 4) for key in keys]
-    assert folds == [selfjudge.fold_of(str(key), 4) for key in keys] and set(folds) == {0, 1, 2, 3}
+    folds = [learning.fold_of(key, 4) for key in keys]
+    assert folds == [learning.fold_of(str(key), 4) for key in keys] and set(folds) == {0, 1, 2, 3}
 
 
 def test_a_killed_training_goes_on_to_the_same_bytes(judged: tuple[Path, Rows], tmp_path: Path) -> None:
@@ -112,12 +115,12 @@ def test_a_killed_training_goes_on_to_the_same_bytes(judged: tuple[Path, Rows], 
     whole = folder / "folds" / "1"
     work = tmp_path / "work"
     shutil.copytree(data.work, work)
-    settings = selfjudge.training(len(data), 300, 7)
+    settings = learning.seeing(len(data), 300, 7)
     jobs = [
-        selfjudge.Job(work, ("all",), tuple(map(tuple, data.texts)), tmp_path / name, (whole / "tokenizer.json").read_text(), 300, 7)
+        learning.Job(work, ("all",), tuple(map(tuple, data.texts)), tmp_path / name, (whole / "tokenizer.json").read_text(), 300, 7)
         for name in ("one", "two")
     ]  # fmt: skip
-    selfjudge.train(jobs[0])
+    learning.train(jobs[0])
 
     class Killed(Exception):
         pass
@@ -130,7 +133,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(judged: tuple[Path, Rows], 
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(selfjudge, "SAVE", 3)
+        patch.setattr(learning, "SAVE", 3)
         original = loop._Run._step
 
         def step(self: object, *args: object) -> None:
@@ -139,9 +142,9 @@ def test_a_killed_training_goes_on_to_the_same_bytes(judged: tuple[Path, Rows], 
 
         patch.setattr(loop._Run, "_step", step)
         with pytest.raises(Killed):
-            selfjudge.train(jobs[1])
+            learning.train(jobs[1])
     assert list((tmp_path / "two.run" / "checkpoints").iterdir())
-    selfjudge.train(jobs[1])
+    learning.train(jobs[1])
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("one", "two"))
     assert first == second and not (tmp_path / "two.run").exists()
 
@@ -152,17 +155,41 @@ def test_a_finished_fold_is_left_alone(judged: tuple[Path, Rows], monkeypatch: p
     selfjudge.fit(folder, data, data.texts, QUICK, None, 1, quiet)
 
 
-def test_the_captioner_begins_with_a_judge_and_writes(judged: tuple[Path, Rows]) -> None:
+def test_the_captioner_writes_what_it_sees_and_leaves_the_image_tower_as_it_was(
+    judged: tuple[Path, Rows],
+) -> None:
     folder, data = judged
-    path = selfjudge.fit_captioner(folder, Decided(data), QUICK, None, 1, quiet)
-    model = pairloom.load(path)
+    path = selfjudge.fit_captioner(folder, Decided(data), replace(QUICK, effort=0.05), None, 1, quiet)
+    model, judge = pairloom.load(path), pairloom.load(folder / "folds" / "0")
     assert (model.config.lm, model.config.itc, model.config.itm) == (1.0, 0.0, 0.0)
+    before, after = (tensors_of(one.system.towers.image) for one in (judge, model))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+    images = torch.from_numpy(model.pixels.normalise(data.pixels[:32]))
+    said = caption(model.system.eval(), model.tokens, images, Writing("greedy", max_length=8))
+    right = [texts[0].split()[1] in found[0].text for texts, found in zip(data.texts, said)]
+    assert np.mean(right) > 0.9
     assert selfjudge.describe(folder) == {"model": "self", "way": "cosine", "folds": 4}
+
+
+def test_what_proves_learns_both_to_see_and_to_write(judged: tuple[Path, Rows], tmp_path: Path) -> None:
+    _, data = judged
+    made = pairloom.load(selfjudge.learn(tmp_path / "model", data, data.texts, QUICK, 5))
+    assert (made.config.lm, made.config.itc) == (1.0, 1.0)
+    seen = pairloom.load(tmp_path / "model-sees")
+    assert not torch.equal(made.system.head.bias, seen.system.head.bias)
+
+
+def test_too_few_pairs_teach_nothing_and_say_nothing(tmp_path: Path) -> None:
+    data = made_rows(tmp_path / "work", 8)
+    selfjudge.fit(tmp_path, data, data.texts, QUICK, None, 1, quiet)
+    judge = selfjudge.Judge(tmp_path / "folds", data.pixels, data.image_keys)
+    assert judge.score([0, 1], ["a red square", "a blue square"]).tolist() == [0.0, 0.0]
+    assert selfjudge.describe(tmp_path)["folds"] == 0
 
 
 def test_a_size_that_the_stem_cannot_halve_is_a_mistake() -> None:
     with pytest.raises(Mistake, match="size=64"):
-        selfjudge.shape(66)
+        learning.shape(66)
 
 
 def test_sided_pictures_are_never_mirrored_and_views_obey_their_chances() -> None:

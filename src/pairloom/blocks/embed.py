@@ -47,7 +47,8 @@ class PatchEmbed(nn.Module):
     stem "conv": stride-2 3x3 convolutions and a 1x1 instead of one patch-wide projection (Xiao et al., 2021,
     "Early convolutions help transformers see better", with group norm, which lets no neighbour of the batch in).
     stem "residual": a small residual network (blocks/convnet.py), and a class row that begins as the mean of the patches,
-    so that a transformer of few layers, or none, has a picture to start from.
+    so that a transformer of few layers, or none, has a picture to start from. Its positions begin as sines (`sines`),
+    because contrast through the class row alone never teaches the patches where they are.
     """
 
     def __init__(self, image_size: int, patch: int, width: int, stem: Stem = "patch") -> None:
@@ -61,6 +62,8 @@ class PatchEmbed(nn.Module):
         self.positions = nn.Parameter(torch.zeros(1, 1 + (image_size // patch) ** 2, width))
         nn.init.trunc_normal_(self.class_row, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
+        if stem == "residual":
+            self.positions.data[0, 1:] = sines(image_size // patch, width)
 
     def forward(self, images: Float[Tensor, "B 3 X Y"]) -> Float[Tensor, "B P D"]:
         """Raises ValueError for another size than it was built for (see `resize_positions`)."""
@@ -89,6 +92,17 @@ def conv_stem(patch: int, width: int) -> nn.Sequential:
             nn.ReLU(inplace=True),
         ]
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], width, 1))
+
+
+def sines(side: int, width: int) -> Float[Tensor, "P D"]:
+    """Positions of a square grid: sines and cosines of the row, then of the column (Vaswani et al., 2017, section 3.5, in
+    two dimensions). Raises ValueError where width is no multiple of four."""
+    if width % 4:
+        raise ValueError(f"width {width} is no multiple of four")
+    speeds = 100.0 ** -(torch.arange(width // 4) / (width // 4))
+    waves = torch.arange(side)[:, None] * speeds
+    line = torch.cat([waves.sin(), waves.cos()], 1)
+    return torch.cat([line.repeat_interleave(side, 0), line.repeat(side, 1)], 1)
 
 
 def patch_stem(patch: int, width: int) -> nn.Conv2d:
