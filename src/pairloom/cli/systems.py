@@ -36,5 +36,7 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
     if json:
         _show.say_json(rows)
         return
-    lines = [[row["system"], row["paper"], ", ".join(row["verbs"]), ", ".join(row["presets"])] for row in rows]
+    lines = [
+        [row["system"], row["paper"], ", ".join(row["verbs"]), ", ".join(row["presets"])] for row in rows
+    ]
     _show.table("Systems", ["system", "paper", "verbs", "presets"], lines)

@@ -91,9 +91,7 @@ def _sniff(path: Path) -> str:
         raise Mistake(
             f"{path} fits several formats: {', '.join(fits)}.", "", f"Say which with format={fits[0]}."
         )
-    seen = (
-        ", ".join(sorted(os.listdir(path))[:5]) if path.is_dir() else path.name
-    )
+    seen = ", ".join(sorted(os.listdir(path))[:5]) if path.is_dir() else path.name
     raise Mistake(
         f"{path} is not a set of image-text pairs that pairloom knows.",
         f"Seen there: {seen}.",
