@@ -62,6 +62,7 @@ def test_a_caller_that_stops_early_does_not_wait() -> None:
     found.close()
 
 
+@pytest.mark.slow
 def test_several_items_get_one_thread_each_and_the_caller_its_own_back(monkeypatch) -> None:
     import torch
 
