@@ -22,14 +22,15 @@ def test_an_unmatched_text_is_dropped_and_the_reason_names_limit_and_budget():
     assert all(part in outcome.decisions[0].reason for part in ("10%", "40%", "5%"))
 
 
-def test_the_best_accepted_proposal_replaces_it():
+def test_the_first_accepted_proposal_replaces_it():
     proposals = [
+        Judged("a dog house", "synthetic:self", score=0.1, p_match=0.4),
         Judged("a cat", "synthetic:self", score=1.0, p_match=0.6),
         Judged("two cats", "synthetic:self", score=2.0, p_match=0.8),
     ]
     outcome = decide([], "", [Judged("a dog", score=-1.0, p_match=0.1)], proposals, RULES)
-    assert decisions(outcome) == ["replace", "reject", "add"]
-    assert outcome.texts == [("two cats", "synthetic:self")]
+    assert decisions(outcome) == ["replace", "reject", "add", "reject"]
+    assert outcome.texts == [("a cat", "synthetic:self")]
 
 
 def test_a_proposal_under_the_bar_is_no_replacement():

@@ -1,7 +1,9 @@
 """Propose captions where a pair has no text left, and let the judge score them. Step 4 of `clean`.
 
 Source: BLIP, section 3.3: the captioner writes by nucleus sampling (p = 0.9), the filter judges. The filter here is
-the same cross-fitted judge that judged the set's own texts, so that one P(match) holds for all.
+the same cross-fitted judge that judged the set's own texts, so that one P(match) holds for all. Among a picture's
+proposals the first is the one of which judge and captioner together are surest: the judge, who learnt to tell whole
+captions apart, is blind to a wrong detail that the captioner would hardly have written (docs/log.md).
 Does not know: decisions.
 """
 
@@ -53,23 +55,28 @@ class Proposing:
 
 
 def propose_shard(asked: Proposing) -> int:
-    """Write and score captions for the asked rows of a shard; the part on disk is the commit mark."""
+    """Write and score captions for the asked rows of a shard, the surest of each row first (score + log-probability);
+    the part on disk is the commit mark."""
     if asked.part.exists():
         return pq.read_metadata(asked.part).num_rows
     found = list(_write(asked))
-    rows, texts = [row for row, _ in found], [text for _, text in found]
+    rows, texts = [row for row, _, _ in found], [text for _, text, _ in found]
     scores = judging.judge_of(asked.job).score(rows, texts) if found else np.zeros(0)
-    judging.write_scores(asked.part, rows, range(len(found)), texts, scores)
+    sure = scores + np.array([probability for _, _, probability in found])
+    order = sorted(range(len(found)), key=lambda at: (rows[at], -sure[at], texts[at]))
+    judging.write_scores(
+        asked.part, [rows[at] for at in order], range(len(order)), [texts[at] for at in order], scores[order]
+    )
     return len(found)
 
 
-def _write(asked: Proposing) -> list[tuple[int, str]]:
+def _write(asked: Proposing) -> list[tuple[int, str, float]]:
     if not asked.rows:
         return []
     model = _captioner(asked.captioner)
     data = judging.load_rows(asked.job.work, tuple(shard.name for shard in asked.job.shards))
     keys = data.column("key")
-    found: list[tuple[int, str]] = []
+    found: list[tuple[int, str, float]] = []
     for start in range(0, len(asked.rows), GROUP):
         rows = asked.rows[start : start + GROUP]
         images, kept = _pictures(asked, model, rows)
@@ -78,7 +85,12 @@ def _write(asked: Proposing) -> list[tuple[int, str]]:
             written = caption(
                 model.system, model.tokens, images, asked.writing(model.config.length), seeds=seeds
             )
-        found += [(row, made.text) for row, several in zip(kept, written) for made in several if made.text]
+        found += [
+            (row, made.text, made.log_probability)
+            for row, several in zip(kept, written)
+            for made in several
+            if made.text
+        ]
     return found
 
 

@@ -39,14 +39,14 @@ def read_scores(folder: Path, shards: Sequence[str]) -> tuple[Scores, np.ndarray
 
 
 def read_proposals(folder: Path, shards: Sequence[str]) -> Proposals:
-    """Proposed captions by row, best first; none where no captioner ran."""
+    """Proposed captions by row, the surest first; none where no captioner ran."""
     found: Proposals = {}
     for name in shards:
         path = folder / "captions" / f"{name}.parquet"
         if path.exists():
             for entry in pq.read_table(path).to_pylist():
                 found.setdefault(entry["row"], []).append((entry["text"], entry["score"]))
-    return {row: sorted(given, key=lambda item: (-item[1], item[0])) for row, given in found.items()}
+    return found
 
 
 @dataclass

@@ -68,7 +68,7 @@ def decide(
     proposals: Sequence[Judged],
     rules: Rules,
 ) -> Outcome:
-    """Take every decision about one pair. Original texts first, then proposals, in the order given."""
+    """Take every decision about one pair. Original texts first, then proposals, the surest first."""
     outcome = Outcome(findings=tuple(image_findings))
     broken = next((code for code in image_findings if FAULTS[code].severity == "bad"), None)
     if broken is not None:
@@ -117,11 +117,10 @@ def _original(text: Judged, rules: Rules) -> Decision:
 
 
 def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged | None:
-    """The best accepted proposal, where one is wanted at all."""
+    """The first accepted proposal, where one is wanted at all."""
     if not (rules.add or (needed and rules.replace)):
         return None
-    good = [proposal for proposal in proposals if _accepted(proposal, rules)]
-    return max(good, key=lambda proposal: proposal.score or 0.0, default=None)
+    return next((proposal for proposal in proposals if _accepted(proposal, rules)), None)
 
 
 def _accepted(proposal: Judged, rules: Rules) -> bool:
@@ -131,7 +130,7 @@ def _accepted(proposal: Judged, rules: Rules) -> bool:
 def _proposal(proposal: Judged, taken: bool, rules: Rules) -> Decision:
     p = "unknown" if proposal.p_match is None else f"{proposal.p_match:.0%}"
     if taken:
-        return Decision(proposal, ADD, f"Proposed caption with the best P(match), {p}.")
+        return Decision(proposal, ADD, f"The surest of the proposed captions; P(match) is {p}.")
     if _accepted(proposal, rules):
         return Decision(proposal, REJECT, f"P(match) is {p}, but another text serves better.")
     return Decision(

@@ -40,7 +40,7 @@ REFERENCES = 512  # texts and pictures that a score is held against
 SEEN = 50_000  # pairs that a judge learns from, repeats counted
 WRITER = 64_000  # the same for the captioner
 PAIRS = 50  # fewer teach nothing
-PROOF = 24_000, 40_000  # the same for the models that `prove` compares: to see, to write
+PROOF = 14_000, 20_000  # the same for the models that `prove` compares: to see, to write
 
 
 def folds_for(pairs: int) -> int:
