@@ -53,12 +53,12 @@ class Oracle:
         return np.array(scores)
 
 
-def write(asked: capfilt.Proposing) -> list[tuple[int, str]]:
+def write(asked: capfilt.Proposing) -> list[tuple[int, str, float]]:
     """Two proposals for each picture: the right one and a wrong one."""
     first = judging.load_rows(asked.job.work, tuple(s.name for s in asked.job.shards)).first[asked.job.index]
     pairs = list(read(asked.job.shards[asked.job.index]))
     return [
-        (row, text)
+        (row, text, 0.0)
         for row in asked.rows
         for text in (truth(pairs[row - int(first)].image.read()), "a plain nothing")
     ]
