@@ -45,7 +45,7 @@ FEWEST = 4  # passes over the set, however large it is
 MOST = 60  # and however small
 LOOKED = 8192  # pictures that a writer learns from: each keeps 33 kB in memory
 SEES = ("itm=0.0", "lm=0.0")  # contrast alone
-WRITES = ("itc=0.0", "itm=0.0", "dropout=0.0")  # with dropout .1 half as many captions were right
+WRITES = ("itc=0.0", "itm=0.0", "dropout=0.0")  # dropout: docs/log.md
 BOTH = ("itm=0.0", "dropout=0.0")
 
 

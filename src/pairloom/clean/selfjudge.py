@@ -27,7 +27,6 @@ from pairloom import scale
 from pairloom.clean.learning import BOTH, SEES, WRITES, Job, fold_of, one_thread, train, words_of
 from pairloom.clean.plan import Settings
 from pairloom.clean.rows import Rows
-from pairloom.clean.views import judging_views
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
 from pairloom.data.loader import SIDES
@@ -86,8 +85,7 @@ def embed_pictures(
     straight, both = [], []
     for start in range(0, len(rows), ROWS):
         images = torch.from_numpy(model.pixels.normalise(np.asarray(pixels[rows[start : start + ROWS]])))
-        views = [images, *judging_views(images, False)]
-        found = [model.system.embed_image(Batch(images=view[:, None])) for view in views]
+        found = [model.system.embed_image(Batch(images=view[:, None])) for view in (images, images.flip(3))]
         straight.append(found[0])
         both.append(F.normalize(torch.stack(found).mean(0), dim=-1))
     return torch.cat(straight), torch.cat(both)

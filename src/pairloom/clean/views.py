@@ -1,4 +1,4 @@
-"""Views: how the judge `self` looks at a small set of small pictures, in training and when it judges.
+"""Views: how the judge `self` looks at a small set of small pictures, in training.
 
 Crops, mirrors and shifts of colour make a thousand pictures do for many. A picture whose text says left or right is
 never mirrored. Does not know: networks, scores.
@@ -8,7 +8,6 @@ B pictures, H W sides.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,7 +28,6 @@ class Views:
 
     crop: smallest share of the area that stays. stretch: log of the largest change of a crop's shape. flip: chance of
     mirroring. colour: largest change of contrast, half of that of brightness, a quarter of that of each channel.
-    turn: quarter turns too, for pictures without an up (satellite, microscope); never for texts that say left or right.
     """
 
     pixels: NDArray[np.uint8]
@@ -39,39 +37,36 @@ class Views:
     stretch: float = 0.2
     flip: float = 0.5
     colour: float = 0.2
-    turn: bool = False
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def identity(self) -> str:
         """Every setting and the pictures' shape."""
-        return repr((self.pixels.shape, self.crop, self.stretch, self.flip, self.colour, self.turn))
+        return repr((self.pixels.shape, self.crop, self.stretch, self.flip, self.colour))
 
     def look(
         self, rows: NDArray[np.int64], chance: Tensor, sided: Tensor
     ) -> tuple[Tensor, NDArray[np.int64]]:
         """Normalised floats [B 3 H W], one random view of each picture, and range(B): each row shows itself.
 
-        chance [B 4] in [0, 1) is all the randomness; sided [B]: neither mirrored nor turned.
+        chance [B 4] in [0, 1) is all the randomness; sided [B]: not mirrored.
         """
         raw = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2).contiguous()
         draws = _digits(chance)
-        moved = self._move(raw.float(), draws[:, :6], sided)
+        moved = self._move(raw.float(), draws[:, :5], sided)
         return self._paint(moved, draws[:, 6:11]), np.arange(len(rows))
 
     def _move(self, images: Tensor, draws: Tensor, sided: Tensor) -> Tensor:
-        """Crop, mirror and turn as one resampling: an affine map of each picture."""
+        """Crop and mirror as one resampling: an affine map of each picture."""
         side = (self.crop + (1 - self.crop) * draws[:, 0]).sqrt()
         shape = ((2 * draws[:, 1] - 1) * self.stretch / 2).exp()
         wide, high = (side * shape).clamp(max=1), (side / shape).clamp(max=1)
         mirror = torch.where((draws[:, 4] < self.flip) & ~sided, -1.0, 1.0)
-        quarter = (draws[:, 5] * 4).floor() * (math.pi / 2) * (self.turn & ~sided)
-        cosine, sine = quarter.cos(), quarter.sin()
-        matrix = torch.stack(
-            [cosine * mirror * wide, -sine * high, (1 - wide) * (2 * draws[:, 2] - 1),
-             sine * mirror * wide, cosine * high, (1 - high) * (2 * draws[:, 3] - 1)], 1
-        ).view(-1, 2, 3)  # fmt: skip
+        matrix = torch.zeros(len(images), 2, 3)
+        matrix[:, 0, 0], matrix[:, 1, 1] = mirror * wide, high
+        matrix[:, 0, 2] = (1 - wide) * (2 * draws[:, 2] - 1)
+        matrix[:, 1, 2] = (1 - high) * (2 * draws[:, 3] - 1)
         grid = affine_grid(matrix, list(images.shape), align_corners=False)
         return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -90,11 +85,3 @@ def _digits(chance: Tensor) -> Tensor:
     second = (whole - whole.floor()) * STEPS
     third = (second - second.floor()) * STEPS
     return torch.cat([part.floor() / STEPS for part in (whole, second, third)], 1).float()
-
-
-def judging_views(images: Tensor, turn: bool) -> list[Tensor]:
-    """The mirrored views [B 3 H W] that a judge averages with the picture itself; with `turn` the turned ones too."""
-    views = [images.flip(3)]
-    if turn:
-        views += [images.rot90(times, (2, 3)) for times in (1, 2, 3)]
-    return views
