@@ -79,14 +79,14 @@ class Model:
         ids, keep = self.tokens.encode(texts, self.config.length)
         return ids.to(self.device), keep.to(self.device)
 
-    def pictures(self, images: Sequence[Image.Image | bytes | Path]) -> Tensor:
+    def pictures(self, images: Sequence[Image.Image | bytes | Path | str]) -> Tensor:
         """Normalised floats [B 3 H W] from PIL images, encoded bytes or files. Raises Unreadable where one is none."""
         pixels = numpy.stack([self.pixels.to_uint8(_open(one)) for one in images])
         return torch.from_numpy(self.pixels.normalise(pixels)).to(self.device)
 
     def batch(
         self,
-        images: Sequence[Image.Image | bytes | Path] | None = None,
+        images: Sequence[Image.Image | bytes | Path | str] | None = None,
         texts: Sequence[str] | None = None,
         image_of: Sequence[int] | None = None,
     ) -> Batch:
@@ -283,10 +283,10 @@ def read_json(file: Path) -> dict[str, Any]:
     return made if isinstance(made, dict) else {}
 
 
-def _open(image: Image.Image | bytes | Path) -> Image.Image:
+def _open(image: Image.Image | bytes | Path | str) -> Image.Image:
     if isinstance(image, Image.Image):
         return image
-    return open_image(image.read_bytes() if isinstance(image, Path) else image)
+    return open_image(Path(image).read_bytes() if isinstance(image, (Path, str)) else image)
 
 
 def card(model: Model) -> str:
