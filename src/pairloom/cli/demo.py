@@ -1,4 +1,4 @@
-"""Run the main job on a drawn world with known truth: offline, a few minutes on two cores, opens with the numbers."""
+"""Run the main job on a drawn world with known truth: offline, minutes on two cores, opens with the numbers."""
 
 from __future__ import annotations
 
