@@ -84,9 +84,9 @@ def die_at(step: int, out: str, restart: bool = False) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def survives(step: int) -> bool:
+def survives(step: int, name: str) -> bool:
     """Whether the run was killed at that step at all; checks that it then ended as if it had not been."""
-    out = f"killed-{step}"
+    out = f"{name}-{step}"
     code = die_at(step, out)
     clean("raw", out, oracle.SETTINGS)
     assert files(Path(out)) == files(Path("whole")), f"killed before change {step}"
@@ -95,13 +95,13 @@ def survives(step: int) -> bool:
 
 @pytest.mark.parametrize("step", [0, 1, 17, 33])
 def test_a_kill_between_two_changes_of_the_disk_leaves_no_trace(step: int) -> None:
-    assert survives(step)
+    assert survives(step, "between")
 
 
 @pytest.mark.slow
 def test_a_kill_before_every_single_change_leaves_no_trace() -> None:
     steps = 0
-    while survives(steps):
+    while survives(steps, "every"):
         steps += 1
     assert steps > 33
 
