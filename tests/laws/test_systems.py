@@ -45,9 +45,11 @@ def batch(module) -> Batch:
     tokens = torch.randint(config.sep + 2, config.vocabulary - 2, (ROWS, length), generator=generator)
     tokens[:, 0] = config.cls
     tokens[torch.arange(ROWS), keep.sum(1) - 1] = config.sep
-    images = torch.randn(ROWS, 1, 3, config.image_size, config.image_size, generator=generator)
+    pictures = getattr(config, "pictures", 1)
+    images = torch.randn(ROWS, pictures, 3, config.image_size, config.image_size, generator=generator)
     ids = torch.arange(ROWS)
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, config.pad), keep=keep, image_ids=ids)
+    tokens = tokens.masked_fill(~keep, config.pad)
+    return Batch(images=images, tokens=tokens, keep=keep, image_ids=ids, extra={"label": ids % 2})
 
 
 def rows(batch: Batch, which: list[int]) -> Batch:

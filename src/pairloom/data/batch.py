@@ -50,6 +50,12 @@ class Batch:
                 return int(value.shape[0])
         raise ValueError("an empty Batch has no length")
 
+    def text(self) -> tuple[Tensor, Tensor]:
+        """tokens [B T] and keep [B T]; without keep everything is real. ValueError where there are no tokens."""
+        if self.tokens is None:
+            raise ValueError("this verb needs texts that the batch does not have")
+        return self.tokens, torch.ones_like(self.tokens, dtype=torch.bool) if self.keep is None else self.keep
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on a device."""
         moved: dict[str, Any] = {}

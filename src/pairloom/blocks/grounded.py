@@ -1,0 +1,83 @@
+"""Grounded: the numbers of an image tower and of text towers that read it, the towers built from them, and how a text
+begins.
+
+Does not know: heads, losses, what is asked.
+
+B rows, I examples of pictures, N pictures of an example, T tokens, X Y sides, S rows of a picture, C width of the image
+tower.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pairloom.blocks.embed import Stem
+from pairloom.blocks.text import TextTower
+from pairloom.blocks.transformer import Shape, Ways
+from pairloom.blocks.vision import VisionTower
+
+
+@dataclass(frozen=True)
+class Grounded:
+    """A ViT-B/16 that is read by BERT-like towers with cross-attention in every layer. length: tokens that a text may
+    have; positions: of the learned table."""
+
+    image_size: int = 384
+    patch: int = 16
+    image_width: int = 768
+    image_depth: int = 12
+    image_heads: int = 12
+    drop_path: float = 0.0
+    stem: Stem = "patch"
+    vocabulary: int = 30524
+    length: int = 40
+    positions: int = 512
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    dropout: float = 0.1
+    pad: int = 0
+    cls: int = 101
+    sep: int = 102
+    dec: int = 30522
+    enc: int = 30523
+
+    def image_tower(self) -> VisionTower:
+        shape = Shape(self.image_width, self.image_depth, self.image_heads, "pre", 1e-6, path=self.drop_path)
+        return VisionTower(shape, self.image_size, self.patch, self.stem)
+
+    def text_tower(self, context: int) -> TextTower:
+        """context: width of what its cross-attention reads."""
+        shape = Shape(self.width, self.depth, self.heads, "post", 1e-12, self.dropout, context=context)
+        return TextTower(shape, self.vocabulary, self.positions, 1, Ways(cross=1))
+
+
+def look(tower: VisionTower, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
+    """Every picture's rows."""
+    return tower(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+
+def begin_with(token: int, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """The first token tells the way through a tower; it replaces [CLS]."""
+    return torch.cat([torch.full_like(tokens[:, :1], token), tokens[:, 1:]], 1)
+
+
+def renamed(tensors: Mapping[str, Tensor], before: str, after: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with `before`, under names that begin with `after`."""
+    return {after + name[len(before) :]: value for name, value in tensors.items() if name.startswith(before)}
+
+
+def one_way(tensors: Mapping[str, Tensor], way: int) -> dict[str, Tensor]:
+    """Of a text tower whose parts have one variant or one for each way through (READ, WRITE), the tensors of one way, named
+    as in a tower with one way alone."""
+    found: dict[str, dict[int, Tensor]] = {}
+    for name, value in tensors.items():
+        part = re.fullmatch(r"(.*\b(?:embed|attend|cross|feed)\.)(\d+)(\..+)", name)
+        found.setdefault(f"{part[1]}0{part[3]}" if part else name, {})[int(part[2]) if part else 0] = value
+    return {name: variants[way % len(variants)] for name, variants in found.items()}

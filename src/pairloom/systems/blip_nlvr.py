@@ -1,0 +1,110 @@
+"""BLIP reasoning over two pictures (Li et al., 2022, arXiv 2201.12086, section 5.4): every layer of the encoder has one
+cross-attention for each picture, started from the same pre-trained one; what they find is averaged in the lower half of the
+layers, and laid side by side and mapped back in the upper half.
+
+Prose, tables and deviations: docs/papers/blip.md.
+
+`images` [I N 3 X Y] are the pictures of a statement in their order, `tokens` the statement, `extra["label"]` [B] 1 where it
+is true.
+
+B statements, I groups of pictures, N pictures of a group, T tokens, S rows of a picture, C width of the image tower.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairloom.blocks.gather import mean_of_all
+from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.text import READ
+from pairloom.blocks.transformer import initialise
+from pairloom.blocks.twin import Twin
+from pairloom.data.batch import Batch
+
+LEARNS = "statements"
+
+
+@dataclass(frozen=True)
+class Config(Grounded):
+    """The released fine-tuning: 384 px, drop path 0.1. pictures: 2 in the paper; ours for other numbers (1: plain
+    cross-attention). merge_from: the first layer that merges by a map instead of the mean."""
+
+    drop_path: float = 0.1
+    pictures: int = 2
+    merge_from: int = 6
+
+
+TINY = Config(
+    image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, drop_path=0.0, vocabulary=64, length=12,
+    positions=16, width=40, depth=2, heads=2, dropout=0.0, cls=2, sep=3, dec=62, enc=63, merge_from=1,
+)  # fmt: skip
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "large": Config(image_width=1024, image_depth=24, image_heads=16),
+    "tiny": TINY,
+}
+_FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
+RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=3e-5, epochs=15)}
+
+
+class System(nn.Module):
+    """BLIP for statements about several pictures."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        if c.pictures < 1:
+            raise ValueError("a statement is about one picture at least")
+        self.image = c.image_tower()
+        self.text = c.text_tower(c.image_width)
+        for index, layer in enumerate(self.text.stack.layers):
+            merge = index >= c.merge_from and c.pictures > 1
+            layer.cross[0].fn = Twin(c.pictures, c.width, c.heads, c.image_width, c.dropout, merge)
+        self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
+        initialise(self)
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures, once: `seen` is their rows [I N S C]. ValueError for another number of pictures."""
+        if batch.seen is not None:
+            return batch
+        if batch.images is None or batch.images.shape[1] != self.config.pictures:
+            raise ValueError(f"a statement needs {self.config.pictures} pictures")
+        return replace(batch, seen=look(self.image, batch.images))
+
+    def match(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Log-odds that the statement is true."""
+        logits = self.verdict(batch)
+        return logits[:, 1] - logits[:, 0]
+
+    def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
+        """The two classes: false, true."""
+        tokens, keep = batch.text()
+        memory = self.text.stack.remember(self.see(batch).seen.flatten(1, 2))
+        if batch.image_of is not None:
+            memory = memory.read_by(batch.image_of)
+        return self.head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the two classes."""
+        total = F.cross_entropy(self.verdict(batch), batch.extra["label"], reduction="sum")
+        return {"statement": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
+
+
+def from_blip(theirs: Mapping[str, Tensor], pictures: int = 2) -> dict[str, Tensor]:
+    """What a pre-trained blip gives, under the names here: each picture's cross-attention begins as the one it had."""
+    made = renamed(theirs, "towers.image.", "image.")
+    for name, value in one_way(renamed(theirs, "towers.text.", "text."), READ).items():
+        found = re.fullmatch(r"(.+\.cross\.0\.fn\.)(.+)", name)
+        copies = [f"{found[1]}each.{at}.{found[2]}" for at in range(pictures)] if found else [name]
+        made |= dict.fromkeys(copies, value)
+    return made
+
+
+STARTS = {"blip": from_blip}

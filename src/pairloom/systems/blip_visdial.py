@@ -1,0 +1,109 @@
+"""BLIP in a dialog (Li et al., 2022, arXiv 2201.12086, section 5.5): an answer is right or wrong after this picture, this
+caption and this dialog; the encoder reads the dialog with the answer, and looks at picture and caption at once.
+
+Prose, tables and deviations: docs/papers/blip.md.
+
+`tokens` are the dialog so far with an answer at its end, `image_of` the picture of each; `extra["caption"]` [I L] with
+`caption_keep` [I L] what was said of each picture (left out: the picture alone); `extra["label"]` [B] 1 where the answer is
+the right one. All answers to a question read one memory.
+
+B dialogs with an answer, I pictures, N pictures of an example, L tokens of a caption, T tokens, S rows of a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairloom.blocks.attention import Memory
+from pairloom.blocks.gather import mean_of_all
+from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.text import READ
+from pairloom.blocks.transformer import initialise
+from pairloom.data.batch import Batch
+
+LEARNS = "dialogs"
+
+
+@dataclass(frozen=True)
+class Config(Grounded):
+    """384 px, as the paper says; length: tokens of a dialog, of which the oldest are left out where there are more (ours:
+    the paper does not say). Caption and picture lie side by side, so both towers have one width."""
+
+    length: int = 256
+    caption_length: int = 40
+
+    def __post_init__(self) -> None:
+        if self.width != self.image_width:
+            raise ValueError(f"width {self.width} and image_width {self.image_width} must be equal")
+
+
+TINY = Config(
+    image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, vocabulary=64, length=24, positions=32,
+    width=32, depth=2, heads=2, dropout=0.0, cls=2, sep=3, dec=62, enc=63, caption_length=12,
+)  # fmt: skip
+PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
+_FINE = dict(warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
+RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, batch=240, lr=2e-5, epochs=20)}
+
+
+class System(nn.Module):
+    """BLIP for dialogs."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.image = c.image_tower()
+        self.text = c.text_tower(c.image_width)
+        self.match_head = nn.Linear(c.width, 2)
+        initialise(self)
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode pictures and captions, once: `seen` is the memory of each picture [I]."""
+        if batch.seen is not None:
+            return batch
+        if batch.images is None:
+            raise ValueError("a dialog needs a picture")
+        rows = look(self.image, batch.images).flatten(1, 2)
+        keep = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
+        caption = batch.extra.get("caption")
+        if caption is not None:
+            real = batch.extra.get("caption_keep", torch.ones_like(caption, dtype=torch.bool))
+            rows, keep = torch.cat([rows, self.text(caption, real)], 1), torch.cat([keep, real], 1)
+        memory: Memory = self.text.stack.remember(rows, None if caption is None else keep)
+        return replace(batch, seen=memory)
+
+    def match(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Log-odds that the answer is the right one."""
+        logits = self.verdict(batch)
+        return logits[:, 1] - logits[:, 0]
+
+    def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
+        """The two classes: wrong, right."""
+        tokens, keep = batch.text()
+        memory = self.see(batch).seen
+        if batch.image_of is not None:
+            memory = memory.read_by(batch.image_of)
+        return self.match_head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropy of the two classes."""
+        total = F.cross_entropy(self.verdict(batch), batch.extra["label"], reduction="sum")
+        return {"right": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
+
+
+def from_blip(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a pre-trained blip gives, under the names here: its matching use."""
+    return {
+        **renamed(theirs, "towers.image.", "image."),
+        **renamed(theirs, "match_head.", "match_head."),
+        **renamed(one_way(renamed(theirs, "towers.text.", ""), READ), "", "text."),
+    }
+
+
+STARTS = {"blip": from_blip}

@@ -1,0 +1,149 @@
+"""BLIP answering questions (Li et al., 2022, arXiv 2201.12086, section 5.3): an encoder reads the question while looking
+at the picture, and a decoder that sees nothing but what the encoder made of it writes the answer.
+
+Prose, tables and deviations: docs/papers/blip.md.
+
+What is asked is `batch.extra["question"]` [Q L] with `question_keep` [Q L], one for each row of `images`; or several for a
+picture, where `extra["question_image"]` [Q] says which. `batch.tokens` are answers, `image_of` the question of each. Without
+a question the encoder reads an empty one.
+
+B answers, Q questions, I pictures, N pictures per example, L tokens of a question, T tokens of an answer, S rows of a
+picture, C width of the image tower, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pairloom.blocks.attention import Memory
+from pairloom.blocks.cache import Cache
+from pairloom.blocks.gather import mean_of_all
+from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.language import LanguageHead
+from pairloom.blocks.text import READ, WRITE
+from pairloom.blocks.transformer import initialise
+from pairloom.data.batch import Batch
+
+LEARNS = "questions"
+
+
+@dataclass(frozen=True)
+class Config(Grounded):
+    """The released fine-tuning: 480 px, drop path 0.1, questions of at most 35 tokens. answer_length: most tokens of an
+    answer. label_smoothing is part of the score by which answers are ranked, too."""
+
+    image_size: int = 480
+    drop_path: float = 0.1
+    length: int = 35
+    answer_length: int = 40
+    label_smoothing: float = 0.1
+
+
+TINY = Config(
+    image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, drop_path=0.0, vocabulary=64, length=12,
+    positions=16, width=40, depth=2, heads=2, dropout=0.0, cls=2, sep=3, dec=62, enc=63, answer_length=12,
+)  # fmt: skip
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "large": Config(image_width=1024, image_depth=24, image_heads=16),
+    "tiny": TINY,
+}
+_FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
+RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=2e-5, epochs=10)}
+
+
+class System(nn.Module):
+    """BLIP for questions: image tower, question encoder and answer decoder, which share nothing."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.first_token, self.last_token = c.dec, c.sep
+        self.image = c.image_tower()
+        self.question = c.text_tower(c.image_width)
+        self.answer = c.text_tower(c.width)  # whatever the image tower's width: it reads questions
+        self.head = LanguageHead(c.width, c.vocabulary, 1e-12)
+        initialise(self)
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures [I N 3 X Y], once: `seen` is their rows [I N S C]."""
+        if batch.seen is not None:
+            return batch
+        if batch.images is None:
+            raise ValueError("a question needs a picture")
+        return replace(batch, seen=look(self.image, batch.images))
+
+    def start(self, batch: Batch) -> Cache:
+        memory = self.read(batch)
+        owner = batch.image_of
+        if owner is None:
+            owner = torch.arange(len(memory), device=memory.layers[0].keys.device)
+        return Cache(memory.read_by(owner), owner)
+
+    def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
+        x, past = self.answer.step(tokens, state.at, state.past, state.memory)
+        return self.head(x, self.answer.words), replace(state, past=past, at=state.at + 1)
+
+    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
+        tokens, keep = batch.text()
+        return self.head(self._write(tokens, keep, batch), self.answer.words)
+
+    def read(self, batch: Batch) -> Memory:
+        """What the decoder reads: the questions [Q], read beside their pictures."""
+        rows = self.see(batch).seen.flatten(1, 2)
+        asked = batch.extra.get("question")
+        if asked is None:
+            asked = torch.tensor([[self.config.enc, self.config.sep]], device=rows.device).expand(
+                len(rows), -1
+            )
+        keep = batch.extra.get("question_keep", torch.ones_like(asked, dtype=torch.bool))
+        memory = self.question.stack.remember(rows)
+        if "question_image" in batch.extra:
+            memory = memory.read_by(batch.extra["question_image"])
+        states = self.question(begin_with(self.config.enc, asked), keep, memory)
+        return self.answer.stack.remember(states, keep)
+
+    def _write(self, tokens: Tensor, keep: Tensor, batch: Batch) -> Tensor:
+        memory = self.read(batch)
+        if batch.image_of is not None:
+            memory = memory.read_by(batch.image_of)
+        return self.answer(begin_with(self.config.dec, tokens), keep, memory, WRITE)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The sum over an answer's tokens, times its weight (`extra["weight"]` [B], how many of the people asked gave it),
+        summed over the answers of a question; mean over questions. Section 5.3 and the released code."""
+        batch = self.see(batch)
+        tokens, keep = batch.text()
+        hidden = self._write(tokens, keep, batch)
+        told = keep[:, 1:]
+        weight = batch.extra.get("weight", torch.ones(len(tokens), device=tokens.device))[:, None].expand_as(
+            told
+        )
+        scores = self.head(hidden[:, :-1][told], self.answer.words)  # only where it counts
+        each = F.cross_entropy(
+            scores.float(), tokens[:, 1:][told], reduction="none", label_smoothing=self.config.label_smoothing
+        )
+        questions = len(batch.extra.get("question", batch.seen))
+        total = (each * weight[told]).sum()
+        return {"answer": mean_of_all(total, total.new_tensor(float(questions)))}
+
+
+def from_blip(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What a pre-trained blip gives, under the names here. A large one's decoder read wider rows: its keys and values for
+    them have another shape, and here begin afresh."""
+    text = renamed(theirs, "towers.text.", "")
+    return {
+        **renamed(theirs, "towers.image.", "image."),
+        **renamed(theirs, "head.", "head."),
+        **renamed(one_way(text, READ), "", "question."),
+        **renamed(one_way(text, WRITE), "", "answer."),
+    }
+
+
+STARTS = {"blip": from_blip}
