@@ -22,17 +22,19 @@ GROWTH = 4  # channels that leave a block over channels inside
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1; a stride is an average before the last convolution and on the shortcut."""
+    """1x1, 3x3, 1x1; a stride is an average before the last convolution and on the shortcut, or without `averages` a
+    stride of the 3x3 and of the shortcut (He et al., 2016)."""
 
-    def __init__(self, before: int, inside: int, stride: int) -> None:
+    def __init__(self, before: int, inside: int, stride: int, averages: bool = True) -> None:
         super().__init__()
         after = inside * GROWTH
         self.conv_1, self.norm_1 = nn.Conv2d(before, inside, 1, bias=False), nn.BatchNorm2d(inside)
-        self.conv_2, self.norm_2 = nn.Conv2d(inside, inside, 3, 1, 1, bias=False), nn.BatchNorm2d(inside)
+        step = 1 if averages else stride
+        self.conv_2, self.norm_2 = nn.Conv2d(inside, inside, 3, step, 1, bias=False), nn.BatchNorm2d(inside)
         self.conv_3, self.norm_3 = nn.Conv2d(inside, after, 1, bias=False), nn.BatchNorm2d(after)
-        self.stride = stride
+        self.stride = stride if averages else 1
         self.shortcut = (
-            nn.Sequential(nn.Conv2d(before, after, 1, bias=False), nn.BatchNorm2d(after))
+            nn.Sequential(nn.Conv2d(before, after, 1, step, bias=False), nn.BatchNorm2d(after))
             if stride > 1 or before != after
             else nn.Identity()
         )

@@ -1,12 +1,12 @@
 """Language: predict the next token.
 
-M predictions, V vocabulary.
+M predictions, V vocabulary, B texts, T tokens.
 """
 
 from __future__ import annotations
 
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -16,3 +16,11 @@ def caption_loss(
     """Cross-entropy against (1 - smoothing) one-hot + smoothing uniform, summed, and the number of predictions."""
     total = F.cross_entropy(logits.float(), targets, reduction="sum", label_smoothing=smoothing)
     return total, total.new_tensor(float(targets.numel()))
+
+
+def caption_cost(
+    logits: Float[Tensor, "B T V"], tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]
+) -> Float[Tensor, " B"]:
+    """- sum_t log p(token t + 1 | tokens to t) of each text, its end among them (Vinyals et al., 2015, eq. 13)."""
+    said = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), tokens[:, 1:], reduction="none")
+    return (said * keep[:, 1:]).sum(1)

@@ -1,0 +1,130 @@
+"""Show and Tell: A Neural Image Caption Generator (Vinyals et al., 2015, arXiv 1411.4555): a picture is the first word that
+an LSTM reads, and then the LSTM writes.
+
+Prose, tables and deviations: docs/papers/show_and_tell.md.
+
+B texts, I pictures, N pictures per row, T tokens, C channels of the encoder's last map, D width of the LSTM, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pairloom.blocks.encoder import Encoder, Network
+from pairloom.blocks.recurrent import Recurrent, rehearse
+from pairloom.data.batch import Batch
+from pairloom.objectives.language import caption_cost
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of the authors' later implementation (im2txt): Inception v3 at 299 px; the paper had GoogLeNet with batch
+    norms (preset "googlenet").
+
+    tune: the encoder learns too; without it, it stays as it came. patch, image_width: of the "residual" encoder, ours,
+    for sets too small for the published ones. dropout: of what the LSTM reads and writes. sampling: at most this chance
+    that the writer reads its own word in training, reached over `ramp` epochs (Bengio et al., 2015).
+    """
+
+    image_size: int = 299
+    encoder: Network = "inception_v3"
+    patch: int = 16
+    image_width: int = 512
+    tune: bool = False
+    vocabulary: int = 12000
+    length: int = 30
+    width: int = 512
+    dropout: float = 0.3
+    pad: int = 0
+    cls: int = 2
+    sep: int = 3
+    sampling: float = 0.0
+    ramp: float = 20.0
+
+
+TINY = Config(
+    image_size=32, encoder="residual", patch=8, image_width=32, tune=True, vocabulary=64, length=12, width=32, dropout=0.0,
+)  # fmt: skip
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "googlenet": Config(image_size=224, encoder="googlenet"),
+    "tiny": TINY,
+    "small": Config(image_size=112, encoder="residual", patch=8, image_width=128, tune=True, width=256),
+}
+_TOGETHER = dict(batch=32, clip=5.0, weight_decay=0.0, warmup=0, min_lr=0.0)
+RECIPES: dict[str, dict[str, object]] = {
+    # im2txt: SGD at 2.0, halved every 8 epochs, 1 M steps with the encoder frozen; then 2 M more at 5e-4, all of it
+    "frozen": dict(_TOGETHER, lr=1e-3, steps=1_000_000, schedule="exponential", decay=0.5 ** (1 / 8)),
+    "tuned": dict(_TOGETHER, lr=1e-5, steps=2_000_000, schedule="constant"),
+}
+
+
+class System(nn.Module):
+    """Show and Tell. `seen` is what it made of pictures: their vectors [I C]."""
+
+    training_state = ()
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.first_token, self.last_token = c.cls, c.sep
+        self.encoder = Encoder(c.encoder, not c.tune, c.patch, c.image_width)
+        self.image = nn.Linear(self.encoder.width, c.width)
+        self.words = nn.Embedding(c.vocabulary, c.width)
+        self.lstm = nn.LSTM(c.width, c.width, batch_first=True)
+        self.head = nn.Linear(c.width, c.vocabulary)
+        self.dropout = nn.Dropout(c.dropout)
+        self.progress = 0.0
+        for part in (self.image, self.words, self.lstm, self.head):  # as im2txt
+            for parameter in part.parameters():
+                nn.init.uniform_(parameter, -0.08, 0.08)
+
+    def begin(self, progress: float) -> None:
+        """Before each optimiser step, progress in epochs."""
+        self.progress = progress
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures [I N 3 X Y], once: the mean of the last map, averaged over N."""
+        if batch.seen is not None:
+            return batch
+        images = _given(batch.images)
+        vectors = self.encoder(images.flatten(0, 1)).mean((2, 3))
+        return replace(batch, seen=vectors.unflatten(0, images.shape[:2]).mean(1))
+
+    def start(self, batch: Batch) -> Recurrent:
+        """x_-1 = W CNN(I): the picture is read as if it were a word, once, and what the LSTM says to it is not used."""
+        seen: Tensor = self.see(batch).seen
+        x = self.image(seen if batch.image_of is None else seen[batch.image_of])
+        _, (hidden, cell) = self.lstm(self.dropout(x)[:, None])
+        return Recurrent(hidden[0], cell[0])
+
+    def step(self, state: Recurrent, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Recurrent]:
+        said, state = self._read(state, tokens[:, None])
+        return said[:, 0], state
+
+    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
+        return self._read(self.start(batch), _given(batch.tokens))[0]
+
+    def _read(self, state: Recurrent, tokens: Tensor) -> tuple[Tensor, Recurrent]:
+        x = self.dropout(self.words(tokens))
+        rows, (hidden, cell) = self.lstm(x, (state.hidden[None], state.cell[None]))
+        return self.head(self.dropout(rows)), replace(state, hidden=hidden[0], cell=cell[0])
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """- sum_t log p_t(S_t) of each text (eq. 13), averaged over the texts."""
+        c, tokens, batch = self.config, _given(batch.tokens), self.see(batch)
+        chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
+        said = self.logits(replace(batch, tokens=rehearse(self, batch, chance)))
+        keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
+        return {"caption": caption_cost(said, tokens, keep).mean()}
+
+
+def _given(value: Any) -> Tensor:
+    if value is None:
+        raise ValueError("this verb needs pictures and texts that the batch does not have")
+    return value
