@@ -216,7 +216,7 @@ def at_size(model: Model, size: int) -> Model:
     tensors, places = tensors_of(model.system, drop), tensors_of(system, drop)
     for name, tensor in tensors.items():
         if tensor.shape != places[name].shape:
-            tensors[name] = resize_positions(tensor, places[name].shape[1] - 1)
+            tensors[name] = resize_positions(tensor, places[name].shape[1])
     put_tensors(system, tensors, drop)
     about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}
     return Model(model.name, system.eval(), model.tokens, dataclasses.replace(model.pixels, size=size), about)

@@ -30,18 +30,25 @@ def test_wrong_sizes_are_named():
 
 def test_resized_positions_keep_the_class_row_and_a_flat_table():
     table = torch.cat([torch.full((1, 1, 2), 9.0), torch.full((1, 9, 2), 3.0)], 1)
-    bigger = resize_positions(table, 25)
+    bigger = resize_positions(table, 26)
     assert bigger.shape == (1, 26, 2)
     torch.testing.assert_close(bigger[:, 0], table[:, 0])
     torch.testing.assert_close(bigger[:, 1:], torch.full((1, 25, 2), 3.0))
     with pytest.raises(ValueError, match="no square"):
-        resize_positions(table, 24)
+        resize_positions(table, 25)
+
+
+def test_a_grid_without_a_class_row():
+    embed, images = PatchEmbed(16, 8, 6, class_row=False), torch.zeros(1, 3, 16, 16)
+    assert embed(images).shape == (1, 4, 6) and embed.class_row is None
+    table = torch.full((1, 4, 2), 3.0)
+    torch.testing.assert_close(resize_positions(table, 9), torch.full((1, 9, 2), 3.0))
 
 
 def test_resized_positions_keep_their_orientation():
     """A table that grows downwards still does after resizing, and does not vary sideways."""
     grid = torch.arange(4.0).repeat_interleave(4).view(1, 16, 1)
-    bigger = resize_positions(torch.cat([torch.zeros(1, 1, 1), grid], 1), 64)[0, 1:, 0].view(8, 8)
+    bigger = resize_positions(torch.cat([torch.zeros(1, 1, 1), grid], 1), 65)[0, 1:, 0].view(8, 8)
     assert (bigger.diff(dim=0) > 0).all()
     torch.testing.assert_close(bigger, bigger[:, :1].expand(8, 8))
 

@@ -105,7 +105,7 @@ def test_vision_at_another_size(theirs, ours, batch):
     bigger = System(replace(CONFIG, image_size=80)).eval()
     from_salesforce(to_salesforce(ours), bigger).into(bigger)
     assert far(bigger.see(Batch(images=images[:, None])).seen.rows[:, 0], expected) < 1e-5
-    assert resize_positions(ours.towers.image.embed.positions, 9) is ours.towers.image.embed.positions
+    assert resize_positions(ours.towers.image.embed.positions, 10) is ours.towers.image.embed.positions
 
 
 @torch.no_grad()

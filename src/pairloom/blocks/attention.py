@@ -86,7 +86,8 @@ class Memory:
 
 
 class Attention(nn.Module):
-    """Scaled dot-product attention with biased projections (Vaswani et al., 2017). out_width: of what comes out."""
+    """Scaled dot-product attention (Vaswani et al., 2017). out_width: of what comes out; inside: of all heads together, where
+    that is not the width of the rows; bias: of the projections."""
 
     def __init__(
         self,
@@ -95,16 +96,19 @@ class Attention(nn.Module):
         context_width: int | None = None,
         dropout: float = 0.0,
         out_width: int | None = None,
+        inside: int | None = None,
+        bias: bool = True,
     ) -> None:
         super().__init__()
-        if width % heads:
-            raise ValueError(f"width {width} is not a multiple of {heads} heads")
+        inside = inside or width
+        if inside % heads:
+            raise ValueError(f"width {inside} is not a multiple of {heads} heads")
         context_width = context_width or width
         self.heads, self.dropout = heads, dropout
-        self.query = nn.Linear(width, width)
-        self.key = nn.Linear(context_width, width)
-        self.value = nn.Linear(context_width, width)
-        self.out = nn.Linear(width, out_width or width)
+        self.query = nn.Linear(width, inside, bias)
+        self.key = nn.Linear(context_width, inside, bias)
+        self.value = nn.Linear(context_width, inside, bias)
+        self.out = nn.Linear(inside, out_width or width, bias)
 
     def project(self, context: Float[Tensor, "B S C"]) -> KeyValue:
         """Keys and values of a context."""
@@ -114,7 +118,7 @@ class Attention(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         read: KeyValue | None = None,
-        mask: Bool[Tensor, "#B 1 #T S"] | None = None,
+        mask: Bool[Tensor, "#M 1 #T S"] | None = None,
         fold: Fold | None = None,
     ) -> Float[Tensor, "B T O"]:
         """Attend to `read`, or to x itself where there is none. mask: True = may be seen; under a fold it has M rows."""

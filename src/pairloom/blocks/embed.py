@@ -41,7 +41,7 @@ class TextEmbed(nn.Module):
 
 
 class PatchEmbed(nn.Module):
-    """A class row, then one row per patch, plus learned positions (Dosovitskiy et al., 2020).
+    """A class row (unless there is to be none), then one row per patch, plus learned positions (Dosovitskiy et al., 2020).
 
     stem "plain": the patch projection without a bias.
     stem "conv": stride-2 3x3 convolutions and a 1x1 instead of one patch-wide projection (Xiao et al., 2021,
@@ -51,19 +51,22 @@ class PatchEmbed(nn.Module):
     because contrast through the class row alone never teaches the patches where they are.
     """
 
-    def __init__(self, image_size: int, patch: int, width: int, stem: Stem = "patch") -> None:
+    def __init__(
+        self, image_size: int, patch: int, width: int, stem: Stem = "patch", class_row: bool = True
+    ) -> None:
         super().__init__()
         if image_size % patch:
             raise ValueError(f"image size {image_size} is not a multiple of patch {patch}")
         self.image_size = image_size
         self.stem = stem
         self.patch = STEMS[stem](patch, width)
-        self.class_row = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.zeros(1, 1 + (image_size // patch) ** 2, width))
-        nn.init.trunc_normal_(self.class_row, std=0.02)
+        self.class_row = nn.Parameter(torch.zeros(1, 1, width)) if class_row else None
+        self.positions = nn.Parameter(torch.zeros(1, class_row + (image_size // patch) ** 2, width))
+        if self.class_row is not None:
+            nn.init.trunc_normal_(self.class_row, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
         if stem == "residual":
-            self.positions.data[0, 1:] = sines(image_size // patch, width)
+            self.positions.data[0, int(class_row) :] = sines(image_size // patch, width)
 
     def forward(self, images: Float[Tensor, "B 3 X Y"]) -> Float[Tensor, "B P D"]:
         """Raises ValueError for another size than it was built for (see `resize_positions`)."""
@@ -72,6 +75,8 @@ class PatchEmbed(nn.Module):
                 f"pictures are {tuple(images.shape[-2:])}, the tower reads {self.image_size} px squares"
             )
         x = self.patch(images).flatten(2).transpose(1, 2)
+        if self.class_row is None:
+            return x + self.positions
         first = self.class_row.expand(len(x), -1, -1).to(x.dtype)
         if self.stem == "residual":
             first = first + x.mean(1, keepdim=True)
@@ -123,13 +128,15 @@ STEMS: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def resize_positions(table: Float[Tensor, "1 P D"], patches: int) -> Float[Tensor, "1 Q D"]:
-    """The position table of a square grid for another square grid of `patches`: bicubic, the class row kept."""
-    old, new = round((table.shape[1] - 1) ** 0.5), round(patches**0.5)
-    if old * old != table.shape[1] - 1 or new * new != patches:
-        raise ValueError(f"{table.shape[1] - 1} or {patches} patches are no square")
+def resize_positions(table: Float[Tensor, "1 P D"], rows: int) -> Float[Tensor, "1 Q D"]:
+    """The position table of a square grid for that of another, with `rows` rows: bicubic. A table of one row more than a
+    square begins with a class row, which is kept."""
+    lead = int(round(table.shape[1] ** 0.5) ** 2 != table.shape[1])
+    old, new = round((table.shape[1] - lead) ** 0.5), round((rows - lead) ** 0.5)
+    if old * old != table.shape[1] - lead or new * new != rows - lead:
+        raise ValueError(f"{table.shape[1] - lead} or {rows - lead} patches are no square")
     if old == new:
         return table
-    grid = table[:, 1:].unflatten(1, (old, old)).permute(0, 3, 1, 2)
+    grid = table[:, lead:].unflatten(1, (old, old)).permute(0, 3, 1, 2)
     grid = F.interpolate(grid.float(), (new, new), mode="bicubic", align_corners=False).to(table.dtype)
-    return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], 1)
+    return torch.cat([table[:, :lead], grid.flatten(2).transpose(1, 2)], 1)

@@ -20,7 +20,7 @@ from pairloom.blocks.attention import Attention, KeyValue, Memory
 from pairloom.blocks.masks import padding
 
 Norm = Literal["pre", "post"]
-Activation = Literal["gelu", "quick_gelu"]
+Activation = Literal["gelu", "quick_gelu", "relu", "squared_relu"]
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -28,16 +28,26 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "quick_gelu": quick_gelu}
+def squared_relu(x: Tensor) -> Tensor:
+    """So et al., 2021 ("Primer")."""
+    return F.relu(x).square()
+
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "gelu": F.gelu,
+    "quick_gelu": quick_gelu,
+    "relu": F.relu,
+    "squared_relu": squared_relu,
+}
 
 
 class FeedForward(nn.Module):
     """Two linear maps with an activation between; "gelu" is erf-GELU."""
 
-    def __init__(self, width: int, hidden: int, activation: Activation = "gelu") -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation = "gelu", bias: bool = True) -> None:
         super().__init__()
-        self.up = nn.Linear(width, hidden)
-        self.down = nn.Linear(hidden, width)
+        self.up = nn.Linear(width, hidden, bias)
+        self.down = nn.Linear(hidden, width, bias)
         self.activation = activation
 
     def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:

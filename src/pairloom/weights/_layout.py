@@ -212,7 +212,7 @@ def _fit(name: str, tensor: Tensor, ours: Tensor, there: str) -> Tensor:
     if tensor.shape == ours.shape:
         return tensor
     if name.endswith(("embed.positions", "pool.positions")) and tensor.shape[-1] == ours.shape[-1]:
-        return resize_positions(tensor, ours.shape[1] - 1)
+        return resize_positions(tensor, ours.shape[1])
     short = len(ours) - len(tensor) if tensor.ndim and tensor.shape[1:] == ours.shape[1:] else 0
     if (
         name.endswith(("words.weight", "head.bias")) and 0 < short <= 2
