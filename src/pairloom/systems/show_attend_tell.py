@@ -1,0 +1,229 @@
+"""Show, Attend and Tell: Neural Image Caption Generation with Visual Attention (Xu et al., 2015, arXiv 1502.03044): the
+writer looks at the cells of a picture anew for every word, softly or at one of them.
+
+Prose, tables and deviations: docs/papers/show_attend_tell.md.
+
+B texts, I pictures, N pictures per row, P cells of a row's pictures, C width of a cell, D width of the LSTM, W of a word,
+T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pairloom.blocks.encoder import Encoder, Network
+from pairloom.blocks.gather import gather_rows
+from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, rehearse
+from pairloom.data.batch import Batch
+from pairloom.objectives.attend import entropy, reinforce, spread
+from pairloom.objectives.language import caption_cost
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of the released COCO script, with VGG-19's conv5_4 at 224 px: 14 x 14 cells of 512.
+
+    grid: side of the cells; a map of another side is averaged or repeated to it. tune: the encoder learns too (the
+    paper's does not). patch, image_width: of the "residual" encoder, ours, for small sets. word: width of a word;
+    layers: of the maps before the attention and before the first state. dropout: before and after the deep output and
+    inside the first state. penalty: lambda of eq. 14.
+    mode "hard": reinforce, entropy: lambda_r and lambda_e of section 4.1; drawn: share of the batches where a cell is
+    drawn, the others look softly. peak: to write, look at the likeliest cell alone instead of at all by their shares.
+    sampling, ramp: as in Show and Tell here.
+    """
+
+    image_size: int = 224
+    encoder: Network = "vgg19"
+    patch: int = 16
+    image_width: int = 512
+    tune: bool = False
+    grid: int = 14
+    vocabulary: int = 10000
+    length: int = 30
+    word: int = 512
+    width: int = 1800
+    layers: int = 2
+    dropout: float = 0.5
+    mode: Literal["soft", "hard"] = "soft"
+    penalty: float = 1.0
+    reinforce: float = 0.1
+    entropy: float = 0.002
+    drawn: float = 0.5
+    peak: bool = False
+    pad: int = 0
+    cls: int = 2
+    sep: int = 3
+    sampling: float = 0.0
+    ramp: float = 20.0
+
+
+TINY = Config(
+    image_size=32, encoder="residual", patch=8, image_width=32, tune=True, grid=4, vocabulary=64, length=12, word=24,
+    width=32, dropout=0.0,
+)  # fmt: skip
+SMALL = Config(
+    image_size=112, encoder="residual", patch=8, image_width=128, tune=True, word=128, width=256, layers=1
+)
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "hard": Config(mode="hard"),
+    "tiny": TINY,
+    "small": SMALL,
+    "small-hard": replace(SMALL, mode="hard"),
+}
+_ADAM = dict(
+    lr=2e-4, batch=64, weight_decay=0.0, clip=0.0, schedule="constant", warmup=0, min_lr=0.0, epochs=50
+)
+RECIPES: dict[str, dict[str, object]] = {"base": _ADAM, "hard": _ADAM}
+
+
+class Look(NamedTuple):
+    """One step: the state after it, the gated context z [B C], and the log-probability [B] of the cell that was drawn."""
+
+    state: Recurrent
+    context: Tensor
+    chosen: Tensor
+
+
+class System(nn.Module):
+    """Show, Attend and Tell. `seen` is what it made of pictures: annotations [I P C], and these ready to be attended to."""
+
+    training_state = ("baseline",)
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.first_token, self.last_token = c.cls, c.sep
+        self.encoder = Encoder(c.encoder, not c.tune, c.patch, c.image_width)
+        cell = self.encoder.width
+        maps: list[nn.Module] = []
+        for _ in range(c.layers - 1):
+            maps += [nn.Linear(cell, cell), nn.ReLU(), nn.Dropout(c.dropout)]
+        self.mean = nn.Sequential(*maps)
+        self.first_hidden, self.first_cell = nn.Linear(cell, c.width), nn.Linear(cell, c.width)
+        self.attend = AdditiveAttention(cell, c.width, cell, c.layers)
+        self.gate = nn.Linear(c.width, 1)
+        self.words = nn.Embedding(c.vocabulary, c.word)
+        self.lstm = nn.LSTMCell(c.word + cell, c.width)
+        self.from_hidden, self.from_context = nn.Linear(c.width, c.word), nn.Linear(cell, c.word)
+        self.head = nn.Linear(c.word, c.vocabulary)
+        self.dropout = nn.Dropout(c.dropout)
+        self.register_buffer("baseline", torch.zeros(()))
+        self.progress = 0.0
+
+    def begin(self, progress: float) -> None:
+        """Before each optimiser step, progress in epochs."""
+        self.progress = progress
+
+    # looking
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures [I N 3 X Y], once: the cells of a row's N pictures one after the other."""
+        if batch.seen is not None:
+            return batch
+        images = _given(batch.images)
+        cells = self.encoder(images.flatten(0, 1))
+        if cells.shape[-1] != self.config.grid:
+            cells = F.adaptive_avg_pool2d(cells, self.config.grid)
+        rows = cells.flatten(2).transpose(1, 2).unflatten(0, images.shape[:2]).flatten(1, 2)
+        return replace(batch, seen=(rows, self.attend.project(rows)))
+
+    def start(self, batch: Batch) -> Recurrent:
+        """h_0 and c_0 = tanh(MLP(mean annotation)) (section 3.1.2)."""
+        seen = self.see(batch).seen
+        mean = self.mean(seen[0].mean(1))
+        hidden, cell = torch.tanh(self.first_hidden(mean)), torch.tanh(self.first_cell(mean))
+        begun = Recurrent(hidden, cell, seen)
+        return begun if batch.image_of is None else begun.select(batch.image_of)
+
+    def _look(self, state: Recurrent, words: Tensor, way: Literal["all", "peak", "drawn"] = "all") -> Look:
+        """Eq. 1 to 6 and 8, and the gate of section 4.2.1. "all": the cells by their shares (eq. 13)."""
+        cells, projected = state.read()
+        shares = self.attend(projected, state.hidden)
+        weights, chosen = shares, torch.zeros_like(shares[:, 0])
+        if way != "all":
+            at = shares.argmax(1) if way == "peak" else torch.multinomial(shares.detach(), 1)[:, 0]
+            weights = one_hot(at, shares)
+            chosen = shares.gather(1, at[:, None])[:, 0].clamp_min(1e-12).log()
+        gate = torch.sigmoid(self.gate(state.hidden))
+        context = gate * torch.einsum("bp,bpc->bc", weights, cells)
+        hidden, cell = self.lstm(torch.cat([words, context], 1), (state.hidden, state.cell))
+        seen = weights if way == "peak" else shares
+        return Look(replace(state, hidden=hidden, cell=cell, attention=seen), context, chosen)
+
+    # writing
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        """E y; before the first word there is none, and its embedding is nought."""
+        return self.words(tokens) * (tokens != self.first_token)[..., None]
+
+    def _say(self, words: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
+        """Deep output (eq. 7): L_o (E y + L_h h + L_z z), with the tanh and the dropouts of the released code."""
+        sums = words + self.from_hidden(self.dropout(hidden)) + self.from_context(context)
+        return self.head(self.dropout(torch.tanh(sums)))
+
+    def step(self, state: Recurrent, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Recurrent]:
+        """The State that comes back says where the writer looked."""
+        words = self._embed(tokens)
+        look = self._look(state, words, "peak" if self.config.peak else "all")
+        return self._say(words, look.state.hidden, look.context), look.state
+
+    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
+        return self._write(batch, "peak" if self.config.peak else "all")[0]
+
+    def _write(
+        self, batch: Batch, way: Literal["all", "peak", "drawn"]
+    ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, "B T P"], Float[Tensor, "B T"]]:
+        """Teacher-forced: logits, shares of the cells, log-probability of the drawn ones."""
+        words, state = self._embed(_given(batch.tokens)), self.start(batch)
+        looks = []
+        for at in range(words.shape[1]):
+            looks.append(self._look(state, words[:, at], way))
+            state = looks[-1].state
+        hidden, context = (
+            torch.stack(rows, 1)
+            for rows in ([look.state.hidden for look in looks], [look.context for look in looks])
+        )
+        shares = torch.stack([_given(look.state.attention) for look in looks], 1)
+        return self._say(words, hidden, context), shares, torch.stack([look.chosen for look in looks], 1)
+
+    # learning
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Of each text, averaged over the texts: its cost and the penalty (eq. 14); in the hard mode the entropy, and
+        where cells were drawn the learning rule of section 4.1. Outside training nothing is drawn."""
+        c, tokens, batch = self.config, _given(batch.tokens), self.see(batch)
+        drawn = c.mode == "hard" and self.training and float(torch.rand(())) < c.drawn
+        chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
+        fed = replace(batch, tokens=rehearse(self, batch, chance))
+        said, shares, chosen = self._write(fed, "drawn" if drawn else "all")
+        keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
+        cost, wrote = caption_cost(said, tokens, keep), keep[:, 1:]
+        found = {"caption": cost.mean()}
+        if c.penalty:
+            found["spread"] = c.penalty * spread(shares[:, :-1], wrote).mean()
+        if c.mode == "hard":
+            found["entropy"] = -c.entropy * entropy(shares[:, :-1], wrote).mean()
+            if drawn:
+                paid = reinforce(cost, self.baseline, (chosen[:, :-1] * wrote).sum(1))
+                found["reinforce"] = c.reinforce * paid.mean()
+            self._remember(cost.detach())
+        return found
+
+    @torch.no_grad()
+    def _remember(self, cost: Tensor) -> None:
+        """The moving baseline: b <- 0.9 b + 0.1 mean cost."""
+        if self.training:
+            self.baseline.lerp_(gather_rows(cost).mean(), 0.1)
+
+
+def _given(value: Any) -> Tensor:
+    if value is None:
+        raise ValueError("this verb needs pictures and texts that the batch does not have")
+    return value
