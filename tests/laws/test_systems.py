@@ -15,7 +15,7 @@ from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, to_dict
 from pairloom.data.batch import Batch
 from pairloom.train.settings import Settings
-from pairloom.verbs import Embeds, Learns, Matches, Remembers, Sees, Writes
+from pairloom.verbs import Denoises, Embeds, Learns, Matches, Remembers, Sees, Writes
 
 ROWS = 6
 SYSTEMS = folder.names("systems")
@@ -74,6 +74,12 @@ def answers(system: Any, batch: Batch) -> dict[str, torch.Tensor]:
         said["match"] = system.match(batch)
     if isinstance(system, Writes):
         said["logits"] = system.logits(batch).masked_fill(~batch.keep[..., None], 0.0)
+    if isinstance(system, Denoises):  # the same time and noise for every row
+        t = torch.full((len(batch),), system.times // 2)
+        noise = torch.randn(system.latent, generator=torch.Generator().manual_seed(3)).expand(
+            len(t), -1, -1, -1
+        )
+        said["denoising_error"] = system.denoising_error(batch, t, noise)
     assert said
     return said
 

@@ -1,0 +1,111 @@
+"""Prompt: texts as a text-to-image network reads them, through one or two CLIP text encoders of transformers.
+
+A text is filled up to a fixed length and the filling is read too: that is how these networks were trained.
+Does not know: the network, tokenizers, where weights come from.
+
+B texts, T tokens, D width of the context, P width of the pooled row.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+from torch import Tensor, nn
+
+from pairloom.errors import Mistake
+
+
+class Said(NamedTuple):
+    """What the network reads of texts: context [B T D], and the pooled row [B P] where there are two encoders."""
+
+    context: Tensor
+    pooled: Tensor | None = None
+
+    def rows(self, which: Tensor) -> Said:
+        """Texts in this order."""
+        return Said(self.context[which], None if self.pooled is None else self.pooled[which])
+
+
+class Ids(NamedTuple):
+    """The vocabulary and its ids. pads: what a text is filled up with, for each encoder."""
+
+    vocabulary: int
+    cls: int
+    sep: int
+    pads: Sequence[int]
+
+
+class Prompt(nn.Module):
+    """One encoder: its last rows, normed (Stable Diffusion). Two: the last layer but one of each, side by side, and the
+    projected end token of the second (SDXL). zero_empty: the empty text is all zeros.
+
+    first, second: settings of transformers' CLIPTextConfig; second {}: one encoder.
+    """
+
+    def __init__(
+        self,
+        first: Mapping[str, Any],
+        second: Mapping[str, Any],
+        ids: Ids,
+        length: int,
+        zero_empty: bool = False,
+    ) -> None:
+        super().__init__()
+        needs("transformers")
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+
+        def config(words: Mapping[str, Any], pad: int) -> CLIPTextConfig:
+            own = {"vocab_size": ids.vocabulary, "max_position_embeddings": length}
+            ends = {"pad_token_id": pad, "bos_token_id": ids.cls, "eos_token_id": ids.sep}
+            return CLIPTextConfig(**{**ends, **words, **own})
+
+        self.ids, self.length, self.zero_empty = ids, length, zero_empty
+        self.first = CLIPTextModel(config(first, ids.pads[0]))
+        self.second = CLIPTextModelWithProjection(config(second, ids.pads[1])) if second else None
+        self.width = first["hidden_size"] + (second["hidden_size"] if second else 0)
+
+    def forward(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> Said:
+        """What stands where keep is False is never read. ValueError where a text is longer than is read."""
+        if keep[:, self.length :].any():
+            raise ValueError(
+                f"a text of {int(keep.sum(1).max())} tokens is longer than the {self.length} that are read"
+            )
+        tokens, keep = tokens[:, : self.length], keep[:, : self.length]
+
+        def filled(pad: int) -> Tensor:
+            return F.pad(tokens.masked_fill(~keep, pad), (0, self.length - tokens.shape[1]), value=pad)
+
+        first = filled(self.ids.pads[0])
+        if self.second is None:
+            return Said(self.first(input_ids=first).last_hidden_state)
+        one = self.first(input_ids=first, output_hidden_states=True)
+        two = self.second(input_ids=filled(self.ids.pads[1]), output_hidden_states=True)
+        return Said(torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1), two.text_embeds)
+
+    def nothing(self, rows: int, device: torch.device) -> Said:
+        """The empty text, for that many rows."""
+        tokens = torch.tensor([[self.ids.cls, self.ids.sep]], device=device)
+        said = self(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        if self.zero_empty:
+            said = Said(*(None if part is None else torch.zeros_like(part) for part in said))
+        return said.rows(torch.zeros(rows, dtype=torch.long, device=device))
+
+    def emptied(self, tokens: Tensor, keep: Tensor, drop: Bool[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+        """The texts with the empty one in the rows that are dropped."""
+        empty = torch.full_like(tokens, self.ids.sep)
+        empty[:, 0] = self.ids.cls
+        first = torch.arange(tokens.shape[1], device=tokens.device) < 2
+        return torch.where(drop[:, None], empty, tokens), torch.where(drop[:, None], first, keep)
+
+
+def needs(library: str) -> None:
+    """Mistake where an optional library is not installed."""
+    if importlib.util.find_spec(library) is None:
+        raise Mistake(
+            f"Diffusion needs {library}.", "It is not installed.", "pip install 'pairloom[diffusion]'"
+        )

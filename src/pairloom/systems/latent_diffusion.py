@@ -1,0 +1,350 @@
+"""Latent diffusion: High-Resolution Image Synthesis with Latent Diffusion Models (Rombach et al., 2021, arXiv 2112.10752):
+a network that reads a text takes noise out of a compressed picture; Stable Diffusion is this with CLIP's text encoder.
+
+UNet, autoencoder, text encoders and schedulers are those of diffusers and transformers (the `diffusion` extra).
+Prose, tables and deviations: docs/papers/latent_diffusion.md; hard negatives: docs/papers/diffusion_itm.md.
+
+B texts, I pictures, T tokens, D width of the context, C channels and Y X sides of a latent.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pairloom.blocks.lora import adapt
+from pairloom.blocks.prompt import Ids, Prompt, Said, needs
+from pairloom.data.batch import Batch
+from pairloom.errors import Mistake
+from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
+
+Words = dict[str, Any]  # settings by diffusers' own names
+MAPS = ("to_q", "to_k", "to_v", "to_out.0")
+CROSS, DOWN, UP = "CrossAttnDownBlock2D", "DownBlock2D", "UpBlock2D"
+CROSS_UP = "CrossAttnUpBlock2D"
+
+
+def _schedule(kind: str, prediction: str = "epsilon", **more: Any) -> Words:
+    """Stable Diffusion's noise: beta from 0.00085 to 0.012, even in its square root, over 1000 times."""
+    return {
+        "_class_name": kind, "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
+        "beta_schedule": "scaled_linear", "prediction_type": prediction, **more,
+    }  # fmt: skip
+
+
+def _autoencoder(scale: float = 0.18215) -> Words:
+    return {
+        "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "scaling_factor": scale,
+        "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
+    }  # fmt: skip
+
+
+def _text(width: int, depth: int, heads: int, activation: str = "gelu", **more: Any) -> Words:
+    return {
+        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": depth, "num_attention_heads": heads,
+        "hidden_act": activation, **more,
+    }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Config:
+    """Stable Diffusion 1.5. unet, vae, text, text_2, scheduler: settings by the names of the libraries that build these parts,
+    but for what follows from the rest (channels, sides, width of the context, vocabulary, ids).
+
+    vae {}: none; the picture itself is the latent, its `fold` x `fold` squares laid into channels. text_2 {}: none; with
+    it the context is both encoders' last layer but one, and the second one's pooled row is told too (SDXL).
+    pad, pad_2: what a text is filled up with, to `length` tokens: the network reads the filling. zero_empty: the empty
+    text is all zeros (SDXL). dropped: chance that a text is the empty one in training. learn_text: the text encoder learns.
+    rank: of adapters on the attention (0: none); the rest then stays. adapted: both attentions, as released, or cross-
+    attention alone, as written. margin: how far, times the true pair's error, a wrong pair may be pushed (lambda).
+    """
+
+    image_size: int = 512
+    vocabulary: int = 49408
+    length: int = 77
+    pad: int = 49407
+    cls: int = 49406
+    sep: int = 49407
+    pad_2: int = 0
+    fold: int = 1
+    zero_empty: bool = False
+    dropped: float = 0.1
+    learn_text: bool = False
+    rank: int = 0
+    adapted: Literal["both", "cross"] = "both"
+    margin: float = 1.0
+    unet: Words = field(default_factory=lambda: {"attention_head_dim": 8})
+    vae: Words = field(default_factory=_autoencoder)
+    text: Words = field(default_factory=lambda: _text(768, 12, 12, "quick_gelu"))
+    text_2: Words = field(default_factory=dict)
+    scheduler: Words = field(
+        default_factory=lambda: _schedule(
+            "PNDMScheduler", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1
+        )
+    )
+
+
+def _small(channels: list[int], groups: int, head: int) -> Words:
+    return {
+        "block_out_channels": channels, "layers_per_block": 1, "norm_num_groups": groups, "attention_head_dim": head,
+        "down_block_types": [CROSS] * len(channels), "up_block_types": [CROSS_UP] * len(channels),
+    }  # fmt: skip
+
+
+TINY = Config(
+    image_size=32, vocabulary=64, length=12, pad=0, cls=2, sep=3, fold=2, learn_text=True, unet=_small([16, 16], 4, 2),
+    vae={}, text=_text(32, 1, 2), scheduler=_schedule("DDIMScheduler", clip_sample=False, set_alpha_to_one=False),
+)  # fmt: skip
+# a few CPU minutes teach it the drawn world
+DRAWN = replace(TINY, length=32, fold=4, unet=_small([64, 128], 8, 4), text=_text(96, 2, 4))
+EULER = _schedule("EulerDiscreteScheduler")
+SD2 = Config(
+    unet={"attention_head_dim": [5, 10, 20, 20], "use_linear_projection": True}, text=_text(1024, 23, 16), pad=0,
+    scheduler=EULER,
+)  # fmt: skip
+XL = Config(
+    image_size=1024, zero_empty=True, vae=_autoencoder(0.13025), scheduler=EULER,
+    text_2=_text(1280, 32, 20, projection_dim=1280),
+    unet={
+        "block_out_channels": [320, 640, 1280], "down_block_types": [DOWN, CROSS, CROSS],
+        "up_block_types": [CROSS_UP, CROSS_UP, UP], "attention_head_dim": [5, 10, 20], "use_linear_projection": True,
+        "transformer_layers_per_block": [1, 2, 10], "addition_embed_type": "text_time", "addition_time_embed_dim": 256,
+        "projection_class_embeddings_input_dim": 2816,
+    },
+)  # fmt: skip
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "tiny": TINY,
+    "drawn": DRAWN,
+    "2.1-base": SD2,
+    "2.1": replace(
+        SD2, image_size=768, scheduler=_schedule("DDIMScheduler", "v_prediction", clip_sample=False)
+    ),
+    "xl": XL,
+}
+RECIPES: dict[str, dict[str, object]] = {
+    "base": dict(lr=1e-4, min_lr=0.0, batch=2048, steps=595_000, warmup=10_000, schedule="constant", weight_decay=0.01, ema=0.9999),
+    "drawn": dict(lr=1e-3, min_lr=1e-5, batch=64, steps=2400, warmup=100, weight_decay=0.01, ema=0.998),
+    "hardneg": dict(lr=1e-4, batch=112, epochs=8, warmup=0, schedule="constant", weight_decay=0.01, decay_all=True, clip=1.0),
+}  # fmt: skip
+PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
+
+
+class System(nn.Module):
+    """Latent diffusion. `seen` is what it made of pictures: their latents [I C Y X].
+
+    `times`: how many there are; shares [times]: of the picture that is left at each. latent: (C, Y, X).
+    """
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        needs("diffusers")
+        from diffusers import AutoencoderKL, UNet2DConditionModel
+
+        c = self.config = config
+        self.vae: Any = AutoencoderKL(**c.vae).requires_grad_(False) if c.vae else None
+        self.latent = latent_shape(c)
+        ids = Ids(c.vocabulary, c.cls, c.sep, (c.pad, c.pad_2))
+        self.text = Prompt(c.text, c.text_2, ids, c.length, c.zero_empty).requires_grad_(c.learn_text)
+        channels, side, _ = self.latent
+        own = {"sample_size": side, "in_channels": channels, "out_channels": channels}
+        self.unet: Any = UNet2DConditionModel(**{**c.unet, **own, "cross_attention_dim": self.text.width})
+        if c.rank:
+            adapt(self.unet, self.attention_maps(), c.rank)
+            self.text.requires_grad_(False)
+        with torch.device("cpu"):
+            self.shares: Tensor = scheduler_of(c).alphas_cumprod.float()
+        self.times = len(self.shares)
+
+    def attention_maps(self) -> list[str]:
+        """The linear maps of the UNet's attention that adapters go beside."""
+        kinds = ("attn1", "attn2") if self.config.adapted == "both" else ("attn2",)
+        return [
+            f"{name}.{which}"
+            for name, _ in self.unet.named_modules()
+            if name.rpartition(".")[2] in kinds
+            for which in MAPS
+        ]
+
+    def train(self, mode: bool = True) -> System:
+        """What does not learn stays in evaluation mode."""
+        super().train(mode)
+        for part in (self.vae, None if self.config.learn_text else self.text):
+            if part is not None:
+                part.eval()
+        return self
+
+    def see(self, batch: Batch) -> Batch:
+        """Encode the pictures [I 1 3 H W] once: the mean of the posterior."""
+        return (
+            batch if batch.seen is not None else replace(batch, seen=self.encode(_given(batch.images)[:, 0]))
+        )
+
+    def encode(
+        self, images: Float[Tensor, "I 3 H W"], chance: Tensor | None = None
+    ) -> Float[Tensor, "I C Y X"]:
+        """Latents of pictures in [-1, 1]. chance [I C Y X]: standard normal; a sample of the posterior instead of its mean.
+        ValueError for another size than the config's."""
+        side = self.config.image_size
+        if images.shape[-2:] != (side, side):
+            raise ValueError(f"pictures are {tuple(images.shape[-2:])}, the system reads {side} px squares")
+        if self.vae is None:
+            return F.pixel_unshuffle(images, self.config.fold)
+        with torch.no_grad():
+            found = self.vae.encode(images.to(self.vae.dtype)).latent_dist
+        latent = found.mean if chance is None else found.mean + found.std * chance.to(found.mean.dtype)
+        return latent.float() * self.vae.config.scaling_factor
+
+    def predict(
+        self, noisy: Float[Tensor, "B C Y X"], t: Int[Tensor, " B"], said: Said
+    ) -> Float[Tensor, "B C Y X"]:
+        """What the UNet answers: the noise, or v."""
+        more = {}
+        if (
+            said.pooled is not None
+        ):  # original size, corner of the crop, target size (Podell et al., 2023, section 2.2)
+            side = self.config.image_size
+            sizes = noisy.new_tensor([[side, side, 0, 0, side, side]], dtype=said.pooled.dtype)
+            more = {
+                "added_cond_kwargs": {"text_embeds": said.pooled, "time_ids": sizes.expand(len(noisy), -1)}
+            }
+        kind = self.unet.dtype
+        answer: Tensor = self.unet(noisy.to(kind), t, said.context.to(kind), return_dict=False, **more)[0]
+        return answer.float()
+
+    def residual(
+        self,
+        latents: Float[Tensor, "B C Y X"],
+        t: Int[Tensor, " B"],
+        noise: Float[Tensor, "B C Y X"],
+        said: Said,
+    ) -> Float[Tensor, "B C Y X"]:
+        """The noise less the noise that the network finds in the noised latents, in 32 bits."""
+        share = self.shares.to(latents.device)[t]
+        noisy = noised(latents.float(), noise.float(), share)
+        return noise - guessed_noise(self.predict(noisy, t, said), noisy, share, self.prediction)
+
+    @property
+    def prediction(self) -> Any:
+        """What the network predicts: "epsilon" or "v_prediction"."""
+        return self.config.scheduler.get("prediction_type", "epsilon")
+
+    def denoising_error(
+        self, batch: Batch, t: Int[Tensor, " B"], noise: Float[Tensor, "B C Y X"]
+    ) -> Float[Tensor, " B"]:
+        """Mean squared residual of every text's picture (Krojer et al., 2023, section 3.1)."""
+        said = self.text(_given(batch.tokens), _kept(batch))
+        return distance(self.residual(self._own(batch, self.see(batch).seen), t, noise, said))
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Squared error of the prediction at random times (equation 3), and what the batch's hard negatives add: the same
+        times and noise with `extra["negative_tokens"]` and `extra["negative_keep"]`, or with `extra["negative_images"]`.
+
+        In training, chance comes from torch's default generator; in evaluation it is always the same.
+        """
+        device = self.unet.device
+        seed = int(torch.randint(1 << 62, ())) if self.training else 0
+        chance = torch.Generator(device).manual_seed(seed)
+        tokens, keep = _given(batch.tokens), _kept(batch)
+        rows = len(tokens)
+        t = torch.randint(self.times, (rows,), generator=chance, device=device)
+        noise = torch.randn(rows, *self.latent, generator=chance, device=device)
+        drop = torch.rand(rows, generator=chance, device=device) < self.config.dropped * self.training
+        clean = self._own(batch, self._learned(batch, batch.images, chance))
+
+        def error(latents: Tensor, said: Said) -> Tensor:
+            share = self.shares.to(device)[t]
+            answer = self.predict(noised(latents, noise, share), t, said)
+            return F.mse_loss(answer, target(latents, noise, share, self.prediction))
+
+        said = self.text(*self.text.emptied(tokens, keep, drop))
+        found = {"denoise": error(clean, said)}
+        more = batch.extra
+        if "negative_tokens" in more:
+            wrong = error(
+                clean, self.text(*self.text.emptied(more["negative_tokens"], more["negative_keep"], drop))
+            )
+        elif "negative_images" in more:
+            wrong = error(self._own(batch, self._learned(batch, more["negative_images"], chance)), said)
+        else:
+            return found
+        return {**found, "negative": pushed_away(found["denoise"], wrong, self.config.margin)}
+
+    def _learned(self, batch: Batch, images: Tensor | None, chance: torch.Generator) -> Tensor:
+        """Latents to learn from: a sample of the posterior in training, its mean otherwise."""
+        if batch.seen is not None and images is batch.images:
+            return batch.seen  # type: ignore[no-any-return]
+        images = _given(images)[:, 0]
+        if not self.training or self.vae is None:
+            return self.encode(images)
+        draw = torch.randn(len(images), *self.latent, generator=chance, device=images.device)
+        return self.encode(images, draw)
+
+    def _own(self, batch: Batch, latents: Tensor) -> Tensor:
+        """The latents of every text's picture."""
+        return latents if batch.image_of is None else latents[batch.image_of]
+
+    @torch.no_grad()
+    def draw(
+        self, batch: Batch, *, steps: int = 50, guidance: float = 7.5, seeds: Sequence[int] | None = None
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Pictures in [-1, 1] of the texts, with classifier-free guidance (Ho and Salimans, 2022): empty + guidance x (text -
+        empty); guidance 1 is none. seeds: one for each row; what a row becomes depends on its own alone."""
+        tokens, device = _given(batch.tokens), self.unet.device
+        seeds = range(len(tokens)) if seeds is None else seeds
+        chances = [torch.Generator().manual_seed(seed) for seed in seeds]
+        said, none = self.text(tokens, _kept(batch)), self.text.nothing(len(tokens), device)
+        plan = scheduler_of(self.config)
+        plan.set_timesteps(steps, device=device)
+        more = {"generator": chances} if "generator" in inspect.signature(plan.step).parameters else {}
+        latents = torch.stack([torch.randn(self.latent, generator=chance) for chance in chances]).to(device)
+        latents = latents * plan.init_noise_sigma
+        for t in plan.timesteps:
+            noisy, times = plan.scale_model_input(latents, t), t.to(device).expand(len(latents))
+            guess = self.predict(noisy, times, said)
+            if guidance != 1:
+                empty = self.predict(noisy, times, none)
+                guess = empty + guidance * (guess - empty)
+            latents = plan.step(guess, t, latents, **more).prev_sample
+        if self.vae is None:
+            return F.pixel_shuffle(latents, self.config.fold).clamp(-1, 1)
+        latents = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
+        return self.vae.decode(latents).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
+
+
+def latent_shape(c: Config) -> tuple[int, int, int]:
+    """(C, Y, X) of a config's latents."""
+    if not c.vae:
+        return 3 * c.fold**2, c.image_size // c.fold, c.image_size // c.fold
+    side = c.image_size // 2 ** (len(c.vae["block_out_channels"]) - 1)
+    return c.vae["latent_channels"], side, side
+
+
+def scheduler_of(config: Config) -> Any:
+    """diffusers' scheduler of a config, fresh. Mistake for a kind that is none."""
+    needs("diffusers")
+    import diffusers
+
+    kind = str(config.scheduler["_class_name"])
+    if not kind.endswith("Scheduler") or not hasattr(diffusers, kind):
+        raise Mistake(f"diffusers has no scheduler '{kind}'.", "", "Name one of its schedulers.")
+    maker = getattr(diffusers, kind)
+    known = inspect.signature(maker.__init__).parameters
+    return maker(**{name: value for name, value in config.scheduler.items() if name in known})
+
+
+def _given(value: Any) -> Tensor:
+    if value is None:
+        raise ValueError("this verb needs pictures or texts that the batch does not have")
+    return value  # type: ignore[no-any-return]
+
+
+def _kept(batch: Batch) -> Tensor:
+    return torch.ones_like(_given(batch.tokens), dtype=torch.bool) if batch.keep is None else batch.keep
