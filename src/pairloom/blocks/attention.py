@@ -44,7 +44,7 @@ class Fold:
         sizes = torch.bincount(owner, minlength=memories)
         if len(sizes) > memories:
             raise ValueError(f"a row reads memory {len(sizes) - 1}, but there are {memories}")
-        self.memories, self.most = memories, int(sizes.max())
+        self.owner, self.memories, self.most = owner, memories, int(sizes.max())
         order = torch.argsort(owner, stable=True)
         rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner[order]]
         place = owner[order] * self.most + rank
@@ -110,19 +110,22 @@ class Attention(nn.Module):
         self.value = nn.Linear(context_width, inside, bias)
         self.out = nn.Linear(inside, out_width or width, bias)
 
-    def project(self, context: Float[Tensor, "B S C"]) -> KeyValue:
-        """Keys and values of a context."""
-        return KeyValue(self._split(self.key(context)), self._split(self.value(context)))
+    def project(self, context: Float[Tensor, "B S C"], fold: Fold | None = None) -> KeyValue:
+        """Keys and values of a context, laid out by a fold where there is one."""
+        keys, values = self.key(context), self.value(context)
+        if fold:
+            keys, values = fold.into(keys), fold.into(values)
+        return KeyValue(self._split(keys), self._split(values))
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
         read: KeyValue | None = None,
-        mask: Bool[Tensor, "#M 1 #T S"] | None = None,
+        mask: Bool[Tensor, "#M 1 #U S"] | None = None,
         fold: Fold | None = None,
     ) -> Float[Tensor, "B T O"]:
         """Attend to `read`, or to x itself where there is none. mask: True = may be seen; under a fold it has M rows."""
-        read = read or self.project(x)
+        read = read or self.project(x, fold)
         query = self.query(x)
         query = self._split(fold.into(query) if fold else query)
         dropout = self.dropout if self.training else 0.0

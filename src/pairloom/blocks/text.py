@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import KeyValue, Memory
+from pairloom.blocks.attention import Fold, KeyValue, Memory
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.masks import causal, padding
 from pairloom.blocks.transformer import Shape, Stack, Ways, variant
@@ -42,10 +42,24 @@ class TextTower(nn.Module):
         memory: Memory | None = None,
         way: int = READ,
     ) -> Float[Tensor, "B T D"]:
-        """keep: True = real. The first token is taken as real whatever keep says."""
+        """keep: True = real. The first token is taken as real whatever keep says; what comes out for padding means nothing."""
         keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
-        mask = causal(keep) if way == WRITE else padding(keep)
-        return self.norm(self.stack(variant(self.embed, way)(tokens), mask, memory, way))
+        x = variant(self.embed, way)(tokens)
+        if not self.training and not bool(keep.all()):
+            return self._packed(x, keep, memory, way)
+        return self.norm(self.stack(x, _seen(keep, way), memory, way))
+
+    def _packed(
+        self, x: Float[Tensor, "B T D"], keep: Bool[Tensor, "B T"], memory: Memory | None, way: int
+    ) -> Float[Tensor, "B T D"]:
+        """The same, where dense maps and cross-attention read the P real tokens [P 1 D] and no padding; zeros for padding."""
+        text = keep.nonzero()[:, 0]
+        fold = Fold(text, len(keep))
+        if memory is not None:
+            memory = memory.read_by(text if memory.fold is None else memory.fold.owner[text])
+        real = torch.arange(fold.most, device=keep.device) < keep.sum(1, keepdim=True)
+        y = self.norm(self.stack(x[keep][:, None], _seen(real, way), memory, way, fold))
+        return y.new_zeros(*keep.shape, y.shape[-1]).masked_scatter(keep[..., None], y)
 
     def step(
         self, tokens: Int[Tensor, " B"], at: int, past: list[KeyValue] | None, memory: Memory | None
@@ -59,6 +73,10 @@ class TextTower(nn.Module):
         """The writer's word table [V D]."""
         table: Tensor = variant(self.embed, WRITE).words.weight
         return table
+
+
+def _seen(keep: Bool[Tensor, "B T"], way: int) -> Tensor:
+    return causal(keep) if way == WRITE else padding(keep)
 
 
 class Bag(nn.Module):

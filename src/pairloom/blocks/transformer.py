@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pairloom.blocks.attention import Attention, KeyValue, Memory
+from pairloom.blocks.attention import Attention, Fold, KeyValue, Memory
 from pairloom.blocks.masks import padding
 
 Norm = Literal["pre", "post"]
@@ -122,13 +122,14 @@ class Layer(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        mask: Bool[Tensor, "#B 1 #T T"] | None = None,
+        mask: Bool[Tensor, "#M 1 #U #S"] | None = None,
         memory: Memory | None = None,
         index: int = 0,
         way: int = 0,
+        fold: Fold | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """index: which layer of the memory is this layer's."""
-        return self._rest(variant(self.attend, way)(x, None, mask), memory, index, way)
+        """index: which layer of the memory is this layer's. fold: which rows see each other; the mask is then of its table."""
+        return self._rest(variant(self.attend, way)(x, None, mask, fold), memory, index, way)
 
     def step(
         self, x: Float[Tensor, "B 1 D"], past: KeyValue | None, memory: Memory | None, index: int, way: int
@@ -161,15 +162,17 @@ class Stack(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        mask: Bool[Tensor, "#B 1 #T T"] | None = None,
+        mask: Bool[Tensor, "#M 1 #U #S"] | None = None,
         memory: Memory | None = None,
         way: int = 0,
+        fold: Fold | None = None,
     ) -> Float[Tensor, "B T D"]:
+        """fold: rows of one position each that are the tokens of packed texts (text.py)."""
         for index, layer in enumerate(self.layers):
             if self.training and index >= len(self.layers) - self.recompute:
-                x = checkpoint(layer, x, mask, memory, index, way, use_reentrant=False)
+                x = checkpoint(layer, x, mask, memory, index, way, fold, use_reentrant=False)
             else:
-                x = layer(x, mask, memory, index, way)
+                x = layer(x, mask, memory, index, way, fold)
         return x
 
     def remember(
