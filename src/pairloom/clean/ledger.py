@@ -52,14 +52,16 @@ def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def join_parts(parts: Iterable[Path], path: Path) -> dict[str, int]:
-    """One ledger from the parts of the shards, a shard at a time. Returns how often each decision was taken."""
-    counts = dict.fromkeys(DECISIONS, 0)
+    """One ledger from the parts of the shards, a shard at a time. Returns how often each decision was taken, and how many
+    of the rows stand for a pair that came without a text (`textless`)."""
+    counts = {**dict.fromkeys(DECISIONS, 0), "textless": 0}
     with atomic_write(path) as file:
         with pq.ParquetWriter(file, SCHEMA) as writer:
             for part in parts:
                 table = pq.read_table(part, schema=SCHEMA)
                 for decision in table.column("decision").to_pylist():
                     counts[decision] += 1
+                counts["textless"] += table.column("text_id").to_pylist().count(-1)
                 writer.write_table(table)
     return counts
 

@@ -9,10 +9,11 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pairloom
@@ -118,11 +119,14 @@ def alone(out: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def prepare(found: PairSet, out: Path, settings: Settings, restart: bool = False) -> Path:
-    """Make or find the work folder of this very run. Returns it; raises Mistake where the output folder is not ours,
-    cannot be written, or holds a run with other settings."""
+def prepare(
+    found: PairSet, out: Path, settings: Settings, restart: bool = False, also: Mapping[str, Path] = MappingProxyType({})
+) -> Path:  # fmt: skip
+    """Make or find the work folder of this very run. also: files, by name, that make another run when they change.
+    Returns the folder; raises Mistake where the output folder is not ours, cannot be written, or holds another run."""
     plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(found.path)}
     plan |= {name: _fingerprint(place) for name, place in _others(settings)}
+    plan |= {name: _fingerprint(place) for name, place in also.items()}
     plan["format"] = found.format
     if restart:
         _forget(out)

@@ -25,7 +25,7 @@ from torch import Tensor
 import pairloom
 from pairloom import scale
 from pairloom.clean.learning import BOTH, SEES, WRITES, Job, fold_of, one_thread, train, words_of
-from pairloom.clean.plan import Settings
+from pairloom.clean.plan import Settings, already
 from pairloom.clean.rows import Rows
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
@@ -64,7 +64,7 @@ def fit(
             seed_of("fold", settings.seed, fold) % 2**31, SEES, fold, folds)
         for fold in range(folds)
     ]  # fmt: skip
-    tell("train judge", 0, len(jobs))
+    tell("train judge", 0, len(jobs), note=already(job.out / "config.json" for job in jobs))
     for _ in scale.run(train_fold, jobs, workers):
         tell("train judge", 1, len(jobs))
 
@@ -184,7 +184,7 @@ def fit_captioner(
         data.work, data.shards, tuple(map(tuple, texts)), folder / "captioner", pairloom.load(first).tokens.to_json(),
         round(WRITER * settings.effort), settings.seed, WRITES if settings.decoupled else (), start=first,
     )  # fmt: skip
-    tell("train captioner", 0, 1)
+    tell("train captioner", 0, 1, note=already([job.out / "config.json"]))
     path = Path(train(job))
     tell("train captioner", 1, 1)
     return path

@@ -12,8 +12,15 @@ from pairloom import folder
 from pairloom.errors import Mistake
 
 STOPPED = 130  # what a command that Ctrl-C stopped exits with
-ORDER = "demo check clean why score train caption match classify embed import_ export claims systems".split()
-GROUPS = {"demo": "The main job", "train": "Models", "systems": "About"}
+# what `pairloom --help` shows together, in this order; a command that stands nowhere comes last
+GROUPS = {
+    "The main job": "demo check clean why apply",
+    "Ask a model": "caption match score ask classify embed reason dialog explain prompt draw",
+    "Find": "retrieve index search",
+    "Train and measure": "train claims bench",
+    "Models": "systems import_ export",
+}
+PANEL = {name: panel for panel, names in GROUPS.items() for name in names.split()}
 
 
 def build() -> typer.Typer:
@@ -32,12 +39,13 @@ def build() -> typer.Typer:
     def top(version: bool = typer.Option(False, "--version", is_eager=True, callback=_version)) -> None:
         pass
 
-    found = folder.names("cli")
-    for name in sorted(found, key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name)):
+    ordered = [name for name in PANEL if name in folder.names("cli")]
+    for name in [*ordered, *sorted(set(folder.names("cli")) - set(ordered))]:
         module = folder.find("cli", name)
         app.command(
             name=name.strip("_").replace("_", "-"),
             help=module.__doc__,
+            rich_help_panel=PANEL.get(name, "More"),
             no_args_is_help=getattr(module, "NEEDS", True),
         )(module.command)
     return app

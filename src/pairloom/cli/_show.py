@@ -123,11 +123,13 @@ def steps(quiet: bool = False) -> Iterator[Any]:
 def summary(facts: dict[str, Any], where: Any) -> None:
     """What a clean run did, in a few lines."""
     counts, found, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
-    gone = counts["drop"] + counts["replace"]
+    gone = counts["drop"] + counts["replace"] - counts["textless"]
     say = functools.partial(out.print, markup=False)
     say(
         f"{found['pairs']:,} pairs read ({found['format']}): {gone:,} bad texts found, {counts['replace']:,} replaced by new captions."
     )
+    if counts["textless"]:
+        say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
     by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")
     say(f"  audit        {by_rule:,} pictures or texts bad by rule")
     if calibration.get("decides"):
