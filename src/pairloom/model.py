@@ -201,6 +201,20 @@ def load(where: Path | str) -> Model:
     )
 
 
+def with_part(model: Model, part: str, where: Path) -> Model:
+    """A fresh model with one part of it, such as "encoder", filled from published weights.
+
+    Raises Mistake where no layout knows that part, or the file does not fit it.
+    """
+    layouts = {getattr(one, "PART", ""): one for one in map(_layout, folder.names("weights"))}
+    if part not in layouts or not part:
+        raise Mistake(
+            f"There are no published weights for a part '{part}'.", "", nearest(part, filter(None, layouts))
+        )
+    made: Model = layouts[part].start(model, where)
+    return made
+
+
 def at_size(model: Model, size: int) -> Model:
     """The same weights for pictures of another side: learned positions are interpolated (bicubic), all else is copied.
 

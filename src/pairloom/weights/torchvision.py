@@ -22,7 +22,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.weights._layout import Place, read, rename, take
 
-STARTS = "encoder"  # the part of a model that `--init encoder=FILE` fills
+PART = "encoder"  # of a model, that `--init encoder=FILE` fills
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALVES = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
 DROPPED = ("fc.", "classifier.", "head.", "pre_logits.", "AuxLogits.", "aux1.", "aux2.")
