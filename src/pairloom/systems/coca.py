@@ -192,9 +192,11 @@ class System(nn.Module):
     def _mask(self, keep: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 U U"]:
         """Causal; [CLS] sees the text and itself. open_clip's mask for it is off by one, and its weights know no other."""
         first = torch.ones_like(keep[:, :1])
-        mask = causal(torch.cat([first, keep[:, 1:], first], 1))
-        if self.config.poolers == "open_clip":
-            mask[:, 0, -1] = torch.cat([first, keep], 1)
+        if self.config.poolers != "open_clip":
+            return causal(torch.cat([first, keep[:, 1:], first], 1))
+        shifted = torch.cat([first, keep], 1)
+        mask = causal(torch.ones_like(shifted))
+        mask[:, 0, -1] = shifted
         return mask
 
     # writing

@@ -51,31 +51,39 @@ SIZES = {
 }  # fmt: skip
 
 
-def sniff(where: Path) -> bool:
-    """A folder with open_clip's config and weights."""
+def holds(where: Path) -> bool:
+    """Whether a folder has open_clip's config and weights."""
     return where.is_dir() and (where / FILE).is_file() and any((where / name).is_file() for name in FILES)
+
+
+def sniff(where: Path) -> bool:
+    """A folder of open_clip's that says nothing of a multimodal part (CoCa's has a layout of its own)."""
+    return holds(where) and "multimodal_cfg" not in read_json(where / FILE).get("model_cfg", {})
+
+
+def weights_in(where: Path) -> Path:
+    """open_clip's own file before others: a hub folder may hold transformers' too."""
+    found = [where / name for name in FILES if (where / name).is_file()]
+    return next((file for file in found if file.name.startswith("open_clip")), found[0])
 
 
 def load(where: Path) -> Model:
     """A model from an open_clip folder. Mistake for a tower that is not built here, and for tensors of no place."""
     told = read_json(where / FILE)
     config = config_of(told.get("model_cfg", {}), where)
-    found = [where / name for name in FILES if (where / name).is_file()]
-    ours = [
-        file for file in found if file.name.startswith("open_clip")
-    ]  # a hub folder may hold transformers' too
-    system = filled(config, read((ours or found)[0]), where)
+    system = filled(config, read(weights_in(where)), where)
     library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()
     tokens = Tokens.load(where, "clip") if library else tokens_near(where, "clip")
     check_tokens(tokens, config, where)
     about = {"source": f"open_clip ({where.name})"}
-    return Model("clip", system, tokens, _pixels(told.get("preprocess_cfg", {}), config, where), about)
+    pixels = pixels_of(told.get("preprocess_cfg", {}), config.image_size, where)
+    return Model("clip", system, tokens, pixels, about)
 
 
 def config_of(told: Mapping[str, Any], where: Path) -> Config:
     """The Config of a `model_cfg`."""
     text, image = told.get("text_cfg", {}), told.get("vision_cfg", {})
-    wanting = ("custom_text", "force_custom_text", "multimodal_cfg", "init_logit_bias", "audio_cfg")
+    wanting = ("custom_text", "force_custom_text", "init_logit_bias", "audio_cfg")
     strange = [name for name in wanting if told.get(name)]
     for part, allowed in ((text, TEXT_IS | BOTH_IS), (image, IMAGE_IS | BOTH_IS)):
         strange += [
@@ -111,14 +119,15 @@ def config_of(told: Mapping[str, Any], where: Path) -> Config:
     )  # fmt: skip
 
 
-def _pixels(told: Mapping[str, Any], config: Config, where: Path) -> Transform:
+def pixels_of(told: Mapping[str, Any], size: int, where: Path) -> Transform:
+    """The Transform of a `preprocess_cfg`."""
     mode, way = told.get("resize_mode", "shortest"), told.get("interpolation", "bicubic")
     if mode not in ("shortest", "squash") or way not in ("bicubic", "random"):
         raise Mistake(
             f"{where / FILE} resizes pictures by {mode}, {way}.", "Here: shortest or squash, bicubic."
         )
     mean, std = told.get("mean") or OPENAI_MEAN, told.get("std") or OPENAI_STD
-    return Transform(config.image_size, tuple(mean), tuple(std), "crop" if mode == "shortest" else "square")
+    return Transform(size, tuple(mean), tuple(std), "crop" if mode == "shortest" else "square")
 
 
 def export(model: Model, out: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -152,7 +153,7 @@ def load(where: Path) -> Model:
     return Model("clip", system, tokens, Transform(system.config.image_size, fit="crop"), about)
 
 
-def check_tokens(tokens: Tokens, config: Config, where: Path) -> None:
+def check_tokens(tokens: Tokens, config: Any, where: Path) -> None:
     """Mistake where the tokenizer is not the one that the weights were trained with."""
     if (tokens.size, tokens.sep) != (config.vocabulary, config.sep):
         raise Mistake(

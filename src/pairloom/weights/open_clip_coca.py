@@ -1,0 +1,134 @@
+"""CoCa as open_clip saves it: `open_clip_config.json` with a multimodal_cfg, beside its weights.
+
+Facts: neither of the paper's poolings but one of 256 queries whose first row is the contrast's; keys and values of the
+pooling lie apart where the tower is not as wide as it, the biases always together; the [CLS] lies outside the word table
+and its position is the last; pads are id 0, which [CLS] sees one of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.model import Model, read_json
+from pairloom.systems.coca import Config, System
+from pairloom.weights._hub import tokens_near
+from pairloom.weights._layout import Place, read, rename, take
+from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in
+from pairloom.weights.openai_clip import BLOCK, LAYER, LEAD, check_tokens
+
+PAD = 0
+READ = [
+    (r"norm_memory\.(.+)", r"ln_1_kv.\2"),
+    (r"norm\.(.+)", r"ln_1.\2"),
+    (r"attend\.(?:query|key|value)\.(weight|bias)", r"attn.in_proj_\2"),
+    (r"attend\.out\.(.+)", r"attn.out_proj.\2"),
+    (r"norm_feed\.(.+)", r"ln_2.\2"),
+    (r"feed\.up\.(.+)", r"mlp.c_fc.\2"),
+    (r"feed\.down\.(.+)", r"mlp.c_proj.\2"),
+]
+LAYERS = LAYER.removeprefix(r"stack\.")
+RULES = [
+    (r"scale", "logit_scale"),
+    (r"image\.embed\.class_row", "visual.class_embedding"),
+    (r"image\.embed\.positions", "visual.positional_embedding"),
+    (r"image\.embed\.patch\.weight", "visual.conv1.weight"),
+    (r"image\.first_norm\.(.+)", r"visual.ln_pre.\1"),
+    *((rf"image\.{LAYER}{ours}", rf"visual.transformer.resblocks.\1.{there}") for ours, there in BLOCK),
+    (r"pool\.queries", "visual.attn_pool.query"),
+    (r"pool\.norm_query\.(.+)", r"visual.attn_pool.ln_q.\1"),
+    (r"pool\.norm_rows\.(.+)", r"visual.attn_pool.ln_k.\1"),
+    (r"pool\.norm\.(.+)", r"visual.ln_post.\1"),
+    (r"pool\.attend\.out\.(.+)", r"visual.attn_pool.attn.out_proj.\1"),
+    (r"pool\.attend\.(?:query|key|value)\.bias", "visual.attn_pool.attn.in_proj_bias"),
+    (r"image_projection\.weight", "visual.proj"),
+    (r"cls_row", "text.cls_emb"),
+    (r"embed\.words\.weight", "text.token_embedding.weight"),
+    (r"embed\.positions\.weight", "text.positional_embedding"),
+    (r"norm_cls\.(.+)", r"text.ln_final.\1"),
+    (r"text_projection\.weight", "text.text_projection"),
+    *((rf"unimodal\.{LAYERS}{ours}", rf"text.transformer.resblocks.\1.{there}") for ours, there in BLOCK),
+    *((rf"multimodal\.{LAYERS}{ours}", rf"text_decoder.resblocks.\1.{there}") for ours, there in BLOCK),
+    *((rf"multimodal\.reads\.(\d+)\.{ours}", rf"text_decoder.cross_attn.\1.{there}") for ours, there in READ),
+    (r"norm\.(.+)", r"text_decoder.ln_final.\1"),
+    (r"head\.weight", "text_decoder.text_projection"),
+]
+FLIPPED = ("image_projection.weight", "text_projection.weight", "head.weight")
+PARTS = ("query", "key", "value")
+
+
+def places(system: System) -> dict[str, Place]:
+    """Each tensor of ours -> its place there."""
+    apart = system.config.image_width != system.config.width
+    return {name: _place(name, apart) for name in system.state_dict()}
+
+
+def _place(name: str, apart: bool) -> Place:
+    part = name.split(".")[-2] if "." in name else ""
+    if name.startswith("pool.attend.") and part in PARTS and name.endswith("weight"):
+        pool = "visual.attn_pool.attn."
+        if apart:
+            return Place((f"{pool}{part[0]}_proj_weight",))
+        return Place((f"{pool}in_proj_weight",), PARTS.index(part))
+    there = rename(name, RULES)
+    third = PARTS.index(part) if ".in_proj_" in there else None
+    lead = LEAD.get(name, 2 if name == "cls_row" else 0)
+    return Place((there,), third, flipped=name in FLIPPED, lead=lead)
+
+
+def sniff(where: Path) -> bool:
+    """A folder of open_clip's whose config has a multimodal part."""
+    return holds(where) and "multimodal_cfg" in read_json(where / FILE).get("model_cfg", {})
+
+
+def load(where: Path) -> Model:
+    """A model from an open_clip folder. Mistake for a tower that is not built here, and for tensors of no place."""
+    told = read_json(where / FILE)
+    config = config_of(told["model_cfg"], where)
+    system = System(config)
+    theirs = read(weights_in(where))
+    take(theirs, places(system), system.state_dict()).whole(where).into(system)
+    library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()
+    tokens = Tokens.load(where, "clip") if library else tokens_near(where, "clip")
+    check_tokens(tokens, config, where)
+    pixels = pixels_of(told.get("preprocess_cfg", {}), config.image_size, where)
+    return Model("coca", system.eval(), tokens, pixels, {"source": f"open_clip CoCa ({where.name})"})
+
+
+def config_of(told: Mapping[str, Any], where: Path) -> Config:
+    """The Config of a `model_cfg`. Mistake for what open_clip can build and this cannot."""
+    text, image, upper = (told.get(name, {}) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
+    fixed = {"embed_cls": (True,), "attentional_pool": (True,), "dim_head": (64,), "n_queries": (256,)}
+    strange = [
+        f"{name}={value}"
+        for part in (text, image, upper)
+        for name, value in part.items()
+        if name not in SIZES and value not in (fixed | BOTH_IS).get(name, (None, False))
+    ]
+    strange += [f"no {name}" for name in ("embed_cls", "attentional_pool") if not (text | image).get(name)]
+    same = ("width", "heads", "vocab_size", "context_length")
+    defaults = {"width": 512, "heads": 8, "vocab_size": 49408, "context_length": 77}
+    lower = {name: text.get(name, defaults[name]) for name in same}
+    strange += [f"another {name} above" for name in same if upper.get(name, defaults[name]) != lower[name]]
+    if told.get("embed_dim") != lower["width"]:
+        strange.append(f"embed_dim={told.get('embed_dim')}")
+    if strange:
+        raise Mistake(
+            f"{where / FILE} describes a CoCa that is not built here.",
+            f"It has {', '.join(strange)}.",
+            "coca_ViT-B-32 and coca_ViT-L-14, and others of their make, are.",
+        )
+    width = image.get("width", 768)
+    return Config(
+        image_size=image.get("image_size", 224), patch=image.get("patch_size", 16), image_width=width,
+        image_depth=image.get("layers", 12), image_heads=width // image.get("head_width", 64),
+        image_growth=image.get("mlp_ratio", 4.0), poolers="open_clip", queries=image.get("attn_pooler_queries", 256),
+        pool_heads=image.get("attn_pooler_heads", 8), vocabulary=lower["vocab_size"],
+        length=lower["context_length"], width=lower["width"], unimodal=text.get("layers", 12),
+        multimodal=upper.get("layers", 12), heads=lower["heads"], growth=text.get("mlp_ratio", 4.0),
+        embedding=told["embed_dim"], activation="quick_gelu" if told.get("quick_gelu") else "gelu", pad=PAD,
+        cls=lower["vocab_size"] - 2, sep=lower["vocab_size"] - 1,
+    )  # fmt: skip
