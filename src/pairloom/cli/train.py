@@ -30,7 +30,8 @@ def command(
     preset: Annotated[str, typer.Option(help="The system's numbers: tiny, base, large ...")] = "base",
     recipe: Annotated[str, typer.Option(help="The paper's training settings by name, under your own.")] = "",
     init: Annotated[
-        Path | None, typer.Option(help="A model folder to start from: its config, tokens and weights.")
+        Path | None,
+        typer.Option(help="A model folder to start from, or encoder=FILE: a captioner's published encoder."),
     ] = None,
     tokens: Annotated[
         Path | None, typer.Option(help="A tokenizer; without it one is trained on the set.")
@@ -96,7 +97,7 @@ def _fit(job: Job, total: int, device: str, ranks: Any, quiet: bool) -> Any:
             bar.step(step - bar.done, len(job.bad()) - bar.bad, f"loss {numbers['loss']:.3f}")
 
         return fit(
-            job.model.system,
+            _learner(job),
             job.learn,
             job.settings,
             job.order.out,
@@ -104,6 +105,23 @@ def _fit(job: Job, total: int, device: str, ranks: Any, quiet: bool) -> Any:
             tell=tell,
             device=device,
         )
+
+
+def _learner(job: Job) -> Any:
+    """The system, or what trains it on a reward."""
+    from pairloom.errors import Mistake
+    from pairloom.tasks.practice import Cider, SelfCritical
+    from pairloom.verbs import Writes
+
+    system = job.model.system
+    if job.settings.reward == "none":
+        return system
+    if not isinstance(system, Writes):
+        raise Mistake(
+            f"{job.order.system} cannot learn by a reward.", "It does not write.", "Leave reward out."
+        )
+    reward = Cider.of(job.learn.texts, job.learn.rows, job.learn.ids)
+    return SelfCritical(system, reward, job.model.config.length)
 
 
 def _evaluate(job: Job, device: str, ranks: Any) -> Any:

@@ -20,6 +20,7 @@ class Settings:
     checkpointing: recompute layers in the backward pass: less memory, a third more time.
     ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
     log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep: checkpoints that stay.
+    reward: "cider" trains a writer on the CIDEr-D of what it writes instead of on its texts (tasks/practice.py).
     threads: of torch (0: as they are). report: "tensorboard" writes its files beside the log.
     """
 
@@ -39,6 +40,7 @@ class Settings:
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
     ema: float = 0.0
+    reward: Literal["none", "cider"] = "none"
     seed: int = 0
     log_every: int = 10
     save_every: int = 500
