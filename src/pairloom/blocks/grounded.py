@@ -48,6 +48,11 @@ class Grounded:
     dec: int = 30522
     enc: int = 30523
 
+    def __post_init__(self) -> None:
+        for name in ("length", "answer_length", "caption_length"):
+            if getattr(self, name, 0) > self.positions:
+                raise ValueError(f"{name} {getattr(self, name)} is more than the {self.positions} positions")
+
     def image_tower(self) -> VisionTower:
         shape = Shape(self.image_width, self.image_depth, self.image_heads, "pre", 1e-6, path=self.drop_path)
         return VisionTower(shape, self.image_size, self.patch, self.stem)

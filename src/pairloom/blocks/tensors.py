@@ -58,5 +58,23 @@ def put_tensors(module: nn.Module, tensors: Mapping[str, Tensor], drop: tuple[st
             aliases[name].copy_(tensor)
 
 
+def put_shared(module: nn.Module, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Copy the tensors that fit; the names of those of the module that stay as they were, because there is none for them or
+    it has another shape. Raises Mistake for a name that the module has not."""
+    places = _names(module)
+    extra = [name for name in tensors if name not in places]
+    if extra:
+        raise Mistake("The weights do not fit this system.", f"left over: {_few(extra)}.", "")
+    stays = [
+        name
+        for name, (place, _) in places.items()
+        if name not in tensors or tensors[name].shape != place.shape
+    ]
+    with torch.no_grad():
+        for name in places.keys() - set(stays):
+            places[name][0].copy_(tensors[name])
+    return stays
+
+
 def _few(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

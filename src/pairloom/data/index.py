@@ -91,13 +91,18 @@ class Index:
         if pair.problem or not texts:
             self.skipped[pair.problem or "no text"] += 1
             return
-        self._place(pair.image)
-        self.key.append(int(pair.image_key[:16], 16) >> 1)
+        self.place(pair.image, pair.image_key)
         for text in texts:
             self.texts.append(text.encode("utf-8", "replace"))
         self.first.append(len(self.texts))
 
-    def _place(self, blob: Blob) -> None:
+    def place(self, blob: Blob, image_key: str) -> int:
+        """Take a picture by itself: its row."""
+        self._locate(blob)
+        self.key.append(int(image_key[:16], 16) >> 1)
+        return len(self) - 1
+
+    def _locate(self, blob: Blob) -> None:
         if blob.data is not None:
             self.file.append(SPOOLED)
             self.offset.append(self._keep(blob.data))

@@ -1,10 +1,11 @@
-"""Loader: pictures and texts -> Batches, in an order that depends on (seed, epoch) alone.
+"""Loader: pictures and texts -> Batches, in an order that depends on (seed, epoch) alone. What learns from more than pairs
+(questions, statements, dialogs) says the rest of each batch (`Says`); order, pictures and resume are the same.
 
 Everything random is drawn from (seed, epoch, step) or from a picture's key, never from a worker: any number of
 workers gives the same batches, and a run can go on at any step.
 Does not know: networks, losses, what the tokens say.
 
-B rows here, G rows over all processes, M pictures, K texts, T tokens.
+B rows here, G rows over all processes, M pictures or examples, N pictures of an example, K texts, T tokens.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from __future__ import annotations
 import re
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
 
 import numpy
@@ -28,6 +29,7 @@ from pairloom.data.order import Plan, Rows, epoch_order
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD
 from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
 
 SIDES = re.compile(
     r"\b(left|right)\b", re.IGNORECASE
@@ -36,7 +38,7 @@ SIDES = re.compile(
 
 @dataclass(frozen=True)
 class TextTable:
-    """The texts of M pictures as ids in four flat arrays: 4 bytes a token, no Python object per text.
+    """The texts of M pictures (or examples) as ids in four flat arrays: 4 bytes a token, no Python object per text.
 
     ids [all tokens]; start [K + 1]: text k is ids[start[k]:start[k + 1]]; first [M + 1]: picture m has the texts
     first[m]:first[m + 1]; sided [K]: the text says left or right, so its picture is never mirrored.
@@ -51,15 +53,27 @@ class TextTable:
     @classmethod
     def of(cls, tokens: Tokens, texts: Iterable[Sequence[str]], length: int) -> TextTable:
         """Encode the texts of every picture, at most `length` tokens each."""
-        ids, sizes, counts, sided = array("i"), array("q", [0]), array("q", [0]), array("b")
-        for group in texts:
-            for row in tokens.rows(group, length) if group else ():
+        sided = array("b")
+
+        def rows() -> Iterator[list[list[int]]]:
+            for group in texts:
+                sided.extend(bool(SIDES.search(text)) for text in group)
+                yield tokens.rows(group, length) if group else []
+
+        made = cls.of_rows(rows(), tokens.pad)
+        return replace(made, sided=numpy.asarray(sided, bool))
+
+    @classmethod
+    def of_rows(cls, groups: Iterable[Sequence[Sequence[int]]], pad: int = 0) -> TextTable:
+        """From the ids of the texts of every picture; none of them says left or right."""
+        ids, sizes, counts = array("i"), array("q", [0]), array("q", [0])
+        for group in groups:
+            for row in group:
                 ids.extend(row)
                 sizes.append(len(row))
             counts.append(len(group))
-            sided.extend(bool(SIDES.search(text)) for text in group)
         start, first = (numpy.cumsum(numpy.asarray(count, numpy.int64)) for count in (sizes, counts))
-        return cls(numpy.asarray(ids, numpy.int32), start, first, numpy.asarray(sided, bool), tokens.pad)
+        return cls(numpy.asarray(ids, numpy.int32), start, first, numpy.zeros(len(start) - 1, bool), pad)
 
     @classmethod
     def from_ids(cls, tokens: NDArray[Any] | Tensor, keep: NDArray[Any] | Tensor, pad: int = 0) -> TextTable:
@@ -79,14 +93,24 @@ class TextTable:
         """Tokens of every text [K]."""
         return numpy.diff(self.start)
 
-    def take(self, texts: Rows, width: int) -> tuple[Tensor, Tensor]:
-        """ids [B T] and keep [B T] of these texts, T = width."""
-        at = numpy.arange(width)
+    def take(self, texts: Rows, width: int | None = None) -> tuple[Tensor, Tensor]:
+        """ids [B T] and keep [B T] of these texts, T = width, or the longest of them."""
+        at = numpy.arange(int(self.lengths[texts].max(initial=0)) if width is None else width)
         start = self.start[texts]
         keep = start[:, None] + at < self.start[texts + 1][:, None]
         where = numpy.where(keep, start[:, None] + at, 0)
         ids = numpy.where(keep, self.ids[where], self.pad).astype(numpy.int64)
         return torch.from_numpy(ids), torch.from_numpy(keep)
+
+
+@runtime_checkable
+class Says(Protocol):
+    """What a batch holds beside its pictures. rows [B]: examples; texts [B]: the one drawn for each; width: tokens of the
+    longest drawn for any process; chance [B 4] in [0, 1) is all the randomness it may use."""
+
+    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]: ...
+
+    def identity(self) -> str: ...
 
 
 @runtime_checkable
@@ -156,15 +180,15 @@ class Loader:
     ids: Rows | None = None
     window: int = 16
     workers: int = 0
+    shows: Rows | None = None
+    says: Says | None = None
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        if len(self.texts.first) != len(self.pictures) + 1:
+        if self.shows is None and len(self.texts.first) != len(self.pictures) + 1:
             raise ValueError(f"{len(self.pictures)} pictures, but texts for {len(self.texts.first) - 1}")
         written = numpy.diff(self.texts.first) > 0
-        given = (
-            numpy.arange(len(self.pictures)) if self.only is None else numpy.asarray(self.only, numpy.int64)
-        )
+        given = numpy.arange(len(written)) if self.only is None else numpy.asarray(self.only, numpy.int64)
         self.rows = given[written[given]]
 
     def steps(self, plan: Plan) -> int:
@@ -173,8 +197,10 @@ class Loader:
 
     def identity(self) -> str:
         """Changes when the data does: a run that goes on must find the data it began with."""
-        arrays = (self.texts.ids, self.texts.start, self.texts.first, self.rows)
-        return content_hash(self.pictures.identity().encode(), *(array.tobytes() for array in arrays))
+        arrays = [self.texts.ids, self.texts.start, self.texts.first, self.rows]
+        arrays += [] if self.shows is None else [self.shows]
+        told = [] if self.says is None else [self.says.identity().encode()]
+        return content_hash(self.pictures.identity().encode(), *(array.tobytes() for array in arrays), *told)
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         """The batches of an epoch from `step` on: for every optimiser step this process's `parts` micro-batches."""
@@ -204,14 +230,41 @@ class Loader:
     def _make(self, plan: Plan, pictures: Rows, texts: Rows, seed: int) -> list[Batch]:
         """One optimiser step. Chances are drawn for all G rows and T is the longest of them, so that a row is the
         same whichever process holds it."""
-        chance = torch.rand(plan.batch, 4, generator=torch.Generator().manual_seed(seed))
+        pictures_each = 1 if self.shows is None else self.shows.shape[1]
+        chance = torch.rand(plan.batch, 4 * pictures_each, generator=torch.Generator().manual_seed(seed))
         width = int((self.texts.start[texts + 1] - self.texts.start[texts]).max())
-        sided = torch.from_numpy(self.texts.sided[texts])
         made = []
         for span in plan.spans():
-            images, shown = self.pictures.look(pictures[span], chance[span], sided[span])
-            tokens, keep = self.texts.take(texts[span][shown], width)
-            rows = pictures[span][shown]
+            images, shown = self._look(pictures[span], texts[span], chance[span])
+            rows, drawn = pictures[span][shown], texts[span][shown]
             ids = torch.from_numpy(rows if self.ids is None else self.ids[rows])
-            made.append(Batch(images=images[:, None], tokens=tokens, keep=keep, image_ids=ids))
+            said = (self.says or self).fill(rows, drawn, width, chance[span])
+            made.append(Batch(images=images, image_ids=ids, **said))
         return made
+
+    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
+        """What pairs say: their texts."""
+        tokens, keep = self.texts.take(texts, width)
+        return {"tokens": tokens, "keep": keep}
+
+    def _look(self, rows: Rows, texts: Rows, chance: Tensor) -> tuple[Tensor, Rows]:
+        """Pictures [B N 3 H W], and the place of the row that each shows: a row with a picture that cannot be read
+        shows another row's, whole."""
+        shows = rows[:, None] if self.shows is None else self.shows[texts]
+        each = shows.shape[1]
+        sided = torch.from_numpy(self.texts.sided[texts]).repeat_interleave(each)
+        images, shown = self.pictures.look(shows.ravel(), chance.reshape(-1, 4), sided)
+        images = images.unflatten(0, (-1, each))
+        if each == 1:
+            return images, shown
+        whole = numpy.flatnonzero(
+            (shown.reshape(-1, each) == numpy.arange(shows.size).reshape(-1, each)).all(1)
+        )
+        if not len(whole):
+            raise Mistake(
+                "Not one example of a whole batch can be seen.", "Some of its pictures cannot be read.", ""
+            )
+        place = numpy.arange(len(rows))
+        bad = numpy.setdiff1d(place, whole)
+        place[bad] = whole[bad % len(whole)]
+        return images[torch.from_numpy(place)], place

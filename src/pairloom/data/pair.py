@@ -1,4 +1,5 @@
-"""Pair: one picture with its texts. The unit that every format reads and writes.
+"""Pair: one picture with its texts. The unit that every format reads and writes. And what is more than a pair: a question
+with what people answered, a statement about several pictures, a dialog.
 
 Does not know: tensors, models, where the set came from beyond a reference it can read again.
 """
@@ -72,6 +73,67 @@ class Pair:
     def with_texts(self, texts: tuple[Text, ...]) -> Pair:
         """The same pair (same key) with other texts."""
         return replace(self, texts=texts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """What every example has that is more than a pair.
+
+    key: content hash of its pictures and what is asked; image_keys: of the bytes of each picture; name: what the set calls
+    it; group: examples that stand or fall together (NLVR2: those of one sentence). problem: why it cannot be used.
+    """
+
+    key: str
+    name: str
+    images: tuple[Blob, ...]
+    image_keys: tuple[str, ...]
+    group: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question(Example):
+    """A question about a picture. answers: one for each person asked, so that an answer stands there as often as it was
+    given; none where they are not known. trust: what all of them weigh together (Visual Genome's single ones: 0.2)."""
+
+    question: str
+    answers: tuple[str, ...] = ()
+    trust: float = 1.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Each answer once, with its share of the people times the trust."""
+        share = self.trust / max(1, len(self.answers))
+        return {answer: share * self.answers.count(answer) for answer in dict.fromkeys(self.answers)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Statement(Example):
+    """A statement about its pictures, in their order. true: None where it is not known."""
+
+    text: str
+    true: bool | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """A question of a dialog and its answer. choices: candidates, `right` the place of the answer among them (None where it
+    is not known); relevance: of each candidate, as people judged it, where they did."""
+
+    question: str
+    answer: str = ""
+    choices: tuple[str, ...] = ()
+    right: int | None = None
+    relevance: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dialog(Example):
+    """A picture, what was said of it first, and rounds of question and answer."""
+
+    caption: str
+    rounds: tuple[Round, ...]
 
 
 def content_hash(*parts: bytes) -> str:

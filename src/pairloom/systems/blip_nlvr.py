@@ -97,12 +97,12 @@ class System(nn.Module):
         return {"statement": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
 
 
-def from_blip(theirs: Mapping[str, Tensor], pictures: int = 2) -> dict[str, Tensor]:
+def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here: each picture's cross-attention begins as the one it had."""
     made = renamed(theirs, "towers.image.", "image.")
     for name, value in one_way(renamed(theirs, "towers.text.", "text."), READ).items():
         found = re.fullmatch(r"(.+\.cross\.0\.fn\.)(.+)", name)
-        copies = [f"{found[1]}each.{at}.{found[2]}" for at in range(pictures)] if found else [name]
+        copies = [f"{found[1]}each.{at}.{found[2]}" for at in range(config.pictures)] if found else [name]
         made |= dict.fromkeys(copies, value)
     return made
 

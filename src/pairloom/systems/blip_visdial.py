@@ -39,6 +39,7 @@ class Config(Grounded):
     caption_length: int = 40
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.width != self.image_width:
             raise ValueError(f"width {self.width} and image_width {self.image_width} must be equal")
 
@@ -97,7 +98,7 @@ class System(nn.Module):
         return {"right": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
 
 
-def from_blip(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here: its matching use."""
     return {
         **renamed(theirs, "towers.image.", "image."),

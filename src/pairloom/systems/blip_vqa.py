@@ -134,7 +134,7 @@ class System(nn.Module):
         return {"answer": mean_of_all(total, total.new_tensor(float(questions)))}
 
 
-def from_blip(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here. A large one's decoder read wider rows: its keys and values for
     them have another shape, and here begin afresh."""
     text = renamed(theirs, "towers.text.", "")

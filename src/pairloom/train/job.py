@@ -9,27 +9,27 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import pairloom
 from pairloom import folder
-from pairloom.blocks.tensors import put_tensors, tensors_of
+from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override, to_dict
 from pairloom.data.disk import atomic_write, check_output
-from pairloom.data.index import Filed, Index
-from pairloom.data.loader import Loader, TextTable
-from pairloom.data.shards import open_set
+from pairloom.data.index import Index
+from pairloom.data.loader import Loader
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
-from pairloom.model import MARK, Model, build, claim, load, read_json, save
+from pairloom.model import MARK, Model, at_size, build, claim, load, read_json, save, with_part
 from pairloom.train import checkpoint
 from pairloom.train.loop import Fitted
 from pairloom.train.settings import Settings
 
 SAMPLE = 200_000  # texts that a vocabulary is learned from
 HELD = 1000  # most pairs held out
+SHAPES = tuple("patch image_width image_depth image_heads stem positions width depth heads".split())
 GROUPS = ("model", "pixels")  # settings of these are written group.key=value
 OWN = (
     "log.jsonl",
@@ -45,7 +45,7 @@ OWN = (
 @dataclass(frozen=True)
 class Order:
     """What is asked for. settings: key=value of Settings, model.key=value of the system's Config, pixels.key=value of
-    the Transform. init: a model folder to start from. tokens: a tokenizer (without it one is trained, of at most
+    the Transform. init: a model folder to start from, or PART=FILE. tokens: a tokenizer (without it one is trained, of at most
     `vocabulary` ids). held_out: share of the pictures kept for evaluation. workers: threads that decode ahead."""
 
     system: str
@@ -79,12 +79,13 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """Ready to learn. held: batches for evaluation, None where too few were held out."""
+    """Ready to learn. texts: how many the set has; held: batches for evaluation, None where too few were held out."""
 
     order: Order
     settings: Settings
     model: Model
     index: Index
+    texts: int
     learn: Loader
     held: Loader | None
 
@@ -111,25 +112,27 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     settings = order.run()
     if not 0 <= order.held_out < 1:
         raise Mistake(f"--held-out {order.held_out} is not a share.", "", "Give a number from 0 to below 1.")
-    found = open_set(order.data)
+    if not order.data.exists():
+        raise Mistake(f"There is nothing at {order.data}.", "The path does not exist.", "Check the spelling.")
     check_output(order.out, order.data)
     if not dry_run:
         claim(order.out)
-    index = Index.of(found.pairs(), None if dry_run else order.out)
+    learns = getattr(folder.find("systems", order.system), "LEARNS", "pairs")
+    lesson = folder.find("data.lessons", learns).Lesson(order.data, None if dry_run else order.out)
     begun = _begun(order.out)
-    model = _model(order, index, settings.seed)
-    learning, held = index.split(order.held_out)
-    table = TextTable.of(model.tokens, index.words(), model.config.length)
-    ids = index.ids()
+    model = _model(order, lesson, settings.seed)
+    learning, held = lesson.split(order.held_out)
 
     def loader(rows: Any, training: bool) -> Loader:
-        return Loader(Filed(index, model.pixels, training), table, rows, ids, workers=order.workers)
+        made: Loader = lesson.loader(model.tokens, model.config, model.pixels, rows, training, order.workers)
+        return made
 
     job = Job(
         order,
         settings,
         model,
-        index,
+        lesson.index,
+        lesson.count,
         loader(learning, True),
         loader(held[:HELD], False) if len(held) > 1 else None,
     )
@@ -149,33 +152,56 @@ def _begun(out: Path) -> dict[str, Any] | None:
     return told if MARK in told else None
 
 
-def _model(order: Order, index: Index, seed: int) -> Model:
-    if order.init is not None:
-        begun = load(order.init)
-        if begun.name != order.system:
-            raise Mistake(
-                f"{order.init} is a {begun.name}, not a {order.system}.",
-                "",
-                f"pairloom train {begun.name} ...",
-            )
+def _model(order: Order, lesson: Any, seed: int) -> Model:
+    part, equals, file = str(order.init or "").partition("=")
+    if order.init is not None and (order.init.exists() or not equals):
+        model = _started(order, load(order.init), seed)
+    else:
+        tokens = Tokens.load(order.tokens) if order.tokens else _trained(order, lesson)
+        model = build(order.system, tokens, order.preset, order.of("model"), seed)
+        model = with_part(model, part, Path(file)) if equals else model
+        model = replace(model, pixels=replace(model.pixels, crop_scale=(0.5, 1.0)))
+    return replace(model, pixels=override(model.pixels, order.of("pixels")))
+
+
+def _started(order: Order, begun: Model, seed: int) -> Model:
+    """A model that begins with the weights of another: of the same system, or of one that the system's STARTS knows."""
+    module, about = folder.find("systems", order.system), {"init": str(order.init)}
+    if begun.name == order.system:
         config = override(begun.config, order.of("model"))
-        system = folder.find("systems", order.system).System(config)
+        system = module.System(config)
         drop = tuple(getattr(system, "training_state", ()))
         put_tensors(system, tensors_of(begun.system, drop), drop)
-        model = Model(begun.name, system, begun.tokens, begun.pixels, {"init": str(order.init)})
-    else:
-        tokens = Tokens.load(order.tokens) if order.tokens else _trained(order, index)
-        model = build(order.system, tokens, order.preset, order.of("model"), seed)
-    pixels = model.pixels if order.init is not None else replace(model.pixels, crop_scale=(0.5, 1.0))
-    return replace(model, pixels=override(pixels, order.of("pixels")))
+        return Model(begun.name, system, begun.tokens, begun.pixels, about)
+    starts = getattr(module, "STARTS", {})
+    if begun.name not in starts:
+        known = f" It can begin as a {' or a '.join(starts)}." if starts else ""
+        raise Mistake(
+            f"{order.init} is a {begun.name}, not a {order.system}.",
+            known,
+            f"pairloom train {begun.name} ...",
+        )
+    made = build(
+        order.system, begun.tokens, order.preset, [*_sizes(begun.config, order), *order.of("model")], seed
+    )
+    begun = at_size(begun, made.config.image_size)
+    fresh = put_shared(made.system, starts[begun.name](tensors_of(begun.system), made.config))
+    pixels = replace(begun.pixels, crop_scale=(0.5, 1.0))
+    return replace(made, pixels=pixels, about={**about, "begun afresh": ", ".join(fresh) or "nothing"})
 
 
-def _trained(order: Order, index: Index) -> Tokens:
+def _sizes(config: Any, order: Order) -> list[str]:
+    """The settings of a config that its weights depend on, as the new system knows them."""
+    known = {entry.name for entry in fields(folder.find("systems", order.system).Config)}
+    return [f"{name}={getattr(config, name)}" for name in SHAPES if name in known and hasattr(config, name)]
+
+
+def _trained(order: Order, lesson: Any) -> Tokens:
     """The tokenizer of a run that goes on, or a new one learned from every n-th text of the set."""
     if _begun(order.out) is not None and (order.out / "tokenizer.json").is_file():
         return Tokens.load(order.out)
-    texts = itertools.chain.from_iterable(index.words())
-    return Tokens.train(itertools.islice(texts, 0, None, 1 + len(index.texts) // SAMPLE), order.vocabulary)
+    texts = itertools.chain.from_iterable(lesson.words())
+    return Tokens.train(itertools.islice(texts, 0, None, 1 + lesson.count // SAMPLE), order.vocabulary)
 
 
 def begin(job: Job) -> None:
@@ -212,7 +238,7 @@ def finish(job: Job, fitted: Fitted) -> Path:
     about = {
         **job.model.about,
         "recipe": order.recipe or "none",
-        "data": f"{len(job.learn.rows):,} pictures of {order.data.name}, {len(job.index.texts):,} texts in all",
+        "data": f"{len(job.learn.rows):,} pictures of {order.data.name}, {job.texts:,} texts in all",
         "training": f"{fitted.steps:,} steps of {settings.batch}, lr {settings.lr:g}, seed {settings.seed}",
         "metrics": {
             key.removeprefix("held out/"): value

@@ -1,0 +1,9 @@
+"""What a set teaches: one kind of example, one file, named by a system's LEARNS ("pairs" where it has none).
+
+`Lesson(path, folder)` reads a set once (folder: for what must be kept aside) and has
+    index                      where its pictures lie, and how many examples were left out and why
+    count                      how many texts it holds
+    words()                    texts that a vocabulary can be learned from
+    split(share)               rows to learn from and rows held out, by the content of their pictures
+    loader(tokens, config, pixels, rows, training, workers)    its batches for a system with that config
+"""

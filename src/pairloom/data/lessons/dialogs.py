@@ -1,0 +1,122 @@
+"""Dialogs, a round at a time: the rounds before it, its question, and the right answer or a wrong one of its candidates.
+
+A batch has each round twice, with the right answer and with a wrong one drawn anew each time; `image_of` is the round, and
+`extra` has label (1: right), caption and caption_keep. Rounds are joined by [SEP]; where a dialog is longer than the system
+reads, its oldest words are left out. Paper and released code say neither how a dialog is laid out nor how many wrong
+answers there are to a right one: both are ours.
+
+R rounds of all dialogs.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from pairloom.data.index import Filed
+from pairloom.data.lessons._gather import gather, split
+from pairloom.data.loader import Loader, TextTable
+from pairloom.data.order import Rows
+from pairloom.data.pair import Dialog, Round, content_hash
+from pairloom.data.pixels import Transform
+from pairloom.data.tokens import Tokens
+
+
+def spoken(tokens: Tokens, rounds: Sequence[Round]) -> list[list[int]]:
+    """For each round the ids of all that was said before it, and of its question: without [CLS] and the last [SEP]."""
+    words = [word for one in rounds for word in (one.question, one.answer)]
+    ids = [row[1:-1] for row in tokens.rows(words, 1 << 30)] if words else []
+    before: list[int] = []
+    made = []
+    for question, answer in zip(ids[::2], ids[1::2]):
+        made.append(before + question)
+        before = [*before, *question, *answer, tokens.sep]
+    return made
+
+
+def framed(tokens: Tokens, said: Sequence[int], answer: Sequence[int], length: int) -> list[int]:
+    """[CLS] dialog answer [SEP], the oldest ids left out where there are more than `length`."""
+    room = length - 2
+    return [tokens.cls, *[*said, *answer[:room]][-room:], tokens.sep]
+
+
+class Lesson:
+    """See `data/lessons`."""
+
+    def __init__(self, path: Path, folder: Path | None) -> None:
+        self.index, self.told, self.pictures = gather(path, folder, "dialogs", _wrong)
+        self.dialog = numpy.repeat(numpy.arange(len(self.told)), [len(one.rounds) for one in self.told])
+        self.shows = self.pictures[self.dialog]
+        self.count = len(self.dialog)
+
+    def words(self) -> Iterable[list[str]]:
+        return (
+            [one.caption, *(word for turn in one.rounds for word in (turn.question, turn.answer))]
+            for one in self.told
+        )
+
+    def split(self, share: float) -> tuple[Rows, Rows]:
+        return split(self.index, self.shows, share)
+
+    def loader(
+        self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
+    ) -> Loader:
+        """Each round once in every epoch."""
+        says = Rounds(tokens, self.told, self.dialog, config)
+        ids, pictures = self.index.ids()[self.shows[:, 0]], Filed(self.index, pixels, training)
+        return Loader(pictures, says.said, rows, ids, workers=workers, shows=self.shows, says=says)
+
+
+def _wrong(dialog: Dialog) -> str:
+    fit = all(one.right is not None and len(one.choices) > 1 for one in dialog.rounds)
+    return "" if fit else "a round without candidates, or without the right one among them"
+
+
+class Rounds:
+    """What was said before the answer in each round [R], the candidates by number, and which is right [R]."""
+
+    def __init__(self, tokens: Tokens, told: Sequence[Dialog], dialog: Rows, config: Any) -> None:
+        self.tokens, self.length, self.dialog = tokens, config.length, dialog
+        self.said = TextTable.of_rows(
+            ([row] for one in told for row in spoken(tokens, one.rounds)), tokens.pad
+        )
+        self.captions = TextTable.of(tokens, ([one.caption] for one in told), config.caption_length)
+        numbers: dict[str, int] = {}
+        choices, first = array("i"), array("q", [0])
+        for one in (turn for dialog_ in told for turn in dialog_.rounds):
+            choices.extend(numbers.setdefault(choice, len(numbers)) for choice in one.choices)
+            first.append(len(choices))
+        self.choices, self.first = numpy.asarray(choices, numpy.int32), numpy.asarray(first)
+        self.right = numpy.array([turn.right for one in told for turn in one.rounds], numpy.int64)
+        self.answers = TextTable.of(tokens, ([answer] for answer in numbers), config.length)
+
+    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
+        right, many = self.right[rows], self.first[rows + 1] - self.first[rows]
+        wrong = numpy.minimum((chance[:, 0].double().numpy() * (many - 1)).astype(numpy.int64), many - 2)
+        wrong += wrong >= right  # any place but the right one
+        chosen = self.choices[self.first[numpy.tile(rows, 2)] + numpy.concatenate([right, wrong])]
+        table = TextTable.of_rows(
+            ([self._row(row, answer)] for row, answer in zip([*rows.tolist()] * 2, chosen.tolist())),
+            self.tokens.pad,
+        )
+        tokens, keep = table.take(numpy.arange(len(chosen)))
+        caption, caption_keep = self.captions.take(self.dialog[rows])
+        label = torch.arange(len(chosen)) < len(rows)
+        extra = {"label": label.long(), "caption": caption, "caption_keep": caption_keep}
+        owner = torch.arange(len(rows)).repeat(2)
+        return {"tokens": tokens, "keep": keep, "image_of": owner, "extra": extra}
+
+    def _row(self, row: int, answer: int) -> list[int]:
+        said, answers = self.said, self.answers
+        words = answers.ids[answers.start[answer] + 1 : answers.start[answer + 1] - 1]
+        before = said.ids[said.start[row] : said.start[row + 1]]
+        return framed(self.tokens, before.tolist(), words.tolist(), self.length)
+
+    def identity(self) -> str:
+        return content_hash(self.choices.tobytes(), self.right.tobytes(), self.answers.ids.tobytes())

@@ -1,0 +1,84 @@
+"""Questions: each with every answer that people gave, weighted by how many gave it (Li et al., 2022, section 5.3).
+
+A batch has the answers as tokens, `image_of` the question of each, and `extra` question, question_keep and weight.
+
+Q questions, A answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from pairloom.data.index import Filed
+from pairloom.data.lessons._gather import gather, split
+from pairloom.data.loader import Loader, TextTable
+from pairloom.data.order import Rows
+from pairloom.data.pair import Question, content_hash
+from pairloom.data.pixels import Transform
+from pairloom.data.tokens import Tokens
+
+MARKS = re.compile(r'[.!"()*#:;~]')
+
+
+def plain(question: str) -> str:
+    """A question as the released code cleans it: lower case, without these marks."""
+    return MARKS.sub("", question.lower()).rstrip()
+
+
+class Lesson:
+    """See `data/lessons`."""
+
+    def __init__(self, path: Path, folder: Path | None) -> None:
+        self.index, self.asked, self.shows = gather(
+            path, folder, "questions", lambda one: "" if one.answers else "no answers"
+        )
+        self.count = len(self.asked)
+
+    def words(self) -> Iterable[list[str]]:
+        return ([plain(one.question), *one.weights] for one in self.asked)
+
+    def split(self, share: float) -> tuple[Rows, Rows]:
+        return split(self.index, self.shows, share)
+
+    def loader(
+        self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
+    ) -> Loader:
+        """Each question once in every epoch, with all of its answers."""
+        says = Answers.of(tokens, self.asked, config.length, config.answer_length)
+        ids = self.index.ids()[self.shows[:, 0]]
+        pictures = Filed(self.index, pixels, training)
+        return Loader(pictures, says.questions, rows, ids, workers=workers, shows=self.shows, says=says)
+
+
+class Answers:
+    """Of Q questions: their ids, the ids of the A answers to them, and what each answer weighs [A]."""
+
+    def __init__(self, questions: TextTable, answers: TextTable, weights: numpy.ndarray) -> None:
+        self.questions, self.answers, self.weights = questions, answers, weights
+
+    @classmethod
+    def of(cls, tokens: Tokens, asked: list[Question], length: int, answer_length: int) -> Answers:
+        questions = TextTable.of(tokens, ([plain(one.question)] for one in asked), length)
+        answers = TextTable.of(tokens, (list(one.weights) for one in asked), answer_length)
+        weights = [weight for one in asked for weight in one.weights.values()]
+        return cls(questions, answers, numpy.asarray(weights, numpy.float32))
+
+    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
+        first = self.answers.first
+        answers = numpy.concatenate([numpy.arange(first[row], first[row + 1]) for row in rows])
+        tokens, keep = self.answers.take(answers)
+        question, question_keep = self.questions.take(texts, width)
+        owner = numpy.repeat(numpy.arange(len(rows)), first[rows + 1] - first[rows])
+        weight = torch.from_numpy(self.weights[answers])
+        extra = {"question": question, "question_keep": question_keep, "weight": weight}
+        return {"tokens": tokens, "keep": keep, "image_of": torch.from_numpy(owner), "extra": extra}
+
+    def identity(self) -> str:
+        return content_hash(self.answers.ids.tobytes(), self.answers.first.tobytes(), self.weights.tobytes())
