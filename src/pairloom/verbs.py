@@ -59,6 +59,15 @@ class State(Protocol):
 
 
 @runtime_checkable
+class Looks(Protocol):
+    """A writer's State that says where its last step looked: shares [B P] of the cells of the picture (a square grid, row
+    by row), or None before the first step."""
+
+    @property
+    def attention(self) -> Tensor | None: ...
+
+
+@runtime_checkable
 class Writes(Protocol):
     """Writes texts token by token.
 
@@ -75,6 +84,13 @@ class Writes(Protocol):
     def step(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]: ...
 
     def logits(self, batch: Batch) -> Tensor: ...
+
+
+@runtime_checkable
+class Reads(Protocol):
+    """A writer that takes several tokens [B T] at once: what T calls of `step` give after the last, in one pass."""
+
+    def read(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]: ...
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Attention, KeyValue, Memory
+from pairloom.blocks.attention import Attention, Fold, KeyValue, Memory
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Activation, FeedForward, Layer, Shape
 
@@ -79,14 +79,22 @@ class GatedReader(nn.Module):
         self.attend = Attention(width, heads, context, inside=inside, bias=False)
         self.norm_feed = nn.LayerNorm(width, eps=eps)
         self.feed = FeedForward(width, 4 * width, activation, bias=False)
-        self.attend_gate = nn.Parameter(torch.zeros(()))
-        self.feed_gate = nn.Parameter(torch.zeros(()))
+        self.attend_gate = nn.Parameter(torch.zeros(1))
+        self.feed_gate = nn.Parameter(torch.zeros(1))
 
     def forward(
-        self, x: Float[Tensor, "B T D"], read: KeyValue, mask: Bool[Tensor, "B 1 T S"]
+        self,
+        x: Float[Tensor, "B T D"],
+        read: KeyValue | None,
+        mask: Bool[Tensor, "B T S"] | None = None,
+        fold: Fold | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """mask: True = may be seen. A position that may see nothing gets nothing from the attention (and no NaN)."""
-        sees = mask.any(3)[:, 0, :, None]
-        found = self.attend(self.norm(x), read, mask | ~sees[:, None])
-        x = x + self.attend_gate.tanh() * found * sees
+        """mask: True = may be seen. A position that may see nothing gets nothing from the attention (and no NaN), nor does
+        any where there is nothing to read."""
+        if read is not None and mask is not None:
+            sees = mask.any(2, keepdim=True)
+            if fold is not None:
+                mask = fold.into(mask.to(x.dtype)) > 0
+            mask = mask | ~mask.any(2, keepdim=True)
+            x = x + self.attend_gate.tanh() * self.attend(self.norm(x), read, mask[:, None], fold) * sees
         return x + self.feed_gate.tanh() * self.feed(self.norm_feed(x))

@@ -12,6 +12,11 @@ def padding(keep: Bool[Tensor, "B S"]) -> Bool[Tensor, "B 1 1 S"]:
     return keep[:, None, None]
 
 
+def later(new: int, old: int, device: torch.device | None = None) -> Bool[Tensor, "1 1 T S"]:
+    """Of `new` positions after `old` ones each sees all up to itself."""
+    return torch.ones(new, old + new, dtype=torch.bool, device=device).tril(old)[None, None]
+
+
 def causal(keep: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 T T"]:
     """Position t sees the real positions up to t. Position 0 must be real: a row that sees nothing has no softmax."""
     length = keep.shape[1]

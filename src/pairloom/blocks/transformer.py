@@ -132,13 +132,20 @@ class Layer(nn.Module):
         return self._rest(variant(self.attend, way)(x, None, mask, fold), memory, index, way)
 
     def step(
-        self, x: Float[Tensor, "B 1 D"], past: KeyValue | None, memory: Memory | None, index: int, way: int
-    ) -> tuple[Float[Tensor, "B 1 D"], KeyValue]:
-        """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike."""
+        self,
+        x: Float[Tensor, "B T D"],
+        past: KeyValue | None,
+        memory: Memory | None = None,
+        index: int = 0,
+        way: int = 0,
+        mask: Bool[Tensor, "1 1 T S"] | None = None,
+    ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
+        """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike.
+        Several positions at once need a mask over all so far."""
         sub = variant(self.attend, way)
         new = sub.fn.project(sub.norm(x) if sub.place == "pre" else x)
         past = past.append(new) if past else new
-        return self._rest(sub(x, past), memory, index, way), past
+        return self._rest(sub(x, past, mask), memory, index, way), past
 
     def _rest(self, x: Tensor, memory: Memory | None, index: int, way: int) -> Tensor:
         if memory is not None:
