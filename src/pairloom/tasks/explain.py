@@ -1,0 +1,274 @@
+"""Explain: which cells of a picture made a word, or made picture and text belong together; and is that so?
+
+Three ways. "attention": where a writer that looks (Xu et al., 2015) looked for each word. "gradient": cross-attention times
+what of its gradient speaks for the score (Selvaraju et al., 2017; as Li et al., 2021, ALBEF, draw it). "occlusion": the
+fall of the score when a cell is painted over (Zeiler and Fergus, 2014), for everything that can judge. Whether a map is
+right is asked of the model itself: paint over its first cells, and the score should fall further than for other cells.
+
+Asks for verbs and for a State that looks; knows no files and draws nothing.
+
+n pictures, W words, T tokens, U V sides of the map, H H sides of the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pairloom import verbs
+from pairloom.blocks.watch import Watch
+from pairloom.data.batch import Batch
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.tasks.judge import judge, ways
+
+WAYS = ("attention", "gradient", "occlusion")
+SIDE = 7  # of the cells that occlusion paints over, where nothing else sets them
+GROUP = 16  # pictures that are judged together
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """maps [W U V], one a word, and whole [U V] of the text in all; nothing below 0, larger is more. by: the score that is
+    explained ("match", "cosine", "likelihood"); score: its value. words is empty where only the whole is known."""
+
+    text: str
+    words: tuple[str, ...]
+    maps: Tensor
+    whole: Tensor
+    way: str
+    by: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """The score after painting over a share of the cells: the first ones of the map, and others drawn at random (mean and
+    standard deviation). rank: share of the random drawings that left a higher score; 1/2 is what a blind map gets."""
+
+    share: float
+    first: float
+    random: float
+    deviation: float
+    rank: float
+
+
+def explain(
+    system: Any, tokens: Tokens, image: Tensor, text: str, way: str | None = None, by: str | None = None
+) -> Explanation:
+    """Explain what the system says of a picture [3 H H] (normalised) and a text. way, by: the best that it can, if None.
+
+    Mistake where it cannot, where the text has no words, or more than the system reads.
+    """
+    able = ways(system)
+    if not able:
+        raise Mistake("There is nothing to explain.", "The system neither writes nor judges.")
+    if tokens.too_long(text, system.config.length):
+        raise Mistake(
+            "The text is longer than the model reads.",
+            f"It reads {system.config.length - 2} tokens, and the text has more.",
+            "Give a shorter text.",
+        )
+    ids, keep = tokens.encode([text], system.config.length)
+    if ids.shape[1] < 3:
+        raise Mistake("The text has no words.", "", "Give a text, or none: the model then writes one.")
+    device = next(iter(system.parameters())).device
+    batch = Batch(images=image[None, None], tokens=ids, keep=keep).to(device)
+    way, by, maps, whole = _maps(system, batch, way, by or _score_of(system, able, way))
+    score = float(judge(system, batch, by)[0][0])
+    groups = words_of(tokens, ids[0, 1:-1].tolist()) if len(maps) else []
+    joined = torch.stack([maps[at].mean(0) for _, at in groups]) if groups else maps
+    return Explanation(text, tuple(word for word, _ in groups), joined, whole, way, by, score)
+
+
+def _score_of(system: Any, able: Sequence[str], way: str | None) -> str:
+    """What is explained where nobody says: looking and writing go together, else the best way to judge."""
+    return "likelihood" if way == "attention" and "likelihood" in able else able[0]
+
+
+def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str, Tensor, Tensor]:
+    """The way that was taken, the score, maps [T - 2 U V] of the tokens between first and last (or none), the whole."""
+    if way not in (None, *WAYS):
+        raise Mistake(f"There is no way '{way}' to explain.", "", f"Known: {', '.join(WAYS)}.")
+    if way in (None, "attention") and by == "likelihood":
+        maps = _looked(system, batch)
+        if maps is not None:
+            return "attention", by, maps, maps.mean(0)
+    if way in (None, "gradient") and by in ("match", "likelihood"):
+        found = _weighed(system, batch, by)
+        if found is not None:
+            return "gradient", by, *found
+    if way in (None, "occlusion"):
+        return "occlusion", by, *_hidden(system, batch, by)
+    raise Mistake(
+        f"This system cannot be explained by {way}.",
+        "It does not look at cells of the picture while it writes or judges.",
+        "Try --way occlusion: it asks any system.",
+    )
+
+
+# looking
+
+
+@torch.no_grad()
+def _looked(system: Any, batch: Batch) -> Tensor | None:
+    """Where the State says that the writer looked for each token; None where it says nothing."""
+    tokens = _given(batch.tokens)
+    state = system.start(replace(batch, tokens=None, keep=None))
+    looks = []
+    for at in range(tokens.shape[1] - 2):
+        _, state = system.step(state, tokens[:, at])
+        if not isinstance(state, verbs.Looks) or state.attention is None:
+            return None
+        looks.append(state.attention[0])
+    return _square(torch.stack(looks))
+
+
+def _square(rows: Tensor) -> Tensor:
+    """[W P] -> [W U U]."""
+    side = math.isqrt(rows.shape[1])
+    if side * side != rows.shape[1]:
+        raise ValueError(f"{rows.shape[1]} cells are no square")
+    return rows.unflatten(1, (side, side)).float().cpu()
+
+
+# weighing
+
+
+@torch.enable_grad()
+def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None:
+    """Cross-attention times its gradient, of the score or of each token's log-probability. None where no cross-attention
+    reads the patches of a picture themselves, behind one row for the whole.
+
+    The layer is two thirds up (the ninth of twelve, as in the released code), and never the last: there only the row that
+    the match head reads has a gradient.
+    """
+    tokens = _given(batch.tokens)
+    if isinstance(system, verbs.Sees):
+        with torch.no_grad():
+            batch = system.see(batch)
+    with Watch(system) as seen:
+        said = system.match(batch) if by == "match" else system.logits(batch)
+    cells = _cells(system)
+    if not seen.weights or seen.weights[0].shape[-1] != cells + 1:
+        return None
+    weights = seen.weights[max(0, min(2 * len(seen.weights) // 3, len(seen.weights) - 2))]
+    if by == "match":
+        cam = _cam(said.sum(), weights)
+        return _square(cam[1:-1]), _square(cam.sum(0, keepdim=True))[0]
+    likely = said[0].float().log_softmax(-1).gather(1, tokens[0].roll(-1)[:, None])[:, 0]
+    maps = torch.stack([_cam(likely[at], weights)[at] for at in range(tokens.shape[1] - 2)])
+    return _square(maps), _square(maps.mean(0, keepdim=True))[0]
+
+
+def _cells(system: Any) -> int:
+    """How many patches the config says that a picture has; 0 where it says nothing."""
+    side = system.config.image_size // max(
+        1, getattr(system.config, "patch", 0) or system.config.image_size + 1
+    )
+    return int(side) ** 2
+
+
+def _cam(score: Tensor, weights: Tensor) -> Tensor:
+    """[T P]: weights [1 H T 1 + P] times the part of their gradient above 0, mean over heads, the first column left out."""
+    (gradient,) = torch.autograd.grad(score, weights, retain_graph=True)
+    return (weights * gradient.clamp_min(0))[0, :, :, 1:].mean(0).detach()
+
+
+# hiding
+
+
+@torch.no_grad()
+def _hidden(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor]:
+    """The fall of the score, and for a writer of each token's log-probability, when a cell is painted over."""
+    image = _given(batch.images)[0, 0]
+    painted = paint(image, torch.eye(SIDE * SIDE, dtype=torch.bool).unflatten(1, (SIDE, SIDE)))
+    scores = score_all(system, batch, by, torch.cat([image[None], painted]))
+    whole = (scores[0] - scores[1:]).clamp_min(0).view(SIDE, SIDE)
+    if by != "likelihood":
+        return torch.zeros(0, SIDE, SIDE), whole
+    tokens = _given(batch.tokens)
+    said = torch.cat([
+        system.logits(_of(batch, part))[:, :-2].float().log_softmax(-1).cpu()
+        for part in torch.cat([image[None], painted]).split(GROUP)
+    ])  # fmt: skip
+    likely = said.gather(2, tokens[:, 1:-1, None].cpu().expand(len(said), -1, 1))[..., 0]
+    maps = (likely[:1] - likely[1:]).clamp_min(0).T.reshape(-1, SIDE, SIDE)
+    return maps, whole
+
+
+def paint(image: Tensor, hidden: Tensor) -> Tensor:
+    """Pictures [n 3 H H] of one [3 H H], with the cells hidden [n U V] in its mean colour."""
+    mask = (
+        F.interpolate(hidden[:, None].float(), image.shape[-2:], mode="nearest-exact").bool().to(image.device)
+    )
+    return torch.where(mask, image.mean((1, 2))[:, None, None], image)
+
+
+def score_all(system: Any, batch: Batch, by: str, images: Tensor) -> Tensor:
+    """The score [n] of the batch's text for each of these pictures [n 3 H H]."""
+    parts = [judge(system, _of(batch, part), by)[0].float().cpu() for part in images.split(GROUP)]
+    return torch.cat(parts)
+
+
+def _of(batch: Batch, images: Tensor) -> Batch:
+    """The one text of a batch with each of several pictures."""
+    count = len(images)
+    tokens, keep = _given(batch.tokens), _given(batch.keep)
+    return Batch(images=images[:, None], tokens=tokens.expand(count, -1), keep=keep.expand(count, -1))
+
+
+@torch.no_grad()
+def faithfulness(
+    system: Any,
+    tokens: Tokens,
+    image: Tensor,
+    made: Explanation,
+    shares: Sequence[float] = (0.1, 0.2, 0.3),
+    times: int = 20,
+    seed: int = 0,
+) -> list[Faithfulness]:
+    """Paint over the first cells of the whole map, and `times` other choices of as many; see what the score does."""
+    ids, keep = tokens.encode([made.text], system.config.length)
+    image = image.to(next(iter(system.parameters())).device)
+    batch = Batch(images=image[None, None], tokens=ids, keep=keep).to(image.device)
+    generator = torch.Generator().manual_seed(seed)
+    order = made.whole.flatten().argsort(descending=True, stable=True)
+    found = []
+    for share in shares:
+        count = max(1, round(share * len(order)))
+        rows = [order, *(torch.randperm(len(order), generator=generator) for _ in range(times))]
+        hidden = torch.zeros(len(rows), len(order), dtype=torch.bool)
+        for row, chosen in enumerate(rows):
+            hidden[row, chosen[:count]] = True
+        scores = score_all(system, batch, made.by, paint(image, hidden.view(-1, *made.whole.shape)))
+        rest = scores[1:]
+        rank = float((rest > scores[0]).float().mean() + (rest == scores[0]).float().mean() / 2)
+        deviation = float(rest.std()) if times > 1 else 0.0
+        found.append(Faithfulness(share, float(scores[0]), float(rest.mean()), deviation, rank))
+    return found
+
+
+def words_of(tokens: Tokens, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
+    """Words, and which of the ids make each: pieces of a word stand together."""
+    spell: Callable[[int], str] = tokens.tokenizer.id_to_token
+    groups: list[list[int]] = []
+    for at, one in enumerate(ids):
+        if tokens.byte_pairs:
+            goes_on = at > 0 and not spell(ids[at - 1]).endswith("</w>")
+        else:
+            goes_on = at > 0 and spell(one).startswith("##")
+        groups[-1].append(at) if goes_on else groups.append([at])
+    return [(tokens.decode([ids[at] for at in group]), group) for group in groups]
+
+
+def _given(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise ValueError("the batch lacks a picture or a text")
+    return value
