@@ -48,7 +48,7 @@ class Encoder(nn.Module):
             self.network, self.width = ResidualStem(patch, width), width
         self.frozen = frozen
         if frozen:
-            self.requires_grad_(False)
+            self.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> Encoder:
         """Into training mode, unless frozen."""

@@ -1,0 +1,112 @@
+"""Encoders beside the networks whose weights they carry: random weights, moved through torchvision's names."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from pairloom.blocks.encoder import NETWORKS, Encoder
+from pairloom.data.tokens import Tokens
+from pairloom.model import Model, build
+from pairloom.weights import torchvision
+
+NEAR = dict(atol=1e-5, rtol=1e-5)
+
+
+def captioner(encoder: str) -> Model:
+    return build(
+        "show_and_tell",
+        Tokens.train(["a red square"] * 3, 64),
+        "base",
+        [f"encoder={encoder}", "width=8", "image_size=64"],
+    )
+
+
+def shake(network: torch.nn.Module) -> None:
+    """Norms that do something, and still keep a deep network's numbers near one."""
+    generator = torch.Generator().manual_seed(1)
+    for part in network.modules():
+        if isinstance(part, torch.nn.BatchNorm2d):
+            for tensor, low, high in (
+                (part.weight, 0.2, 0.6), (part.bias, -0.1, 0.1), (part.running_mean, -0.1, 0.1), (part.running_var, 0.7, 1.3),
+            ):  # fmt: skip
+                with torch.no_grad():
+                    tensor.uniform_(low, high, generator=generator)
+
+
+# trainable numbers of the published networks up to their last map: all told, less classifiers and auxiliary heads
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [("vgg16", 14_714_688), ("vgg19", 20_024_384), ("resnet50", 25_557_032 - 2_049_000),
+     ("resnet101", 44_549_160 - 2_049_000), ("resnet152", 60_192_808 - 2_049_000),
+     ("googlenet", 6_624_904 - 1_025_000), ("inception_v3", 23_834_568 - 2_049_000)],
+)  # fmt: skip
+def test_sizes(name: str, numbers: int) -> None:
+    with torch.device("meta"):
+        made = Encoder(name, frozen=False)
+    assert sum(value.numel() for value in made.parameters()) == numbers
+    assert name in NETWORKS
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "side", "channels"),
+    [("vgg19", 224, 14, 512), ("vgg16", 224, 14, 512), ("resnet50", 224, 7, 2048), ("googlenet", 224, 7, 1024),
+     ("inception_v3", 299, 8, 2048)],
+)  # fmt: skip
+def test_maps(name: str, pixels: int, side: int, channels: int) -> None:
+    """conv5 of VGG before its pooling is the 14 x 14 x 512 of Show, Attend and Tell."""
+    with torch.device("meta"):
+        made = Encoder(name, frozen=True)
+        assert made(torch.zeros(1, 3, pixels, pixels)).shape == (1, channels, side, side)
+    assert made.width == channels
+
+
+@torch.no_grad()
+def test_resnet_beside_transformers(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.ResNetModel(transformers.ResNetConfig(depths=[3, 4, 6, 3])).eval()
+    shake(theirs)
+    told = {}
+    for name, tensor in theirs.state_dict().items():
+        for pattern, new in (
+            (r"embedder\.embedder\.convolution\.", "conv1."),
+            (r"embedder\.embedder\.normalization\.", "bn1."),
+            (
+                r"encoder\.stages\.(\d)\.layers\.(\d+)\.",
+                lambda found: f"layer{int(found[1]) + 1}.{found[2]}.",
+            ),
+            (
+                r"(layer\d\.\d+)\.layer\.(\d)\.convolution\.",
+                lambda found: f"{found[1]}.conv{int(found[2]) + 1}.",
+            ),
+            (
+                r"(layer\d\.\d+)\.layer\.(\d)\.normalization\.",
+                lambda found: f"{found[1]}.bn{int(found[2]) + 1}.",
+            ),
+            (r"shortcut\.convolution\.", "downsample.0."),
+            (r"shortcut\.normalization\.", "downsample.1."),
+        ):
+            name = re.sub(pattern, new, name)
+        told[name] = tensor
+    torch.save(told, tmp_path / "resnet50.pth")
+    ours = torchvision.start(captioner("resnet50"), tmp_path / "resnet50.pth")
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2))
+    expected = theirs(images).last_hidden_state
+    assert 0.01 < float(expected.abs().mean()) < 100
+    torch.testing.assert_close(ours.system.encoder(images), expected, **NEAR)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", ["vgg16", "inception_v3", "resnet101"])
+def test_beside_timm(tmp_path: Path, name: str) -> None:
+    timm = pytest.importorskip("timm", reason="timm is not installed here: it needs torchvision")
+    theirs = timm.create_model(name, pretrained=False).eval()
+    shake(theirs)
+    torch.save(theirs.state_dict(), tmp_path / "theirs.pth")
+    ours = torchvision.start(captioner(name), tmp_path / "theirs.pth").system.encoder
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    expected = theirs.features[:-1](images) if name.startswith("vgg") else theirs.forward_features(images)
+    torch.testing.assert_close(ours(images), expected, **NEAR)
