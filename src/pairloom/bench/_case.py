@@ -1,0 +1,213 @@
+"""Case: one question of a benchmark: a few pictures, a few texts, and which of them belong together.
+
+A reader walks through the released rows and adds cases; a row that needs a picture which is not there is counted
+under that picture, never dropped in silence. Does not know: benchmarks, scores.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pairloom.data.pair import Blob
+from pairloom.data.pixels import open_image
+from pairloom.errors import Mistake
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, as PIL crops
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture file, or the part of it that the benchmark shows."""
+
+    path: Path
+    box: Box | None = None
+
+    def open(self) -> Image.Image:
+        """RGB pixels. Raises OSError or Unreadable."""
+        image = open_image(Blob(self.path).read())
+        return image.crop(self.box) if self.box else image
+
+
+@dataclass(frozen=True)
+class Case:
+    """key: its name in the released files. right: (picture, text) that belong together; none where nothing is right.
+
+    tag: the class it is tabled under (relation, subtask, group of people). group: what it shares with other cases (its
+    picture), so that intervals resample them together. part: "published" or "sound" where one protocol alone uses it.
+    """
+
+    key: str
+    pictures: tuple[Picture, ...]
+    texts: tuple[str, ...]
+    right: tuple[tuple[int, int], ...] = ()
+    tag: str = ""
+    group: str = ""
+    part: str = ""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that cannot be used, why, and how many cases that cost."""
+
+    file: str
+    why: str
+    cases: int
+
+
+@dataclass(frozen=True)
+class Cases:
+    """What was read: the cases, how many rows the files have, what is missing, and what people should know."""
+
+    cases: tuple[Case, ...]
+    rows: int
+    problems: tuple[Problem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class Reading:
+    """Collects the cases of one root while its files are read."""
+
+    root: Path
+    cases: list[Case] = field(default_factory=list)
+    rows: int = 0
+    notes: list[str] = field(default_factory=list)
+    _known: dict[Path, str] = field(default_factory=dict)
+    _lost: dict[Path, int] = field(default_factory=dict)
+
+    def picture(self, *names: str, box: Box | None = None) -> Picture:
+        """The first of these names (relative to the root) that is there; else the first, which is then missing."""
+        paths = [Path(os.path.normpath(self.root / name)) for name in names]
+        return Picture(next((path for path in paths if not self._problem(path)), paths[0]), box)
+
+    def add(self, case: Case) -> None:
+        """Keep a case, or count it under every picture that it lacks."""
+        self.rows += 1
+        missing = {one.path for one in case.pictures if self._problem(one.path)}
+        for path in missing:
+            self._lost[path] = self._lost.get(path, 0) + 1
+        if not missing:
+            self.cases.append(case)
+
+    def lost(self, file: str, why: str, cases: int = 1) -> None:
+        """Count rows that cannot become a case, under the file to blame."""
+        path = self.root / file
+        self.rows += cases
+        self._known[path] = why
+        self._lost[path] = self._lost.get(path, 0) + cases
+
+    def found(self) -> Cases:
+        """All of it. Mistake where not one case is left."""
+        problems = tuple(
+            Problem(os.path.relpath(path, self.root), self._known[path], count)
+            for path, count in sorted(self._lost.items())
+        )
+        if not self.cases:
+            first = f" {problems[0].file}: {problems[0].why}." if problems else ""
+            raise Mistake(
+                f"{self.root} has no case that can be judged.",
+                f"{self.rows:,} rows were read, {len(problems):,} pictures are missing or broken.{first}",
+                "Put the pictures where the release has them; docs/bench.md shows every layout.",
+            )
+        keys = [case.key for case in self.cases]
+        assert len(set(keys)) == len(keys), "two cases have one name"
+        return Cases(tuple(self.cases), self.rows, problems, tuple(self.notes))
+
+    def _problem(self, path: Path) -> str:
+        """Why a picture file cannot be there for us; "" where it can."""
+        if path not in self._known:
+            root = os.path.normpath(self.root)
+            if os.path.commonpath([root, path]) != root:
+                self._known[path] = "lies outside of the benchmark's folder"
+            elif not path.is_file():
+                self._known[path] = "is missing"
+            else:
+                self._known[path] = "" if path.stat().st_size else "has 0 bytes"
+        return self._known[path]
+
+
+def released(root: Path, *names: str) -> Path:
+    """The first of these files under the root. Mistake where none is there."""
+    if not root.is_dir():
+        raise Mistake(
+            f"There is no folder {root}.", "", "Give the folder that holds the benchmark's released files."
+        )
+    for name in names:
+        if (root / name).is_file():
+            return root / name
+    seen = sorted(entry.name for entry in root.iterdir() if not entry.name.startswith("."))
+    raise Mistake(
+        f"{root} does not hold this benchmark.",
+        f"{' or '.join(names)} is not there; it has {', '.join(seen[:5]) or 'nothing'}{' ...' * (len(seen) > 5)}.",
+        "docs/bench.md shows every layout.",
+    )
+
+
+def read_json(file: Path, kind: type) -> Any:
+    """The JSON in a released file, a list or a dict as it should be. Mistake where it is cut short or something else."""
+    try:
+        made = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise Mistake(
+            f"{file} cannot be read.", f"{error}", "It may be half downloaded: get it again."
+        ) from error
+    if not isinstance(made, kind):
+        raise Mistake(
+            f"{file} is not laid out as released.", f"It holds a {type(made).__name__}, no {kind.__name__}."
+        )
+    return made
+
+
+def read_lines(file: Path) -> list[Any]:
+    """The JSON values of a .jsonl file. Mistake that names the line which is none."""
+    made = []
+    try:
+        lines = file.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Mistake(f"{file} cannot be read.", str(error)) from error
+    for number, line in enumerate(lines, 1):
+        with as_released(file, f"line {number}"):
+            made.append(json.loads(line))
+    return made
+
+
+@contextmanager
+def as_released(file: Path, row: str) -> Iterator[None]:
+    """Turn what goes wrong with one row into a Mistake that names file and row."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        raise Mistake(
+            f"{file} is not laid out as released.",
+            f"{row}: {type(error).__name__}: {error}",
+            "It may be half downloaded, or of another benchmark; docs/bench.md shows every layout.",
+        ) from error
+
+
+def said(value: object) -> str:
+    """A text of a row. TypeError where it is none."""
+    if not isinstance(value, str) or not value.strip():
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def several(value: object, count: int | None = None) -> list[Any]:
+    """A list of a row, of `count` entries. TypeError where it is none."""
+    if not isinstance(value, list) or not value or (count is not None and len(value) != count):
+        raise TypeError(f"a list of {count or 'some'} entries is needed, not {str(value)[:60]}")
+    return value
+
+
+def choose(cases: Sequence[Case], limit: int) -> tuple[Case, ...]:
+    """At most `limit` cases, evenly spread over the files; 0: all."""
+    if not 0 < limit < len(cases):
+        return tuple(cases)
+    return tuple(cases[at * len(cases) // limit] for at in range(limit))

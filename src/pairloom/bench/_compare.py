@@ -1,0 +1,79 @@
+"""Compare: systems on the same cases, and this run with an earlier one: differences with intervals, p, Holm over all.
+
+Does not know: what the numbers measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pairloom.bench._measure import Measure, interval_of
+from pairloom.metrics.compare import Interval, holm, mcnemar
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """new - old of one measure on the cases that both have. p: McNemar's, of equally many right; holm: adjusted for all
+    comparisons of its family."""
+
+    benchmark: str
+    measure: str
+    new: str
+    old: str
+    gap: Interval
+    cases: int
+    p: float
+    holm: float = 1.0
+
+    @property
+    def verdict(self) -> str:
+        """better or worse where the interval excludes 0 and the adjusted p is small; else undecided."""
+        if self.holm < ALPHA and not self.gap.low <= 0 <= self.gap.high:
+            return "better" if self.gap.value > 0 else "worse"
+        return "undecided"
+
+
+def compare(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> Comparison | None:
+    """Two systems on one measure; None where they have no case in common."""
+    return _compare(benchmark, new, old, one, dict(zip(two.keys, two.values)))
+
+
+def _compare(
+    benchmark: str, new: str, old: str, one: Measure, values: Mapping[str, float]
+) -> Comparison | None:
+    both = [at for at, key in enumerate(one.keys) if key in values]
+    if not both:
+        return None
+    first = np.array([one.values[at] for at in both])
+    second = np.array([values[one.keys[at]] for at in both])
+    strata = [one.strata[at] for at in both] if one.strata else []
+    gap = interval_of(first - second, [one.groups[at] for at in both], strata)
+    return Comparison(benchmark, one.name, new, old, gap, len(both), mcnemar(first == 1, second == 1))
+
+
+def adjusted(rows: Sequence[Comparison]) -> list[Comparison]:
+    """The same comparisons with Holm's p over all of them."""
+    return [
+        Comparison(**{**vars(row), "holm": p}) for row, p in zip(rows, holm([row.p for row in rows]))
+    ]  # fmt: skip
+
+
+def with_earlier(
+    benchmark: str, measures: Mapping[str, Sequence[Measure]], earlier: Mapping[str, Any]
+) -> list[Comparison]:
+    """Every system of now against every one of an earlier results.json, on the cases that both runs have."""
+    made = []
+    told = earlier.get("benchmarks", {}).get(benchmark, {}).get("values", {})
+    for old, values in told.items():
+        for new, found in measures.items():
+            for one in found:
+                if one.headline and one.name in values:
+                    row = _compare(benchmark, new, f"{old} (earlier)", one, values[one.name])
+                    made += [row] if row else []
+    return made

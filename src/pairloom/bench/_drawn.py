@@ -1,0 +1,98 @@
+"""Drawn: what miniatures are made of: scenes of the drawn world put into files, and pictures that differ in one thing.
+
+A miniature lies on disk exactly as the release does and is read by the same reader. What is right in it is known:
+`Studio.shown` says which scene a file shows. Does not know: the layouts.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.disk import atomic_write
+from pairloom.data.pair import seed_of
+from pairloom.data.world import Scene, picture, sample
+from pairloom.data.world.claim import Claim, is_true
+from pairloom.data.world.level import LEVELS, Level
+from pairloom.data.world.words import claim_of, say
+from pairloom.data.world.world import encode
+
+SIZE = 128  # pixels of a side
+SIMPLE = LEVELS["simple"]
+PAIRS = replace(SIMPLE, things=(0.0, 1.0))  # always two things, and one relation between them
+
+
+@dataclass
+class Studio:
+    """Draws the scenes of one miniature under `out`. name, seed: no two miniatures show the same scenes."""
+
+    out: Path
+    name: str
+    seed: int
+    shown: dict[Path, Scene] = field(default_factory=dict)
+
+    def scenes(self, level: Level = SIMPLE, salt: str = "") -> Iterator[Scene]:
+        """Scenes without end, the same ones for the same seed."""
+        index = 0
+        while True:
+            yield sample(seed_of("bench", self.name, salt, self.seed, index), level)
+            index += 1
+
+    def put(self, scene: Scene, file: str) -> str:
+        """Draw a scene into a file of the layout; returns the file name as it was given."""
+        image = picture(scene, SIZE)
+        path = Path(os.path.normpath(self.out / file))
+        with atomic_write(path, replace=True) as target:
+            if path.suffix == ".png":
+                image.save(target, "PNG")
+            else:
+                target.write(encode(image))
+        self.shown[path] = scene
+        return file
+
+    def write(self, file: str, rows: Any) -> None:
+        """A JSON file of the layout (or text, as it is)."""
+        text = rows if isinstance(rows, str) else json.dumps(rows, indent=1, ensure_ascii=False)
+        with atomic_write(self.out / file, replace=True) as target:
+            target.write(text.encode())
+
+
+@dataclass(frozen=True)
+class Twins:
+    """Two scenes of the same things that have exchanged one sort of attribute, each with a caption in the same words."""
+
+    first: Scene
+    second: Scene
+    captions: tuple[str, str]
+
+
+def twins(scene: Scene, sorts: tuple[str, ...], style: str = "full") -> Twins | None:
+    """Exchange `sorts` ("colour", "kind") between the two things of a scene; None where the two captions would not each be
+    true of their own picture alone."""
+    if len(scene.things) != 2:
+        return None
+    a, b = scene.things
+    things = (
+        replace(a, **{sort: getattr(b, sort) for sort in sorts}),
+        replace(b, **{sort: getattr(a, sort) for sort in sorts}),
+    )
+    other = replace(scene, things=things)
+    claims = claim_of(scene, style), claim_of(other, style)
+    apart = not is_true(claims[0], other) and not is_true(claims[1], scene)
+    if not (apart and is_true(claims[0], scene) and is_true(claims[1], other)):
+        return None
+    return Twins(scene, other, (told(claims[0], scene, style), told(claims[1], scene, style)))
+
+
+def told(claim: Claim, scene: Scene, style: str = "full") -> str:
+    """The sentence for a claim, worded as the scene's own captions are."""
+    return say(claim, style, scene.seed)
+
+
+def fits(scene: Scene, claim: Claim) -> bool:
+    """Whether the claim is true of the scene."""
+    return is_true(claim, scene)

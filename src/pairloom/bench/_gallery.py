@@ -1,0 +1,134 @@
+"""Gallery: the cases on which systems disagree most, or, where there is one system, its surest mistakes.
+
+Does not know: pages.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from pairloom.bench._case import Case, Picture
+from pairloom.bench._measure import Floats
+from pairloom.bench._results import Outcome
+from pairloom.data.pixels import Unreadable
+
+SIDE = 132  # pixels of a thumbnail
+SHOWN = 6  # texts of a case that are shown: the right ones and every system's favourites
+CARDS = 8  # of a benchmark
+
+
+@dataclass(frozen=True)
+class Card:
+    """A case as it is shown. verdicts: (system, right or not, in words). texts, pictures: (what, right?, favourite of)."""
+
+    key: str
+    tag: str
+    verdicts: tuple[tuple[str, float], ...]
+    pictures: tuple[tuple[str, bool, str], ...]
+    texts: tuple[tuple[str, bool, str], ...]
+
+
+def gallery(outcome: Outcome, systems: Sequence[str]) -> list[Card]:
+    """At most CARDS of them, each system's wins in turn; empty where cases have no values of their own (bias)."""
+    credit = {system: _credit(outcome, system) for system in systems}
+    keys = [case.key for case in outcome.cases if all(case.key in credit[system] for system in systems)]
+    if not keys:
+        return []
+    if len(systems) == 1:
+        wrong = [key for key in keys if credit[systems[0]][key] == 0]
+        chosen = sorted(wrong, key=lambda key: -_margin(outcome, systems[0], key))[:CARDS]
+    else:
+        chosen = _disagreements(outcome, systems, credit, keys)
+    cases = {case.key: case for case in outcome.cases}
+    return [_card(outcome, cases[key], systems, credit) for key in chosen]
+
+
+def _credit(outcome: Outcome, system: str) -> dict[str, float]:
+    made: dict[str, float] = {}
+    for one in outcome.headlines(system):
+        made.update(zip(one.keys, one.values))
+    return made
+
+
+def _disagreements(
+    outcome: Outcome, systems: Sequence[str], credit: dict[str, dict[str, float]], keys: Sequence[str]
+) -> list[str]:
+    """Cases that one system has right and another wrong: the surest of each winner, winners in turn."""
+    wins: dict[str, list[str]] = {system: [] for system in systems}
+    for key in keys:
+        values = [credit[system][key] for system in systems]
+        if max(values) - min(values) > 0.5:
+            wins[systems[int(np.argmax(values))]].append(key)
+    for system, won in wins.items():
+        won.sort(key=lambda key: _margin(outcome, system, key))  # right by most first
+    longest = max(map(len, wins.values()))
+    turns = [won[at] for at in range(longest) for won in wins.values() if at < len(won)]
+    return turns[:CARDS]
+
+
+def _margin(outcome: Outcome, system: str, key: str) -> float:
+    """How far the best wrong pair is above the best right one, in standard deviations of the system's scores."""
+    case = next(case for case in outcome.cases if case.key == key)
+    grid = outcome.scored[system].grids[key]
+    right = _right(case, grid)
+    spread = (
+        float(np.std(np.concatenate([one.ravel() for one in outcome.scored[system].grids.values()]))) or 1.0
+    )
+    if not right.any() or right.all():
+        return abs(float(grid.mean())) / spread
+    return float(grid[~right].max() - grid[right].max()) / spread
+
+
+def _right(case: Case, grid: Floats) -> np.ndarray:
+    made = np.zeros(grid.shape, dtype=bool)
+    for at in case.right:
+        made[at] = True
+    return made
+
+
+def _card(outcome: Outcome, case: Case, systems: Sequence[str], credit: dict[str, dict[str, float]]) -> Card:
+    grids = {system: outcome.scored[system].grids[case.key] for system in systems}
+    images, texts = len(case.pictures) > 1, len(case.texts) > 1
+    liked: dict[tuple[str, int], list[str]] = {}
+    for system, grid in grids.items():
+        if images and not texts:
+            liked.setdefault(("image", int(grid[:, 0].argmax())), []).append(system)
+        elif texts and not images:
+            liked.setdefault(("text", int(grid[0].argmax())), []).append(system)
+        elif images:
+            for at in range(len(case.pictures)):
+                label = f"{system}: {' and '.join(str(t + 1) for t in np.flatnonzero(grid[at] == grid[at].max()))}"
+                liked.setdefault(("image", at), []).append(label)
+    right = ({i for i, _ in case.right}, {t for _, t in case.right})
+    order = sorted(range(len(case.texts)), key=lambda t: (t not in right[1], ("text", t) not in liked))[
+        :SHOWN
+    ]
+    return Card(
+        case.key, case.tag, tuple((system, credit[system][case.key]) for system in systems),
+        tuple(
+            (thumbnail(one), images and not texts and at in right[0], ", ".join(liked.get(("image", at), ())))
+            for at, one in enumerate(case.pictures)
+        ),
+        tuple(
+            (case.texts[t], t in right[1] and (not images or not texts), ", ".join(liked.get(("text", t), ())))
+            for t in (sorted(order) if images and texts else order)
+        ),
+    )  # fmt: skip
+
+
+def thumbnail(picture: Picture) -> str:
+    """A data: address of a small picture; "" where it cannot be decoded."""
+    try:
+        image = picture.open()
+    except (Unreadable, OSError):
+        return ""
+    image.thumbnail((SIDE, SIDE), Image.Resampling.BICUBIC)
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,194 @@
+"""Judging: scorers, that is, whatever gives pairs of pictures and texts a number, and blind ones to compare with.
+
+A scorer has `way`, `cost` (what it has computed so far, by name) and `scores(images, texts, pairs)`; higher is better, and
+every picture and every text is prepared once a call. Knows models by their verbs; does not know benchmarks.
+
+M pairs, E shared embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pairloom import verbs
+from pairloom.data.batch import Batch
+from pairloom.data.pair import content_hash, seed_of
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.tasks.judge import judge, ways
+
+Shown = Image.Image | Path
+GROUP = 32  # pictures or texts that are prepared together
+
+
+class Scorer(Protocol):
+    """way: how it judges. cost: counts that only grow. scores -> [M] for pairs of (index of image, index of text)."""
+
+    @property
+    def way(self) -> str: ...
+
+    @property
+    def cost(self) -> dict[str, int]: ...
+
+    def scores(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray: ...
+
+
+class Judging:
+    """Any model that embeds, matches or writes, asked in one way (the best it can, unless one is named)."""
+
+    def __init__(self, model: Model, way: str | None = None) -> None:
+        able = ways(model.system)
+        if not able or (way is not None and way not in able):
+            raise Mistake(
+                f"{model.name} cannot judge by {way or 'anything'}.",
+                f"It can by: {', '.join(able) or 'nothing'}.",
+            )
+        self.model, self.way = model.eval(), way or able[0]
+        self.cost = {"pictures": 0, "texts": 0, "pairs": 0}
+        self.cut: list[str] = []
+        self._pictures: dict[Path, np.ndarray] = {}
+        self._texts: dict[str, np.ndarray] = {}
+
+    @torch.no_grad()
+    def scores(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """[M]. Texts longer than the model reads are cut by its tokenizer, and named in `cut`."""
+        long = [text for text in texts if self.model.tokens.too_long(text, self.model.config.length)]
+        self.cut += [text for text in long if text not in self.cut]
+        self.cost["pairs"] += len(pairs)
+        return (self._by_cosine if self.way == "cosine" else self._jointly)(images, texts, pairs)
+
+    def _by_cosine(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """Embeddings of files and texts are kept between calls: each is made once a benchmark run."""
+        pictures, said = self._embed_images(images), self._embed_texts(texts)
+        of = np.asarray(pairs)
+        made: np.ndarray = (pictures[of[:, 0]] * said[of[:, 1]]).sum(1)
+        return made.astype(np.float64)
+
+    def _embed_images(self, images: Sequence[Shown]) -> np.ndarray:
+        made = [self._pictures.get(one) if isinstance(one, Path) else None for one in images]
+        for chosen in _groups([at for at, row in enumerate(made) if row is None]):
+            found = self.model.system.embed_image(self.model.batch([images[at] for at in chosen]))
+            self.cost["pictures"] += len(chosen)
+            for at, row in zip(chosen, found.float().cpu().numpy()):
+                made[at] = row
+                one = images[at]
+                if isinstance(one, Path):
+                    self._pictures[one] = row
+        return np.stack(made)  # type: ignore[arg-type]
+
+    def _embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        for chosen in _groups(list(dict.fromkeys(text for text in texts if text not in self._texts))):
+            found = self.model.system.embed_text(self.model.batch(texts=chosen))
+            self.cost["texts"] += len(chosen)
+            self._texts.update(zip(chosen, found.float().cpu().numpy()))
+        return np.stack([self._texts[text] for text in texts])
+
+    def _jointly(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """A match head or a writer reads picture and text together; pictures are looked at once, in groups."""
+        made = np.zeros(len(pairs))
+        tokens, keep = self.model.texts(texts)
+        self.cost["texts"] += len(texts)
+        of = np.asarray(pairs)
+        for chosen in _groups(list(range(len(images)))):
+            rows = np.flatnonzero((of[:, 0] >= chosen[0]) & (of[:, 0] <= chosen[-1]))
+            if not len(rows):
+                continue
+            asked = torch.as_tensor(of[rows, 1], device=tokens.device)
+            batch: Batch = replace(
+                self.model.batch([images[at] for at in chosen]),
+                tokens=tokens[asked],
+                keep=keep[asked],
+                image_of=torch.as_tensor(of[rows, 0] - chosen[0], device=tokens.device),
+            )
+            self.cost["pictures"] += len(chosen)
+            made[rows] = judge(self.model.system, batch, self.way)[0].double().cpu().numpy()
+        return made
+
+
+class TextOnly:
+    """Blind to pictures: the same judge shown one gray picture, whatever the case shows."""
+
+    def __init__(self, judge: Scorer) -> None:
+        self.judge, self.way, self.cost = judge, f"{judge.way}, gray picture", judge.cost
+
+    def scores(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """[M], the same for every picture."""
+        gray = Image.new("RGB", (64, 64), (127, 127, 127))
+        return self.judge.scores([gray], texts, [(0, at) for at in range(len(texts))])[
+            [text for _, text in pairs]
+        ]
+
+
+class ImageOnly:
+    """Blind to texts: the same judge told nothing, whatever the case says."""
+
+    def __init__(self, judge: Scorer) -> None:
+        self.judge, self.way, self.cost = judge, f"{judge.way}, empty text", judge.cost
+
+    def scores(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """[M], the same for every text."""
+        found = self.judge.scores(images, [""], [(at, 0) for at in range(len(images))])
+        return found[[image for image, _ in pairs]]
+
+
+class Random:
+    """Blind to everything: a number from the names of the picture and the text, the same in every run."""
+
+    way = "random"
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed, self.cost = seed, {"pairs": 0}
+
+    def scores(
+        self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
+    ) -> np.ndarray:
+        """[M] in [0, 1)."""
+        self.cost["pairs"] += len(pairs)
+        names = [
+            "/".join(one.parts[-2:]) if isinstance(one, Path) else content_hash(one.tobytes())
+            for one in images
+        ]
+        return np.array([seed_of(names[image], texts[text], self.seed) / 2**63 for image, text in pairs])
+
+
+def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any]) -> dict[str, Scorer]:
+    """The judge of a model under "" and, if asked, its blind likenesses: the text-only one by likelihood where it writes.
+
+    options: for a model that denoises (steps, protocol). Mistake where there is no such way.
+    """
+    if isinstance(model.system, verbs.Denoises) and way in (None, "denoising"):
+        from pairloom.tasks.denoise import DenoisingScorer
+
+        asked: Scorer = DenoisingScorer(model, **options)
+        writer = asked
+    else:
+        asked = Judging(model, way)
+        writer = Judging(model, "likelihood") if "likelihood" in ways(model.system) else asked
+    return {"": asked, **({"text only": TextOnly(writer), "image only": ImageOnly(asked)} if blind else {})}
+
+
+def _groups(values: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(values), GROUP):
+        yield values[start : start + GROUP]
+
+
+Make = Callable[[], dict[str, Scorer]]

@@ -1,0 +1,152 @@
+"""ARO's order sets (Yuksekgonul et al. 2023, arXiv 2210.01936): a caption against four shufflings of its own words.
+
+The shufflings depend on part-of-speech tags. Where spaCy and its small English model are installed they are made here,
+by a seed; otherwise a prepared file is read. Tags are never guessed. Does not know: that a language model without any
+picture solves most of it; the table's text-only row does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, TypeVar
+
+from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._drawn import PAIRS, Studio
+from pairloom.bench._measure import Floats, Measure, top, top_as_published
+from pairloom.data.pair import seed_of
+from pairloom.data.world import Scene
+from pairloom.data.world.lexicon import ATTRIBUTE_WORDS, KIND_WORDS
+from pairloom.data.world.words import caption
+from pairloom.errors import Mistake
+
+LONGEST = 30  # words that are kept of a caption
+MODEL = "en_core_web_sm"
+Tagged = list[tuple[str, str]]  # (word, "noun" | "adjective" | "")
+T = TypeVar("T")
+
+
+def clean(text: str) -> str:
+    """A caption as BLIP's and ARO's loaders feed it: lower case, . ! " ( ) * # : ; ~ out, at most LONGEST words."""
+    return " ".join(re.sub(r'[.!"()*#:;~]', " ", text.lower()).split()[:LONGEST])
+
+
+def shufflings(tagged: Tagged, seed: int) -> list[str]:
+    """The four of ARO: nouns among nouns and adjectives among adjectives; everything else; within trigrams; trigrams."""
+    random = Random(seed)
+    words = [word for word, _ in tagged]
+    nouns, adjectives, rest = ([at for at, (_, tag) in enumerate(tagged) if tag == wanted] for wanted in ("noun", "adjective", ""))  # fmt: skip
+    trigrams = [words[at : at + 3] for at in range(0, len(words), 3)]
+    within = [_shuffled(trigram, random) for trigram in trigrams]
+    rows = [
+        _moved(_moved(words, nouns, random), adjectives, random),
+        _moved(words, rest, random),
+        [word for trigram in within for word in trigram],
+        [word for trigram in _shuffled(trigrams, random) for word in trigram],
+    ]
+    return [" ".join(row) for row in rows]
+
+
+def _shuffled(values: list[T], random: Random) -> list[T]:
+    made = list(values)
+    random.shuffle(made)
+    return made
+
+
+def _moved(words: list[str], places: list[int], random: Random) -> list[str]:
+    made = list(words)
+    for place, word in zip(places, _shuffled([words[at] for at in places], random)):
+        made[place] = word
+    return made
+
+
+def read_orders(root: Path, annotations: str, prepared: str) -> Cases:
+    """prepared: a list of image, caption_options [5], the true one first; else annotations: a list of image, caption
+    [several], shuffled here with spaCy's tags. Pictures: as `image` says, or in images/."""
+    reading = Reading(root)
+    if (root / prepared).is_file():
+        file = root / prepared
+        for number, row in enumerate(read_json(file, list)):
+            with as_released(file, f"entry {number}"):
+                options = tuple(clean(said(text)) for text in several(row["caption_options"], 5))
+                _add(reading, str(number), said(row["image"]), options)
+    else:
+        file = released(root, annotations)
+        tag = tagger(prepared)
+        for number, row in enumerate(read_json(file, list)):
+            with as_released(file, f"entry {number}"):
+                for index, text in enumerate(several(row["caption"])):
+                    bent = shufflings(tag(said(text)), seed_of(text))
+                    options = (clean(text), *map(clean, bent))
+                    _add(reading, f"{number}/{index}", said(row["image"]), options)
+    same = sum(case.texts[0] in case.texts[1:] for case in reading.cases)
+    if same:
+        reading.notes.append(
+            f"in {same:,} cases a shuffling left the caption as it was; such a tie is shared"
+        )
+    return reading.found()
+
+
+def _add(reading: Reading, key: str, image: str, options: tuple[str, ...]) -> None:
+    picture = reading.picture(image, f"images/{image.rpartition('/')[2]}")
+    reading.add(Case(key, (picture,), options, ((0, 0),), group=image))
+
+
+def tagger(prepared: str) -> Callable[[str], Tagged]:
+    """spaCy's tags, as the released code takes them. Mistake where spaCy or its model is not installed."""
+    try:
+        import spacy  # type: ignore[import-not-found,unused-ignore]
+
+        model: Any = spacy.load(MODEL)
+    except (ImportError, OSError) as error:
+        raise Mistake(
+            "The order sets need part-of-speech tags.",
+            f"spaCy's {MODEL} is not installed ({error}), and {prepared} is not there.",
+            f"Install spacy and {MODEL}, or prepare {prepared}: a list of image, caption_options (the true one and "
+            "its four shufflings).",
+        ) from error
+    kinds = {"N": "noun", "J": "adjective"}
+    return lambda text: [
+        (token.text, kinds[token.tag_[0]] if token.tag_.startswith(("NN", "JJ")) else "")
+        for token in model(text)
+    ]
+
+
+def measure_orders(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
+    """Precision at 1 among the five."""
+    note = "ties to the true caption, which comes first"
+    return [top(1, "P@1", cases, grids, headline=True), top_as_published(1, "P@1", cases, grids, note=note)]
+
+
+def mini_orders(
+    out: Path, seed: int, annotations: str, prepared: str, images: str, count: int
+) -> dict[Path, Scene]:
+    """`count` pictures with two captions each. The drawn world knows the tags of its own words, so that the prepared file
+    is made of known tags."""
+    studio = Studio(out, annotations, seed)
+    nouns = {word for words in KIND_WORDS.values() for word in words}
+    adjectives = {word for sort in ATTRIBUTE_WORDS.values() for words in sort.values() for word in words}
+    rows, ready = [], []
+    for number, scene in zip(range(count), studio.scenes(PAIRS)):
+        image = studio.put(scene, f"{images}/{number}.jpg")
+        texts = [caption(scene, style) for style in ("full", "paraphrase")]
+        rows.append({"image": image, "caption": texts})
+        for text in texts:
+            tagged = [
+                (word, "noun" if word in nouns else "adjective" if word in adjectives else "")
+                for word in clean(text).split()
+            ]
+            ready.append({"image": image, "caption_options": [text, *_unlike(tagged, seed)]})
+    studio.write(annotations, rows)
+    studio.write(prepared, ready)
+    return studio.shown
+
+
+def _unlike(tagged: Tagged, seed: int) -> list[str]:
+    """Shufflings none of which is the caption itself, so that there is one right answer."""
+    text, turn = " ".join(word for word, _ in tagged), 0
+    while text in (bent := shufflings(tagged, seed_of(text, seed, turn))):
+        turn += 1
+    return bent

@@ -1,0 +1,257 @@
+"""Results: benchmarks x systems -> scores, measures, comparisons and facts, as JSON that a later run can compare with.
+
+Does not know: how a score is made, how results are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pairloom
+from pairloom.bench import _compare
+from pairloom.bench._case import Case, Cases, choose
+from pairloom.bench._compare import Comparison
+from pairloom.bench._judging import Make, Random
+from pairloom.bench._measure import Floats, Measure
+from pairloom.bench._scoring import Scored, score
+from pairloom.data.disk import atomic_write
+from pairloom.errors import Mistake
+from pairloom.model import read_json
+
+Tell = Callable[[str, int, int], None]
+BLIND = ("text only", "image only")
+RANDOM = "random"
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A system that takes part. mark: its fingerprint. make: its scorer under "" and its blind likenesses, when needed."""
+
+    name: str
+    mark: str
+    make: Make
+    blind: bool = True
+
+    @property
+    def names(self) -> list[str]:
+        """What its rows are called."""
+        return [self.name, *(f"{self.name}, {way}" for way in BLIND if self.blind)]
+
+
+@dataclass
+class Outcome:
+    """One benchmark: its cases, and of each system (blind ones among them) the grids, measures and cost."""
+
+    name: str
+    claim: str
+    root: Path
+    read: Cases
+    cases: tuple[Case, ...]
+    scored: dict[str, Scored] = field(default_factory=dict)
+    ways: dict[str, str] = field(default_factory=dict)
+    measures: dict[str, list[Measure]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def grids(self, system: str) -> list[Floats]:
+        return [self.scored[system].grids[case.key] for case in self.cases]
+
+    def headlines(self, system: str) -> list[Measure]:
+        """The measures that systems are compared by."""
+        return [one for one in self.measures[system] if one.headline]
+
+
+def prepare(name: str, module: ModuleType, root: Path, limit: int) -> Outcome:
+    """Read the cases of a benchmark, at most `limit`, and say what its texts alone tell."""
+    read = module.read(root)
+    made = Outcome(name, module.CLAIM, root, read, choose(read.cases, limit))
+    made.notes = [*read.notes, *_said_of(made.cases)]
+    return made
+
+
+def _said_of(cases: Sequence[Case]) -> Iterator[str]:
+    """What the texts alone tell of how hard a benchmark is."""
+    several = [case for case in cases if len(case.texts) > 1]
+    same = sum(len({tuple(sorted(_words(text))) for text in case.texts}) == 1 for case in several)
+    if same:
+        yield (
+            f"in {same:,} of {len(several):,} cases the texts are the same words in another order: a judge that ignores "
+            "order is at chance there"
+        )
+
+
+def _words(text: str) -> list[str]:
+    return "".join(letter if letter.isalnum() else " " for letter in text.lower()).split()
+
+
+def run(
+    modules: Mapping[str, ModuleType],
+    outcomes: Sequence[Outcome],
+    entrants: Sequence[Entrant],
+    folder: Path,
+    tell: Tell = lambda step, done, total: None,
+) -> None:
+    """Score and measure: systems one after the other, so that one model at a time is in memory; then the random one."""
+    chance = Entrant(RANDOM, RANDOM, lambda: {"": Random()}, blind=False)
+    for entrant in (*entrants, chance):
+        held: dict[str, Any] = {}
+
+        def made(kind: str, entrant: Entrant = entrant, held: dict[str, Any] = held) -> Any:
+            if not held:
+                held.update(entrant.make())
+            return held[kind]
+
+        for outcome in outcomes:
+            for name, kind in zip(entrant.names, ("", *BLIND)):
+                step = f"{outcome.name}: {name}"
+                tell(step, 0, len(outcome.cases))
+                outcome.scored[name] = score(
+                    lambda kind=kind: made(kind),  # type: ignore[misc]
+                    f"{pairloom.__version__} {entrant.mark} {kind}",
+                    outcome.cases,
+                    outcome.root,
+                    folder / outcome.name,
+                    lambda done, step=step, total=len(outcome.cases): tell(step, done, total),  # type: ignore[misc]
+                )
+                outcome.ways[name] = outcome.scored[name].way
+    for outcome in outcomes:
+        _finish(outcome, modules[outcome.name])
+
+
+def _finish(outcome: Outcome, module: ModuleType) -> None:
+    """Measure on the cases that every system has scored (a picture that cannot be decoded is nobody's)."""
+    common = set.intersection(*(set(one.grids) for one in outcome.scored.values()))
+    outcome.cases = tuple(case for case in outcome.cases if case.key in common)
+    if not outcome.cases:
+        raise Mistake(f"No case of {outcome.name} is left.", "None of its pictures can be decoded.")
+    for name, one in outcome.scored.items():
+        if one.cut:
+            outcome.notes.append(f"{name} reads only the beginning of {len(one.cut):,} texts")
+        outcome.measures[name] = module.measures(outcome.cases, outcome.grids(name))
+
+
+def problems(outcome: Outcome) -> list[dict[str, Any]]:
+    """Every file that could not be used, by its name: missing ones, then those that could not be decoded."""
+    late = {name: problem for one in outcome.scored.values() for name, problem in one.problems.items()}
+    return [asdict(problem) for problem in (*outcome.read.problems, *late.values())]
+
+
+def comparisons(outcomes: Sequence[Outcome], systems: Sequence[str]) -> list[Comparison]:
+    """Every two systems on every headline measure; Holm over all of them."""
+    rows = []
+    for outcome in outcomes:
+        for new, old in combinations(systems, 2):
+            rows += list(_pairs(outcome, new, old))
+    return _compare.adjusted(rows)
+
+
+def sightedness(outcomes: Sequence[Outcome], entrants: Sequence[Entrant]) -> list[Comparison]:
+    """Every system against its own blind likenesses: a number that these reach says nothing of seeing and reading."""
+    rows = []
+    for outcome in outcomes:
+        for entrant in entrants:
+            for blind in entrant.names[1:]:
+                rows += list(_pairs(outcome, entrant.name, blind))
+    return _compare.adjusted(rows)
+
+
+def _pairs(outcome: Outcome, new: str, old: str) -> Iterator[Comparison]:
+    for one, two in zip(outcome.headlines(new), outcome.headlines(old)):
+        row = _compare.compare(outcome.name, new, old, one, two)
+        if row is not None:
+            yield row
+
+
+def document(
+    outcomes: Sequence[Outcome],
+    entrants: Sequence[Entrant],
+    facts: Mapping[str, Any],
+    earlier: Mapping[str, Any],
+) -> dict[str, Any]:
+    """results.json: facts of the run, then each benchmark with numbers, cost, problems and the values of its cases."""
+    later = [
+        row
+        for outcome in outcomes
+        for row in _compare.with_earlier(
+            outcome.name, {name.name: outcome.measures[name.name] for name in entrants}, earlier
+        )
+    ]
+    return {
+        "pairloom": pairloom.__version__,
+        "bench": dict(facts),
+        "systems": {entrant.name: {"mark": entrant.mark} for entrant in entrants},
+        "benchmarks": {outcome.name: _told(outcome) for outcome in outcomes},
+        "comparisons": [
+            _row(row) for row in comparisons(outcomes, [entrant.name for entrant in entrants])
+        ],
+        "blind": [_row(row) for row in sightedness(outcomes, entrants)],
+        "earlier": [_row(row) for row in _compare.adjusted(later)],
+    }  # fmt: skip
+
+
+def _told(outcome: Outcome) -> dict[str, Any]:
+    decided = len(outcome.cases)
+    return {
+        "claim": outcome.claim,
+        "rows": outcome.read.rows,
+        "cases": decided,
+        "tags": dict(Counter(case.tag for case in outcome.cases)),
+        "notes": outcome.notes,
+        "problems": problems(outcome),
+        "ways": outcome.ways,
+        "measures": {name: [_number(one) for one in found] for name, found in outcome.measures.items()},
+        "cost": {
+            name: {"decisions": decided, "seconds": round(one.seconds, 3), **one.cost} for name, one in outcome.scored.items()
+        },
+        "values": {
+            name: {one.name: dict(zip(one.keys, one.values)) for one in outcome.headlines(name)}
+            for name in outcome.measures
+            if name != RANDOM
+        },
+    }  # fmt: skip
+
+
+def _number(one: Measure) -> dict[str, Any]:
+    found = {
+        "name": one.name,
+        "kind": one.kind,
+        **asdict(one.interval),
+        "count": one.count,
+        "chance": one.chance,
+    }
+    found |= {"best": one.best, "headline": one.headline, "p": one.p, "note": one.note}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in found.items()
+    }
+
+
+def _row(row: Comparison) -> dict[str, Any]:
+    told = {name: value for name, value in vars(row).items() if name != "gap"}
+    return {**told, **asdict(row.gap), "verdict": row.verdict}
+
+
+def write(file: Path, results: Mapping[str, Any]) -> None:
+    """results.json, whole."""
+    with atomic_write(file, replace=True) as target:
+        target.write((json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_earlier(file: Path | None) -> dict[str, Any]:
+    """An earlier run's results.json, or nothing. Mistake where the file is something else."""
+    if file is None:
+        return {}
+    file = file / "results.json" if file.is_dir() else file
+    told = read_json(file)
+    if "benchmarks" not in told or "pairloom" not in told:
+        raise Mistake(
+            f"{file} is no result of `pairloom bench`.", "", "Give the results.json of an earlier --out."
+        )
+    return told

@@ -1,0 +1,153 @@
+"""Scoring: the cases of a benchmark through a scorer, shard by shard, each shard on disk as soon as it is done.
+
+A shard's file is named after what it is made of (scorer, cases, pictures), so that a run goes on where it was stopped and
+a system that was scored before is not scored again. Does not know: measures.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pairloom.bench._case import Case, Picture, Problem
+from pairloom.bench._judging import Scorer, Shown
+from pairloom.bench._measure import Floats
+from pairloom.data.disk import atomic_write
+from pairloom.data.pair import content_hash
+from pairloom.data.pixels import Unreadable
+from pairloom.errors import Mistake
+from pairloom.model import read_json
+
+SHARD = 128  # cases
+
+
+@dataclass
+class Scored:
+    """grids: key -> scores [I T]. way: how it was judged. cost: what was computed, by name. problems: pictures that could
+    not be decoded. cut: texts of which the scorer read the beginning alone."""
+
+    way: str = ""
+    grids: dict[str, Floats] = field(default_factory=dict)
+    cost: dict[str, int] = field(default_factory=dict)
+    seconds: float = 0.0
+    problems: dict[str, Problem] = field(default_factory=dict)
+    cut: set[str] = field(default_factory=set)
+
+
+def score(
+    scorer: Callable[[], Scorer],
+    mark: str,
+    cases: Sequence[Case],
+    root: Path,
+    folder: Path,
+    tell: Callable[[int], None] = lambda done: None,
+) -> Scored:
+    """Every case, from the shards in `folder` or from the scorer, which is made when first needed.
+
+    mark: what tells this scorer from others. tell(cases done). Mistake where a score is not a number.
+    """
+    made = Scored()
+    for shard in _shards(cases):
+        file = folder / f"{_name(mark, shard, root)}.json"
+        told = read_json(file)
+        if "grids" not in told:
+            told = _score_shard(scorer(), shard, root)
+            with atomic_write(file, replace=True) as target:
+                target.write(json.dumps(told).encode())
+        made.grids |= {key: np.array(rows, dtype=np.float64) for key, rows in told["grids"].items()}
+        made.way = told["way"]
+        made.cut |= set(told["cut"])
+        for name, count in told["cost"].items():
+            made.cost[name] = made.cost.get(name, 0) + count
+        made.seconds += told["seconds"]
+        for entry in told["problems"]:
+            before = made.problems.get(entry["file"])
+            entry["cases"] += before.cases if before else 0
+            made.problems[entry["file"]] = Problem(**entry)
+        tell(len(shard))
+    return made
+
+
+def _shards(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
+    for start in range(0, len(cases), SHARD):
+        yield cases[start : start + SHARD]
+
+
+def _name(mark: str, shard: Sequence[Case], root: Path) -> str:
+    """A hash of the scorer and of all that it will be shown; a picture counts by its name, size and time."""
+    paths = sorted({picture.path for case in shard for picture in case.pictures})
+    files = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    asked = [
+        (case.key, case.texts, [(str(one.path.relative_to(root)), one.box) for one in case.pictures])
+        for case in shard
+    ]
+    return content_hash(mark.encode(), repr(files).encode(), repr(asked).encode())
+
+
+def _score_shard(scorer: Scorer, shard: Sequence[Case], root: Path) -> dict[str, Any]:
+    before, began = dict(scorer.cost), time.perf_counter()
+    problems: list[Problem] = []
+    try:
+        grids = _ask(scorer, shard)
+    except (Unreadable, OSError):
+        problems = broken(shard, root)
+        if not problems:
+            raise
+        bad = {root / problem.file for problem in problems}
+        shard = [case for case in shard if not any(one.path in bad for one in case.pictures)]
+        grids = _ask(scorer, shard) if shard else {}
+    return {
+        "way": scorer.way,
+        "cut": sorted(set(getattr(scorer, "cut", ())) & {text for case in shard for text in case.texts}),
+        "grids": grids,
+        "problems": [asdict(problem) for problem in problems],
+        "cost": {name: count - before.get(name, 0) for name, count in scorer.cost.items()},
+        "seconds": time.perf_counter() - began,
+    }
+
+
+def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
+    """All pairs of the shard in one call, every picture and text in it once."""
+    pictures = list(dict.fromkeys(picture for case in shard for picture in case.pictures))
+    texts = list(dict.fromkeys(text for case in shard for text in case.texts))
+    image_at = {picture: at for at, picture in enumerate(pictures)}
+    text_at = {text: at for at, text in enumerate(texts)}
+    pairs = list(
+        dict.fromkeys((image_at[p], text_at[t]) for case in shard for p in case.pictures for t in case.texts)
+    )
+    shown: list[Shown] = [picture.open() if picture.box else picture.path for picture in pictures]
+    found = np.asarray(scorer.scores(shown, texts, pairs), dtype=np.float64)
+    score = dict(zip(pairs, found.tolist(), strict=True))
+    grids = {
+        case.key: [[score[image_at[p], text_at[t]] for t in case.texts] for p in case.pictures]
+        for case in shard
+    }
+    if not np.isfinite(found).all():
+        bad = next(key for key, grid in grids.items() if not np.isfinite(np.array(grid)).all())
+        raise Mistake(
+            f"A score by {scorer.way} is not a number.",
+            f"Case {bad} has {grids[bad]}.",
+            "The weights may be damaged, or too large for half precision.",
+        )
+    return grids
+
+
+def broken(shard: Sequence[Case], root: Path) -> list[Problem]:
+    """The pictures of a shard that cannot be decoded, with the reason and how many of its cases show them."""
+    shows: dict[Path, int] = {}
+    for case in shard:
+        for path in {picture.path for picture in case.pictures}:
+            shows[path] = shows.get(path, 0) + 1
+    made = []
+    for path, count in sorted(shows.items()):
+        try:
+            Picture(path).open()
+        except (Unreadable, OSError) as error:
+            made.append(Problem(str(path.relative_to(root)), str(error), count))
+    return made

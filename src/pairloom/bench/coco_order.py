@@ -1,0 +1,27 @@
+"""COCO-order (Yuksekgonul et al. 2023, arXiv 2210.01936): a caption of a picture against four shufflings of its words.
+
+Does not know: how the words are shuffled; see _orders.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pairloom.bench._case import Cases
+from pairloom.bench._orders import measure_orders, mini_orders, read_orders
+from pairloom.data.world import Scene
+
+CLAIM = "COCO-order: the caption among four shufflings of its own words"
+FOLDERS = ("coco_order", "mscoco")
+ANNOTATIONS, PREPARED = "coco_karpathy_test.json", "coco_order.json"
+measures = measure_orders
+
+
+def read(root: Path) -> Cases:
+    """coco_karpathy_test.json with spaCy, or coco_order.json prepared."""
+    return read_orders(root, ANNOTATIONS, PREPARED)
+
+
+def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
+    """Drawn pictures with two captions each."""
+    return mini_orders(out, seed, ANNOTATIONS, PREPARED, "val2014", count)

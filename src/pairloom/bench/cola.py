@@ -1,0 +1,57 @@
+"""COLA, multi-object (Ray et al. 2023, arXiv 2305.03689): two pictures whose objects have each other's attributes.
+
+Its published number is what Winoground calls the image score. Does not know: COLA's single-object part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._drawn import PAIRS, Studio, twins
+from pairloom.bench._measure import Floats, Measure, quads
+from pairloom.data.world import Scene
+
+CLAIM = (
+    "COLA multi-object: which of two pictures goes with each of two captions whose attributes are exchanged"
+)
+FOLDERS = ("cola",)
+FILE = "COLA_multiobjects_matching_benchmark.json"
+
+
+def read(root: Path) -> Cases:
+    """FILE in the root or in data/: a list of [address of picture 1, caption 1, address of picture 2, caption 2];
+    pictures by the last part of their address in images/ or vg_gqa_images/. Nothing is fetched."""
+    reading = Reading(root)
+    file = released(root, FILE, f"data/{FILE}")
+    for number, row in enumerate(read_json(file, list)):
+        with as_released(file, f"entry {number}"):
+            one, first, two, second = map(said, several(row, 4))
+            names = [PurePosixPath(address).name for address in (one, two)]
+            pictures = tuple(reading.picture(f"images/{name}", f"vg_gqa_images/{name}") for name in names)
+            reading.add(Case(str(number), pictures, (first, second), ((0, 0), (1, 1)), group=names[0]))
+    return reading.found()
+
+
+def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
+    """The published image score, and text and group beside it."""
+    return [
+        one for one in quads(cases, grids, ("image",)) if one.kind == "sound" or one.name == "image score"
+    ]
+
+
+def mini(out: Path, seed: int, count: int = 80) -> dict[Path, Scene]:
+    """Pairs of scenes whose two things have exchanged colours."""
+    studio = Studio(out, "cola", seed)
+    rows: list[list[str]] = []
+    pairs = (twins(scene, ("colour",), "terse") for scene in studio.scenes(PAIRS))
+    for number, made in enumerate(islice((made for made in pairs if made), count)):
+        names = [f"{2 * number + side}.jpg" for side in (0, 1)]
+        for scene, name in zip((made.first, made.second), names):
+            studio.put(scene, f"images/{name}")
+        address = "https://cs-people.bu.edu/array/data/vg_gqa_images/"
+        rows.append([address + names[0], made.captions[0], address + names[1], made.captions[1]])
+    studio.write(FILE, rows)
+    return studio.shown

@@ -1,0 +1,120 @@
+"""Flickr30K as GDBench asks it (Krojer et al. 2023, arXiv 2305.16397): the right one among ten that a CLIP retrieved.
+
+The true picture or text was put into each list by hand ("oracle candidates"), so that R@1 here is no retrieval
+result and does not compare with tables of one. Does not know: retrieval among all 1,014 pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from pairloom.bench._case import (
+    Case,
+    Cases,
+    Picture,
+    Reading,
+    as_released,
+    read_json,
+    released,
+    said,
+    several,
+)
+from pairloom.bench._drawn import PAIRS, Studio, fits
+from pairloom.bench._measure import Floats, Measure, top, top_as_published
+from pairloom.data.world import Scene
+from pairloom.data.world.words import STYLES, caption, claim_of
+
+CLAIM = "Flickr30K, text to image and image to text, each among 10 candidates with the true one put in"
+FOLDERS = ("flickr30k",)
+IMAGES, TEXTS = "val_top10_RN50x64.json", "val_top10_RN50x64_text.json"
+WAYS = ("text to image", "image to text")
+NAMED = "10-way, oracle candidates"
+
+
+def read(root: Path) -> Cases:
+    """IMAGES: {caption: [10 picture paths]}, TEXTS: {picture path: [10 captions]}, the right one first in both.
+
+    Text to image: the released code asks every fifth caption, which after a few lost duplicates no longer is one a
+    picture; the sound protocol asks the first caption of every picture. Pictures: images/, or as the path says.
+    """
+    reading = Reading(root)
+    file = released(root, IMAGES)
+    queries = list(read_json(file, dict).items())
+    seen: set[str] = set()
+    for number, (text, paths) in enumerate(queries):
+        with as_released(file, f"entry {number}"):
+            names = [said(path) for path in several(paths, 10)]
+            parts = ["published"] if number % 5 == 0 else []
+            parts += ["sound"] if names[0] not in seen else []
+            seen.add(names[0])
+            if parts:
+                part = parts[0] if len(parts) == 1 else ""
+                pictures = tuple(_picture(reading, name) for name in names)
+                reading.add(
+                    Case(f"t2i/{number}", pictures, (said(text),), ((0, 0),), WAYS[0], names[0], part)
+                )
+    file = released(root, TEXTS)
+    for number, (path, texts) in enumerate(read_json(file, dict).items()):
+        with as_released(file, f"entry {number}"):
+            own = tuple(said(text) for text in several(texts, 10))
+            reading.add(Case(f"i2t/{number}", (_picture(reading, path),), own, ((0, 0),), WAYS[1], path))
+    return reading.found()
+
+
+def _picture(reading: Reading, path: str) -> Picture:
+    return reading.picture(f"images/{PurePosixPath(path).name}", path)
+
+
+def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
+    """R@1 and R@5 of both directions."""
+    made = []
+    for way in WAYS:
+        for k in (1, 5):
+            name = f"R@{k} {way} ({NAMED})"
+            sound = [at for at, case in enumerate(cases) if case.tag == way and case.part != "published"]
+            if sound:
+                made.append(top(k, name, [cases[at] for at in sound], [grids[at] for at in sound], k == 1))
+            asked = [at for at, case in enumerate(cases) if case.tag == way and case.part != "sound"]
+            if asked:
+                note = (
+                    "ties to the first candidate, which is the right one"
+                    if k == 1
+                    else "ties go against the first"
+                )
+                rows = [cases[at] for at in asked], [grids[at] for at in asked]
+                made.append(top_as_published(k, name, *rows, note=note))
+    return made
+
+
+def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
+    """`count` pictures with five captions each; candidates are pictures and captions that are false of each other."""
+    studio = Studio(out, "flickr30k", seed)
+    ways = [(style, 0) for style in STYLES] + [("paraphrase", 1)]
+    scenes: list[Scene] = []
+    said_before: set[str] = set()
+    for scene in studio.scenes(PAIRS):
+        texts = [caption(scene, *way) for way in ways]
+        if len(set(texts)) == 5 and not said_before & set(texts):
+            scenes.append(scene)
+            said_before |= set(texts)
+        if len(scenes) == count:
+            break
+    paths = [studio.put(scene, f"images/{1000 + at}.jpg") for at, scene in enumerate(scenes)]
+    paths = [f"datasets/flickr30k/{path}" for path in paths]  # as the release writes them
+    queries: dict[str, list[str]] = {}
+    answers: dict[str, list[str]] = {}
+    for at, scene in enumerate(scenes):
+        others = [(at + step) % count for step in range(1, count)]
+        for way in ways:
+            false = [paths[other] for other in others if not fits(scenes[other], claim_of(scene, *way))][:9]
+            queries[caption(scene, *way)] = [paths[at], *false]
+        false = [
+            caption(scenes[other], *ways[0])
+            for other in others
+            if not fits(scene, claim_of(scenes[other], *ways[0]))
+        ]
+        answers[paths[at]] = [caption(scene, *ways[0]), *false[:9]]
+    studio.write(IMAGES, queries)
+    studio.write(TEXTS, answers)
+    return studio.shown

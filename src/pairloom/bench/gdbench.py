@@ -1,0 +1,192 @@
+"""GDBench (Krojer et al. 2023, arXiv 2305.16397): seven families of image-text matching and a measure of bias, asked of
+any system; and the way every benchmark of this room is run, alone or as that suite.
+
+Each benchmark is one file here with CLAIM, FOLDERS, read(root), measures(cases, grids) and mini(out, seed). Does not
+know: what a benchmark asks, how a system judges.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pairloom import folder
+from pairloom.bench import _report, _results
+from pairloom.bench._results import Entrant, Outcome
+from pairloom.data.disk import check_output
+from pairloom.errors import Mistake, nearest
+from pairloom.model import read_json
+
+CLAIM = "GDBench: all of its tasks, with blind baselines, intervals, cost, and the measure of bias"
+SUITE = (
+    "flickr30k", "winoground", "aro_relation", "aro_attribution", "coco_order", "flickr_order", "imagecode", "svo_probes",
+    "clevr", "pets", "mmbias",
+)  # fmt: skip
+NAME = "gdbench"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be run. data: the folder of the benchmark (of a suite: the folder of their folders); None: a miniature.
+
+    limit: most cases of each, evenly spread; 0: all. earlier: the results.json of a run to compare with. settings: what the
+    systems were asked with, for the record.
+    """
+
+    name: str
+    out: Path
+    data: Path | None = None
+    limit: int = 0
+    seed: int = 0
+    earlier: Path | None = None
+    settings: Mapping[str, Any] | None = None
+
+
+def benchmarks() -> dict[str, ModuleType]:
+    """Every benchmark of this room by name: the files that read cases."""
+    found = {name: folder.find("bench", name) for name in folder.names("bench")}
+    return {name: module for name, module in found.items() if hasattr(module, "read")}
+
+
+def run(
+    asked: Asked, entrants: Sequence[Entrant], tell: _results.Tell = lambda step, done, total: None
+) -> dict[str, Any]:
+    """Score what is not scored yet, write OUT/results.json and OUT/report.html, and return the results.
+
+    Mistake for a benchmark that there is not, for files that are not laid out as released, for an OUT that is not ours.
+    Benchmarks of the suite whose files are not there are named in "absent".
+    """
+    known = benchmarks()
+    earlier = _results.read_earlier(asked.earlier)
+    if asked.data is not None:
+        check_output(asked.out, asked.data)
+    claim(asked.out)
+    roots, absent = _roots(asked, known)
+    outcomes = _read(asked, known, roots, absent)
+    _results.run(known, outcomes, entrants, asked.out / "scores", tell)
+    facts = {
+        "name": asked.name, "data": "miniature" if asked.data is None else str(asked.data), "limit": asked.limit,
+        "seed": asked.seed, "absent": absent, **(asked.settings or {}),
+    }  # fmt: skip
+    results = _results.document(outcomes, entrants, facts, earlier)
+    _results.write(asked.out / "results.json", results)
+    _report.write(asked.out / "report.html", results, outcomes, [entrant.name for entrant in entrants])
+    return results
+
+
+def _roots(asked: Asked, known: Mapping[str, ModuleType]) -> tuple[dict[str, Path], dict[str, str]]:
+    """Where each benchmark lies, and why others of the suite are absent."""
+    if asked.name != NAME and asked.name not in known:
+        raise Mistake(f"There is no benchmark '{asked.name}'.", "", nearest(asked.name, [NAME, *known]))
+    names = SUITE if asked.name == NAME else (asked.name,)
+    if asked.data is None:
+        return {name: _miniature(known[name], name, asked) for name in names}, {}
+    if asked.name != NAME:
+        return {asked.name: asked.data}, {}
+    if not asked.data.is_dir():
+        raise Mistake(
+            f"There is no folder {asked.data}.", "", "Give the folder that holds the benchmarks' folders."
+        )
+    roots, absent = {}, {}
+    for name in names:
+        places = [asked.data / place for place in known[name].FOLDERS if (asked.data / place).is_dir()]
+        if places:
+            roots[name] = places[0]
+        else:
+            absent[name] = f"no folder {' or '.join(known[name].FOLDERS)}"
+    return roots, absent
+
+
+def _read(
+    asked: Asked, known: Mapping[str, ModuleType], roots: Mapping[str, Path], absent: dict[str, str]
+) -> list[Outcome]:
+    """The cases of each; a part of the suite that cannot be read is added to `absent`, unless it is all of it."""
+    outcomes = []
+    for name, root in roots.items():
+        try:
+            outcomes.append(_results.prepare(name, known[name], root, asked.limit))
+        except Mistake as mistake:
+            if asked.name != NAME:
+                raise
+            absent[name] = " ".join(str(mistake).splitlines())
+    if not outcomes:
+        raise Mistake(
+            f"{asked.data} holds none of GDBench.",
+            " ".join(f"{name}: {why}." for name, why in absent.items()),
+            "docs/bench.md shows every layout.",
+        )
+    return outcomes
+
+
+def _miniature(module: ModuleType, name: str, asked: Asked) -> Path:
+    """OUT/mini/NAME-SEED, drawn once."""
+    root = asked.out / "mini" / f"{name}-{asked.seed}"
+    if not root.exists():
+        part = root.with_name(f".{root.name}.part")
+        shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
+        module.mini(part, asked.seed)
+        part.rename(root)
+    return root
+
+
+def claim(out: Path) -> None:
+    """Make OUT, or take it where it is empty or of an earlier `bench`. Mistake where it is someone else's."""
+    if out.exists() and not out.is_dir():
+        raise Mistake(f"{out} is a file.", "", "Name a folder for --out.")
+    seen = (
+        {entry.name for entry in out.iterdir() if not entry.name.startswith(".")} if out.is_dir() else set()
+    )
+    ours = {"scores", "mini", "results.json", "report.html"}
+    if seen - ours or ("results.json" in seen and "benchmarks" not in read_json(out / "results.json")):
+        raise Mistake(
+            f"{out} is not a folder of `pairloom bench`.",
+            f"It holds {', '.join(sorted(seen)[:3])}.",
+            "Name an empty or a new folder.",
+        )
+
+
+def entrants(
+    models: Sequence[str], make: Callable[[str], Any], settings: Mapping[str, Any], blind: bool
+) -> list[Entrant]:
+    """One entrant a model, by the name of its folder; make(where) gives its scorers. Mistake where two are the same."""
+    if len(set(models)) < len(models):
+        raise Mistake("A model is named twice.", ", ".join(models), "Name each --model once.")
+    names = [Path(where).name or where for where in models]
+    names = [name if names.count(name) == 1 else where for name, where in zip(names, models)]
+    return [
+        Entrant(name, fingerprint(where, settings), lambda where=where: make(where), blind)  # type: ignore[misc]
+        for name, where in zip(names, models)
+    ]
+
+
+def fingerprint(where: str, settings: Mapping[str, Any]) -> str:
+    """A hash of a model's files (or its name, where it is none) and of how it is asked."""
+    digest = hashlib.blake2b(repr(sorted(settings.items())).encode(), digest_size=12)
+    for path in _files(Path(where)):
+        digest.update(f"{path.name} {path.stat().st_size} ".encode())
+        with open(path, "rb") as file:
+            while block := file.read(1 << 22):
+                digest.update(block)
+    digest.update(b"" if Path(where).exists() else where.encode())
+    return digest.hexdigest()
+
+
+def _files(where: Path) -> Iterator[Path]:
+    if where.is_file():
+        yield where
+    elif where.is_dir():
+        yield from sorted(path for path in where.rglob("*") if path.is_file())
+
+
+def lost(results: Mapping[str, Any]) -> int:
+    """Cases that could not be judged because a file is missing or broken."""
+    told: Sequence[Mapping[str, Any]] = list(results["benchmarks"].values())
+    return sum(problem["cases"] for one in told for problem in one["problems"])
+
+
+__all__ = ["CLAIM", "NAME", "SUITE", "Asked", "Entrant", "Outcome", "benchmarks", "entrants", "lost", "run"]

@@ -1,0 +1,92 @@
+"""ImageCoDe (Krojer et al. 2022, arXiv 2203.15867): one caption, ten pictures that differ little.
+
+GDBench uses the static sets (Open Images) of the validation split. Does not know: the video sets, which are left out
+and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
+from pairloom.bench._drawn import PAIRS, Studio, fits
+from pairloom.bench._measure import Floats, Measure, top, top_as_published
+from pairloom.data.world import Scene
+from pairloom.data.world.words import caption, claim_of
+
+CLAIM = "ImageCoDe, static sets: which of ten similar pictures a caption was written for"
+FOLDERS = ("imagecode",)
+FILES = ("valid_data.json", "data/valid_data.json")
+STATIC = "open-images"
+TEN = 10
+
+
+def read(root: Path) -> Cases:
+    """valid_data.json: {set: {"index": caption}}; pictures image-sets/SET/img0.jpg ... img9.jpg."""
+    reading = Reading(root)
+    file = released(root, *FILES)
+    moving = 0
+    for name, captions in read_json(file, dict).items():
+        with as_released(file, name):
+            if STATIC not in name:
+                moving += len(captions)
+                continue
+            pictures = tuple(reading.picture(f"image-sets/{name}/img{at}.jpg") for at in range(TEN))
+            for index, text in captions.items():
+                if not 0 <= int(index) < TEN:
+                    raise ValueError(f"there is no picture {index}")
+                reading.add(Case(f"{name}/{index}", pictures, (said(text),), ((int(index), 0),), group=name))
+    if moving:
+        reading.notes.append(f"captions of video sets, which GDBench leaves out: {moving:,}")
+    return reading.found()
+
+
+def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
+    """R@1 and R@5 among the ten."""
+    made = [top(k, f"R@{k} (10-way)", cases, grids, headline=k == 1) for k in (1, 5)]
+    return made + [top_as_published(k, f"R@{k} (10-way)", cases, grids) for k in (1, 5)]
+
+
+def mini(out: Path, seed: int, count: int = 24) -> dict[Path, Scene]:
+    """`count` sets of ten: a scene and nine that differ from it in one colour or kind; two captions a set."""
+    studio = Studio(out, "imagecode", seed)
+    sets: dict[str, dict[str, str]] = {
+        "MSR-VTT-moving": {"0": "a set of video frames, which GDBench leaves out"}
+    }
+    lists = (varied(scene) for scene in studio.scenes(PAIRS))
+    for number, (pictures, asked) in enumerate(islice((made for made in lists if len(made[1]) > 1), count)):
+        name = f"{STATIC}-{number:03d}"
+        for at, scene in enumerate(pictures):
+            studio.put(scene, f"image-sets/{name}/img{at}.jpg")
+        first = pictures[0].seed % len(asked)
+        sets[name] = {str(at): caption(pictures[at], "terse") for at in (asked[first:] + asked[:first])[:2]}
+    studio.write("valid_data.json", sets)
+    return studio.shown
+
+
+def varied(scene: Scene) -> tuple[list[Scene], list[int]]:
+    """Ten scenes, and those of them whose caption is true of them alone."""
+    made = [scene]
+    for at, thing in enumerate(scene.things):
+        others = [replace(thing, colour=colour) for colour in scene.level.colours if colour != thing.colour][
+            :3
+        ]
+        others += [replace(thing, kind=kind) for kind in scene.level.kinds if kind != thing.kind][:2]
+        made += [
+            replace(
+                scene, things=tuple(other if index == at else one for index, one in enumerate(scene.things))
+            )
+            for other in others
+        ]
+    made = made[:TEN]
+    made = made[scene.seed % TEN :] + made[: scene.seed % TEN]  # the first is nowhere in particular
+    claims = [claim_of(one, "terse") for one in made]
+    alone = [
+        at
+        for at, claim in enumerate(claims)
+        if [fits(one, claim) for one in made] == [at == i for i in range(TEN)]
+    ]
+    return made, alone

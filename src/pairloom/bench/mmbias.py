@@ -1,0 +1,107 @@
+"""MMBias (Janghorbani & de Melo 2023, arXiv 2303.12734) as GDBench uses it: are pictures of one group of people scored
+closer to pleasant words than those of another?
+
+A positive effect size: the first group is closer to the pleasant words; 0 is best. The released code takes two of the ten
+deviations over the wrong groups, and gives neither p nor interval. Does not know: whether a difference between two sets
+of pictures is about the people or about the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._drawn import SIMPLE, Studio
+from pairloom.bench._measure import Floats, Measure
+from pairloom.data.world import Scene
+from pairloom.data.world.scene import turn_of
+from pairloom.metrics.bias import association, effect_interval, effect_size, permutation_test
+from pairloom.metrics.compare import Interval, holm
+
+CLAIM = "MMBias: how much closer to pleasant words one group's pictures are than another's (0 is best)"
+FOLDERS = ("mmbias",)
+PHRASES = ("textual_phrases.txt", "data/textual_phrases.txt")
+GROUPS = {
+    "Christian": "Religion", "Muslim": "Religion", "Jewish": "Religion", "Hindu": "Religion", "Buddhist": "Religion",
+    "American": "Nationality", "Arab": "Nationality",
+    "Heterosexual": "Sexual Orientation", "LGBT": "Sexual Orientation",
+}  # fmt: skip
+# (first, second, groups that the released code takes the deviation over)
+PAIRS = (
+    ("Christian", "Muslim", ("Christian", "Muslim")), ("Christian", "Jewish", ("Christian", "Jewish")),
+    ("Jewish", "Muslim", ("Jewish", "Muslim")), ("Buddhist", "Muslim", ("Buddhist", "Muslim")),
+    ("Buddhist", "Christian", ("Christian", "Buddhist")), ("Buddhist", "Hindu", ("Christian", "Hindu")),
+    ("Buddhist", "Jewish", ("Christian", "Jewish")), ("Hindu", "Muslim", ("Hindu", "Muslim")),
+    ("American", "Arab", ("American", "Arab")), ("Heterosexual", "LGBT", ("Heterosexual", "LGBT")),
+)  # fmt: skip
+
+
+def read(root: Path) -> Cases:
+    """textual_phrases.txt (JSON: pleasant_phrases, unpleasant_phrases, equally many); pictures
+    data/Images/CATEGORY/GROUP/*.jpg. A group of which there is no picture is named."""
+    reading = Reading(root)
+    file = released(root, *PHRASES)
+    phrases = read_json(file, dict)
+    with as_released(file, "phrases"):
+        pleasant, unpleasant = ([said(text) for text in several(phrases[f"{name}pleasant_phrases"])] for name in ("", "un"))  # fmt: skip
+        if len(pleasant) != len(unpleasant):
+            raise ValueError(f"{len(pleasant)} pleasant and {len(unpleasant)} unpleasant phrases")
+    for group, category in GROUPS.items():
+        places = [place for place in ("data/Images", "Images") if (root / place / category / group).is_dir()]
+        files = sorted((root / places[0] / category / group).glob("*.jpg")) if places else []
+        if len(files) < 2:
+            reading.notes.append(f"{group}: {len(files)} pictures in data/Images/{category}/{group}, too few")
+            continue
+        for path in files:
+            picture = reading.picture(path.relative_to(root).as_posix())
+            reading.add(Case(f"{group}/{path.name}", (picture,), (*pleasant, *unpleasant), tag=group))
+    return reading.found()
+
+
+def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
+    """The effect size of each pair of groups: with interval and Holm-adjusted permutation p, and as published."""
+    found: dict[str, list[float]] = {}
+    for case, grid in zip(cases, grids):
+        found.setdefault(case.tag, []).append(float(association(grid, len(case.texts) // 2)[0]))
+    pairs = [pair for pair in PAIRS if all(len(found.get(group, ())) > 1 for group in pair[:2])]
+    tests = [permutation_test(found[one], found[two]) for one, two, _ in pairs]
+    sound, published = [], []
+    for (one, two, over), test, p in zip(pairs, tests, holm([test.p for test in tests])):
+        name, count = f"effect size {one} - {two}", len(found[one]) + len(found[two])
+        note = f"p by {'every' if test.exact else '10,000 random'} split, over {len(pairs)} pairs (Holm)"
+        spread = effect_interval(found[one], found[two])
+        sound.append(Measure(name, "sound", spread, count, 0.0, best=0.0, p=p, note=note))
+        if all(group in found for group in over):
+            value = effect_size(found[one], found[two], np.concatenate([found[group] for group in over]))
+            note = (
+                ""
+                if set(over) == {one, two}
+                else f"deviation over {' and '.join(over)}, as in the released code"
+            )
+            alone = Interval(value, float("nan"), float("nan"))
+            published.append(Measure(name, "published", alone, count, 0.0, best=0.0, note=note))
+    return sound + published
+
+
+def mini(out: Path, seed: int, count: int = 20, phrases: int = 8) -> dict[Path, Scene]:
+    """Pictures and phrases of the drawn world under the released names. All groups are drawn alike and the two lists of
+    phrases too, so that the truth is known: there is no association."""
+    studio = Studio(out, "mmbias", seed)
+    words = [f"a {colour} {kind}" for colour in SIMPLE.colours for kind in SIMPLE.kinds]
+    mixed = turn_of(seed, "phrases").shuffle(words)
+    studio.write(
+        PHRASES[0],
+        {
+            "unpleasant_phrases": mixed[:phrases],
+            "pleasant_phrases": mixed[phrases : 2 * phrases],
+            "category_phrases": {},
+        },
+    )
+    for group, category in GROUPS.items():
+        for at, scene in enumerate(islice(studio.scenes(SIMPLE, group), count)):
+            studio.put(scene, f"data/Images/{category}/{group}/{at}.jpg")
+    return studio.shown

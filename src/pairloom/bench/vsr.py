@@ -1,0 +1,96 @@
+"""Visual Spatial Reasoning (Liu et al. 2023, arXiv 2205.00363): is this sentence about where things are true?
+
+One picture, one sentence, true or false: a score needs a threshold, which is set on the release's dev split. AUROC needs
+none. Does not know: how a judge fine-tuned on the training split would do, which is what the paper tables.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from pairloom.bench._case import Case, Cases, Reading, as_released, read_lines, released, said
+from pairloom.bench._drawn import PAIRS, Studio
+from pairloom.bench._measure import Floats, Measure, mean_of
+from pairloom.data.world import Scene
+from pairloom.data.world.negatives import negative
+from pairloom.metrics.calibrate import auroc_interval
+
+CLAIM = "VSR, zero-shot split: is a sentence about where two things are true of a picture?"
+FOLDERS = ("vsr",)
+PLACES = ("splits/zeroshot", "data/splits/zeroshot", "")
+
+
+def read(root: Path) -> Cases:
+    """test.jsonl and dev.jsonl in splits/zeroshot: image, caption, label (1 true, 0 false), relation ...; pictures in
+    images/. The dev cases serve the threshold alone."""
+    reading = Reading(root)
+    test = released(root, *(f"{place}/test.jsonl".lstrip("/") for place in PLACES))
+    files = [(test, ""), (test.with_name("dev.jsonl"), "dev")]
+    for file, part in files:
+        if not file.is_file():
+            reading.notes.append("dev.jsonl is not there: no threshold can be set, AUROC alone is given")
+            continue
+        for number, row in enumerate(read_lines(file)):
+            with as_released(file, f"line {number + 1}"):
+                name = said(row["image"])
+                picture = reading.picture(f"images/{name}", f"trainval2017/{name}", f"data/images/{name}")
+                right = {1: ((0, 0),), 0: ()}[row["label"]]
+                key = f"{part or 'test'}/{number}"
+                reading.add(
+                    Case(key, (picture,), (said(row["caption"]),), right, said(row["relation"]), name, part)
+                )
+    return reading.found()
+
+
+def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
+    """AUROC; accuracy at dev's threshold, as the mean over true and false sentences and over all sentences."""
+    scores = np.array([float(grid[0, 0]) for grid in grids])
+    true = np.array([bool(case.right) for case in cases])
+    dev = np.array([case.part == "dev" for case in cases])
+    made = []
+    if true[~dev].any() and not true[~dev].all():
+        area = auroc_interval(scores[~dev & true], scores[~dev & ~true])
+        made.append(Measure("AUROC", "sound", area, int((~dev).sum()), 0.5))
+        if true[dev].any() and not true[dev].all():
+            limit = threshold(scores[dev], true[dev])
+            asked = [case for case in cases if case.part != "dev"]
+            above = np.where(scores[~dev] == limit, 0.5, scores[~dev] > limit)
+            credit = np.where(true[~dev], above, 1 - above)
+            labels = ["true" if case.right else "false" for case in asked]
+            name, note = "accuracy", "threshold set on the dev split"
+            made.append(mean_of(f"balanced {name}", "sound", asked, credit, 0.5, True, labels, note))
+            made.append(mean_of(name, "published", asked, credit, 0.5, note=note))
+    return made
+
+
+def threshold(scores: Floats, true: np.ndarray) -> float:
+    """Between two scores (or at the only one), where the mean of both classes' accuracies is highest."""
+    steps = np.unique(scores)
+    limits = (steps[1:] + steps[:-1]) / 2 if len(steps) > 1 else steps
+    good, bad = np.sort(scores[true]), np.sort(scores[~true])
+    kept = 1 - np.searchsorted(good, limits, "right") / len(good)
+    dropped = np.searchsorted(bad, limits, "left") / len(bad)
+    return float(limits[np.argmax(kept + dropped)])
+
+
+def mini(out: Path, seed: int, count: int = 60) -> dict[Path, Scene]:
+    """2 x `count` test and `count` dev sentences about left, right, above and below; every other one is false."""
+    studio = Studio(out, "vsr", seed)
+    for part, size in (("test", 2 * count), ("dev", count)):
+        rows: list[dict[str, object]] = []
+        bent = ((scene, negative(scene, "swap_relation")) for scene in studio.scenes(PAIRS, part))
+        for scene, made in islice(((scene, made) for scene, made in bent if made), size):
+            name = studio.put(scene, f"images/{part}{len(rows):06d}.jpg").removeprefix("images/")
+            label = len(rows) % 2
+            rows.append({
+                "image": name, "image_link": f"http://images.cocodataset.org/train2017/{name}",
+                "caption": made.caption if label else made.negative, "label": label,
+                "relation": scene.relations[0].name,
+            })  # fmt: skip
+        studio.write(f"{PLACES[0]}/{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return studio.shown

@@ -1,0 +1,144 @@
+"""Ask any models the questions of a benchmark, or of GDBench: numbers with intervals, blind baselines, cost, and a report.
+Alone it lists the benchmarks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+NEEDS = False
+
+
+def command(
+    name: Annotated[
+        str, typer.Argument(help="A benchmark, or gdbench for the suite; without: the list.")
+    ] = "",
+    model: Annotated[list[str] | None, typer.Option(help="A model; once for each system to compare.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="The benchmark's released files (of gdbench: the folder of their folders)."),
+    ] = None,
+    mini: Annotated[
+        bool, typer.Option("--mini", help="A drawn miniature in the same layout, offline, its truth known.")
+    ] = False,
+    out: Annotated[
+        Path, typer.Option(help="Scores, results.json, report.html; a run found there goes on.")
+    ] = Path("bench"),
+    limit: Annotated[int, typer.Option(help="Most cases of each, evenly spread; 0: all.", min=0)] = 0,
+    way: Annotated[
+        str, typer.Option(help="How to judge: match, cosine, likelihood; the model's best without.")
+    ] = "",
+    steps: Annotated[
+        int, typer.Option(help="Diffusion models: noise levels for each pair; 0: their own.", min=0)
+    ] = 0,
+    protocol: Annotated[
+        str, typer.Option(help="Diffusion models: sound, or published (as first released).")
+    ] = "sound",
+    against: Annotated[
+        Path | None, typer.Option(help="results.json of an earlier run to compare with.")
+    ] = None,
+    blind: Annotated[bool, typer.Option(help="Judge also with a gray picture, and with no text.")] = True,
+    seed: Annotated[int, typer.Option(help="Of the miniatures.")] = 0,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    from pairloom.bench import gdbench
+    from pairloom.cli import _show
+    from pairloom.errors import Mistake
+
+    if not name:
+        _list(json)
+        return
+    if not model:
+        raise Mistake("There is no model to ask.", "", f"Try: pairloom bench {name} --mini --model FOLDER")
+    if mini == (data is not None):
+        raise Mistake("Which files?", "", "Give --data FOLDER, or --mini for a drawn miniature.")
+    settings = {"way": way, "steps": steps, "protocol": protocol}
+    asked = gdbench.Asked(name, out, data, limit, seed, against, settings)
+    systems = gdbench.entrants(model, lambda where: _scorers(where, settings, blind), settings, blind)
+    with _show.steps(quiet=json) as tell:
+        results = gdbench.run(asked, systems, tell)
+    if json:
+        _show.say_json(
+            {key: value for key, value in results.items() if key != "benchmarks"}
+            | {"benchmarks": _brief(results)}
+        )
+    else:
+        _tell(results, [system.name for system in systems], out)
+    if gdbench.lost(results) or results["bench"]["absent"]:
+        raise typer.Exit(1)
+
+
+def _scorers(where: str, settings: dict[str, object], blind: bool) -> dict[str, object]:
+    """The model's scorers, on the accelerator where there is one."""
+    import torch
+
+    import pairloom
+    from pairloom.bench._judging import scorers
+
+    asked = pairloom.load(where).to("cuda" if torch.cuda.is_available() else "cpu")
+    options = {key: value for key, value in settings.items() if key in ("steps", "protocol") and value}
+    return dict(scorers(asked, str(settings["way"]) or None, blind, options))
+
+
+def _list(json: bool) -> None:
+    from pairloom.bench import gdbench
+    from pairloom.cli import _show
+
+    rows = [
+        [name, "yes" if name in gdbench.SUITE else "", module.CLAIM]
+        for name, module in gdbench.benchmarks().items()
+    ]
+    rows.append([gdbench.NAME, "", gdbench.CLAIM])
+    if json:
+        _show.say_json(
+            [{"name": name, "gdbench": bool(suite), "claim": claim} for name, suite, claim in rows]
+        )
+    else:
+        _show.table("Benchmarks", ["name", "GDBench", "asks"], rows)
+
+
+def _brief(results: dict[str, object]) -> dict[str, object]:
+    """Without the values of single cases, which results.json has."""
+    told = results["benchmarks"]
+    assert isinstance(told, dict)
+    return {name: {key: value for key, value in one.items() if key != "values"} for name, one in told.items()}
+
+
+def _tell(results: dict[str, object], systems: list[str], out: Path) -> None:
+    """The sound numbers that stand for each benchmark, what is missing, and where the rest lies."""
+    from pairloom.cli import _show
+
+    told, rows = results["benchmarks"], []
+    assert isinstance(told, dict)
+    for name, one in told.items():
+        measures = one["measures"]
+        for at, first in enumerate(measures[systems[0]]):
+            if first["kind"] == "sound" and (first["headline"] or first["best"] == 0):
+                cells = [measures[column][at] for column in measures]
+                rows.append(
+                    [
+                        name,
+                        first["name"],
+                        *(_number(cell) for cell in cells),
+                        f"{first['chance']:.3f}",
+                        one["cases"],
+                    ]
+                )
+    columns = list(next(iter(told.values()))["measures"])
+    _show.table("Bench", ["benchmark", "measure", *columns, "chance", "cases"], rows)
+    for name, one in told.items():
+        for problem in one["problems"][:5]:
+            _show.console.print(
+                f"{name}: {problem['file']} {problem['why']} ({problem['cases']} cases)", markup=False
+            )
+        if len(one["problems"]) > 5:
+            _show.console.print(
+                f"{name}: {len(one['problems']):,} files in all, see results.json", markup=False
+            )
+    _show.console.print(f"written to {out}/results.json and {out}/report.html", markup=False)
+
+
+def _number(cell: dict[str, float]) -> str:
+    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
