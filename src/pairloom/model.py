@@ -26,6 +26,7 @@ from torch import Tensor, nn
 import pairloom
 from pairloom import folder
 from pairloom.blocks.embed import resize_positions
+from pairloom.blocks.engine import Speed, engine
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, override, to_dict
 from pairloom.data.batch import Batch
@@ -73,6 +74,11 @@ class Model:
         """No dropout from here on."""
         self.system.eval()
         return self
+
+    def at_speed(self, speed: Speed = "fast") -> Model:
+        """The same model, only to be asked, by an engine of this machine: "exact" (fp32, the same tokens) or "fast" (what
+        that may change: docs/speed.md). Raises ValueError for another speed."""
+        return dataclasses.replace(self, system=engine(self.system, speed))
 
     def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         """ids [B T] and keep [B T], at most config.length tokens each."""
@@ -134,8 +140,11 @@ def build(
 def save(model: Model, where: Path | str) -> Path:
     """Write a model folder; training state (momentum copies, queues) stays out. Each file appears whole.
 
-    Raises Mistake where the folder holds something that is not a model of ours, or the disk refuses.
+    Raises Mistake where the folder holds something that is not a model of ours, or the disk refuses; ValueError for an
+    engine (`at_speed`), which has no weights to save.
     """
+    if hasattr(model.system, "speed"):
+        raise ValueError("an engine cannot be saved: save the model that at_speed was asked of")
     where = Path(where)
     claim(where)
     drop = tuple(getattr(model.system, "training_state", ()))

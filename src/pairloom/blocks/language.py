@@ -19,6 +19,7 @@ class LanguageHead(nn.Module):
         self.dense = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width, eps=eps)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
+        self.table = F.linear  # what scores the words; an engine puts a packed one here
 
     def forward(self, x: Float[Tensor, "*M D"], words: Float[Tensor, "V D"]) -> Float[Tensor, "*M V"]:
-        return F.linear(self.norm(F.gelu(self.dense(x))), words, self.bias)
+        return self.table(self.norm(F.gelu(self.dense(x))), words, self.bias)

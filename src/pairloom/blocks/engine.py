@@ -1,0 +1,119 @@
+"""Engine: a network as it answers fastest on this machine. The weights of every Stack and LanguageHead are laid out for the
+processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by OpenVINO where that is installed.
+
+What was measured, and what "fast" may change: docs/speed.md. An engine has no gradients and cannot be saved.
+Does not know: systems, tasks, how a network learnt.
+"""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairloom.blocks.language import LanguageHead
+from pairloom.blocks.transformer import Stack
+from pairloom.blocks.vision import VisionTower
+
+Speed = Literal["exact", "fast"]
+
+
+def engine(network: nn.Module, speed: Speed) -> nn.Module:
+    """A copy of the network that only answers; the tensors that stay as they are, are shared.
+
+    exact: fp32 arithmetic; answers differ from the network's own by rounding (1e-5). fast: matrix products in bf16, sums
+    and norms in fp32; on a processor without bf16 it is exact. Raises ValueError for another speed.
+    """
+    if speed not in ("exact", "fast"):
+        raise ValueError(f"speed is exact or fast, not {speed!r}")
+    tensors = [*network.parameters(), *network.buffers()]
+    made: Any = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}).eval()
+    for name in getattr(made, "training_state", ()):
+        if name.endswith("."):
+            setattr(made, name[:-1], None)
+    dtype = torch.bfloat16 if speed == "fast" and has_bf16(tensors[0].device) else torch.float32
+    graphs = tensors[0].device.type == "cpu" and importlib.util.find_spec("openvino") is not None
+    for part in list(made.modules()):
+        if graphs and isinstance(part, VisionTower):
+            _run_by_openvino(part, dtype)
+    for part in list(made.modules()):
+        if isinstance(part, Stack):
+            _pack(part, dtype)
+        elif isinstance(part, LanguageHead):
+            part.dense, part.table = Packed(part.dense.weight, part.dense.bias, dtype), Table(dtype)
+    made.speed = speed
+    return made
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the processor multiplies bf16 by itself; where torch cannot tell, it does not."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in told.items() if "bf16" in name)
+
+
+class Packed(nn.Module):
+    """A linear map with its weight [O D] as oneDNN wants it, so that no call lays it out again.
+
+    Decoding is bound by reading weights: bf16 halves it, and the layout spares a copy of them at every step.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.bias = None if bias is None else bias.detach().to(dtype)
+        plain = weight.detach().to(dtype)
+        self.laid = _laid(plain)
+        self.plain = plain if self.laid is None else None
+
+    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B O"]:
+        x = x.to(self.dtype)
+        if self.laid is None:
+            assert self.plain is not None
+            return F.linear(x, self.plain, self.bias)
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, "none", [], "")
+        return made
+
+
+def _laid(weight: Tensor) -> Tensor | None:
+    """A weight in oneDNN's layout; None where this torch or device has none. The operators are those of torch's own compiler."""
+    try:
+        laid: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+        torch.ops.mkldnn._linear_pointwise(weight.new_zeros(1, weight.shape[1]), laid, None, "none", [], "")
+        return laid
+    except (AttributeError, NotImplementedError, RuntimeError):
+        return None
+
+
+class Table(nn.Module):
+    """The last map of a LanguageHead, packed when the word table is first handed in; the table then stays the same one."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.packed: Packed | None = None
+
+    def forward(self, x: Tensor, words: Tensor, bias: Tensor) -> Tensor:
+        if self.packed is None:
+            self.packed = Packed(words, bias, self.dtype)
+        return self.packed(x).float()
+
+
+def _pack(stack: Stack, dtype: torch.dtype) -> None:
+    for part in list(stack.modules()):
+        for name, child in list(part.named_children()):
+            if type(child) is nn.Linear:
+                setattr(part, name, Packed(child.weight, child.bias, dtype))
+
+
+def _run_by_openvino(tower: VisionTower, dtype: torch.dtype) -> None:
+    from pairloom.blocks.graph import Graph, can_run
+
+    if can_run(tower.stack):
+        tower.stack, tower.norm = Graph(tower.stack, tower.norm, dtype), nn.Identity()

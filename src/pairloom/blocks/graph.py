@@ -1,0 +1,106 @@
+"""Graph: a pre-norm Stack and its last norm as one OpenVINO graph, compiled once and held in memory.
+
+The graph is built from OpenVINO's own operators; nothing is traced, exported or written to disk.
+Does not know: masks, memories (an image tower has none), gradients.
+
+B pictures, P rows, D width.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pairloom.blocks.attention import Attention
+from pairloom.blocks.transformer import FeedForward, Stack
+
+PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
+
+
+def can_run(stack: nn.Module) -> bool:
+    """Whether this is a plain pre-norm stack: one way through, no cross-attention, linear maps as they were built."""
+    return (
+        type(stack) is Stack
+        and len(stack.layers) > 0
+        and all(
+            len(layer.attend) == len(layer.feed) == 1
+            and not len(layer.cross)
+            and layer.attend[0].place == layer.feed[0].place == "pre"
+            and type(layer.attend[0].fn) is Attention
+            and type(layer.feed[0].fn) is FeedForward
+            and all(
+                type(part) is nn.Linear
+                for sub in (layer.attend[0], layer.feed[0])
+                for part in sub.fn.children()
+            )
+            for layer in stack.layers
+        )
+    )
+
+
+class Graph(nn.Module):
+    """norm(stack(x)), in fp32 arithmetic or with products in bf16; fp32 goes in and comes out."""
+
+    def __init__(self, stack: Stack, norm: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else importing tells the maker
+        import openvino
+
+        self.threads = torch.get_num_threads()
+        settings = {
+            "INFERENCE_PRECISION_HINT": PRECISION[dtype],
+            "INFERENCE_NUM_THREADS": self.threads,
+            "PERFORMANCE_HINT": "LATENCY",
+        }
+        self.compiled = openvino.Core().compile_model(_build(stack, norm), "CPU", settings)
+
+    def forward(self, x: Float[Tensor, "B P D"]) -> Float[Tensor, "B P D"]:
+        return torch.from_numpy(self.compiled(x.detach().float().contiguous().numpy())[0])
+
+
+def _build(stack: Stack, norm: nn.Module) -> Any:
+    import openvino
+    from openvino import opset13 as op
+
+    def fixed(tensor: Tensor) -> Any:
+        return op.constant(tensor.detach().float().contiguous().numpy(), shared_memory=True)
+
+    def whole(*numbers: int) -> Any:
+        return op.constant(numpy.array(numbers))
+
+    def linear(x: Any, part: Any) -> Any:
+        y = op.matmul(x, fixed(part.weight), False, True)
+        return y if part.bias is None else op.add(y, fixed(part.bias))
+
+    def normed(x: Any, part: Any) -> Any:
+        if isinstance(part, nn.Identity):
+            return x
+        y = op.mvn(x, whole(-1), True, part.eps, "inside_sqrt")
+        return op.add(op.multiply(y, fixed(part.weight)), fixed(part.bias))
+
+    def heads(x: Any, part: Any) -> Any:
+        return op.transpose(op.reshape(x, whole(0, 0, part.heads, -1), True), whole(0, 2, 1, 3))
+
+    def attend(x: Any, part: Any) -> Any:
+        query, key, value = (heads(linear(x, made), part) for made in (part.query, part.key, part.value))
+        y = op.transpose(op.scaled_dot_product_attention(query, key, value), whole(0, 2, 1, 3))
+        return linear(op.reshape(y, whole(0, 0, part.query.out_features), True), part.out)
+
+    def activated(x: Any, kind: str) -> Any:
+        if kind == "gelu":
+            return op.gelu(x, "erf")
+        return op.multiply(x, op.sigmoid(op.multiply(x, op.constant(numpy.float32(1.702)))))
+
+    x = rows = op.parameter([-1, -1, stack.layers[0].attend[0].norm.normalized_shape[0]], numpy.float32)
+    for layer in stack.layers:
+        sub = layer.attend[0]
+        x = op.add(x, attend(normed(x, sub.norm), sub.fn))
+        sub = layer.feed[0]
+        wide = activated(linear(normed(x, sub.norm), sub.fn.up), sub.fn.activation)
+        x = op.add(x, linear(wide, sub.fn.down))
+    return openvino.Model([op.result(normed(x, norm))], [rows], "stack")
