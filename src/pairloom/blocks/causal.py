@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -82,7 +81,7 @@ class LibraryModel(nn.Module):
         told = json.loads(config)
         try:
             kind = library.AutoConfig.for_model(**told)
-            self.model = library.AutoModelForCausalLM.from_config(kind, attn_implementation="sdpa")
+            self.model = library.AutoModelForCausalLM.from_config(kind)
         except (ValueError, TypeError, KeyError) as error:
             raise Mistake(
                 f"transformers has no causal language model for '{told.get('model_type', '?')}'.",

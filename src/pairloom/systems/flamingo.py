@@ -10,7 +10,7 @@ language model, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,8 @@ from pairloom.blocks.transformer import Activation, Shape, initialise
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
+
+NEVER = -1e4  # logit of what is never said
 
 
 @dataclass(frozen=True)
@@ -212,17 +214,18 @@ class System(nn.Module):
     def _read(
         self, tokens: Int[Tensor, "B T"], past: Past | None, between: Between | None
     ) -> tuple[Float[Tensor, "B T V"], Past]:
-        """The language model's own logits, untouched, and beside them those of the two marks."""
+        """The language model's own logits, untouched, and beside them that of <|endofchunk|>; nobody writes an <image>."""
         c, known = self.config, self.language.vocabulary
         mark = torch.stack([tokens == c.image_mark, tokens == c.chunk_end], 2)
         x = self.language.embed(tokens.masked_fill(mark.any(2) | (tokens >= known), 0))
         if between is not None:
             x = torch.where(mark.any(2, keepdim=True), mark.to(x.dtype) @ self.marks, x)
         logits, last, past = self.language.read(x, past, between)
-        logits = F.pad(logits, (0, max(0, c.vocabulary - known)), value=-1e4)
+        logits = F.pad(logits, (0, max(0, c.vocabulary - known)), value=NEVER)
         if between is not None:
+            marks = torch.stack([torch.full_like(logits[..., 0], NEVER), last @ self.marks[1]], -1)
             places = torch.tensor([c.image_mark, c.chunk_end], device=logits.device)
-            logits = logits.index_copy(2, places, F.linear(last, self.marks).to(logits.dtype))
+            logits = logits.index_copy(2, places, marks.to(logits.dtype))
         return logits, past
 
     # writing

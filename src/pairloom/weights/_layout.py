@@ -36,19 +36,20 @@ FILES = (
 class Place:
     """Where a tensor of ours lies in their layout. names: any of these holds it (tied parts have several).
 
-    third: which third of a fused query-key-value tensor it is. flipped: theirs is transposed. lead: how many leading axes
-    of one theirs leaves out.
+    third: which third of a fused query-key-value tensor it is, or which of `of` parts. flipped: theirs is transposed.
+    lead: how many leading axes of one theirs leaves out.
     """
 
     names: tuple[str, ...]
     third: int | None = None
     flipped: bool = False
     lead: int = 0
+    of: int = 3
 
     def ours(self, theirs: Tensor) -> Tensor:
         """Their tensor as we hold it."""
         if self.third is not None:
-            theirs = theirs.chunk(3)[self.third]
+            theirs = theirs.chunk(self.of)[self.third]
         return (theirs.T if self.flipped else theirs)[(None,) * self.lead]
 
     def theirs(self, ours: Tensor) -> Tensor:
@@ -205,7 +206,9 @@ def give(ours: Mapping[str, Tensor], places: Mapping[str, Place]) -> dict[str, T
                 made[there] = place.theirs(ours[name])
             else:
                 thirds.setdefault(there, {})[place.third] = place.theirs(ours[name])
-    return made | {there: torch.cat([parts[index] for index in range(3)]) for there, parts in thirds.items()}
+    return made | {
+        there: torch.cat([parts[index] for index in sorted(parts)]) for there, parts in thirds.items()
+    }
 
 
 def _fit(name: str, tensor: Tensor, ours: Tensor, there: str) -> Tensor:
