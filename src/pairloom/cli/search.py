@@ -1,0 +1,84 @@
+"""Search an index: by words, by a picture, by both ("sunset - people + ./beach.jpg"), or for exact words with --text."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pairloom.search.index import Answer
+
+NOTHING = 1  # as grep ends where nothing fits
+
+
+def command(
+    where: Annotated[Path, typer.Argument(metavar="DIR", help="An index that `pairloom index` made.")],
+    asked: Annotated[
+        list[str] | None,
+        typer.Argument(help="Words and pictures; + and - between spaces, 2:words weigh double."),
+    ] = None,
+    text: Annotated[
+        str, typer.Option(help='Only pictures whose texts hold these words; "in quotes", in this order.')
+    ] = "",
+    top: Annotated[int, typer.Option(help="How many answers.")] = 10,
+    rerank: Annotated[int, typer.Option(help="Let the match head order this many of the best.")] = 0,
+    model: Annotated[Path | None, typer.Option(help="Where the index's model lies now.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a contact sheet: one .html file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    import pairloom
+    from pairloom import search
+    from pairloom.cli import _show
+    from pairloom.search.sheet import write_sheet
+
+    index = search.open(where, pairloom.load(model) if model else None)
+    answer = index.search(" ".join(asked or ()), top, text, rerank)
+    if html:
+        write_sheet(html, answer, index.bytes_of)
+    if json:
+        results = [
+            {name: value for name, value in asdict(one).items() if name != "row"} for one in answer.results
+        ]
+        _show.say_json({**asdict(answer), "results": results})
+    else:
+        _tell(answer, html)
+    if answer.good is False:
+        sys.exit(NOTHING)
+
+
+def _tell(answer: Answer, html: Path | None) -> None:
+    from pairloom.cli import _show
+    from pairloom.search.sheet import sentence
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    kinds = {"P(match)": ("p", ".0%"), "match": ("match", "+.2f"), "cosine": ("score", ".4f")}
+    shown = {
+        name: kind
+        for name, kind in kinds.items()
+        if any(getattr(one, kind[0]) is not None for one in answer.results)
+    }
+    rows: list[list[Any]] = [
+        [
+            at,
+            *(number(getattr(one, name), form) for name, form in shown.values()),
+            one.name,
+            one.texts[0] if one.texts else "",
+            one.file,
+        ]
+        for at, one in enumerate(answer.results, 1)
+    ]
+    if rows:
+        _show.table(answer.asked, ["#", *shown, "name", "text", "file"], rows)
+    _show.console.print(sentence(answer), markup=False)
+    if answer.results and answer.why:
+        _show.console.print(f"No P(match): {answer.why}.", markup=False)
+    if not answer.whole:
+        _show.console.print("The index is not whole: run `pairloom index` again to go on.", markup=False)
+    if html:
+        _show.console.print(f"written to {html}", markup=False)

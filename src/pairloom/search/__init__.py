@@ -1,0 +1,20 @@
+"""Search: a folder of pictures embedded once, then asked by words, by pictures, or by both (docs/search.md)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pairloom.model import Model
+    from pairloom.search.index import Index
+
+__all__ = ["open"]
+
+
+def open(where: Path | str, model: Model | None = None) -> Index:
+    """The index at a folder, ready to be asked. model: where it is loaded already. Mistake where there is no index."""
+    from pairloom.search.index import Index
+
+    return Index(where, model)

@@ -1,0 +1,75 @@
+"""The query language: words and pictures, added and taken away: `2:sunset over the sea - people + ./beach.jpg`.
+
+A sign stands alone, between spaces; inside double quotes it is part of the words, as a path is and a weight. Does not
+know: models, what an index holds.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pairloom.errors import Mistake
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+WEIGHT = re.compile(r"(\d+\.?\d*|\.\d+):(?=[^\s\d])")  # 12:30 and 16:9 are words
+PIECE = re.compile(r'(?:(?:\d+\.?\d*|\.\d+):)?"[^"]*"|\S+')
+
+
+@dataclass(frozen=True)
+class Term:
+    """Words, or a picture's path. weight: below zero where it is taken away."""
+
+    weight: float
+    words: str = ""
+    picture: Path | None = None
+
+
+def parse(asked: str) -> tuple[Term, ...]:
+    """The terms of a query in their order. Mistake where there is none, where a sign has no term, where a quotation does
+    not end, or where a path leads to nothing."""
+    if asked.count('"') % 2:
+        raise Mistake(f"A quotation does not end in: {asked}", "", 'Write "..." around it.')
+    groups: list[tuple[int, list[str]]] = [(1, [])]
+    for piece in PIECE.findall(asked):
+        if piece in ("+", "-"):
+            groups.append((1 if piece == "+" else -1, []))
+        else:
+            groups[-1][1].append(piece)
+    if len(groups) > 1 and not groups[0][1]:
+        groups.pop(0)  # the query begins with a sign
+    if not all(pieces for _, pieces in groups):
+        raise Mistake(
+            "There is nothing to search for." if not asked.strip() else f"A term is missing in: {asked}",
+            "A sign between spaces joins two terms.",
+            'Try: "sunset - people + ./beach.jpg"',
+        )
+    return tuple(_term(sign, pieces) for sign, pieces in groups)
+
+
+def _term(sign: int, pieces: list[str]) -> Term:
+    text = " ".join(pieces)
+    weight = float(sign)
+    if found := WEIGHT.match(text):
+        weight *= float(found[1])
+        text = text[found.end() :]
+    if not weight:
+        raise Mistake(f"'{' '.join(pieces)}' weighs nothing.", "", "Leave the term out, or give it a weight.")
+    if '"' not in text and _is_path(text):
+        picture = Path(text).expanduser()
+        if not picture.is_file():
+            raise Mistake(
+                f"There is no picture at {text}.",
+                "",
+                f'Check the path, or write "{text}" in quotes for words.',
+            )
+        return Term(weight, picture=picture)
+    words = " ".join(text.replace('"', " ").split())
+    if not words:
+        raise Mistake("There are no words in the quotation.", "", 'Try: "sunset - people + ./beach.jpg"')
+    return Term(weight, words)
+
+
+def _is_path(text: str) -> bool:
+    return text.startswith(("./", "../", "/", "~/")) or text.lower().endswith(PICTURES)

@@ -1,0 +1,124 @@
+"""Cells: inverted lists (faiss) over the same vectors, for collections too large to scan. Optional: the `search` extra.
+
+The lists propose, the fp32 file decides: what is found is scored again in full. How many lists a query visits is measured
+when they are built, against the exact scan. Does not know: keys, texts, models.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairloom.data.disk import atomic_write
+from pairloom.errors import Mistake
+from pairloom.search.store import Store
+from pairloom.search.vectors import Vectors, best_of
+
+FILE = "vectors.faiss"
+LIMIT = 2_000_000  # pictures up to which scanning is quick enough
+WIDER = 8  # times as many proposals as answers
+RECALL = 0.985  # of the ten best, that the number of visited lists is chosen for
+TRAINING = 64  # vectors a list for finding the centres
+PROBES = (4, 8, 16, 32, 64, 128, 256)
+
+
+def build(store: Store, many: bool | None) -> dict[str, Any]:
+    """Build the lists where they are wanted and not there; facts: lists, probes, recall. Empty where they are not wanted.
+
+    many: True: whatever the size; None: where they were asked for before, or past LIMIT. Mistake without faiss.
+    """
+    wanted = many or (many is None and (store.told("cells") or len(store) > LIMIT))
+    if not wanted or not len(store):
+        return {}
+    held = store.told("cells") or {}
+    if held.get("changes") == store.told("changes") and (store.where / FILE).is_file():
+        return dict(held)
+    vectors = store.vectors()
+    made = make(vectors, store.where / FILE, store.free())
+    facts = {**made, "changes": store.told("changes")}
+    store.tell(cells=facts)
+    return facts
+
+
+def make(vectors: Vectors, file: Path, dead: Tensor | None = None) -> dict[str, Any]:
+    """Write the lists of these vectors; facts: lists, probes, recall (of ten, over 200 held vectors)."""
+    faiss = _faiss()
+    lists = max(1, min(4096, int(4 * vectors.rows**0.5), vectors.rows // 39))
+    centres = faiss.IndexFlatIP(vectors.width)
+    index = faiss.IndexIVFScalarQuantizer(
+        centres, vectors.width, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+    )
+    some = torch.linspace(
+        0, vectors.rows - 1, min(vectors.rows, TRAINING * lists), dtype=torch.float64
+    ).long()
+    index.train(vectors.fine[some].numpy())
+    for part in torch.arange(vectors.rows).split(1 << 16):
+        index.add(vectors.fine[part].numpy())
+    with atomic_write(file, replace=True) as opened:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(opened.write))
+    return {"lists": lists, **_measured(vectors, Cells(file, vectors), lists, dead)}
+
+
+def _measured(vectors: Vectors, cells: Cells, lists: int, dead: Tensor | None) -> dict[str, Any]:
+    """The fewest visited lists that reach RECALL, on vectors of the set, each moved a little."""
+    random = torch.Generator().manual_seed(0)
+    rows = torch.linspace(0, vectors.rows - 1, min(vectors.rows, 200), dtype=torch.float64).long()
+    noise = torch.randn(len(rows), vectors.width, generator=random) * (0.3 / vectors.width**0.5)
+    queries = torch.nn.functional.normalize(vectors.fine[rows] + noise, dim=1)
+    truth = [set(vectors.top(query, 10, dead)[0][:10].tolist()) for query in queries]
+    recall = 0.0
+    for probes in PROBES:
+        cells.probes = min(probes, lists)
+        found = [set(cells.top(query, 10, dead)[0][:10].tolist()) for query in queries]
+        recall = sum(len(one & other) for one, other in zip(found, truth)) / max(1, sum(map(len, truth)))
+        if recall >= RECALL or probes >= lists:
+            break
+    return {"probes": cells.probes, "recall": recall}
+
+
+class Cells:
+    """The lists of a file, memory-mapped. probes: lists that a query visits."""
+
+    def __init__(self, file: Path, vectors: Vectors, probes: int = 16) -> None:
+        self.file, self.vectors, self.probes = file, vectors, probes
+
+    @cached_property
+    def index(self) -> Any:
+        faiss = _faiss()
+        try:
+            return faiss.read_index(str(self.file), faiss.IO_FLAG_MMAP | faiss.IO_FLAG_READ_ONLY)
+        except RuntimeError as error:
+            raise Mistake(
+                f"{self.file} cannot be read.",
+                "It is not whole.",
+                "Remove that file: the scan answers without it.",
+            ) from error
+
+    def top(self, query: Tensor, count: int, dead: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """As `Vectors.top`, from the lists nearest to the query: almost always the same rows."""
+        faiss = _faiss()
+        gone = 0 if dead is None else len(dead)
+        options = faiss.SearchParametersIVF(nprobe=self.probes)
+        asked = min(count * WIDER + gone, self.vectors.rows)
+        _, found = self.index.search(query.float().numpy()[None], asked, params=options)
+        rows = torch.from_numpy(found[0])
+        rows = rows[rows >= 0]
+        if gone:
+            rows = rows[~torch.isin(rows, dead)]
+        return best_of(rows, self.vectors.scores(rows, query), count)
+
+
+def _faiss() -> Any:
+    try:
+        import faiss
+    except ImportError as error:
+        raise Mistake(
+            "Collections of this size are searched with faiss, which is not installed.",
+            "",
+            "pip install 'pairloom[search]'",
+        ) from error
+    return faiss

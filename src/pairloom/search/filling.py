@@ -1,0 +1,246 @@
+"""Filling: read a set, embed what is new, keep it; go on after a kill, take out what has gone.
+
+Memory does not grow with the set: pairs stream, pictures are decoded ahead by a few threads, a group is committed at a
+time. Does not know: how a store lies on disk, what is searched for later.
+
+E shared embedding.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from pairloom.data.batch import Batch
+from pairloom.data.disk import check_output, unwritable
+from pairloom.data.pair import Pair, content_hash
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.shards import PairSet, Shard, read
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.search import cells, line, vectors
+from pairloom.search.store import FILE, OURS, Store
+from pairloom.tasks.judge import ways
+
+GROUP = 256  # pairs that are committed together
+BATCH = 32  # pictures that are embedded together
+TOLD = 20  # pictures that cannot be read are named up to here
+
+
+@dataclass
+class Filled:
+    """What one pass did. problems: (name, reason) of the first that could not be read; line: see `line.Line`."""
+
+    added: int = 0
+    known: int = 0
+    gone: int = 0
+    unreadable: int = 0
+    pictures: int = 0
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    line: dict[str, Any] = field(default_factory=dict)
+    cells: dict[str, Any] = field(default_factory=dict)
+
+
+def fill(
+    found: PairSet,
+    model: Model,
+    where: str,
+    out: Path,
+    restart: bool = False,
+    many: bool | None = None,
+    workers: int = 2,
+    tell: Callable[[int, int], None] = lambda done, bad: None,
+) -> Filled:
+    """Bring the index at `out` up to what the set holds now.
+
+    where: what `load` was given, for searching later. many: build inverted lists (faiss) whatever the size; None: past
+    `cells.LIMIT` pictures. tell(done, bad) after each group of pairs. Mistake where the model cannot embed, where `out` is
+    no index or that of another model, and where nothing in the set can be read.
+    """
+    check_output(out, found.path)
+    if "cosine" not in ways(model.system):
+        raise Mistake(
+            "This model cannot index.", "It has no space for pictures and texts.", "See: pairloom systems"
+        )
+    if restart:
+        forget(out)
+    store = Store.create(out)
+    try:
+        _claim(store, model.eval(), where)
+        done = Filled()
+        mark = store.begin(str(found.path.resolve()))
+        for group in _grouped(_pairs(found)):
+            _take(group, store, model, mark, workers, done)
+            tell(len(group), sum(bool(pair.problem) for pair, _ in group))
+        if not done.added + done.known:
+            raise Mistake(
+                f"Nothing in {found.path} can be searched.",
+                f"{done.unreadable} pictures cannot be read: {dict(done.problems) or 'the set is empty'}.",
+                "pairloom check PAIRS says more.",
+            )
+        done.gone = store.end(mark)
+        done.line = line.draw(store, model)
+        done.cells = cells.build(store, many)
+        store.tell(whole=True)
+        done.pictures = len(store)
+        return done
+    finally:
+        store.close()
+
+
+def forget(out: Path) -> None:
+    """Remove an index, and nothing else. Mistake where the folder's file is not known to be ours."""
+    file = out / FILE
+    if not file.exists():
+        return
+    beside = [out / name for name in (vectors.COARSE, vectors.FINE, cells.FILE)]
+    try:
+        with open(file, "rb") as opened:
+            ours = opened.read(72)[68:] == OURS.to_bytes(4, "big")
+        if not ours and not beside[1].exists() and file.stat().st_size:
+            raise Mistake(
+                f"{file} is not pairloom's.", "Nothing of yours is removed.", "Name another folder."
+            )
+        for path in (*beside, out / f"{FILE}-journal", file):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise unwritable(out, error) from error
+
+
+def fingerprint(model: Model) -> str:
+    """Tells models apart: config, tokenizer, transform, and 64 numbers of every tensor."""
+    digest = [repr((model.name, model.config, model.pixels)), model.tokens.tokenizer.to_str()]
+    parts = [text.encode() for text in digest]
+    drop = tuple(getattr(model.system, "training_state", ()))
+    for name, tensor in sorted(model.system.state_dict().items()):
+        if name.startswith(drop) and drop:
+            continue
+        flat = tensor.detach().flatten()
+        some = flat[torch.linspace(0, max(len(flat) - 1, 0), min(64, len(flat)), device=flat.device).long()]
+        parts += [name.encode(), some.double().cpu().numpy().tobytes()]
+    return content_hash(*parts)
+
+
+def check_model(store: Store, model: Model) -> None:
+    """Mistake where another model made the index: its vectors mean nothing to this one."""
+    if store.told("fingerprint") != fingerprint(model):
+        raise Mistake(
+            f"{store.where} was made by another model.",
+            f"It was {store.told('model')} ({store.told('system')}); vectors of two models do not compare.",
+            "Give that model, index into another --out, or add --restart.",
+        )
+
+
+def _claim(store: Store, model: Model, where: str) -> None:
+    """The model of an index is settled once; where it lies may change."""
+    if store.told("fingerprint") is None:
+        width = int(model.config.embedding)
+        store.tell(fingerprint=fingerprint(model), width=width, system=model.name)
+    check_model(store, model)
+    path = Path(where)
+    store.tell(model=str(path.resolve()) if path.exists() else where)
+
+
+def _pairs(found: PairSet) -> Iterator[tuple[Pair, Shard]]:
+    for shard in found.shards:
+        for pair in read(shard):
+            yield pair, shard
+
+
+def _grouped(pairs: Iterable[tuple[Pair, Shard]]) -> Iterator[list[tuple[Pair, Shard]]]:
+    group: list[tuple[Pair, Shard]] = []
+    for entry in pairs:
+        group.append(entry)
+        if len(group) == GROUP:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _take(
+    group: list[tuple[Pair, Shard]],
+    store: Store,
+    model: Model,
+    mark: tuple[int, int],
+    workers: int,
+    done: Filled,
+) -> None:
+    """One group: embed the pictures that are new, commit all of it, count."""
+    usable = [(pair, shard) for pair, shard in group if not pair.problem]
+    keys = {pair.image_key for pair, _ in usable}
+    held = {key for key in keys if store.row_of(key) is not None}
+    barred = {key for key in keys if store.barred(key)}
+    fresh = {pair.image_key: pair for pair, _ in usable if pair.image_key not in held | barred}
+    made, broken = embed(model, fresh, workers)
+    done.added += store.add([entry for entry in usable if entry[0].image_key not in broken], made, mark)
+    for pair, _ in group:
+        problem = pair.problem or broken.get(pair.image_key)
+        if problem:
+            done.unreadable += 1
+            done.problems += [(pair.name, problem)] if len(done.problems) < TOLD else []
+        else:
+            done.known += pair.image_key in held
+
+
+def embed(model: Model, pairs: dict[str, Pair], workers: int) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Vectors [E] of length one by key, and why the others cannot be read."""
+    made: dict[str, Tensor] = {}
+    broken: dict[str, str] = {}
+    waiting: list[tuple[str, numpy.ndarray]] = []
+
+    def look() -> None:
+        if waiting:
+            pixels = numpy.stack([each for _, each in waiting])
+            made.update(zip([key for key, _ in waiting], embed_pixels(model, pixels)))
+        waiting.clear()
+
+    for key, (pixels, why) in zip(pairs, _ahead(lambda pair: _decode(model, pair), pairs.values(), workers)):
+        if pixels is None:
+            broken[key] = why
+            continue
+        waiting.append((key, pixels))
+        if len(waiting) == BATCH:
+            look()
+    look()
+    return made, broken
+
+
+@torch.no_grad()
+def embed_pixels(model: Model, pixels: numpy.ndarray) -> Tensor:
+    """Vectors [B E] on the CPU of pictures [B H W 3] uint8."""
+    images = torch.from_numpy(model.pixels.normalise(pixels)).to(model.device)
+    found = model.system.embed_image(Batch(images=images[:, None])).float().cpu()
+    return torch.nn.functional.normalize(found, dim=-1)
+
+
+def pixels_of(model: Model, data: bytes) -> numpy.ndarray:
+    """[H W 3] uint8 as the model wants it; large JPEGs are decoded at a fraction. Raises Unreadable."""
+    return model.pixels.to_uint8(open_image(data, shrink_to=2 * model.pixels.size))
+
+
+def _decode(model: Model, pair: Pair) -> tuple[numpy.ndarray | None, str]:
+    try:
+        return pixels_of(model, pair.image.read()), ""
+    except (OSError, Unreadable) as error:
+        return None, str(error)
+
+
+def _ahead(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
+    """function(item) in order, made a few items ahead by threads."""
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="pairloom-decode") as pool:
+        flying: deque[Future[Any]] = deque()
+        for item in items:
+            flying.append(pool.submit(function, item))
+            if len(flying) > 2 * BATCH:
+                yield flying.popleft().result()
+        while flying:
+            yield flying.popleft().result()

@@ -1,0 +1,238 @@
+"""Index: ask a store by words, by pictures, by both, or for exact words in its texts.
+
+Several terms become one vector. The cosines of words with pictures and of pictures with pictures live on different
+scales, so each kind of term is divided by the spread that such cosines have in this collection: then they weigh alike. Does not know: how answers
+are shown.
+
+E shared embedding, N answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pairloom.data.pair import Blob, content_hash
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.shards import read
+from pairloom.errors import Mistake
+from pairloom.model import Model, load
+from pairloom.search import filling
+from pairloom.search.asking import Term, parse
+from pairloom.search.cells import FILE as CELLS
+from pairloom.search.cells import Cells
+from pairloom.search.line import Background, Line, embed_texts
+from pairloom.search.store import Place, Store
+from pairloom.search.vectors import best_of
+from pairloom.tasks.judge import judge, ways
+
+EVEN = 0.5  # below this P(match) an answer is no good match
+
+
+@dataclass(frozen=True)
+class Found:
+    """One answer. score: cosine with the query (None where only exact words were asked for); match: log-odds of the match
+    head where it was asked; p: P(match) where the index can tell; file: where the picture lies, or the set that holds it."""
+
+    row: int
+    key: str
+    name: str
+    file: str
+    texts: tuple[str, ...]
+    score: float | None = None
+    match: float | None = None
+    p: float | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """good: whether any answer is a match, None where that cannot be told (why says why). pictures: in the index.
+    whole: False where a run of `index` was cut off, and more would be found after another."""
+
+    asked: str
+    results: tuple[Found, ...]
+    pictures: int
+    whole: bool
+    good: bool | None = None
+    why: str = ""
+
+
+class Index:
+    """An index that is open for asking. Mistake where there is none, or it is empty or broken."""
+
+    def __init__(self, where: Path | str, model: Model | None = None) -> None:
+        self.store = Store.open(where)
+        self._given = model
+        self.pictures = len(self.store)
+        if not self.pictures:
+            raise Mistake(
+                f"The index {where} is empty.",
+                "No picture was ever embedded, or all were deleted.",
+                "Index a set.",
+            )
+        self.vectors, self.dead = self.store.vectors(), self.store.free()
+        self.background = Background(self.store, self.vectors)
+        self.line = Line(**(self.store.told("line") or {"why": "the index is not whole"}))
+
+    @cached_property
+    def model(self) -> Model:
+        """The model that made the index. Mistake where it has gone, or where another one was given."""
+        model = self._given or self._load()
+        filling.check_model(self.store, model)
+        return model.eval()
+
+    def _load(self) -> Model:
+        told = self.store.told("model", "")
+        try:
+            return load(told)
+        except Mistake as mistake:
+            do = "Say where it is now: --model MODEL"
+            raise Mistake(
+                f"The model of this index is not at {told} any more.", mistake.what, do
+            ) from mistake
+
+    def search(self, asked: str = "", top: int = 10, text: str = "", rerank: int = 0) -> Answer:
+        """The `top` best answers, best first; ties by name, then key.
+
+        asked: "sunset - people + ./beach.jpg" (`asking.parse`). text: only pictures whose texts hold these words; without
+        `asked`, ordered by how well they do. rerank: let the match head order this many of the best. Mistake where nothing
+        is asked, where a picture cannot be read, or where the model cannot do it.
+        """
+        if top < 1 or rerank < 0:
+            raise Mistake(
+                "This cannot be asked.",
+                f"top {top} and re-rank {rerank} count answers.",
+                "Ask for 1 or more.",
+            )
+        only = self.store.saying(text) if text else None
+        terms = parse(asked) if asked.strip() or not text else ()
+        if not terms:
+            assert only is not None
+            results = [self._found(row) for row in only[:top].tolist()]
+            return self._answer(text, results)
+        query = self.query(terms)
+        rows, scores = self._best(query, max(top, rerank), only)
+        results = [self._found(row, score) for row, score in zip(rows.tolist(), scores.tolist())]
+        results = sorted(results, key=lambda one: (-(one.score or 0), one.name, one.key))[: max(top, rerank)]
+        why = self.line.why
+        if len(terms) > 1 or not terms[0].words or terms[0].weight < 0:
+            why = "only words by themselves can be told from what is not there"
+        elif not why:
+            mean, spread = self.background.spread(query)
+            results = [replace(one, p=self.line(one.score or 0, mean, spread)) for one in results]
+        if rerank:
+            results = self._reranked(terms, results[:rerank]) + results[rerank:]
+        return self._answer(asked, results[:top], why)
+
+    def _answer(self, asked: str, results: list[Found], why: str = "") -> Answer:
+        told = [one.p for one in results if one.p is not None]
+        good = any(p >= EVEN for p in told) if told else None if results else False
+        return Answer(asked, tuple(results), self.pictures, self.store.told("whole"), good, why)
+
+    def query(self, terms: tuple[Term, ...]) -> Tensor:
+        """One vector [E] of length one for all terms."""
+        words = [term.words for term in terms if term.words]
+        said = iter(embed_texts(self.model, words)) if words else iter(())
+        parts = [next(said) if term.words else self._seen(term.picture) for term in terms]
+        if len(terms) == 1 and terms[0].weight > 0:
+            return parts[0]
+        of_words = self.line.spread or self._spread([part for term, part in zip(terms, parts) if term.words])
+        spreads = [of_words if term.words else self.background.pictures for term in terms]
+        shares = [term.weight / spread for term, spread in zip(terms, spreads)]
+        total = torch.stack([share * part for share, part in zip(shares, parts)]).sum(0)
+        if float(total.norm()) < 1e-6 * max(map(abs, shares)):
+            raise Mistake(
+                "The terms cancel out.", "What is added is taken away again.", "Leave one of them out."
+            )
+        return torch.nn.functional.normalize(total, dim=0)
+
+    def _spread(self, queries: list[Tensor]) -> float:
+        found = [self.background.spread(query)[1] for query in queries]
+        return sum(found) / max(1, len(found))
+
+    def _seen(self, picture: Path | None) -> Tensor:
+        """The vector of a picture: its own where the index holds it, so that no model is needed then."""
+        assert picture is not None
+        try:
+            data = picture.read_bytes()
+            row = self.store.row_of(content_hash(data))
+            if row is not None:
+                return self.vectors.fine[row].clone()
+            pixels = filling.pixels_of(self.model, data)
+        except (OSError, Unreadable) as error:
+            raise Mistake(f"{picture} cannot be read.", str(error), "Give a picture file.") from error
+        return filling.embed_pixels(self.model, pixels[None])[0]
+
+    def _best(self, query: Tensor, count: int, only: Tensor | None) -> tuple[Tensor, Tensor]:
+        if only is not None:
+            return best_of(only, self.vectors.scores(only, query), count)
+        return self.finder(query, count, self.dead)
+
+    @cached_property
+    def finder(self) -> Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]]:
+        """The inverted lists where there are ones for these very vectors, else the scan."""
+        held = self.store.told("cells") or {}
+        if held.get("changes") == self.store.told("changes") and (self.store.where / CELLS).is_file():
+            return Cells(self.store.where / CELLS, self.vectors, held["probes"]).top
+        return self.vectors.top
+
+    def _found(self, row: int, score: float | None = None) -> Found:
+        places = self.store.places(row)
+        place = next((one for one in places if one.file is None or one.file.exists()), places[0])
+        file = place.file if place.file and place.size is None and not place.first else None
+        where = str(file or place.file or place.source)
+        return Found(row, self.store.keys([row])[row], place.name, where, tuple(self.store.texts(row)), score)
+
+    def bytes_of(self, found: Found) -> bytes | None:
+        """The encoded picture of an answer; None where it is gone or is another one now."""
+        for place in self.store.places(found.row):
+            for data in _bytes_at(place):
+                if content_hash(data) == found.key:
+                    return data
+        return None
+
+    def _reranked(self, terms: tuple[Term, ...], results: list[Found]) -> list[Found]:
+        """These answers by the log-odds of the match head, summed over the words; what cannot be read comes last."""
+        asked = [(term.weight, term.words) for term in terms if term.words]
+        if "match" not in ways(self.model.system):
+            raise Mistake(
+                "The model of this index cannot re-rank.", "It has no match head.", "Leave out --rerank."
+            )
+        if not asked:
+            raise Mistake(
+                "Only words can be re-ranked.", "The match head reads texts.", "Leave out --rerank."
+            )
+        weights = torch.tensor([weight for weight, _ in asked], dtype=torch.float64)
+        scored, unseen = [], []
+        for one in results:
+            image = self._image(one)
+            if image is None:
+                unseen.append(one)
+                continue
+            batch = self.model.batch([image], [words for _, words in asked], image_of=[0] * len(asked))
+            logits = judge(self.model.system, batch, "match")[0].double().cpu()
+            scored.append(replace(one, match=round(float(logits @ weights), 5)))
+        return sorted(scored, key=lambda one: (-(one.match or 0), one.name, one.key)) + unseen
+
+    def _image(self, one: Found) -> Image.Image | None:
+        data = self.bytes_of(one)
+        try:
+            return None if data is None else open_image(data)
+        except Unreadable:
+            return None
+
+
+def _bytes_at(place: Place) -> list[bytes]:
+    """The encoded pictures that may lie there: one, or where only a shard is known all of that name."""
+    try:
+        if place.shard is None:
+            return [Blob(place.file, place.first, place.size).read()]
+        return [pair.image.read() for pair in read(place.shard) if pair.name == place.name]
+    except (OSError, Mistake):
+        return []

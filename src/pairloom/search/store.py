@@ -1,0 +1,334 @@
+"""Store: what an index keeps on disk. Keys, places and texts in SQLite with full-text search; vectors beside it.
+
+Vectors are on the disk before SQLite commits the rows that point to them, so that a kill at any moment leaves what the
+last commit told, and nothing else. A row that is taken out is free for the next picture. Two may write at once: each
+commit numbers its own rows. Does not know: models, pixels, what a query means.
+
+M rows, E shared embedding.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import pairloom
+from pairloom.data.disk import unwritable
+from pairloom.data.pair import Pair
+from pairloom.data.shards import Shard
+from pairloom.errors import Mistake
+from pairloom.search import vectors
+from pairloom.search.tables import FILE, OURS, TABLES, connect, telling
+from pairloom.search.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a picture lies: a span of a file, or somewhere in a shard. source: the set's path; name: within it."""
+
+    source: str
+    name: str
+    file: Path | None
+    first: int = 0
+    size: int | None = None
+    shard: Shard | None = None
+
+
+class Store:
+    """An index on disk. Every method raises Mistake where the files are broken or cannot be written."""
+
+    def __init__(self, where: Path, base: sqlite3.Connection) -> None:
+        self.where, self.base = where, base
+
+    @classmethod
+    def open(cls, where: Path | str) -> Store:
+        """An index that is there. Mistake where there is none, or something else."""
+        where = Path(where)
+        file = where / FILE
+        if not file.is_file():
+            raise Mistake(
+                f"There is no index at {where}.",
+                f"An index is a folder with {FILE}.",
+                "Make one: pairloom index PAIRS --model MODEL --out DIR",
+            )
+        with telling(where):
+            store = cls(where, connect(file, "rw"))
+            if not store._begun():
+                raise Mistake(
+                    f"The index {where} was never begun.", "A kill came first.", "Index the set again."
+                )
+        return store
+
+    @classmethod
+    def create(cls, where: Path) -> Store:
+        """The index in this folder, or a new one where the folder is new or empty."""
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+            found = sorted(entry.name for entry in where.iterdir())
+        except OSError as error:
+            raise unwritable(where, error) from error
+        if found and FILE not in found:
+            why = f"It holds {', '.join(found[:3])}, and no {FILE}."
+            raise Mistake(f"{where} is not an index.", why, "Name an empty or a new folder.")
+        with telling(where):
+            store = cls(where, connect(where / FILE, "rwc"))
+            if not store._begun():
+                with store.change():
+                    for statement in TABLES.strip().split(";\n"):
+                        store.base.execute(statement)
+                    store.tell(pairloom=pairloom.__version__, whole=False, changes=0)
+                    store.base.execute(f"PRAGMA application_id = {OURS}")
+        return store
+
+    def _begun(self) -> bool:
+        """Whether the tables are there. Mistake where they are somebody else's."""
+        if self._one("PRAGMA application_id") == OURS:
+            return self.rows >= 0  # reads a page of it: what is broken says so now
+        if self._one("SELECT count(*) FROM sqlite_master"):
+            raise Mistake(f"{self.where / FILE} is not pairloom's.", "", "Name another folder.")
+        return False
+
+    def close(self) -> None:
+        self.base.close()
+
+    # facts
+
+    def told(self, name: str, default: Any = None) -> Any:
+        """A fact about the index by name."""
+        found = self._one("SELECT value FROM meta WHERE name = ?", name)
+        return default if found is None else json.loads(found)
+
+    def tell(self, **facts: Any) -> None:
+        """Write facts down."""
+        with self.change():
+            rows = [(name, json.dumps(value)) for name, value in facts.items()]
+            self.base.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
+
+    @property
+    def rows(self) -> int:
+        """M: rows of the files, free ones among them."""
+        return int(
+            self._one(
+                "SELECT 1 + max((SELECT coalesce(max(row), -1) FROM picture), (SELECT coalesce(max(row), -1) FROM free))"
+            )
+        )
+
+    def __len__(self) -> int:
+        """Pictures."""
+        return int(self._one("SELECT count(*) FROM picture"))
+
+    def free(self) -> Tensor:
+        """Rows without a picture, sorted."""
+        return torch.tensor(
+            [row for (row,) in self._all("SELECT row FROM free ORDER BY row")], dtype=torch.long
+        )
+
+    def vectors(self) -> Vectors:
+        """The vectors as they are now; open again after a change."""
+        return Vectors(self.where, self.rows, self.told("width", 0))
+
+    # looking up
+
+    def row_of(self, key: str) -> int | None:
+        """The row of a picture by its key."""
+        found = self._one("SELECT row FROM picture WHERE key = ?", key)
+        return None if found is None else int(found)
+
+    def barred(self, key: str) -> bool:
+        """Whether somebody took this picture out by hand."""
+        return self._one("SELECT 1 FROM barred WHERE key = ?", key) is not None
+
+    def keys(self, rows: Iterable[int]) -> dict[int, str]:
+        """Row -> key."""
+        return {row: self._one("SELECT key FROM picture WHERE row = ?", row) for row in rows}
+
+    def places(self, row: int) -> list[Place]:
+        """Where a picture lies, by name."""
+        asked = (
+            "SELECT source.path, name, file, first, size, shard FROM place JOIN source ON source.id = place.source "
+            "WHERE row = ? ORDER BY name, place.id"
+        )
+        return [
+            Place(source, name, file and Path(file), first, size, _shard(shard))
+            for source, name, file, first, size, shard in self._all(asked, row)
+        ]
+
+    def texts(self, row: int) -> list[str]:
+        """What is said about a picture, each once."""
+        asked = "SELECT text FROM said JOIN place ON place.id = said.place WHERE row = ? ORDER BY said.id"
+        return list(dict.fromkeys(text for (text,) in self._all(asked, row)))
+
+    def sayings(self) -> int:
+        """Texts, of all places."""
+        return int(self._one("SELECT count(*) FROM said"))
+
+    def spread(self, most: int) -> Tensor:
+        """At most `most` rows with a picture, evenly over the files: the same ones each time."""
+        held = torch.ones(self.rows, dtype=torch.bool)
+        held[self.free()] = False
+        rows = torch.nonzero(held)[:, 0]
+        if len(rows) <= most:
+            return rows
+        return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).round().long()]
+
+    def saying(self, words: str) -> Tensor:
+        """Rows whose texts hold all of these words; what stands in double quotes, one after the other. Best first."""
+        pieces = [piece for part in words.split('"')[0::2] for piece in part.split()]
+        pieces += [piece for piece in words.split('"')[1::2] if piece.strip()]
+        if not pieces:
+            raise Mistake("There are no words to look for.", "", "Try: --text 'red car'")
+        asked = " ".join('"' + piece.replace('"', '""') + '"' for piece in pieces)
+        found = self._all(
+            "SELECT place.row FROM words JOIN said ON said.id = words.rowid JOIN place ON place.id = said.place "
+            "WHERE words MATCH ? ORDER BY bm25(words), place.row",
+            asked,
+        )
+        return torch.tensor(list(dict.fromkeys(row for (row,) in found)), dtype=torch.long)
+
+    # changing
+
+    @contextmanager
+    def change(self) -> Iterator[None]:
+        """One commit, or nothing."""
+        with telling(self.where):
+            if self.base.in_transaction:
+                yield
+                return
+            self.base.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self.base.execute("COMMIT")
+            except BaseException:
+                if self.base.in_transaction:
+                    self.base.execute("ROLLBACK")
+                raise
+
+    def begin(self, path: str) -> tuple[int, int]:
+        """(number of the set at `path`, number of this pass over it)."""
+        with self.change():
+            self.base.execute("INSERT OR IGNORE INTO source (path) VALUES (?)", (path,))
+            number = self.told("pass", 0) + 1
+            self.tell(**{"pass": number, "whole": False})
+        return int(self._one("SELECT id FROM source WHERE path = ?", path)), number
+
+    def add(
+        self, pairs: Sequence[tuple[Pair, Shard]], found: dict[str, Tensor], where: tuple[int, int]
+    ) -> int:
+        """One commit: places and texts of these pairs, and the vectors [E] of the pictures that are new, by key.
+
+        where: as `begin` gave it. A picture that is neither held nor found is left out. Returns how many are new.
+        """
+        with self.change():
+            new = [key for key in found if self.row_of(key) is None and not self.barred(key)]
+            rows = self._rows_for(len(new))
+            if new:
+                try:
+                    vectors.write(self.where, rows, torch.stack([found[key] for key in new]))
+                except OSError as error:
+                    raise unwritable(self.where, error) from error
+                self.base.executemany("INSERT INTO picture VALUES (?, ?)", list(zip(rows, new)))
+                self.tell(changes=self.told("changes") + 1)
+            for pair, shard in pairs:
+                row = self.row_of(pair.image_key)
+                if row is not None:
+                    self._place(pair, shard, row, *where)
+        return len(new)
+
+    def _rows_for(self, count: int) -> list[int]:
+        """Free rows, then new ones at the end."""
+        again = [row for (row,) in self._all("SELECT row FROM free ORDER BY row LIMIT ?", count)]
+        end = self.rows
+        self.base.executemany("DELETE FROM free WHERE row = ?", [(row,) for row in again])
+        return again + list(range(end, end + count - len(again)))
+
+    def _place(self, pair: Pair, shard: Shard, row: int, source: int, seen: int) -> None:
+        blob = pair.image
+        inside = blob.path is None  # its bytes are known by the shard alone
+        held = None if inside else str(blob.path)
+        told = (
+            json.dumps({**vars(shard), "root": str(shard.root), "file": str(shard.file)}) if inside else None
+        )
+        self.base.execute(
+            "INSERT INTO place (source, name, pair, row, file, first, size, shard, seen) VALUES (?,?,?,?,?,?,?,?,?) "
+            "ON CONFLICT (source, name, pair) DO UPDATE SET row = excluded.row, file = excluded.file, "
+            "first = excluded.first, size = excluded.size, shard = excluded.shard, seen = excluded.seen",
+            (source, _plain(pair.name), pair.key, row, held, blob.offset, blob.size, told, seen),
+        )
+        asked = "SELECT id FROM place WHERE source = ? AND name = ? AND pair = ?"
+        place = self._one(asked, source, _plain(pair.name), pair.key)
+        if self._one("SELECT 1 FROM said WHERE place = ?", place) is None:
+            texts = [(place, _plain(text.text)) for text in pair.texts if text.text.strip()]
+            self.base.executemany("INSERT INTO said (place, text) VALUES (?, ?)", texts)
+
+    def end(self, where: tuple[int, int]) -> int:
+        """After a whole pass: take out what this set no longer has. Returns how many pictures are gone."""
+        with self.change():
+            self._leave("source = ? AND seen < ?", *where)
+            gone = [
+                row
+                for (row,) in self._all("SELECT row FROM picture WHERE row NOT IN (SELECT row FROM place)")
+            ]
+            self._empty(gone)
+        return len(gone)
+
+    def delete(self, words: Sequence[str]) -> int:
+        """Take pictures out for good, by key, by the beginning of one (six characters or more) or by name; they stay out
+        when the set is indexed again. Mistake where one is unknown: then nothing is deleted."""
+        with self.change():
+            rows: set[int] = set()
+            for word in words:
+                found = self._all("SELECT row FROM place WHERE name = ?", word)
+                if not found and len(word) >= 6 and word.isalnum():
+                    found = self._all("SELECT row FROM picture WHERE key GLOB ?", word + "*")
+                if not found:
+                    raise Mistake(
+                        f"The index has no picture '{word}'.",
+                        "Nothing was deleted.",
+                        "Give a key or a name of it.",
+                    )
+                rows |= {row for (row,) in found}
+            gone = [(row,) for row in sorted(rows)]
+            self.base.executemany("INSERT OR IGNORE INTO barred SELECT key FROM picture WHERE row = ?", gone)
+            for row in sorted(rows):
+                self._leave("row = ?", row)
+            self._empty(sorted(rows))
+        return len(rows)
+
+    def _leave(self, which: str, *given: Any) -> None:
+        self.base.execute(f"DELETE FROM said WHERE place IN (SELECT id FROM place WHERE {which})", given)
+        self.base.execute(f"DELETE FROM place WHERE {which}", given)
+
+    def _empty(self, rows: Sequence[int]) -> None:
+        each = [(row,) for row in rows]
+        self.base.executemany("DELETE FROM picture WHERE row = ?", each)
+        self.base.executemany("INSERT INTO free VALUES (?)", each)
+
+    # asking
+
+    def _all(self, asked: str, *given: Any) -> list[Any]:
+        with telling(self.where):
+            return self.base.execute(asked, given).fetchall()
+
+    def _one(self, asked: str, *given: Any) -> Any:
+        found = self._all(asked, *given)
+        return found[0][0] if found else None
+
+
+def _shard(told: str | None) -> Shard | None:
+    if told is None:
+        return None
+    found = json.loads(told)
+    return Shard(**{**found, "root": Path(found["root"]), "file": Path(found["file"])})
+
+
+def _plain(text: str) -> str:
+    """SQLite takes valid Unicode only."""
+    return text.encode("utf-8", "replace").decode("utf-8")
