@@ -197,7 +197,7 @@ class Loader:
 
     def identity(self) -> str:
         """Changes when the data does: a run that goes on must find the data it began with."""
-        arrays = [self.texts.ids, self.texts.start, self.texts.first, self.rows]
+        arrays: list[NDArray[Any]] = [self.texts.ids, self.texts.start, self.texts.first, self.rows]
         arrays += [] if self.shows is None else [self.shows]
         told = [] if self.says is None else [self.says.identity().encode()]
         return content_hash(self.pictures.identity().encode(), *(array.tobytes() for array in arrays), *told)

@@ -1,0 +1,187 @@
+"""Answer: questions about pictures, by writing or by choosing from a list of answers. Asks for start and step.
+
+Choosing walks the answers as a tree: a beginning that several share is read once. The score of an answer is the sum of what
+its tokens cost in training (label smoothing included: published numbers are made so), and every token costs something, so
+that a beginning that is already worse than the best whole answer is left: the best answer is found exactly.
+
+Q questions, I pictures, R rows (beginnings of answers), V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pairloom.data.batch import Batch
+from pairloom.data.lessons.questions import plain
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.tasks.decode import Writing, decode
+
+GENERATE = Writing(way="beam", beams=3, max_length=10, min_length=1)  # as published
+FIRST = 128  # answers that are read to their end, by the probability of their first token: as published
+
+
+@dataclass(frozen=True)
+class Answer:
+    """score: log-probability of a written answer; of a chosen one the same with label smoothing. Higher is better."""
+
+    text: str
+    score: float
+
+
+def questions_batch(
+    images: Tensor,
+    questions: Sequence[str],
+    tokens: Tokens,
+    config: Any,
+    image_of: Sequence[int] | None = None,
+) -> Batch:
+    """Pictures [I 3 H W] with questions, one for each or as `image_of` says. What is longer than the system reads is cut."""
+    ids, keep = tokens.encode([plain(question) for question in questions], config.length)
+    extra = {"question": ids, "question_keep": keep}
+    if image_of is not None:
+        extra["question_image"] = torch.tensor(list(image_of), dtype=torch.long)
+    return Batch(images=images[:, None], extra=extra).to(images.device)
+
+
+def demand_short(question: str, tokens: Tokens, length: int) -> None:
+    """Mistake where a question is longer than the system reads."""
+    if tokens.too_long(plain(question), length):
+        raise Mistake(
+            f"The question is longer than the {length} tokens that this model reads.",
+            f"It begins: {question[:60]!r}.",
+            "Ask a shorter one.",
+        )
+
+
+def answer(system: Any, tokens: Tokens, batch: Batch, writing: Writing = GENERATE) -> list[list[Answer]]:
+    """Written answers, `writing.several` for each question, best first."""
+    return [
+        [Answer(tokens.decode(list(one.tokens)).strip(), one.log_probability) for one in written]
+        for written in decode(system, batch, writing)
+    ]
+
+
+@dataclass
+class Node:
+    """A beginning of answers. ends: the answer that ends here; under: next token -> longer beginnings."""
+
+    ends: int | None = None
+    under: dict[int, Node] = field(default_factory=dict)
+    count: int = 0
+
+
+Row = tuple[int, Node, float]  # a question, a beginning of answers to it, and its score so far
+
+
+class Choices:
+    """A list of answers as a tree of tokens. Mistake where there is none, or one that has no tokens."""
+
+    def __init__(self, tokens: Tokens, answers: Sequence[str], length: int) -> None:
+        self.texts = list(dict.fromkeys(text.strip() for text in answers if text.strip()))
+        if not self.texts:
+            raise Mistake(
+                "There is no answer to choose from.", "The list is empty.", "Give one answer a line."
+            )
+        self.root = Node()
+        for number, row in enumerate(tokens.rows(self.texts, length)):
+            node = self.root
+            node.count += 1
+            for token in row[1:-1]:
+                node = node.under.setdefault(token, Node())
+                node.count += 1
+            node.ends = number if node.ends is None else node.ends  # answers that read alike are one
+        self.first = torch.tensor(list(self.root.under))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@torch.no_grad()
+def choose(
+    system: Any,
+    batch: Batch,
+    choices: Choices,
+    several: int = 1,
+    first: int = FIRST,
+    smoothing: float | None = None,
+) -> list[list[Answer]]:
+    """The `several` best of the answers for each question, best first.
+
+    first: read only the answers with the likeliest first tokens, this many (0: all). smoothing: of the labels; as the
+    system was trained where it is None.
+    """
+    eps = getattr(system.config, "label_smoothing", 0.0) if smoothing is None else smoothing
+    state = system.start(batch)
+    questions = len(state)
+    device = batch.images.device if batch.images is not None else None
+    logits, state = system.step(state, torch.full((questions,), system.first_token, device=device))
+    best: list[dict[int, float]] = [{} for _ in range(questions)]
+    rows = [(question, choices.root, 0.0) for question in range(questions)]
+    allowed = [_likeliest(row, choices, first) for row in logits.float().softmax(1)]
+    while rows:
+        costs = _costs(logits, eps)
+        for (question, node, score), end in zip(rows, costs[:, system.last_token].tolist()):
+            if node.ends is not None:
+                best[question][node.ends] = score + end
+        taken, rows = _grown(rows, costs, [_bar(found, several) for found in best], choices.root, allowed)
+        if rows:
+            parents, tokens = torch.tensor(taken, device=device).T
+            logits, state = system.step(state.select(parents), tokens)
+    return [_told(found, choices, several) for found in best]
+
+
+def _grown(
+    rows: list[Row], costs: Tensor, bars: Sequence[float], root: Node, allowed: Sequence[set[int]]
+) -> tuple[list[tuple[int, int]], list[Row]]:
+    """The beginnings that are one token longer and may still win, each with the row it grew from and its token."""
+    steps = [
+        (at, token)
+        for at, (question, node, _) in enumerate(rows)
+        for token in node.under
+        if node is not root or token in allowed[question]
+    ]
+    taken, longer = [], []
+    for (at, token), cost in zip(steps, costs[tuple(zip(*steps))].tolist() if steps else ()):
+        question, node, score = rows[at]
+        if score + cost >= bars[question]:
+            taken.append((at, token))
+            longer.append((question, node.under[token], score + cost))
+    return taken, longer
+
+
+def _costs(logits: Tensor, eps: float) -> Tensor:
+    """What each next token adds to a score [R V]: (1 - eps) log p + eps * mean of all log p, never above 0."""
+    told = logits.float().log_softmax(1)
+    return (1 - eps) * told + eps * told.mean(1, keepdim=True)
+
+
+def _likeliest(chances: Tensor, choices: Choices, first: int) -> set[int]:
+    """The first tokens of the `first` answers that begin most likely; an answer counts, so that a token may be cut off in
+    the middle of its answers: it then stays."""
+    tokens = choices.first.tolist()
+    if not first:
+        return set(tokens)
+    kept: set[int] = set()
+    count = 0
+    for token in sorted(tokens, key=lambda token: -float(chances[token])):
+        if count >= first:
+            break
+        kept.add(token)
+        count += choices.root.under[token].count
+    return kept
+
+
+def _bar(found: dict[int, float], several: int) -> float:
+    """The score that a beginning must reach to matter still."""
+    return sorted(found.values(), reverse=True)[several - 1] if len(found) >= several else float("-inf")
+
+
+def _told(found: dict[int, float], choices: Choices, several: int) -> list[Answer]:
+    order = sorted(found, key=lambda number: -found[number])[:several]
+    return [Answer(choices.texts[number], found[number]) for number in order]
