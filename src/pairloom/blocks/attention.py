@@ -34,7 +34,8 @@ class KeyValue:
 
 
 class Fold:
-    """Lays rows that read the same memory along the query axis, so that a memory is never copied per row.
+    """Lays rows that read the same memory along the query axis, so that a memory is never copied per row. With tokens as
+    rows of one position, and texts as what they read, it lays packed texts out as a padded table.
 
     [B T ...] <-> [M n*T ...], where n is the most rows that one memory has. Neighbours of equal number cost nothing (a
     view); ragged readers are padded with zero queries, whose results are thrown away.
@@ -83,6 +84,15 @@ class Memory:
     def read_by(self, owner: Tensor) -> Memory:
         """The same memories, uncopied, where row i of the reader reads memory owner[i]."""
         return replace(self, fold=Fold(owner, len(self)))
+
+    def near(self, owner: Tensor) -> Memory:
+        """`read_by` of the memories from the first to the last that is read: a view, so that nobody attends for the rest."""
+        first, last = int(owner.min()), int(owner.max()) + 1
+        if (first, last) == (0, len(self)):
+            return self.read_by(owner)
+        layers = [KeyValue(layer.keys[first:last], layer.values[first:last]) for layer in self.layers]
+        keep = None if self.keep is None else self.keep[first:last]
+        return Memory(layers, keep).read_by(owner - first)
 
 
 class Attention(nn.Module):

@@ -226,7 +226,7 @@ class System(nn.Module):
         key = way % len(stack.layers[0].cross)  # one projection serves both ways where they share it
         if key not in seen.memories:
             seen.memories[key] = stack.remember(seen.rows.flatten(1, 2), way=way)
-        return seen.memories[key] if owner is None else seen.memories[key].read_by(owner)
+        return seen.memories[key] if owner is None else seen.memories[key].near(owner)
 
     # writing
 
@@ -234,7 +234,7 @@ class System(nn.Module):
         seen, owner = self.see(batch).seen, batch.image_of
         if owner is None:
             owner = torch.arange(len(seen.rows), device=seen.rows.device)
-        return Cache(self._memory(seen, WRITE, owner), owner)
+        return Cache(self._memory(seen, WRITE).read_by(owner), owner)
 
     def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
         text = self.towers.text

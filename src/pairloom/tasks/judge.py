@@ -8,7 +8,7 @@ N pictures, M texts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -31,11 +31,14 @@ def ways(system: Any) -> list[str]:
 
 
 @torch.no_grad()
-def judge(system: Any, batch: Batch, way: str | None = None, rows: int = 256) -> tuple[Tensor, str]:
+def judge(
+    system: Any, batch: Batch, way: str | None = None, rows: int = 256, pictures: int = 8
+) -> tuple[Tensor, str]:
     """Score every text of the batch against its picture (batch.image_of; row for row where that is None).
 
-    Returns scores [M] and the way they were made. Pictures are looked at once, however many texts each has; texts go
-    through in groups of `rows` of similar length. ValueError where the system knows no such way.
+    Returns scores [M] and the way they were made. Pictures are looked at once, however many texts each has, and only
+    `pictures` are in mind at a time; their texts go through in groups of `rows`, for the match those of one picture
+    together, else those of similar length. ValueError where the system knows no such way.
     """
     tokens, keep = batch.tokens, batch.keep
     if tokens is None or keep is None:
@@ -44,12 +47,17 @@ def judge(system: Any, batch: Batch, way: str | None = None, rows: int = 256) ->
     way = way or (able[0] if able else None)
     if way not in able:
         raise ValueError(f"{type(system).__module__} cannot judge by {way}; it can by {able or 'nothing'}")
-    if isinstance(system, verbs.Sees) and batch.seen is None:
-        batch = system.see(batch)
     of = batch.image_of if batch.image_of is not None else torch.arange(len(tokens), device=tokens.device)
     lengths = keep.sum(1)
     scores = torch.zeros(len(tokens), device=tokens.device)
-    for chosen in torch.argsort(lengths, stable=True).split(rows):
+    if isinstance(system, verbs.Sees) and batch.seen is None:
+        bare = batch.regions is None and not batch.extra
+        if bare and batch.images is not None and len(batch.images) > pictures:
+            for chosen, part in _by_pictures(batch, of, pictures):
+                scores[chosen] = judge(system, part, way, rows, pictures)[0]
+            return scores, way
+        batch = system.see(batch)
+    for chosen in torch.argsort(of if way == "match" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(
             batch,
@@ -59,6 +67,17 @@ def judge(system: Any, batch: Batch, way: str | None = None, rows: int = 256) ->
         )
         scores[chosen] = WAYS[way](system, part).float()
     return scores, way
+
+
+def _by_pictures(batch: Batch, of: Tensor, pictures: int) -> Iterator[tuple[Tensor, Batch]]:
+    """Which texts, and the batch of them and their pictures, for so many pictures at a time."""
+    assert batch.images is not None and batch.tokens is not None and batch.keep is not None
+    for first in range(0, len(batch.images), pictures):
+        chosen = ((of >= first) & (of < first + pictures)).nonzero()[:, 0]
+        if len(chosen):
+            images = batch.images[first : first + pictures]
+            part = dict(images=images, tokens=batch.tokens[chosen], keep=batch.keep[chosen])
+            yield chosen, Batch(**part, image_of=of[chosen] - first)
 
 
 def _match(system: Any, batch: Batch) -> Tensor:
