@@ -43,6 +43,7 @@ LAST = (
     "[DEC]",
     "[ENC]",
 )  # BLIP's two (Li et al. 2022, section 3.2): first token of the writer, of the matcher
+MARKS = ("<|endofchunk|>", "<image>")  # the end of a text in a document and the place of a picture; OpenFlamingo's names
 ALPHABET = 1000  # characters that get a token of their own, as in BERT's own trainer
 
 
@@ -67,6 +68,8 @@ class Tokens:
     """A vocabulary of `size` V with the ids pad, unk, cls, sep, mask, dec, enc.
 
     CLIP's byte pairs have a start (cls) and an end, which is sep, pad and unk; they have no mask, dec and enc (None).
+    `marked` adds the marks of documents, chunk_end and image_mark (None before); a language model's tokenizer
+    (data/language_tokens.py) comes with them, and is framed by what its own template puts round a text.
 
     Cleaning lives inside the tokenizer's own normaliser: it is saved with it and holds for whoever loads the file.
     Text that spells a special token ("[SEP]") is text: no caption can end itself.
@@ -76,13 +79,14 @@ class Tokens:
         known = tokenizer.get_vocab(with_added_tokens=True)
         self.byte_pairs = byte_pairs.START in known and byte_pairs.END in known
         missing = [name for name in FIRST[:4] if name not in known]
-        if missing and not self.byte_pairs:
+        self.framed = bool(missing) and not self.byte_pairs and set(MARKS) <= known.keys()
+        if missing and not self.byte_pairs and not self.framed:
             raise Mistake(
                 f"The tokenizer has no {', '.join(missing)}.",
                 "Texts are framed by [CLS] ... [SEP] and padded with [PAD], as in BERT.",
                 "Give a tokenizer like BERT's or CLIP's, or leave it out: one is trained on the set.",
             )
-        if not self.byte_pairs:
+        if not self.byte_pairs and not self.framed:
             tokenizer.add_special_tokens([name for name in (*FIRST, *LAST) if name not in known])
         tokenizer.no_padding()
         tokenizer.no_truncation()
@@ -96,9 +100,21 @@ class Tokens:
         if self.byte_pairs:
             self.cls, self.sep = ids[byte_pairs.START], ids[byte_pairs.END]
             self.pad = self.unk = self.sep
+        elif self.framed:
+            self.cls, self.sep = tokenizer.encode("").ids
+            self.pad = self.unk = ids["<PAD>"]
         else:
             self.pad, self.unk, self.cls, self.sep, self.mask = (ids[name] for name in FIRST)
             self.dec, self.enc = (ids[name] for name in LAST)
+        self.chunk_end, self.image_mark = (ids.get(name) for name in MARKS)
+
+    def marked(self) -> Tokens:
+        """The same tokens and the marks of documents after them, where they are not there yet."""
+        if self.image_mark is not None and self.chunk_end is not None:
+            return self
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        tokenizer.add_special_tokens(list(MARKS))
+        return Tokens(tokenizer)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, clean: str = "") -> Tokens:

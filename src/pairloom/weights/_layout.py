@@ -119,7 +119,7 @@ def read(where: Path) -> dict[str, Tensor]:
         raise Mistake(
             f"{where} holds more than tensors.", "Such files can run code and are not opened.", ""
         ) from error
-    for entry in ("model", "state_dict"):
+    for entry in ("model", "state_dict", "model_state_dict"):
         made = made.get(entry, made) if isinstance(made, Mapping) else made
     if not isinstance(made, Mapping) or not all(isinstance(value, Tensor) for value in made.values()):
         raise Mistake(

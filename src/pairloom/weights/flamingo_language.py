@@ -1,0 +1,80 @@
+"""The language model of a Flamingo: any folder of a causal language model of transformers, put into a fresh model with its
+tokenizer. Nothing in it changes: <image> and <|endofchunk|> get rows of their own beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from pairloom.blocks.tensors import put_tensors, tensors_of
+from pairloom.data.language_tokens import language_tokens
+from pairloom.errors import Mistake
+from pairloom.model import FROM_TOKENS, Model, read_json
+from pairloom.systems.flamingo import System
+
+PART = "language"
+KINDS = ("missing_keys", "unexpected_keys", "mismatched_keys")
+
+
+def start(model: Model, where: Path) -> Model:
+    """The same Flamingo round another language model. Mistake where the folder has no such model or no tokenizer."""
+    told = read_json(where / "config.json")
+    if model.name != "flamingo" or "model_type" not in told:
+        raise Mistake(
+            f"{where} cannot be the language model of a {model.name}.",
+            "It has no config.json with a model_type." if "model_type" not in told else "",
+            "Name a folder of transformers with a causal language model.",
+        )
+    tokens = language_tokens(where)
+    fitted = {
+        name: getattr(tokens, theirs) for name, theirs in FROM_TOKENS.items() if hasattr(model.config, name)
+    }
+    dropped = ("_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "auto_map")
+    library = json.dumps({name: value for name, value in told.items() if name not in dropped}, sort_keys=True)
+    config = replace(model.config, library=library, **fitted)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        system = System(config)
+    put_tensors(system.vision, tensors_of(model.system.vision))
+    _fill(system, where)
+    about = {**model.about, "language": f"{told['model_type']} ({where.name})"}
+    return replace(model, system=system, tokens=tokens, about=about)
+
+
+def _fill(system: System, where: Path) -> None:
+    """The folder's tensors, read by the library, which knows its own old names; nothing is downloaded or unpickled."""
+    import transformers
+
+    quiet = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        theirs, found = transformers.AutoModelForCausalLM.from_pretrained(
+            where,
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise Mistake(
+            f"The language model in {where} cannot be read.",
+            str(error).split("\n")[0],
+            "Copy the folder again.",
+        ) from error
+    finally:
+        transformers.logging.set_verbosity(quiet)
+    wrong = [
+        f"{kind.removesuffix('_keys')}: {', '.join(sorted(map(str, found[kind]))[:3])}"
+        for kind in KINDS
+        if found[kind]
+    ]
+    if wrong:
+        raise Mistake(
+            f"The weights in {where} do not fit their config.",
+            "; ".join(wrong) + ".",
+            "Copy the folder again.",
+        )
+    system.language.model.load_state_dict(theirs.state_dict())

@@ -1,0 +1,35 @@
+"""The picture tower of a Flamingo: any CLIP with a ViT that `pairloom.load` reads, put into a fresh model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pairloom.blocks.tensors import put_tensors, tensors_of
+from pairloom.errors import Mistake
+from pairloom.model import Model, load
+from pairloom.systems.flamingo import System
+
+PART = "vision"
+
+
+def start(model: Model, where: Path) -> Model:
+    """The same Flamingo with another tower, its pictures prepared as that tower's. Mistake where it is no CLIP with a ViT."""
+    tower = load(where)
+    if model.name != "flamingo" or tower.name != "clip" or tower.config.stages:
+        raise Mistake(
+            f"{where} cannot be the picture tower of a {model.name}.",
+            f"It is a {tower.name}{' with a ResNet' if getattr(tower.config, 'stages', ()) else ''}.",
+            "Name a CLIP with a ViT.",
+        )
+    config = replace(model.config, vision=tower.config)
+    system = System(config)
+    kept = {name: value for name, value in tensors_of(model.system).items() if not name.startswith("vision.")}
+    shapes = {name: value.shape for name, value in tensors_of(system).items()}
+    fits = {name: value for name, value in kept.items() if shapes.get(name) == value.shape}
+    fresh = {name: value for name, value in tensors_of(system).items() if name not in fits}
+    put_tensors(system, fits | fresh)
+    put_tensors(system.vision, tensors_of(tower.system))
+    return replace(
+        model, system=system, pixels=tower.pixels, about={**model.about, "vision": where.name or str(where)}
+    )
