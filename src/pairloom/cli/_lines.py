@@ -24,13 +24,27 @@ def answer_all(
 
     empty: what a picture that cannot be read has beside its problem; its keys tell a file of this command from others.
     """
+    write_all(out, restart, label, set(empty), lambda done: _lines(pictures, done, empty, answer))
+
+
+def write_all(
+    out: Path | None,
+    restart: bool,
+    label: str,
+    keys: set[str],
+    lines: Callable[[set[str]], Iterator[dict[str, Any]]],
+) -> None:
+    """Write lines(names already done) to `out`, each as soon as it is there, or to standard output.
+
+    keys: what every line has; they tell a file of this command from others.
+    """
     from pairloom.cli import _show
 
-    done = _done(out, restart, set(empty))
+    done = _done(out, restart, keys)
     with _show.progress(label, None, quiet=out is None) as bar:
         if done:
             _show.console.print(f"{len(done)} already done in {out}", markup=False)
-        for line in _lines(pictures, done, empty, answer):
+        for line in lines(done):
             text = json.dumps(line, ensure_ascii=False) + "\n"
             if out is None:
                 sys.stdout.write(text)

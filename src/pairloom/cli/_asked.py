@@ -1,0 +1,140 @@
+"""What the commands that ask share: the right kind of model, examples in groups with their pictures, lists of texts, and
+what all lines come to.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pairloom.cli._lines import GROUP, write_all
+
+Answer = Callable[[list[Any], list[list[Any]]], list[dict[str, Any]]]
+CAN = {"questions": "answer questions", "statements": "judge statements", "dialogs": "follow a dialog"}
+
+
+def model_for(kind: str, where: Path) -> Any:
+    """The model, in evaluation mode. Mistake where it learnt something else."""
+    import pairloom
+    from pairloom import folder
+    from pairloom.errors import Mistake
+
+    model = pairloom.load(where).eval()
+    if getattr(folder.find("systems", model.name), "LEARNS", "pairs") != kind:
+        able = [
+            name
+            for name in folder.names("systems")
+            if getattr(folder.find("systems", name), "LEARNS", "") == kind
+        ]
+        raise Mistake(
+            f"{where} cannot {CAN[kind]}.",
+            f"It is a {model.name}.",
+            f"Give a {' or a '.join(able)}: pairloom train {able[0]}, or published weights of that task.",
+        )
+    return model
+
+
+def read_picture(where: Path) -> Any:
+    """One picture, decoded. Mistake where it cannot be."""
+    from pairloom.data.pixels import Unreadable, open_image
+    from pairloom.errors import Mistake
+
+    try:
+        return open_image(where.read_bytes())
+    except (OSError, Unreadable) as error:
+        raise Mistake(f"{where} cannot be read.", str(error), "Give a picture file.") from error
+
+
+def texts_of(given: str, what: str) -> list[str]:
+    """Texts from a file (one a line, or a JSON list), or with commas between. Mistake where there are none."""
+    from pairloom.errors import Mistake
+
+    file = Path(given)
+    try:
+        text = file.read_text("utf-8") if len(given) < 4096 and file.is_file() else given.replace(",", "\n")
+        listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{given} cannot be read.", str(error), "Give a text file, one a line.") from error
+    texts = list(dict.fromkeys(str(line).strip() for line in listed if str(line).strip()))
+    if not texts:
+        raise Mistake(
+            f"There are no {what} in {given or 'what was given'}.", "It is empty.", "Give one a line."
+        )
+    return texts
+
+
+def answer_examples(
+    path: Path, kind: str, out: Path | None, restart: bool, label: str, empty: dict[str, Any], answer: Answer
+) -> list[dict[str, Any]]:
+    """Write {"name": ..., **answer(examples, their pictures)} for each example of a set; all lines, earlier ones too.
+
+    empty: what an example that cannot be used has beside its problem.
+    """
+    made: list[dict[str, Any]] = []
+
+    def lines(done: set[str]) -> Iterator[dict[str, Any]]:
+        for line in _lines(path, kind, done, empty, answer):
+            made.append(line)
+            yield line
+
+    write_all(out, restart, label, set(empty), lines)
+    if out is None or not out.exists():
+        return made
+    return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+
+
+def _lines(
+    path: Path, kind: str, done: set[str], empty: dict[str, Any], answer: Answer
+) -> Iterator[dict[str, Any]]:
+    from pairloom.data.asked import open_examples
+    from pairloom.data.pixels import Unreadable, open_image
+
+    waiting: list[tuple[Any, list[Any]]] = []
+
+    def write() -> Iterator[dict[str, Any]]:
+        if waiting:
+            found = answer([example for example, _ in waiting], [images for _, images in waiting])
+            yield from ({"name": example.name, **said} for (example, _), said in zip(waiting, found))
+        waiting.clear()
+
+    for example in open_examples(path, kind):
+        if example.name in done:
+            continue
+        problem = example.problem
+        try:
+            images = [] if problem else [open_image(blob.read()) for blob in example.images]
+        except (OSError, Unreadable) as error:
+            problem = str(error)
+        if problem:
+            yield {"name": example.name, **empty, "problem": problem}
+            continue
+        waiting.append((example, images))
+        if len(waiting) == GROUP:
+            yield from write()
+    yield from write()
+
+
+def tell(title: str, facts: dict[str, Any], json_: bool) -> None:
+    """What a single question, or a whole set, came to."""
+    from pairloom.cli import _show
+
+    if json_:
+        _show.say_json(facts)
+    else:
+        rows = [
+            [name, f"{value:.4f}" if isinstance(value, float) else value] for name, value in facts.items()
+        ]
+        _show.table(title, ["what", "value"], rows)
+
+
+def told_apart(facts: dict[str, Any]) -> None:
+    """The numbers of a whole set, on standard error: standard output holds its lines."""
+    from pairloom.cli import _show
+
+    said = ", ".join(
+        f"{name} {value:.4f}" if isinstance(value, float) else f"{value} {name}"
+        for name, value in facts.items()
+    )
+    _show.console.print(said, markup=False)
