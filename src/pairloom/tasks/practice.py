@@ -9,23 +9,21 @@ B texts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pairloom.data.batch import Batch
 from pairloom.data.loader import TextTable
+from pairloom.data.order import Rows
 from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
 from pairloom.tasks.decode import Writing, Written, decode
 
-
-class Reward(Protocol):
-    """How good the texts [B] are for the pictures with these image_ids [B]; higher is better."""
-
-    def __call__(self, pictures: Sequence[int], texts: Sequence[str]) -> Sequence[float]: ...
+# pictures, as image_ids [B], and texts [B] -> how good each is for its picture; higher is better
+Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Cider:
     known: Frequencies
 
     @classmethod
-    def of(cls, texts: TextTable, rows: Iterable[int], ids: Sequence[int] | None) -> Cider:
+    def of(cls, texts: TextTable, rows: Rows, ids: Rows | None) -> Cider:
         """From what a Loader learns from: its table, its rows and its image_ids (None: the row's own number)."""
         references: dict[int, list[str]] = {}
         for row in rows:
