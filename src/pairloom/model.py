@@ -35,7 +35,10 @@ from pairloom.data.pixels import Transform, open_image
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
 
-FROM_TOKENS = {"vocabulary": "size", "pad": "pad", "cls": "cls", "sep": "sep", "dec": "dec", "enc": "enc"}
+FROM_TOKENS = {
+    "vocabulary": "size",
+    **{name: name for name in ("pad", "cls", "sep", "dec", "enc", "image_mark", "chunk_end")},
+}
 MARK = "pairloom"  # the key by which config.json says whose it is
 FOREIGN = {
     ".pth": "a torch checkpoint",
@@ -122,6 +125,7 @@ def build(
         raise Mistake(f"{name} has no preset '{preset}'.", "", nearest(preset, module.PRESETS))
     config = override(module.PRESETS[preset], settings)
     known = {entry.name for entry in dataclasses.fields(config)}
+    tokens = tokens.marked() if "image_mark" in known else tokens
     fitted = {key: getattr(tokens, value) for key, value in FROM_TOKENS.items() if key in known}
     lacking = [key for key, value in fitted.items() if value is None]
     if lacking:
