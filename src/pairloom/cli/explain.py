@@ -51,10 +51,10 @@ def command(
     except (OSError, Unreadable) as error:
         raise Mistake(f"{picture} cannot be read.", str(error), "Give a picture file.") from error
     pixels = asked.pictures([image])[0]
-    if not text:
-        text, by = _written(asked, pixels, model), by or "likelihood"
-    made = explain(asked.system, asked.tokens, pixels, text, way or None, by or None)
-    tests = faithfulness(asked.system, asked.tokens, pixels, made, times=checks, seed=seed) if checks else []
+    said = text or _written(asked, pixels, model)
+    by = by or ("" if text else "likelihood")
+    made = explain(asked.system, asked.tokens, pixels, said, way or None, by or None)
+    tests = faithfulness(asked.system, pixels, made, times=checks, seed=seed) if checks else []
     if out is not None:
         _draw(out, asked.pixels.to_uint8(image), made, tests, restart)
     _say(made, tests, out, json)
@@ -73,19 +73,20 @@ def _check(out: Path | None, restart: bool, checks: int) -> None:
         raise Mistake(f"--checks {checks} is no number of choices.", "", "Give 20, or 0 for no test.")
 
 
-def _written(asked: Any, pixels: Any, model: Path) -> str:
-    """The model's own caption."""
+def _written(asked: Any, pixels: Any, model: Path) -> tuple[int, ...]:
+    """The model's own caption, as the tokens it wrote."""
+    from pairloom.data.batch import Batch
     from pairloom.errors import Mistake
-    from pairloom.tasks.caption import caption
-    from pairloom.tasks.decode import Writing
+    from pairloom.tasks.decode import Writing, decode
     from pairloom.tasks.judge import ways
 
     if "likelihood" not in ways(asked.system):
         raise Mistake(f"{model} cannot write.", "It only judges texts that are given.", "Give a text too.")
-    found = caption(asked.system, asked.tokens, pixels[None], Writing(max_length=asked.config.length))
-    if not found[0][0].text:
+    writing = Writing(max_length=asked.config.length - 1)  # the end has a place of its own
+    tokens = decode(asked.system, Batch(images=pixels[None, None]), writing)[0][0].tokens
+    if not tokens:
         raise Mistake(f"{model} wrote nothing.", "Its likeliest caption has no words.", "Give a text.")
-    return found[0][0].text
+    return tokens
 
 
 def _draw(out: Path, view: Any, made: Explanation, tests: list[Faithfulness], restart: bool) -> None:

@@ -36,9 +36,11 @@ GROUP = 16  # pictures that are judged together
 @dataclass(frozen=True)
 class Explanation:
     """maps [W U V], one a word, and whole [U V] of the text in all; nothing below 0, larger is more. by: the score that is
-    explained ("match", "cosine", "likelihood"); score: its value. words is empty where only the whole is known."""
+    explained ("match", "cosine", "likelihood"); score: its value. words is empty where only the whole is known. ids: the
+    text as the system read it."""
 
     text: str
+    ids: tuple[int, ...]
     words: tuple[str, ...]
     maps: Tensor
     whole: Tensor
@@ -60,31 +62,48 @@ class Faithfulness:
 
 
 def explain(
-    system: Any, tokens: Tokens, image: Tensor, text: str, way: str | None = None, by: str | None = None
+    system: Any,
+    tokens: Tokens,
+    image: Tensor,
+    text: str | Sequence[int],
+    way: str | None = None,
+    by: str | None = None,
 ) -> Explanation:
-    """Explain what the system says of a picture [3 H H] (normalised) and a text. way, by: the best that it can, if None.
+    """Explain what the system says of a picture [3 H H] (normalised) and a text, or the ids that it wrote, without first
+    and last. way, by: the best that it can, if None.
 
     Mistake where it cannot, where the text has no words, or more than the system reads.
     """
     able = ways(system)
     if not able:
         raise Mistake("There is nothing to explain.", "The system neither writes nor judges.")
-    if tokens.too_long(text, system.config.length):
+    most = system.config.length
+    if isinstance(text, str):
+        row = tokens.rows([text], max(most, len(text) + 2))[0]
+    else:
+        row = [tokens.cls, *text, tokens.sep]
+    if len(row) > most:
         raise Mistake(
             "The text is longer than the model reads.",
-            f"It reads {system.config.length - 2} tokens, and the text has more.",
+            f"It reads {most - 2} tokens, and the text has {len(row) - 2}.",
             "Give a shorter text.",
         )
-    ids, keep = tokens.encode([text], system.config.length)
-    if ids.shape[1] < 3:
+    if len(row) < 3:
         raise Mistake("The text has no words.", "", "Give a text, or none: the model then writes one.")
     device = next(iter(system.parameters())).device
-    batch = Batch(images=image[None, None], tokens=ids, keep=keep).to(device)
+    batch = _batch(image.to(device), row)
     way, by, maps, whole = _maps(system, batch, way, by or _score_of(system, able, way))
     score = float(judge(system, batch, by)[0][0])
-    groups = words_of(tokens, ids[0, 1:-1].tolist()) if len(maps) else []
+    groups = words_of(tokens, row[1:-1]) if len(maps) else []
     joined = torch.stack([maps[at].mean(0) for _, at in groups]) if groups else maps
-    return Explanation(text, tuple(word for word, _ in groups), joined, whole, way, by, score)
+    said = text if isinstance(text, str) else tokens.decode(row)
+    return Explanation(said, tuple(row), tuple(word for word, _ in groups), joined, whole, way, by, score)
+
+
+def _batch(image: Tensor, row: Sequence[int]) -> Batch:
+    """One picture and one text."""
+    tokens = torch.tensor([row], device=image.device)
+    return Batch(images=image[None, None], tokens=tokens, keep=torch.ones_like(tokens, dtype=torch.bool))
 
 
 def _score_of(system: Any, able: Sequence[str], way: str | None) -> str:
@@ -227,7 +246,6 @@ def _of(batch: Batch, images: Tensor) -> Batch:
 @torch.no_grad()
 def faithfulness(
     system: Any,
-    tokens: Tokens,
     image: Tensor,
     made: Explanation,
     shares: Sequence[float] = (0.1, 0.2, 0.3),
@@ -235,9 +253,8 @@ def faithfulness(
     seed: int = 0,
 ) -> list[Faithfulness]:
     """Paint over the first cells of the whole map, and `times` other choices of as many; see what the score does."""
-    ids, keep = tokens.encode([made.text], system.config.length)
     image = image.to(next(iter(system.parameters())).device)
-    batch = Batch(images=image[None, None], tokens=ids, keep=keep).to(image.device)
+    batch = _batch(image, made.ids)
     generator = torch.Generator().manual_seed(seed)
     order = made.whole.flatten().argsort(descending=True, stable=True)
     found = []
