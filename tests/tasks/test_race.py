@@ -39,8 +39,8 @@ def settle(table: np.ndarray, **options: float) -> tuple[list[Decision], int]:
 @pytest.mark.parametrize("shape", ["normal", "times"])
 @pytest.mark.parametrize("candidates", [2, 10])
 def test_the_stated_error_holds(shape: str, candidates: int) -> None:
-    """400 decisions, most of them close: the share that all rounds would have made otherwise stays under delta."""
-    table = bank(5, 400, candidates, 96, 0.3, shape)
+    """200 decisions, most of them close: the share that all rounds would have made otherwise stays under delta."""
+    table = bank(5, 200, candidates, 64, 0.3, shape)
     full = table.mean(2).argmax(1)
     for delta in (0.1, 0.01):
         made, asked = settle(table, delta=delta)

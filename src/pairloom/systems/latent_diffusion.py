@@ -184,26 +184,26 @@ class System(nn.Module):
     def see(self, batch: Batch) -> Batch:
         """Encode the pictures [I 1 3 H W] once: the mean of the posterior."""
         return (
-            batch if batch.seen is not None else replace(batch, seen=self.encode(_given(batch.images)[:, 0]))
+            batch
+            if batch.seen is not None
+            else replace(batch, seen=self.posterior(_given(batch.images)[:, 0])[0])
         )
 
-    def encode(
-        self, images: Float[Tensor, "I 3 H W"], chance: Tensor | None = None
-    ) -> Float[Tensor, "I C Y X"]:
-        """Latents of pictures in [-1, 1]. chance [I C Y X]: standard normal; a sample of the posterior instead of its mean.
+    def posterior(self, images: Float[Tensor, "I 3 H W"]) -> tuple[Tensor, Tensor | None]:
+        """Mean and deviation [I C Y X] of the latents of pictures in [-1, 1]; no deviation where the pixels are the latent.
         ValueError for another size than the config's."""
         side = self.config.image_size
         if images.shape[-2:] != (side, side):
             raise ValueError(f"pictures are {tuple(images.shape[-2:])}, the system reads {side} px squares")
         if self.vae is None:
-            return F.pixel_unshuffle(images, self.config.fold)
+            return F.pixel_unshuffle(images, self.config.fold), None
         with torch.no_grad():
             found = self.vae.encode(images.to(self.vae.dtype)).latent_dist
-        latent = found.mean if chance is None else found.mean + found.std * chance.to(found.mean.dtype)
-        return latent.float() * self.vae.config.scaling_factor
+        scale = self.vae.config.scaling_factor
+        return found.mean.float() * scale, found.std.float() * scale
 
     def predict(
-        self, noisy: Float[Tensor, "B C Y X"], t: Int[Tensor, " B"], said: Said
+        self, noisy: Float[Tensor, "B C Y X"], t: Int[Tensor, " B"] | Float[Tensor, " B"], said: Said
     ) -> Float[Tensor, "B C Y X"]:
         """What the UNet answers: the noise, or v."""
         more = {}
@@ -281,11 +281,10 @@ class System(nn.Module):
         """Latents to learn from: a sample of the posterior in training, its mean otherwise."""
         if batch.seen is not None and images is batch.images:
             return batch.seen  # type: ignore[no-any-return]
-        images = _given(images)[:, 0]
-        if not self.training or self.vae is None:
-            return self.encode(images)
-        draw = torch.randn(len(images), *self.latent, generator=chance, device=images.device)
-        return self.encode(images, draw)
+        mean, deviation = self.posterior(_given(images)[:, 0])
+        if not self.training or deviation is None:
+            return mean
+        return mean + deviation * torch.randn(mean.shape, generator=chance, device=mean.device)
 
     def _own(self, batch: Batch, latents: Tensor) -> Tensor:
         """The latents of every text's picture."""

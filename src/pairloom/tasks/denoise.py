@@ -1,0 +1,259 @@
+"""DiffusionITM (Krojer et al., 2023, arXiv 2305.16397): a pair belongs together as far as its text helps a diffusion model
+to find the noise in its picture; among pictures, as far as it helps more than no text does.
+
+`published` repeats the released code's choices, `sound` avoids them (docs/papers/diffusion_itm.md). Nothing is computed
+twice: one pass of full batches serves both directions; `decide` asks only as long as a decision is open.
+Does not know: networks, benchmarks, files.
+
+N pictures, M texts, P pairs, S steps, C Y X sides of a latent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pairloom.data.pair import seed_of
+from pairloom.errors import Mistake, nearest
+from pairloom.model import Model
+from pairloom.objectives.denoise import Distance
+from pairloom.tasks.denoiser import NOTHING, Denoiser, Job, Latents, Picture
+from pairloom.tasks.race import Decision, race, spread
+
+Pairs = Sequence[tuple[int, int]]
+GROUP = 64  # pictures, or decisions, whose latents are held at once
+BRIGHT = 4  # pictures in a batch of the released code
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Which choices make a score. half: distances are taken in 16 bits. sampled: the latent is a sample of the posterior,
+    another one at every step, instead of its mean. brightened: pictures of a batch without a dark pixel are normalised a
+    second time. grid: of the times."""
+
+    distance: Distance
+    half: bool
+    sampled: bool
+    brightened: bool
+    grid: Literal["released", "even"]
+
+
+PROTOCOLS = {
+    "sound": Protocol("mse", half=False, sampled=False, brightened=False, grid="even"),
+    "published": Protocol("l2norm", half=True, sampled=True, brightened=True, grid="released"),
+}
+
+
+def grid(steps: int, kind: str = "even", times: int = 1000) -> list[int]:
+    """The times that are asked. "even": the middles of `steps` equal parts. "released": 10 to below 990 by int(1000 / steps):
+    245 of them for 250. Mistake where `steps` are none or more than there are times."""
+    if not 1 <= steps <= times:
+        raise Mistake(f"{steps} steps do not fit.", f"The model has {times} times.", f"Take 1 to {times}.")
+    if kind == "released":
+        return list(range(10, 990, int(1000 / steps)))
+    return [int((step + 0.5) * times / steps) for step in range(steps)]
+
+
+def seeded_noise(shape: Sequence[int], steps: int, seed: int) -> Tensor:
+    """[S C Y X] standard normal; the k-th is the same whatever their number."""
+    draws = (torch.Generator().manual_seed(seed_of("noise", seed, step)) for step in range(steps))
+    return torch.stack([torch.randn(tuple(shape), generator=draw) for draw in draws])
+
+
+class DenoisingScorer:
+    """Scores pairs; `cost` counts what was computed, `cut` names texts that were longer than the encoder reads.
+
+    model: one whose system denoises latents. protocol: "sound", "published" or one's own. steps: asked for; `times` are those of the protocol's grid. distance: instead
+    of the protocol's. alpha: share of the empty text's error that is taken off (1: DiffusionITM, 0: raw; of no matter
+    among the texts of one picture). seed: of the noise, or bank [S C Y X]: the noise itself, one for each step, shared by
+    all pairs. weights [S]: of the steps in the mean. rows: of a batch.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        *,
+        steps: int = 10,
+        protocol: str | Protocol = "sound",
+        distance: Distance | None = None,
+        alpha: float = 1.0,
+        seed: int = 0,
+        rows: int = 64,
+        bank: Tensor | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> None:
+        if isinstance(protocol, str) and protocol not in PROTOCOLS:
+            raise Mistake(f"There is no protocol '{protocol}'.", "", nearest(protocol, PROTOCOLS))
+        if not hasattr(model.system, "residual"):
+            raise Mistake(f"{model.name} does not denoise latents.", "", "Name a diffusion model.")
+        rules = self.rules = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
+        times = grid(steps, rules.grid, model.system.times)
+        noise = _fitting(bank, model.system.latent, len(times), seed).to(model.device)
+        kind = distance or rules.distance
+        self.asked = Denoiser(model, times, noise, kind, rules.half, rules.sampled, seed, rows)
+        self.protocol, self.alpha = protocol if isinstance(protocol, str) else "own protocol", alpha
+        self.weights = np.ones(len(times)) if weights is None else np.asarray(weights, np.float64)
+        if self.weights.shape != (len(times),) or not self.weights.sum() > 0:
+            raise Mistake(f"{self.weights.size} weights do not fit.", f"There are {len(times)} steps.")
+
+    @property
+    def way(self) -> str:
+        """How scores are made, for tables."""
+        asked = self.asked
+        return f"denoising ({self.protocol}, {asked.kind}, {len(asked.times)} steps, alpha {self.alpha:g})"
+
+    @property
+    def cost(self) -> dict[str, int]:
+        """What was computed so far: image encodings, text encodings, UNet evaluations; and texts that were cut."""
+        return self.asked.cost
+
+    @property
+    def cut(self) -> list[str]:
+        """Texts that were longer than the encoder reads."""
+        return self.asked.cut
+
+    def scores(
+        self, images: Sequence[Picture], texts: Sequence[str], pairs: Pairs, alpha: float | None = None
+    ) -> NDArray[np.float64]:
+        """[P], higher is better, for pairs of places in `images` and `texts`; alpha: instead of the scorer's.
+
+        Mistake where a picture cannot be read, or an answer of the network is not finite.
+        """
+        alpha = self.alpha if alpha is None else alpha
+        own, empty = self.errors(images, texts, pairs, prior=alpha != 0)
+        return -np.average(self.lessened(own, empty, alpha), axis=1, weights=self.weights)
+
+    def lessened(
+        self, own: NDArray[np.float32], empty: NDArray[np.float32], alpha: float | NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Errors less alpha times the empty text's; subtracted in 16 bits where the distances are."""
+        kind = np.float16 if self.rules.half else np.float64
+        left: NDArray[np.float64] = (own.astype(kind) - np.asarray(alpha, kind) * empty.astype(kind)).astype(
+            np.float64
+        )
+        return left
+
+    def errors(
+        self, images: Sequence[Picture], texts: Sequence[str], pairs: Pairs, prior: bool = True
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Distances at every step: of the pairs [P S], and of the same pictures with the empty text [P S] (zeros without
+        `prior`)."""
+        steps = range(len(self.asked.times))
+        found = np.zeros((2, len(pairs), len(steps)), np.float32)
+        twice = self._bright(images)
+        for group in _groups(pairs):
+            latents = self.asked.look(images, list(dict.fromkeys(pairs[at][0] for at in group)), twice)
+            wanted = [
+                (which, at, Job(pairs[at][0], NOTHING if which else texts[pairs[at][1]], step))
+                for at in group
+                for which in range(1 + prior)
+                for step in steps
+            ]
+            jobs = list(dict.fromkeys(job for _, _, job in wanted))
+            said = dict(zip(jobs, self.asked.ask(jobs, latents)))
+            for which, at, job in wanted:
+                found[which, at, job.step] = said[job]
+        return found[0], found[1]
+
+    def _bright(self, images: Sequence[Picture]) -> set[int]:
+        """Pictures that the released code normalises twice: those of a batch without a pixel in the darker half."""
+        found: set[int] = set()
+        for first in range(0, len(images) if self.rules.brightened else 0, BRIGHT):
+            batch = range(first, min(first + BRIGHT, len(images)))
+            if all(int(self.asked.pixels(images[at]).min()) * 2 >= 255 for at in batch):
+                found.update(batch)
+        return found
+
+
+def decide(
+    scorer: DenoisingScorer,
+    images: Sequence[Picture],
+    texts: Sequence[str],
+    cases: Sequence[Pairs],
+    *,
+    delta: float = 0.05,
+    antithetic: bool = True,
+    least: int = 4,
+    alpha: float | None = None,
+) -> list[Decision]:
+    """The best pair of every case, by racing: rounds of one step each, the times spread over the grid, all pairs of a case
+    under the same noise; antithetic: every round asks the noise and its negative.
+
+    Where all pairs of a case have one picture, the empty text's error is the same for all and not computed. delta: chance,
+    for each case, of another outcome than all rounds would have. Cases share what they ask of the same pair.
+    """
+    alpha = scorer.alpha if alpha is None else alpha
+    if np.ptp(scorer.weights) > 0:
+        raise ValueError("a race takes every step as one round: it has no weights")
+    found: list[Decision] = []
+    for first in range(0, len(cases), GROUP):
+        part = cases[first : first + GROUP]
+        places = list(dict.fromkeys(image for case in part for image, _ in case))
+        latents = scorer.asked.look(images, places, scorer._bright(images))
+        shares = [alpha if len({image for image, _ in case}) > 1 else 0.0 for case in part]
+        table = _Rounds(scorer, part, texts, latents, shares, (False, True) if antithetic else (False,))
+        found += race(
+            table.ask, [len(case) for case in part], len(scorer.asked.times), delta=delta, least=least
+        )
+    return found
+
+
+@dataclass
+class _Rounds:
+    """What a race asks: round after round, the scores of the pairs that are still in it. shares: alpha of each case."""
+
+    scorer: DenoisingScorer
+    cases: Sequence[Pairs]
+    texts: Sequence[str]
+    latents: Latents
+    shares: Sequence[float]
+    turns: Sequence[bool]
+
+    def ask(self, at: int, open_: list[tuple[int, int]]) -> NDArray[np.float64]:
+        """Scores [len(open_)] of (case, candidate) at the round's step, meant over the noise and its negative."""
+        step = spread(len(self.scorer.asked.times))[at]
+        own, empty, share = [], [], []
+        for case, candidate in open_:
+            image, text = self.cases[case][candidate]
+            for turn in self.turns:
+                own.append(Job(image, self.texts[text], step, turn))
+                empty.append(Job(image, NOTHING, step, turn))
+                share.append(self.shares[case])
+        needed = [other for other, some in zip(empty, share) if some]
+        jobs = list(dict.fromkeys(own + needed))
+        said = dict(zip(jobs, self.scorer.asked.ask(jobs, self.latents)))
+        left = self.scorer.lessened(
+            np.array([said[job] for job in own], np.float32),
+            np.array([said.get(job, 0.0) for job in empty], np.float32),
+            np.array(share),
+        )
+        return -left.reshape(len(open_), -1).mean(1)
+
+
+def _fitting(bank: Tensor | None, latent: Sequence[int], steps: int, seed: int) -> Tensor:
+    """The bank's first [S C Y X], or noise of the seed. Mistake where the bank is another model's or too short."""
+    if bank is None:
+        return seeded_noise(latent, steps, seed)
+    if tuple(bank.shape[1:]) != tuple(latent) or len(bank) < steps:
+        raise Mistake(
+            f"The bank of noise is {list(bank.shape)}.",
+            f"This model and grid need {[steps, *latent]}, or more rows.",
+            "Give another, or none: the noise is then drawn from the seed.",
+        )
+    return bank[:steps]
+
+
+def _groups(pairs: Pairs) -> Iterator[list[int]]:
+    """Places of pairs, those of GROUP pictures at a time."""
+    of: dict[int, list[int]] = {}
+    for at, (image, _) in enumerate(pairs):
+        of.setdefault(image, []).append(at)
+    images = list(of)
+    for first in range(0, len(images), GROUP):
+        yield [at for image in images[first : first + GROUP] for at in of[image]]

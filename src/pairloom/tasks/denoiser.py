@@ -1,0 +1,175 @@
+"""Denoiser: a diffusion model that is asked many small questions (this picture, this text, this time) in full batches.
+
+Every picture and every text is encoded once; every question is counted. Texts longer than the encoder reads are named,
+pictures that cannot be read and answers that are not finite are Mistakes.
+Does not know: what the errors are for.
+
+C Y X sides of a latent, S steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from pairloom.blocks.prompt import Said
+from pairloom.data.pair import content_hash, seed_of
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.objectives.denoise import Distance, distance
+
+Picture = Image.Image | Path | str
+TEXTS = 1024  # texts that stay encoded
+TOGETHER = 8  # pictures that are encoded together
+NOTHING = None  # instead of a text: the empty one, as the network learnt it
+
+
+class Job(NamedTuple):
+    """One question: which picture (its place), which text, at which step, with the noise or with its negative."""
+
+    image: int
+    text: str | None
+    step: int
+    turned: bool = False
+
+
+@dataclass
+class Latents:
+    """Pictures that are prepared: mean and deviation of their posterior [n C Y X], what tells their pixels apart, and the
+    row of each place."""
+
+    mean: Tensor
+    deviation: Tensor | None
+    keys: list[str]
+    rows: dict[int, int]
+
+
+@dataclass
+class Denoiser:
+    """times [S] and noise [S C Y X] of the steps. half: distances in 16 bits. sampled: a sample of the posterior at each
+    step, the same for all texts, seeded by the picture's pixels. rows: of a batch."""
+
+    model: Model
+    times: Sequence[int]
+    noise: Tensor
+    kind: Distance = "mse"
+    half: bool = False
+    sampled: bool = False
+    seed: int = 0
+    rows: int = 64
+    cost: dict[str, int] = field(default_factory=dict)
+    cut: list[str] = field(default_factory=list)
+    _said: dict[str | None, Said] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = ("image encodings", "text encodings", "UNet evaluations", "texts cut")
+        self.cost |= {name: 0 for name in names}
+
+    def pixels(self, image: Picture) -> NDArray[np.uint8]:
+        """[H W 3] as the model reads it. Mistake where a file is no picture."""
+        try:
+            opened = image if isinstance(image, Image.Image) else open_image(Path(image).read_bytes())
+        except (OSError, Unreadable) as error:
+            raise Mistake(f"{image} cannot be read.", str(error), "Leave it out, or put it back.") from error
+        return self.model.pixels.to_uint8(opened.convert("RGB"))
+
+    @torch.no_grad()
+    def look(self, images: Sequence[Picture], places: Sequence[int], twice: set[int]) -> Latents:
+        """Encode the pictures at some places. twice: places whose pixels are normalised a second time."""
+        found: list[tuple[Tensor, Tensor | None]] = []
+        keys: list[str] = []
+        with ThreadPoolExecutor(2) as pool:
+            decoded = pool.map(lambda at: self.pixels(images[at]), places)
+            for first in range(0, len(places), TOGETHER):
+                part = places[first : first + TOGETHER]
+                pixels = [next(decoded) for _ in part]
+                keys += [content_hash(one.tobytes()) for one in pixels]
+                batch = torch.from_numpy(self.model.pixels.normalise(np.stack(pixels)))
+                again = torch.tensor([at in twice for at in part])[:, None, None, None]
+                batch = torch.where(again, 2 * batch - 1, batch)
+                found.append(self.model.system.posterior(batch.to(self.model.device)))
+        self.cost["image encodings"] += len(places)
+        wide = [deviation for _, deviation in found if deviation is not None]
+        mean = torch.cat([mean for mean, _ in found])
+        return Latents(
+            mean, torch.cat(wide) if wide else None, keys, {at: row for row, at in enumerate(places)}
+        )
+
+    def ask(self, jobs: Sequence[Job], latents: Latents) -> NDArray[np.float32]:
+        """The distance of every job [len(jobs)]; in 16 bits' values where `half`. Mistake where one is not finite."""
+        self._read([job.text for job in jobs])
+        said = [self._batch(jobs[at : at + self.rows], latents) for at in range(0, len(jobs), self.rows)]
+        while len(self._said) > TEXTS:
+            self._said.pop(next(iter(self._said)))
+        found: NDArray[np.float32] = (
+            torch.cat(said).float().cpu().numpy() if said else np.zeros(0, np.float32)
+        )
+        if not np.isfinite(found).all():
+            job = jobs[int(np.flatnonzero(~np.isfinite(found))[0])]
+            raise Mistake(
+                f"The network's answer to '{job.text or ''}' at time {self.times[job.step]} is not a finite number.",
+                "Its weights are broken, or too coarse for their numbers.",
+                "Load them in 32 bits, or copy the folder again.",
+            )
+        self.cost["UNet evaluations"] += len(jobs)
+        return found
+
+    @torch.no_grad()
+    def _batch(self, jobs: Sequence[Job], latents: Latents) -> Tensor:
+        device = self.model.device
+        steps = torch.tensor([job.step for job in jobs], device=device)
+        sign = torch.tensor([-1.0 if job.turned else 1.0 for job in jobs], device=device)[:, None, None, None]
+        noise = self.noise[steps] * sign
+        clean = self._clean(jobs, latents)
+        times = torch.tensor(self.times, device=device)[steps]
+        parts = [self._said[job.text] for job in jobs]
+        pooled = None if parts[0].pooled is None else torch.cat([part.pooled for part in parts])  # type: ignore[misc]
+        said = Said(torch.cat([part.context for part in parts]), pooled)
+        left = self.model.system.residual(clean, times, noise, said)
+        if self.half:  # both sides are rounded before they are subtracted, as networks in 16 bits do
+            left = noise.half() - (noise - left).half()
+        return distance(left, self.kind)
+
+    def _clean(self, jobs: Sequence[Job], latents: Latents) -> Tensor:
+        """Latents of the jobs, sampled where that is asked for: one draw for each picture and step."""
+        rows = [latents.rows[job.image] for job in jobs]
+        mean = latents.mean[rows]
+        if not self.sampled or latents.deviation is None:
+            return mean
+        drawn: dict[tuple[int, int], Tensor] = {}
+        for row, job in zip(rows, jobs):
+            if (row, job.step) not in drawn:
+                seed = seed_of(latents.keys[row], "latent", self.seed, job.step)
+                draw = torch.randn(mean.shape[1:], generator=torch.Generator().manual_seed(seed))
+                drawn[row, job.step] = draw.to(mean.device)
+        return mean + latents.deviation[rows] * torch.stack(
+            [drawn[row, job.step] for row, job in zip(rows, jobs)]
+        )
+
+    @torch.no_grad()
+    def _read(self, texts: Sequence[str | None]) -> None:
+        """Encode what is not encoded yet, and name what is longer than is read."""
+        tokens, length = self.model.tokens, self.model.config.length
+        new = [text for text in dict.fromkeys(texts) if text not in self._said]
+        if NOTHING in new:
+            self._said[NOTHING] = self.model.system.text.nothing(1, self.model.device)
+        written: list[Any] = [text for text in new if text is not NOTHING]
+        for first in range(0, len(written), self.rows):
+            part = written[first : first + self.rows]
+            said = self.model.system.text(*self.model.texts(part))
+            for row, text in enumerate(part):
+                self._said[text] = said.rows(torch.tensor([row], device=self.model.device))
+        long = [text for text in written if tokens.too_long(text, length) and text not in self.cut]
+        self.cut += long
+        self.cost["texts cut"] += len(long)
+        self.cost["text encodings"] += len(new)

@@ -1,0 +1,304 @@
+"""Text-to-image pipelines as diffusers saves them: Stable Diffusion 1.x, 2.x and XL, with adapters where there are some.
+
+Facts: a folder for each part, named in model_index.json; the text encoder's names begin with `text_model.` or not; old
+autoencoders spell query, key, value, proj_attn; 2.x fills texts up with "!". Adapters lie in pytorch_lora_weights.*, in
+three spellings. Nothing is unpickled. Not read: safety checkers, feature extractors, adapters of text encoders.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from pairloom.blocks.lora import adapters
+from pairloom.data.byte_pairs import END, START
+from pairloom.data.disk import atomic_write
+from pairloom.data.pixels import Transform
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.model import Model, read_json
+from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
+from pairloom.weights._layout import Place, claim_empty, give, read, take
+
+WRITES, SYSTEM = "diffusers", "latent_diffusion"
+PARTS = {"unet": "unet.", "vae": "vae.", "text_encoder": "text.first.", "text_encoder_2": "text.second."}
+NAMES = ("diffusion_pytorch_model", "model", "pytorch_model")
+ENDS = (
+    ".safetensors",
+    ".safetensors.index.json",
+    ".bin",
+    ".bin.index.json",
+    ".fp16.safetensors",
+    ".fp16.bin",
+)
+ADAPTERS = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
+TEXT = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
+    "projection_dim", "eos_token_id", "bos_token_id", "pad_token_id",
+)  # fmt: skip
+OLD = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+DERIVED = ("in_channels", "out_channels", "sample_size", "cross_attention_dim")
+MAP = r"(?:unet\.)?(.+\.attn[12])\."
+SPELLINGS = [  # a name in a file of adapters -> attention, map, which half
+    (MAP + r"processor\.to_(q|k|v|out)_lora\.(down|up)\.weight", {"down": "down", "up": "up"}),
+    (MAP + r"to_(q|k|v|out)(?:\.0)?\.lora_([AB])\.weight", {"A": "down", "B": "up"}),
+    (MAP + r"to_(q|k|v|out)(?:\.0)?\.lora\.(down|up)\.weight", {"down": "down", "up": "up"}),
+]
+
+
+def sniff(where: Path) -> bool:
+    """A folder with a model_index.json."""
+    return where.is_dir() and "_class_name" in read_json(where / "model_index.json")
+
+
+def load(where: Path) -> Model:
+    """A model from a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
+    config = config_of(where)
+    learned = {name: read(where / name) for name in ADAPTERS if (where / name).is_file()}
+    halves = adapters_in(next(iter(learned.values())), where) if learned else {}
+    if halves:
+        ranks = {tensor.shape[0] for name, tensor in halves.items() if ".down." in name}
+        if len(ranks) != 1:
+            raise Mistake(f"The adapters in {where} have several ranks.", f"{sorted(ranks)}.")
+        cross = all(".attn2." in name for name in halves)
+        config = replace(config, rank=ranks.pop(), adapted="cross" if cross else "both")
+    system = System(config)
+    ours = system.state_dict()
+    for part, prefix in PARTS.items():
+        mine = {name: tensor for name, tensor in ours.items() if name.startswith(prefix)}
+        if mine:
+            told = {
+                name: tensor
+                for name, tensor in read(_file(where / part)).items()
+                if not name.endswith("position_ids")
+            }
+            take(told, _places(system, part, mine), mine).whole(where / part).into(system)
+    if halves:
+        put_adapters(system, halves, where)
+    tokens = Tokens.load(where / "tokenizer")
+    about = {"source": f"diffusers {read_json(where / 'model_index.json')['_class_name']} ({where.name})"}
+    pixels = Transform(config.image_size, **PIXELS)
+    return Model(SYSTEM, system.eval(), tokens, pixels, about)
+
+
+def config_of(where: Path) -> Config:
+    """The Config of a pipeline's folder. Mistake for what does not fit together."""
+    index = read_json(where / "model_index.json")
+    lacking = [
+        name
+        for name in ("unet", "vae", "text_encoder", "scheduler", "tokenizer")
+        if not (where / name).is_dir()
+    ]
+    if lacking:
+        kind = f"It is a {index.get('_class_name')}." if index else ""
+        raise Mistake(
+            f"The pipeline {where} has no {' and no '.join(lacking)}.",
+            kind,
+            "Copy the whole folder of a Stable Diffusion.",
+        )
+    unet, vae, text = (_words(where / name / "config.json") for name in ("unet", "vae", "text_encoder"))
+    second = _words(where / "text_encoder_2" / "config.json") if (where / "text_encoder_2").is_dir() else {}
+    scheduler = _words(where / "scheduler" / "scheduler_config.json", keep="_class_name")
+    tokens = Tokens.load(where / "tokenizer")
+    made = Config(
+        vocabulary=text["vocab_size"], length=text["max_position_embeddings"], pad=_pad(where / "tokenizer", tokens),
+        cls=tokens.cls, sep=tokens.sep, pad_2=_pad(where / "tokenizer_2", tokens) if second else 0,
+        zero_empty=bool(second) and bool(index.get("force_zeros_for_empty_prompt", True)),
+        image_size=unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1),
+        unet={name: value for name, value in unet.items() if name not in DERIVED}, vae=vae,
+        text={name: text[name] for name in TEXT if name in text},
+        text_2={name: second[name] for name in TEXT if name in second}, scheduler=scheduler,
+    )  # fmt: skip
+    width = text["hidden_size"] + second.get("hidden_size", 0)
+    _check(where, made, unet, width, tokens)
+    return made
+
+
+def _check(where: Path, made: Config, unet: Mapping[str, Any], width: int, tokens: Tokens) -> None:
+    channels = latent_shape(made)[0]
+    kind = made.scheduler.get("prediction_type", "epsilon")
+    wrong = [
+        why
+        for fits, why in (
+            (kind in ("epsilon", "v_prediction"), f"the scheduler predicts '{kind}'; epsilon and v_prediction are built"),
+            (unet["in_channels"] == channels, f"the network reads {unet['in_channels']} channels, the latents have {channels}"),
+            (unet["out_channels"] == channels, f"the network says {unet['out_channels']} channels of {channels}"),
+            (unet["cross_attention_dim"] == width, f"the network reads texts {unet['cross_attention_dim']} wide, they are {width}"),
+            (tokens.size == made.vocabulary, f"the tokenizer has {tokens.size} ids, the text encoder {made.vocabulary}"),
+            (not made.vae.get("shift_factor") and not made.vae.get("latents_mean"), "the latents are shifted"),
+        )
+        if not fits
+    ]  # fmt: skip
+    if wrong:
+        raise Mistake(
+            f"The parts of {where} do not fit together.",
+            "; ".join(wrong) + ".",
+            "Copy the folder as published.",
+        )
+
+
+def _words(file: Path, keep: str = "") -> dict[str, Any]:
+    """The settings in a part's config. Mistake where there are none."""
+    told = read_json(file)
+    if not told:
+        raise Mistake(f"{file} is missing or no JSON.", "", "Copy the whole folder.")
+    return {name: value for name, value in told.items() if not name.startswith("_") or name == keep}
+
+
+def _pad(where: Path, tokens: Tokens) -> int:
+    """The id that texts are filled up with."""
+    told = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
+    word = told.get("pad_token", END)
+    found = tokens.tokenizer.token_to_id(word["content"] if isinstance(word, Mapping) else str(word))
+    return tokens.pad if found is None else int(found)
+
+
+def _file(folder: Path) -> Path:
+    """The file of weights of a part. Mistake where there is none."""
+    for end in ENDS:
+        for name in NAMES:
+            if (folder / f"{name}{end}").is_file():
+                return folder / f"{name}{end}"
+    raise Mistake(
+        f"{folder} has no weights.", f"Looked for {NAMES[0]}{ENDS[0]} and its like.", "Copy the whole folder."
+    )
+
+
+def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, Place]:
+    """Where the tensors of a part lie; the halves of adapters lie elsewhere."""
+    halves = {name for name, _, _ in _halves(system)}
+    made = {}
+    for name in mine:
+        there = name.removeprefix(PARTS[part])
+        names = (there,)
+        if part == "text_encoder":
+            names = (f"text_model.{there}", there)
+        if part == "vae" and ".attentions." in there:
+            names = (there, _spelt(there))
+        if name not in halves:
+            made[name] = Place(names)
+    return made
+
+
+def _spelt(name: str) -> str:
+    for new, old in OLD.items():
+        name = name.replace(new, old)
+    return name
+
+
+def _halves(system: System) -> Iterator[tuple[str, str, Tensor]]:
+    """Every half of every adapter: our name, the released name, the tensor."""
+    for name, part in adapters(system.unet):
+        owner, which = re.fullmatch(r"(.+\.attn[12])\.to_(q|k|v|out)(?:\.0)?", name).groups()  # type: ignore[union-attr]
+        for half in ("down", "up"):
+            tensor = getattr(part, half).weight.detach()
+            yield f"unet.{name}.{half}.weight", f"{owner}.processor.to_{which}_lora.{half}.weight", tensor
+
+
+def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
+    """Released name -> tensor, from any of the three spellings. Mistake for a name of none."""
+    made = {}
+    for name, tensor in tensors.items():
+        for pattern, halves in SPELLINGS:
+            found = re.fullmatch(pattern, name)
+            if found:
+                made[f"{found[1]}.processor.to_{found[2]}_lora.{halves[found[3]]}.weight"] = tensor
+                break
+        else:
+            raise Mistake(
+                f"'{name}' in {where} is no adapter of the network's attention.",
+                "Others are not built.",
+                "Leave it out.",
+            )
+    return made
+
+
+def put_adapters(system: System, halves: Mapping[str, Tensor], where: Path) -> None:
+    """Copy adapters (released names) into a system that has their places. Mistake where any is missing or left over."""
+    mine = {ours: tensor for ours, _, tensor in _halves(system)}
+    places = {ours: Place((there,)) for ours, there, _ in _halves(system)}
+    take(halves, places, mine).whole(where).into(system)
+
+
+def export(model: Model, out: Path) -> None:
+    """Write a folder that StableDiffusionPipeline.from_pretrained loads; adapters beside it, by the released names.
+
+    Mistake for a model of pixels, which has no autoencoder, and for a tokenizer that is not CLIP's.
+    """
+    c, system = model.config, model.system
+    if not c.vae or not model.tokens.byte_pairs:
+        why = "It has no autoencoder." if not c.vae else "Its tokenizer is not CLIP's."
+        raise Mistake("diffusers has no pipeline for this model.", why, "Keep the model folder.")
+    claim_empty(out)
+    documents = _documents(model)
+    state = system.state_dict()
+    files = {name: (json.dumps(value, indent=2) + "\n").encode() for name, value in documents.items()}
+    for part, prefix in PARTS.items():
+        mine = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
+        places = {name: Place(place.names[:1]) for name, place in _places(system, part, mine).items()}
+        name = "model" if part.startswith("text") else "diffusion_pytorch_model"
+        if mine:
+            files[f"{part}/{name}.safetensors"] = to_bytes(give(mine, places), {"format": "pt"})
+    learned = {there: tensor.contiguous() for _, there, tensor in _halves(system)}
+    if learned:
+        files[ADAPTERS[0]] = to_bytes(learned, {"format": "pt"})
+    for folder in ("tokenizer", "tokenizer_2") if c.text_2 else ("tokenizer",):
+        files[f"{folder}/tokenizer.json"] = model.tokens.to_json().encode()
+    for name, data in files.items():
+        (out / name).parent.mkdir(exist_ok=True)
+        with atomic_write(out / name) as file:
+            file.write(data)
+
+
+def _documents(model: Model) -> dict[str, Any]:
+    """The JSON files of a pipeline."""
+    c, tokens = model.config, model.tokens
+    channels, side, _ = latent_shape(c)
+    width = c.text["hidden_size"] + c.text_2.get("hidden_size", 0)
+    own = {
+        "sample_size": side,
+        "in_channels": channels,
+        "out_channels": channels,
+        "cross_attention_dim": width,
+    }
+    texts = {
+        "text_encoder": (c.text, "CLIPTextModel"),
+        "text_encoder_2": (c.text_2, "CLIPTextModelWithProjection"),
+    }
+    index: dict[str, Any] = {
+        "_class_name": "StableDiffusionXLPipeline" if c.text_2 else "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"], "vae": ["diffusers", "AutoencoderKL"],
+        "scheduler": ["diffusers", c.scheduler["_class_name"]], "feature_extractor": [None, None],
+    }  # fmt: skip
+    index |= {"force_zeros_for_empty_prompt": c.zero_empty} if c.text_2 else {"safety_checker": [None, None]}
+    made: dict[str, Any] = {
+        "model_index.json": index,
+        "unet/config.json": {"_class_name": "UNet2DConditionModel", **c.unet, **own},
+        "vae/config.json": {"_class_name": "AutoencoderKL", **c.vae},
+        "scheduler/scheduler_config.json": c.scheduler,
+    }
+    for number, (part, (words, kind)) in enumerate(texts.items()):
+        if not words:
+            continue
+        sizes = {"vocab_size": c.vocabulary, "max_position_embeddings": c.length}
+        made[f"{part}/config.json"] = {
+            "architectures": [kind],
+            "model_type": "clip_text_model",
+            **words,
+            **sizes,
+        }
+        index[part] = ["transformers", kind]
+        suffix = "_2" if number else ""
+        index[f"tokenizer{suffix}"] = ["transformers", "CLIPTokenizer"]
+        pad = tokens.tokenizer.id_to_token(c.pad_2 if number else c.pad)
+        ends = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad}
+        told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": c.length, **ends}
+        made[f"tokenizer{suffix}/tokenizer_config.json"] = told
+    return made
