@@ -274,7 +274,7 @@ def faithfulness(
 
 def words_of(tokens: Tokens, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
     """Words, and which of the ids make each: pieces of a word stand together."""
-    spell: Callable[[int], str] = tokens.tokenizer.id_to_token
+    spell: Callable[[int], Any] = tokens.tokenizer.id_to_token
     groups: list[list[int]] = []
     for at, one in enumerate(ids):
         if tokens.byte_pairs:
