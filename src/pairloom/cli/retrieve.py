@@ -1,0 +1,120 @@
+"""Rank all texts of a set for each picture and all pictures for each text: R@1, R@5, R@10, median rank and MRR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from pairloom.model import Model
+    from pairloom.tasks.ranking import Retrieved, Settings
+    from pairloom.tasks.retrieve import Corpus
+
+
+def command(
+    pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
+    model: Annotated[
+        Path, typer.Option(help="A model that judges; one with a match head re-ranks the best.")
+    ],
+    protocol: Annotated[
+        str,
+        typer.Option(help="odds (ours), blip (k 256, logit + cosine), blip-flickr (the same with k 128)."),
+    ] = "odds",
+    k: Annotated[int | None, typer.Option(help="Candidates of a query that the match head scores.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="A new .parquet file with the best of every query.")
+    ] = None,
+    top: Annotated[int, typer.Option(help="How many of them.")] = 10,
+    restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+) -> None:
+    import shutil
+    from dataclasses import asdict
+
+    import pairloom
+    from pairloom.cli import _show
+    from pairloom.data.disk import check_output
+    from pairloom.data.shards import open_set
+    from pairloom.errors import Mistake
+    from pairloom.scale._table import parts_of
+    from pairloom.tasks.ranking import settings, worth
+    from pairloom.tasks.retrieve import Corpus, Retriever
+
+    chosen = settings(protocol, k)
+    if top < 1:
+        raise Mistake(f"--top {top} keeps nothing.", "", "Give 1 or more.")
+    found = open_set(pairs)
+    parts = None
+    if out is not None:
+        check_output(out, found.path)
+        parts = parts_of(out)
+        if restart:
+            shutil.rmtree(parts, ignore_errors=True)
+        if out.exists() and not restart:
+            raise Mistake(
+                f"{out} exists already.",
+                "Nothing of yours is ever overwritten.",
+                "Name another, or add --restart.",
+            )
+    asked, corpus = pairloom.load(model), Corpus.of(found.pairs())
+    if parts is not None:
+        _claim(parts, corpus, asked, chosen)
+    with _show.steps(quiet=json) as tell:
+        made = Retriever(asked, corpus, chosen, parts, tell).run()
+    told = worth(made)
+    if out is not None and parts is not None:
+        _write(out, made, top, restart)
+        shutil.rmtree(parts)
+    facts = {
+        "pictures": len(made.names), "texts": len(made.owner), "matched": len(made.codes), "protocol": protocol,
+        "k": chosen.k, "unreadable": made.broken, "skipped": dict(corpus.index.skipped),
+        "metrics": {way: {name: asdict(value) for name, value in row.items()} for way, row in told.items()},
+    }  # fmt: skip
+    if json:
+        _show.say_json(facts)
+        return
+    title = f"{facts['pictures']:,} pictures, {facts['texts']:,} texts; {facts['matched']:,} pairs matched"
+    names = list(next(iter(told.values())))
+    _show.table(
+        title, ["", *names], [[way, *(_cell(row[name]) for name in names)] for way, row in told.items()]
+    )
+    if made.broken:
+        _show.console.print(f"{len(made.broken)} pictures cannot be read", markup=False)
+
+
+def _cell(value: Any) -> str:
+    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+
+
+def _claim(parts: Path, corpus: Corpus, model: Model, chosen: Settings) -> None:
+    """Parts of other pictures, another model or other settings are refused."""
+    from pairloom.data.disk import atomic_write
+    from pairloom.data.pair import content_hash
+    from pairloom.errors import Mistake
+    from pairloom.search.filling import fingerprint
+
+    texts = repr(list(corpus.index.words())).encode()
+    mark = content_hash(bytes(corpus.index.key), texts, repr(chosen).encode(), fingerprint(model).encode())
+    held = parts / "plan"
+    if held.is_file() and held.read_text() != mark:
+        raise Mistake(
+            f"{parts} holds work on other pairs.", "Or of another model.", "Name another --out, or --restart."
+        )
+    with atomic_write(held) as file:
+        file.write(mark.encode())
+
+
+def _write(out: Path, made: Retrieved, top: int, replace: bool) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from pairloom.data.disk import atomic_write
+    from pairloom.tasks.ranking import rankings
+
+    kinds = {"direction": pa.string(), "query": pa.string(), "place": pa.int32(), "candidate": pa.string()}
+    schema = pa.schema([*kinds.items(), ("score", pa.float64()), ("right", pa.bool_())])
+    with atomic_write(out, replace) as file, pq.ParquetWriter(file, schema) as writer:
+        for rows in rankings(made, top):
+            writer.write_table(pa.Table.from_pylist(rows, schema))

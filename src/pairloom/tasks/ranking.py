@@ -1,0 +1,192 @@
+"""Ranking: the scores of a corpus in both directions, by cosine or by match, and what the ranks are worth.
+
+Scores are made a block of queries at a time: no table of all pairs is ever in memory. Does not know: models, files.
+
+M pictures, K texts, D distinct texts, P pairs that the match head scored, E shared embedding, Q queries, C candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import numpy
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pairloom.errors import Mistake, nearest
+from pairloom.metrics.compare import Interval, bootstrap
+from pairloom.metrics.rank import ranks
+
+Rows = NDArray[numpy.int64]
+Floats = NDArray[numpy.float64]
+Direction = Literal["image to text", "text to image"]
+DIRECTIONS: tuple[Direction, ...] = ("image to text", "text to image")
+
+LOWEST = -100.0  # published: the score of what the match head did not see
+BELOW = 1e4  # ours: cosines, moved below whatever the match head says
+
+
+@dataclass(frozen=True)
+class Settings:
+    """k: candidates of a query that the match head scores. published: score = raw class-1 logit + cosine, all others
+    -100, as BLIP's released evaluation has it; else the log-odds of the match, and below them the others by cosine."""
+
+    k: int = 128
+    published: bool = False
+
+
+PROTOCOLS = {"odds": Settings(), "blip": Settings(256, True), "blip-flickr": Settings(128, True)}
+
+
+def settings(protocol: str, k: int | None = None) -> Settings:
+    """A protocol by name, with another k if one is given. Mistake where there is none of that name."""
+    if protocol not in PROTOCOLS:
+        raise Mistake(f"There is no protocol '{protocol}'.", "", nearest(protocol, PROTOCOLS))
+    if k is not None and k < 1:
+        raise Mistake(f"k = {k} re-ranks nothing.", "", "Give 1 or more.")
+    return PROTOCOLS[protocol] if k is None else replace(PROTOCOLS[protocol], k=k)
+
+
+@dataclass
+class Retrieved:
+    """Every score of a corpus, made when it is asked for; unreadable pictures and their texts are left out.
+
+    rows [M] of the corpus; ids [M]: equal for pictures of the same bytes; owner [K]: picture of each text; distinct [K]:
+    its string, of `strings` [D]. images [M E], texts [D E]: None where the system does not embed. codes [P], sorted:
+    picture * D + string of each pair that was matched; values [P]. broken: name -> why it cannot be read.
+    """
+
+    settings: Settings
+    names: list[str]
+    ids: Rows
+    owner: Rows
+    distinct: Rows
+    strings: list[str]
+    images: Tensor | None
+    texts: Tensor | None
+    codes: Rows = field(default_factory=lambda: numpy.zeros(0, numpy.int64))
+    values: Floats = field(default_factory=lambda: numpy.zeros(0))
+    broken: dict[str, str] = field(default_factory=dict)
+
+    def blocks(
+        self, direction: Direction, size: int = 256
+    ) -> Iterator[tuple[slice, Floats, NDArray[numpy.bool_]]]:
+        """(queries, scores [Q C], right [Q C]) for `size` queries at a time."""
+        back = direction == "text to image"
+        queries = len(self.owner) if back else len(self.ids)
+        for first in range(0, queries, size):
+            part = slice(first, min(first + size, queries))
+            asked, owners = (
+                (self.ids[self.owner[part]], self.ids) if back else (self.ids[part], self.ids[self.owner])
+            )
+            yield part, self._scores(part, back), asked[:, None] == owners
+
+    def _scores(self, part: slice, back: bool) -> Floats:
+        cosines = self.cosines(part, back)
+        if cosines is None:  # everything was matched
+            table = self.values.reshape(len(self.ids), len(self.strings))[:, self.distinct]
+            return table[:, part].T if back else table[part]
+        if not len(self.codes):
+            return cosines.double().numpy()
+        best = cosines.topk(min(self.settings.k, cosines.shape[1]), 1).indices.numpy()
+        found = self.values[numpy.searchsorted(self.codes, self._codes(part, best, back))]
+        scores = cosines.double().numpy()
+        if self.settings.published:
+            found = found + numpy.take_along_axis(scores, best, 1)
+            scores = numpy.full_like(scores, LOWEST)
+        else:
+            scores = scores - BELOW
+        numpy.put_along_axis(scores, best, found, 1)
+        return scores
+
+    def cosines(self, part: slice, back: bool) -> Tensor | None:
+        """[Q C] of some queries with all candidates."""
+        if self.images is None or self.texts is None:
+            return None
+        if back:
+            return self.texts[self.distinct[part]] @ self.images.T
+        return (self.images[part] @ self.texts.T)[:, self.distinct]
+
+    def text(self, at: int) -> str:
+        """A text by its number in 0 .. K - 1."""
+        return self.strings[self.distinct[at]]
+
+    def _codes(self, part: slice, best: Rows, back: bool) -> Rows:
+        asked = numpy.arange(part.start, part.stop)[:, None]
+        if back:
+            return best * len(self.strings) + self.distinct[asked]
+        return asked * len(self.strings) + self.distinct[best]
+
+    def wanted(self, size: int = 256) -> Rows:
+        """The pairs that the match head is to score, sorted, each once: whatever either direction's best k hold."""
+        parts = []
+        for back, queries in ((False, len(self.ids)), (True, len(self.owner))):
+            for first in range(0, queries, size):
+                part = slice(first, min(first + size, queries))
+                cosines = self.cosines(part, back)
+                assert cosines is not None
+                best = cosines.topk(min(self.settings.k, cosines.shape[1]), 1).indices.numpy()
+                parts.append(numpy.unique(self._codes(part, best, back)))
+        return numpy.unique(numpy.concatenate(parts))
+
+
+def worth(made: Retrieved, at: tuple[int, ...] = (1, 5, 10), seed: int = 0) -> dict[str, dict[str, Interval]]:
+    """Direction -> R@K, median place and MRR, each with its bootstrap interval; texts of one picture are drawn together."""
+    told: dict[str, dict[str, Interval]] = {}
+    for direction in DIRECTIONS:
+        parts = [ranks(scores, right) for _, scores, right in made.blocks(direction)]
+        groups = made.ids if direction == "image to text" else made.ids[made.owner]
+        told[direction] = {
+            f"R@{k}": bootstrap(numpy.concatenate([part.hits(k) for part in parts]), groups, seed=seed)
+            for k in at
+        }
+        told[direction]["median"] = _median(
+            numpy.concatenate([part.places() for part in parts]), groups, seed
+        )
+        told[direction]["MRR"] = bootstrap(
+            numpy.concatenate([part.reciprocals() for part in parts]), groups, seed=seed
+        )
+    return told
+
+
+def _median(places: Floats, groups: Rows, seed: int, resamples: int = 1000, level: float = 0.95) -> Interval:
+    """The median place, with the percentile bootstrap over groups."""
+    order = numpy.argsort(places, kind="stable")
+    index = numpy.unique(groups, return_inverse=True)[1][order]
+    random, many = numpy.random.default_rng(seed), int(index.max()) + 1
+    drawn = numpy.empty(resamples)
+    for at in range(resamples):
+        weight = numpy.bincount(random.integers(many, size=many), minlength=many)[index].cumsum()
+        middle = numpy.searchsorted(weight, [(weight[-1] - 1) // 2, weight[-1] // 2], "right")
+        drawn[at] = places[order[middle]].mean()
+    low, high = numpy.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(float(numpy.median(places)), float(low), float(high))
+
+
+def rankings(made: Retrieved, top: int) -> Iterator[list[dict[str, Any]]]:
+    """The `top` best of every query (at most k where a match head ordered them), a block of queries at a time.
+
+    Rows: direction, query, place, candidate, score, right; queries and candidates by name and by text. Ties by the order
+    of the set.
+    """
+    top = min(top, made.settings.k) if len(made.codes) and made.images is not None else top
+    for direction in DIRECTIONS:
+        back = direction == "text to image"
+        for part, scores, right in made.blocks(direction):
+            best = numpy.argsort(-scores, axis=1, kind="stable")[:, :top]
+            found = numpy.take_along_axis(scores, best, 1).tolist()
+            fits = numpy.take_along_axis(right, best, 1).tolist()
+            yield [
+                {
+                    "direction": direction,
+                    "query": made.text(query) if back else made.names[query],
+                    "place": place + 1,
+                    "candidate": made.names[at] if back else made.text(at),
+                    "score": found[query - part.start][place],
+                    "right": fits[query - part.start][place],
+                }
+                for query, order in enumerate(best.tolist(), part.start)
+                for place, at in enumerate(order)
+            ]

@@ -1,0 +1,269 @@
+"""Retrieve: all pictures against all texts of a corpus, cosine first, the match head for the best (BLIP, section 4.1).
+
+Image-major: a picture is looked at once and its keys and values are made once, for whatever texts either direction wants
+of it; a pair that both directions want is scored once; a string is read once, however many pictures it stands beside.
+Asks for verbs. Does not know: how a set lies on disk, what the ranks are worth.
+
+D distinct texts, E shared embedding.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy
+import torch
+from torch import Tensor
+
+from pairloom import verbs
+from pairloom.data.batch import Batch
+from pairloom.data.disk import atomic_write
+from pairloom.data.index import Index
+from pairloom.data.loader import TextTable
+from pairloom.data.pair import Pair
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.tasks.judge import judge, ways
+from pairloom.tasks.ranking import Floats, Retrieved, Rows, Settings
+
+SPAN = 64  # pictures of a part
+GROUP = 8  # pictures in mind at once
+KEPT = 1 << 30  # bytes of looked-at pictures that are kept for the match; the others are looked at again
+FULL = 1_000_000  # pairs up to which a system without an embedding scores everything
+
+
+@runtime_checkable
+class MatchesInTwo(Protocol):
+    """Gives both classes of its match head: [B 2] logits."""
+
+    def match_logits(self, batch: Batch) -> Tensor: ...
+
+
+class ClassOne:
+    """A system whose match is the raw logit of class 1."""
+
+    def __init__(self, system: Any) -> None:
+        self.system, self.config = system, system.config
+
+    def see(self, batch: Batch) -> Batch:
+        made: Batch = self.system.see(batch)
+        return made
+
+    def match(self, batch: Batch) -> Tensor:
+        logits: Tensor = self.system.match_logits(batch)[:, 1]
+        return logits
+
+
+@dataclass
+class Corpus:
+    """Pictures and their texts. skipped: reason -> count of pairs that were left out."""
+
+    index: Index
+    names: list[str]
+
+    @classmethod
+    def of(cls, pairs: Iterable[Pair]) -> Corpus:
+        """Read a set once. Mistake where nothing in it can be ranked."""
+        index, names = Index(), []
+        for pair in pairs:
+            before = len(index)
+            index.add(pair)
+            names += [pair.name] * (len(index) - before)
+        if not names:
+            why = "; ".join(f"{count} pairs: {reason}" for reason, count in index.skipped.most_common(3))
+            raise Mistake(
+                "There is nothing to rank.", why or "The set has no pairs.", "pairloom check PAIRS says more."
+            )
+        return cls(index, names)
+
+
+class Retriever:
+    """Runs one model over one corpus. parts: a folder for finished work, which a later run goes on from; None: none.
+
+    tell(step, done, total) after each part. Mistake where the model cannot do what the settings ask.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        corpus: Corpus,
+        settings: Settings,
+        parts: Path | None = None,
+        tell: Callable[[str, int, int], None] = lambda step, done, total: None,
+    ) -> None:
+        self.model, self.corpus, self.settings, self.parts, self.tell = (
+            model.eval(),
+            corpus,
+            settings,
+            parts,
+            tell,
+        )
+        self.able = ways(model.system)
+        self.kept: dict[int, list[Batch]] = {}
+        self.room = KEPT
+        if not self.able:
+            raise Mistake("This model cannot retrieve.", "It cannot judge pairs.", "See: pairloom systems")
+        published = {"match", "cosine"} <= set(self.able) and isinstance(model.system, MatchesInTwo)
+        if settings.published and not published:
+            why = "BLIP's protocol needs an embedding and the two logits of a match head."
+            raise Mistake("This model cannot follow that protocol.", why, "Leave out --protocol.")
+
+    @torch.no_grad()
+    def run(self) -> Retrieved:
+        """Look at every picture, read every text, match what has to be matched."""
+        spans = range(0, len(self.corpus.names), SPAN)
+        looked = [self._look(first, len(spans)) for first in spans]
+        rows = numpy.concatenate([rows for rows, _ in looked])
+        if not len(rows):
+            raise Mistake("Not one picture can be read.", "", "pairloom check PAIRS says more.")
+        made = self._gather(rows, [vectors for _, vectors in looked])
+        if "cosine" not in self.able:
+            pairs = len(made.ids) * len(made.strings)
+            if pairs > FULL:
+                why = f"{pairs:,} pairs would be scored one by one, for the model has no embedding to choose by."
+                raise Mistake(
+                    "This corpus is too large for that model.", why, f"Give at most {FULL:,} pairs."
+                )
+            made.codes = numpy.arange(pairs)
+        elif "match" in self.able:
+            made.codes = made.wanted()
+        if len(made.codes):
+            made.values = self._match(made, [len(rows) for rows, _ in looked], rows)
+        return made
+
+    def _gather(self, rows: Rows, vectors: list[Tensor | None]) -> Retrieved:
+        usable = set(rows.tolist())
+        said = [texts for row, texts in enumerate(self.corpus.index.words()) if row in usable]
+        flat = [text for texts in said for text in texts]
+        number = {text: at for at, text in enumerate(dict.fromkeys(flat))}
+        self.table = TextTable.of(self.model.tokens, ([text] for text in number), self.model.config.length)
+        lost = set(range(len(self.corpus.names))) - usable
+        return Retrieved(
+            self.settings,
+            [self.corpus.names[row] for row in rows],
+            self.corpus.index.ids()[rows],
+            numpy.repeat(numpy.arange(len(said)), [len(texts) for texts in said]),
+            numpy.array([number[text] for text in flat]),
+            list(number),
+            torch.cat([part for part in vectors if part is not None]) if "cosine" in self.able else None,
+            self._read(len(number)) if "cosine" in self.able else None,
+            broken={self.corpus.names[row]: self._why(row) for row in sorted(lost)},
+        )
+
+    def _why(self, row: int) -> str:
+        try:
+            open_image(self.corpus.index.read(row))
+        except (OSError, Unreadable) as error:
+            return str(error)
+        return "could not be read before"
+
+    def _read(self, count: int) -> Tensor:
+        """[D E] of the distinct texts, those of one length together."""
+        order = numpy.argsort(self.table.lengths, kind="stable")
+        found: dict[int, Tensor] = {}
+        for at in range(0, count, 256):
+            chosen = order[at : at + 256]
+            vectors = self.model.system.embed_text(self._texts(chosen))
+            found.update(zip(chosen.tolist(), vectors.float().cpu()))
+        return torch.stack([found[at] for at in range(count)])
+
+    def _texts(self, chosen: Rows) -> Batch:
+        tokens, keep = self.table.take(chosen, int(self.table.lengths[chosen].max()))
+        return Batch(tokens=tokens, keep=keep).to(self.model.device)
+
+    def _look(self, first: int, spans: int) -> tuple[Rows, Tensor | None]:
+        """Rows of a span that can be read, and their vectors; what was seen of them is kept while there is room."""
+        part = self.parts / f"look-{first:09d}.npz" if self.parts else None
+        if part is not None and part.exists():
+            held = numpy.load(part)
+            self.tell("look", 1, spans)
+            return held["rows"], torch.from_numpy(held["vectors"]) if "cosine" in self.able else None
+        rows, vectors, seen = [], [], []
+        for chosen, batch in self._batches(range(first, min(first + SPAN, len(self.corpus.names)))):
+            rows += chosen
+            if isinstance(self.model.system, verbs.Sees):
+                batch = self.model.system.see(batch)
+            if "cosine" in self.able:
+                vectors.append(self.model.system.embed_image(batch).float().cpu())
+            if "match" in self.able:
+                seen.append(batch if batch.seen is None else replace(batch, images=None))
+        if (size := _bytes(seen)) <= self.room:
+            self.room -= size
+            self.kept[first] = seen
+        found = torch.cat(vectors) if vectors else torch.zeros(0, getattr(self.model.config, "embedding", 0))
+        if part is not None:
+            with atomic_write(part) as file:
+                numpy.savez(file, rows=numpy.array(rows, numpy.int64), vectors=found.numpy())
+        self.tell("look", 1, spans)
+        return numpy.array(rows, numpy.int64), found if "cosine" in self.able else None
+
+    def _batches(self, rows: Iterable[int]) -> Iterator[tuple[list[int], Batch]]:
+        """GROUP readable pictures at a time, in order."""
+        waiting: list[tuple[int, Any]] = []
+        for row in rows:
+            try:
+                waiting.append((row, open_image(self.corpus.index.read(row))))
+            except (OSError, Unreadable):
+                continue
+            if len(waiting) == GROUP:
+                yield [row for row, _ in waiting], self.model.batch([image for _, image in waiting])
+                waiting = []
+        if waiting:
+            yield [row for row, _ in waiting], self.model.batch([image for _, image in waiting])
+
+    def _match(self, made: Retrieved, counts: list[int], rows: Rows) -> Floats:
+        """Scores of `made.codes`, span by span."""
+        found, begin = [], 0
+        for number, count in enumerate(counts):
+            low, high = numpy.searchsorted(
+                made.codes, numpy.array([begin, begin + count]) * len(made.strings)
+            )
+            codes = made.codes[low:high] - begin * len(made.strings)
+            part = self.parts / f"match-{number * SPAN:09d}.npy" if self.parts else None
+            if part is not None and part.exists():
+                values = numpy.load(part)
+            else:
+                values = self._match_span(
+                    number * SPAN, rows[begin : begin + count], codes, len(made.strings)
+                )
+                if part is not None:
+                    with atomic_write(part) as file:
+                        numpy.save(file, values)
+            found.append(values)
+            self.kept.pop(number * SPAN, None)  # with its keys and values
+            self.tell("match", 1, len(counts))
+            begin += count
+        return numpy.concatenate(found)
+
+    def _match_span(self, first: int, rows: Rows, codes: Rows, strings: int) -> Floats:
+        system = ClassOne(self.model.system) if self.settings.published else self.model.system
+        groups = self.kept.get(first) or (batch for _, batch in self._batches(rows.tolist()))
+        found, begin = [], 0
+        for batch in groups:
+            count = min(GROUP, len(rows) - begin)
+            inside = codes[(codes >= begin * strings) & (codes < (begin + count) * strings)] - begin * strings
+            texts = self._texts(inside % strings)
+            owner = torch.from_numpy(inside // strings).to(self.model.device)
+            whole = replace(batch, tokens=texts.tokens, keep=texts.keep, image_of=owner)
+            found.append(judge(system, whole, self._way())[0].double().cpu().numpy())
+            begin += count
+        return numpy.concatenate(found) if found else numpy.zeros(0)
+
+    def _way(self) -> str:
+        return "match" if "match" in self.able else self.able[0]
+
+
+def _bytes(thing: Any) -> int:
+    """Bytes of all tensors in a thing."""
+    if isinstance(thing, Tensor):
+        return thing.nbytes
+    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
+        return sum(_bytes(getattr(thing, entry.name)) for entry in dataclasses.fields(thing))
+    if isinstance(thing, dict):
+        return sum(map(_bytes, thing.values()))
+    return sum(map(_bytes, thing)) if isinstance(thing, (list, tuple)) else 0
