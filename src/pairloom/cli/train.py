@@ -31,7 +31,9 @@ def command(
     recipe: Annotated[str, typer.Option(help="The paper's training settings by name, under your own.")] = "",
     init: Annotated[
         Path | None,
-        typer.Option(help="A model folder to start from, or encoder=FILE: a captioner's published encoder."),
+        typer.Option(
+            help="A model folder to start from, or PART=FILE[,PART=FILE]: a published encoder, vision, language ..."
+        ),
     ] = None,
     tokens: Annotated[
         Path | None, typer.Option(help="A tokenizer; without it one is trained on the set.")
@@ -39,6 +41,12 @@ def command(
     vocabulary: Annotated[int, typer.Option(help="Largest size of a tokenizer trained on the set.")] = 30524,
     held_out: Annotated[float, typer.Option(help="Share of the pictures kept for evaluation.")] = 0.05,
     workers: Annotated[int, typer.Option(help="Threads that decode ahead.")] = 2,
+    mix: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PATH=WEIGHT: another set to learn from in every step (--data weighs 1); repeatable."
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     ] = "auto",
@@ -55,8 +63,9 @@ def command(
     from pairloom.train.distributed import join, leave
 
     order = jobs.Order(
-        system, data, out, tuple(settings or ()), preset, recipe, init, tokens, vocabulary, held_out, workers
-    )
+        system, data, out, tuple(settings or ()), preset, recipe, init, tokens, vocabulary, held_out, workers,
+        tuple(mix or ()),
+    )  # fmt: skip
     ranks = join()
     if restart and ranks.writes and not dry_run:
         jobs.restart(out)
@@ -98,7 +107,7 @@ def _fit(job: Job, total: int, device: str, ranks: Any, quiet: bool) -> Any:
 
         return fit(
             _learner(job),
-            job.learn,
+            job.mixed or job.learn,
             job.settings,
             job.order.out,
             evaluate=_evaluate(job, device, ranks),

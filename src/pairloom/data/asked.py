@@ -12,7 +12,7 @@ from pairloom import folder
 from pairloom.data.pair import Example
 from pairloom.errors import Mistake
 
-Kind = str  # "questions", "statements" or "dialogs"
+Kind = str  # "questions", "statements", "dialogs" or "documents"
 
 
 def kind_of(path: Path) -> tuple[Kind, str]:

@@ -136,6 +136,13 @@ class Dialog(Example):
     rounds: tuple[Round, ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Document(Example):
+    """Texts and pictures in turn: texts[0] stands before the first picture, texts[i] after picture i; any may be empty."""
+
+    texts: tuple[str, ...]
+
+
 def content_hash(*parts: bytes) -> str:
     """160 bits as 40 hex digits; parts are length-prefixed, so that they cannot run into each other."""
     digest = hashlib.blake2b(digest_size=20)

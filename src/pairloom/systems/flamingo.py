@@ -28,6 +28,7 @@ from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
 
+LEARNS = "documents"
 NEVER = -1e4  # logit of what is never said
 
 
@@ -39,7 +40,8 @@ class Config:
     every, first: a gated layer stands before the language model's layers first, first + every ...
     latents, resampler_*: of the resampler; frames: temporal embeddings that it learns (0: none). gate_heads, gate_inside:
     of the gated layers' attention. images: most pictures of a row in training; shots: most examples in a prompt.
-    length: most tokens of a row in training. image_mark, chunk_end: ids of <image> and of <|endofchunk|>.
+    length: most tokens of a row in training. next_image: in half of the rows a text speaks of the picture after it (appendix
+    A.3). image_mark, chunk_end: ids of <image> and of <|endofchunk|>.
     learn: "bridge": what joins the two, "language": the language model by itself, from texts alone, before the bridge.
     """
 
@@ -70,6 +72,7 @@ class Config:
     sep: int = 3
     image_mark: int = 31998
     chunk_end: int = 31999
+    next_image: bool = True
     learn: Literal["bridge", "language"] = "bridge"
 
     @property

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
+import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -20,6 +22,7 @@ from pairloom.config import override, to_dict
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.index import Index
 from pairloom.data.loader import Loader
+from pairloom.data.mixture import Mixture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
 from pairloom.model import MARK, Model, at_size, build, claim, load, read_json, save, with_part
@@ -45,7 +48,8 @@ OWN = (
 @dataclass(frozen=True)
 class Order:
     """What is asked for. settings: key=value of Settings, model.key=value of the system's Config, pixels.key=value of
-    the Transform. init: a model folder to start from, or PART=FILE. tokens: a tokenizer (without it one is trained, of at most
+    the Transform. init: a model folder to start from, or PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, learned from in
+    every step beside `data`, whose weight is 1. tokens: a tokenizer (without it one is trained, of at most
     `vocabulary` ids). held_out: share of the pictures kept for evaluation. workers: threads that decode ahead."""
 
     system: str
@@ -59,6 +63,7 @@ class Order:
     vocabulary: int = 30524
     held_out: float = 0.05
     workers: int = 2
+    mix: tuple[str, ...] = ()
 
     def of(self, group: str) -> list[str]:
         """The settings of a group, without its name; "" for the run's own."""
@@ -79,7 +84,8 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """Ready to learn. texts: how many the set has; held: batches for evaluation, None where too few were held out."""
+    """Ready to learn. texts: how many the set has; held: batches for evaluation, None where too few were held out; mixed: the
+    set among others, where there are any."""
 
     order: Order
     settings: Settings
@@ -88,6 +94,7 @@ class Job:
     texts: int
     learn: Loader
     held: Loader | None
+    mixed: Mixture | None = None
 
     def facts(self) -> dict[str, Any]:
         """What run.json tells; a run goes on only where these are the same."""
@@ -96,6 +103,7 @@ class Job:
             "config": to_dict(self.model.config),
             "pixels": to_dict(self.model.pixels),
             "held_out": self.order.held_out,
+            **({"mix": list(self.order.mix)} if self.order.mix else {}),
         }
 
     def bad(self) -> dict[str, str]:
@@ -118,12 +126,14 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     if not dry_run:
         claim(order.out)
     learns = getattr(folder.find("systems", order.system), "LEARNS", "pairs")
-    lesson = folder.find("data.lessons", learns).Lesson(order.data, None if dry_run else order.out)
+    kind, aside = folder.find("data.lessons", learns), None if dry_run else order.out
+    lesson = kind.Lesson(order.data, aside)
+    others = [(kind.Lesson(path, aside), weight) for path, weight in map(_weighed, order.mix)]
     begun = _begun(order.out)
-    model = _model(order, lesson, settings.seed)
+    model = _model(order, [lesson, *(other for other, _ in others)], settings.seed)
     learning, held = lesson.split(order.held_out)
 
-    def loader(rows: Any, training: bool) -> Loader:
+    def loader(rows: Any, training: bool, lesson: Any = lesson) -> Loader:
         made: Loader = lesson.loader(model.tokens, model.config, model.pixels, rows, training, order.workers)
         return made
 
@@ -136,6 +146,10 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
         loader(learning, True),
         loader(held[:HELD], False) if len(held) > 1 else None,
     )
+    if others:
+        more = [loader(other.split(order.held_out)[0], True, other) for other, _ in others]
+        weights = (1.0, *(weight for _, weight in others))
+        job = replace(job, mixed=Mixture((job.learn, *more), weights))
     changed = [name for name, value in _plain(job.facts()).items() if begun and begun.get(name) != value]
     if changed:
         raise Mistake(
@@ -146,20 +160,33 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     return job
 
 
+def _weighed(word: str) -> tuple[Path, float]:
+    """PATH=WEIGHT. Mistake where it is none, or the weight is not above 0."""
+    path, equals, number = word.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = 0.0
+    if not equals or not 0 < weight < math.inf:
+        raise Mistake(f"'{word}' is no set with a weight.", "", "Write PATH=WEIGHT, say --mix pairs=0.2.")
+    return Path(path), weight
+
+
 def _begun(out: Path) -> dict[str, Any] | None:
     """What run.json in `out` tells of a run that began there; None where there is none."""
     told = read_json(out / "run.json")
     return told if MARK in told else None
 
 
-def _model(order: Order, lesson: Any, seed: int) -> Model:
-    part, equals, file = str(order.init or "").partition("=")
-    if order.init is not None and (order.init.exists() or not equals):
+def _model(order: Order, lessons: list[Any], seed: int) -> Model:
+    parts = re.split(r",(?=\w+=)", str(order.init or ""))
+    if order.init is not None and (order.init.exists() or "=" not in parts[0]):
         model = _started(order, load(order.init), seed)
     else:
-        tokens = Tokens.load(order.tokens) if order.tokens else _trained(order, lesson)
+        tokens = Tokens.load(order.tokens) if order.tokens else _trained(order, lessons)
         model = build(order.system, tokens, order.preset, order.of("model"), seed)
-        model = with_part(model, part, Path(file)) if equals else model
+        for part, equals, file in (word.partition("=") for word in parts):
+            model = with_part(model, part, Path(file)) if equals else model
         model = replace(model, pixels=replace(model.pixels, crop_scale=(0.5, 1.0)))
     return replace(model, pixels=override(model.pixels, order.of("pixels")))
 
@@ -196,12 +223,13 @@ def _sizes(config: Any, order: Order) -> list[str]:
     return [f"{name}={getattr(config, name)}" for name in SHAPES if name in known and hasattr(config, name)]
 
 
-def _trained(order: Order, lesson: Any) -> Tokens:
-    """The tokenizer of a run that goes on, or a new one learned from every n-th text of the set."""
+def _trained(order: Order, lessons: list[Any]) -> Tokens:
+    """The tokenizer of a run that goes on, or a new one learned from every n-th text of the sets."""
     if _begun(order.out) is not None and (order.out / "tokenizer.json").is_file():
         return Tokens.load(order.out)
-    texts = itertools.chain.from_iterable(lesson.words())
-    return Tokens.train(itertools.islice(texts, 0, None, 1 + lesson.count // SAMPLE), order.vocabulary)
+    texts = (text for lesson in lessons for group in lesson.words() for text in group)
+    count = sum(lesson.count for lesson in lessons)
+    return Tokens.train(itertools.islice(texts, 0, None, 1 + count // SAMPLE), order.vocabulary)
 
 
 def begin(job: Job) -> None:

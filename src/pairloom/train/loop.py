@@ -177,6 +177,8 @@ class _Run:
     def _backward(self, part: Batch, parts: int, losses: Losses) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             made = losses(part)
+        if "part_weight" in part.extra:  # a set of a mixture
+            made = {name: value * part.extra["part_weight"] for name, value in made.items()}
         loss = torch.stack([value.float() for value in made.values()]).sum()
         (loss / parts).backward()
         for name, value in (("loss", loss), *((f"losses/{name}", value) for name, value in made.items())):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.errors import Mistake
 from pairloom.model import Model, load
@@ -23,7 +25,9 @@ def start(model: Model, where: Path) -> Model:
             "Name a CLIP with a ViT.",
         )
     config = replace(model.config, vision=tower.config)
-    system = System(config)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        system = System(config)
     kept = {name: value for name, value in tensors_of(model.system).items() if not name.startswith("vision.")}
     shapes = {name: value.shape for name, value in tensors_of(system).items()}
     fits = {name: value for name, value in kept.items() if shapes.get(name) == value.shape}

@@ -22,6 +22,9 @@ TELLING = {
     "sentence",
     "statement",
     "rounds",
+    "texts",
+    "text_list",
+    "text",
 }  # columns of rows; no file that is one object has them
 
 
