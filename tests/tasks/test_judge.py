@@ -34,7 +34,7 @@ def asked(texts: list[tuple[int, int]]) -> Batch:
     return Batch(images=images, tokens=tokens.masked_fill(~keep, TINY.pad), keep=keep, image_of=owner)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     texts=st.lists(st.tuples(st.integers(2, 9), st.integers(0, PICTURES - 1)), min_size=1, max_size=9),
     rows=st.integers(1, 5),

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from pairloom.blocks.engine import Speed
 from pairloom.clean import rows as audited
 from pairloom.clean import selfjudge
 from pairloom.data.disk import atomic_write
@@ -136,9 +137,9 @@ def write_planted(work: Path, rows: audited.Rows, times: int) -> None:
             pq.write_table(table, file)
 
 
-def able(where: str) -> list[str]:
+def able(where: str, speed: Speed | None = None) -> list[str]:
     """The ways in which a model can judge, the first being the one that is used. Mistake where there is none."""
-    found = ways(_model(where).system)
+    found = ways(_model(where, speed).system)
     if not found:
         why = "Its system has none of the verbs that scoring needs."
         raise Mistake(f"{where} cannot judge.", why, "See: pairloom systems")
@@ -151,12 +152,14 @@ def can_write(where: str) -> bool:
 
 
 class ModelJudge:
-    """Any model that can judge, on the pictures of one shard at the size it wants. Each picture is looked at once."""
+    """Any model that can judge, on the pictures of one shard at the size it wants. Each picture is looked at once.
 
-    def __init__(self, where: str, shard: Shard, first: int) -> None:
-        self.model = _model(where)
+    speed: of the engine that answers; the model itself without it."""
+
+    def __init__(self, where: str, shard: Shard, first: int, speed: Speed | None = None) -> None:
+        self.model = _model(where, speed)
         self.shard, self.first = shard, first
-        self.way = able(where)[0]
+        self.way = able(where, speed)[0]
 
     def score(self, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
         wanted: dict[int, list[int]] = {}
@@ -189,13 +192,14 @@ class ModelJudge:
         scores[at] = found.double().numpy()
 
 
-def _model(where: str) -> Any:
+def _model(where: str, speed: Speed | None = None) -> Any:
     config = Path(where) / "config.json"
-    return _loaded(where, config.stat().st_mtime_ns if config.is_file() else 0)
+    return _loaded(where, speed, config.stat().st_mtime_ns if config.is_file() else 0)
 
 
 @lru_cache(maxsize=1)
-def _loaded(where: str, _: int) -> Any:
+def _loaded(where: str, speed: Speed | None, _: int) -> Any:
     import pairloom
 
-    return pairloom.load(where)
+    model = pairloom.load(where)
+    return model.at_speed(speed) if speed else model

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pairloom.blocks.engine import Speed
 from pairloom.clean.judging import ModelJudge
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.shards import PairSet, Shard
@@ -29,11 +30,12 @@ class Job:
     shard: Shard
     model: str
     part: Path
+    speed: Speed = "exact"
 
 
 def score_shard(job: Job) -> str:
     """Score a shard; its part on disk is the commit mark. Returns the way scores were made."""
-    judge = ModelJudge(job.model, job.shard, 0)
+    judge = ModelJudge(job.model, job.shard, 0, job.speed)
     if job.part.exists():
         return judge.way
     pairs = [
@@ -58,14 +60,20 @@ def score_shard(job: Job) -> str:
 
 
 def score_set(
-    found: PairSet, model: Path, out: Path, workers: int, restart: bool, tell: Callable[..., None]
+    found: PairSet,
+    model: Path,
+    out: Path,
+    workers: int,
+    restart: bool,
+    tell: Callable[..., None],
+    speed: Speed = "exact",
 ) -> dict[str, Any]:
     """Write `out` (.parquet). Unfinished work lies beside it and is gone on with. Mistake where `out` exists."""
     check_output(out, found.path)
     shards = [shard.name for shard in found.shards]
-    plan = json.dumps({"set": str(found.path), "model": str(model), "shards": shards})
+    plan = json.dumps({"set": str(found.path), "model": str(model), "speed": speed, "shards": shards})
     parts = parts_of(out)
-    jobs = [Job(shard, str(model), parts / f"{shard.name}.parquet") for shard in found.shards]
+    jobs = [Job(shard, str(model), parts / f"{shard.name}.parquet", speed) for shard in found.shards]
     ways = make_table(
         score_shard, jobs, out, SCHEMA, plan, workers, restart, lambda done, all: tell("score", done, all)
     )

@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._speed import Speed, at_speed
+
 
 def command(
     pictures: Annotated[Path, typer.Argument(help="A picture, or any set that pairloom reads.")],
@@ -22,6 +24,7 @@ def command(
     ] = 0,
     min_length: Annotated[int, typer.Option(help="Fewest tokens.")] = 3,
     seed: Annotated[int, typer.Option(help="Of nucleus sampling.")] = 0,
+    speed: Speed = "exact",
     restart: Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")] = False,
 ) -> None:
     import pairloom
@@ -35,11 +38,20 @@ def command(
     asked = pairloom.load(model).eval()
     if not isinstance(asked.system, Writes):
         raise Mistake(f"{model} cannot write texts.", "Its system has no writer.", "See: pairloom systems")
+    longest = getattr(asked.config, "positions", asked.config.length)
+    if max_length > longest:
+        raise Mistake(
+            f"--max-length {max_length} is longer than the model writes.",
+            f"It writes at most {longest} tokens.",
+            "Give less, or 0 for what it learnt.",
+        )
     try:
         length = max_length or asked.config.length
         writing = Writing(way, beams, length, min_length, top_p=top_p, several=several)  # type: ignore[arg-type]
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
+
+    asked = at_speed(asked, speed)
 
     def answer(images: list[Any], keys: list[str]) -> list[dict[str, Any]]:
         seeds = [seed_of(key, "caption", seed) for key in keys]

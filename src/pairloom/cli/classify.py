@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._speed import Speed, at_speed
+
 
 def command(
     pictures: Annotated[Path, typer.Argument(help="A picture, or any set that pairloom reads.")],
@@ -18,6 +20,7 @@ def command(
     ] = "photo",
     top: Annotated[int, typer.Option(help="Names for each picture, best first.")] = 5,
     temperature: Annotated[float, typer.Option(help="Of the softmax over cosines.")] = 0.01,
+    speed: Speed = "exact",
     restart: Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")] = False,
 ) -> None:
     import pairloom
@@ -36,6 +39,7 @@ def command(
         raise Mistake(
             f"{model} cannot classify.", "It does not embed pictures and texts.", "See: pairloom systems"
         )
+    asked = at_speed(asked, speed)
     space = class_embeddings(asked.system, asked.tokens, names, prompts)
 
     def answer(images: list[Any], keys: list[str]) -> list[dict[str, Any]]:

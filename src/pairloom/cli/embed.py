@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from pairloom.cli._speed import Speed, known
+
 
 def command(
     pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
     model: Annotated[Path, typer.Option(help="A model that embeds: CLIP or BLIP.")],
     out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, embedding, problem.")],
     workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    speed: Speed = "exact",
     restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
@@ -36,8 +39,12 @@ def command(
         raise Mistake(
             f"{model} cannot embed.", "It has no space for pictures and texts.", "See: pairloom systems"
         )
-    jobs = [Job(shard, str(model), parts_of(out) / f"{shard.name}.parquet") for shard in found.shards]
-    plan = dumps({"set": str(found.path), "model": str(model), "shards": [job.shard.name for job in jobs]})
+    jobs = [
+        Job(shard, str(model), parts_of(out) / f"{shard.name}.parquet", known(speed))
+        for shard in found.shards
+    ]
+    facts = {"set": str(found.path), "model": str(model), "speed": speed}
+    plan = dumps({**facts, "shards": [job.shard.name for job in jobs]})
     count, width = _show.workers(workers, len(jobs)), asked.config.embedding
     with _show.steps(quiet=json) as tell:
         make_table(

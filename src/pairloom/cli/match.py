@@ -7,18 +7,24 @@ from typing import Annotated
 
 import typer
 
+from pairloom.cli._speed import Speed, at_speed
+
 
 def command(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
     model: Annotated[Path, typer.Option(help="A model folder (models/judge of a clean run, say).")],
+    speed: Speed = "exact",
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
+    import torch
+
     import pairloom
     from pairloom.cli import _show
     from pairloom.data.pixels import Unreadable, open_image
     from pairloom.errors import Mistake
     from pairloom.tasks.judge import judge, ways
+    from pairloom.verbs import Sees
 
     asked = pairloom.load(model).eval()
     able = ways(asked.system)
@@ -32,7 +38,11 @@ def command(
         picture = open_image(image.read_bytes())
     except (OSError, Unreadable) as error:
         raise Mistake(f"{image} cannot be read.", str(error), "Give a picture file.") from error
+    asked = at_speed(asked, speed)
     batch = asked.batch([picture], texts, image_of=[0] * len(texts))
+    if isinstance(asked.system, Sees):  # once, for all ways
+        with torch.no_grad():
+            batch = asked.system.see(batch)
     found = {way: judge(asked.system, batch, way)[0].tolist() for way in able}
     rows = [{"text": text, **{way: found[way][at] for way in able}} for at, text in enumerate(texts)]
     rows.sort(key=lambda row: -float(row[able[0]]))

@@ -7,12 +7,15 @@ from typing import Annotated
 
 import typer
 
+from pairloom.cli._speed import Speed, known
+
 
 def command(
     pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
     model: Annotated[Path, typer.Option(help="A model folder (models/judge of a clean run, say).")],
     out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, text, score.")],
     workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)] = 0,
+    speed: Speed = "exact",
     restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
@@ -22,7 +25,8 @@ def command(
 
     found = open_set(pairs)
     with _show.steps(quiet=json) as tell:
-        facts = score_set(found, model, out, _show.workers(workers, len(found.shards)), restart, tell)
+        count = _show.workers(workers, len(found.shards))
+        facts = score_set(found, model, out, count, restart, tell, known(speed))
     if json:
         _show.say_json(facts)
     else:

@@ -14,14 +14,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from pairloom.blocks.engine import Speed
 from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
-from pairloom.model import load
+from pairloom.model import Model, load
 
 GROUP = 32  # pictures that are embedded together
-_model = lru_cache(maxsize=1)(load)
+
+
+@lru_cache(maxsize=1)
+def _model(where: str, speed: Speed) -> Model:
+    return load(where).at_speed(speed)
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Job:
     shard: Shard
     model: str
     part: Path
+    speed: Speed = "exact"
 
 
 def schema(width: int) -> pa.Schema:
@@ -45,7 +51,7 @@ def embed_shard(job: Job) -> None:
     """Write the rows of a shard; its part on disk is the commit mark."""
     if job.part.exists():
         return
-    model = _model(job.model).eval()
+    model = _model(job.model, job.speed)
     rows: list[dict[str, Any]] = []
     waiting: list[tuple[int, Any]] = []
 
