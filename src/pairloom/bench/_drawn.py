@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
 from pairloom.data.world import Scene, picture, sample
 from pairloom.data.world.claim import Claim, is_true
@@ -28,7 +27,7 @@ PAIRS = replace(SIMPLE, things=(0.0, 1.0))  # always two things, and one relatio
 
 @dataclass
 class Studio:
-    """Draws the scenes of one miniature under `out`. name, seed: no two miniatures show the same scenes."""
+    """Draws the scenes of one miniature under `out`, a folder that nobody reads before it is whole. name, seed: no two miniatures show the same scenes."""
 
     out: Path
     name: str
@@ -46,19 +45,20 @@ class Studio:
         """Draw a scene into a file of the layout; returns the file name as it was given."""
         image = picture(scene, SIZE)
         path = Path(os.path.normpath(self.out / file))
-        with atomic_write(path, replace=True) as target:
-            if path.suffix == ".png":
-                image.save(target, "PNG")
-            else:
-                target.write(encode(image))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix == ".png":
+            image.save(path, "PNG")
+        else:
+            path.write_bytes(encode(image))
         self.shown[path] = scene
         return file
 
     def write(self, file: str, rows: Any) -> None:
         """A JSON file of the layout (or text, as it is)."""
         text = rows if isinstance(rows, str) else json.dumps(rows, indent=1, ensure_ascii=False)
-        with atomic_write(self.out / file, replace=True) as target:
-            target.write(text.encode())
+        path = self.out / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -28,6 +28,7 @@ Shown = Image.Image | Path
 GROUP = 32  # pictures or texts that are prepared together
 
 
+@runtime_checkable
 class Scorer(Protocol):
     """way: how it judges. cost: counts that only grow. scores -> [M] for pairs of (index of image, index of text)."""
 

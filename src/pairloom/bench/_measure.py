@@ -51,7 +51,8 @@ class Measure:
 
 def interval_of(values: ArrayLike, groups: Sequence[str], strata: Sequence[str] = ()) -> Interval:
     """The mean, or the mean of class means, with its bootstrap interval."""
-    return macro(values, strata, groups) if strata else bootstrap(values, groups)
+    units = np.asarray(groups)
+    return macro(values, np.asarray(strata), units) if strata else bootstrap(values, units)
 
 
 def mean_of(
@@ -125,7 +126,7 @@ def top_as_published(
 
 
 def _mean(values: Floats, strata: Sequence[str]) -> float:
-    return macro(values, strata, resamples=1).value if strata else float(values.mean())
+    return macro(values, np.asarray(strata), resamples=1).value if strata else float(values.mean())
 
 
 def expected(won: Won, grid: Floats) -> float:

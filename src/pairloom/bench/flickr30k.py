@@ -7,6 +7,7 @@ result and does not compare with tables of one. Does not know: retrieval among a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from pairloom.bench._case import (
@@ -107,14 +108,11 @@ def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
     for at, scene in enumerate(scenes):
         others = [(at + step) % count for step in range(1, count)]
         for way in ways:
-            false = [paths[other] for other in others if not fits(scenes[other], claim_of(scene, *way))][:9]
+            claim = claim_of(scene, *way)
+            false = islice((paths[other] for other in others if not fits(scenes[other], claim)), 9)
             queries[caption(scene, *way)] = [paths[at], *false]
-        false = [
-            caption(scenes[other], *ways[0])
-            for other in others
-            if not fits(scene, claim_of(scenes[other], *ways[0]))
-        ]
-        answers[paths[at]] = [caption(scene, *ways[0]), *false[:9]]
+        unfit = (scenes[other] for other in others if not fits(scene, claim_of(scenes[other], *ways[0])))
+        answers[paths[at]] = [caption(scene, *ways[0]), *(caption(one, *ways[0]) for one in islice(unfit, 9))]
     studio.write(IMAGES, queries)
     studio.write(TEXTS, answers)
     return studio.shown

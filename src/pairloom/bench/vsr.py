@@ -35,7 +35,10 @@ def read(root: Path) -> Cases:
         if not file.is_file():
             reading.notes.append("dev.jsonl is not there: no threshold can be set, AUROC alone is given")
             continue
-        for number, row in enumerate(read_lines(file)):
+        rows = read_lines(file)
+        if not rows:
+            reading.notes.append(f"{file.name} is empty")
+        for number, row in enumerate(rows):
             with as_released(file, f"line {number + 1}"):
                 name = said(row["image"])
                 picture = reading.picture(f"images/{name}", f"trainval2017/{name}", f"data/images/{name}")
