@@ -161,7 +161,7 @@ def _one_more(where: Path) -> None:
         (lambda where: edit(where, "vision_config", image_size=64), "contradicts itself"),
         (lambda where: (where / "tokenizer.json").unlink(), "no tokenizer in"),
         (lambda where: type(bert_tokens()).train(["b"] * 9, 64).save(where), "another model's"),
-        (_vqa, "answers questions"),
+        (_vqa, "does not fit this system"),
         (_one_less, "Missing: towers.text.stack.layers.1.feed"),
         (_one_more, "Not known here: text_decoder.adapter.weight"),
         (lambda where: (where / "model.safetensors").write_bytes(b"x" * 99), "cannot be read as weights"),

@@ -102,6 +102,8 @@ def _whole(path: Path, out: Path | None, restart: bool, said: Any) -> None:
     lines = _asked.answer_examples(
         path, "questions", out, restart, "asking", {"question": "", "answers": []}, answer
     )
-    known = [{name: line[name] for name in ("accuracy", "exact") if name in line} for line in lines]
+    known: list[dict[str, float]] = [
+        {name: line[name] for name in ("accuracy", "exact") if name in line} for line in lines
+    ]
     bad = sum("problem" in line for line in lines)
     _asked.told_apart({"questions": len(lines), **({"bad": bad} if bad else {}), **means(known)})

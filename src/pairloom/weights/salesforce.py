@@ -8,7 +8,7 @@ queues are left behind. A captioner has no text encoder, a matcher no decoder. S
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -84,50 +84,63 @@ KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
 }
 
 
+def task_of(names: Iterable[str]) -> str:
+    """The system of a published task that is wired in another way than blip, by the names of its tensors; "" for blip.
+
+    Two text towers without heads of their own answer questions; twin cross-attention judges statements.
+    """
+    names = list(names)
+    if any(name.startswith("cls_head.") or ".self0." in name for name in names):
+        return "blip_nlvr"
+    both = all(any(name.startswith(tower) for name in names) for tower in ("text_encoder.", "text_decoder."))
+    return "blip_vqa" if both and not any(name.startswith("itm_head.") for name in names) else ""
+
+
 def kind_of(theirs: Mapping[str, Tensor], where: Path) -> str:
-    """Which of KINDS a state dict is. Mistake that names what is missing here for the others."""
-    has = {
-        part: any(name.startswith(part) for name in theirs)
-        for part in ("text_encoder.", "text_decoder.", "itm_head.")
-    }
+    """Which of KINDS a state dict is. Mistake where it is none."""
+    parts = ("text_encoder.", "text_decoder.", "itm_head.")
+    has = tuple(any(name.startswith(part) for name in theirs) for part in parts)
     found = {(True, True, True): "all", (False, True, False): "caption", (True, False, True): "match"}
-    kind = found.get((has["text_encoder."], has["text_decoder."], has["itm_head."]))
-    if kind and not any(name.startswith("cls_head.") or ".self0." in name for name in theirs):
-        return kind
-    what = (
-        "answers questions (VQA)" if has["text_encoder."] and has["text_decoder."] else "is of another task"
-    )
-    if any(name.startswith("cls_head.") for name in theirs):
-        what = "reasons over two pictures (NLVR2)"
-    raise Mistake(
-        f"{where} is a BLIP that {what}.",
-        "Such a system is not built here: its text towers are wired in another way.",
-        "Captioners, matchers and pre-trained models can be loaded.",
-    )
+    if has not in found:
+        raise Mistake(
+            f"{where} is a BLIP of another task.",
+            "It has neither all of a model, nor a captioner's part, nor a matcher's.",
+            "Captioners, matchers, pre-trained models, VQA and NLVR2 can be loaded.",
+        )
+    return found[has]
 
 
-def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] | None = None) -> Config:
-    """The Config that the shapes tell. heads: of the image and of the text tower, where it is known."""
-    kind = kind_of(theirs, where)
-    text = "text_decoder.bert." if kind == "caption" else "text_encoder."
+def sizes_of(
+    theirs: Mapping[str, Tensor], where: Path, text: str, heads: tuple[int, int] | None
+) -> dict[str, Any]:
+    """The numbers of both towers that the shapes tell. text: where a text tower's names begin. Mistake where they are not
+    there."""
     try:
         image, _, patch, _ = theirs["visual_encoder.patch_embed.proj.weight"].shape
         words, width = theirs[f"{text}embeddings.word_embeddings.weight"].shape
         side = round((theirs["visual_encoder.pos_embed"].shape[1] - 1) ** 0.5)
         positions = len(theirs[f"{text}embeddings.position_embeddings.weight"])
-        found = Config(
-            image_size=side * patch, patch=patch, image_width=image, image_depth=_count(theirs, "visual_encoder.blocks."),
-            image_heads=image // 64, width=width, heads=width // 64, depth=_count(theirs, f"{text}encoder.layer."),
-            vocabulary=words, positions=positions, dec=words - 2, enc=words - 1, queue=0, momentum=0.0,
-            sharing=_sharing(theirs) if kind == "all" else "all", lacks=KINDS[kind][0], **KINDS[kind][2],
-        )  # fmt: skip
     except (KeyError, IndexError) as error:
         raise Mistake(f"{where} is not a BLIP model.", f"It lacks {error}.", "") from error
+    image_heads, text_heads = heads or (image // 64, width // 64)
+    return dict(
+        image_size=side * patch, patch=patch, image_width=image, image_depth=_count(theirs, "visual_encoder.blocks."),
+        image_heads=image_heads, width=width, heads=text_heads, depth=_count(theirs, f"{text}encoder.layer."),
+        vocabulary=words, positions=positions, dec=words - 2, enc=words - 1,
+    )  # fmt: skip
+
+
+def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] | None = None) -> Config:
+    """The Config that the shapes tell. heads: of the image and of the text tower, where it is known (64 columns each)."""
+    kind = kind_of(theirs, where)
+    sizes = sizes_of(theirs, where, "text_decoder.bert." if kind == "caption" else "text_encoder.", heads)
+    found = Config(
+        **sizes, queue=0, momentum=0.0, sharing=_sharing(theirs) if kind == "all" else "all", lacks=KINDS[kind][0],
+        **KINDS[kind][2],
+    )  # fmt: skip
     if "vision_proj.weight" in theirs:
         found = replace(found, embedding=len(theirs["vision_proj.weight"]))
-    if heads:
-        found = replace(found, image_heads=heads[0], heads=heads[1])
-    return replace(found, length=min(found.length, positions))
+    return replace(found, length=min(found.length, found.positions))
 
 
 def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
@@ -160,8 +173,9 @@ def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
 
 
 def sniff(where: Path) -> bool:
-    """A file with BLIP's image tower under its published name."""
-    return where.is_file() and "visual_encoder.cls_token" in peek(where)
+    """A file with BLIP's image tower under its published name, of no task that is a system of its own."""
+    names = peek(where) if where.is_file() else set()
+    return "visual_encoder.cls_token" in names and not task_of(names)
 
 
 def load(where: Path) -> Model:
@@ -177,7 +191,7 @@ def load(where: Path) -> Model:
     )
 
 
-def check_tokens(size: int, config: Config, where: Path) -> None:
+def check_tokens(size: int, config: Any, where: Path) -> None:
     """Mistake where the tokenizer is not the one that the weights were trained with."""
     if size != config.vocabulary:
         raise Mistake(
@@ -187,17 +201,22 @@ def check_tokens(size: int, config: Config, where: Path) -> None:
         )
 
 
-def places(system: System) -> dict[str, Place]:
-    """Each tensor of ours that a checkpoint holds -> its place there. What encoder and decoder share lies under both.
-
-    Mistake for a system with parts that the paper does not have.
-    """
-    if system.config.stem != "patch" or system.config.bag:
+def demand_plain(config: Any) -> None:
+    """Mistake for parts that are ours."""
+    if config.stem != "patch" or getattr(config, "bag", False):
         raise Mistake(
             "This system has parts that published BLIP weights do not have.",
             "Its picture stem or its bag of words is pairloom's own.",
             "Use stem=patch bag=false.",
         )
+
+
+def places(system: System) -> dict[str, Place]:
+    """Each tensor of ours that a checkpoint holds -> its place there. What encoder and decoder share lies under both.
+
+    Mistake for a system with parts that the paper does not have.
+    """
+    demand_plain(system.config)
     names = [name for name in system.state_dict() if not name.startswith(system.training_state)]
     return {name: _place(name, names) for name in names}
 
@@ -240,11 +259,17 @@ def _place(name: str, names: list[str]) -> Place:
     if stem in HEADS:
         return Place((f"{HEADS[stem]}.{kind}",))
     if name.startswith("towers.image."):
-        return _image(name.removeprefix("towers.image."))
+        return image_place(name.removeprefix("towers.image."))
     return _text(name.removeprefix("towers.text."), names)
 
 
-def _image(name: str) -> Place:
+def text_name(layer: str | None, part: str, kind: str) -> str:
+    """The name of a text tower's tensor inside its tower."""
+    return f"{'' if layer is None else f'encoder.layer.{layer}.'}{TEXT[part]}.{kind}"
+
+
+def image_place(name: str) -> Place:
+    """Where a tensor of our image tower lies."""
     found = re.fullmatch(r"stack\.layers\.(\d+)\.(attend|feed)\.0\.(.+)\.(weight|bias)", name)
     if not found:
         stem, _, kind = name.rpartition(".")
@@ -262,7 +287,7 @@ def _text(name: str, names: list[str]) -> Place:
     )
     assert found, name
     layer, part, way, rest, kind = found.groups()
-    place = f"{'' if layer is None else f'encoder.layer.{layer}.'}{TEXT[f'{part}.{rest}']}.{kind}"
+    place = text_name(layer, f"{part}.{rest}", kind)
     before = "" if layer is None else f"stack.layers.{layer}."
     twice = f"towers.text.{before}{part}.1.{rest}.{kind}" in names
     towers = ("text_encoder", "text_decoder.bert")

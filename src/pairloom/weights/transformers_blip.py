@@ -1,10 +1,11 @@
-"""BLIP as transformers saves it: captioning (BlipForConditionalGeneration) and retrieval (BlipForImageTextRetrieval).
+"""BLIP as transformers saves it: captioning (BlipForConditionalGeneration), retrieval (BlipForImageTextRetrieval), and
+questions (BlipForQuestionAnswering, written by transformers_vqa.py).
 
 Facts: the names are Salesforce's but for the image tower; the number of heads has a default (8) that no published model
 has, so it must be written down; vision_config's layer_norm_eps 1e-5 is a default too: the weights were trained with 1e-6,
 which is used here; eos_token_id there is not the end of texts, sep_token_id is. transformers' matcher reads texts from
 [CLS], as its classes do; here the match reads them from [ENC], as in training and in the paper. Files from before 2024
-repeat the word table as the decoder's. BlipForQuestionAnswering is not built here.
+repeat the word table as the decoder's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.blip import Config
+from pairloom.weights import salesforce_tasks
 from pairloom.weights._layout import read
 from pairloom.weights._transformers import holds, pixels_of, write
 from pairloom.weights.salesforce import (
@@ -25,6 +27,7 @@ from pairloom.weights.salesforce import (
     config_of,
     filled,
     from_transformers,
+    task_of,
     to_salesforce,
     to_transformers,
 )
@@ -60,7 +63,8 @@ def load(where: Path) -> Model:
             "transformers' defaults are not those of the published models.",
             "Write the number down (12 in base models; 16 for the image tower of large ones).",
         )
-    config = config_of(theirs, where, (image["num_attention_heads"], text["num_attention_heads"]))
+    task, heads = task_of(theirs), (image["num_attention_heads"], text["num_attention_heads"])
+    config = (salesforce_tasks.config_of if task else config_of)(theirs, where, heads)
     tokens = Tokens.load(where)
     check_tokens(tokens.size, config, where)
     config = replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep)
@@ -71,9 +75,9 @@ def load(where: Path) -> Model:
             f"Its config reads {told_size} px, its weights {config.image_size}.",
         )
     name = (told.get("architectures") or ["BLIP"])[0]
-    system = filled(config, theirs, where)
+    system = (salesforce_tasks.filled if task else filled)(config, theirs, where)
     return Model(
-        "blip",
+        task or "blip",
         system,
         tokens,
         pixels_of(where, config.image_size),
@@ -103,11 +107,13 @@ def export(model: Model, out: Path, task: str = "") -> None:
         for name, tensor in tensors.items()
         if name.startswith(HAS[task]) and not name.startswith(TIED)
     }
-    write(model, out, _config(model, task), tensors, "Blip")
+    write(model, out, config_for(model, CLASSES[task]), tensors, "Blip")
 
 
-def _config(model: Model, task: str) -> Mapping[str, Any]:
-    c: Config = model.config
+def config_for(model: Model, kind: str) -> Mapping[str, Any]:
+    """The config.json of a class."""
+    c: Any = model.config
+    shared = getattr(c, "embedding", 256)
     text = {
         "model_type": "blip_text_model", "vocab_size": c.vocabulary, "hidden_size": c.width,
         "encoder_hidden_size": c.image_width, "intermediate_size": 4 * c.width, "num_hidden_layers": c.depth,
@@ -122,6 +128,6 @@ def _config(model: Model, task: str) -> Mapping[str, Any]:
         "patch_size": c.patch, "layer_norm_eps": 1e-6, "hidden_act": "gelu",
     }  # fmt: skip
     return {
-        "architectures": [CLASSES[task]], "model_type": "blip", "image_text_hidden_size": c.embedding,
-        "projection_dim": c.embedding, "dtype": "float32", "text_config": text, "vision_config": image,
+        "architectures": [kind], "model_type": "blip", "image_text_hidden_size": shared,
+        "projection_dim": shared, "dtype": "float32", "text_config": text, "vision_config": image,
     }  # fmt: skip
