@@ -21,7 +21,7 @@ from pairloom.blocks.engine import Speed
 from pairloom.clean import rows as audited
 from pairloom.clean import selfjudge
 from pairloom.data.disk import atomic_write
-from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.pixels import Unreadable
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
@@ -157,7 +157,7 @@ class ModelJudge:
     speed: of the engine that answers; the model itself without it."""
 
     def __init__(self, where: str, shard: Shard, first: int, speed: Speed | None = None) -> None:
-        self.model = _model(where, speed)
+        self.model, self.speed = _model(where, speed), speed
         self.shard, self.first = shard, first
         self.way = able(where, speed)[0]
 
@@ -170,7 +170,7 @@ class ModelJudge:
         for local, pair in enumerate(read_shard(self.shard)):
             if local in wanted:
                 try:
-                    waiting.append((open_image(pair.image.read()), wanted[local]))
+                    waiting.append((self._read(pair.image.read()), wanted[local]))
                 except (Unreadable, OSError):
                     continue  # the audit read it; if it is gone since, its texts score last
             if len(waiting) == GROUP:
@@ -178,6 +178,9 @@ class ModelJudge:
                 waiting = []
         self._group(waiting, texts, scores)
         return scores
+
+    def _read(self, data: bytes) -> Any:
+        return self.model.pixels.read(data, scaled=self.speed == "fast")
 
     @torch.no_grad()
     def _group(self, waiting: list[tuple[Any, list[int]]], texts: Sequence[str], scores: np.ndarray) -> None:

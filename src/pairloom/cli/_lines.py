@@ -19,12 +19,14 @@ def answer_all(
     label: str,
     empty: dict[str, Any],
     answer: Callable[[list[Any], list[str]], list[dict[str, Any]]],
+    read: Callable[[bytes], Any] | None = None,
 ) -> None:
     """Write {"name": ..., **answer(images, keys)} for each picture, to `out` or to standard output.
 
     empty: what a picture that cannot be read has beside its problem; its keys tell a file of this command from others.
+    read: bytes -> picture (open_image, unless told), by threads, ahead.
     """
-    write_all(out, restart, label, set(empty), lambda done: _lines(pictures, done, empty, answer))
+    write_all(out, restart, label, set(empty), lambda done: _lines(pictures, done, empty, answer, read))
 
 
 def write_all(
@@ -86,8 +88,19 @@ def _lines(
     done: set[str],
     empty: dict[str, Any],
     answer: Callable[[list[Any], list[str]], list[dict[str, Any]]],
+    read: Callable[[bytes], Any] | None,
 ) -> Iterator[dict[str, Any]]:
+    from pairloom.data.ahead import ahead
     from pairloom.data.pixels import Unreadable, open_image
+
+    read = read or open_image
+
+    def look(entry: tuple[str, str, Any]) -> tuple[str, str, Any, str]:
+        name, key, data = entry
+        try:
+            return name, key, read(data()), ""
+        except (OSError, Unreadable) as error:
+            return name, key, None, str(error)
 
     waiting: list[tuple[str, str, Any]] = []
 
@@ -97,13 +110,11 @@ def _lines(
             yield from ({"name": name, **said} for (name, _, _), said in zip(waiting, found))
         waiting.clear()
 
-    for name, key, data in _pictures(pictures):
-        if name in done:
-            continue
-        try:
-            waiting.append((name, key, open_image(data())))
-        except (OSError, Unreadable) as error:
-            yield {"name": name, **empty, "problem": str(error)}
+    for name, key, image, problem in ahead(look, (e for e in _pictures(pictures) if e[0] not in done)):
+        if image is None:
+            yield {"name": name, **empty, "problem": problem}
+        else:
+            waiting.append((name, key, image))
         if len(waiting) == GROUP:
             yield from write()
     yield from write()

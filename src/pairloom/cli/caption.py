@@ -58,7 +58,15 @@ def command(
         said = caption(asked.system, asked.tokens, asked.pictures(images), writing, prompt, seeds)
         return [{"captions": [_entry(one) for one in found]} for found in said]
 
-    answer_all(pictures, out, restart, "captioning", {"captions": []}, answer)
+    answer_all(
+        pictures,
+        out,
+        restart,
+        "captioning",
+        {"captions": []},
+        answer,
+        lambda data: asked.pixels.read(data, scaled=speed == "fast"),
+    )
 
 
 def _entry(one: Any) -> dict[str, Any]:

@@ -55,7 +55,15 @@ def command(
             for row, chosen in enumerate(best)
         ]
 
-    answer_all(pictures, out, restart, "classifying", {"classes": []}, answer)
+    answer_all(
+        pictures,
+        out,
+        restart,
+        "classifying",
+        {"classes": []},
+        answer,
+        lambda data: asked.pixels.read(data, scaled=speed == "fast"),
+    )
 
 
 def _names(classes: str) -> list[str]:

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 import torch
 
 from pairloom.blocks.engine import Speed
+from pairloom.data.ahead import ahead
 from pairloom.data.disk import atomic_write
-from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.pair import Pair
+from pairloom.data.pixels import Unreadable
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.model import Model, load
@@ -63,13 +65,16 @@ def embed_shard(job: Job) -> None:
                 rows[at]["embedding"] = vector
         waiting.clear()
 
-    for pair in read_shard(job.shard):
-        row = {"key": pair.image_key, "name": pair.name, "embedding": None, "problem": ""}
-        rows.append(row)
+    def look(pair: Pair) -> tuple[Pair, Any, str]:
         try:
-            waiting.append((len(rows) - 1, open_image(pair.image.read())))
+            return pair, model.pixels.read(pair.image.read(), scaled=job.speed == "fast"), ""
         except (OSError, Unreadable) as error:
-            row["problem"] = pair.problem or str(error)
+            return pair, None, pair.problem or str(error)
+
+    for pair, image, problem in ahead(look, read_shard(job.shard)):
+        rows.append({"key": pair.image_key, "name": pair.name, "embedding": None, "problem": problem})
+        if image is not None:
+            waiting.append((len(rows) - 1, image))
         if len(waiting) == GROUP:
             embed()
     embed()
