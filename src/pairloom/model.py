@@ -138,7 +138,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         system = module.System(config)
-    return Model(name, system, tokens, Transform(config.image_size), {"preset": preset})
+    pixels = Transform(config.image_size, **getattr(module, "PIXELS", {}))  # systems that draw want their own range
+    return Model(name, system, tokens, pixels, {"preset": preset})
 
 
 def save(model: Model, where: Path | str) -> Path:

@@ -1,7 +1,8 @@
 """Judge: do this picture and this sentence belong together? One question, several ways to answer it.
 
-The way is named beside every score: the match head, the cosine of two embeddings, or the mean log-likelihood of the
-text. Higher is better, always. Asks for verbs, never for a type; knows no files and no threshold.
+The way is named beside every score: the match head, the cosine of two embeddings, the mean log-likelihood of the text,
+or minus the mean error of denoising the picture under the text (`tasks/denoise.py` has more of that). Higher is better,
+always. Asks for verbs, never for a type; knows no files and no threshold.
 
 N pictures, M texts, T tokens.
 """
@@ -17,6 +18,9 @@ from torch import Tensor
 
 from pairloom import verbs
 from pairloom.data.batch import Batch
+from pairloom.tasks.denoise import grid, seeded_noise
+
+STEPS = 10  # times at which noise is looked for, the same noise for every pair
 
 
 def ways(system: Any) -> list[str]:
@@ -26,6 +30,7 @@ def ways(system: Any) -> list[str]:
         "match": isinstance(system, verbs.Matches) and weight["itm"] > 0,
         "cosine": isinstance(system, verbs.Embeds) and weight["itc"] > 0,
         "likelihood": isinstance(system, verbs.Writes) and weight["lm"] > 0,
+        "denoising": isinstance(system, verbs.Denoises),
     }
     return [way for way, can in able.items() if can]
 
@@ -99,8 +104,21 @@ def _likelihood(system: Any, batch: Batch) -> Tensor:
     return (said * real).sum(1) / real.sum(1).clamp(min=1)
 
 
+def _denoising(system: Any, batch: Batch) -> Tensor:
+    """Minus the mean squared error over an even grid of times."""
+    assert batch.tokens is not None
+    rows, device = len(batch.tokens), batch.tokens.device
+    noise = seeded_noise(system.latent, STEPS, 0).to(device)
+    errors = [
+        system.denoising_error(batch, torch.full((rows,), t, device=device), one.expand(rows, -1, -1, -1))
+        for t, one in zip(grid(STEPS, times=system.times), noise)
+    ]
+    return -torch.stack(errors).mean(0)
+
+
 WAYS: dict[str, Callable[[Any, Batch], Tensor]] = {
     "match": _match,
     "cosine": _cosine,
     "likelihood": _likelihood,
+    "denoising": _denoising,
 }
