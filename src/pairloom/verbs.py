@@ -94,6 +94,16 @@ class Reads(Protocol):
 
 
 @runtime_checkable
+class Interleaves(Protocol):
+    """Reads texts with pictures in their midst. arrange(batch, shows [B N]): rows that show these pictures of a batch that
+    was looked at, each of which is not looked at again. embed_image: [I E], for finding pictures alike."""
+
+    def arrange(self, batch: Batch, shows: Tensor) -> Batch: ...
+
+    def embed_image(self, batch: Batch) -> Tensor: ...
+
+
+@runtime_checkable
 class Draws(Protocol):
     """Makes pictures [B C H W] in [-1, 1] for the texts of the batch."""
 

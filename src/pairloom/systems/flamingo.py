@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Memory
+from pairloom.blocks.attention import KeyValue, Memory
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.causal import Between, LanguageModel, LibraryModel, Past
 from pairloom.blocks.gated import GatedReader
@@ -108,10 +108,18 @@ RECIPES: dict[str, dict[str, object]] = {
 
 @dataclass
 class Seen:
-    """What `see` makes of pictures: what each gated layer reads of them, and how many a row has."""
+    """What `see` makes of pictures: what each gated layer reads of them, how many a row has, and the tower's own embeddings
+    [I E] of a row's pictures, for finding others alike."""
 
     memory: Memory
     pictures: int
+    embeddings: Tensor
+
+    def beside(self, more: Seen) -> Seen:
+        """These rows, then others."""
+        pairs = zip(self.memory.layers, more.memory.layers)
+        layers = [KeyValue(torch.cat([a.keys, b.keys]), torch.cat([a.values, b.values])) for a, b in pairs]
+        return Seen(Memory(layers), self.pictures, torch.cat([self.embeddings, more.embeddings]))
 
 
 @dataclass
@@ -145,6 +153,7 @@ class System(nn.Module):
             raise ValueError("a ResNet that pools by attention gives no rows to resample: take a ViT")
         self.vision = clip.System(c.vision)
         self.language = self._language(c)
+        self.longest = self.language.positions  # tokens that it can read at all
         wide = c.vision.image_width != c.resampler_width
         self.widen = nn.Linear(c.vision.image_width, c.resampler_width, bias=False) if wide else nn.Identity()
         self.resampler = Resampler(
@@ -192,11 +201,30 @@ class System(nn.Module):
             return batch
         images = batch.images if batch.images.ndim == 6 else batch.images[:, :, None]
         with torch.no_grad():
-            rows = self.vision.image(images.flatten(0, 2))[:, 1:]
-        rows = self.widen(rows).unflatten(0, (-1, images.shape[2]))
+            rows = self.vision.image(images.flatten(0, 2))
+            ones = self.vision.image_projection(rows[:, 0]).unflatten(0, (len(images), -1)).mean(1)
+        rows = self.widen(rows[:, 1:]).unflatten(0, (-1, images.shape[2]))
         latents = self.resampler(rows).unflatten(0, images.shape[:2]).flatten(1, 2)
         memory = Memory([part.attend.project(latents) for part in self.gated])
-        return replace(batch, seen=Seen(memory, images.shape[1]))
+        return replace(batch, seen=Seen(memory, images.shape[1], F.normalize(ones, dim=-1)))
+
+    def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
+        """What the picture tower alone makes of them."""
+        embeddings: Tensor = self.see(batch).seen.embeddings
+        return embeddings
+
+    def arrange(self, batch: Batch, shows: Int[Tensor, "B N"]) -> Batch:
+        """Rows of N pictures out of a batch of single ones, each looked at once."""
+        seen = self.see(batch).seen
+        if seen.pictures != 1:
+            raise ValueError("only single pictures can be arranged")
+
+        def gathered(part: Tensor) -> Tensor:  # [I H Q d] -> [B H N*Q d]
+            return part[shows].transpose(1, 2).flatten(2, 3)
+
+        layers = [KeyValue(gathered(layer.keys), gathered(layer.values)) for layer in seen.memory.layers]
+        embeddings = F.normalize(seen.embeddings[shows].mean(1), dim=-1)
+        return Batch(seen=Seen(Memory(layers), shows.shape[1], embeddings))
 
     def _between(self, memory: Memory | None, pictures: int, marks: Int[Tensor, "B T"]) -> Between:
         """The gated layers, each token reading the last picture before it alone (section 2.3, "phi")."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pairloom.data.batch import Batch
 from pairloom.data.pair import seed_of
-from pairloom.verbs import Writes
+from pairloom.verbs import Reads, Writes
 
 OUT = -1e9  # a score that no text reaches
 
@@ -76,24 +76,30 @@ def decode(
     system: Writes,
     batch: Batch,
     writing: Writing = Writing(),
-    prompt: Sequence[int] = (),
+    prompt: Sequence[int] | Tensor = (),
     seeds: Sequence[int] | None = None,
 ) -> list[list[Written]]:
     """`several` texts for each picture, most likely first where there are beams.
 
+    prompt: tokens after the first, alike for all; or a table [I P] of one for each, the first token in it.
     seeds: one per picture, for nucleus: what is drawn for a picture then depends on nothing else in the batch.
     Raises ValueError where they are missing, or where the prompt leaves no room to write.
     """
-    given = (system.first_token, *prompt)
-    if len(given) >= writing.max_length:
+    given = prompt if isinstance(prompt, Tensor) else torch.tensor([[system.first_token, *prompt]])
+    if given.shape[1] >= writing.max_length:
         raise ValueError(
-            f"the prompt has {len(given)} tokens and max_length is {writing.max_length}: nothing to write"
+            f"the prompt has {given.shape[1]} tokens and max_length is {writing.max_length}: nothing to write"
         )
     state = system.start(batch)
     pictures = len(state)
-    for token in given:  # alike for all pictures, so nothing is padded
-        logits, state = system.step(state, torch.full((pictures,), token, device=_device(batch)))
-    history = logits.new_tensor(given, dtype=torch.long).expand(pictures, -1)
+    history = given.to(_device(batch)).expand(
+        pictures, -1
+    )  # equally long for all pictures: nothing is padded
+    if isinstance(system, Reads):
+        logits, state = system.read(state, history)
+    else:
+        for at in range(history.shape[1]):
+            logits, state = system.step(state, history[:, at])
     if writing.way == "beam":
         return _beam(system, state, logits, history, writing)
     times = writing.several if writing.way == "nucleus" else 1

@@ -1,0 +1,247 @@
+"""Few-shot: a task told by examples in the prompt alone, nothing learned (Alayrac et al., 2022, appendix B.1).
+
+A prompt is the examples one after the other, each "<image>TEXT<|endofchunk|>", then the picture asked about and the text up
+to its answer. Examples are drawn, or those whose pictures look most alike, the most alike last (RICES, Yang et al., 2022).
+Open answers are written until <|endofchunk|>; among choices the one of the highest log-likelihood is taken. "0 shots" are
+two examples without their pictures. Each picture is encoded once, however many prompts it is in.
+Asks for Interleaves and Writes; knows no files.
+
+M examples, B questions, N pictures of a prompt, E embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy
+import torch
+from torch import Tensor
+
+from pairloom import verbs
+from pairloom.data.batch import Batch
+from pairloom.data.pair import seed_of
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.tasks.decode import Writing, decode
+
+ANSWER = "{answer}"
+TEMPLATES = {
+    "caption": "Output: {answer}",
+    "question": "Question: {question} Answer: {answer}",
+    "short": "Question: {question} Short answer: {answer}",
+    "name": "{answer}",
+}
+BLIND = 2  # examples without pictures that tell the form where there are "0 shots"
+
+
+@dataclass(frozen=True)
+class Shot:
+    """A picture, by its place among those that were looked at, what is asked about it, and the answer where it is known."""
+
+    picture: int
+    answer: str = ""
+    question: str = ""
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How to ask. shots: examples in a prompt; alike: those that look alike (else drawn by seed); orders: orders of the
+    examples over which the likelihood of a choice is averaged (the paper: 6)."""
+
+    template: str = TEMPLATES["caption"]
+    shots: int = 4
+    alike: bool = True
+    orders: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.template.count(ANSWER) != 1 or not self.template.endswith(ANSWER):
+            raise ValueError(f"a template ends with {ANSWER}, and has it once: '{self.template}'")
+        if self.shots < 0 or self.orders < 1:
+            raise ValueError("shots are 0 or more, orders 1 or more")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """log_probability: of the answer and its end. shots: places of the examples in the prompt, in their order."""
+
+    text: str
+    log_probability: float
+    shots: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Until:
+    """A writer whose texts end at another token than its own."""
+
+    system: Any
+    last_token: int
+
+    @property
+    def first_token(self) -> int:
+        return int(self.system.first_token)
+
+    def start(self, batch: Batch) -> Any:
+        return self.system.start(batch)
+
+    def step(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
+        said: tuple[Tensor, Any] = self.system.step(state, tokens)
+        return said
+
+    def read(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
+        said: tuple[Tensor, Any] = self.system.read(state, tokens)
+        return said
+
+    def logits(self, batch: Batch) -> Tensor:
+        said: Tensor = self.system.logits(batch)
+        return said
+
+
+def choose(support: Tensor, queries: Tensor, asking: Asking) -> list[list[int]]:
+    """The examples [B shots] for each question, by the embeddings of pictures [M E] and [B E]; the most alike stands last.
+
+    Raises Mistake where there are fewer examples than shots.
+    """
+    wanted = asking.shots or BLIND
+    if len(support) < wanted:
+        raise Mistake(
+            f"{wanted} examples are to stand in every prompt, and there are {len(support)}.",
+            "Without shots there are still two, whose pictures are left out." if not asking.shots else "",
+            "Give more examples, or ask for fewer shots.",
+        )
+    if asking.alike and asking.shots:
+        return (queries.float() @ support.float().T).topk(wanted).indices.flip(1).tolist()
+    draws = (numpy.random.default_rng(seed_of("shots", asking.seed, row)) for row in range(len(queries)))
+    return [draw.permutation(len(support))[:wanted].tolist() for draw in draws]
+
+
+def prompt(tokens: Tokens, asking: Asking, shots: Sequence[Shot], query: Shot) -> tuple[list[int], list[int]]:
+    """The ids of a prompt, from [CLS] to where the answer begins, and the pictures that its marks stand for."""
+    assert tokens.image_mark is not None and tokens.chunk_end is not None
+    ids, pictures = [tokens.cls], []
+    for shot in shots:
+        if asking.shots:
+            ids.append(tokens.image_mark)
+            pictures.append(shot.picture)
+        ids += [*_ids(tokens, _fill(asking.template, shot)), tokens.chunk_end]
+    ask = _fill(asking.template.removesuffix(ANSWER), query).rstrip()
+    return [*ids, tokens.image_mark, *_ids(tokens, ask)], [*pictures, query.picture]
+
+
+def _fill(template: str, shot: Shot) -> str:
+    return template.replace("{question}", shot.question).replace(ANSWER, shot.answer)
+
+
+def _ids(tokens: Tokens, text: str) -> list[int]:
+    return tokens.rows([text], 1 << 20)[0][1:-1]
+
+
+@torch.no_grad()
+def few_shot(
+    system: Any,
+    tokens: Tokens,
+    looked: Batch,
+    support: Sequence[Shot],
+    queries: Sequence[Shot],
+    asking: Asking = Asking(),
+    writing: Writing = Writing("beam", 3, 20, 0),
+    choices: Sequence[str] = (),
+) -> list[Answer]:
+    """An answer to every query. looked: a batch of single pictures, already seen. writing.max_length: most tokens of an open
+    answer. Raises Mistake where prompts are longer, or hold more pictures, than the model takes."""
+    _check(system, asking)
+    embeddings = system.embed_image(looked)
+    device = embeddings.device
+    rows = torch.tensor([shot.picture for shot in support], device=device)
+    asked = torch.tensor([shot.picture for shot in queries], device=device)
+    chosen = choose(embeddings[rows], embeddings[asked], asking)
+    answers: list[Answer | None] = [None] * len(queries)
+    totals = torch.zeros(len(queries), len(choices), device=device)
+    for order in range(asking.orders if choices else 1):
+        ordered = [_ordered(row, order, asking.seed) for row in chosen]
+        built = [
+            prompt(tokens, asking, [support[at] for at in row], one) for row, one in zip(ordered, queries)
+        ]
+        for group in _alike(built):
+            ids = torch.tensor([built[row][0] for row in group], device=device)
+            batch = system.arrange(looked, torch.tensor([built[row][1] for row in group], device=device))
+            longest = max((len(_ids(tokens, choice)) for choice in choices), default=writing.max_length - 1)
+            _fits(system, ids.shape[1] + longest + 1)
+            if choices:
+                totals[group] += _likelihoods(system, tokens, batch, ids, choices) / asking.orders
+                continue
+            for row, text in zip(group, _written(system, tokens, batch, ids, writing)):
+                answers[row] = Answer(*text, tuple(ordered[row]))
+    if choices:
+        best = totals.argmax(1).tolist()
+        return [
+            Answer(choices[at], float(totals[row, at]), tuple(chosen[row])) for row, at in enumerate(best)
+        ]
+    return [answer for answer in answers if answer is not None]
+
+
+def _check(system: Any, asking: Asking) -> None:
+    if not (isinstance(system, verbs.Interleaves) and isinstance(system, verbs.Reads)):
+        raise Mistake("This model cannot be prompted with pictures.", "", "Flamingo can: pairloom systems")
+    if asking.shots > system.config.shots:
+        raise Mistake(
+            f"{asking.shots} shots are more than this model was made for.",
+            f"It takes {system.config.shots}, and learned from rows of {system.config.images} pictures.",
+            f"Ask for at most {system.config.shots}.",
+        )
+
+
+def _fits(system: Any, length: int) -> None:
+    if length > system.longest:
+        raise Mistake(
+            f"A prompt of {length} tokens is longer than the {system.longest} that the model reads.",
+            "",
+            "Ask for fewer shots, or for shorter texts.",
+        )
+
+
+def _ordered(row: list[int], order: int, seed: int) -> list[int]:
+    """The first order is as chosen."""
+    if not order:
+        return row
+    return [row[at] for at in numpy.random.default_rng(seed_of("order", seed, order)).permutation(len(row))]
+
+
+def _alike(built: Sequence[tuple[list[int], list[int]]]) -> list[list[int]]:
+    """Prompts of one length go together, so that nothing is padded."""
+    groups: dict[tuple[int, int], list[int]] = {}
+    for row, (ids, pictures) in enumerate(built):
+        groups.setdefault((len(ids), len(pictures)), []).append(row)
+    return list(groups.values())
+
+
+def _written(
+    system: Any, tokens: Tokens, batch: Batch, ids: Tensor, writing: Writing
+) -> list[tuple[str, float]]:
+    assert tokens.chunk_end is not None
+    room = replace(
+        writing,
+        max_length=ids.shape[1] + writing.max_length,
+        min_length=ids.shape[1] + writing.min_length if writing.min_length else 0,
+    )
+    found = decode(Until(system, tokens.chunk_end), batch, room, ids)
+    return [(tokens.decode(texts[0].tokens).strip(), texts[0].log_probability) for texts in found]
+
+
+def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices: Sequence[str]) -> Tensor:
+    """[B C] log-probability of each choice and its end. The prompt is read once for all of them."""
+    assert tokens.chunk_end is not None
+    rows = [[*_ids(tokens, choice), tokens.chunk_end] for choice in choices]
+    logits, state = system.read(system.start(batch), ids)
+    logits, state = logits.repeat_interleave(len(rows), 0), state.expand(len(rows))
+    total = logits.new_zeros(len(logits))
+    for at in range(max(map(len, rows))):
+        told = torch.tensor([row[at] if at < len(row) else tokens.pad for row in rows], device=ids.device)
+        told = told.repeat(len(ids))
+        real = torch.tensor([at < len(row) for row in rows], device=ids.device).repeat(len(ids))
+        total += logits.float().log_softmax(1).gather(1, told[:, None])[:, 0] * real
+        if at + 1 < max(map(len, rows)):
+            logits, state = system.step(state, told)
+    return total.unflatten(0, (len(ids), len(rows)))
