@@ -4,7 +4,7 @@ Alone it lists the benchmarks."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -70,7 +70,7 @@ def command(
         raise typer.Exit(1)
 
 
-def _scorers(where: str, settings: dict[str, object], blind: bool) -> dict[str, object]:
+def _scorers(where: str, settings: dict[str, Any], blind: bool) -> dict[str, Any]:
     """The model's scorers, on the accelerator where there is one."""
     import torch
 
@@ -99,14 +99,14 @@ def _list(json: bool) -> None:
         _show.table("Benchmarks", ["name", "GDBench", "asks"], rows)
 
 
-def _brief(results: dict[str, object]) -> dict[str, object]:
+def _brief(results: dict[str, Any]) -> dict[str, Any]:
     """Without the values of single cases, which results.json has."""
     told = results["benchmarks"]
     assert isinstance(told, dict)
     return {name: {key: value for key, value in one.items() if key != "values"} for name, one in told.items()}
 
 
-def _tell(results: dict[str, object], systems: list[str], out: Path) -> None:
+def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
     """The sound numbers that stand for each benchmark, what is missing, and where the rest lies."""
     from pairloom.cli import _show
 
@@ -140,5 +140,5 @@ def _tell(results: dict[str, object], systems: list[str], out: Path) -> None:
     _show.console.print(f"written to {out}/results.json and {out}/report.html", markup=False)
 
 
-def _number(cell: dict[str, float]) -> str:
+def _number(cell: dict[str, Any]) -> str:
     return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"

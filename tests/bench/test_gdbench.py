@@ -1,0 +1,347 @@
+"""A run: scorers over models, resume, comparisons by hand, results and page, the command with its exit codes."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import typer
+from layouts import Table, picture, write
+from PIL import Image
+from typer.testing import CliRunner
+
+from pairloom.bench import _compare, _results, gdbench
+from pairloom.bench._case import Case, choose
+from pairloom.bench._judging import ImageOnly, Judging, Random, Scorer, TextOnly, scorers
+from pairloom.bench._measure import mean_of
+from pairloom.cli import bench
+from pairloom.data.tokens import Tokens
+from pairloom.data.world import World
+from pairloom.data.world import picture as drawn
+from pairloom.errors import Mistake
+from pairloom.metrics.compare import Interval
+from pairloom.model import Model, build, save
+from pairloom.tasks.judge import judge
+
+APP = typer.Typer()
+APP.command()(bench.command)
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[tuple[Image.Image, str]]:
+    return [(drawn(row.scene, 64), row.text) for row in World(8, 3, "simple", 64, ("terse",)).rows()]
+
+
+@pytest.fixture(scope="module")
+def models(rows) -> dict[str, Model]:
+    tokens = Tokens.train([text for _, text in rows], 150)
+    return {name: build(name, tokens, "tiny").eval() for name in ("clip", "blip")}
+
+
+@pytest.fixture(scope="module")
+def folders(models, tmp_path_factory) -> dict[str, str]:
+    root = tmp_path_factory.mktemp("models")
+    return {name: str(save(model, root / name)) for name, model in models.items()}
+
+
+# -- scorers -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "way"), [("clip", "cosine"), ("blip", "match"), ("blip", "cosine"), ("blip", "likelihood")]
+)
+def test_scores_are_those_of_the_judge_and_everything_is_prepared_once(
+    models, rows, name: str, way: str, tmp_path
+) -> None:
+    model, images, texts = models[name], [image for image, _ in rows], [text for _, text in rows]
+    pairs = [(i, t) for i in range(8) for t in (i, (i + 3) % 8, 5)]
+    scorer = Judging(model, way)
+    found = scorer.scores(images, texts, pairs)
+    batch = model.batch([images[i] for i, _ in pairs], [texts[t] for _, t in pairs])
+    assert found == pytest.approx(judge(model.system, batch, way)[0].numpy(), abs=2e-5)
+    assert scorer.cost == {"pictures": 8, "texts": 8, "pairs": 24} and isinstance(scorer, Scorer)
+    order = np.random.default_rng(0).permutation(24)  # whatever the order of the pairs
+    again = scorer.scores(images, texts, [pairs[at] for at in order])
+    assert again == pytest.approx(found[order], abs=2e-5)
+
+
+def test_files_are_embedded_once_a_run_not_once_a_call(models, rows, tmp_path: Path) -> None:
+    scorer = Judging(models["clip"])
+    files = [tmp_path / f"{at}.png" for at in range(3)]
+    for (image, _), file in zip(rows, files):
+        image.save(file)
+    first = scorer.scores(files, ["one", "two"], [(0, 0), (1, 1), (2, 0)])
+    again = scorer.scores(files[::-1], ["two", "one"], [(2, 1), (1, 0), (0, 1)])
+    assert again.tolist() == first.tolist() and scorer.cost == {"pictures": 3, "texts": 2, "pairs": 6}
+
+
+def test_long_texts_are_named(models) -> None:
+    scorer = Judging(models["clip"])
+    long = "red cat " * 20
+    scorer.scores([Image.new("RGB", (8, 8))], ["red cat", long], [(0, 0), (0, 1)])
+    assert scorer.cut == [long]
+
+
+def test_a_way_that_there_is_not_is_a_mistake(models) -> None:
+    with pytest.raises(Mistake, match="It can by: cosine"):
+        Judging(models["clip"], "match")
+
+
+def test_blind_scorers_see_nothing_of_their_side(models, rows) -> None:
+    images, texts = [image for image, _ in rows[:3]], [text for _, text in rows[:3]]
+    pairs = [(i, t) for i in range(3) for t in range(3)]
+    for model in models.values():
+        made = scorers(model, None, True, {})
+        assert list(made) == ["", "text only", "image only"]
+        by_text = made["text only"].scores(images, texts, pairs).reshape(3, 3)
+        by_image = made["image only"].scores(images, texts, pairs).reshape(3, 3)
+        assert (by_text == by_text[0]).all() and len(set(by_text[0])) > 1
+        assert (by_image == by_image[:, :1]).all() and len(set(by_image[:, 0])) > 1
+        assert scorers(model, None, False, {}).keys() == {""}
+    assert scorers(models["blip"], None, True, {})["text only"].way == "likelihood, gray picture"
+
+
+def test_random_is_the_same_every_time_and_everywhere(tmp_path: Path) -> None:
+    pairs = [(0, 0), (0, 1), (1, 0)]
+    one = Random().scores([tmp_path / "x" / "a.jpg", tmp_path / "x" / "b.jpg"], ["p", "q"], pairs)
+    two = Random().scores([Path("other/x/a.jpg"), Path("other/x/b.jpg")], ["p", "q"], pairs)
+    assert one.tolist() == two.tolist() and len(set(one)) == 3
+    many = Random().scores([Path("a")], [str(n) for n in range(2000)], [(0, n) for n in range(2000)])
+    assert many.mean() == pytest.approx(0.5, abs=0.03) and 0 <= many.min() and many.max() < 1
+
+
+# -- runs ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """SugarCrepe with 300 cases about three pictures, so that there are three shards."""
+    root = tmp_path / "data"
+    for gray in range(3):
+        picture(root / f"val2017/{gray}.jpg", gray)
+    rows = {
+        str(n): {"filename": f"{n % 3}.jpg", "caption": f"yes {n}", "negative_caption": f"no {n}"}
+        for n in range(300)
+    }
+    write(root / "swap_obj.json", rows)
+    return root
+
+
+class Counting(Table):
+    """Right in cases 0 .. right - 1, wrong in the others."""
+
+    asked = 0
+
+    def __init__(self, right: int) -> None:
+        super().__init__({(n % 3, f"{'yes' if n < right else 'no'} {n}"): 1.0 for n in range(300)})
+
+    def scores(self, images, texts, pairs):
+        type(self).asked += 1
+        return super().scores(images, texts, pairs)
+
+
+def entrant(name: str, right: int, mark: str = "") -> _results.Entrant:
+    return _results.Entrant(name, mark or name, lambda: {"": Counting(right)}, blind=False)
+
+
+def test_a_run_goes_on_where_it_was_stopped(data: Path, tmp_path: Path, monkeypatch) -> None:
+    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data)
+    real, calls = Counting.scores, []
+
+    def stop(self, images, texts, pairs):
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(len(pairs))
+        return real(self, images, texts, pairs)
+
+    monkeypatch.setattr(Counting, "scores", stop)
+    with pytest.raises(KeyboardInterrupt):
+        gdbench.run(asked, [entrant("a", 200)])
+    assert calls == [256, 256] and not (tmp_path / "out/results.json").exists()
+    monkeypatch.setattr(Counting, "scores", real)
+    Counting.asked = 0
+    first = gdbench.run(asked, [entrant("a", 200)])
+    assert Counting.asked == 1  # the third shard alone
+    text = (tmp_path / "out/results.json").read_text()
+    second = gdbench.run(asked, [entrant("a", 200)])
+    assert Counting.asked == 1 and second == first and (tmp_path / "out/results.json").read_text() == text
+    cost = first["benchmarks"]["sugarcrepe"]["cost"]["a"]
+    assert cost["decisions"] == 300 and cost["pairs"] == 600 and cost["seconds"] >= 0
+    gdbench.run(asked, [entrant("a", 200), entrant("b", 100)])
+    assert Counting.asked == 4  # b alone
+    gdbench.run(asked, [entrant("a", 150, "other weights")])
+    assert Counting.asked == 7
+
+
+def test_systems_are_compared_on_the_same_cases(data: Path, tmp_path: Path) -> None:
+    """a has 200 of 300 right, b the first 180 of them, c 199: McNemar's p is 2 / 2^20, and 1."""
+    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data)
+    made = gdbench.run(asked, [entrant("a", 200), entrant("b", 180), entrant("c", 199)])
+    rows = {(row["new"], row["old"]): row for row in made["comparisons"]}
+    assert rows["a", "b"]["value"] == pytest.approx(20 / 300) and rows["a", "b"]["cases"] == 300
+    assert rows["a", "b"]["p"] == pytest.approx(2 / 2**20) and rows["a", "b"]["holm"] == pytest.approx(
+        3 * 2 / 2**20
+    )
+    assert rows["a", "c"]["p"] == 1.0 and rows["a", "c"]["verdict"] == "undecided"
+    assert rows["b", "c"]["p"] == pytest.approx(2 / 2**19) and rows["b", "c"]["holm"] == pytest.approx(
+        2 * 2 / 2**19
+    )
+    # three pictures are all there is to resample: the interval is honest about it
+    assert rows["a", "b"]["low"] <= 20 / 300 <= rows["a", "b"]["high"]
+    page = (tmp_path / "out/report.html").read_text()
+    assert page.count('<article class="card">') == 8 and "Where systems disagree" in page
+    assert "://" not in page and "<script" not in page
+
+
+def test_a_later_run_is_compared_with_an_earlier_one(data: Path, tmp_path: Path) -> None:
+    gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "one", data), [entrant("a", 100)])
+    later = gdbench.Asked(
+        "sugarcrepe", tmp_path / "two", data, limit=150, earlier=tmp_path / "one/results.json"
+    )
+    made = gdbench.run(later, [entrant("a", 200, "new weights")])
+    [row] = made["earlier"]
+    # every other case: 75 of 100 .. 199 were gained, half of the 150 less
+    assert (row["new"], row["old"], row["cases"]) == ("a", "a (earlier)", 150)
+    assert row["value"] == pytest.approx(50 / 150) and row["verdict"] == "better"
+    with pytest.raises(Mistake, match="no result"):
+        gdbench.run(replace(later, earlier=data / "swap_obj.json"), [entrant("a", 200)])
+
+
+def test_a_score_that_is_no_number_is_a_mistake(data: Path, tmp_path: Path) -> None:
+    blank = SimpleNamespace(
+        way="dividing", cost={}, scores=lambda images, texts, pairs: np.full(len(pairs), np.nan)
+    )
+    system = _results.Entrant("a", "a", lambda: {"": blank}, blind=False)
+    with pytest.raises(Mistake, match=r"by dividing is not a number(.|\n)*swap_obj/0"):
+        gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "out", data), [system])
+
+
+def test_the_output_is_a_folder_of_ours(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="outside"):
+        gdbench.run(gdbench.Asked("sugarcrepe", data / "out", data), [entrant("a", 1)])
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/mine.txt").write_text("precious")
+    with pytest.raises(Mistake, match="not a folder of"):
+        gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "photos", data), [entrant("a", 1)])
+    with pytest.raises(Mistake, match="Did you mean 'sugarcrepe'"):
+        gdbench.run(gdbench.Asked("sugarcrep", tmp_path / "out", data), [entrant("a", 1)])
+
+
+def test_parts_of_the_suite_that_are_not_there_are_named(tmp_path: Path) -> None:
+    root = tmp_path / "suite"
+    picture(root / "pets/images/pug_1.jpg", 1)
+    write(root / "pets/classes.txt", "pug\nboxer\n")
+    write(root / "clevr/captions/spatial.json", {})
+    made = gdbench.run(gdbench.Asked("gdbench", tmp_path / "out", root), [_blank("a")])
+    assert list(made["benchmarks"]) == ["pets"]
+    absent = made["bench"]["absent"]
+    assert set(absent) == set(gdbench.SUITE) - {"pets"}
+    assert (
+        "captions/pair_binding_size.json" in absent["clevr"] and absent["flickr30k"] == "no folder flickr30k"
+    )
+    with pytest.raises(Mistake, match="none of GDBench"):
+        gdbench.run(gdbench.Asked("gdbench", tmp_path / "out2", root / "clevr"), [_blank("a")])
+
+
+def _blank(name: str) -> _results.Entrant:
+    return _results.Entrant(name, name, lambda: {"": Table({})}, blind=False)
+
+
+def test_a_limit_is_spread_over_the_files() -> None:
+    cases = [Case(str(at), (), ()) for at in range(10)]
+    assert [case.key for case in choose(cases, 4)] == ["0", "2", "5", "7"]
+    assert choose(cases, 0) == choose(cases, 10) == choose(cases, 11) == tuple(cases)
+
+
+def test_verdicts() -> None:
+    def row(gap: Interval, holm: float) -> str:
+        return _compare.Comparison("x", "y", "a", "b", gap, 9, 0.0, holm).verdict
+
+    assert row(Interval(0.2, 0.1, 0.3), 0.01) == "better" and row(Interval(-0.2, -0.3, -0.1), 0.01) == "worse"
+    assert row(Interval(0.2, 0.1, 0.3), 0.2) == row(Interval(0.1, -0.1, 0.3), 0.01) == "undecided"
+
+
+def test_a_comparison_uses_the_cases_that_both_have() -> None:
+    cases = [Case(str(at), (), ()) for at in range(4)]
+    one = mean_of("m", "sound", cases[:3], [1, 1, 0], 0.5)
+    two = mean_of("m", "sound", cases[1:], [0, 0, 1], 0.5)
+    row = _compare.compare("x", "a", "b", one, two)
+    assert row is not None and (row.cases, row.gap.value, row.p) == (2, 0.5, 1.0)
+    assert _compare.compare("x", "a", "b", one, mean_of("m", "sound", cases[3:], [1], 0.5)) is None
+
+
+# -- the command ---------------------------------------------------------------------------------------------------------
+
+
+def test_alone_it_lists_every_benchmark() -> None:
+    done = CliRunner().invoke(APP, ["--json"])
+    told = json.loads(done.stdout)
+    assert done.exit_code == 0 and {row["name"] for row in told} == {*gdbench.benchmarks(), "gdbench"}
+
+
+@pytest.mark.parametrize("suite", [
+    ("winoground", "pets", "mmbias"), pytest.param(gdbench.SUITE, marks=pytest.mark.slow),
+])  # fmt: skip
+def test_the_suite_on_miniatures(folders, tmp_path: Path, monkeypatch, suite) -> None:
+    monkeypatch.setattr(gdbench, "SUITE", suite)
+    given = [
+        "gdbench",
+        "--mini",
+        "--model",
+        folders["clip"],
+        "--out",
+        str(tmp_path / "out"),
+        "--limit",
+        "6",
+        "--json",
+    ]
+    done = CliRunner().invoke(APP, given)
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert list(told["benchmarks"]) == list(suite)
+    columns = ["clip", "clip, text only", "clip, image only", "random"]
+    for name, one in told["benchmarks"].items():
+        assert one["cases"] == 6 and list(one["measures"]) == columns and not one["problems"], name
+    assert told["benchmarks"]["winoground"]["ways"]["clip"] == "cosine"
+    assert {row["old"] for row in told["blind"]} == {"clip, text only", "clip, image only"}
+    page = (tmp_path / "out/report.html").read_text()
+    assert all(f'id="{name}"' in page for name in suite)
+    again = CliRunner().invoke(APP, given)
+    assert json.loads(again.stdout) == told  # seconds too: nothing was scored again
+
+
+def test_two_models_and_lost_cases(folders, data: Path, tmp_path: Path) -> None:
+    (data / "val2017/2.jpg").unlink()
+    given = ["sugarcrepe", "--data", str(data), "--model", folders["clip"], "--model", folders["blip"]]
+    given += ["--out", str(tmp_path / "out"), "--limit", "20", "--no-blind", "--way", "cosine"]
+    done = CliRunner().invoke(APP, given)
+    assert done.exit_code == 1, done.output  # findings
+    assert "val2017/2.jpg is missing (100 cases)" in done.output
+    line = next(line for line in done.stdout.splitlines() if line.startswith("sugarcrepe\t"))
+    assert line.split("\t")[1] == "accuracy, macro over 1 subsets" and line.endswith("\t0.500\t20")
+    told = json.loads((tmp_path / "out/results.json").read_text())
+    assert told["benchmarks"]["sugarcrepe"]["rows"] == 300 and len(told["comparisons"]) == 1
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    (["winoground", "--mini"], "no model"),
+    (["winoground", "--model", "M"], "Which files"),
+    (["winoground", "--model", "M", "--mini", "--data", "D"], "Which files"),
+    (["winoground", "--model", "M", "--model", "M", "--mini"], "named twice"),
+    (["winogrund", "--model", "M", "--mini"], "Did you mean 'winoground'"),
+    (["winoground", "--model", "nowhere", "--mini"], "no model at nowhere"),
+])  # fmt: skip
+def test_wrong_use(given: list[str], said: str, tmp_path: Path) -> None:
+    done = CliRunner().invoke(APP, [*given, "--out", str(tmp_path / "out")])
+    assert isinstance(done.exception, Mistake) and said in str(done.exception)
+
+
+def test_text_only_and_image_only_share_the_cost_of_their_judge() -> None:
+    judge_ = Table({})
+    for kind in (TextOnly, ImageOnly):
+        made = kind(judge_)
+        made.scores([Image.new("RGB", (4, 4))] * 2, ["a", "b", "c"], [(0, 0), (1, 2)])
+        assert made.cost is judge_.cost and isinstance(made, Scorer)
+    assert judge_.cost == {"pairs": 3 + 2}  # three texts on gray, two pictures told nothing
