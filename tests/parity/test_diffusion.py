@@ -71,7 +71,7 @@ def literal(
 
 
 @pytest.mark.parametrize(("kind", "prediction"), KINDS)
-@pytest.mark.parametrize("steps", [4, 10, pytest.param(250, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("steps", [4, *(pytest.param(some, marks=pytest.mark.slow) for some in (10, 250))])
 def test_the_released_loop(tmp_path: Path, kind: str, prediction: str, steps: int) -> None:
     """Scores under 1e-5 apart for both distances, raw and normalised; the same best of texts and of pictures."""
     pipe = pipeline_folder(tmp_path / "pipe", kind, prediction)

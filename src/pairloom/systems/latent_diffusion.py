@@ -134,7 +134,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "drawn": dict(lr=1e-3, min_lr=1e-5, batch=64, steps=2400, warmup=100, weight_decay=0.01, ema=0.998),
     "hardneg": dict(lr=1e-4, batch=112, epochs=8, warmup=0, schedule="constant", weight_decay=0.01, decay_all=True, clip=1.0),
 }  # fmt: skip
-PIXELS = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
+PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
 
 
 class System(nn.Module):

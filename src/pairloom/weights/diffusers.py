@@ -69,7 +69,14 @@ def load(where: Path) -> Model:
             raise Mistake(f"The adapters in {where} have several ranks.", f"{sorted(ranks)}.")
         cross = all(".attn2." in name for name in halves)
         config = replace(config, rank=ranks.pop(), adapted="cross" if cross else "both")
-    system = System(config)
+    try:
+        system = System(config)
+    except (TypeError, ValueError, KeyError) as error:
+        raise Mistake(
+            f"The settings in {where} do not build a network.",
+            str(error),
+            "Is diffusers older than the folder?",
+        ) from error
     ours = system.state_dict()
     for part, prefix in PARTS.items():
         mine = {name: tensor for name, tensor in ours.items() if name.startswith(prefix)}
@@ -89,7 +96,14 @@ def load(where: Path) -> Model:
 
 
 def config_of(where: Path) -> Config:
-    """The Config of a pipeline's folder. Mistake for what does not fit together."""
+    """The Config of a pipeline's folder. Mistake for what is missing or does not fit together."""
+    try:
+        return _config_of(where)
+    except KeyError as error:
+        raise Mistake(f"A config in {where} has no {error}.", "", "Copy the whole folder.") from error
+
+
+def _config_of(where: Path) -> Config:
     index = read_json(where / "model_index.json")
     lacking = [
         name
@@ -177,7 +191,7 @@ def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, 
     made = {}
     for name in mine:
         there = name.removeprefix(PARTS[part])
-        names = (there,)
+        names: tuple[str, ...] = (there,)
         if part == "text_encoder":
             names = (f"text_model.{there}", there)
         if part == "vae" and ".attentions." in there:

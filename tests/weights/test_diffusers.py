@@ -1,0 +1,217 @@
+"""diffusers folders in and out: the same bits under the same names, adapters in three spellings, and what does not fit."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+pytest.importorskip("diffusers")
+pytest.importorskip("transformers")
+
+from diffused import pipeline_folder  # noqa: E402
+
+import pairloom  # noqa: E402
+from pairloom import folder  # noqa: E402
+from pairloom.errors import Mistake  # noqa: E402
+from pairloom.model import build  # noqa: E402
+from pairloom.systems.latent_diffusion import PRESETS, System  # noqa: E402
+from pairloom.weights import diffusers as layout  # noqa: E402
+from published import bert_tokens  # noqa: E402
+
+FILES = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
+
+
+@pytest.fixture(scope="module")
+def pipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    where = tmp_path_factory.mktemp("pipes") / "small"
+    pipeline_folder(where)
+    return where
+
+
+@pytest.fixture
+def own(pipe: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(pipe, tmp_path / "own"))
+
+
+def change(file: Path, **values: Any) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def errors(model: Any) -> torch.Tensor:
+    """What the model says of two pairs."""
+    batch = model.batch(texts=["a red square", "two cats"])
+    chance = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 1, 3, 32, 32, generator=chance)
+    noise = torch.randn(2, *model.system.latent, generator=chance)
+    with torch.no_grad():
+        return model.system.denoising_error(replace(batch, images=images), torch.tensor([100, 700]), noise)
+
+
+def test_out_and_in_again(pipe: Path, tmp_path: Path) -> None:
+    """What comes in goes out with the same bits, diffusers loads it, and a model folder of ours says the same."""
+    from diffusers import StableDiffusionPipeline
+
+    model = pairloom.load(pipe)
+    folder.find("cli", "export").command(pipe, tmp_path / "out", to="diffusers")
+    for name in FILES:
+        before, after = (load_file(where / f"{name}.safetensors") for where in (pipe, tmp_path / "out"))
+        before = {(name if name in after else f"text_model.{name}"): value for name, value in before.items()}
+        assert before.keys() == after.keys() and all(torch.equal(before[one], after[one]) for one in before)
+    again = StableDiffusionPipeline.from_pretrained(tmp_path / "out", local_files_only=True)
+    ids = again.tokenizer(["two cats"], padding="max_length", return_tensors="pt").input_ids
+    with torch.no_grad():
+        theirs = again.text_encoder(ids)[0]
+        torch.testing.assert_close(model.system.text(*model.texts(["two cats"])).context, theirs)
+    assert type(again.scheduler).__name__ == "PNDMScheduler" and again.scheduler.config.steps_offset == 1
+    torch.testing.assert_close(errors(pairloom.load(tmp_path / "out")), errors(model))
+    folder.find("cli", "import_").command(str(pipe), tmp_path / "ours", json=True)
+    torch.testing.assert_close(errors(pairloom.load(tmp_path / "ours")), errors(model))
+
+
+def test_old_names_and_half_precision(own: Path) -> None:
+    """Autoencoders of 2022 spell their attention otherwise; files of 16 bits come in as the same values."""
+    expected = errors(pairloom.load(own))
+    file = own / "vae" / "diffusion_pytorch_model.safetensors"
+    save_file({layout._spelt(name): tensor for name, tensor in load_file(file).items()}, file)
+    assert any(".query." in name for name in load_file(file))
+    torch.testing.assert_close(errors(pairloom.load(own)), expected)
+    file = own / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file(
+        {name: tensor.half() for name, tensor in load_file(file).items()},
+        file.with_suffix(".fp16.safetensors"),
+    )
+    kept = load_file(file)
+    file.unlink()
+    found = pairloom.load(own).system.unet.state_dict()
+    assert all(torch.equal(found[name], kept[name].half().float()) for name in kept)
+
+
+def test_torch_files_are_not_unpickled(own: Path) -> None:
+    file = own / "unet" / "diffusion_pytorch_model.safetensors"
+    expected = errors(pairloom.load(own))
+    torch.save(load_file(file), file.with_suffix(".bin"))
+    file.unlink()
+    torch.testing.assert_close(errors(pairloom.load(own)), expected)
+    torch.save({"run": print}, file.with_suffix(".bin"))
+    with pytest.raises(Mistake, match="more than tensors"):
+        pairloom.load(own)
+
+
+def released(system: System, seed: int) -> dict[str, torch.Tensor]:
+    """Random adapters by the released names."""
+    chance = torch.Generator().manual_seed(seed)
+    return {
+        name: 0.3 * torch.randn(tensor.shape, generator=chance) for _, name, tensor in layout._halves(system)
+    }
+
+
+PEFT = {"down": "lora_A", "up": "lora_B"}
+
+
+def respelt(name: str, spelling: str) -> str:
+    owner, rest = name.split(".processor.to_")
+    which, half = rest.replace("_lora", "").removesuffix(".weight").split(".")
+    place = "out.0" if which == "out" else which
+    if spelling == "peft":
+        return f"unet.{owner}.to_{place}.{PEFT[half]}.weight"
+    return f"unet.{owner}.to_{place}.lora.{half}.weight" if spelling == "diffusers" else name
+
+
+@pytest.mark.parametrize(
+    ("spelling", "adapted"), [("released", "both"), ("peft", "both"), ("diffusers", "cross")]
+)
+def test_adapters(own: Path, tmp_path: Path, spelling: str, adapted: str) -> None:
+    """W x + up(down(x)): the same as weights that the product was added to; out again by the released names."""
+    plain = pairloom.load(own)
+    placed = System(replace(plain.config, rank=3, adapted=adapted))
+    learned = released(placed, 1)
+    save_file({respelt(name, spelling): value for name, value in learned.items()}, own / layout.ADAPTERS[0])
+    model = pairloom.load(own)
+    assert (model.config.rank, model.config.adapted) == (3, adapted)
+    before, state = errors(plain), plain.system.unet.state_dict()  # the weights themselves
+    for name in [name for name in learned if ".down." in name]:
+        place = respelt(name, "peft").removeprefix("unet.").removesuffix("lora_A.weight") + "weight"
+        state[place] += learned[name.replace(".down.", ".up.")] @ learned[name]
+    torch.testing.assert_close(errors(model), errors(plain), atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(errors(model), before, rtol=1e-3)
+    layout.export(model, tmp_path / "out")
+    out = load_file(tmp_path / "out" / layout.ADAPTERS[0])
+    assert out.keys() == learned.keys() and all(torch.equal(out[name], learned[name]) for name in out)
+
+
+def test_the_released_adapters_fit() -> None:
+    """Stable Diffusion 2.1: 256 tensors of rank 4 on q, k, v, out of both attentions: 829,952 numbers (spec, opened file)."""
+    with torch.device("meta"):
+        system = System(replace(PRESETS["2.1-base"], rank=4))
+    halves = list(layout._halves(system))
+    assert len(halves) == 256 and sum(tensor.numel() for *_, tensor in halves) == 829_952
+    assert (
+        halves[0][1]
+        == "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.down.weight"
+    )
+    learned = [name for name, value in system.named_parameters() if value.requires_grad]
+    assert sorted(learned) == sorted(ours for ours, _, _ in halves)
+
+
+def lose(part: str) -> Callable[[Path], None]:
+    return lambda where: shutil.rmtree(where / part)
+
+
+def put(file: str, **values: Any) -> Callable[[Path], None]:
+    return lambda where: change(where / file, **values)
+
+
+BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
+    "part": (lose("vae"), "has no vae"),
+    "two parts": (lambda where: (lose("vae")(where), lose("scheduler")(where)) and None, "no vae and no scheduler"),
+    "weights": (lambda where: (where / f"{FILES[0]}.safetensors").unlink(), "unet has no weights"),
+    "config": (lambda where: (where / "unet" / "config.json").write_text("{"), "config.json is missing or no JSON"),
+    "prediction": (put("scheduler/scheduler_config.json", prediction_type="sample"), "predicts 'sample'"),
+    "scheduler": (put("scheduler/scheduler_config.json", _class_name="MadeUp"), "no scheduler 'MadeUp'"),
+    "inpainting": (put("unet/config.json", in_channels=9), "reads 9 channels, the latents have 4"),
+    "text": (put("unet/config.json", cross_attention_dim=768), "768 wide, they are 32"),
+    "shape": (put("unet/config.json", block_out_channels=[16, 64]), "does not fit this system"),
+    "words": (put("text_encoder/config.json", vocab_size=99), "554 ids, the text encoder 99"),
+    "shifted": (put("vae/config.json", shift_factor=0.1), "the latents are shifted"),
+    "setting": (put("unet/config.json", made_up=1), "'made_up'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_does_not_fit(own: Path, name: str) -> None:
+    spoil, said = BROKEN[name]
+    spoil(own)
+    with pytest.raises(Mistake) as told:
+        pairloom.load(own)
+    assert said in str(told.value)
+
+
+def test_adapters_that_do_not_fit(own: Path) -> None:
+    model = pairloom.load(own)
+    learned = released(System(replace(model.config, rank=2)), 1)
+    one = next(iter(learned))
+    for changed, said in (
+        (
+            {**learned, "text_encoder.q.lora.down.weight": learned[one].clone()},
+            "no adapter of the network's attention",
+        ),
+        ({name: value for name, value in learned.items() if name != one}, "Missing"),
+        ({**learned, one: torch.zeros(5, 16)}, "several ranks"),
+    ):
+        save_file(changed, own / layout.ADAPTERS[0])
+        with pytest.raises(Mistake, match=said):
+            pairloom.load(own)
+
+
+def test_what_cannot_go_out(tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="no autoencoder"):
+        layout.export(build("latent_diffusion", bert_tokens(), "tiny"), tmp_path / "out")
