@@ -1,8 +1,8 @@
 """Line: from which score on is the best answer a match? Learnt from the set's own texts, when it is indexed.
 
 Two groups of scores teach a curve: of texts with their own picture, and of the best picture that is left for a text when
-every picture that shares one of its rarer words is taken away, which is what a search for something that the collection
-does not have comes to. A score is the cosine, or the cosine in spreads of that query's cosines over the collection
+every picture whose texts share more than a little of what it says is taken away, which is what a search for something
+that the collection does not have comes to. A score is the cosine, or the cosine in spreads of that query's cosines over the collection
 ("standing"): whichever tells the two groups apart better. The method and its limits: docs/search.md.
 
 M pictures of the pool, Q queries, S pictures of the background, E shared embedding.
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -30,8 +29,10 @@ from pairloom.search.vectors import Vectors
 BACKGROUND = 4096  # pictures that a query's spread is taken over
 POOL = 20_000  # pictures that texts are tried on
 QUERIES = 400
-LEAST = 50  # queries, and pictures left for one
-RARE = 0.2  # a word in a larger share of the texts says nothing about a picture
+LEAST = 50  # queries that a line needs
+LEFT = 20  # pictures that have to be left for a query
+SHARED = 0.25  # of what a text says (the sum of its words' log(pictures / pictures with the word)): more is a match perhaps
+SAYING = 1.0  # a text whose words sum to less says too little to search for
 
 
 @dataclass(frozen=True)
@@ -96,14 +97,13 @@ def draw(store: Store, model: Model) -> dict[str, Any]:
 def _draw(store: Store, model: Model) -> Line:
     rows = store.spread(POOL)
     texts = {at: store.texts(row) for at, row in enumerate(rows.tolist())}
-    words = {at: set().union(*map(words_of, said)) for at, said in texts.items()}
-    counts = Counter(word for held in words.values() for word in held)
-    rare = {word for word, count in counts.items() if count <= max(1, RARE * len(rows))}
-    holders: dict[str, list[int]] = {}
-    for at, held in words.items():
-        for word in held & rare:
-            holders.setdefault(word, []).append(at)
-    asked = [(at, said[0]) for at, said in texts.items() if said and words_of(said[0]) & rare]
+    holders = _holders(texts)
+    says = {word: math.log(len(rows) / len(held)) for word, held in holders.items()}
+    asked = [
+        (at, said[0])
+        for at, said in texts.items()
+        if said and sum(says[word] for word in words_of(said[0])) >= SAYING
+    ]
     if len(asked) > QUERIES:
         asked = [asked[at] for at in numpy.linspace(0, len(asked) - 1, QUERIES).round().astype(int)]
     vectors = store.vectors()
@@ -115,16 +115,25 @@ def _draw(store: Store, model: Model) -> Line:
     for (at, text), query in zip(asked, embed_texts(model, [text for _, text in asked])):
         mean, deviation = background.spread(query)
         spreads.append(deviation)
-        left = numpy.ones(len(rows), bool)
-        left[at] = False
-        for word in words_of(text) & rare:
-            left[holders[word]] = False
-        if left.sum() >= LEAST:
+        shared = numpy.zeros(len(rows))
+        for word in words_of(text):
+            shared[holders[word]] += says[word]
+        left = shared < SHARED * shared[at]
+        if left.sum() >= LEFT:
             cosines = (pool @ query).numpy()
             rise = _rise(int(left.sum()), len(store)) * deviation
             told.append((float(cosines[at]), float(cosines[left].max()) + rise, mean, deviation))
     found = _fit(numpy.array(told).reshape(-1, 4))
     return replace(found, spread=float(numpy.mean(spreads)) if spreads else 0.0)
+
+
+def _holders(texts: dict[int, list[str]]) -> dict[str, NDArray[numpy.int64]]:
+    """Word -> the pictures whose texts have it."""
+    found: dict[str, list[int]] = {}
+    for at, said in texts.items():
+        for word in set().union(*map(words_of, said)):
+            found.setdefault(word, []).append(at)
+    return {word: numpy.array(held) for word, held in found.items()}
 
 
 def _rise(tried: int, all: int) -> float:
