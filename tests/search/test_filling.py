@@ -122,6 +122,18 @@ def test_one_picture_in_two_places_and_two_sets(pairs, model, tmp_path: Path) ->
     assert found.name == "000" and Path(found.file).is_file()
 
 
+def test_pictures_without_texts_are_found_too(pairs, model, tmp_path: Path) -> None:
+    mine = tmp_path / "photos"
+    mine.mkdir()
+    for at in range(84):
+        shutil.copy(pairs / f"{at:03d}.png", mine)
+    done = index(mine, model, tmp_path / "index")
+    assert (done.pictures, done.unreadable) == (84, 0) and "only 0 texts" in done.line["why"]
+    answer = Index(tmp_path / "index", model).search("red", top=12)
+    found = [int(one.name) for one in answer.results]
+    assert {list(colours.COLOURS)[at % 21 // 3] for at in found} == {"red"} and answer.good is None
+
+
 def test_pictures_inside_tables_are_read_again_from_them(pairs, model, tmp_path: Path) -> None:
     cells = [(pairs / f"{at:03d}.png").read_bytes() for at in range(40)]
     texts = [(pairs / f"{at:03d}.txt").read_text() for at in range(40)]

@@ -79,7 +79,7 @@ def fill(
         mark = store.begin(str(found.path.resolve()))
         for group in _grouped(_pairs(found)):
             _take(group, store, model, mark, workers, done)
-            tell(len(group), sum(bool(pair.problem) for pair, _ in group))
+            tell(len(group), sum(not pair.image_key for pair, _ in group))
         if not done.added + done.known:
             raise Mistake(
                 f"Nothing in {found.path} can be searched.",
@@ -175,7 +175,9 @@ def _take(
     done: Filled,
 ) -> None:
     """One group: embed the pictures that are new, commit all of it, count."""
-    usable = [(pair, shard) for pair, shard in group if not pair.problem]
+    usable = [
+        (pair, shard) for pair, shard in group if pair.image_key
+    ]  # without a text it is found all the same
     keys = {pair.image_key for pair, _ in usable}
     held = {key for key in keys if store.row_of(key) is not None}
     barred = {key for key in keys if store.barred(key)}
@@ -183,7 +185,7 @@ def _take(
     made, broken = embed(model, fresh, workers)
     done.added += store.add([entry for entry in usable if entry[0].image_key not in broken], made, mark)
     for pair, _ in group:
-        problem = pair.problem or broken.get(pair.image_key)
+        problem = broken.get(pair.image_key) or (pair.problem if not pair.image_key else "")
         if problem:
             done.unreadable += 1
             done.problems += [(pair.name, problem)] if len(done.problems) < TOLD else []
