@@ -41,6 +41,8 @@ def test_a_packed_map_is_the_map(rows, bias):
     half = Packed(linear.weight, linear.bias, torch.bfloat16)(x)
     expected = nn.functional.linear(x.bfloat16().float(), linear.weight.bfloat16().float(), linear.bias)
     assert half.dtype == torch.bfloat16
+    bent = Packed(linear.weight, linear.bias, torch.float32, gelu=True)(x)
+    torch.testing.assert_close(bent, nn.functional.gelu(linear(x)), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(half.float(), expected, atol=0.02, rtol=0.01)
 
 
@@ -65,7 +67,9 @@ def test_what_a_graph_cannot_run_stays_with_torch():
     odd.stack.layers[0].feed[0].fn.up = nn.Sequential(odd.stack.layers[0].feed[0].fn.up)
     assert can_run(tower().stack) and not can_run(odd.stack)
     assert not can_run(Stack(SHAPE._replace(norm="post"))) and not can_run(Stack(SHAPE, Ways(cross=1)))
-    assert not can_run(Stack(SHAPE._replace(depth=0)))
+    assert not can_run(Stack(SHAPE._replace(depth=0))) and not can_run(
+        Stack(SHAPE._replace(activation="relu"))
+    )
     made, x = engine(odd, "exact"), draw(2, 3, 32, 32)
     assert type(made.stack) is Stack
     torch.testing.assert_close(made(x), odd(x), atol=1e-5, rtol=1e-5)

@@ -46,6 +46,10 @@ def test_packed_texts_say_what_padded_ones_do(texts, way, norm, grounded, ragged
     packed = reader.eval()(tokens, keep, memory, way)
     torch.testing.assert_close(packed[keep], expected[keep], atol=1e-5, rtol=1e-5)
     assert not packed[~keep].any()
+    if way == READ:
+        first = reader.first(tokens, keep, memory)
+        torch.testing.assert_close(first, expected[:, 0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(reader.train().first(tokens, keep, memory), expected[:, 0])
 
 
 def test_holes_are_no_neighbours():
@@ -66,3 +70,12 @@ def test_dense_maps_see_no_padding(way):
     )
     reader(torch.ones(2, T, dtype=torch.long), torch.arange(T) < torch.tensor([[4], [1]]), None, way)
     assert seen == [5 * SHAPE.width]
+
+
+def test_first_rows_alone_leave_the_last_layer():
+    """Its feed-forward part sees 2 rows where the first layer's sees 5."""
+    reader, seen = tower("pre").eval(), []
+    for layer in reader.stack.layers:
+        layer.feed[0].fn.register_forward_hook(lambda _, given, __: seen.append(given[0].numel()))
+    reader.first(torch.ones(2, T, dtype=torch.long), torch.arange(T) < torch.tensor([[4], [1]]))
+    assert seen == [5 * SHAPE.width, 2 * SHAPE.width]

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.transformer import Stack
+from pairloom.blocks.transformer import FeedForward, Stack
 from pairloom.blocks.vision import VisionTower
 
 Speed = Literal["exact", "fast"]
@@ -61,12 +61,13 @@ def has_bf16(device: torch.device) -> bool:
 class Packed(nn.Module):
     """A linear map with its weight [O D] as oneDNN wants it, so that no call lays it out again.
 
-    Decoding is bound by reading weights: bf16 halves it, and the layout spares a copy of them at every step.
+    Decoding is bound by reading weights: bf16 halves it, and the layout spares a copy of them at every step. gelu: follows,
+    before the sum is rounded to bf16.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> None:
+    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, gelu: bool = False) -> None:
         super().__init__()
-        self.dtype = dtype
+        self.dtype, self.gelu = dtype, gelu
         self.bias = None if bias is None else bias.detach().to(dtype)
         plain = weight.detach().to(dtype)
         self.laid = _laid(plain)
@@ -76,8 +77,10 @@ class Packed(nn.Module):
         x = x.to(self.dtype)
         if self.laid is None:
             assert self.plain is not None
-            return F.linear(x, self.plain, self.bias)
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, "none", [], "")
+            y = F.linear(x, self.plain, self.bias)
+            return F.gelu(y) if self.gelu else y
+        then = ("gelu", [], "none") if self.gelu else ("none", [], "")
+        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, *then)
         return made
 
 
@@ -105,11 +108,16 @@ class Table(nn.Module):
         return self.packed(x).float()
 
 
-def _pack(stack: Stack, dtype: torch.dtype) -> None:
-    for part in list(stack.modules()):
-        for name, child in list(part.named_children()):
-            if type(child) is nn.Linear:
-                setattr(part, name, Packed(child.weight, child.bias, dtype))
+def _pack(part: nn.Module, dtype: torch.dtype) -> None:
+    for name, child in list(part.named_children()):
+        if type(child) is nn.Linear:
+            setattr(part, name, Packed(child.weight, child.bias, dtype))
+        elif type(child) is FeedForward and child.activation == "gelu" and type(child.up) is nn.Linear:
+            _pack(child, dtype)
+            child.up.gelu = True
+            setattr(part, name, nn.Sequential(child.up, child.down))
+        else:
+            _pack(child, dtype)
 
 
 def _run_by_openvino(tower: VisionTower, dtype: torch.dtype) -> None:

@@ -33,6 +33,7 @@ def can_run(stack: nn.Module) -> bool:
             and layer.attend[0].place == layer.feed[0].place == "pre"
             and type(layer.attend[0].fn) is Attention
             and type(layer.feed[0].fn) is FeedForward
+            and layer.feed[0].fn.activation in ("gelu", "quick_gelu")
             and all(
                 type(part) is nn.Linear
                 for sub in (layer.attend[0], layer.feed[0])

@@ -46,20 +46,35 @@ class TextTower(nn.Module):
         keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
         x = variant(self.embed, way)(tokens)
         if not self.training and not bool(keep.all()):
-            return self._packed(x, keep, memory, way)
+            y = self._packed(x, keep, memory, way)
+            return y.new_zeros(*keep.shape, y.shape[-1]).masked_scatter(keep[..., None], y)
         return self.norm(self.stack(x, _seen(keep, way), memory, way))
 
+    def first(
+        self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"], memory: Memory | None = None
+    ) -> Float[Tensor, "B D"]:
+        """The first row of each text, as the reader has it; the last layer computes no other, but in training."""
+        if self.training:
+            return self(tokens, keep, memory)[:, 0]
+        keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
+        return self._packed(variant(self.embed, READ)(tokens), keep, memory, READ, True)[:, 0]
+
     def _packed(
-        self, x: Float[Tensor, "B T D"], keep: Bool[Tensor, "B T"], memory: Memory | None, way: int
-    ) -> Float[Tensor, "B T D"]:
-        """The same, where dense maps and cross-attention read the P real tokens [P 1 D] and no padding; zeros for padding."""
+        self,
+        x: Float[Tensor, "B T D"],
+        keep: Bool[Tensor, "B T"],
+        memory: Memory | None,
+        way: int,
+        first: bool = False,
+    ) -> Float[Tensor, "P 1 D"]:
+        """Dense maps and cross-attention read the P real tokens and no padding. first: only those at the head of a text."""
         text = keep.nonzero()[:, 0]
         fold = Fold(text, len(keep))
         if memory is not None:
             memory = memory.read_by(text if memory.fold is None else memory.fold.owner[text])
         real = torch.arange(fold.most, device=keep.device) < keep.sum(1, keepdim=True)
-        y = self.norm(self.stack(x[keep][:, None], _seen(real, way), memory, way, fold))
-        return y.new_zeros(*keep.shape, y.shape[-1]).masked_scatter(keep[..., None], y)
+        rows = keep.sum(1).cumsum(0) - keep.sum(1) if first else None
+        return self.norm(self.stack(x[keep][:, None], _seen(real, way), memory, way, fold, rows))
 
     def step(
         self, tokens: Int[Tensor, " B"], at: int, past: list[KeyValue] | None, memory: Memory | None

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -127,9 +127,17 @@ class Layer(nn.Module):
         index: int = 0,
         way: int = 0,
         fold: Fold | None = None,
-    ) -> Float[Tensor, "B T D"]:
-        """index: which layer of the memory is this layer's. fold: which rows see each other; the mask is then of its table."""
-        return self._rest(variant(self.attend, way)(x, None, mask, fold), memory, index, way)
+        rows: Int[Tensor, " R"] | None = None,
+    ) -> Float[Tensor, "_ T D"]:
+        """index: which layer of the memory is this layer's. fold: which rows see each other; the mask is then of its table.
+        rows: the only ones that are wanted, each the first of its text."""
+        sub = variant(self.attend, way)
+        if rows is None:
+            return self._rest(sub(x, None, mask, fold), memory, index, way)
+        read = sub.fn.project(sub.norm(x) if sub.place == "pre" else x, fold)
+        if memory is not None and memory.fold is not None:
+            memory = memory.read_by(memory.fold.owner[rows])
+        return self._rest(sub(x[rows], read, None if mask is None else mask[:, :, :1]), memory, index, way)
 
     def step(
         self,
@@ -173,14 +181,18 @@ class Stack(nn.Module):
         memory: Memory | None = None,
         way: int = 0,
         fold: Fold | None = None,
-    ) -> Float[Tensor, "B T D"]:
-        """fold: rows of one position each that are the tokens of packed texts (text.py)."""
+        rows: Int[Tensor, " R"] | None = None,
+    ) -> Float[Tensor, "_ T D"]:
+        """fold: rows of one position each that are the tokens of packed texts (text.py). rows: those that the last layer
+        is to give, the first of each text; it then computes no other."""
         for index, layer in enumerate(self.layers):
+            if rows is not None and index == len(self.layers) - 1:
+                return layer(x, mask, memory, index, way, fold, rows)
             if self.training and index >= len(self.layers) - self.recompute:
                 x = checkpoint(layer, x, mask, memory, index, way, fold, use_reentrant=False)
             else:
                 x = layer(x, mask, memory, index, way, fold)
-        return x
+        return x if rows is None else x[rows]
 
     def remember(
         self, context: Float[Tensor, "B S C"], keep: Bool[Tensor, "B S"] | None = None, way: int = 0

@@ -159,7 +159,7 @@ class Towers(nn.Module):
 
     def embed_text(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
         """From the [CLS] row of the unimodal encoder, with the bag where there is one."""
-        row = self.text(tokens, keep)[:, 0]
+        row = self.text.first(tokens, keep)
         if self.bag is not None:
             row = row + self.bag(variant(self.text.embed, READ).words.weight, tokens, keep)
         return F.normalize(self.text_projection(row), dim=-1)
@@ -218,8 +218,7 @@ class System(nn.Module):
         return self._ground(*_text(batch), self._memory(seen, READ, batch.image_of))
 
     def _ground(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
-        hidden = self.towers.text(_begin_with(self.config.enc, tokens), keep, memory)
-        return self.match_head(hidden[:, 0]).float()
+        return self.match_head(self.towers.text.first(_begin_with(self.config.enc, tokens), keep, memory)).float()
 
     def _memory(self, seen: Seen, way: int, owner: Tensor | None = None) -> Memory:
         stack = self.towers.text.stack
