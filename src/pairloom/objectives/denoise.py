@@ -68,7 +68,7 @@ def pushed_away(
 ) -> Float[Tensor, ""]:
     """What a wrong pair adds to the loss (Krojer et al., 2023, section 3.2): minus its error, held at margin x the error of the
     true pair, so that beyond it nothing is gained by knowing the wrong pair still less."""
-    return -negative.clamp(max=margin * float(positive.detach()))
+    return -negative.clamp(max=margin * positive.detach())
 
 
 def _like(value: Tensor, rows: Tensor) -> Tensor:
