@@ -146,7 +146,7 @@ def run(args: argparse.Namespace) -> list[dict[str, Any]]:
     for name in args.systems:
         model, from_contrast = writer(name, begun, args)
         began = time.process_time()
-        learn(model, data["train"], args.steps, 1e-3, args)
+        learn(model, data["train"], args.steps, args.lr, args)
         if SYSTEMS[name][2]:
             learn(model, data["train"], args.steps // 4, 1e-4, args, reward=True)
         trained = time.process_time()
@@ -188,6 +188,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--steps", type=int, default=1500)
     parser.add_argument("--start", type=int, default=1500)
+    parser.add_argument("--lr", type=float, default=3e-3)
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
