@@ -228,7 +228,7 @@ def test_damaged_files_give_mistakes_or_cases(name: str, minis, tmp_path: Path) 
     file = max(files(root, False), key=lambda path: path.stat().st_size)
     whole = file.read_bytes()
 
-    @settings(max_examples=15, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(mutations())
     def check(edits) -> None:
         raw = whole

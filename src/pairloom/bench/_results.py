@@ -135,6 +135,8 @@ def _finish(outcome: Outcome, module: ModuleType) -> None:
         if one.cut:
             outcome.notes.append(f"{name} reads only the beginning of {len(one.cut):,} texts")
         outcome.measures[name] = module.measures(outcome.cases, outcome.grids(name))
+    if not all(outcome.measures.values()):
+        outcome.notes.append("too few cases for any number")
 
 
 def problems(outcome: Outcome) -> list[dict[str, Any]]:
