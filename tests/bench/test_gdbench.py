@@ -103,6 +103,20 @@ def test_blind_scorers_see_nothing_of_their_side(models, rows) -> None:
     assert scorers(models["blip"], None, True, {})["text only"].way == "likelihood, gray picture"
 
 
+def test_diffusion_models_take_part(rows) -> None:
+    pytest.importorskip("diffusers")
+    images, texts = [image for image, _ in rows[:2]], [text for _, text in rows[:3]]
+    model = build("latent_diffusion", Tokens.train([text for _, text in rows], 150), "tiny").eval()
+    made = scorers(model, None, True, {"steps": 4, "protocol": "sound"})
+    pairs = [(i, t) for i in range(2) for t in range(3)]
+    found = {name: one.scores(images, texts, pairs).reshape(2, 3) for name, one in made.items()}
+    assert made[""].way.startswith("denoising (sound") and np.isfinite(found[""]).all()
+    assert (found["text only"] == found["text only"][0]).all()
+    looked = found["image only"]  # how well each picture is denoised without a text: not the same for all
+    assert (looked == looked[:, :1]).all() and looked[0, 0] != looked[1, 0]
+    assert all(isinstance(one, Scorer) for one in made.values())
+
+
 def test_random_is_the_same_every_time_and_everywhere(tmp_path: Path) -> None:
     pairs = [(0, 0), (0, 1), (1, 0)]
     one = Random().scores([tmp_path / "x" / "a.jpg", tmp_path / "x" / "b.jpg"], ["p", "q"], pairs)

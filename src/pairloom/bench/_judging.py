@@ -172,7 +172,8 @@ class Random:
 
 
 def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any]) -> dict[str, Scorer]:
-    """The judge of a model under "" and, if asked, its blind likenesses: the text-only one by likelihood where it writes.
+    """The judge of a model under "" and, if asked, its blind likenesses: the text-only one by likelihood where it writes, the
+    image-only one of a model that denoises by the error itself (less that error nothing would be left of it).
 
     options: for a model that denoises (steps, protocol). Mistake where there is no such way.
     """
@@ -180,11 +181,12 @@ def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any])
         from pairloom.tasks.denoise import DenoisingScorer
 
         asked: Scorer = DenoisingScorer(model, **options)
-        writer = asked
+        writer, looker = asked, ImageOnly(DenoisingScorer(model, alpha=0.0, **options))
     else:
         asked = Judging(model, way)
         writer = Judging(model, "likelihood") if "likelihood" in ways(model.system) else asked
-    return {"": asked, **({"text only": TextOnly(writer), "image only": ImageOnly(asked)} if blind else {})}
+        looker = ImageOnly(asked)
+    return {"": asked, **({"text only": TextOnly(writer), "image only": looker} if blind else {})}
 
 
 def _groups(values: list[Any]) -> Iterator[list[Any]]:
