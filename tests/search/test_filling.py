@@ -38,7 +38,7 @@ def contents(out: Path) -> dict[str, tuple]:
     fine = store.vectors().fine
     rows = store.spread(10**6).tolist()
     return {
-        store.keys([row])[row]: ([p.name for p in store.places(row)], store.texts(row), fine[row].tolist())
+        store.key_of(row): ([p.name for p in store.places(row)], store.texts(row), fine[row].tolist())
         for row in rows
     }
 
@@ -94,7 +94,7 @@ def test_what_is_deleted_stays_out(pairs, model, tmp_path: Path) -> None:
     out = tmp_path / "index"
     index(pairs, model, out)
     store = Store.open(out)
-    key = store.keys([5])[5]
+    key = store.key_of(5)
     with pytest.raises(Mistake, match="no picture 'nobody'"):
         store.delete(["007", "nobody"])
     assert len(store) == 84

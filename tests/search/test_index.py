@@ -95,6 +95,14 @@ def test_ties_come_by_name_whatever_the_order_of_indexing(index, pairs, tmp_path
     ]
 
 
+def test_what_another_process_takes_out_meanwhile_is_left_out(pairs, model, tmp_path: Path) -> None:
+    fill(open_set(pairs), model, "eye", tmp_path / "index", workers=1)
+    opened = Index(tmp_path / "index", model)
+    before = [one.name for one in opened.search("red", top=5).results]
+    Index(tmp_path / "index", model).store.delete(before[:2])
+    assert not {one.name for one in opened.search("red", top=84).results} & set(before[:2])
+
+
 def test_what_is_not_there_is_no_good_match(index) -> None:
     for colour in colours.COLOURS:
         answer = index.search(f"a plain {colour} wall", top=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,15 +30,12 @@ def command(
     restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    import shutil
     from dataclasses import asdict
 
     import pairloom
     from pairloom.cli import _show
-    from pairloom.data.disk import check_output
     from pairloom.data.shards import open_set
     from pairloom.errors import Mistake
-    from pairloom.scale._table import parts_of
     from pairloom.tasks.ranking import settings, worth
     from pairloom.tasks.retrieve import Corpus, Retriever
 
@@ -46,18 +43,7 @@ def command(
     if top < 1:
         raise Mistake(f"--top {top} keeps nothing.", "", "Give 1 or more.")
     found = open_set(pairs)
-    parts = None
-    if out is not None:
-        check_output(out, found.path)
-        parts = parts_of(out)
-        if restart:
-            shutil.rmtree(parts, ignore_errors=True)
-        if out.exists() and not restart:
-            raise Mistake(
-                f"{out} exists already.",
-                "Nothing of yours is ever overwritten.",
-                "Name another, or add --restart.",
-            )
+    parts = _parts(out, found.path, restart) if out else None
     asked, corpus = pairloom.load(model), Corpus.of(found.pairs())
     if parts is not None:
         _claim(parts, corpus, asked, chosen)
@@ -65,8 +51,7 @@ def command(
         made = Retriever(asked, corpus, chosen, parts, tell).run()
     told = worth(made)
     if out is not None and parts is not None:
-        _write(out, made, top, restart)
-        shutil.rmtree(parts)
+        _write(out, parts, made, top, restart)
     facts = {
         "pictures": len(made.names), "texts": len(made.owner), "matched": len(made.codes), "protocol": protocol,
         "k": chosen.k, "unreadable": made.broken, "skipped": dict(corpus.index.skipped),
@@ -78,14 +63,25 @@ def command(
     title = f"{facts['pictures']:,} pictures, {facts['texts']:,} texts; {facts['matched']:,} pairs matched"
     names = list(next(iter(told.values())))
     _show.table(
-        title, ["", *names], [[way, *(_cell(row[name]) for name in names)] for way, row in told.items()]
+        title, ["", *names], [[way, *(str(row[name]) for name in names)] for way, row in told.items()]
     )
     if made.broken:
         _show.console.print(f"{len(made.broken)} pictures cannot be read", markup=False)
 
 
-def _cell(value: Any) -> str:
-    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]"
+def _parts(out: Path, source: Path, restart: bool) -> Path:
+    """Where unfinished work lies. Mistake where `out` exists already, or lies in the set."""
+    import shutil
+
+    from pairloom.data.disk import check_output, taken
+    from pairloom.scale._table import parts_of
+
+    check_output(out, source)
+    if out.exists() and not restart:
+        raise taken(out)
+    if restart:
+        shutil.rmtree(parts_of(out), ignore_errors=True)
+    return parts_of(out)
 
 
 def _claim(parts: Path, corpus: Corpus, model: Model, chosen: Settings) -> None:
@@ -106,7 +102,10 @@ def _claim(parts: Path, corpus: Corpus, model: Model, chosen: Settings) -> None:
         file.write(mark.encode())
 
 
-def _write(out: Path, made: Retrieved, top: int, replace: bool) -> None:
+def _write(out: Path, parts: Path, made: Retrieved, top: int, replace: bool) -> None:
+    """The best of every query; then the parts have done their work."""
+    import shutil
+
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -118,3 +117,4 @@ def _write(out: Path, made: Retrieved, top: int, replace: bool) -> None:
     with atomic_write(out, replace) as file, pq.ParquetWriter(file, schema) as writer:
         for rows in rankings(made, top):
             writer.write_table(pa.Table.from_pylist(rows, schema))
+    shutil.rmtree(parts)

@@ -75,25 +75,31 @@ def fill(
     store = Store.create(out)
     try:
         _claim(store, model.eval(), where)
-        done = Filled()
-        mark = store.begin(str(found.path.resolve()))
+        done, mark = Filled(), store.begin(str(found.path.resolve()))
         for group in _grouped(_pairs(found)):
             _take(group, store, model, mark, workers, done)
             tell(len(group), sum(not pair.image_key for pair, _ in group))
-        if not done.added + done.known:
-            raise Mistake(
-                f"Nothing in {found.path} can be searched.",
-                f"{done.unreadable} pictures cannot be read: {dict(done.problems) or 'the set is empty'}.",
-                "pairloom check PAIRS says more.",
-            )
-        done.gone = store.end(mark)
-        done.line = line.draw(store, model)
-        done.cells = cells.build(store, many)
-        store.tell(whole=True)
-        done.pictures = len(store)
+        _end(store, model, found, mark, done, many)
         return done
     finally:
         store.close()
+
+
+def _end(
+    store: Store, model: Model, found: PairSet, mark: tuple[int, int], done: Filled, many: bool | None
+) -> None:
+    """After a whole pass: what has gone, the line, inverted lists; then the index is whole."""
+    if not done.added + done.known:
+        raise Mistake(
+            f"Nothing in {found.path} can be searched.",
+            f"{done.unreadable} pictures cannot be read: {dict(done.problems) or 'the set is empty'}.",
+            "pairloom check PAIRS says more.",
+        )
+    done.gone = store.end(mark)
+    done.line = line.draw(store, model)
+    done.cells = cells.build(store, many)
+    store.tell(whole=True)
+    done.pictures = len(store)
 
 
 def forget(out: Path) -> None:

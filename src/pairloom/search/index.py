@@ -114,12 +114,12 @@ class Index:
         terms = parse(asked) if asked.strip() or not text else ()
         if not terms:
             assert only is not None
-            results = [self._found(row) for row in only[:top].tolist()]
-            return self._answer(text, results)
+            return self._answer(text, self._found(only[:top]))
         query = self.query(terms)
         rows, scores = self._best(query, max(top, rerank), only)
-        results = [self._found(row, score) for row, score in zip(rows.tolist(), scores.tolist())]
-        results = sorted(results, key=lambda one: (-(one.score or 0), one.name, one.key))[: max(top, rerank)]
+        results = sorted(self._found(rows, scores), key=lambda one: (-(one.score or 0), one.name, one.key))[
+            : max(top, rerank)
+        ]
         why = self.line.why
         if len(terms) > 1 or not terms[0].words or terms[0].weight < 0:
             why = "only words by themselves can be told from what is not there"
@@ -182,12 +182,21 @@ class Index:
             return Cells(self.store.where / CELLS, self.vectors, held["probes"]).top
         return self.vectors.top
 
-    def _found(self, row: int, score: float | None = None) -> Found:
-        places = self.store.places(row)
-        place = next((one for one in places if one.file is None or one.file.exists()), places[0])
-        file = place.file if place.file and place.size is None and not place.first else None
-        where = str(file or place.file or place.source)
-        return Found(row, self.store.keys([row])[row], place.name, where, tuple(self.store.texts(row)), score)
+    def _found(self, rows: Tensor, scores: Tensor | None = None) -> list[Found]:
+        """What is known of these rows. One that another process took out meanwhile is left out."""
+        made = []
+        for at, row in enumerate(rows.tolist()):
+            places = self.store.places(row)
+            if not places:
+                continue
+            place = next((one for one in places if one.file is None or one.file.exists()), places[0])
+            file = place.file if place.file and place.size is None and not place.first else None
+            where = str(file or place.file or place.source)
+            score = None if scores is None else float(scores[at])
+            made.append(
+                Found(row, self.store.key_of(row), place.name, where, tuple(self.store.texts(row)), score)
+            )
+        return made
 
     def bytes_of(self, found: Found) -> bytes | None:
         """The encoded picture of an answer; None where it is gone or is another one now."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -146,9 +146,9 @@ class Store:
         """Whether somebody took this picture out by hand."""
         return self._one("SELECT 1 FROM barred WHERE key = ?", key) is not None
 
-    def keys(self, rows: Iterable[int]) -> dict[int, str]:
-        """Row -> key."""
-        return {row: self._one("SELECT key FROM picture WHERE row = ?", row) for row in rows}
+    def key_of(self, row: int) -> str:
+        """The key of a row's picture; empty where it is free."""
+        return self._one("SELECT key FROM picture WHERE row = ?", row) or ""
 
     def places(self, row: int) -> list[Place]:
         """Where a picture lies, by name."""
