@@ -41,8 +41,9 @@ def gallery(outcome: Outcome, systems: Sequence[str]) -> list[Card]:
     if not keys:
         return []
     if len(systems) == 1:
+        margin = _margins(outcome, systems[0])
         wrong = [key for key in keys if credit[systems[0]][key] == 0]
-        chosen = sorted(wrong, key=lambda key: -_margin(outcome, systems[0], key))[:CARDS]
+        chosen = sorted(wrong, key=lambda key: -margin[key])[:CARDS]
     else:
         chosen = _disagreements(outcome, systems, credit, keys)
     cases = {case.key: case for case in outcome.cases}
@@ -66,23 +67,29 @@ def _disagreements(
         if max(values) - min(values) > 0.5:
             wins[systems[int(np.argmax(values))]].append(key)
     for system, won in wins.items():
-        won.sort(key=lambda key: _margin(outcome, system, key))  # right by most first
+        margin = _margins(outcome, system)
+        won.sort(key=margin.__getitem__)  # right by most first
     longest = max(map(len, wins.values()))
     turns = [won[at] for at in range(longest) for won in wins.values() if at < len(won)]
     return turns[:CARDS]
 
 
-def _margin(outcome: Outcome, system: str, key: str) -> float:
-    """How far the best wrong pair is above the best right one, in standard deviations of the system's scores."""
-    case = next(case for case in outcome.cases if case.key == key)
-    grid = outcome.scored[system].grids[key]
-    right = _right(case, grid)
-    spread = (
-        float(np.std(np.concatenate([one.ravel() for one in outcome.scored[system].grids.values()]))) or 1.0
-    )
-    if not right.any() or right.all():
-        return abs(float(grid.mean())) / spread
-    return float(grid[~right].max() - grid[right].max()) / spread
+def _margins(outcome: Outcome, system: str) -> dict[str, float]:
+    """Of each case, how far the best wrong pair is above the best right one, in standard deviations of the system's scores;
+    where all pairs are right, or none, how far its mean is from theirs."""
+    grids = outcome.scored[system].grids
+    every = np.concatenate([grid.ravel() for grid in grids.values()])
+    middle, spread = float(every.mean()), float(every.std()) or 1.0
+    made = {}
+    for case in outcome.cases:
+        grid = grids[case.key]
+        right = _right(case, grid)
+        if right.any() and not right.all():
+            gap = float(grid[~right].max() - grid[right].max())
+        else:
+            gap = abs(float(grid.mean()) - middle)
+        made[case.key] = gap / spread
+    return made
 
 
 def _right(case: Case, grid: Floats) -> np.ndarray:
