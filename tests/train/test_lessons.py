@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def test_a_set_of_examples_becomes_a_model(kind: str, sets: Path, tmp_path: Path
     told = train(KINDS[kind], sets / kind, tmp_path / "one")
     assert told["step"] == 4 and told["held out"] > 1 and math.isfinite(told["held out/loss"])
     assert pairloom.load(tmp_path / "one").name == KINDS[kind]
+    assert (0 <= told.get("held out/accuracy", -1) <= 1) == (kind != "questions")
     last = sorted((tmp_path / "one" / "checkpoints").iterdir())[-1]
     before = (tmp_path / "one" / "model.safetensors").read_bytes()
     for file in last.iterdir():
@@ -153,6 +155,28 @@ def test_the_oldest_words_of_a_dialog_go_first() -> None:
     assert framed(tokens, [10, 11, 12], [20, 21], 7) == [first, 10, 11, 12, 20, 21, last]
     assert framed(tokens, [10, 11, 12], [20, 21], 5) == [first, 12, 20, 21, last]
     assert framed(tokens, [10, 11, 12], [20, 21, 22, 23], 5) == [first, 20, 21, 22, last]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_processes_learn_what_one_does(kind: str, sets: Path, tmp_path: Path) -> None:
+    from test_ranks import MAIN, TORCHRUN, run, same
+
+    words = [
+        "train",
+        KINDS[kind],
+        "--data",
+        str(sets / kind),
+        "--preset",
+        "tiny",
+        "--held-out",
+        "0.3",
+        "--json",
+        *FAST,
+    ]
+    for out, start in (("one", [sys.executable]), ("two", [*TORCHRUN, "--no-python", sys.executable])):
+        run([*start, "-c", MAIN, *words, "--out", str(tmp_path / out)])
+    same(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
 def near(one: torch.Tensor, other: torch.Tensor) -> bool:

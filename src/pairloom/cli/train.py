@@ -136,7 +136,7 @@ def _learner(job: Job) -> Any:
 def _evaluate(job: Job, device: str, ranks: Any) -> Any:
     """What the loop asks of the system while it learns: losses on this process's share, recall on all that is held."""
     from pairloom.data.order import Plan
-    from pairloom.tasks.measure import held_out_losses, recall
+    from pairloom.tasks.measure import accuracy, held_out_losses, recall
 
     held = job.held
     rows = 0 if held is None else len(held.rows)
@@ -151,7 +151,7 @@ def _evaluate(job: Job, device: str, ranks: Any) -> Any:
 
     def evaluate(system: Any) -> dict[str, float]:
         losses = held_out_losses(system, batches(Plan(size, rank=ranks.rank, world=ranks.world)))
-        return losses | recall(system, batches(Plan(size)))
+        return losses | recall(system, batches(Plan(size))) | accuracy(system, batches(Plan(size)))
 
     return evaluate
 

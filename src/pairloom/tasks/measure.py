@@ -1,4 +1,5 @@
-"""Measure: how well a system does on batches it does not learn from: its losses, and recall where it embeds.
+"""Measure: how well a system does on batches it does not learn from: its losses, recall where it embeds, accuracy where
+batches have labels.
 
 Does not know: how it learns, where the batches come from.
 
@@ -14,7 +15,7 @@ import torch
 
 from pairloom.data.batch import Batch
 from pairloom.metrics.rank import ranks
-from pairloom.verbs import Embeds
+from pairloom.verbs import Embeds, Matches
 
 
 def held_out_losses(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
@@ -47,3 +48,14 @@ def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
         "image to text R@1": float(ranks(scores, same).hits(1).mean()),
         "text to image R@1": float(ranks(scores.T, same).hits(1).mean()),
     }
+
+
+def accuracy(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
+    """Share of the rows whose match is above 0 where their label is 1, and not above 0 where it is 0. Nothing where the
+    batches have no labels, or the system does not match."""
+    right = [
+        (system.match(batch) > 0) == batch.extra["label"].bool()
+        for batch in batches
+        if "label" in batch.extra and isinstance(system, Matches)
+    ]
+    return {"accuracy": float(torch.cat(right).float().mean())} if right else {}
