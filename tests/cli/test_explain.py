@@ -12,7 +12,7 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from pairloom.cli import _figure
+from pairloom.cli import _figure, caption
 from pairloom.cli import explain as command
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -110,3 +110,13 @@ def test_a_map_is_light_where_it_is_high() -> None:
     pixels = np.asarray(lit).astype(int)
     assert word == "red" and pixels[20, 20].min() > 150 and pixels[200, 200].max() < 50
     assert np.asarray(dark).max() < 50
+
+
+def test_a_caption_longer_than_the_model_writes_is_a_mistake(place: Path) -> None:
+    app = typer.Typer()
+    app.command()(caption.command)
+    told = [str(place / "picture.png"), "--model", str(place / "show_attend_tell"), "--max-length", "13"]
+    with pytest.raises(Mistake, match="at most 12 tokens"):
+        CliRunner().invoke(app, told, catch_exceptions=False)
+    done = CliRunner().invoke(app, [*told[:-1], "12", "--way", "greedy"], catch_exceptions=False)
+    assert len(json.loads(done.stdout)["captions"]) == 1
