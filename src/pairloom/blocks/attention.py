@@ -38,7 +38,7 @@ class Fold:
     rows of one position, and texts as what they read, it lays packed texts out as a padded table.
 
     [B T ...] <-> [M n*T ...], where n is the most rows that one memory has. Neighbours of equal number cost nothing (a
-    view); ragged readers are padded with zero queries, whose results are thrown away.
+    view); ragged readers are padded with copies of row 0, whose results are thrown away.
     """
 
     def __init__(self, owner: Int[Tensor, " B"], memories: int) -> None:
@@ -50,11 +50,13 @@ class Fold:
         rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner[order]]
         place = owner[order] * self.most + rank
         self.place = torch.empty_like(place).scatter_(0, order, place)
+        self.source = place.new_zeros(memories * self.most).scatter_(
+            0, self.place, torch.arange(len(owner), device=owner.device)
+        )
         self.even = len(owner) == memories * self.most and bool((order == place).all())
 
     def into(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "M U D"]:
-        if not self.even:
-            x = x.new_zeros(self.memories * self.most, *x.shape[1:]).index_copy(0, self.place, x)
+        x = x if self.even else x.index_select(0, self.source)
         return x.reshape(self.memories, -1, x.shape[-1])
 
     def back(self, x: Float[Tensor, "M U D"]) -> Float[Tensor, "B T D"]:

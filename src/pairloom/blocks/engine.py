@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pairloom.blocks.attention import Attention
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.transformer import FeedForward, Stack
 from pairloom.blocks.vision import VisionTower
@@ -118,6 +119,8 @@ def _pack(part: nn.Module, dtype: torch.dtype) -> None:
             setattr(part, name, nn.Sequential(child.up, child.down))
         else:
             _pack(child, dtype)
+            if type(child) is Attention and dtype != torch.float32:  # once for query, key and value
+                child.register_forward_pre_hook(lambda _, given: (given[0].to(dtype), *given[1:]))
 
 
 def _run_by_openvino(tower: VisionTower, dtype: torch.dtype) -> None:
