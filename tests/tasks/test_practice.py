@@ -96,10 +96,10 @@ class Same:
         return "same"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param("show_and_tell", marks=pytest.mark.slow), "show_attend_tell", pytest.param("blip", marks=pytest.mark.slow)],
-)  # fmt: skip
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("show_and_tell", "blip", "coca")]
+
+
+@pytest.mark.parametrize("name", ["show_attend_tell", *SLOW])
 def test_any_writer_does_more_of_what_is_rewarded(name: str) -> None:
     """Rewarded for ids below 32 of 64: a writer that never saw a text comes to write with these."""
     system = writer(name)

@@ -210,9 +210,9 @@ class System(nn.Module):
             found["spread"] = c.penalty * spread(shares[:, :-1], wrote).mean()
         if c.mode == "hard":
             found["entropy"] = -c.entropy * entropy(shares[:, :-1], wrote).mean()
-            if drawn:
-                paid = reinforce(cost, self.baseline, (chosen[:, :-1] * wrote).sum(1))
-                found["reinforce"] = c.reinforce * paid.mean()
+            # nought where nothing was drawn, but there: processes that draw apart log the same names
+            paid = reinforce(cost, self.baseline, (chosen[:, :-1] * wrote).sum(1))
+            found["reinforce"] = c.reinforce * paid.mean()
             self._remember(cost.detach())
         return found
 
