@@ -223,6 +223,35 @@ def test_a_later_run_is_compared_with_an_earlier_one(data: Path, tmp_path: Path)
         gdbench.run(replace(later, earlier=data / "swap_obj.json"), [entrant("a", 200)])
 
 
+@pytest.mark.parametrize("error", [Mistake("a.jpg cannot be read."), OSError("gone"), ValueError("a slip")])
+def test_only_pictures_that_are_broken_are_left_out(data: Path, tmp_path: Path, error: Exception) -> None:
+    """A scorer may say what it likes of a broken picture; where no picture is broken its error is its own."""
+
+    def fail(images, texts, pairs):
+        if any(path.stat().st_size < 100 for path in images):
+            raise error
+        return np.zeros(len(pairs))
+
+    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data, limit=30)
+    whole = (data / "val2017/1.jpg").read_bytes()
+    (data / "val2017/1.jpg").write_bytes(whole[:60])
+    system = _results.Entrant(
+        "a", "a", lambda: {"": SimpleNamespace(way="x", cost={}, scores=fail)}, blind=False
+    )
+    if isinstance(error, ValueError):
+        with pytest.raises(ValueError, match="a slip"):
+            gdbench.run(asked, [system])
+        return
+    made = gdbench.run(asked, [system])["benchmarks"]["sugarcrepe"]
+    assert made["cases"] == 20 and [(row["file"], row["cases"]) for row in made["problems"]] == [
+        ("val2017/1.jpg", 10)
+    ]
+    (data / "val2017/1.jpg").write_bytes(whole)
+    always = SimpleNamespace(way="x", cost={}, scores=lambda *given: (_ for _ in ()).throw(error))
+    with pytest.raises(type(error)):
+        gdbench.run(asked, [_results.Entrant("b", "b", lambda: {"": always}, blind=False)])
+
+
 def test_a_score_that_is_no_number_is_a_mistake(data: Path, tmp_path: Path) -> None:
     blank = SimpleNamespace(
         way="dividing", cost={}, scores=lambda images, texts, pairs: np.full(len(pairs), np.nan)

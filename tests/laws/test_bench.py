@@ -185,6 +185,22 @@ def test_pictures_that_cannot_be_decoded_are_counted_and_named(name: str, minis,
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
+@pytest.mark.parametrize("where", [".", "images/..", "../NAME"])
+def test_a_folder_may_be_named_in_any_way(name: str, where: str, minis, tmp_path: Path, monkeypatch) -> None:
+    root, _, cases = minis[name]
+    monkeypatch.chdir(root)
+    if where == "images/.." and not (root / "images").is_dir():
+        where = f"{next(path.name for path in root.iterdir() if path.is_dir())}/.."
+    place = Path(where.replace("NAME", root.name))
+    found = module(name).read(place)
+    assert [(case.key, case.texts) for case in found.cases] == [
+        (case.key, case.texts) for case in cases.cases
+    ]
+    few = found.cases[:2]
+    assert len(score(lambda: Oracle(few), "", few, place, tmp_path).grids) == 2
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
 def test_half_downloaded_files_are_named_or_counted(name: str, minis, tmp_path: Path) -> None:
     root = copy(minis, name, tmp_path)
     mistakes = 0

@@ -83,6 +83,9 @@ class Reading:
     _known: dict[Path, str] = field(default_factory=dict)
     _lost: dict[Path, int] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self.root = Path(os.path.abspath(self.root))
+
     def picture(self, *names: str, box: Box | None = None) -> Picture:
         """The first of these names (relative to the root) that is there; else the first, which is then missing."""
         paths = [Path(os.path.normpath(self.root / name)) for name in names]
@@ -124,8 +127,7 @@ class Reading:
     def _problem(self, path: Path) -> str:
         """Why a picture file cannot be there for us; "" where it can."""
         if path not in self._known:
-            root = os.path.normpath(self.root)
-            if os.path.commonpath([root, path]) != root:
+            if not path.is_relative_to(self.root):
                 self._known[path] = "lies outside of the benchmark's folder"
             elif not path.is_file():
                 self._known[path] = "is missing"

@@ -7,6 +7,7 @@ a system that was scored before is not scored again. Does not know: measures.
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -82,9 +83,9 @@ def _shards(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
 def _name(mark: str, shard: Sequence[Case], root: Path) -> str:
     """A hash of the scorer and of all that it will be shown; a picture counts by its name, size and time."""
     paths = sorted({picture.path for case in shard for picture in case.pictures})
-    files = [(str(path.relative_to(root)), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
+    files = [(os.path.relpath(path, root), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     asked = [
-        (case.key, case.texts, [(str(one.path.relative_to(root)), one.box) for one in case.pictures])
+        (case.key, case.texts, [(os.path.relpath(one.path, root), one.box) for one in case.pictures])
         for case in shard
     ]
     return content_hash(mark.encode(), repr(files).encode(), repr(asked).encode())
@@ -95,12 +96,14 @@ def _score_shard(scorer: Scorer, shard: Sequence[Case], root: Path) -> dict[str,
     problems: list[Problem] = []
     try:
         grids = _ask(scorer, shard)
-    except (Unreadable, OSError):
+    except (Unreadable, OSError, Mistake):
         problems = broken(shard, root)
         if not problems:
             raise
-        bad = {root / problem.file for problem in problems}
-        shard = [case for case in shard if not any(one.path in bad for one in case.pictures)]
+        bad = {problem.file for problem in problems}
+        shard = [
+            case for case in shard if not any(os.path.relpath(one.path, root) in bad for one in case.pictures)
+        ]
         grids = _ask(scorer, shard) if shard else {}
     return {
         "way": scorer.way,
@@ -149,5 +152,5 @@ def broken(shard: Sequence[Case], root: Path) -> list[Problem]:
         try:
             Picture(path).open()
         except (Unreadable, OSError) as error:
-            made.append(Problem(str(path.relative_to(root)), str(error), count))
+            made.append(Problem(os.path.relpath(path, root), str(error), count))
     return made
