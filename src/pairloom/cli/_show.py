@@ -126,7 +126,7 @@ def summary(facts: dict[str, Any], where: Any) -> None:
     gone = counts["drop"] + counts["replace"] - counts["textless"]
     say = functools.partial(out.print, markup=False)
     say(
-        f"{found['pairs']:,} pairs read ({found['format']}): {gone:,} bad texts found, {counts['replace']:,} replaced by new captions."
+        f"{found['pairs']:,} pairs read ({found['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
     )
     if counts["textless"]:
         say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
