@@ -247,3 +247,4 @@ def test_what_does_not_fit_is_said(
     with pytest.raises(Mistake) as caught:
         train(system, sets / kind, tmp_path / "out", *words)
     assert said in str(caught.value)
+    assert not list((tmp_path / "out").glob("*"))

@@ -52,7 +52,7 @@ def command(
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
     if question:
-        asking.demand_short(question, asked.tokens, asked.config.length)
+        asking.demand_short("question", asking.plain(question), asked.tokens, asked.config.length)
 
     def said(images: list[Any], questions: list[str], of: list[int]) -> list[dict[str, Any]]:
         batch = asking.questions_batch(asked.pictures(images), questions, asked.tokens, asked.config, of)

@@ -28,6 +28,7 @@ def command(
 
     from pairloom.cli import _asked
     from pairloom.tasks import reason as reasoning
+    from pairloom.tasks.answer import demand_short
 
     asked = _asked.model_for("statements", model)
 
@@ -40,7 +41,7 @@ def command(
         return
     *pictures, statement = what
     _demand(len(pictures), asked.config)
-    reasoning.demand_short(statement, asked.tokens, asked.config.length)
+    demand_short("statement", reasoning.plain(statement), asked.tokens, asked.config.length)
     chance = chances([[_asked.read_picture(Path(picture)) for picture in pictures]], [statement])[0]
     facts = {"pictures": pictures, "statement": statement, "true": chance > 0.5, "chance": chance}
     _asked.tell(statement, facts if json else {"true": chance > 0.5, "chance": chance}, json)

@@ -80,7 +80,7 @@ class System(nn.Module):
         return replace(batch, seen=look(self.image, batch.images))
 
     def start(self, batch: Batch) -> Cache:
-        memory = self.read(batch)
+        memory = self._questions(batch)
         owner = batch.image_of
         if owner is None:
             owner = torch.arange(len(memory), device=memory.layers[0].keys.device)
@@ -94,7 +94,7 @@ class System(nn.Module):
         tokens, keep = batch.text()
         return self.head(self._write(tokens, keep, batch), self.answer.words)
 
-    def read(self, batch: Batch) -> Memory:
+    def _questions(self, batch: Batch) -> Memory:
         """What the decoder reads: the questions [Q], read beside their pictures."""
         rows = self.see(batch).seen.flatten(1, 2)
         asked = batch.extra.get("question")
@@ -110,7 +110,7 @@ class System(nn.Module):
         return self.answer.stack.remember(states, keep)
 
     def _write(self, tokens: Tensor, keep: Tensor, batch: Batch) -> Tensor:
-        memory = self.read(batch)
+        memory = self._questions(batch)
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
         return self.answer(begin_with(self.config.dec, tokens), keep, memory, WRITE)

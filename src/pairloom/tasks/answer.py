@@ -49,13 +49,13 @@ def questions_batch(
     return Batch(images=images[:, None], extra=extra).to(images.device)
 
 
-def demand_short(question: str, tokens: Tokens, length: int) -> None:
-    """Mistake where a question is longer than the system reads."""
-    if tokens.too_long(plain(question), length):
+def demand_short(what: str, text: str, tokens: Tokens, length: int) -> None:
+    """Mistake where a text (what: "question", "statement") is longer than the system reads."""
+    if tokens.too_long(text, length):
         raise Mistake(
-            f"The question is longer than the {length} tokens that this model reads.",
-            f"It begins: {question[:60]!r}.",
-            "Ask a shorter one.",
+            f"The {what} is longer than the {length} tokens that this model reads.",
+            f"It begins: {text[:60]!r}.",
+            "Give a shorter one.",
         )
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from pairloom.data.batch import Batch
 from pairloom.data.lessons.statements import plain
 from pairloom.data.tokens import Tokens
-from pairloom.errors import Mistake
 from pairloom.metrics.answers import consistency
 
 
@@ -33,16 +32,6 @@ def reason(
     batch = Batch(images=images, tokens=ids, keep=keep, image_of=owner).to(images.device)
     found: Tensor = system.match(batch)
     return found.float().sigmoid()
-
-
-def demand_short(statement: str, tokens: Tokens, length: int) -> None:
-    """Mistake where a statement is longer than the system reads."""
-    if tokens.too_long(plain(statement), length):
-        raise Mistake(
-            f"The statement is longer than the {length} tokens that this model reads.",
-            f"It begins: {statement[:60]!r}.",
-            "Give a shorter one.",
-        )
 
 
 def verdicts(chances: Sequence[float], true: Sequence[bool], group: Sequence[str]) -> dict[str, float]:

@@ -125,10 +125,7 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     check_output(order.out, order.data)
     if not dry_run:
         claim(order.out)
-    learns = getattr(folder.find("systems", order.system), "LEARNS", "pairs")
-    kind, aside = folder.find("data.lessons", learns), None if dry_run else order.out
-    lesson = kind.Lesson(order.data, aside)
-    others = [(kind.Lesson(path, aside), weight) for path, weight in map(_weighed, order.mix)]
+    lesson, others = _lessons(order, None if dry_run else order.out)
     begun = _begun(order.out)
     model = _model(order, [lesson, *(other for other, _ in others)], settings.seed)
     learning, held = lesson.split(order.held_out)
@@ -176,6 +173,18 @@ def _begun(out: Path) -> dict[str, Any] | None:
     """What run.json in `out` tells of a run that began there; None where there is none."""
     told = read_json(out / "run.json")
     return told if MARK in told else None
+
+
+def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, float]]]:
+    """The set as what the system learns from, and what is mixed in. A set that is none leaves no empty folder behind."""
+    kind = folder.find("data.lessons", getattr(folder.find("systems", order.system), "LEARNS", "pairs"))
+    try:
+        others = [(kind.Lesson(path, aside), weight) for path, weight in map(_weighed, order.mix)]
+        return kind.Lesson(order.data, aside), others
+    except Mistake:
+        if order.out.is_dir() and not any(order.out.iterdir()):
+            order.out.rmdir()
+        raise
 
 
 def _model(order: Order, lessons: list[Any], seed: int) -> Model:
