@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.pair import seed_of
-from pairloom.data.world import Scene, picture, sample
+from pairloom.data.world import Scene, Thing, picture, sample
 from pairloom.data.world.claim import Claim, is_true
 from pairloom.data.world.level import LEVELS, Level
 from pairloom.data.world.words import claim_of, say
@@ -82,10 +82,15 @@ def twins(scene: Scene, sorts: tuple[str, ...], style: str = "full") -> Twins | 
     )
     other = replace(scene, things=things)
     claims = claim_of(scene, style), claim_of(other, style)
-    apart = not is_true(claims[0], other) and not is_true(claims[1], scene)
+    apart = all(map(inside, things)) and not is_true(claims[0], other) and not is_true(claims[1], scene)
     if not (apart and is_true(claims[0], scene) and is_true(claims[1], other)):
         return None
     return Twins(scene, other, (told(claims[0], scene, style), told(claims[1], scene, style)))
+
+
+def inside(thing: Thing) -> bool:
+    """Whether all of it is on the picture: what becomes another kind may be wider."""
+    return min(thing.box()) >= 0 and max(thing.box()) <= 1
 
 
 def told(claim: Claim, scene: Scene, style: str = "full") -> str:

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
-from pairloom.bench._drawn import PAIRS, Studio, fits
+from pairloom.bench._drawn import PAIRS, Studio, fits, inside
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
 from pairloom.data.world import Scene
 from pairloom.data.world.words import caption, claim_of
@@ -74,13 +74,16 @@ def varied(scene: Scene) -> tuple[list[Scene], list[int]]:
         others = [replace(thing, colour=colour) for colour in scene.level.colours if colour != thing.colour][
             :3
         ]
-        others += [replace(thing, kind=kind) for kind in scene.level.kinds if kind != thing.kind][:2]
+        kinds = (replace(thing, kind=kind) for kind in scene.level.kinds if kind != thing.kind)
+        others += islice(filter(inside, kinds), 2)
         made += [
             replace(
                 scene, things=tuple(other if index == at else one for index, one in enumerate(scene.things))
             )
             for other in others
         ]
+    if len(made) < TEN:
+        return made, []
     made = made[:TEN]
     made = made[scene.seed % TEN :] + made[: scene.seed % TEN]  # the first is nowhere in particular
     claims = [claim_of(one, "terse") for one in made]
