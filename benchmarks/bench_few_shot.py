@@ -42,7 +42,7 @@ from pairloom.tasks.few_shot import TEMPLATES, Asking, Shot, few_shot
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
 
-SIZE, WAYS, WORDS, PICTURES = 32, 4, 64, 8
+SIZE, WAYS, WORDS, PICTURES, LONGEST = 32, 4, 32, 8, 20
 SHOTS = (0, 1, 4, 16)
 COLOURS = LEVELS["simple"].colours
 VISION = replace(
@@ -80,17 +80,17 @@ def pairing(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Texts:
-    """What the language model learns from: colour, word, full stop, over and over; every step its own."""
+    """What the language model learns from: colour, word, full stop, 4 to LONGEST times, of which the words are scored;
+    every step its own."""
 
     tokens: Tokens
     words: list[str]
-    length: int
 
     def steps(self, plan: Plan) -> int:
         return 1 << 30
 
     def identity(self) -> str:
-        return f"texts {self.length}"
+        return f"texts {LONGEST}"
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         ids = {name: self.tokens.rows([name], 9)[0][1:-1] for name in (*COLOURS, *self.words, ".")}
@@ -99,16 +99,19 @@ class Texts:
         word = np.array([ids[name][0] for name in self.words])
         for at in range(step, self.steps(plan)):
             generator = np.random.default_rng(seed_of("text", plan.seed, at))
-            rows = np.empty((plan.batch, self.length, 3), np.int64)
+            length = int(generator.integers(4, LONGEST + 1))
+            rows = np.empty((plan.batch, length, 3), np.int64)
             for row in rows:
                 colours, names = pairing(generator)
-                drawn = generator.integers(WAYS, size=self.length)
+                drawn = generator.integers(WAYS, size=length)
                 row[:] = np.stack(
-                    [colour[colours[drawn]], word[names[drawn]], np.full(self.length, ids["."][0])], 1
+                    [colour[colours[drawn]], word[names[drawn]], np.full(length, ids["."][0])], 1
                 )
             first = np.full((plan.batch, 1), self.tokens.cls)
             tokens = torch.from_numpy(np.concatenate([first, rows.reshape(plan.batch, -1)], 1))
-            yield [Batch(tokens=tokens, keep=torch.ones_like(tokens, dtype=torch.bool))]
+            scored = torch.zeros_like(tokens, dtype=torch.bool)
+            scored[:, 2::3] = True
+            yield [Batch(tokens=tokens, keep=scored)]
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def train_vision(told: Scenes, seed: int, steps: int) -> clip.System:
 def assemble(vision: clip.System, tokens: Tokens, seed: int) -> Model:
     """A small Flamingo round that tower; its language model has yet to learn."""
     sizes = (
-        "width=96 depth=4 heads=4 positions=160 latents=4 resampler_width=64 resampler_depth=1 resampler_heads=4 "
+        "width=96 depth=2 heads=4 positions=160 latents=4 resampler_width=64 resampler_depth=1 resampler_heads=4 "
         "resampler_inside=64 gate_heads=4 gate_inside=96 frames=0"
     )
     model = build("flamingo", tokens, "tiny", sizes.split(), seed)
@@ -214,8 +217,10 @@ def run(seed: int, steps: tuple[int, int, int], questions: int) -> dict[str, np.
     vision = train_vision(told, seed, steps[0])
     model = assemble(vision, tokens, seed)
     pictures = [torch.from_numpy(model.pixels.normalise(part.pixels)) for part in (told, held)]
-    settings = Settings(lr=2e-3, min_lr=1e-5, batch=32, steps=steps[1], seed=seed, log_every=50, warmup=50)
-    fitted = fit(model.system, Texts(tokens, words, 20), settings)
+    settings = Settings(
+        lr=3e-3, min_lr=1e-4, batch=32, steps=steps[1], seed=seed, log_every=50, warmup=50, betas=(0.9, 0.98)
+    )
+    fitted = fit(model.system, Texts(tokens, words), settings)
     print("  language", [round(line["loss"], 2) for line in fitted.lines][::2], flush=True)
     model = bridged(model)
     fitted = fit(model.system, Documents(tokens, words, told, pictures[0]), replace(settings, steps=steps[2]))
@@ -233,7 +238,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument(
-        "--steps", type=int, nargs=3, default=(150, 900, 500), metavar=("CLIP", "LANGUAGE", "BRIDGE")
+        "--steps", type=int, nargs=3, default=(150, 1000, 500), metavar=("CLIP", "LANGUAGE", "BRIDGE")
     )
     parser.add_argument("--questions", type=int, default=200)
     parser.add_argument("--out", type=Path)

@@ -13,21 +13,30 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.masks import later
-from pairloom.blocks.transformer import Shape, Stack, initialise
+from pairloom.blocks.transformer import Shape, Stack, initialise_scaled
 from pairloom.errors import Mistake
 
 Between = Callable[[int, Tensor], Tensor]
 Past = list[KeyValue]
 
 
+def waves(count: int, width: int) -> Float[Tensor, "T D"]:
+    """Sines, then cosines, of a place at speeds from 1 down to a ten-thousandth (Vaswani et al., 2017, section 3.5)."""
+    speeds = 10_000.0 ** -(torch.arange(0, width, 2) / width)
+    angles = torch.arange(count)[:, None] * speeds
+    return torch.cat([angles.sin(), angles.cos()], 1)[:, :width]
+
+
 class LanguageModel(nn.Module):
-    """A pre-norm causal transformer with learned positions and the word table as its head (Radford et al., 2019)."""
+    """A pre-norm causal transformer with learned positions and the word table as its head (Radford et al., 2019). Positions
+    begin as sines: a token then learns to find its neighbour in hundreds of steps."""
 
     def __init__(self, shape: Shape, vocabulary: int, positions: int) -> None:
         super().__init__()
@@ -41,10 +50,9 @@ class LanguageModel(nn.Module):
         self.places = nn.Embedding(positions, shape.width)
         self.stack = Stack(shape)
         self.norm = nn.LayerNorm(shape.width, eps=shape.eps)
-        initialise(self)
-        nn.init.normal_(
-            self.words.weight, std=shape.width**-0.5
-        )  # 0.02 is that of the width it was published for
+        initialise_scaled(self.stack)
+        nn.init.normal_(self.words.weight, std=shape.width**-0.5)
+        self.places.weight.data = waves(positions, shape.width) * shape.width**-0.5
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """The words alone: positions follow in `read`."""

@@ -23,7 +23,7 @@ from pairloom.blocks.causal import Between, LanguageModel, LibraryModel, Past
 from pairloom.blocks.gated import GatedReader
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.resampler import Resampler, Resampling
-from pairloom.blocks.transformer import Activation, Shape, initialise
+from pairloom.blocks.transformer import Activation, Shape
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
@@ -170,10 +170,6 @@ class System(nn.Module):
             for _ in range(c.first, depth, c.every)
         )
         self.marks = nn.Parameter(torch.empty(2, self.language.width))  # <image> and <|endofchunk|>
-        for part in (self.widen, self.gated):
-            initialise(part)
-        for layer in self.resampler.layers:
-            initialise(layer)
         nn.init.normal_(self.marks, std=self.language.width**-0.5)
         bridge = c.learn == "bridge"
         for name, parameter in self.named_parameters():
