@@ -186,9 +186,14 @@ def test_inverted_lists_answer_as_the_scan_does(pairs, tmp_path: Path) -> None:
     scan.finder = scan.vectors.top
     for asked in ("red", "blue + green", "a purple wall"):
         assert index.search(asked).results == scan.search(asked).results
+    again = fill(open_set(pairs), model, "eye", tmp_path / "index", workers=1)
+    assert again.cells == done.cells, "what was asked for once is kept"
     (tmp_path / "index" / cells.FILE).write_bytes(b"cut")
     with pytest.raises(Mistake, match="cannot be read"):
         Index(tmp_path / "index", model).search("red")
+    assert fill(open_set(pairs), model, "eye", tmp_path / "index", workers=1, many=False).cells == {}
+    assert Index(tmp_path / "index", model).search("red").results == scan.search("red").results
+    assert not (tmp_path / "index" / cells.FILE).exists()
 
 
 def test_lists_without_faiss_are_a_mistake_that_names_the_extra(where, model, monkeypatch) -> None:

@@ -29,8 +29,12 @@ PROBES = (4, 8, 16, 32, 64, 128, 256)
 def build(store: Store, many: bool | None) -> dict[str, Any]:
     """Build the lists where they are wanted and not there; facts: lists, probes, recall. Empty where they are not wanted.
 
-    many: True: whatever the size; None: where they were asked for before, or past LIMIT. Mistake without faiss.
+    many: True: whatever the size; False: never, and older ones go; None: where they were asked for before, or past LIMIT.
+    Mistake without faiss.
     """
+    if many is False and store.told("cells"):
+        store.tell(cells=None)
+        (store.where / FILE).unlink(missing_ok=True)
     wanted = many or (many is None and (store.told("cells") or len(store) > LIMIT))
     if not wanted or not len(store):
         return {}
