@@ -139,8 +139,11 @@ class LibraryModel(nn.Module):
         between: Between | None = None,
     ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, "B T D"], Past]:
         cache = _library().DynamicCache()
-        for index, row in enumerate(past or ()):
-            cache.update(row.keys, row.values, index)
+        for row in past or ():
+            layer = _library().cache_utils.DynamicLayer()
+            layer.lazy_initialization(row.keys, row.values)
+            layer.keys, layer.values = row.keys, row.values  # `update` would copy them
+            cache.layers.append(layer)
         self.between = between
         try:
             said = self.model(inputs_embeds=x, past_key_values=cache, use_cache=True)

@@ -71,7 +71,8 @@ def _looked(asked: Any, images: Any) -> Any:
     from pairloom.errors import Mistake
     from pairloom.verbs import Interleaves
 
-    if not isinstance(asked.system, Interleaves):
+    able = isinstance(asked.system, Interleaves)
+    if not able:
         raise Mistake(f"A {asked.name} cannot be prompted with pictures.", "", "Name a Flamingo.")
     with torch.no_grad():
         return asked.system.see(Batch(images=asked.pictures(images)[:, None]))
@@ -84,7 +85,8 @@ def _examples(asked: Any, where: Path, question: str) -> tuple[list[Any], list[A
     from pairloom.errors import Mistake
     from pairloom.tasks.few_shot import Shot
 
-    support, pixels = [], []
+    support: list[Any] = []
+    pixels: list[Any] = []
     for pair in open_set(where).pairs():
         if pair.problem or not pair.texts:
             continue

@@ -198,7 +198,9 @@ class System(nn.Module):
         images = batch.images if batch.images.ndim == 6 else batch.images[:, :, None]
         with torch.no_grad():
             rows = self.vision.image(images.flatten(0, 2))
-            ones = self.vision.image_projection(rows[:, 0]).unflatten(0, (len(images), -1)).mean(1)
+            project = self.vision.image_projection
+            assert project is not None
+            ones = project(rows[:, 0]).unflatten(0, (len(images), -1)).mean(1)
         rows = self.widen(rows[:, 1:]).unflatten(0, (-1, images.shape[2]))
         latents = self.resampler(rows).unflatten(0, images.shape[:2]).flatten(1, 2)
         memory = Memory([part.attend.project(latents) for part in self.gated])

@@ -183,7 +183,8 @@ def few_shot(
 
 
 def _check(system: Any, asking: Asking) -> None:
-    if not (isinstance(system, verbs.Interleaves) and isinstance(system, verbs.Reads)):
+    able = isinstance(system, verbs.Interleaves) and isinstance(system, verbs.Reads)
+    if not able:
         raise Mistake("This model cannot be prompted with pictures.", "", "Flamingo can: pairloom systems")
     if asking.shots > system.config.shots:
         raise Mistake(
