@@ -36,25 +36,24 @@ NAMED = "10-way, oracle candidates"
 def read(root: Path) -> Cases:
     """IMAGES: {caption: [10 picture paths]}, TEXTS: {picture path: [10 captions]}, the right one first in both.
 
-    Text to image: the released code asks every fifth caption, which after a few lost duplicates no longer is one a
-    picture; the sound protocol asks the first caption of every picture. Pictures: images/, or as the path says.
+    Text to image: the released code asks every fifth caption, which is one a picture as long as each has five. The sound
+    protocol asks one of every picture: that one, or the first of a picture that it misses. Pictures: images/, or as
+    the path says.
     """
     reading = Reading(root)
     file = released(root, IMAGES)
-    queries = list(read_json(file, dict).items())
-    seen: set[str] = set()
-    for number, (text, paths) in enumerate(queries):
+    queries: list[tuple[str, list[str]]] = []
+    for number, (text, paths) in enumerate(read_json(file, dict).items()):
         with as_released(file, f"entry {number}"):
-            names = [said(path) for path in several(paths, 10)]
-            parts = ["published"] if number % 5 == 0 else []
-            parts += ["sound"] if names[0] not in seen else []
-            seen.add(names[0])
-            if parts:
-                part = parts[0] if len(parts) == 1 else ""
-                pictures = tuple(_picture(reading, name) for name in names)
-                reading.add(
-                    Case(f"t2i/{number}", pictures, (said(text),), ((0, 0),), WAYS[0], names[0], part)
-                )
+            queries.append((said(text), [said(path) for path in several(paths, 10)]))
+    sound: dict[str, int] = {}
+    for number in (*range(0, len(queries), 5), *range(len(queries))):
+        sound.setdefault(queries[number][1][0], number)
+    for number in sorted({*range(0, len(queries), 5), *sound.values()}):
+        text, names = queries[number]
+        part = "sound" if number % 5 else "" if sound[names[0]] == number else "published"
+        pictures = tuple(_picture(reading, name) for name in names)
+        reading.add(Case(f"t2i/{number}", pictures, (text,), ((0, 0),), WAYS[0], names[0], part))
     file = released(root, TEXTS)
     for number, (path, texts) in enumerate(read_json(file, dict).items()):
         with as_released(file, f"entry {number}"):
