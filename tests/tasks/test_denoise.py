@@ -19,7 +19,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.objectives.denoise import distance, noised
-from pairloom.tasks.denoise import PROTOCOLS, DenoisingScorer, decide, grid, seeded_noise
+from pairloom.tasks.denoise import PROTOCOLS, DenoisingScorer, decide, grid, seeded_noise, telling_weights
 
 SIDE, CLASSES = 4, 10
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -191,6 +191,20 @@ def test_weights_of_the_steps(model: Model) -> None:
     np.testing.assert_allclose(one, empty[:, 2] - own[:, 2], rtol=1e-6)
     with pytest.raises(Mistake, match="3 weights"):
         DenoisingScorer(model, steps=4, weights=[1.0, 1.0, 1.0])
+
+
+def test_telling_weights() -> None:
+    """Steps that tell nothing get next to no weight, and more decisions are right than by the plain mean."""
+    random = np.random.default_rng(0)
+    worth = random.normal(size=(400, 5, 1))
+    errors = random.normal(0, 2, (400, 5, 8)) * np.array([1, 1, 1, 1, 5, 5, 5, 5])
+    errors[:, :, :4] -= worth
+    weights = telling_weights(errors)
+    assert weights[:4].min() > 10 * weights[4:].max() and weights.mean() == pytest.approx(1)
+    plain, weighted = ((errors * some).mean(2).argmin(1) for some in (np.ones(8), weights))
+    best = worth[..., 0].argmax(1)
+    assert (weighted == best).mean() > (plain == best).mean() + 0.15
+    assert (telling_weights(np.zeros((3, 2, 4))) == 1).all()
 
 
 def test_grids() -> None:

@@ -191,11 +191,12 @@ def decide(
     alpha = scorer.alpha if alpha is None else alpha
     if np.ptp(scorer.weights) > 0:
         raise ValueError("a race takes every step as one round: it has no weights")
+    twice = scorer._bright(images)
     found: list[Decision] = []
     for first in range(0, len(cases), GROUP):
         part = cases[first : first + GROUP]
         places = list(dict.fromkeys(image for case in part for image, _ in case))
-        latents = scorer.asked.look(images, places, scorer._bright(images))
+        latents = scorer.asked.look(images, places, twice)
         shares = [alpha if len({image for image, _ in case}) > 1 else 0.0 for case in part]
         table = _Rounds(scorer, part, texts, latents, shares, (False, True) if antithetic else (False,))
         found += race(
@@ -234,6 +235,16 @@ class _Rounds:
             np.array(share),
         )
         return -left.reshape(len(open_), -1).mean(1)
+
+
+def telling_weights(errors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Weights [S] of the steps from errors [cases C S] without labels, of mean 1: how far a step's differences between the
+    candidates go with those of all other steps, over how much they vary. Even weights where no step goes with the rest."""
+    gaps = errors.astype(np.float64) - errors.mean(1, keepdims=True)
+    others = gaps.sum(2, keepdims=True) - gaps
+    together = (gaps * others).mean((0, 1)).clip(min=0)
+    weights = together / np.square(gaps).mean((0, 1)).clip(min=1e-30)
+    return weights / weights.mean() if weights.any() else np.ones(errors.shape[2])
 
 
 def _fitting(bank: Tensor | None, latent: Sequence[int], steps: int, seed: int) -> Tensor:

@@ -13,7 +13,7 @@ from pairloom.data import byte_pairs
 from pairloom.data.tokens import READERS, Tokens
 from pairloom.errors import Mistake
 
-WANTED = ["*.json", "*.safetensors", "merges.txt", "vocab.txt"]
+WANTED = ["*.json", "*.safetensors", "merges.txt", "*/merges.txt", "vocab.txt"]
 PICKLED = ["*.bin"]
 BERT = "bert-base-uncased", "google-bert/bert-base-uncased"
 CLIP = "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"
