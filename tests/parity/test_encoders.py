@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from pairloom.blocks.encoder import NETWORKS, Encoder
 from pairloom.data.tokens import Tokens
@@ -97,6 +98,41 @@ def test_resnet_beside_transformers(tmp_path: Path) -> None:
     expected = theirs(images).last_hidden_state
     assert 0.01 < float(expected.abs().mean()) < 100
     torch.testing.assert_close(ours.system.encoder(images), expected, **NEAR)
+
+
+@torch.no_grad()
+def test_googlenet_by_its_published_names(tmp_path: Path) -> None:
+    """No library beside torchvision has it: its layers by their names there, one after the other."""
+    network = Encoder("googlenet", frozen=False).network
+    shake(network)
+    places = dict(torchvision.places("googlenet", network))
+    w = {places[ours].names[0]: tensor for ours, tensor in network.state_dict().items()}
+    torch.save(w, tmp_path / "googlenet.pth")
+
+    def unit(x: torch.Tensor, name: str, padding: int = 0, stride: int = 1) -> torch.Tensor:
+        y = F.conv2d(x, w[f"{name}.conv.weight"], None, stride, padding)
+        mean, var, gain, bias = (
+            w[f"{name}.bn.{kind}"] for kind in ("running_mean", "running_var", "weight", "bias")
+        )
+        return F.batch_norm(y, mean, var, gain, bias, eps=1e-3).relu()
+
+    def mixed(x: torch.Tensor, name: str) -> torch.Tensor:
+        name = f"inception{name}"
+        three = unit(unit(x, f"{name}.branch2.0"), f"{name}.branch2.1", 1)
+        five = unit(unit(x, f"{name}.branch3.0"), f"{name}.branch3.1", 1)
+        pooled = unit(F.max_pool2d(x, 3, 1, 1, ceil_mode=True), f"{name}.branch4.1")
+        return torch.cat([unit(x, f"{name}.branch1"), three, five, pooled], 1)
+
+    images = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(2))
+    x = F.max_pool2d(unit(images, "conv1", 3, 2), 3, 2, ceil_mode=True)
+    x = F.max_pool2d(unit(unit(x, "conv2"), "conv3", 1), 3, 2, ceil_mode=True)
+    x = F.max_pool2d(mixed(mixed(x, "3a"), "3b"), 3, 2, ceil_mode=True)
+    for name in ("4a", "4b", "4c", "4d", "4e"):
+        x = mixed(x, name)
+    x = mixed(mixed(F.max_pool2d(x, 2, 2, ceil_mode=True), "5a"), "5b")
+    ours = torchvision.start(captioner("googlenet"), tmp_path / "googlenet.pth").system.encoder
+    assert float(x.abs().mean()) > 1e-3
+    torch.testing.assert_close(ours(images), x, **NEAR)
 
 
 @torch.no_grad()
