@@ -80,7 +80,7 @@ class Packed(nn.Module):
             assert self.plain is not None
             y = F.linear(x, self.plain, self.bias)
             return F.gelu(y) if self.gelu else y
-        then = ("gelu", [], "none") if self.gelu else ("none", [], "")
+        then: tuple[Any, ...] = ("gelu", [], "none") if self.gelu else ("none", [], "")
         made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, *then)
         return made
 
