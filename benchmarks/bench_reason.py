@@ -177,7 +177,7 @@ def summary(right: numpy.ndarray, sorts: Sequence[str], truth: Sequence[str]) ->
     error = 1.96 * float(numpy.sqrt(right.mean() * (1 - right.mean()) / len(right)))
     return {
         "asked": len(right), "accuracy": float(right.mean()), "interval": [right.mean() - error, right.mean() + error],
-        "blind": blind / len(right), **{sort: round(float(right[rows].mean()), 3) for sort, rows in sorted(by_sort.items())},
+        "blind": blind / len(right), "by sort": {sort: round(float(right[rows].mean()), 3) for sort, rows in sorted(by_sort.items())},
     }  # fmt: skip
 
 
