@@ -263,7 +263,8 @@ def main() -> None:
     }  # fmt: skip
     print(json.dumps(summary, indent=1))
     if given.out:
-        given.out.write_text(json.dumps(summary, indent=1))
+        answers = [{name: values.tolist() for name, values in one.items()} for one in runs]
+        given.out.write_text(json.dumps({**summary, "answers": answers}, indent=1))
 
 
 if __name__ == "__main__":
