@@ -30,6 +30,7 @@ BACKGROUND = 4096  # pictures that a query's spread is taken over
 POOL = 20_000  # pictures that texts are tried on
 QUERIES = 400
 LEAST = 50  # queries that a line needs
+AREA = 0.6  # its interval has to lie above this, as in cleaning: else nothing is said
 LEFT = 20  # pictures that have to be left for a query
 SHARED = 0.25  # of what a text says (the sum of its words' log(pictures / pictures with the word)): more is a match perhaps
 SAYING = 1.0  # a text whose words sum to less says too little to search for
@@ -149,8 +150,8 @@ def _fit(told: NDArray[numpy.float64]) -> Line:
     scores = {"cosine": told[:, :2], "standing": (told[:, :2] - told[:, 2:3]) / told[:, 3:]}
     by: Any = max(scores, key=lambda name: auroc(*scores[name].T))
     mixture = mixture_posterior(*scores[by].T)
-    if not mixture.tells or mixture.bad > 0.9:
-        why = "the model cannot tell a text's own picture from the best of the wrong ones in this set"
+    if mixture.area.low < AREA or mixture.bad > 0.9:
+        why = f"the model hardly tells a text's own picture from the best of the wrong ones here (AUROC {mixture.area})"
         return Line(why, area=mixture.area.value, queries=len(told))
     # the mixture speaks of pairs of which a share is bad; a search is as likely to have its match as not
     even = mixture.offset - math.log((1 - mixture.bad) / mixture.bad)
