@@ -379,6 +379,22 @@ def test_two_models_and_lost_cases(folders, data: Path, tmp_path: Path) -> None:
     assert told["benchmarks"]["sugarcrepe"]["rows"] == 300 and len(told["comparisons"]) == 1
 
 
+def test_what_of_the_suite_was_not_run_is_said(folders, tmp_path: Path) -> None:
+    picture(tmp_path / "suite/pets/images/pug_1.jpg", 1)
+    write(tmp_path / "suite/pets/classes.txt", "pug\nboxer\n")
+    given = [
+        "gdbench",
+        "--data",
+        str(tmp_path / "suite"),
+        "--model",
+        folders["clip"],
+        "--out",
+        str(tmp_path / "out"),
+    ]
+    done = CliRunner().invoke(APP, given)
+    assert done.exit_code == 1 and "winoground: not run, no folder winoground" in done.output, done.output
+
+
 @pytest.mark.parametrize(("given", "said"), [
     (["winoground", "--mini"], "no model"),
     (["winoground", "--model", "M"], "Which files"),

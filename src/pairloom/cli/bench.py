@@ -137,6 +137,8 @@ def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
             _show.console.print(
                 f"{name}: {len(one['problems']):,} files in all, see results.json", markup=False
             )
+    for name, why in results["bench"]["absent"].items():
+        _show.console.print(f"{name}: not run, {why}", markup=False)
     _show.console.print(f"written to {out}/results.json and {out}/report.html", markup=False)
 
 
