@@ -199,9 +199,8 @@ def decide(
         latents = scorer.asked.look(images, places, twice)
         shares = [alpha if len({image for image, _ in case}) > 1 else 0.0 for case in part]
         table = _Rounds(scorer, part, texts, latents, shares, (False, True) if antithetic else (False,))
-        found += race(
-            table.ask, [len(case) for case in part], len(scorer.asked.times), delta=delta, least=least
-        )
+        counts, order = [len(case) for case in part], spread(len(scorer.asked.times))
+        found += race(table.ask, counts, len(order), delta=delta, least=least, places=order)
     return found
 
 

@@ -52,13 +52,20 @@ def looks(least: int, rounds: int) -> list[int]:
 
 
 def race(
-    ask: Ask, counts: Sequence[int], rounds: int, *, delta: float = 0.05, least: int = 4
+    ask: Ask,
+    counts: Sequence[int],
+    rounds: int,
+    *,
+    delta: float = 0.05,
+    least: int = 4,
+    places: Sequence[int] | None = None,
 ) -> list[Decision]:
     """Settle one decision for each number of candidates in `counts`.
 
     ask(round, [(decision, candidate) ...]) -> scores, higher is better; a round is asked once, in the order 0, 1, ...
     delta: for each decision, the chance that is allowed for another outcome than all `rounds` would have; 0: run all.
-    least: rounds before anybody may leave. ValueError where the numbers do not fit or a score is not finite.
+    least: rounds before anybody may leave. places [R]: where each round lies on an axis along which differences may drift
+    (its time); every beginning should be spread over it. The drift then does not count as noise. ValueError where the numbers do not fit or a score is not finite.
     """
     if not 0 <= delta < 1 or least < 2 or rounds < 1 or any(count < 1 for count in counts):
         raise ValueError(
@@ -77,7 +84,8 @@ def race(
         for (number, candidate), score in zip(jobs, said):
             races[number].table[candidate, at] = score
         if at + 1 in stops and delta and at + 1 < rounds:
-            _eliminate([races[number] for number in open_], at + 1, delta / len(stops))
+            line = None if places is None else np.argsort(places[: at + 1])
+            _eliminate([races[number] for number in open_], at + 1, delta / len(stops), line)
     return [one.decision() for one in races]
 
 
@@ -104,17 +112,22 @@ class _Race:
         return Decision(best, scores, counts, self.risk, ties if len(ties) > 1 else ())
 
 
-def _eliminate(races: Sequence[_Race], done: int, delta: float) -> None:
+def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np.int64] | None) -> None:
     """Take out who is too far behind: one-sided t-tests of the paired differences against what the rest of the rounds can
-    still change (finite population correction), delta shared by the candidates (Bonferroni)."""
+    still change (finite population correction), delta shared by the candidates (Bonferroni). With rounds in `line`, noise is
+    what neighbours on it differ by (von Neumann et al., 1941), at two thirds of the degrees of freedom."""
     found = [(one, *one.ahead(done)) for one in races if len(one.alive) > 1]
     if not found:
         return
-    spreads = [gap.var(1, ddof=1) for _, _, _, gap in found]
+    if line is None:
+        own, spreads = float(done - 1), [gap.var(1, ddof=1) for _, _, _, gap in found]
+    else:
+        own = 2 * (done - 1) / 3
+        spreads = [np.square(np.diff(gap[:, line], axis=1)).mean(1) / 2 for _, _, _, gap in found]
     pool = float(np.mean(np.concatenate(spreads)))
-    freedom = done - 1 + PRIOR
+    freedom = own + PRIOR
     for (one, leader, others, gap), spread_ in zip(found, spreads):
-        variance = ((done - 1) * spread_ + PRIOR * pool) / freedom
+        variance = (own * spread_ + PRIOR * pool) / freedom
         error = np.sqrt(variance * (1 / done - 1 / one.table.shape[1]))
         allowed = delta / (len(one.table) - 1)
         stays = [leader]
