@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -57,11 +56,3 @@ def adapters(network: nn.Module) -> Iterator[tuple[str, Adapted]]:
     for name, part in network.named_modules():
         if isinstance(part, Adapted):
             yield name, part
-
-
-@torch.no_grad()
-def merge(network: nn.Module) -> None:
-    """Add what the adapters learned to the maps themselves: the network as it is without adapters answers the same."""
-    for _, part in adapters(network):
-        part.weight += part.up.weight @ part.down.weight
-        nn.init.zeros_(part.up.weight)
