@@ -80,7 +80,7 @@ def pairing(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Texts:
-    """What the language model learns from: colour, word, full stop, 8 to LONGEST times, of which the words are scored;
+    """What the language model learns from: colour, word, full stop, 4 to LONGEST times, of which the words are scored;
     every step its own."""
 
     tokens: Tokens
@@ -99,7 +99,7 @@ class Texts:
         word = np.array([ids[name][0] for name in self.words])
         for at in range(step, self.steps(plan)):
             generator = np.random.default_rng(seed_of("text", plan.seed, at))
-            length = int(generator.integers(8, LONGEST + 1))
+            length = int(generator.integers(4, LONGEST + 1))
             rows = np.empty((plan.batch, length, 3), np.int64)
             for row in rows:
                 colours, names = pairing(generator)
