@@ -138,7 +138,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         system = module.System(config)
-    pixels = Transform(config.image_size, **getattr(module, "PIXELS", {}))  # systems that draw want their own range
+    own = getattr(module, "PIXELS", {})  # systems that draw want their own range
+    pixels = Transform(config.image_size, **own)
     return Model(name, system, tokens, pixels, {"preset": preset})
 
 

@@ -12,7 +12,6 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("transformers")
 
-from published import TEXTS, bert_tokens, blip_folder, clip_folder  # noqa: E402
 from transformers import (  # noqa: E402
     BlipForConditionalGeneration,
     BlipForImageTextRetrieval,
@@ -25,6 +24,7 @@ from pairloom import folder, verbs  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.tasks.judge import ways  # noqa: E402
 from pairloom.weights import transformers_blip, transformers_clip  # noqa: E402
+from published import TEXTS, bert_tokens, blip_folder, clip_folder  # noqa: E402
 
 NEAR = dict(atol=1e-5, rtol=1e-5)
 PICTURES = torch.randn(3, 1, 3, 32, 32, generator=torch.Generator().manual_seed(5))

@@ -43,7 +43,8 @@ LAST = (
     "[DEC]",
     "[ENC]",
 )  # BLIP's two (Li et al. 2022, section 3.2): first token of the writer, of the matcher
-MARKS = ("<|endofchunk|>", "<image>")  # the end of a text in a document and the place of a picture; OpenFlamingo's names
+# the end of a text in a document and the place of a picture; OpenFlamingo's names
+MARKS = ("<|endofchunk|>", "<image>")
 ALPHABET = 1000  # characters that get a token of their own, as in BERT's own trainer
 
 

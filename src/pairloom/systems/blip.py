@@ -218,7 +218,8 @@ class System(nn.Module):
         return self._ground(*_text(batch), self._memory(seen, READ, batch.image_of))
 
     def _ground(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
-        return self.match_head(self.towers.text.first(_begin_with(self.config.enc, tokens), keep, memory)).float()
+        asked = _begin_with(self.config.enc, tokens)
+        return self.match_head(self.towers.text.first(asked, keep, memory)).float()
 
     def _memory(self, seen: Seen, way: int, owner: Tensor | None = None) -> Memory:
         stack = self.towers.text.stack
