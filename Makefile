@@ -7,11 +7,14 @@ BIN := $(VENV)/bin
 demo: setup
 	$(BIN)/pairloom demo
 
+# files of tests go to one process for each core, which computes with one thread
+test test-fast: export OMP_NUM_THREADS := 1
+TESTS := $(BIN)/python -m pytest tests -n auto --maxprocesses 4 --dist loadfile
 test: setup
-	$(BIN)/python -m pytest tests
+	$(TESTS)
 
 test-fast: setup
-	$(BIN)/python -m pytest tests -m "not slow"
+	$(TESTS) -m "not slow"
 
 check: setup
 	$(BIN)/ruff format --check .

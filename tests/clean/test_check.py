@@ -106,7 +106,7 @@ def test_parts_are_joined_in_order_and_counted(tmp_path) -> None:
     ledger.write_part(parts[0], [entry("one", "1"), {**entry("two", "2"), "decision": "drop"}])
     ledger.write_part(parts[1], [])
     assert ledger.join_parts(parts, tmp_path / "all.parquet") == {
-        "keep": 1, "drop": 1, "replace": 0, "add": 0, "reject": 0,
+        "keep": 1, "drop": 1, "replace": 0, "add": 0, "reject": 0, "textless": 0,
     }  # fmt: skip
     assert pq.read_table(tmp_path / "all.parquet").column("name").to_pylist() == ["one", "two"]
 

@@ -192,6 +192,8 @@ def test_ctrl_c_stops_at_once_says_so_and_leaves_no_worker(root) -> None:
         text=True,
         start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        # where the tests themselves run in the background of a shell, Ctrl-C is switched off for all that they start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
     assert process.stderr is not None
     for line in process.stderr:
