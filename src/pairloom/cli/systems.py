@@ -14,6 +14,7 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
 
     from pairloom import folder, verbs
     from pairloom.cli import _show
+    from pairloom.errors import Mistake
 
     asked = {
         name: kind
@@ -22,8 +23,11 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
     }
     rows = []
     for name in folder.names("systems"):
-        module = folder.find("systems", name)
-        system = module.System(module.TINY)
+        module, lacking = folder.find("systems", name), ""
+        try:
+            system = module.System(module.TINY)
+        except Mistake as mistake:  # a library of an extra is not there
+            system, lacking = None, mistake.do
         paper = " ".join((module.__doc__ or "").split("\n\n")[0].split())
         rows.append(
             {
@@ -31,12 +35,14 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
                 "paper": paper.partition("): ")[0] + ")",
                 "verbs": sorted(verb for verb, kind in asked.items() if isinstance(system, kind)),
                 "presets": sorted(module.PRESETS),
+                "needs": lacking,
             }
         )
     if json:
         _show.say_json(rows)
         return
     lines = [
-        [row["system"], row["paper"], ", ".join(row["verbs"]), ", ".join(row["presets"])] for row in rows
+        [row["system"], row["paper"], row["needs"] or ", ".join(row["verbs"]), ", ".join(row["presets"])]
+        for row in rows
     ]
     _show.table("Systems", ["system", "paper", "verbs", "presets"], lines)
