@@ -11,7 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from pairloom import folder
-from pairloom.bench.claims import _drawn, blip
+from pairloom.bench.claims import _drawn, _setting, blip
 from pairloom.bench.claims._verdict import Claim, Contrast, findings, verdict
 from pairloom.cli import claims
 from pairloom.errors import Mistake
@@ -157,6 +157,6 @@ def test_wrong_use_is_a_mistake(tmp_path):
         with pytest.raises(Mistake) as caught:
             runner.invoke(APP, [*words, "--out", str(tmp_path)], catch_exceptions=False)
         assert match in str(caught.value)
-    blip._same(tmp_path / "setting.json", SMALL)
+    _setting.keep(tmp_path, SMALL)
     with pytest.raises(Mistake, match="another setting"):
-        blip._same(tmp_path / "setting.json", replace(SMALL, steps=4))
+        _setting.keep(tmp_path, replace(SMALL, steps=4))

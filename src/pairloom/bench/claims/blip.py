@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,13 @@ import numpy as np
 import pairloom
 from pairloom import model as models
 from pairloom import scale
-from pairloom.bench.claims import _drawn
+from pairloom.bench.claims import _drawn, _setting
 from pairloom.bench.claims._drawn import Pictures
 from pairloom.bench.claims._verdict import Claim, Contrast, findings
 from pairloom.data.disk import atomic_write
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
-from pairloom.errors import Mistake
 from pairloom.tasks.decode import Writing
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
@@ -156,7 +155,7 @@ def run(
 
     Raises Mistake where `out` holds results of another setting.
     """
-    _same(out / "setting.json", setting)
+    _setting.keep(out, setting)
     claims = [claim for claim in CLAIMS if claim.name in only]
     wanted = {name for claim in claims for name in claim.conditions}
     late = [name for name in MIXTURES if name in wanted]
@@ -170,18 +169,6 @@ def run(
         for _ in scale.run(work, todo, workers):
             tell(", ".join(names), 1, len(jobs))
     return findings(claims, _results(out, seeds, wanted, setting), seeds)
-
-
-def _same(file: Path, setting: Setting) -> None:
-    told = json.dumps(asdict(setting), indent=1)
-    if file.exists() and file.read_text("utf-8") != told:
-        raise Mistake(
-            f"{file.parent} holds results of another setting.",
-            f"See {file}.",
-            "Give the same setting or another --out.",
-        )
-    with atomic_write(file) as stream:
-        stream.write(told.encode())
 
 
 def _results(

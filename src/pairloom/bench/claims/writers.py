@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from torch import Tensor
 import pairloom
 from pairloom import model as models
 from pairloom import scale
-from pairloom.bench.claims import _drawn
+from pairloom.bench.claims import _drawn, _setting
 from pairloom.bench.claims._drawn import Pictures
 from pairloom.bench.claims._verdict import Claim, Contrast, findings
 from pairloom.data.disk import atomic_write
@@ -37,7 +37,6 @@ from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.data.world import Scene, read
 from pairloom.data.world.lexicon import KIND_WORDS
-from pairloom.errors import Mistake
 from pairloom.metrics.overlap import cider_d
 from pairloom.metrics.words import tokenize
 from pairloom.tasks.decode import Writing
@@ -132,15 +131,7 @@ def run(
 
     Raises Mistake where `out` holds results of another setting.
     """
-    told = json.dumps(asdict(setting), indent=1)
-    if (out / "setting.json").exists() and (out / "setting.json").read_text("utf-8") != told:
-        raise Mistake(
-            f"{out} holds results of another setting.",
-            f"See {out / 'setting.json'}.",
-            "Give the same setting or another --out.",
-        )
-    with atomic_write(out / "setting.json") as file:
-        file.write(told.encode())
+    _setting.keep(out, setting)
     claims = [claim for claim in CLAIMS if claim.name in only]
     wanted = {DERIVED.get(name, name) for claim in claims for name in claim.conditions}
     for names in ([START], [name for name in CONDITIONS if name in wanted]):
