@@ -5,11 +5,12 @@ what all lines come to.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pairloom.cli._lines import GROUP, write_all
+from pairloom.cli._lines import GROUP, skip, write_all
 
 Answer = Callable[[list[Any], list[list[Any]]], list[dict[str, Any]]]
 CAN = {"questions": "answer questions", "statements": "judge statements", "dialogs": "follow a dialog"}
@@ -74,43 +75,41 @@ def answer_examples(
     """
     made: list[dict[str, Any]] = []
 
-    def lines(done: set[str]) -> Iterator[dict[str, Any]]:
+    def lines(done: Counter[str]) -> Iterator[dict[str, Any]]:
         for line in _lines(path, kind, done, empty, answer):
             made.append(line)
             yield line
 
-    write_all(out, restart, label, set(empty), lines)
+    write_all(path, out, restart, label, set(empty), lines)
     if out is None or not out.exists():
         return made
     return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
 
 
 def _lines(
-    path: Path, kind: str, done: set[str], empty: dict[str, Any], answer: Answer
+    path: Path, kind: str, done: Counter[str], empty: dict[str, Any], answer: Answer
 ) -> Iterator[dict[str, Any]]:
     from pairloom.data.asked import open_examples
     from pairloom.data.pixels import Unreadable, open_image
 
-    waiting: list[tuple[Any, list[Any]]] = []
+    waiting: list[tuple[Any, list[Any], str]] = []
 
-    def write() -> Iterator[dict[str, Any]]:
-        if waiting:
-            found = answer([example for example, _ in waiting], [images for _, images in waiting])
-            yield from ({"name": example.name, **said} for (example, _), said in zip(waiting, found))
+    def write() -> Iterator[dict[str, Any]]:  # in the set's order, so that names which repeat are told apart
+        usable = [(example, images) for example, images, problem in waiting if not problem]
+        found = iter(answer([one for one, _ in usable], [images for _, images in usable]) if usable else ())
+        for example, _, problem in waiting:
+            yield {"name": example.name, **({**empty, "problem": problem} if problem else next(found))}
         waiting.clear()
 
     for example in open_examples(path, kind):
-        if example.name in done:
+        if skip(done, example.name):
             continue
-        problem = example.problem
+        images, problem = [], example.problem
         try:
             images = [] if problem else [open_image(blob.read()) for blob in example.images]
         except (OSError, Unreadable) as error:
             problem = str(error)
-        if problem:
-            yield {"name": example.name, **empty, "problem": problem}
-            continue
-        waiting.append((example, images))
+        waiting.append((example, images, problem))
         if len(waiting) == GROUP:
             yield from write()
     yield from write()

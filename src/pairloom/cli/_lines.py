@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+BEGINS = b'{"name": '  # every line
 GROUP = 32  # pictures that are looked at together
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
@@ -26,49 +28,77 @@ def answer_all(
     empty: what a picture that cannot be read has beside its problem; its keys tell a file of this command from others.
     read: bytes -> picture (open_image, unless told), by threads, ahead.
     """
-    write_all(out, restart, label, set(empty), lambda done: _lines(pictures, done, empty, answer, read))
+    write_all(
+        pictures, out, restart, label, set(empty), lambda done: _lines(pictures, done, empty, answer, read)
+    )
 
 
 def write_all(
+    source: Path,
     out: Path | None,
     restart: bool,
     label: str,
     keys: set[str],
-    lines: Callable[[set[str]], Iterator[dict[str, Any]]],
+    lines: Callable[[Counter[str]], Iterator[dict[str, Any]]],
 ) -> None:
-    """Write lines(names already done) to `out`, each as soon as it is there, or to standard output.
+    """Write lines(how often each name is done already) to `out`, each as soon as it is there, or to standard output.
 
-    keys: what every line has; they tell a file of this command from others.
+    source: what is read. keys: what every line has; they tell a file of this command from others.
     """
     from pairloom.cli import _show
+    from pairloom.data.disk import check_output, unwritable
 
+    if out is not None:
+        check_output(out, source)
     done = _done(out, restart, keys)
     with _show.progress(label, None, quiet=out is None) as bar:
         if done:
-            _show.console.print(f"{len(done)} already done in {out}", markup=False)
+            _show.console.print(f"{done.total()} already done in {out}", markup=False)
         for line in lines(done):
             text = json.dumps(line, ensure_ascii=False) + "\n"
             if out is None:
                 sys.stdout.write(text)
             else:
-                with open(out, "a", encoding="utf-8") as file:
-                    file.write(text)
+                try:
+                    _append(out, text)
+                except OSError as error:
+                    raise unwritable(out, error) from error
             bar.step(1, bad=int("problem" in line))
 
 
-def _done(out: Path | None, restart: bool, keys: set[str]) -> set[str]:
-    """Names already answered; a line that a kill cut off is taken out again. Mistake where the file is another's."""
+def _append(out: Path, text: str) -> None:
+    with open(out, "a", encoding="utf-8") as file:
+        file.write(text)
+
+
+def skip(done: Counter[str], name: str) -> bool:
+    """Whether this one is done already. Names may repeat (tars each have a 0001): each line stands for one of them."""
+    done[name] -= 1
+    return done[name] >= 0
+
+
+def _done(out: Path | None, restart: bool, keys: set[str]) -> Counter[str]:
+    """Names already answered; a line that a kill cut off is taken out again. Mistake where the file is another's, or
+    where nothing can be written."""
+    from pairloom.data.disk import unwritable
     from pairloom.errors import Mistake
 
-    if out is None or not out.exists():
-        return set()
-    data = out.read_bytes()
+    if out is None:
+        return Counter()
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        _append(out, "")
+        data = out.read_bytes()
+    except OSError as error:
+        raise unwritable(out, error) from error
     whole = data[: data.rfind(b"\n") + 1]
     try:
         lines = [json.loads(line) for line in whole.splitlines()]
-        names = {line["name"] for line in lines}
+        names = Counter(line["name"] for line in lines)
         if not all(keys <= line.keys() for line in lines):
             raise KeyError(*keys)
+        if not lines and data[: len(BEGINS)] != BEGINS[: len(data)]:
+            raise ValueError("no beginning of a line of ours")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Mistake(
             f"{out} holds something else than {' and '.join(sorted(keys))}.",
@@ -76,8 +106,7 @@ def _done(out: Path | None, restart: bool, keys: set[str]) -> set[str]:
             "Name another --out.",
         ) from error
     if restart:
-        out.unlink()
-        return set()
+        whole, names = b"", Counter()
     if len(whole) < len(data):
         out.write_bytes(whole)
     return names
@@ -85,7 +114,7 @@ def _done(out: Path | None, restart: bool, keys: set[str]) -> set[str]:
 
 def _lines(
     pictures: Path,
-    done: set[str],
+    done: Counter[str],
     empty: dict[str, Any],
     answer: Callable[[list[Any], list[str]], list[dict[str, Any]]],
     read: Callable[[bytes], Any] | None,
@@ -102,19 +131,17 @@ def _lines(
         except (OSError, Unreadable) as error:
             return name, key, None, str(error)
 
-    waiting: list[tuple[str, str, Any]] = []
+    waiting: list[tuple[str, str, Any, str]] = []
 
-    def write() -> Iterator[dict[str, Any]]:
-        if waiting:
-            found = answer([image for _, _, image in waiting], [key for _, key, _ in waiting])
-            yield from ({"name": name, **said} for (name, _, _), said in zip(waiting, found))
+    def write() -> Iterator[dict[str, Any]]:  # in the set's order, so that names which repeat are told apart
+        images = [(image, key) for _, key, image, _ in waiting if image is not None]
+        found = iter(answer([image for image, _ in images], [key for _, key in images]) if images else ())
+        for name, _, image, problem in waiting:
+            yield {"name": name, **({**empty, "problem": problem} if image is None else next(found))}
         waiting.clear()
 
-    for name, key, image, problem in ahead(look, (e for e in _pictures(pictures) if e[0] not in done)):
-        if image is None:
-            yield {"name": name, **empty, "problem": problem}
-        else:
-            waiting.append((name, key, image))
+    for seen in ahead(look, (entry for entry in _pictures(pictures) if not skip(done, entry[0]))):
+        waiting.append(seen)
         if len(waiting) == GROUP:
             yield from write()
     yield from write()
@@ -125,8 +152,8 @@ def _pictures(where: Path) -> Iterator[tuple[str, str, Any]]:
     from pairloom.data.pair import content_hash
     from pairloom.data.shards import open_set
 
-    if where.suffix.lower() in PICTURES:
-        yield where.name, content_hash(where.read_bytes()) if where.is_file() else "", where.read_bytes
+    if where.suffix.lower() in PICTURES and where.is_file():
+        yield where.name, content_hash(where.read_bytes()), where.read_bytes
         return
     for pair in open_set(where).pairs():
         yield pair.name, pair.image_key, pair.image.read
