@@ -36,6 +36,21 @@ class Embeds(Protocol):
 
 
 @runtime_checkable
+class Compares(Protocol):
+    """Learns from its embeddings alone where `compares` is true: `losses(batch)` is then
+    `compare(batch, embed_image(batch), embed_text(batch))`, whose pictures [I E] and texts [B E] may come a chunk at a time."""
+
+    @property
+    def compares(self) -> bool: ...
+
+    def embed_image(self, batch: Batch) -> Tensor: ...
+
+    def embed_text(self, batch: Batch) -> Tensor: ...
+
+    def compare(self, batch: Batch, image: Tensor, text: Tensor) -> dict[str, Tensor]: ...
+
+
+@runtime_checkable
 class Matches(Protocol):
     """Tells whether picture and text belong together: [B] logits, higher is better."""
 

@@ -284,6 +284,26 @@ class TestAugment:
             assert 0.19 < wide * high / 60_000 < 0.61 and 0.73 < wide / high < 1.36
         assert len(set(parts)) > 150
 
+    def test_squares_are_square_and_lie_anywhere(self, monkeypatch) -> None:
+        """CLIP's: shares of the largest square, never squashed; of the whole of it only the place along the longer side is
+        drawn."""
+        parts = []
+        real = Image.Image.crop
+        monkeypatch.setattr(Image.Image, "crop", lambda self, box: (parts.append(box), real(self, box))[1])
+        train = Transform(size=8, fit="crop", crop_scale=(0.5, 1.0))
+        rng = np.random.default_rng(3)
+        for _ in range(200):
+            assert train.to_uint8(Image.new("RGB", (300, 200)), rng).shape == (8, 8, 3)
+        for left, top, right, bottom in parts:
+            assert right - left == bottom - top and 0 <= left and right <= 300 and 0 <= top and bottom <= 200
+            assert 0.49 < (right - left) ** 2 / 40_000 <= 1
+        assert len(set(parts)) > 150
+        parts.clear()
+        for _ in range(20):
+            augment.random_square(Image.new("RGB", (300, 200)), 8, (1.0, 1.0), rng)
+        assert all((right - left, top) == (200, 0) for left, top, right, _ in parts)
+        assert len({left for left, *_ in parts}) > 10
+
     def test_a_crop_that_never_fits_is_the_middle(self) -> None:
         strip = Image.new("RGB", (400, 10), RED)
         strip.paste(GREEN, (192, 0, 208, 10))

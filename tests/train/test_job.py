@@ -57,6 +57,23 @@ def test_a_set_becomes_a_model(pairs: Path, tmp_path: Path) -> None:
     assert not [path for path in (tmp_path / "out").rglob("*") if path.name.startswith(".")]
 
 
+def test_a_clip_from_scratch_crops_as_clip_does(pairs: Path, tmp_path: Path) -> None:
+    """ "a random square crop from resized images is the only data augmentation"; in use the shortest side is resized and
+    the centre cut, nothing squashed. BLIP squashes."""
+    crops = {}
+    for system in ("clip", "blip"):
+        job = prepare(Order(system, pairs, tmp_path / system, (*FAST, "pixels.size=32"), "tiny"))
+        crops[system] = (job.model.pixels.fit, job.model.pixels.crop_scale)
+        assert not job.model.pixels.flip and not job.model.pixels.randaugment
+        wide = Image.new("RGB", (90, 30), (200, 30, 30))
+        wide.paste((30, 40, 200), (30, 0, 60, 30))
+        shades = {tuple(one) for one in job.model.pixels.to_uint8(wide)[16, 2:-2]}
+        assert len(shades) == 1 if system == "clip" else len(shades) > 1
+    assert crops == {"clip": ("crop", (0.9, 1.0)), "blip": ("square", (0.5, 1.0))}
+    job = prepare(Order("clip", pairs, tmp_path / "own", (*FAST, "pixels.crop_scale=0.5,1"), "tiny"))
+    assert (job.model.pixels.fit, job.model.pixels.crop_scale) == ("crop", (0.5, 1.0))
+
+
 def test_the_same_again_and_going_on(pairs: Path, tmp_path: Path) -> None:
     train(pairs, tmp_path / "one")
     again = train(pairs, tmp_path / "one")

@@ -47,6 +47,16 @@ def random_crop(
     return centre(image, 4 / 3).resize((size, size), Image.Resampling.BICUBIC)
 
 
+def random_square(
+    image: Image.Image, size: int, scale: tuple[float, ...], rng: np.random.Generator
+) -> Image.Image:
+    """A random square of `scale` (least, most) of the area of the largest there is, resized to size x size."""
+    side = max(1, round(min(image.size) * math.sqrt(rng.uniform(scale[0], scale[1]))))
+    left, top = (int(rng.integers(length - side + 1)) for length in image.size)
+    part = image.crop((left, top, left + side, top + side))
+    return part.resize((size, size), Image.Resampling.BICUBIC)
+
+
 def centre(image: Image.Image, ratio: float) -> Image.Image:
     """The middle of a picture whose sides' ratio is above `ratio`; the picture itself otherwise."""
     width, height = image.size

@@ -221,7 +221,8 @@ class Transform:
 
     size: side in pixels. mean, std: per channel, of values in 0..1.
     fit: "square" squashes to size x size (BLIP); "crop" resizes the shortest side and cuts the centre (CLIP). Bicubic.
-    With a generator (training) instead: crop_scale: RandomResizedCrop's least and most share of the area;
+    With a generator (training) instead: crop_scale: RandomResizedCrop's least and most share of the area, where fit is
+    "crop" of a square's, which keeps its shape (Radford et al., 2021: "a random square crop from resized images");
     flip: left-right with probability 1/2 (it makes captions that say left or right wrong: off unless asked for);
     randaugment: two of BLIP's operations (see `augment`).
     """
@@ -237,7 +238,8 @@ class Transform:
     def to_uint8(self, image: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
         """[H W 3] uint8 of an RGB image: augmented where a generator is given, the evaluation view otherwise."""
         if rng is not None and self.crop_scale is not None:
-            image = augment.random_crop(image, self.size, self.crop_scale, rng)
+            crop = augment.random_crop if self.fit == "square" else augment.random_square
+            image = crop(image, self.size, self.crop_scale, rng)
         else:
             image = self._fitted(image)
         if rng is not None and self.flip and rng.random() < 0.5:

@@ -22,6 +22,7 @@ from pairloom.blocks.attention import Memory
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.embed import Stem
 from pairloom.blocks.gather import first_row, gather_rows, gather_texts, mean_of_all, processes
+from pairloom.blocks.grounded import begin_with
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.momentum import NOBODY, Queue, follow
 from pairloom.blocks.text import READ, WRITE, Bag, TextTower
@@ -206,7 +207,7 @@ class System(nn.Module):
         return self.towers.embed_image(self.see(batch).seen.rows)
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
-        return self.towers.embed_text(*_text(batch))
+        return self.towers.embed_text(*batch.text())
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
         """Log-odds that text and picture belong together; several texts of a picture (image_of) read it uncopied."""
@@ -215,10 +216,10 @@ class System(nn.Module):
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes of the ITM head; the paper's retrieval adds class 1 to the cosine."""
         seen = self.see(batch).seen
-        return self._ground(*_text(batch), self._memory(seen, READ, batch.image_of))
+        return self._ground(*batch.text(), self._memory(seen, READ, batch.image_of))
 
     def _ground(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
-        asked = _begin_with(self.config.enc, tokens)
+        asked = begin_with(self.config.enc, tokens)
         return self.match_head(self.towers.text.first(asked, keep, memory)).float()
 
     def _memory(self, seen: Seen, way: int, owner: Tensor | None = None) -> Memory:
@@ -243,43 +244,56 @@ class System(nn.Module):
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         memory = self._memory(self.see(batch).seen, WRITE, batch.image_of)
-        return self.head(self._decode(*_text(batch), memory), self.towers.text.words)
+        return self.head(self._decode(*batch.text(), memory), self.towers.text.words)
 
     def _decode(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
-        return self.towers.text(_begin_with(self.config.dec, tokens), keep, memory, WRITE)
+        return self.towers.text(begin_with(self.config.dec, tokens), keep, memory, WRITE)
 
     # learning
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """ITC, ITM and LM, each times its weight. Without image_ids the pictures of the batch all count as different."""
-        c, batch, found = self.config, self.see(batch), {}
-        tokens = _text(batch)[0]
-        if batch.image_of is None:
-            batch = replace(batch, image_of=torch.arange(len(tokens), device=tokens.device))
-        if batch.image_ids is None:  # numbers of their own, that no other batch has
-            nameless = NOBODY + 1 + (self.batches << 24) + first_row(len(batch.seen.rows))
-            batch = replace(batch, image_ids=nameless + batch.image_of)
-        with torch.no_grad():
-            self.temperature.clamp_(0.001, 0.5)
+        c, batch, found = self.config, self._named(self.see(batch)), {}
         if c.itc or c.itm:
-            image, text = self.embed_image(batch)[batch.image_of], self.embed_text(batch)
+            image, text = self.embed_image(batch), self.embed_text(batch)
         if c.itc:
-            found["itc"] = c.itc * self._contrast(batch, image, text)
+            found |= self.compare(batch, image, text)
         if c.itm and self.progress >= c.contrast_first:
-            found["itm"] = c.itm * self._match(batch, image.detach(), text.detach())
+            found["itm"] = c.itm * self._match(batch, image[batch.image_of].detach(), text.detach())
         if c.lm and self.progress >= c.contrast_first:
             found["lm"] = c.lm * self._caption(batch)
         self.batches += self.training
         return found
 
-    def _contrast(self, batch: Batch, image: Tensor, text: Tensor) -> Tensor:
-        """The student's rows against everybody's columns: the teacher's of all processes, then the queue's."""
+    def _named(self, batch: Batch) -> Batch:
+        """With the picture of each text, and numbers for pictures that have none."""
+        with torch.no_grad():
+            self.temperature.clamp_(0.001, 0.5)
+        if batch.image_of is None:
+            batch = replace(batch, image_of=torch.arange(len(batch), device=self.temperature.device))
+        if batch.image_ids is None:  # numbers of their own, that no other batch has
+            pictures = len(batch.images if batch.seen is None else batch.seen.rows)
+            nameless = NOBODY + 1 + (self.batches << 24) + first_row(pictures)
+            batch = replace(batch, image_ids=nameless + batch.image_of)
+        return batch
+
+    @property
+    def compares(self) -> bool:
+        """Whether contrast is all there is to learn from, without a teacher."""
+        return self.config.itc > 0 == self.config.itm == self.config.lm == self.config.momentum
+
+    def compare(
+        self, batch: Batch, image: Float[Tensor, "I E"], text: Float[Tensor, "B E"]
+    ) -> dict[str, Tensor]:
+        """ITC: the student's rows against everybody's columns: the teacher's of all processes, then the queue's."""
+        batch = self._named(batch)
+        image = image[batch.image_of]
         slow_image, slow_text, alpha = image, text, 0.0
         if self.teacher is not None:
             alpha = self.config.alpha * min(1.0, self.progress / self.config.ramp)
             with torch.no_grad():
                 slow_image = self.teacher.embed_image(self.teacher.look(_given(batch.images)))[batch.image_of]
-                slow_text = self.teacher.embed_text(*_text(batch))
+                slow_text = self.teacher.embed_text(*batch.text())
         new = gather_rows(slow_image), gather_rows(slow_text), gather_rows(batch.image_ids)
         images, texts, ids = new
         if self.queue is not None:
@@ -289,22 +303,19 @@ class System(nn.Module):
         to_image = contrast(text, images, self.temperature, targets, slow_text, alpha)
         if self.queue is not None and self.training:
             self.queue.push(*new)
-        return (to_text + to_image) / 2
+        return {"itc": self.config.itc * ((to_text + to_image) / 2)}
 
     def _match(self, batch: Batch, image: Tensor, text: Tensor) -> Tensor:
         """Each pair, its picture with a wrong text, its text with a wrong picture; wrong ones drawn where they are hard.
 
         The draw is seeded by the batch's number, over the rows of all processes: any number of them draws the same.
         """
-        (tokens, keep), owner, ids = _text(batch), _given(batch.image_of), _given(batch.image_ids)
+        (tokens, keep), owner, ids = batch.text(), _given(batch.image_of), _given(batch.image_ids)
         wide, first = self.config.negatives == "ranks" and processes() > 1, 0
         if wide:
             image, text, ids = gather_rows(image), gather_rows(text), gather_rows(ids)
-            tokens, keep, first = (
-                gather_texts(tokens),
-                gather_texts(keep.long()).bool(),
-                first_row(len(owner)),
-            )
+            tokens, keep = gather_texts(tokens), gather_texts(keep.long()).bool()
+            first = first_row(len(owner))
         mine = torch.arange(first, first + len(owner), device=owner.device)
         drawn = hard_pairs(image, text, ids, self.temperature, int(self.batches))
         wrong_text, wrong_image, found = (rows[mine] for rows in drawn)
@@ -324,7 +335,7 @@ class System(nn.Module):
 
     def _caption(self, batch: Batch) -> Tensor:
         """The next token, where there is one and it is not part of the prompt."""
-        tokens, keep = _text(batch)
+        tokens, keep = batch.text()
         hidden = self._decode(tokens, keep, self._memory(batch.seen, WRITE, batch.image_of))
         told = keep[:, 1:].clone()
         told[:, : self.config.prompt] = False
@@ -337,14 +348,3 @@ def _given(value: Any) -> Tensor:
     if value is None:
         raise ValueError("this verb needs pictures and texts that the batch does not have")
     return value
-
-
-def _text(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Tokens and keep [B T]; without keep everything is real."""
-    tokens = _given(batch.tokens)
-    return tokens, torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
-
-
-def _begin_with(token: int, tokens: Tensor) -> Tensor:
-    """The way through the tower is told by the first token, which replaces [CLS]."""
-    return torch.cat([torch.full_like(tokens[:, :1], token), tokens[:, 1:]], 1)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -86,6 +85,8 @@ PRESETS: dict[str, Config] = {
     "RN50x16": _resnet((6, 8, 18, 8), 384, 96, 768, 768),
     "RN50x64": _resnet((3, 15, 36, 10), 448, 128, 1024, 1024),
 }
+# "a random square crop from resized images is the only data augmentation" (section 2.3); the least share is open_clip's
+PIXELS: dict[str, object] = {"fit": "crop", "crop_scale": (0.9, 1.0)}
 _VIT = dict(
     lr=5e-4, min_lr=0.0, batch=32768, epochs=32, warmup=2000, schedule="cosine", weight_decay=0.2,
     betas=(0.9, 0.98), clip=0.0,
@@ -107,6 +108,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 class System(nn.Module):
     """CLIP. `seen` is what it made of pictures: their embeddings [I E]."""
+
+    compares = True
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -140,7 +143,9 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once."""
         if batch.seen is not None:
             return batch
-        images = _given(batch.images)
+        if batch.images is None:
+            raise ValueError("this verb needs pictures that the batch does not have")
+        images = batch.images
         rows = self.image(images.flatten(0, 1))
         if self.image_projection is not None:
             rows = self.image_projection(rows[:, 0])
@@ -153,8 +158,7 @@ class System(nn.Module):
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
         """From the row of the first end token, which has read everything before it."""
-        tokens = _given(batch.tokens)
-        keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
+        tokens, keep = batch.text()
         rows = self.text(tokens, keep, way=WRITE)
         ends = ((tokens == self.config.sep) & keep).int().argmax(1)
         return F.normalize(
@@ -162,10 +166,14 @@ class System(nn.Module):
         )
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
+        return self.compare(batch, self.embed_image(batch), self.embed_text(batch))
+
+    def compare(
+        self, batch: Batch, image: Float[Tensor, "I E"], text: Float[Tensor, "B E"]
+    ) -> dict[str, Tensor]:
         """Symmetric cross-entropy (figure 3) over the pairs of all processes; pictures without image_ids all differ."""
         with torch.no_grad():
             self.scale.clamp_(max=math.log(self.config.scale_limit))
-        image, text = self.embed_image(batch), self.embed_text(batch)
         owner, ids = batch.image_of, batch.image_ids
         if owner is None:
             owner = torch.arange(len(text), device=text.device)
@@ -192,9 +200,3 @@ def _image_tower(c: Config) -> nn.Module:
         activation=c.activation,
     )
     return VisionTower(shape, c.image_size, c.patch, "plain", norm_first=True)
-
-
-def _given(value: Any) -> Tensor:
-    if value is None:
-        raise ValueError("this verb needs pictures and texts that the batch does not have")
-    return value

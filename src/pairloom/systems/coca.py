@@ -155,7 +155,9 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once; several of a row are read side by side, their embeddings averaged."""
         if batch.seen is not None:
             return batch
-        images = _given(batch.images)
+        if batch.images is None:
+            raise ValueError("this verb needs pictures that the batch does not have")
+        images = batch.images
         rows = self.image(images.flatten(0, 1))
         pooled = self.pool(rows)
         if self.contrast_pool is None:
@@ -175,7 +177,7 @@ class System(nn.Module):
 
     def _read(self, batch: Batch) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B T D"]]:
         """The unimodal half, once: the embedding of the [CLS] that stands after the text, and the rows of the text."""
-        tokens, keep = _text(batch)
+        tokens, keep = batch.text()
         length = tokens.shape[1]
         if self.config.poolers == "open_clip" and length < self.config.length:
             tokens, keep = (
@@ -234,39 +236,35 @@ class System(nn.Module):
         batch = self.see(batch)
         embedded, rows = self._read(batch)
         if c.itc:
-            found["itc"] = c.itc * self._contrast(batch, embedded)
+            found |= self.compare(batch, batch.seen.embeddings, embedded)
         if c.lm:
             found["lm"] = c.lm * self._caption(batch, rows)
         return found
 
-    def _contrast(self, batch: Batch, text: Tensor) -> Tensor:
-        """Over the pairs of all processes; pictures without image_ids all differ."""
+    @property
+    def compares(self) -> bool:
+        """Whether there is nothing but contrast to learn from."""
+        return bool(self.config.itc) and not self.config.lm
+
+    def compare(
+        self, batch: Batch, image: Float[Tensor, "I E"], text: Float[Tensor, "B E"]
+    ) -> dict[str, Tensor]:
+        """Contrast over the pairs of all processes; pictures without image_ids all differ."""
         with torch.no_grad():
             self.scale.clamp_(max=math.log(self.config.scale_limit))
-        image, owner, ids = batch.seen.embeddings, batch.image_of, batch.image_ids
+        owner, ids = batch.image_of, batch.image_ids
         if owner is None:
             owner = torch.arange(len(text), device=text.device)
         ids = first_row(len(image)) + owner if ids is None else ids
         image, temperature = image[owner], torch.exp(-self.scale)
         targets = same_picture(ids, gather_rows(ids))
         to_text = contrast(image, gather_rows(text), temperature, targets)
-        return (to_text + contrast(text, gather_rows(image), temperature, targets)) / 2
+        both = to_text + contrast(text, gather_rows(image), temperature, targets)
+        return {"itc": self.config.itc * (both / 2)}
 
     def _caption(self, batch: Batch, rows: Tensor) -> Tensor:
         """The next token, where there is one."""
-        tokens, keep = _text(batch)
+        tokens, keep = batch.text()
         told = keep[:, 1:]
         scores = self.head(self._ground(batch, rows)[:, :-1][told])
         return mean_of_all(*caption_loss(scores, tokens[:, 1:][told]))
-
-
-def _given(value: Any) -> Tensor:
-    if value is None:
-        raise ValueError("this verb needs pictures and texts that the batch does not have")
-    return value
-
-
-def _text(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Tokens and keep [B T]; without keep everything is real."""
-    tokens = _given(batch.tokens)
-    return tokens, torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep

@@ -15,6 +15,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pairloom.train.chunks import losses_in_chunks
+
 Losses = Callable[[Any], dict[str, Tensor]]
 
 
@@ -58,23 +60,25 @@ def leave() -> None:
 
 
 class Asked(nn.Module):
-    """DDP hooks into `forward`; a system is asked for `losses`."""
+    """DDP hooks into `forward`; a system is asked for `losses`, in chunks of so many rows where chunk is not 0."""
 
-    def __init__(self, system: Any) -> None:
+    def __init__(self, system: Any, chunk: int) -> None:
         super().__init__()
-        self.system = system
+        self.system, self.chunk = system, chunk
 
     def forward(self, batch: Any) -> dict[str, Tensor]:
+        if self.chunk:
+            return losses_in_chunks(self.system, batch, self.chunk)
         made: dict[str, Tensor] = self.system.losses(batch)
         return made
 
 
-def shared(system: nn.Module, ranks: Ranks) -> Losses:
+def shared(system: nn.Module, ranks: Ranks, chunk: int = 0) -> Losses:
     """What gives the losses of a batch: under several processes with gradients averaged in the backward pass.
 
     Buffers are not sent round: a system that keeps any fills them with what it gathered, the same everywhere.
     """
-    asked = Asked(system)
+    asked = Asked(system, chunk)
     if ranks.world == 1:
         return asked
     return DistributedDataParallel(asked, broadcast_buffers=False, find_unused_parameters=True)

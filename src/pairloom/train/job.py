@@ -23,10 +23,13 @@ from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.index import Index
 from pairloom.data.loader import Loader
 from pairloom.data.mixture import Mixture
+from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
 from pairloom.model import MARK, Model, at_size, build, claim, load, read_json, save, with_part
+from pairloom.tasks.hardneg import ADAPTERS, adapted, write_adapters
 from pairloom.train import checkpoint
+from pairloom.train.chunks import demand_chunks
 from pairloom.train.loop import Fitted
 from pairloom.train.settings import Settings
 
@@ -42,6 +45,7 @@ OWN = (
     "tokenizer.json",
     "README.md",
     "run.json",
+    ADAPTERS,
 )
 
 
@@ -50,7 +54,7 @@ class Order:
     """What is asked for. settings: key=value of Settings, model.key=value of the system's Config, pixels.key=value of
     the Transform. init: a model folder to start from, or PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, learned from in
     every step beside `data`, whose weight is 1. tokens: a tokenizer (without it one is trained, of at most
-    `vocabulary` ids). held_out: share of the pictures kept for evaluation. workers: threads that decode ahead."""
+    `vocabulary` ids). negatives: a table of NegCLIP's layout, whose pictures lie in `data`. held_out: share of the pictures kept for evaluation. workers: threads that decode ahead."""
 
     system: str
     data: Path
@@ -64,6 +68,7 @@ class Order:
     held_out: float = 0.05
     workers: int = 2
     mix: tuple[str, ...] = ()
+    negatives: Path | None = None
 
     def of(self, group: str) -> list[str]:
         """The settings of a group, without its name; "" for the run's own."""
@@ -128,6 +133,7 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     lesson, others = _lessons(order, None if dry_run else order.out)
     begun = _begun(order.out)
     model = _model(order, [lesson, *(other for other, _ in others)], settings.seed)
+    demand_chunks(model.system, settings.chunk)
     learning, held = lesson.split(order.held_out)
 
     def loader(rows: Any, training: bool, lesson: Any = lesson) -> Loader:
@@ -177,14 +183,25 @@ def _begun(out: Path) -> dict[str, Any] | None:
 
 def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, float]]]:
     """The set as what the system learns from, and what is mixed in. A set that is none leaves no empty folder behind."""
-    kind = folder.find("data.lessons", getattr(folder.find("systems", order.system), "LEARNS", "pairs"))
+    module = folder.find("systems", order.system)
+    kind = folder.find("data.lessons", getattr(module, "LEARNS", "pairs"))
     try:
+        if order.negatives is not None:
+            return _with_negatives(order, module, aside), []
         others = [(kind.Lesson(path, aside), weight) for path, weight in map(_weighed, order.mix)]
         return kind.Lesson(order.data, aside), others
     except Mistake:
         if order.out.is_dir() and not any(order.out.iterdir()):
             order.out.rmdir()
         raise
+
+
+def _with_negatives(order: Order, module: Any, aside: Path | None) -> Any:
+    """The pictures of a table, with what is wrong of each."""
+    if order.mix or not hasattr(module, "NEGATIVES"):
+        why = "A table of them is a set by itself." if order.mix else f"{order.system} does not learn from them."
+        raise Mistake("Negatives cannot be used here.", why, f"Leave out {'--mix' if order.mix else '--negatives'}.")
+    return folder.find("data.lessons", module.NEGATIVES).Lesson(order.data, aside, order.negatives)
 
 
 def _model(order: Order, lessons: list[Any], seed: int) -> Model:
@@ -196,8 +213,13 @@ def _model(order: Order, lessons: list[Any], seed: int) -> Model:
         model = build(order.system, tokens, order.preset, order.of("model"), seed)
         for part, equals, file in (word.partition("=") for word in parts):
             model = with_part(model, part, Path(file)) if equals else model
-        model = replace(model, pixels=replace(model.pixels, crop_scale=(0.5, 1.0)))
+        model = replace(model, pixels=_cropped(model.pixels))
     return replace(model, pixels=override(model.pixels, order.of("pixels")))
+
+
+def _cropped(pixels: Transform) -> Transform:
+    """With random crops in training: the system's own, or BLIP's."""
+    return replace(pixels, crop_scale=pixels.crop_scale or (0.5, 1.0))
 
 
 def _started(order: Order, begun: Model, seed: int) -> Model:
@@ -205,6 +227,8 @@ def _started(order: Order, begun: Model, seed: int) -> Model:
     module, about = folder.find("systems", order.system), {"init": str(order.init)}
     if begun.name == order.system:
         config = override(begun.config, order.of("model"))
+        if getattr(config, "rank", 0) and not begun.config.rank:
+            begun = adapted(begun, config.rank, config.adapted, config.margin, seed)
         system = module.System(config)
         drop = tuple(getattr(system, "training_state", ()))
         put_tensors(system, tensors_of(begun.system, drop), drop)
@@ -222,7 +246,7 @@ def _started(order: Order, begun: Model, seed: int) -> Model:
     )
     begun = at_size(begun, made.config.image_size)
     fresh = put_shared(made.system, starts[begun.name](tensors_of(begun.system), made.config))
-    pixels = replace(begun.pixels, crop_scale=(0.5, 1.0))
+    pixels = _cropped(begun.pixels)
     return replace(made, pixels=pixels, about={**about, "begun afresh": ", ".join(fresh) or "nothing"})
 
 
@@ -283,7 +307,10 @@ def finish(job: Job, fitted: Fitted) -> Path:
             if key.startswith("held out")
         },
     }
-    return save(replace(job.model, about=about), order.out)
+    save(replace(job.model, about=about), order.out)
+    if getattr(job.model.config, "rank", 0):
+        write_adapters(job.model, order.out)
+    return order.out
 
 
 def _plain(facts: Mapping[str, Any]) -> dict[str, Any]:

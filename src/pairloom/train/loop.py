@@ -26,6 +26,7 @@ from pairloom.data.order import Plan
 from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake
 from pairloom.train import checkpoint
+from pairloom.train.chunks import demand_chunks
 from pairloom.train.distributed import Losses, Ranks, join, shared, together
 from pairloom.train.log import Log
 from pairloom.train.optimiser import Average, adamw, learned, moments_of, put_moments
@@ -72,8 +73,10 @@ def fit(
     out: a folder for `checkpoints/` and the log; a run found there goes on. None: nothing is written.
     evaluate(system) -> name: number, asked every `evaluate_every` steps and at the end, in every process.
     tell(done, total, numbers): after each logged step.
-    Raises Mistake where a loss is not finite, or `out` holds a run with other settings or other data.
+    Raises Mistake where a loss is not finite, `out` holds a run with other settings or other data, or the settings do not
+    fit the system.
     """
+    demand_chunks(system, settings.chunk)
     ranks = join()
     with _surroundings(settings):
         return _Run(system.to(device), batches, settings, ranks, out).go(evaluate, tell)
@@ -131,7 +134,7 @@ class _Run:
         return Fitted(self.total, begun, self.lines)
 
     def _train(self, begun: int, evaluate: Evaluate | None, tell: Tell | None) -> None:
-        losses = shared(self.system, self.ranks)
+        losses = shared(self.system, self.ranks, self.settings.chunk)
         self.system.train()
         for step, parts in self._stream(begun):
             self._step(step, [part.to(self.device) for part in parts], losses)

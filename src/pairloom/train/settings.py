@@ -17,6 +17,7 @@ class Settings:
     schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text).
     decay_all: weight decay on norms, biases and scalars too, as BLIP's own code did; left out otherwise.
     clip: largest gradient norm (0: none). accumulate: parts that a batch is computed in.
+    chunk: rows of a contrastive batch that are embedded at a time (0: all): see train/chunks.py.
     checkpointing: recompute layers in the backward pass: less memory, a third more time.
     ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
     log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep: checkpoints that stay.
@@ -37,6 +38,7 @@ class Settings:
     betas: tuple[float, ...] = (0.9, 0.999)
     clip: float = 1.0
     accumulate: int = 1
+    chunk: int = 0
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
     ema: float = 0.0
@@ -60,6 +62,7 @@ class Settings:
             "weight_decay",
             "clip",
             "steps",
+            "chunk",
             "save_every",
             "evaluate_every",
             "threads",

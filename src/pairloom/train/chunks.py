@@ -1,0 +1,53 @@
+"""Chunks: the gradient of a large contrastive batch in the memory of a small one (Gao et al., 2021, arXiv 2101.06983,
+gradient caching).
+
+Pictures and texts are embedded a chunk at a time, and of that nothing stays but the embeddings, which are compared as one
+batch. In the backward pass each chunk is embedded again with the random state that it had, takes the gradient of its
+embeddings, and is forgotten. torch's checkpoint is what does the second half, so that processes, autocast and recomputed
+layers need nothing of their own. The price is one more forward pass.
+Batch norms see a chunk at a time, as they see a process's share of a batch.
+Does not know: what is compared with what, steps, files.
+
+B texts, I pictures, E shared embedding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from pairloom.data.batch import Batch
+from pairloom.errors import Mistake
+from pairloom.verbs import Compares
+
+
+def demand_chunks(system: Any, chunk: int) -> None:
+    """Mistake where a batch is to be embedded in chunks (chunk > 0), but the system's losses are not of embeddings alone."""
+    if chunk and not (isinstance(system, Compares) and system.compares):
+        raise Mistake(
+            f"chunk={chunk} does not fit this system.",
+            "Only losses that compare whole embeddings can be cut so: clip; coca with model.lm=0; blip with model.itm=0, "
+            "model.lm=0 and model.momentum=0.",
+            "Leave chunk out; accumulate=N and checkpointing=true save memory too.",
+        )
+
+
+def losses_in_chunks(system: Compares, batch: Batch, chunk: int) -> dict[str, Tensor]:
+    """The system's losses of a batch, `chunk` rows of which are in memory at a time. ValueError where it lacks pictures."""
+    if batch.images is None:
+        raise ValueError("what is embedded in chunks needs the pictures themselves")
+    tokens, keep = batch.text()
+    image = _by_chunk(lambda images: system.embed_image(Batch(images=images)), chunk, batch.images)
+    text = _by_chunk(
+        lambda tokens, keep: system.embed_text(Batch(tokens=tokens, keep=keep)), chunk, tokens, keep
+    )
+    return system.compare(batch, image, text)
+
+
+def _by_chunk(embed: Callable[..., Tensor], chunk: int, *rows: Tensor) -> Tensor:
+    parts = zip(*(one.split(chunk) for one in rows))
+    return torch.cat([checkpoint(embed, *part, use_reentrant=False) for part in parts])
