@@ -253,11 +253,10 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """ITC, ITM and LM, each times its weight. Without image_ids the pictures of the batch all count as different."""
-        c, batch, found = self.config, self._named(self.see(batch)), {}
+        c, batch = self.config, self._named(self.see(batch))
         if c.itc or c.itm:
             image, text = self.embed_image(batch), self.embed_text(batch)
-        if c.itc:
-            found |= self.compare(batch, image, text)
+        found = self.compare(batch, image, text) if c.itc else {}
         if c.itm and self.progress >= c.contrast_first:
             found["itm"] = c.itm * self._match(batch, image[batch.image_of].detach(), text.detach())
         if c.lm and self.progress >= c.contrast_first:
@@ -272,8 +271,8 @@ class System(nn.Module):
         if batch.image_of is None:
             batch = replace(batch, image_of=torch.arange(len(batch), device=self.temperature.device))
         if batch.image_ids is None:  # numbers of their own, that no other batch has
-            pictures = len(batch.images if batch.seen is None else batch.seen.rows)
-            nameless = NOBODY + 1 + (self.batches << 24) + first_row(pictures)
+            pictures = _given(batch.images) if batch.seen is None else batch.seen.rows
+            nameless = NOBODY + 1 + (self.batches << 24) + first_row(len(pictures))
             batch = replace(batch, image_ids=nameless + batch.image_of)
         return batch
 

@@ -232,8 +232,8 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Equation 4: contrast times `itc` plus captioning times `lm`, from one pass through each half."""
-        c, found = self.config, {}
-        batch = self.see(batch)
+        c, batch = self.config, self.see(batch)
+        found: dict[str, Tensor] = {}
         embedded, rows = self._read(batch)
         if c.itc:
             found |= self.compare(batch, batch.seen.embeddings, embedded)

@@ -133,6 +133,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "drawn": dict(lr=3e-3, min_lr=1e-5, batch=64, steps=1300, warmup=30, weight_decay=0.01, ema=0.98),
     "hardneg": dict(lr=1e-4, batch=112, epochs=8, warmup=0, schedule="constant", weight_decay=0.01, decay_all=True, clip=1.0),
 }  # fmt: skip
+NEGATIVES = "negatives"  # the lesson that a table of hard negatives is
 PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
 
 
