@@ -69,6 +69,7 @@ def test_parts_of_another_model_are_refused(model: Model, pairs: Path, tmp_path:
     where, out = save(model, tmp_path / "model"), tmp_path / "out.parquet"
     parts_of(out).mkdir()
     (parts_of(out) / "plan").write_text("another")
+    (parts_of(out) / "rows.parquet").write_text("of another model")
     with pytest.raises(Mistake, match="another set or model"):
         command(pairs, where, out)
     command(pairs, where, out, workers=1, restart=True)

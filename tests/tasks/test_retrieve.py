@@ -248,6 +248,10 @@ def test_the_command(blip, pairs: Path, tmp_path: Path, capsys) -> None:
     with pytest.raises(Mistake, match="exists already"):
         command(pairs, where, out=out)
     assert out.read_bytes() == before
+    (tmp_path / "mine.md").write_text("years of work")
+    with pytest.raises(Mistake, match="Nothing of yours"):
+        command(pairs, where, out=tmp_path / "mine.md", restart=True)
+    assert (tmp_path / "mine.md").read_text() == "years of work"
     (tmp_path / ".new.parquet.parts").mkdir()
     (tmp_path / ".new.parquet.parts" / "plan").write_text("others")
     with pytest.raises(Mistake, match="other pairs"):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    import pyarrow
+
     from pairloom.model import Model
     from pairloom.tasks.ranking import Retrieved, Settings
     from pairloom.tasks.retrieve import Corpus
@@ -74,12 +76,13 @@ def _parts(out: Path, source: Path, restart: bool) -> Path:
     import shutil
 
     from pairloom.data.disk import check_output, taken
-    from pairloom.scale._table import parts_of
+    from pairloom.scale._table import demand_ours, parts_of
 
     check_output(out, source)
     if out.exists() and not restart:
         raise taken(out)
     if restart:
+        demand_ours(out, _schema())
         shutil.rmtree(parts_of(out), ignore_errors=True)
     return parts_of(out)
 
@@ -102,6 +105,14 @@ def _claim(parts: Path, corpus: Corpus, model: Model, chosen: Settings) -> None:
         file.write(mark.encode())
 
 
+def _schema() -> pyarrow.Schema:
+    """What --out has of the best of every query."""
+    import pyarrow as pa
+
+    kinds = {"direction": pa.string(), "query": pa.string(), "place": pa.int32(), "candidate": pa.string()}
+    return pa.schema([*kinds.items(), ("score", pa.float64()), ("right", pa.bool_())])
+
+
 def _write(out: Path, parts: Path, made: Retrieved, top: int, replace: bool) -> None:
     """The best of every query; then the parts have done their work."""
     import shutil
@@ -112,8 +123,7 @@ def _write(out: Path, parts: Path, made: Retrieved, top: int, replace: bool) -> 
     from pairloom.data.disk import atomic_write
     from pairloom.tasks.ranking import rankings
 
-    kinds = {"direction": pa.string(), "query": pa.string(), "place": pa.int32(), "candidate": pa.string()}
-    schema = pa.schema([*kinds.items(), ("score", pa.float64()), ("right", pa.bool_())])
+    schema = _schema()
     with atomic_write(out, replace) as file, pq.ParquetWriter(file, schema) as writer:
         for rows in rankings(made, top):
             writer.write_table(pa.Table.from_pylist(rows, schema))

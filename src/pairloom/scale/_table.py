@@ -37,10 +37,11 @@ def make_table(
     """Run function(job) for each job, which writes job.part, and put the parts together as `out` (.parquet).
 
     plan: what the table is made from; parts of another plan are refused. tell(done, total) after each job. Returns the
-    functions' results. Mistake where `out` exists.
+    functions' results. Mistake where `out` exists; with `restart` a table of these columns is replaced, nothing else.
     """
     parts = parts_of(out)
     if restart:
+        demand_ours(out, schema)
         shutil.rmtree(parts, ignore_errors=True)
         out.unlink(missing_ok=True)
     if out.exists():
@@ -50,11 +51,12 @@ def make_table(
             "Name another --out, or add --restart.",
         )
     mark = content_hash(plan.encode())
-    if (parts / "plan").is_file() and (parts / "plan").read_text() != mark:
+    other = (parts / "plan").is_file() and (parts / "plan").read_text() != mark
+    if other and any(parts.glob("*.parquet")):
         raise Mistake(
             f"{parts} holds rows of another set or model.", "", "Name another --out, or add --restart."
         )
-    with atomic_write(parts / "plan") as file:
+    with atomic_write(parts / "plan", replace=True) as file:
         file.write(mark.encode())
     tell(0, len(jobs))
     results = []
@@ -66,3 +68,19 @@ def make_table(
             writer.write_table(pq.read_table(job.part, schema=schema))
     shutil.rmtree(parts)
     return results
+
+
+def demand_ours(out: Path, schema: pa.Schema) -> None:
+    """Mistake where something stands at `out` that has other columns than this table."""
+    if not out.exists():
+        return
+    try:
+        columns = pq.read_schema(out).names
+    except (OSError, pa.ArrowException):  # a folder, or no parquet at all
+        columns = []
+    if columns != schema.names:
+        raise Mistake(
+            f"{out} is no table of {', '.join(schema.names)}.",
+            "Nothing of yours is ever overwritten.",
+            "Name another --out.",
+        )
