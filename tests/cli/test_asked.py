@@ -141,6 +141,7 @@ def test_an_example_without_its_picture_is_a_row_with_a_problem(call, there: Pat
         (("dialog", "dialogs", "--model", "blip_nlvr"), "cannot follow a dialog"),
         (("ask", "pictures/a.png", "What?", "--model", "blip_vqa", "--answers", "empty.txt"), "no answers in"),
         (("ask", "pictures/a.png", "what " * 40, "--model", "blip_vqa"), "longer than the 12 tokens"),
+        (("ask", "pictures/a.png", "What?", "--model", "blip_vqa", "--max-length", "1"), "nothing to write"),
         (("ask", "pictures", "--model", "blip_vqa"), "is not a set of questions"),
         (("ask", "statements", "--model", "blip_vqa"), "It holds statements"),
         (("reason", "pictures/a.png", "It is red.", "--model", "blip_nlvr"), "2 pictures here, not with 1"),

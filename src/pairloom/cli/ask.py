@@ -47,6 +47,10 @@ def command(
     listed = _asked.texts_of(answers, "answers") if answers else []
     asked = _asked.model_for("questions", model)
     choices = asking.Choices(asked.tokens, listed, asked.config.answer_length) if listed else None
+    if max_length < 2:
+        raise Mistake(
+            f"--max-length {max_length} leaves nothing to write.", "The first token counts.", "Give 10."
+        )
     try:
         writing = Writing("beam", max(beams, several), max_length, 1, several=several)
     except ValueError as error:

@@ -9,6 +9,8 @@ import typer
 
 from pairloom.cli._speed import Speed, at_speed
 
+WAYS = "greedy", "beam", "nucleus"
+
 
 def command(
     pictures: Annotated[Path, typer.Argument(help="A picture, or any set that pairloom reads.")],
@@ -30,11 +32,13 @@ def command(
     import pairloom
     from pairloom.cli._lines import answer_all
     from pairloom.data.pair import seed_of
-    from pairloom.errors import Mistake
+    from pairloom.errors import Mistake, nearest
     from pairloom.tasks.caption import caption
     from pairloom.tasks.decode import Writing
     from pairloom.verbs import Writes
 
+    if way not in WAYS:
+        raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, WAYS))
     asked = pairloom.load(model).eval()
     if not isinstance(asked.system, Writes):
         raise Mistake(f"{model} cannot write texts.", "Its system has no writer.", "See: pairloom systems")
@@ -51,6 +55,12 @@ def command(
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
 
+    if asked.tokens.too_long(prompt, length):
+        raise Mistake(
+            f"{length} tokens leave nothing to write.",
+            "max_length counts the first token and those of the prompt.",
+            "Shorten --prompt, or give more --max-length.",
+        )
     asked = at_speed(asked, speed)
 
     def answer(images: list[Any], keys: list[str]) -> list[dict[str, Any]]:

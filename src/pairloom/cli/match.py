@@ -38,6 +38,12 @@ def command(
         picture = open_image(image.read_bytes())
     except (OSError, Unreadable) as error:
         raise Mistake(f"{image} cannot be read.", str(error), "Give a picture file.") from error
+    cut = sum(asked.tokens.too_long(text, asked.config.length) for text in texts)
+    if cut:
+        _show.console.print(
+            f"{cut} text{'s are' if cut > 1 else ' is'} longer than the model reads: "
+            f"judged by the first {asked.config.length} tokens."
+        )
     asked = at_speed(asked, speed)
     batch = asked.batch([picture], texts, image_of=[0] * len(texts))
     if isinstance(asked.system, Sees):  # once, for all ways

@@ -1,0 +1,54 @@
+"""caption: what of its options does not fit is said, and nothing is cut in silence."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pairloom.data.tokens import Tokens
+from pairloom.model import build, save
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("caption")
+    Image.new("RGB", (40, 30), "red").save(root / "red.png")
+    save(build("blip", Tokens.train(["a red wall", "a blue wall"] * 9, 64), "tiny"), root / "model")
+    return root
+
+
+@pytest.mark.parametrize(
+    "words, said",
+    [
+        (("--way", "beems"), "no way of writing 'beems'"),
+        (("--max-length", "1"), "max_length"),
+        (("--max-length", "-3"), "max_length"),
+        (("--max-length", "999"), "longer than the model writes"),
+        (("--prompt", "a red wall " * 99), "prompt"),
+        (("--prompt", "a red wall", "--max-length", "4"), "prompt"),
+        (("--beams", "0"), "beams"),
+        (("--several", "4"), "raise beams"),
+        (("--way", "nucleus", "--top-p", "4"), "top_p"),
+        (("--speed", "warp"), "no speed 'warp'"),
+    ],
+)
+def test_what_does_not_fit_is_said(call, place: Path, words: tuple[str, ...], said: str) -> None:
+    code, out, err = call("caption", place / "red.png", "--model", place / "model", *words)
+    assert code == 2 and said in " ".join(err.split()) and not out
+
+
+def test_a_prompt_that_fits_stands_at_the_head(call, place: Path) -> None:
+    words = ("--prompt", "a red", "--max-length", "6", "--min-length", "0")
+    code, out, _ = call("caption", place / "red.png", "--model", place / "model", *words)
+    assert code == 0 and json.loads(out)["captions"][0]["text"].startswith("a red")
+
+
+def test_a_text_that_is_cut_is_named(call, place: Path) -> None:
+    texts = ("a red wall", "a blue wall " * 99)
+    code, out, err = call("match", place / "red.png", *texts, "--model", place / "model", "--json")
+    assert code == 0 and len(json.loads(out)["texts"]) == 2
+    assert "1 text is longer than the model reads" in " ".join(err.split())
+    assert not call("match", place / "red.png", *texts[:1], "--model", place / "model", "--json")[2]
