@@ -175,6 +175,21 @@ def test_the_loop_learns_from_them(model: Model) -> None:
     assert len(lines) == 3 and all(line["losses/negative"] <= 0 <= line["loss"] + 1e-6 for line in lines)
 
 
+def test_rows_that_are_held_out_are_no_negatives(model: Model) -> None:
+    made = replace(batches(model, MIX), only=np.array([0, 1, 2, 5, 7, 11]))
+    shown, said = set(), set()
+    for epoch in range(40):
+        for (part,) in made.read(Plan(3), epoch):
+            shown |= set(part.image_ids.tolist())
+            more = part.extra.get("negative_images")
+            if more is not None:
+                shown |= set(more[:, 0, 0, 0, 0].round().long().tolist())
+            else:
+                said |= {model.tokens.decode(one) for one in part.extra["negative_tokens"]}
+    assert shown == {0, 1, 2, 5, 7, 11} and made.steps(Plan(3)) == 2 and len(said) > 4
+    assert made.identity() != batches(model, MIX).identity()
+
+
 def table(*rows: str, columns: str = "\ttitle\tfilepath\tneg_caption\tneg_image") -> str:
     return "\n".join([columns, *rows]) + "\n"
 
@@ -209,10 +224,10 @@ def test_the_negclip_layout(tmp_path: Path) -> None:
 def test_the_drawn_worlds_negatives() -> None:
     """Every wrong text is false of its scene; a row that looks alike is another row with another text."""
     world = World(30, 3, "simple", 32, ("terse",))
-    rows = drawn_negatives(world, "terse")
+    scenes = [world.scene(index) for index in range(world.count)]
+    rows = drawn_negatives(scenes, "terse")
     assert len(rows) == 30 and sum(len(row.texts) for row in rows) > 60
-    for index, row in enumerate(rows):
-        scene = world.scene(index)
+    for scene, row in zip(scenes, rows):
         for text in row.texts:
             claim = parse(text)
             assert claim is None or not is_true(claim, scene)

@@ -134,7 +134,7 @@ def test_adapters(own: Path, tmp_path: Path, spelling: str, adapted: str) -> Non
     plain = pairloom.load(own)
     placed = System(replace(plain.config, rank=3, adapted=adapted))
     learned = released(placed, 1)
-    save_file({respelt(name, spelling): value for name, value in learned.items()}, own / layout.ADAPTERS[0])
+    save_file({respelt(name, spelling): value for name, value in learned.items()}, own / layout.ADAPTERS)
     model = pairloom.load(own)
     assert (model.config.rank, model.config.adapted) == (3, adapted)
     before, state = errors(plain), plain.system.unet.state_dict()  # the weights themselves
@@ -144,7 +144,7 @@ def test_adapters(own: Path, tmp_path: Path, spelling: str, adapted: str) -> Non
     torch.testing.assert_close(errors(model), errors(plain), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(errors(model), before, rtol=1e-3)
     layout.export(model, tmp_path / "out")
-    out = load_file(tmp_path / "out" / layout.ADAPTERS[0])
+    out = load_file(tmp_path / "out" / layout.ADAPTERS)
     assert out.keys() == learned.keys() and all(torch.equal(out[name], learned[name]) for name in out)
 
 
@@ -207,7 +207,7 @@ def test_adapters_that_do_not_fit(own: Path) -> None:
         ({name: value for name, value in learned.items() if name != one}, "Missing"),
         ({**learned, one: torch.zeros(5, 16)}, "several ranks"),
     ):
-        save_file(changed, own / layout.ADAPTERS[0])
+        save_file(changed, own / layout.ADAPTERS)
         with pytest.raises(Mistake, match=said):
             pairloom.load(own)
 

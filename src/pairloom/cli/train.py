@@ -47,6 +47,12 @@ def command(
             help="PATH=WEIGHT: another set to learn from in every step (--data weighs 1); repeatable."
         ),
     ] = None,
+    negatives: Annotated[
+        Path | None,
+        typer.Option(
+            help="A table of hard negatives (NegCLIP's layout); --data is the folder of its pictures."
+        ),
+    ] = None,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
     ] = "auto",
@@ -64,7 +70,7 @@ def command(
 
     order = jobs.Order(
         system, data, out, tuple(settings or ()), preset, recipe, init, tokens, vocabulary, held_out, workers,
-        tuple(mix or ()),
+        tuple(mix or ()), negatives,
     )  # fmt: skip
     ranks = join()
     if restart and ranks.writes and not dry_run:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import ast
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ import torch
 
 from pairloom.data.batch import Batch
 from pairloom.data.loader import Pictures
-from pairloom.data.order import Plan
+from pairloom.data.order import Plan, Rows
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import World, caption, negatives
+from pairloom.data.world import Scene, caption, negatives
 from pairloom.errors import Mistake
 
 MIX = {
@@ -84,27 +84,34 @@ class NegativeBatches:
     negative_keep [B T]; drawn for each batch by `mix`, from (seed, epoch, step) alone. A row without negatives of the kind
     gets another row's text or picture.
 
-    pictures: one for each row of `rows`. length: of texts. mix {}: no negatives (the same batches without them).
+    pictures: one for each row of `table`. length: of texts. mix {}: no negatives (the same batches without them). only:
+    rows that take part, also as others' pictures and texts (all).
     """
 
     pictures: Pictures
-    rows: Sequence[Hard]
+    table: Sequence[Hard]
     tokens: Tokens
     length: int
     mix: dict[str, float]
+    only: Rows | None = None
+    rows: Rows = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rows = numpy.arange(len(self.table)) if self.only is None else self.only
 
     def steps(self, plan: Plan) -> int:
-        """Optimiser steps in an epoch."""
+        """Optimiser steps in an epoch. Raises Mistake where there is not one whole batch."""
         return plan.steps(len(self.rows))
 
     def identity(self) -> str:
         """Changes when the data does."""
-        told = repr([(row.text, row.texts, row.images) for row in self.rows])
-        return content_hash(self.pictures.identity().encode(), told.encode(), repr(self.mix).encode())
+        told = repr([(row.text, row.texts, row.images) for row in self.table])
+        words = (told, repr(self.rows.tolist()), repr(self.mix))
+        return content_hash(self.pictures.identity().encode(), *(word.encode() for word in words))
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         """The batches of an epoch from `step` on."""
-        order = numpy.random.default_rng(seed_of("order", plan.seed, epoch)).permutation(len(self.rows))
+        order = numpy.random.default_rng(seed_of("order", plan.seed, epoch)).permutation(self.rows)
         for at in range(step, self.steps(plan)):
             draw = numpy.random.default_rng(seed_of("negatives", plan.seed, epoch, at))
             chosen = order[at * plan.batch : (at + 1) * plan.batch]
@@ -114,14 +121,19 @@ class NegativeBatches:
 
     def _other(self, row: int, kind: str, draw: numpy.random.Generator) -> Any:
         """The wrong text, or the row of the wrong picture."""
-        mine = self.rows[row]
+        mine = self.table[row]
         if kind == "text" and mine.texts:
             return mine.texts[int(draw.integers(len(mine.texts)))]
-        alike = [at for at in mine.images if at != row]
+        alike = [at for at in mine.images if at != row and self._takes_part(at)]
         if kind == "image" and alike:
             return alike[int(draw.integers(len(alike)))]
-        far = int((row + 1 + draw.integers(max(1, len(self.rows) - 1))) % len(self.rows))
-        return far if kind == "image" else self.rows[far].text
+        place = int(numpy.searchsorted(self.rows, row))
+        far = int(self.rows[(place + 1 + draw.integers(max(1, len(self.rows) - 1))) % len(self.rows)])
+        return far if kind == "image" else self.table[far].text
+
+    def _takes_part(self, row: int) -> bool:
+        place = int(numpy.searchsorted(self.rows, row))
+        return place < len(self.rows) and int(self.rows[place]) == row
 
     def _look(self, rows: Any) -> tuple[torch.Tensor, Any]:
         """Pictures [B 1 3 H W] as they are, and which place each shows: a neighbour's where its own cannot be read."""
@@ -133,7 +145,7 @@ class NegativeBatches:
     def _batch(self, chosen: Any, other: list[Any], kind: str) -> Batch:
         images, shown = self._look(chosen)
         chosen, other = chosen[shown], [other[at] for at in shown]
-        tokens, keep = self.tokens.encode([self.rows[int(row)].text for row in chosen], self.length)
+        tokens, keep = self.tokens.encode([self.table[int(row)].text for row in chosen], self.length)
         batch = Batch(images, tokens, keep, torch.from_numpy(numpy.asarray(chosen, numpy.int64)))
         if not kind:
             return batch
@@ -143,19 +155,19 @@ class NegativeBatches:
         return replace(batch, extra={"negative_tokens": wrong, "negative_keep": kept})
 
 
-def drawn_negatives(world: World, style: str = "full", alike: int = 3) -> list[Hard]:
-    """The drawn world's rows with one negative for every swap their caption allows, and the rows whose captions share most
-    words with theirs without being the same."""
-    scenes = [world.scene(index) for index in range(world.count)]
+def drawn_negatives(scenes: Sequence[Scene], style: str = "full", alike: int = 3) -> list[Hard]:
+    """Drawn scenes with one negative for every swap their caption allows, and the rows whose captions share most words with
+    theirs without being the same."""
     texts = [caption(scene, style) for scene in scenes]
     words = {word: at for at, word in enumerate(sorted({word for text in texts for word in text.split()}))}
     table = numpy.zeros((len(texts), len(words)), numpy.float32)
     for row, text in enumerate(texts):
         table[row, [words[word] for word in text.split()]] = 1
+    same = numpy.unique(texts, return_inverse=True)[1]
     made = []
     for row, (scene, text) in enumerate(zip(scenes, texts)):
         shared = table @ table[row]
-        shared[[other == text for other in texts]] = -1
+        shared[same == same[row]] = -1
         near = numpy.argsort(-shared, kind="stable")[:alike]
         wrong = tuple(dict.fromkeys(one.negative for one in negatives(scene, style)))
         made.append(Hard(text, f"{row:06d}", wrong, tuple(int(at) for at in near if shared[at] >= 0)))

@@ -21,7 +21,6 @@ from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override, to_dict
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.index import Index
-from pairloom.data.loader import Loader
 from pairloom.data.mixture import Mixture
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
@@ -89,16 +88,16 @@ class Order:
 
 @dataclass(frozen=True)
 class Job:
-    """Ready to learn. texts: how many the set has; held: batches for evaluation, None where too few were held out; mixed: the
-    set among others, where there are any."""
+    """Ready to learn. learn: a Loader, or what its lesson has instead. texts: how many the set has; held: batches for
+    evaluation, None where too few were held out; mixed: the set among others, where there are any."""
 
     order: Order
     settings: Settings
     model: Model
     index: Index
     texts: int
-    learn: Loader
-    held: Loader | None
+    learn: Any
+    held: Any
     mixed: Mixture | None = None
 
     def facts(self) -> dict[str, Any]:
@@ -136,9 +135,8 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     demand_chunks(model.system, settings.chunk)
     learning, held = lesson.split(order.held_out)
 
-    def loader(rows: Any, training: bool, lesson: Any = lesson) -> Loader:
-        made: Loader = lesson.loader(model.tokens, model.config, model.pixels, rows, training, order.workers)
-        return made
+    def loader(rows: Any, training: bool, lesson: Any = lesson) -> Any:
+        return lesson.loader(model.tokens, model.config, model.pixels, rows, training, order.workers)
 
     job = Job(
         order,
@@ -199,8 +197,14 @@ def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, flo
 def _with_negatives(order: Order, module: Any, aside: Path | None) -> Any:
     """The pictures of a table, with what is wrong of each."""
     if order.mix or not hasattr(module, "NEGATIVES"):
-        why = "A table of them is a set by itself." if order.mix else f"{order.system} does not learn from them."
-        raise Mistake("Negatives cannot be used here.", why, f"Leave out {'--mix' if order.mix else '--negatives'}.")
+        why = (
+            "A table of them is a set by itself."
+            if order.mix
+            else f"{order.system} does not learn from them."
+        )
+        raise Mistake(
+            "Negatives cannot be used here.", why, f"Leave out {'--mix' if order.mix else '--negatives'}."
+        )
     return folder.find("data.lessons", module.NEGATIVES).Lesson(order.data, aside, order.negatives)
 
 

@@ -25,6 +25,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
+from pairloom.tasks.hardneg import ADAPTERS
 from pairloom.weights._layout import Place, claim_empty, give, read, take
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
@@ -38,7 +39,6 @@ ENDS = (
     ".fp16.safetensors",
     ".fp16.bin",
 )
-ADAPTERS = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
 TEXT = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
     "projection_dim", "eos_token_id", "bos_token_id", "pad_token_id",
@@ -61,8 +61,9 @@ def sniff(where: Path) -> bool:
 def load(where: Path) -> Model:
     """A model from a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
     config = config_of(where)
-    learned = {name: read(where / name) for name in ADAPTERS if (where / name).is_file()}
-    halves = adapters_in(next(iter(learned.values())), where) if learned else {}
+    files = [where / ADAPTERS, (where / ADAPTERS).with_suffix(".bin")]
+    learned = next((read(file) for file in files if file.is_file()), {})
+    halves = adapters_in(learned, where)
     if halves:
         ranks = {tensor.shape[0] for name, tensor in halves.items() if ".down." in name}
         if len(ranks) != 1:
@@ -241,6 +242,14 @@ def put_adapters(system: System, halves: Mapping[str, Tensor], where: Path) -> N
     take(halves, places, mine).whole(where).into(system)
 
 
+def adapter_bytes(model: Model) -> bytes:
+    """A file of the adapters by the released names. Mistake where there are none."""
+    learned = {there: tensor.cpu().contiguous() for _, there, tensor in _halves(model.system)}
+    if not learned:
+        raise Mistake(f"{model.name} has no adapters to write.", "", "Train it with model.rank=4.")
+    return to_bytes(learned, {"format": "pt"})
+
+
 def export(model: Model, out: Path) -> None:
     """Write a folder that StableDiffusionPipeline.from_pretrained loads; adapters beside it, by the released names.
 
@@ -260,9 +269,8 @@ def export(model: Model, out: Path) -> None:
         name = "model" if part.startswith("text") else "diffusion_pytorch_model"
         if mine:
             files[f"{part}/{name}.safetensors"] = to_bytes(give(mine, places), {"format": "pt"})
-    learned = {there: tensor.contiguous() for _, there, tensor in _halves(system)}
-    if learned:
-        files[ADAPTERS[0]] = to_bytes(learned, {"format": "pt"})
+    if c.rank:
+        files[ADAPTERS] = adapter_bytes(model)
     for folder in ("tokenizer", "tokenizer_2") if c.text_2 else ("tokenizer",):
         files[f"{folder}/tokenizer.json"] = model.tokens.to_json().encode()
     for name, data in files.items():
