@@ -1,12 +1,15 @@
 """The writers on UCM captions (1,680 / 210 / 210 aerial photos, 5 captions each), features trained from scratch.
 
-    python benchmarks/bench_writers.py ../shared/data/ucm --seeds 3
-    python benchmarks/bench_writers.py ../shared/data/ucm --systems "SAT soft" --steps 300 --start 400
+    python benchmarks/bench_writers.py ../shared/data/ucm --out results --seeds 3
+    python benchmarks/bench_writers.py ../shared/data/ucm --out results --seeds 1 --systems "SAT soft" --part val
 
-For each seed one image tower is trained by contrast with the captions (`--start` steps; "from contrast" in the table), and
-every writer that can begins with it and learns for `--steps` steps, encoder and all. Captions of the test photos: beam 3,
-against all five references. CPU seconds are those of the process: the start, the writer's training, its writing. Published
-(Lu et al., 2017, arXiv 1712.07835, from memory; VGG-16 features of ImageNet): printed under the table.
+For each seed one residual image tower is trained by contrast with the captions of the training photos, turned, mirrored and
+cropped (`--start` steps of 128; a photo whose caption says left or right stays as it is). It is then frozen, looks once at
+`--views` views of every photo, and every writer learns on what it made of them for `--steps` steps of 32. CoCa and BLIP
+read the same maps as the LSTMs, with positions of their own. Captions of the test photos: beam 3, against all five
+references. A row that is in `--out` is not made again. CPU seconds are the process's own: the writer's learning and, apart,
+the tower that the seed's writers share. Published (Lu et al., 2017, arXiv 1712.07835, from memory; VGG-16 features of
+ImageNet): printed under the table.
 """
 
 from __future__ import annotations
@@ -21,12 +24,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
-from pairloom.data.loader import Held, Loader, TextTable
+import pairloom
+from pairloom.blocks.convnet import settle_norms
+from pairloom.clean.views import Views
+from pairloom.data.disk import atomic_write
+from pairloom.data.loader import SIDES, Loader, TextTable
+from pairloom.data.looked import Looked
+from pairloom.data.order import Plan, Rows
+from pairloom.data.pair import seed_of
 from pairloom.data.pixels import Transform, open_image
 from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
 from pairloom.metrics.captions import evaluate
+from pairloom.metrics.compare import difference
 from pairloom.model import Model, build
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
@@ -39,29 +51,28 @@ PUBLISHED = {
     "soft attention": (0.7454, 0.6545, 0.5855, 0.5250, 0.7237, 2.612),
     "hard attention": (0.8157, 0.7312, 0.6702, 0.6182, 0.7698, 2.995),
 }
-LENGTH = 32
-STEM = dict(patch=8, image_width=96)
-LSTM = dict(encoder="residual", tune=True, width=256, **STEM)
-GAZE = dict(LSTM, word=128, layers=1, grid=14)
+LENGTH, PATCH, WIDTH = 32, 8, 128
+STEM = dict(patch=PATCH, image_width=WIDTH, length=LENGTH)
+TOWER = dict(
+    STEM, stem="residual", image_depth=0, width=WIDTH, depth=2, heads=4, embedding=WIDTH, queue=0, momentum=0,
+    positions=40, label_smoothing=0.0, itm=0,
+)  # fmt: skip
+LSTM = dict(STEM, encoder="residual", tune=False, width=256)
 # name -> (system, its settings, whether a reward follows)
 SYSTEMS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
-    "Show and Tell": ("show_and_tell", dict(LSTM, dropout=0.3), False),
-    "SAT soft": ("show_attend_tell", dict(GAZE, dropout=0.3), False),
-    "SAT hard": ("show_attend_tell", dict(GAZE, dropout=0.3, mode="hard"), False),
-    "SAT soft, then CIDEr": ("show_attend_tell", dict(GAZE, dropout=0.3), True),
-    "BLIP": (
-        "blip",
-        dict(STEM, stem="residual", image_depth=0, width=96, depth=2, heads=4, embedding=64, queue=0, momentum=0,
-             positions=LENGTH, dropout=0.1, label_smoothing=0.0),
-        False,
-    ),
+    "Show and Tell": ("show_and_tell", LSTM, False),
+    "SAT soft": ("show_attend_tell", dict(LSTM, word=128, layers=1), False),
+    "SAT hard": ("show_attend_tell", dict(LSTM, word=128, layers=1, mode="hard"), False),
+    "BLIP": ("blip", dict(TOWER, itc=0), False),
     "CoCa": (
         "coca",
-        dict(patch=16, image_width=96, image_depth=3, image_heads=4, queries=16, pool_heads=4, width=96, unimodal=2,
-             multimodal=2, heads=4, embedding=64),
+        dict(STEM, image_depth=0, image_heads=4, queries=16, pool_heads=4, width=WIDTH, unimodal=1, multimodal=1, heads=4,
+             embedding=64),
         False,
     ),
+    "SAT soft, then CIDEr": ("show_attend_tell", dict(LSTM, word=128, layers=1), True),
 }  # fmt: skip
+CONTRASTS = (("SAT soft", "Show and Tell"), ("SAT hard", "Show and Tell"), ("SAT hard", "SAT soft"))
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,24 @@ class Photos:
 
     pixels: np.ndarray
     texts: list[list[str]]
+
+    def turned(self) -> Photos:
+        """Four of each, by quarter turns: seen from above there is no up. One whose captions know sides stays as it is."""
+        turns = [self.pixels, *(np.rot90(self.pixels, turn, (1, 2)).copy() for turn in (1, 2, 3))]
+        for pixels in turns[1:]:
+            pixels[self.sided] = self.pixels[self.sided]
+        return Photos(np.concatenate(turns), self.texts * 4)
+
+    @property
+    def sided(self) -> np.ndarray:
+        """[n] whether a caption says left or right."""
+        return np.array([any(SIDES.search(text) for text in texts) for texts in self.texts])
+
+    @property
+    def ids(self) -> Rows:
+        """[n] equal where the captions are: no negatives of each other."""
+        same: dict[tuple[str, ...], int] = {}
+        return np.array([same.setdefault(tuple(texts), len(same)) for texts in self.texts])
 
 
 def photos(where: Path, size: int) -> Photos:
@@ -81,87 +110,142 @@ def photos(where: Path, size: int) -> Photos:
     return Photos(np.stack(pixels), texts)
 
 
-def learn(
-    model: Model, data: Photos, steps: int, lr: float, args: argparse.Namespace, reward: bool = False
-) -> None:
-    """`steps` steps with crops and mirrors; texts that say left or right are never mirrored."""
-    table = TextTable.of(model.tokens, data.texts, model.config.length)
-    loader = Loader(Held(data.pixels, model.pixels.mean, model.pixels.std, crop=0.6, flip=0.5), table)
-    learner: Any = model.system
-    if reward:
-        learner = SelfCritical(learner, Cider.of(table, loader.rows, None), model.config.length)
-    settings = Settings(
-        lr=lr, min_lr=0.0, batch=args.batch, steps=steps, warmup=0.1, weight_decay=0.01, clip=5.0, precision="bf16",
-        seed=args.seed, save_every=0, threads=args.threads, log_every=50,
-    )  # fmt: skip
-    fit(learner, loader, settings)
+def words(config: Mapping[str, Any], size: int) -> list[str]:
+    """Settings as the command line gives them."""
+    return [f"{key}={value}" for key, value in {**config, "image_size": size}.items()]
 
 
-def start(tokens: Tokens, data: Photos, args: argparse.Namespace) -> Model:
-    """The image tower that all begin with: BLIP's stem, by contrast alone."""
-    config = {**SYSTEMS["BLIP"][1], "itm": 0, "lm": 0, "bag": True, "length": LENGTH, "image_size": args.size}
-    model = build("blip", tokens, "tiny", [f"{key}={value}" for key, value in config.items()], args.seed)
-    learn(model, data, args.start, 1.5e-3, args)
-    return model
-
-
-def writer(name: str, begun: Model, args: argparse.Namespace) -> tuple[Model, bool]:
-    """A fresh one, and whether it begins with the tower."""
-    system, config, _ = SYSTEMS[name]
-    config = {**config, "length": LENGTH, "image_size": args.size}
-    model = build(
-        system, begun.tokens, "tiny", [f"{key}={value}" for key, value in config.items()], args.seed
+def settings(args: argparse.Namespace, steps: int, lr: float, **own: Any) -> Settings:
+    """What the tower and the writers have in common."""
+    plain = dict(
+        min_lr=0.0, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.98), ema=0.99, save_every=0, threads=1
     )
-    tower = begun.system.towers.image
-    if system == "blip":
-        model.system.towers.image.load_state_dict(tower.state_dict())
-    elif system.startswith("show"):
-        model.system.encoder.network.load_state_dict(tower.embed.patch.state_dict())
-    return model, system != "coca"
+    return Settings(lr=lr, steps=steps, seed=args.seed, log_every=50, **{**plain, **own})  # type: ignore[arg-type]
+
+
+def tower(tokens: Tokens, data: Photos, args: argparse.Namespace) -> Model:
+    """The image tower of a seed, by contrast; from the folder where it is there already."""
+    kept = args.out / f"tower-{args.seed}"
+    if not (kept / "seconds.json").exists():
+        began, data = time.process_time(), data.turned()
+        model = build("blip", tokens, "tiny", words({**TOWER, "lm": 0, "bag": True}, args.size), args.seed)
+        pictures = Views(data.pixels, model.pixels.mean, model.pixels.std)
+        loader = Loader(pictures, TextTable.of(model.tokens, data.texts, LENGTH), None, data.ids, window=0)
+        fit(model.system, loader, settings(args, args.start, 2e-3, batch=128, precision="bf16"))
+        few = Plan(128, args.seed)
+        looks = (model.system.see(parts[0]) for _, parts in zip(range(12), loader.read(few, 0)))
+        settle_norms(model.system, looks)
+        pairloom.save(model, kept)
+        (kept / "seconds.json").write_text(json.dumps(time.process_time() - began))
+    return pairloom.load(kept)
+
+
+def stem(begun: Model) -> nn.Module:
+    """The frozen part that all read: pictures [B 3 S S] -> cells [B C S/8 S/8]."""
+    network: nn.Module = begun.system.eval().towers.image.embed.patch
+    return network
+
+
+def looked(begun: Model, data: Photos, args: argparse.Namespace) -> Looked:
+    """What the tower makes of the training photos: the first view is the photo, the others are turned and cropped."""
+    turned, count, sided = data.turned(), len(data.texts), torch.from_numpy(data.sided)
+    pictures = Views(turned.pixels, begun.pixels.mean, begun.pixels.std, crop=0.6)
+
+    def see(rows: Rows, view: int) -> Tensor:
+        if not view:
+            return cells(begun, data.pixels[rows])
+        chance = torch.rand(
+            len(rows),
+            4,
+            generator=torch.Generator().manual_seed(seed_of("view", args.seed, view, int(rows[0]))),
+        )
+        seen: Tensor = stem(begun)(pictures.look(rows + view % 4 * count, chance, sided[rows])[0])
+        return seen
+
+    return Looked.by(see, np.arange(count), count, args.views)
 
 
 @torch.no_grad()
-def scores(model: Model, held: Photos) -> dict[str, float]:
-    """Every measure of beam-3 captions."""
+def cells(begun: Model, pixels: np.ndarray) -> Tensor:
+    """What the tower makes of photos as they are."""
+    seen: Tensor = stem(begun)(torch.from_numpy(begun.pixels.normalise(pixels)))
+    return seen
+
+
+def writer(name: str, begun: Model, args: argparse.Namespace) -> Model:
+    """A fresh one, that reads cells in place of pictures."""
+    system, config, _ = SYSTEMS[name]
+    side = args.size // PATCH
+    config = {**config, "grid": side} if system == "show_attend_tell" else config
+    if system.startswith("show"):
+        config = {**config, "dropout": args.dropout}
+    model = build(system, begun.tokens, "tiny", words(config, args.size), args.seed)
+    if system.startswith("show"):
+        model.system.encoder = nn.Identity()
+        return model
+    embed = (model.system.towers.image if system == "blip" else model.system.image).embed
+    embed.patch, embed.image_size = nn.Identity(), side
+    return model
+
+
+def learn(model: Model, seen: Looked, data: Photos, reward: bool, args: argparse.Namespace) -> None:
+    """`--steps` steps on the tower's cells, and where a reward follows a sixth as many of it."""
+    table = TextTable.of(model.tokens, data.texts, LENGTH)
+    fit(model.system, Loader(seen, table, None, data.ids), settings(args, args.steps, args.lr, batch=32))
+    if reward:
+        loader = Loader(seen, table)
+        learner = SelfCritical(model.system, Cider.of(table, loader.rows, None), LENGTH)
+        fit(learner, loader, settings(args, max(1, args.steps // 6), 1e-4, batch=32))
+
+
+@torch.no_grad()
+def scores(model: Model, seen: Tensor, held: Photos) -> dict[str, Any]:
+    """Every measure of beam-3 captions, the captions, and the CIDEr-D of each."""
     writing, said = Writing("beam", beams=3, max_length=LENGTH, min_length=3), []
-    for at in range(0, len(held.pixels), 30):
-        images = torch.from_numpy(model.pixels.normalise(held.pixels[at : at + 30]))
-        said += [options[0].text for options in caption(model.system, model.tokens, images, writing)]
+    for part in seen.split(70):
+        said += [options[0].text for options in caption(model.system, model.tokens, part, writing)]
     report = evaluate(
         {str(row): text for row, text in enumerate(said)},
         {str(row): texts for row, texts in enumerate(held.texts)},
         with_java=False,
     )
-    found = {name: report.scores[name].value for name in MEASURES}
-    return found | {"different captions": report.describes["different captions"]}
+    found: dict[str, Any] = {name: report.scores[name].value for name in MEASURES}
+    each = report.scores["CIDEr-D"].each
+    return {
+        **found,
+        "different captions": report.describes["different captions"],
+        "said": said,
+        "each": list(each),
+    }
 
 
-def run(args: argparse.Namespace) -> list[dict[str, Any]]:
+def run(data: Mapping[str, Photos], args: argparse.Namespace) -> list[dict[str, Any]]:
     """One seed: a row for each system."""
-    data = {part: photos(args.set / part, args.size) for part in ("train", "test")}
-    tokens = Tokens.train([text for group in data["train"].texts for text in group], 1000)
-    began = time.process_time()
-    begun = start(tokens, data["train"], args)
-    spent, rows = time.process_time() - began, []
-    for name in args.systems:
-        model, from_contrast = writer(name, begun, args)
-        began = time.process_time()
-        learn(model, data["train"], args.steps, args.lr, args)
-        if SYSTEMS[name][2]:
-            learn(model, data["train"], args.steps // 4, 1e-4, args, reward=True)
+    files = {
+        name: args.out / f"{args.part}-{args.seed}-{name.replace(' ', '-')}.json" for name in args.systems
+    }
+    todo = [name for name in args.systems if not files[name].exists()]
+    if todo:
+        tokens = Tokens.train([text for group in data["train"].texts for text in group], 1000)
+        begun = tower(tokens, data["train"], args)
+        seen, held = looked(begun, data["train"], args), cells(begun, data["held"].pixels)
+    for name in todo:
+        began, model = time.process_time(), writer(name, begun, args)
+        learn(model, seen, data["train"], SYSTEMS[name][2], args)
         trained = time.process_time()
-        found = scores(model, data["test"])
-        parameters = sum(value.numel() for value in model.system.parameters())
-        rows.append({
-            "system": name, "seed": args.seed, **found, "from contrast": from_contrast, "parameters": parameters,
-            "cpu_s": round(trained - began + spent * from_contrast), "writing_s": round(time.process_time() - trained),
-        })  # fmt: skip
-        print(json.dumps(rows[-1]), flush=True)
-    return rows
+        row = {"system": name, "seed": args.seed, **scores(model, held, data["held"])}
+        row["parameters"] = sum(value.numel() for value in model.system.parameters())
+        row |= {"cpu_s": trained - began, "writing_s": time.process_time() - trained}
+        with atomic_write(files[name]) as file:
+            file.write(json.dumps(row).encode())
+        print(
+            json.dumps({key: value for key, value in row.items() if key not in ("said", "each")}), flush=True
+        )
+    return [json.loads(file.read_text()) for file in files.values()]
 
 
 def table(rows: list[dict[str, Any]], names: list[str]) -> str:
-    """Means over the seeds, with standard deviations where there are several, and the published figures."""
+    """Means over the seeds, with standard deviations where there are several, the published figures, and contrasts."""
     lines = ["| | " + " | ".join((*MEASURES, "CPU s")) + " |", "|---" * (len(MEASURES) + 2) + "|"]
     for name in names:
         mine = [row for row in rows if row["system"] == name]
@@ -170,11 +254,16 @@ def table(rows: list[dict[str, Any]], names: list[str]) -> str:
             values = [row[measure] for row in mine]
             spread = f" ± {np.std(values, ddof=1):.3f}" if len(values) > 1 else ""
             cells.append(f"{np.mean(values):.3f}{spread}")
-        lines.append(
-            f"| {name} | " + " | ".join([*cells, f"{np.mean([row['cpu_s'] for row in mine]):.0f}"]) + " |"
-        )
+        cells.append(f"{np.mean([row['cpu_s'] for row in mine]):.0f}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     for name, values in PUBLISHED.items():
         lines.append(f"| {name}, published | " + " | ".join(f"{value:.3f}" for value in values) + " | |")
+    for new, old in CONTRASTS:
+        if {new, old} <= set(names):
+            one, two = (
+                np.array([row["each"] for row in rows if row["system"] == name]) for name in (new, old)
+            )
+            lines.append(f"{new} - {old}, CIDEr-D: {difference(one, two)}")
     return "\n".join(lines)
 
 
@@ -183,20 +272,25 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("set", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", default="test", choices=["val", "test"])
     parser.add_argument("--systems", nargs="+", default=[*SYSTEMS], choices=[*SYSTEMS])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--start", type=int, default=1500)
-    parser.add_argument("--lr", type=float, default=3e-3)
-    parser.add_argument("--size", type=int, default=112)
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--start", type=int, default=500)
+    parser.add_argument("--views", type=int, default=8)
+    parser.add_argument("--lr", type=float, default=1e-3)
+    parser.add_argument("--dropout", type=float, default=0.3)
+    parser.add_argument("--size", type=int, default=64)
     args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    data = {"train": photos(args.set / "train", args.size), "held": photos(args.set / args.part, args.size)}
     rows: list[dict[str, Any]] = []
     for seed in range(args.first, args.first + args.seeds):
         args.seed = seed
-        rows += run(args)
+        rows += run(data, args)
     print(table(rows, args.systems))
 
 

@@ -4,8 +4,6 @@
 A model learns to see first (contrast, all of it, under augmentation) and to write second (on what its frozen image
 tower made of each picture, once): writing then costs a tenth and takes thousands of small steps, which it needs.
 Does not know: folds' scores, thresholds, decisions.
-
-B rows, S rows of a picture, C width of the image tower.
 """
 
 from __future__ import annotations
@@ -29,6 +27,7 @@ from pairloom.clean.rows import Rows, load
 from pairloom.clean.views import Views
 from pairloom.data.batch import Batch
 from pairloom.data.loader import Loader, TextTable
+from pairloom.data.looked import Looked
 from pairloom.data.order import Plan
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -158,7 +157,14 @@ def _write(model: Model, data: Rows, job: Job, only: np.ndarray, running: Path) 
     """The text tower, over pictures that the image tower looked at once. A sample of a large set."""
     chosen = np.random.default_rng(seed_of("looked", job.seed)).permutation(only)[:LOOKED]
     model.system.eval().towers.image.requires_grad_(False)
-    loader = _loader(model, job, Looked.by(model, data, np.sort(chosen)), np.sort(chosen))
+    chosen = np.sort(chosen)
+
+    def see(rows: np.ndarray, view: int) -> Tensor:
+        images = torch.from_numpy(model.pixels.normalise(np.asarray(data.pixels[rows])))
+        seen: Tensor = model.system.see(Batch(images=images[:, None])).seen.rows[:, 0]
+        return seen
+
+    loader = _loader(model, job, Looked.by(see, chosen, len(data)), chosen)
     loop.fit(model.system, Rememberer(loader), writing(len(chosen), job.seen, job.seed), running)
 
 
@@ -168,37 +174,6 @@ def _loader(model: Model, job: Job, pictures: Views | Looked, only: np.ndarray) 
     same: dict[tuple[str, ...], int] = {}
     ids = np.array([same.setdefault(texts, len(same)) for texts in job.texts], np.int64)
     return Loader(pictures, table, only, ids, window=0)
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What an image tower made of some pictures of a set: rows [n S C]; place [M]: where a picture's lie."""
-
-    rows: Tensor
-    place: np.ndarray
-
-    @classmethod
-    @torch.no_grad()
-    def by(cls, model: Model, data: Rows, chosen: np.ndarray) -> Looked:
-        """Look at these pictures, as they are."""
-        place = np.full(len(data), -1)
-        place[chosen] = np.arange(len(chosen))
-        rows = []
-        for part in np.split(chosen, range(128, len(chosen), 128)):
-            images = torch.from_numpy(model.pixels.normalise(np.asarray(data.pixels[part])))
-            rows.append(model.system.see(Batch(images=images[:, None])).seen.rows[:, 0])
-        return cls(torch.cat(rows), place)
-
-    def __len__(self) -> int:
-        return len(self.place)
-
-    def identity(self) -> str:
-        """Its size: the weights that looked are named by the job."""
-        return repr(tuple(self.rows.shape))
-
-    def look(self, rows: np.ndarray, chance: Tensor, sided: Tensor) -> tuple[Tensor, np.ndarray]:
-        """[B S C] in place of pixels."""
-        return self.rows[self.place[rows]], np.arange(len(rows))
 
 
 @dataclass(frozen=True)
