@@ -402,10 +402,41 @@ def test_what_of_the_suite_was_not_run_is_said(folders, tmp_path: Path) -> None:
     (["winoground", "--model", "M", "--model", "M", "--mini"], "named twice"),
     (["winogrund", "--model", "M", "--mini"], "Did you mean 'winoground'"),
     (["winoground", "--model", "nowhere", "--mini"], "no model at nowhere"),
+    (["winoground", "--model", "CLIP", "--mini", "--steps", "4"], "--steps 4 would change nothing"),
+    (["winoground", "--model", "CLIP", "--mini", "--steps", "4", "--protocol", "sound"], "--steps 4 and --protocol sound would"),
+    (["winoground", "--model", "CLIP", "--mini", "--protocol", "publishd"], "Did you mean 'published'"),
+    (["winoground", "--model", "CLIP", "--mini", "--way", "cosin"], "Did you mean 'cosine'"),
+    (["winoground", "--model", "CLIP", "--data", "D", "--seed", "3"], "--seed would change nothing"),
+    (["sugarcrepe_pp_text", "--model", "CLIP", "--mini", "--way", "match"], "cannot be asked by match"),
+    (["--model", "CLIP", "--mini"], "Which benchmark"),
 ])  # fmt: skip
-def test_wrong_use(given: list[str], said: str, tmp_path: Path) -> None:
+def test_wrong_use(given: list[str], said: str, folders, tmp_path: Path) -> None:
+    given = [folders["clip"] if word == "CLIP" else word for word in given]
     done = CliRunner().invoke(APP, [*given, "--out", str(tmp_path / "out")])
     assert isinstance(done.exception, Mistake) and said in str(done.exception)
+    assert not (tmp_path / "out").exists() or "nowhere" in given  # nothing was begun
+
+
+def test_what_only_diffusion_models_hear_is_of_no_matter_to_others(folders, tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline"
+    write(pipeline / "model_index.json", {"_class_name": "StableDiffusionPipeline"})
+    models = [folders["clip"], str(pipeline)]
+    plain = gdbench.entrants(models, dict, {"way": "", "steps": 0, "protocol": ""}, True)
+    given = gdbench.entrants(models, dict, {"way": "", "steps": 4, "protocol": ""}, True)
+    assert plain[0].mark == given[0].mark and plain[1].mark != given[1].mark
+    assert given[0].deaf == "--steps 4 says nothing to clip" and not given[1].deaf and not plain[0].deaf
+    assert [gdbench.denoises(where) for where in (*models, "nowhere")] == [False, True, False]
+
+
+def test_texts_are_compared_with_texts_by_those_who_embed_them(folders, tmp_path: Path, monkeypatch) -> None:
+    module = gdbench.benchmarks()["sugarcrepe_pp_text"]
+    monkeypatch.setattr(module, "mini", partial(module.mini, count=2))
+    given = ["sugarcrepe_pp_text", "--mini", "--model", folders["clip"], "--model", folders["blip"], "--json"]
+    done = CliRunner().invoke(APP, [*given, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)["benchmarks"]["sugarcrepe_pp_text"]
+    assert told["ways"] == {"clip": "cosine", "blip": "cosine", "random": "random"}
+    assert told["cost"]["clip"]["pictures"] == 0 and told["cost"]["clip"]["texts"] <= 3 * 10
 
 
 def test_text_only_and_image_only_share_the_cost_of_their_judge() -> None:

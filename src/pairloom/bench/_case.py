@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 from PIL import Image
 
+from pairloom.bench._table import picture_in
 from pairloom.data.pair import Blob
 from pairloom.data.pixels import open_image
 from pairloom.errors import Mistake
@@ -25,15 +28,39 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, as PIL cr
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file, or the part of it that the benchmark shows."""
+    """A picture file, or the part of it that the benchmark shows; cell: (column, row), where the file is a table."""
 
     path: Path
     box: Box | None = None
+    cell: tuple[str, int] | None = None
 
     def open(self) -> Image.Image:
         """RGB pixels. Raises OSError or Unreadable."""
-        image = open_image(Blob(self.path).read())
+        image = open_image(picture_in(self.path, *self.cell) if self.cell else Blob(self.path).read())
         return image.crop(self.box) if self.box else image
+
+    def name(self, root: Path) -> str:
+        """What people call it: the file, relative to the root, and the cell in it."""
+        return os.path.relpath(self.path, root) + (
+            f" {self.cell[0]} of row {self.cell[1]}" if self.cell else ""
+        )
+
+    def shown(self) -> Image.Image | Path:
+        """What a scorer is given: the file where that is the whole picture, so that it can be known again."""
+        return self.open() if self.box or self.cell else self.path
+
+
+@dataclass(frozen=True)
+class Words:
+    """A text in the place of a picture, where a benchmark compares texts with texts."""
+
+    text: str
+
+    def name(self, root: Path) -> str:
+        return self.text
+
+    def shown(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -45,7 +72,7 @@ class Case:
     """
 
     key: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[Picture | Words, ...]
     texts: tuple[str, ...]
     right: tuple[tuple[int, int], ...] = ()
     tag: str = ""
@@ -94,7 +121,7 @@ class Reading:
     def add(self, case: Case) -> None:
         """Keep a case, or count it under every picture that it lacks."""
         self.rows += 1
-        missing = {one.path for one in case.pictures if self._problem(one.path)}
+        missing = {one.path for one in case.pictures if isinstance(one, Picture) and self._problem(one.path)}
         for path in missing:
             self._lost[path] = self._lost.get(path, 0) + 1
         if not missing:
@@ -120,8 +147,13 @@ class Reading:
                 f"{self.rows:,} rows were read, {len(problems):,} pictures are missing or broken.{first}",
                 "Put the pictures where the release has them; docs/bench.md shows every layout.",
             )
-        keys = [case.key for case in self.cases]
-        assert len(set(keys)) == len(keys), "two cases have one name"
+        twice = [key for key, count in Counter(case.key for case in self.cases).items() if count > 1]
+        if twice:
+            raise Mistake(
+                f"{self.root} names a case twice.",
+                f"{twice[0]}.",
+                "Are two downloads in one folder, or one file?",
+            )
         return Cases(tuple(self.cases), self.rows, problems, tuple(self.notes))
 
     def _problem(self, path: Path) -> str:
@@ -153,7 +185,7 @@ def released(root: Path, *names: str) -> Path:
     )
 
 
-def read_json(file: Path, kind: type) -> Any:
+def read_json(file: Path, kind: type | UnionType) -> Any:
     """The JSON in a released file, a list or a dict as it should be. Mistake where it is cut short or something else."""
     try:
         made = json.loads(file.read_text("utf-8"))
@@ -163,7 +195,8 @@ def read_json(file: Path, kind: type) -> Any:
         ) from error
     if not isinstance(made, kind):
         raise Mistake(
-            f"{file} is not laid out as released.", f"It holds a {type(made).__name__}, no {kind.__name__}."
+            f"{file} is not laid out as released.",
+            f"It holds a {type(made).__name__}, no {getattr(kind, '__name__', kind)}.",
         )
     return made
 

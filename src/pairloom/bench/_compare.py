@@ -19,8 +19,9 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Comparison:
-    """new - old of one measure on the cases that both have. p: McNemar's, of equally many right; holm: adjusted for all
-    comparisons of its family."""
+    """new - old of one measure on the cases that both have. p: McNemar's, of "neither is right where the other is wrong more
+    often"; where credit is shared, the same of having more of it (a sign test). holm: adjusted for all comparisons of its
+    family."""
 
     benchmark: str
     measure: str
@@ -54,7 +55,7 @@ def _compare(
     second = np.array([values[one.keys[at]] for at in both])
     strata = [one.strata[at] for at in both] if one.strata else []
     gap = interval_of(first - second, [one.groups[at] for at in both], strata)
-    return Comparison(benchmark, one.name, new, old, gap, len(both), mcnemar(first == 1, second == 1))
+    return Comparison(benchmark, one.name, new, old, gap, len(both), mcnemar(first > second, second > first))
 
 
 def adjusted(rows: Sequence[Comparison]) -> list[Comparison]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from pairloom.bench._case import Case, Picture
+from pairloom.bench._case import Case, Picture, Words
 from pairloom.bench._measure import Floats
 from pairloom.bench._results import Outcome
 from pairloom.data.pixels import Unreadable
@@ -30,7 +30,7 @@ class Card:
     key: str
     tag: str
     verdicts: tuple[tuple[str, float], ...]
-    pictures: tuple[tuple[str, bool, str], ...]
+    pictures: tuple[tuple[str, bool, str], ...]  # what: the address of a thumbnail, or the text in its place
     texts: tuple[tuple[str, bool, str], ...]
 
 
@@ -129,8 +129,10 @@ def _card(outcome: Outcome, case: Case, systems: Sequence[str], credit: dict[str
     )  # fmt: skip
 
 
-def thumbnail(picture: Picture) -> str:
-    """A data: address of a small picture; "" where it cannot be decoded."""
+def thumbnail(picture: Picture | Words) -> str:
+    """A data: address of a small picture, "" where it cannot be decoded; or the text that stands in its place."""
+    if isinstance(picture, Words):
+        return picture.text
     try:
         image = picture.open()
     except (Unreadable, OSError):

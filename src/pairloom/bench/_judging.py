@@ -24,7 +24,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.tasks.judge import judge, ways
 
-Shown = Image.Image | Path
+Shown = Image.Image | Path | str  # a picture, its file, or a text that texts are compared with
 GROUP = 32  # pictures or texts that are prepared together
 
 
@@ -79,6 +79,8 @@ class Judging:
         return made.astype(np.float64)
 
     def _embed_images(self, images: Sequence[Shown]) -> np.ndarray:
+        if all(isinstance(one, str) for one in images):
+            return self._embed_texts([str(one) for one in images])
         made = [self._pictures.get(one) if isinstance(one, Path) else None for one in images]
         for chosen in _groups([at for at, row in enumerate(made) if row is None]):
             found = self.model.system.embed_image(self.model.batch([images[at] for at in chosen]))
@@ -164,11 +166,14 @@ class Random:
     ) -> np.ndarray:
         """[M] in [0, 1)."""
         self.cost["pairs"] += len(pairs)
-        names = [
-            "/".join(one.parts[-2:]) if isinstance(one, Path) else content_hash(one.tobytes())
-            for one in images
-        ]
+        names = [_name(one) for one in images]
         return np.array([seed_of(names[image], texts[text], self.seed) / 2**63 for image, text in pairs])
+
+
+def _name(one: Shown) -> str:
+    if isinstance(one, Path):
+        return "/".join(one.parts[-2:])
+    return one if isinstance(one, str) else content_hash(one.tobytes())
 
 
 def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any]) -> dict[str, Scorer]:

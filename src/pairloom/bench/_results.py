@@ -33,12 +33,14 @@ RANDOM = "random"
 
 @dataclass(frozen=True)
 class Entrant:
-    """A system that takes part. mark: its fingerprint. make: its scorer under "" and its blind likenesses, when needed."""
+    """A system that takes part. mark: its fingerprint. make: its scorer under "" and its blind likenesses, when needed.
+    deaf: which settings it does not hear, in words."""
 
     name: str
     mark: str
     make: Make
     blind: bool = True
+    deaf: str = ""
 
     @property
     def names(self) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -82,10 +83,10 @@ def _shards(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
 
 def _name(mark: str, shard: Sequence[Case], root: Path) -> str:
     """A hash of the scorer and of all that it will be shown; a picture counts by its name, size and time."""
-    paths = sorted({picture.path for case in shard for picture in case.pictures})
+    paths = sorted({one.path for one in _pictures(shard)})
     files = [(os.path.relpath(path, root), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     asked = [
-        (case.key, case.texts, [(os.path.relpath(one.path, root), one.box) for one in case.pictures])
+        (case.key, case.texts, [(one.name(root), getattr(one, "box", None)) for one in case.pictures])
         for case in shard
     ]
     return content_hash(mark.encode(), repr(files).encode(), repr(asked).encode())
@@ -101,9 +102,7 @@ def _score_shard(scorer: Scorer, shard: Sequence[Case], root: Path) -> dict[str,
         if not problems:
             raise
         bad = {problem.file for problem in problems}
-        shard = [
-            case for case in shard if not any(os.path.relpath(one.path, root) in bad for one in case.pictures)
-        ]
+        shard = [case for case in shard if not any(one.name(root) in bad for one in case.pictures)]
         grids = _ask(scorer, shard) if shard else {}
     return {
         "way": scorer.way,
@@ -124,7 +123,7 @@ def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
     pairs = list(
         dict.fromkeys((image_at[p], text_at[t]) for case in shard for p in case.pictures for t in case.texts)
     )
-    shown: list[Shown] = [picture.open() if picture.box else picture.path for picture in pictures]
+    shown: list[Shown] = [picture.shown() for picture in pictures]
     found = np.asarray(scorer.scores(shown, texts, pairs), dtype=np.float64)
     score = dict(zip(pairs, found.tolist(), strict=True))
     grids = {
@@ -143,14 +142,19 @@ def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
 
 def broken(shard: Sequence[Case], root: Path) -> list[Problem]:
     """The pictures of a shard that cannot be decoded, with the reason and how many of its cases show them."""
-    shows: dict[Path, int] = {}
-    for case in shard:
-        for path in {picture.path for picture in case.pictures}:
-            shows[path] = shows.get(path, 0) + 1
+    shows = Counter(one for case in shard for one in {_whole(one) for one in _pictures([case])})
     made = []
-    for path, count in sorted(shows.items()):
+    for one, count in sorted(shows.items(), key=lambda item: item[0].name(root)):
         try:
-            Picture(path).open()
+            one.open()
         except (Unreadable, OSError) as error:
-            made.append(Problem(os.path.relpath(path, root), str(error), count))
+            made.append(Problem(one.name(root), str(error), count))
     return made
+
+
+def _pictures(shard: Sequence[Case]) -> list[Picture]:
+    return [one for case in shard for one in case.pictures if isinstance(one, Picture)]
+
+
+def _whole(one: Picture) -> Picture:
+    return Picture(one.path, cell=one.cell)

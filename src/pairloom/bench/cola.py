@@ -1,6 +1,6 @@
 """COLA, multi-object (Ray et al. 2023, arXiv 2305.03689): two pictures whose objects have each other's attributes.
 
-Its published number is what Winoground calls the image score. Does not know: COLA's single-object part.
+Its published number is what Winoground calls the image score. Does not know: COLA's other part, which is cola_single.
 """
 
 from __future__ import annotations
@@ -18,19 +18,20 @@ CLAIM = (
     "COLA multi-object: which of two pictures goes with each of two captions whose attributes are exchanged"
 )
 FOLDERS = ("cola",)
+PLACES = ("images", "vg_gqa_images", "VG_100K", "VG_100K_2")
 FILE = "COLA_multiobjects_matching_benchmark.json"
 
 
 def read(root: Path) -> Cases:
     """FILE in the root or in data/: a list of [address of picture 1, caption 1, address of picture 2, caption 2];
-    pictures by the last part of their address in images/ or vg_gqa_images/. Nothing is fetched."""
+    pictures by the last part of their address in one of PLACES. Nothing is fetched."""
     reading = Reading(root)
     file = released(root, FILE, f"data/{FILE}")
     for number, row in enumerate(read_json(file, list)):
         with as_released(file, f"entry {number}"):
             one, first, two, second = map(said, several(row, 4))
             names = [PurePosixPath(address).name for address in (one, two)]
-            pictures = tuple(reading.picture(f"images/{name}", f"vg_gqa_images/{name}") for name in names)
+            pictures = tuple(reading.picture(*(f"{place}/{name}" for place in PLACES)) for name in names)
             reading.add(Case(str(number), pictures, (first, second), ((0, 0), (1, 1)), group=names[0]))
     return reading.found()
 

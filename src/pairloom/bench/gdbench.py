@@ -20,7 +20,8 @@ from pairloom.bench import _report, _results
 from pairloom.bench._results import Entrant, Outcome
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
-from pairloom.model import read_json
+from pairloom.model import MARK, read_json
+from pairloom.weights import _hub
 
 CLAIM = "GDBench: all of its tasks, with blind baselines, intervals, cost, and the measure of bias"
 SUITE = (
@@ -28,6 +29,7 @@ SUITE = (
     "clevr", "pets", "mmbias",
 )  # fmt: skip
 NAME = "gdbench"
+DIFFUSION = ("steps", "protocol")  # settings that other models do not hear
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ def benchmarks() -> dict[str, ModuleType]:
     return {name: module for name, module in found.items() if hasattr(module, "read")}
 
 
+def only_way(name: str) -> str:
+    """The one way in which a benchmark can be asked; "" where any will do, or there is no such benchmark."""
+    return str(getattr(benchmarks().get(name), "WAY", ""))
+
+
 def run(
     asked: Asked, entrants: Sequence[Entrant], tell: _results.Tell = lambda step, done, total: None
 ) -> dict[str, Any]:
@@ -73,21 +80,23 @@ def run(
         "name": asked.name, "data": "miniature" if asked.data is None else str(asked.data), "limit": asked.limit,
         "seed": asked.seed, "absent": absent, **(asked.settings or {}),
     }  # fmt: skip
+    for outcome in outcomes:
+        outcome.notes += [entrant.deaf for entrant in entrants if entrant.deaf]
     results = _results.document(outcomes, entrants, facts, earlier)
     _results.write(asked.out / "results.json", results)
     _report.write(asked.out / "report.html", results, outcomes, [entrant.name for entrant in entrants])
     return results
 
 
-def _roots(asked: Asked, known: Mapping[str, ModuleType]) -> tuple[dict[str, Path], dict[str, str]]:
-    """Where each benchmark lies, and why others of the suite are absent."""
+def _roots(asked: Asked, known: Mapping[str, ModuleType]) -> tuple[dict[str, list[Path]], dict[str, str]]:
+    """Where each benchmark may lie, and why others of the suite are absent."""
     if asked.name != NAME and asked.name not in known:
         raise Mistake(f"There is no benchmark '{asked.name}'.", "", nearest(asked.name, [NAME, *known]))
     names = SUITE if asked.name == NAME else (asked.name,)
     if asked.data is None:
-        return {name: _miniature(known[name], name, asked) for name in names}, {}
+        return {name: [_miniature(known[name], name, asked)] for name in names}, {}
     if asked.name != NAME:
-        return {asked.name: asked.data}, {}
+        return {asked.name: [asked.data]}, {}
     if not asked.data.is_dir():
         raise Mistake(
             f"There is no folder {asked.data}.", "", "Give the folder that holds the benchmarks' folders."
@@ -96,24 +105,28 @@ def _roots(asked: Asked, known: Mapping[str, ModuleType]) -> tuple[dict[str, Pat
     for name in names:
         places = [asked.data / place for place in known[name].FOLDERS if (asked.data / place).is_dir()]
         if places:
-            roots[name] = places[0]
+            roots[name] = places
         else:
             absent[name] = f"no folder {' or '.join(known[name].FOLDERS)}"
     return roots, absent
 
 
 def _read(
-    asked: Asked, known: Mapping[str, ModuleType], roots: Mapping[str, Path], absent: dict[str, str]
+    asked: Asked, known: Mapping[str, ModuleType], roots: Mapping[str, Sequence[Path]], absent: dict[str, str]
 ) -> list[Outcome]:
-    """The cases of each; a part of the suite that cannot be read is added to `absent`, unless it is all of it."""
+    """The cases of each, from the first of its places that can be read; a part of the suite that cannot is added to
+    `absent`, unless it is all of it."""
     outcomes = []
-    for name, root in roots.items():
-        try:
-            outcomes.append(_results.prepare(name, known[name], root, asked.limit))
-        except Mistake as mistake:
-            if asked.name != NAME:
-                raise
-            absent[name] = " ".join(str(mistake).splitlines())
+    for name, places in roots.items():
+        for place in places:
+            try:
+                outcomes.append(_results.prepare(name, known[name], place, asked.limit))
+                absent.pop(name, None)
+                break
+            except Mistake as mistake:
+                if asked.name != NAME:
+                    raise
+                absent.setdefault(name, " ".join(str(mistake).splitlines()))
     if not outcomes:
         raise Mistake(
             f"{asked.data} holds none of GDBench.",
@@ -153,26 +166,60 @@ def claim(out: Path) -> None:
 def entrants(
     models: Sequence[str], make: Callable[[str], Any], settings: Mapping[str, Any], blind: bool
 ) -> list[Entrant]:
-    """One entrant a model, by the name of its folder; make(where) gives its scorers. Mistake where two are the same."""
+    """One entrant a model, by the name of its folder; make(where) gives its scorers. settings that are of DIFFUSION count
+    for those models alone. Mistake where two models are the same, or none of them hears a setting of DIFFUSION."""
     if len(set(models)) < len(models):
         raise Mistake("A model is named twice.", ", ".join(models), "Name each --model once.")
+    hears = {where: denoises(where) for where in models}
+    given = [f"--{name} {settings[name]}" for name in DIFFUSION if settings.get(name)]
+    if given and not any(hears.values()):
+        raise Mistake(
+            f"{' and '.join(given)} would change nothing.",
+            f"{'It is' if len(given) == 1 else 'They are'} of diffusion models; {', '.join(models)} is none.",
+            "Leave it out, or name a diffusion model.",
+        )
     names = [Path(where).name or where for where in models]
     names = [name if names.count(name) == 1 else where for name, where in zip(names, models)]
+    told = {name: value for name, value in settings.items() if name not in DIFFUSION}
     return [
-        Entrant(name, fingerprint(where, settings), lambda where=where: make(where), blind)  # type: ignore[misc]
+        Entrant(
+            name,
+            fingerprint(where, settings if hears[where] else told),
+            lambda where=where: make(where),  # type: ignore[misc]
+            blind,
+            f"{' and '.join(given)} {'says' if len(given) == 1 else 'say'} nothing to {name}"
+            if given and not hears[where]
+            else "",
+        )
         for name, where in zip(names, models)
     ]
+
+
+def denoises(where: str) -> bool:
+    """Whether a model is a diffusion model, as far as its folder tells without its weights being read."""
+    place = _found(where)
+    told = read_json(place / "config.json")
+    if MARK in told and str(told.get("system")) in folder.names("systems"):
+        return hasattr(folder.find("systems", str(told["system"])).System, "denoising_error")
+    return (place / "model_index.json").is_file()
+
+
+def _found(where: str) -> Path:
+    """The folder of a model that is named by its path or by a hub id in the local cache."""
+    place = Path(where)
+    return place if place.exists() else _hub.cached(where) or place
 
 
 def fingerprint(where: str, settings: Mapping[str, Any]) -> str:
     """A hash of a model's files (or its name, where it is none) and of how it is asked."""
     digest = hashlib.blake2b(repr(sorted(settings.items())).encode(), digest_size=12)
-    for path in _files(Path(where)):
+    place = _found(where)
+    for path in _files(place):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with open(path, "rb") as file:
             while block := file.read(1 << 22):
                 digest.update(block)
-    digest.update(b"" if Path(where).exists() else where.encode())
+    digest.update(b"" if place.exists() else where.encode())
     return digest.hexdigest()
 
 

@@ -1,7 +1,7 @@
 """ImageCoDe (Krojer et al. 2022, arXiv 2203.15867): one caption, ten pictures that differ little.
 
 GDBench uses the static sets (Open Images) of the validation split. Does not know: the video sets, which are left out
-and counted.
+and counted here and asked by imagecode_video.
 """
 
 from __future__ import annotations
@@ -20,27 +20,33 @@ from pairloom.data.world.words import caption, claim_of
 CLAIM = "ImageCoDe, static sets: which of ten similar pictures a caption was written for"
 FOLDERS = ("imagecode",)
 FILES = ("valid_data.json", "data/valid_data.json")
-STATIC = "open-images"
+STATIC, VIDEO = "open-images", "MSR-VTT-videoTrainVideo"
 TEN = 10
 
 
 def read(root: Path) -> Cases:
     """valid_data.json: {set: {"index": caption}}; pictures image-sets/SET/img0.jpg ... img9.jpg."""
+    return read_sets(root, static=True)
+
+
+def read_sets(root: Path, static: bool) -> Cases:
+    """The static sets, or the others (frames of videos); a note says how many captions are left out."""
     reading = Reading(root)
     file = released(root, *FILES)
-    moving = 0
+    others = 0
     for name, captions in read_json(file, dict).items():
         with as_released(file, name):
-            if STATIC not in name:
-                moving += len(captions)
+            if (STATIC in name) != static:
+                others += len(captions)
                 continue
             pictures = tuple(reading.picture(f"image-sets/{name}/img{at}.jpg") for at in range(TEN))
             for index, text in captions.items():
                 if not 0 <= int(index) < TEN:
                     raise ValueError(f"there is no picture {index}")
                 reading.add(Case(f"{name}/{index}", pictures, (said(text),), ((int(index), 0),), group=name))
-    if moving:
-        reading.notes.append(f"captions of video sets, which GDBench leaves out: {moving:,}")
+    if others:
+        left = "video sets, which GDBench leaves out" if static else "static sets"
+        reading.notes.append(f"captions of {left}: {others:,}")
     return reading.found()
 
 
@@ -52,13 +58,15 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 def mini(out: Path, seed: int, count: int = 24) -> dict[Path, Scene]:
     """`count` sets of ten: a scene and nine that differ from it in one colour or kind; two captions a set."""
-    studio = Studio(out, "imagecode", seed)
-    sets: dict[str, dict[str, str]] = {
-        "MSR-VTT-moving": {"0": "a set of video frames, which GDBench leaves out"}
-    }
+    return mini_sets(Studio(out, "imagecode", seed), count, STATIC, VIDEO)
+
+
+def mini_sets(studio: Studio, count: int, kind: str, other: str) -> dict[Path, Scene]:
+    """`count` sets named after `kind`, and one of the other kind without pictures, which is to be left out."""
+    sets: dict[str, dict[str, str]] = {f"{other}-000": {"0": "a set that is left out"}}
     lists = (varied(scene) for scene in studio.scenes(PAIRS))
     for number, (pictures, asked) in enumerate(islice((made for made in lists if len(made[1]) > 1), count)):
-        name = f"{STATIC}-{number:03d}"
+        name = f"{kind}-{number:03d}"
         for at, scene in enumerate(pictures):
             studio.put(scene, f"image-sets/{name}/img{at}.jpg")
         first = pictures[0].seed % len(asked)

@@ -12,15 +12,12 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
+from pairloom.bench._bias import effects
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure
 from pairloom.data.world import Scene
 from pairloom.data.world.scene import turn_of
-from pairloom.metrics.bias import association, effect_interval, effect_size, permutation_test
-from pairloom.metrics.compare import Interval, holm
 
 CLAIM = "MMBias: how much closer to pleasant words one group's pictures are than another's (0 is best)"
 FOLDERS = ("mmbias",)
@@ -64,27 +61,7 @@ def read(root: Path) -> Cases:
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """The effect size of each pair of groups: with interval and Holm-adjusted permutation p, and as published."""
-    found: dict[str, list[float]] = {}
-    for case, grid in zip(cases, grids):
-        found.setdefault(case.tag, []).append(float(association(grid, len(case.texts) // 2)[0]))
-    pairs = [pair for pair in PAIRS if all(len(found.get(group, ())) > 1 for group in pair[:2])]
-    tests = [permutation_test(found[one], found[two]) for one, two, _ in pairs]
-    sound, published = [], []
-    for (one, two, over), test, p in zip(pairs, tests, holm([test.p for test in tests])):
-        name, count = f"effect size {one} - {two}", len(found[one]) + len(found[two])
-        note = f"p by {'every' if test.exact else '10,000 random'} split, over {len(pairs)} pairs (Holm)"
-        spread = effect_interval(found[one], found[two])
-        sound.append(Measure(name, "sound", spread, count, 0.0, best=0.0, p=p, note=note))
-        if all(group in found for group in over):
-            value = effect_size(found[one], found[two], np.concatenate([found[group] for group in over]))
-            note = (
-                ""
-                if set(over) == {one, two}
-                else f"deviation over {' and '.join(over)}, as in the released code"
-            )
-            alone = Interval(value, float("nan"), float("nan"))
-            published.append(Measure(name, "published", alone, count, 0.0, best=0.0, note=note))
-    return sound + published
+    return effects(cases, grids, PAIRS)
 
 
 def mini(out: Path, seed: int, count: int = 20, phrases: int = 8) -> dict[Path, Scene]:

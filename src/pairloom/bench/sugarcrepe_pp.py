@@ -1,15 +1,16 @@
 """SugarCrepe++ (Dumpala et al. 2024, arXiv 2406.11171): two captions that say the same in other words, and a false one.
 
-A case is right where both true captions are above the false one. Does not know: the set's text-only task, which compares
-texts with texts; judges here compare texts with pictures.
+A case is right where both true captions are above the false one. Does not know: the set's text-only task, which is
+sugarcrepe_pp_text.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
 from pairloom.bench._drawn import PAIRS, Studio
@@ -22,25 +23,32 @@ from pairloom.data.world.words import caption
 CLAIM = "SugarCrepe++: two captions of one meaning, each to be above a false one (image-text task)"
 FOLDERS = ("sugarcrepe_pp", "scpp")
 SUBSETS = ("replace_obj", "replace_att", "replace_rel", "swap_obj", "swap_att")
+FIELDS = ("caption", "caption2", "negative_caption")
 
 
 def read(root: Path) -> Cases:
     """SUBSET.json in the root or in data/: a list of id, filename, caption, caption2, negative_caption; COCO pictures in
     val2017/."""
     reading = Reading(root)
+    for file, subset, number, row in triples(reading, root):
+        with as_released(file, f"entry {number}"):
+            name = said(row["filename"])
+            picture = reading.picture(f"val2017/{name}", f"images/{name}", name)
+            texts = tuple(said(row[field]) for field in FIELDS)
+            reading.add(Case(f"{subset}/{number}", (picture,), texts, ((0, 0), (0, 1)), subset, name))
+    return reading.found()
+
+
+def triples(reading: Reading, root: Path) -> Iterator[tuple[Path, str, int, dict[str, Any]]]:
+    """(file, subset, number, row) of every subset that is there; those that are not are noted."""
     present = [
         name for name in SUBSETS if any((root / place / f"{name}.json").is_file() for place in ("", "data"))
     ]
     for subset in present or SUBSETS[:1]:
         file = released(root, f"{subset}.json", f"data/{subset}.json")
         for number, row in enumerate(read_json(file, list)):
-            with as_released(file, f"entry {number}"):
-                name = said(row["filename"])
-                picture = reading.picture(f"val2017/{name}", f"images/{name}", name)
-                texts = tuple(said(row[field]) for field in ("caption", "caption2", "negative_caption"))
-                reading.add(Case(f"{subset}/{number}", (picture,), texts, ((0, 0), (0, 1)), subset, name))
+            yield file, subset, number, row
     reading.notes += [f"{subset}.json is not there" for subset in SUBSETS if subset not in present]
-    return reading.found()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

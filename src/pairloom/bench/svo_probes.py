@@ -27,6 +27,7 @@ from pairloom.errors import Mistake
 CLAIM = "SVO-Probes: which of two pictures a sentence tells of, where subject, verb or object differs"
 FOLDERS = ("svo_probes", "svo")
 SORTS = ("subj", "verb", "obj")
+FLAGS = {"true": True, "1": True, "1.0": True, "false": False, "0": False, "0.0": False}
 ACTIONS = replace(
     LEVELS["medium"],
     kinds=(*CREATURES, "ball", "box", "car", "hat", "flower", "basket"),
@@ -41,10 +42,13 @@ ACTIONS = replace(
 
 def read(root: Path) -> Cases:
     """svo.json (diffusion-itm: pos_id, neg_id, sentence, neg_type ...) or svo_probes.csv (the release: pos_image_id,
-    neg_image_id, subj_neg, verb_neg, obj_neg ...); pictures images/ID (.jpg where the id has none)."""
+    neg_image_id, subj_neg, verb_neg, obj_neg ...); pictures images/ID (.jpg where the id has none). Where both are there
+    it is svo.json, which lists what could be fetched, and a note says how much of the release that is."""
     reading = Reading(root)
-    file = released(root, "svo.json", "svo_probes.csv")
+    file, whole = released(root, "svo.json", "svo_probes.csv"), root / "svo_probes.csv"
     rows = read_json(file, list) if file.suffix == ".json" else _csv(file)
+    if file != whole and whole.is_file():
+        reading.notes.append(f"svo.json has {len(rows):,} of the {len(_csv(whole)):,} rows of svo_probes.csv")
     for number, row in enumerate(rows):
         with as_released(file, f"row {number}"):
             ids = [
@@ -78,7 +82,7 @@ def _sort(row: dict[str, Any]) -> str:
     if "neg_type" in row:
         sort = str(row["neg_type"])
     else:
-        flags = [str(row[f"{sort}_neg"]).strip().lower() in ("true", "1", "1.0") for sort in SORTS]
+        flags = [FLAGS[str(row[f"{sort}_neg"]).strip().lower()] for sort in SORTS]
         sort = SORTS[flags.index(True)]
     if sort not in SORTS:
         raise ValueError(f"'{sort}' is none of {', '.join(SORTS)}")

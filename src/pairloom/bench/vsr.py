@@ -41,7 +41,12 @@ def read(root: Path) -> Cases:
         for number, row in enumerate(rows):
             with as_released(file, f"line {number + 1}"):
                 name = said(row["image"])
-                picture = reading.picture(f"images/{name}", f"trainval2017/{name}", f"data/images/{name}")
+                places = [
+                    f"{data}{folder}/{name}"
+                    for data in ("", "data/")
+                    for folder in ("images", "trainval2017")
+                ]
+                picture = reading.picture(*places)
                 right = {1: ((0, 0),), 0: ()}[row["label"]]
                 key = f"{part or 'test'}/{number}"
                 reading.add(

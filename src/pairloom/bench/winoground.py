@@ -6,33 +6,59 @@ Does not know: which of the 400 need reading or common sense rather than composi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, read_lines, released, said
+from pairloom.bench._case import (
+    Case,
+    Cases,
+    Picture,
+    Reading,
+    as_released,
+    read_json,
+    read_lines,
+    released,
+    said,
+)
 from pairloom.bench._drawn import PAIRS, Studio, twins
 from pairloom.bench._measure import Floats, Measure, by_tag, quads
+from pairloom.bench._table import parts, table
 from pairloom.data.world import Scene
 
 CLAIM = "Winoground: which of two pictures goes with which of two captions made of the same words"
 FOLDERS = ("winoground",)
+COLUMNS = ("id", "caption_0", "caption_1", "collapsed_tag")
 
 
 def read(root: Path) -> Cases:
-    """data.json (a list, as diffusion-itm ships it) or examples.jsonl (as the hub does): id, caption_0, caption_1,
-    collapsed_tag ...; pictures images/ex_ID_img_0.png and _1."""
+    """data.json (a list, as diffusion-itm ships it), examples.jsonl (as the hub did at first) or data/test-*.parquet (as it
+    does now): id, caption_0, caption_1, collapsed_tag ...; pictures images/ex_ID_img_0.png and _1, or inside the table."""
     reading = Reading(root)
+    if tables := parts(root, "test") or parts(root / "data", "test"):
+        for file in tables:
+            for number, row in enumerate(table(file, COLUMNS)):
+                name = file.relative_to(root).as_posix()
+                sides = tuple(
+                    replace(reading.picture(name), cell=(f"image_{side}", number)) for side in (0, 1)
+                )
+                _add(reading, file, number, row, sides)
+        return reading.found()
     file = released(root, "data.json", "examples.jsonl", "data/examples.jsonl")
-    rows = read_json(file, list) if file.suffix == ".json" else read_lines(file)
-    for number, row in enumerate(rows):
+    for number, row in enumerate(read_json(file, list) if file.suffix == ".json" else read_lines(file)):
         with as_released(file, f"entry {number}"):
-            name = int(row["id"])
-            pictures = tuple(
-                reading.picture(f"images/ex_{name}_img_{side}.png", f"data/images/ex_{name}_img_{side}.png")
-                for side in (0, 1)
-            )
-            texts = said(row["caption_0"]), said(row["caption_1"])
-            reading.add(Case(str(name), pictures, texts, ((0, 0), (1, 1)), str(row.get("collapsed_tag", ""))))
+            names = [f"images/ex_{int(row['id'])}_img_{side}.png" for side in (0, 1)]
+        _add(reading, file, number, row, tuple(reading.picture(name, f"data/{name}") for name in names))
     return reading.found()
+
+
+def _add(
+    reading: Reading, file: Path, number: int, row: dict[str, Any], pictures: tuple[Picture, ...]
+) -> None:
+    with as_released(file, f"entry {number}"):
+        texts = said(row["caption_0"]), said(row["caption_1"])
+        tag = str(row.get("collapsed_tag", ""))
+        reading.add(Case(str(int(row["id"])), pictures, texts, ((0, 0), (1, 1)), tag))
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

@@ -28,19 +28,20 @@ def command(
     ] = Path("bench"),
     limit: Annotated[int, typer.Option(help="Most cases of each, evenly spread; 0: all.", min=0)] = 0,
     way: Annotated[
-        str, typer.Option(help="How to judge: match, cosine, likelihood; the model's best without.")
+        str,
+        typer.Option(help="How to judge: match, cosine, likelihood, denoising; each model's best without."),
     ] = "",
     steps: Annotated[
         int, typer.Option(help="Diffusion models: noise levels for each pair; 0: their own.", min=0)
     ] = 0,
     protocol: Annotated[
-        str, typer.Option(help="Diffusion models: sound, or published (as first released).")
-    ] = "sound",
+        str, typer.Option(help="Diffusion models: sound (default), or published (as first released).")
+    ] = "",
     against: Annotated[
         Path | None, typer.Option(help="results.json of an earlier run to compare with.")
     ] = None,
     blind: Annotated[bool, typer.Option(help="Judge also with a gray picture, and with no text.")] = True,
-    seed: Annotated[int, typer.Option(help="Of the miniatures.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the miniatures; 0 without.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     from pairloom.bench import gdbench
@@ -48,15 +49,25 @@ def command(
     from pairloom.errors import Mistake
 
     if not name:
+        if model or data or mini:
+            raise Mistake("Which benchmark?", "", "Name one, or gdbench; `pairloom bench` alone lists them.")
         _list(json)
         return
     if not model:
         raise Mistake("There is no model to ask.", "", f"Try: pairloom bench {name} --mini --model FOLDER")
     if mini == (data is not None):
         raise Mistake("Which files?", "", "Give --data FOLDER, or --mini for a drawn miniature.")
+    if seed is not None and not mini:
+        raise Mistake("--seed would change nothing.", "It is of the miniatures.", "Leave it out.")
+    way, blind = _only(name, way), blind and not gdbench.only_way(name)
+    _known("protocol", protocol, ("sound", "published"))
+    _known("way", way, ("match", "cosine", "likelihood", "denoising"))
     settings = {"way": way, "steps": steps, "protocol": protocol}
-    asked = gdbench.Asked(name, out, data, limit, seed, against, settings)
+    asked = gdbench.Asked(name, out, data, limit, seed or 0, against, settings)
     systems = gdbench.entrants(model, lambda where: _scorers(where, settings, blind), settings, blind)
+    for system in systems:
+        if system.deaf:
+            _show.console.print(system.deaf, markup=False)
     with _show.steps(quiet=json) as tell:
         results = gdbench.run(asked, systems, tell)
     if json:
@@ -68,6 +79,25 @@ def command(
         _tell(results, [system.name for system in systems], out)
     if gdbench.lost(results) or results["bench"]["absent"]:
         raise typer.Exit(1)
+
+
+def _known(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Mistake where an option has a value that there is not, before any model is loaded."""
+    from pairloom.errors import Mistake, nearest
+
+    if value and value not in choices:
+        raise Mistake(f"There is no {option} '{value}'.", "", nearest(value, choices))
+
+
+def _only(name: str, way: str) -> str:
+    """The way of a benchmark that can be asked in one way alone. Mistake where another is wanted."""
+    from pairloom.bench import gdbench
+    from pairloom.errors import Mistake
+
+    only = gdbench.only_way(name)
+    if only and way not in ("", only):
+        raise Mistake(f"{name} cannot be asked by {way}.", f"It is asked by {only}.", "Leave --way out.")
+    return only or way
 
 
 def _scorers(where: str, settings: dict[str, Any], blind: bool) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""Effect sizes of pairs of groups, as the measures of bias table them: sound with interval and p, and as published.
+
+Does not know: who the groups are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pairloom.bench._case import Case
+from pairloom.bench._measure import Floats, Measure
+from pairloom.metrics.bias import association, effect_interval, effect_size, permutation_test
+from pairloom.metrics.compare import Interval, holm
+
+Pair = tuple[
+    str, str, tuple[str, ...]
+]  # first group, second, groups that the released code takes the deviation over
+
+
+def effects(cases: Sequence[Case], grids: Sequence[Floats], pairs: Sequence[Pair]) -> list[Measure]:
+    """Of each pair of groups (tags of cases) with two pictures each. The first half of a case's texts is the pleasant one.
+
+    A positive size: the first group is closer to that half. p: by permutation, Holm over all pairs.
+    """
+    found: dict[str, list[float]] = {}
+    for case, grid in zip(cases, grids):
+        found.setdefault(case.tag, []).append(float(association(grid, len(case.texts) // 2)[0]))
+    pairs = [pair for pair in pairs if all(len(found.get(group, ())) > 1 for group in pair[:2])]
+    tests = [permutation_test(found[one], found[two]) for one, two, _ in pairs]
+    sound, published = [], []
+    for (one, two, over), test, p in zip(pairs, tests, holm([test.p for test in tests])):
+        name, count = f"effect size {one} - {two}", len(found[one]) + len(found[two])
+        note = f"p by {'every' if test.exact else '10,000 random'} split, over {len(pairs)} pairs (Holm)"
+        spread = effect_interval(found[one], found[two])
+        sound.append(Measure(name, "sound", spread, count, 0.0, best=0.0, p=p, note=note))
+        if all(group in found for group in over):
+            value = effect_size(found[one], found[two], np.concatenate([found[group] for group in over]))
+            note = f"deviation over {' and '.join(over)}, as in the released code" * (set(over) != {one, two})
+            alone = Interval(value, float("nan"), float("nan"))
+            published.append(Measure(name, "published", alone, count, 0.0, best=0.0, note=note))
+    return sound + published

@@ -1,0 +1,71 @@
+"""Table: rows and single cells of a parquet file, as the hub lays out sets whose pictures lie inside.
+
+Does not know: benchmarks, pixels.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet
+from pyarrow import ArrowException, ChunkedArray
+
+from pairloom.errors import Mistake
+
+
+def parts(folder: Path, split: str) -> list[Path]:
+    """SPLIT-00000-of-0000N.parquet in a folder, all N of them; none where there is none. Mistake where some are missing."""
+    found = sorted(folder.glob(f"{split}-*.parquet"))
+    wanted = {int(told[1]) for path in found if (told := re.search(r"-of-(\d+)", path.name))}
+    if any(count > len(found) for count in wanted):
+        raise Mistake(
+            f"{folder} holds {len(found)} of {max(wanted)} parts of {split}.",
+            f"{found[0].name} says how many there are.",
+            "Get the others too.",
+        )
+    return found
+
+
+def table(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """These columns of all rows. Mistake where the file is cut short, is none, or lacks one of them."""
+    try:
+        names = pyarrow.parquet.read_schema(file).names
+        lacking = [name for name in columns if name not in names]
+        if lacking:
+            raise Mistake(
+                f"{file} is not laid out as released.",
+                f"It has no column {' or '.join(lacking)}.",
+                f"It has {', '.join(names)}.",
+            )
+        made: list[dict[str, Any]] = pyarrow.parquet.read_table(file, columns=list(columns)).to_pylist()
+    except (ArrowException, OSError) as error:
+        raise Mistake(
+            f"{file} cannot be read.", str(error), "It may be half downloaded: get it again."
+        ) from error
+    return made
+
+
+def picture_in(file: Path, column: str, row: int) -> bytes:
+    """The encoded picture of a cell, which holds its bytes, alone or as the hub's {bytes, path}. OSError where it has none."""
+    try:
+        with pyarrow.parquet.ParquetFile(file) as table:
+            group = 0
+            while row >= (count := table.metadata.row_group(group).num_rows):
+                group, row = group + 1, row - count
+        cell = _column(file, file.stat().st_mtime_ns, column, group)[row].as_py()
+    except ArrowException as error:
+        raise OSError(f"{column} of row {row} cannot be read: {error}") from error
+    data = cell.get("bytes") if isinstance(cell, dict) else cell
+    if not isinstance(data, bytes) or not data:
+        raise OSError(f"{column} of row {row} holds no picture")
+    return data
+
+
+@lru_cache(maxsize=2)  # both pictures of neighbouring rows: a group is some tens of megabytes
+def _column(file: Path, changed: int, column: str, group: int) -> ChunkedArray:
+    with pyarrow.parquet.ParquetFile(file) as table:
+        return table.read_row_group(group, columns=[column]).column(0)

@@ -1,0 +1,28 @@
+"""ImageCoDe, video sets (Krojer et al. 2022, arXiv 2203.15867): one caption, ten frames of one video or of videos alike.
+
+The larger and harder part of ImageCoDe: GDBench's paper leaves it out, its code can be asked for it. Does not know: the
+static sets, which are imagecode.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pairloom.bench._case import Cases
+from pairloom.bench._drawn import Studio
+from pairloom.bench.imagecode import STATIC, VIDEO, measures, mini_sets, read_sets
+from pairloom.data.world import Scene
+
+CLAIM = "ImageCoDe, video sets: which of ten frames a caption was written for"
+FOLDERS = ("imagecode",)
+__all__ = ["CLAIM", "FOLDERS", "measures", "mini", "read"]
+
+
+def read(root: Path) -> Cases:
+    """valid_data.json: {set: {"index": caption}}; pictures image-sets/SET/img0.jpg ... img9.jpg."""
+    return read_sets(root, static=False)
+
+
+def mini(out: Path, seed: int, count: int = 24) -> dict[Path, Scene]:
+    """As that of imagecode: the drawn world does not move."""
+    return mini_sets(Studio(out, "imagecode_video", seed), count, VIDEO, STATIC)
