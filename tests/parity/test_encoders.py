@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.encoder import NETWORKS, Encoder
+from pairloom.data.batch import Batch
 from pairloom.data.tokens import Tokens
 from pairloom.model import Model, build
 from pairloom.weights import torchvision
@@ -41,7 +42,7 @@ def shake(network: torch.nn.Module) -> None:
 # trainable numbers of the published networks up to their last map: all told, less classifiers and auxiliary heads
 @pytest.mark.parametrize(
     ("name", "numbers"),
-    [("vgg16", 14_714_688), ("vgg19", 20_024_384), ("resnet50", 25_557_032 - 2_049_000),
+    [("vgg16", 14_714_688), ("vgg19", 20_024_384), ("vgg16-fc7", 138_357_544 - 4_097_000), ("resnet50", 25_557_032 - 2_049_000),
      ("resnet101", 44_549_160 - 2_049_000), ("resnet152", 60_192_808 - 2_049_000),
      ("googlenet", 6_624_904 - 1_025_000), ("inception_v3", 23_834_568 - 2_049_000)],
 )  # fmt: skip
@@ -54,7 +55,7 @@ def test_sizes(name: str, numbers: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "pixels", "side", "channels"),
-    [("vgg19", 224, 14, 512), ("vgg16", 224, 14, 512), ("resnet50", 224, 7, 2048), ("googlenet", 224, 7, 1024),
+    [("vgg19", 224, 14, 512), ("vgg16", 224, 14, 512), ("vgg19-fc7", 224, 1, 4096), ("resnet50", 224, 7, 2048), ("googlenet", 224, 7, 1024),
      ("inception_v3", 299, 8, 2048)],
 )  # fmt: skip
 def test_maps(name: str, pixels: int, side: int, channels: int) -> None:
@@ -63,6 +64,30 @@ def test_maps(name: str, pixels: int, side: int, channels: int) -> None:
         made = Encoder(name, frozen=True)
         assert made(torch.zeros(1, 3, pixels, pixels)).shape == (1, channels, side, side)
     assert made.width == channels
+
+
+@torch.no_grad()
+@pytest.mark.slow
+def test_fc7_is_the_second_linear_layer(tmp_path: Path) -> None:
+    """A VGG as torchvision writes it: conv5 pooled to 7 x 7, classifier.0 and classifier.3 over the flat map, each with a
+    ReLU; and the picture vector of Show and Tell is that. The layers are drawn sparse: they hold 119 M numbers."""
+    network = captioner("vgg16").system.encoder.network
+    told = {f"features.{key}": tensor for key, tensor in network.state_dict().items()}
+    generator = torch.Generator().manual_seed(3)
+    for key, width in (("classifier.0", 25088), ("classifier.3", 4096)):
+        told[f"{key}.weight"] = torch.zeros(4096, width)
+        at = torch.randint(width, (4096, 50), generator=generator)
+        told[f"{key}.weight"].scatter_(1, at, torch.randn(4096, 50, generator=generator) / 5)
+        told[f"{key}.bias"] = torch.randn(4096, generator=generator) / 10
+    told["classifier.6.weight"] = torch.zeros(1000, 4096)
+    torch.save(told, tmp_path / "vgg16.pth")
+    ours = torchvision.start(captioner("vgg16-fc7"), tmp_path / "vgg16.pth").system
+    images = torch.randn(2, 3, 64, 64, generator=generator)
+    x = F.adaptive_avg_pool2d(F.max_pool2d(network(images), 2), 7).flatten(1)
+    for key in ("classifier.0", "classifier.3"):
+        x = F.linear(x, told[f"{key}.weight"], told[f"{key}.bias"]).relu()
+    assert 0.01 < float(x.mean())
+    torch.testing.assert_close(ours.see(Batch(images=images[:, None])).seen, x, **NEAR)
 
 
 @torch.no_grad()

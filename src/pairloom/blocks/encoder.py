@@ -22,10 +22,12 @@ from pairloom.blocks.inception import googlenet, inception_v3
 from pairloom.blocks.resnet import GROWTH, Bottleneck
 
 Network = Literal[
-    "residual", "vgg16", "vgg19", "resnet50", "resnet101", "resnet152", "googlenet", "inception_v3"
-]
+    "residual", "vgg16", "vgg19", "vgg16-fc7", "vgg19-fc7", "resnet50", "resnet101", "resnet152", "googlenet",
+    "inception_v3",
+]  # fmt: skip
 NETWORKS: tuple[str, ...] = get_args(Network)
 VGG = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions of each size
+FC7 = "-fc7"  # after a VGG: its fully connected layers too, up to the last but one, 4,096 wide
 RESNET = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
 TABLES = {"googlenet": googlenet, "inception_v3": inception_v3}
 
@@ -38,8 +40,8 @@ class Encoder(nn.Module):
 
     def __init__(self, name: Network, frozen: bool, patch: int = 16, width: int = 512) -> None:
         super().__init__()
-        if name in VGG:
-            self.network, self.width = vgg(VGG[name])
+        if name.removesuffix(FC7) in VGG:
+            self.network, self.width = vgg(VGG[name.removesuffix(FC7)], whole=name.endswith(FC7))
         elif name in RESNET:
             self.network, self.width = resnet(RESNET[name])
         elif name in TABLES:
@@ -59,8 +61,11 @@ class Encoder(nn.Module):
             return self.network(images)
 
 
-def vgg(sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
-    """3 x 3 convolutions, halved after each group but the last: a map of 14 x 14 from 224 px is conv5 before its pooling."""
+def vgg(sizes: Sequence[int], whole: bool = False) -> tuple[nn.Sequential, int]:
+    """3 x 3 convolutions, halved after each group but the last: a map of 14 x 14 from 224 px is conv5 before its pooling.
+
+    whole: pooled to 7 x 7 and read by the two fully connected layers before the classifier, as convolutions: one cell.
+    """
     parts: list[nn.Module] = []
     before = 3
     for group, count in enumerate(sizes):
@@ -69,11 +74,18 @@ def vgg(sizes: Sequence[int]) -> tuple[nn.Sequential, int]:
             parts += [nn.Conv2d(before, after, 3, 1, 1), nn.ReLU()]
             before = after
         parts.append(nn.MaxPool2d(2, 2))
+    if whole:
+        for side in (7, 1):
+            parts += [nn.Conv2d(before, 4096, side), nn.ReLU()]
+            before = 4096
+        parts.insert(-4, nn.AdaptiveAvgPool2d(7))
+    else:
+        parts.pop()
     for part in parts:
         if isinstance(part, nn.Conv2d):  # without norms, torch's default start dies out over 16 layers
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(part.bias)  # type: ignore[arg-type]
-    return nn.Sequential(*parts[:-1]), before
+    return nn.Sequential(*parts), before
 
 
 def resnet(stages: Sequence[int]) -> tuple[nn.Sequential, int]:

@@ -1,7 +1,8 @@
 """Published convolutional networks as the start of a captioner's encoder: torchvision's names, which timm shares.
 
 Facts: torchvision's `.pth` files and timm's folders (config.json, model.safetensors) name a layer alike for VGG, ResNet,
-GoogLeNet and Inception v3; classifiers and auxiliary heads are left behind. Pictures are prepared with ImageNet's mean and
+GoogLeNet and Inception v3; classifiers and auxiliary heads are left behind, and of a VGG asked for without "-fc7" its fully
+connected layers too (timm keeps those as convolutions, and so do we). Pictures are prepared with ImageNet's mean and
 spread, those of the two Inception networks with a half each (torchvision's own `transform_input` comes to the same); a
 timm config says itself. Nothing is unpickled, torchvision is not imported.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pairloom.blocks.encoder import RESNET, VGG
+from pairloom.blocks.encoder import FC7, RESNET, VGG
 from pairloom.blocks.inception import Unit
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
@@ -65,7 +66,8 @@ def start(model: Model, where: Path) -> Model:
     """
     config, encoder = model.config, getattr(model.system, "encoder", None)
     name = getattr(config, "encoder", "")
-    if encoder is None or name not in (*VGG, *RESNET, *UNITS):
+    plain = name.removesuffix(FC7)
+    if encoder is None or plain not in (*VGG, *RESNET, *UNITS):
         raise Mistake(
             f"{model.name} has no encoder that published weights fit.",
             f"Its encoder is '{name}'." if name else "",
@@ -73,17 +75,21 @@ def start(model: Model, where: Path) -> Model:
         )
     theirs = read(where)
     found = network_of(theirs)
-    if found != name:
+    if found != plain:
         raise Mistake(
-            f"{where} is not a {name}.",
+            f"{where} is not a {plain}.",
             f"It is a {found}."
             if found
             else "Its tensors are none of VGG, ResNet, GoogLeNet or Inception v3.",
             f"Set model.encoder={found}." if found else "Give torchvision's file or timm's folder.",
         )
-    theirs = {key: tensor for key, tensor in theirs.items() if not key.startswith(DROPPED)}
-    ours = encoder.network.state_dict()
-    moved = take(theirs, dict(places(name, encoder.network)), ours)
+    ours, known = encoder.network.state_dict(), dict(places(name, encoder.network))
+    wanted = {key for place in known.values() for key in place.names}
+    theirs = {key: tensor for key, tensor in theirs.items() if key in wanted or not key.startswith(DROPPED)}
+    for key, side in (("classifier.0.weight", 7), ("classifier.3.weight", 1)):
+        if key in wanted and key in theirs:
+            theirs[key] = theirs[key].unflatten(1, (-1, side, side))
+    moved = take(theirs, known, ours)
     moved.missing = [one for one in moved.missing if not one.endswith("num_batches_tracked")]  # old files
     moved.whole(where).into(encoder.network)
     return replace(model, pixels=_pixels(model, where, name), about={**model.about, "encoder": where.name})
@@ -117,8 +123,14 @@ def places(name: str, network: nn.Module) -> Iterator[tuple[str, Place]]:
                 for kind in getattr(network.get_submodule(key), ours).state_dict():
                     yield f"{key}.{ours}.{kind}", Place((f"{there}.{theirs}.{kind}",))
         return
-    for key in network.state_dict():
-        yield key, Place((rename(key, RESNET_RULES) if name in RESNET else f"features.{key}",))
+    keys = list(network.state_dict())
+    linear = keys[-4:] if name.endswith(FC7) else []
+    for key in keys:
+        if key in linear:
+            at, kind = linear.index(key) // 2, key.rpartition(".")[2]
+            yield key, Place((f"classifier.{3 * at}.{kind}", f"pre_logits.fc{at + 1}.{kind}"))
+        else:
+            yield key, Place((rename(key, RESNET_RULES) if name in RESNET else f"features.{key}",))
 
 
 def _pixels(model: Model, where: Path, name: str) -> Any:
