@@ -62,6 +62,17 @@ def test_index_again_deletes_and_tells_json(call, pairs: Path, tmp_path: Path) -
     assert code == 0 and "68 pictures already in" in err
 
 
+def test_an_index_that_a_kill_left_before_its_first_row_is_begun_again(
+    call, pairs: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "index"
+    out.mkdir()
+    (out / "index.sqlite").touch()
+    assert call("search", out, "red")[0] == 2
+    code, said, _ = call("index", pairs, "--model", "eye", "--out", out)
+    assert code == 0 and "70 new" in said
+
+
 def test_mistakes_end_with_2(call, pairs: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"
     call("index", pairs, "--model", "eye", "--out", out)

@@ -60,7 +60,7 @@ def _fill(
     from pairloom.search.store import FILE, Store
 
     where = str(model) if model else ""
-    if (out / FILE).is_file() and not restart:
+    if (out / FILE).is_file() and (out / FILE).stat().st_size and not restart:
         store = Store.open(out)
         where = where or store.told("model", "")
         if not quiet and len(store):

@@ -75,6 +75,8 @@ def fill(
     store = Store.create(out)
     try:
         _claim(store, model.eval(), where)
+        if store.rows:
+            store.vectors()  # rows written behind a hole would make it look whole
         done, mark = Filled(), store.begin(str(found.path.resolve()))
         for group in _grouped(_pairs(found)):
             _take(group, store, model, mark, workers, done)
