@@ -81,6 +81,10 @@ def test_nothing_is_overwritten(place: Path, tmp_path: Path) -> None:
     assert out.read_bytes() == b"mine"
     ask(place, "show_attend_tell", "a star", "--out", str(out), "--checks", "0", "--restart")
     assert out.read_bytes().startswith(b"\x89PNG")
+    picture = (place / "picture.png").read_bytes()
+    with pytest.raises(Mistake, match="is the picture itself"):
+        ask(place, "show_attend_tell", "a star", "--out", str(place / "." / "picture.png"), "--restart")
+    assert (place / "picture.png").read_bytes() == picture
 
 
 def test_wrong_use_is_a_mistake(place: Path, tmp_path: Path) -> None:

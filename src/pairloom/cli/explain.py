@@ -40,7 +40,7 @@ def command(
     from pairloom.tasks.explain import explain, faithfulness
     from pairloom.tasks.judge import ways
 
-    _check(out, restart, checks)
+    _check(picture, out, restart, checks)
     asked = pairloom.load(model).eval()
     if by and by not in ways(asked.system):
         raise Mistake(
@@ -60,7 +60,7 @@ def command(
     _say(made, tests, out, json)
 
 
-def _check(out: Path | None, restart: bool, checks: int) -> None:
+def _check(picture: Path, out: Path | None, restart: bool, checks: int) -> None:
     from pairloom.errors import Mistake
 
     if out is not None and out.suffix.lower() not in (".png", ".html"):
@@ -69,6 +69,10 @@ def _check(out: Path | None, restart: bool, checks: int) -> None:
         )
     if out is not None and out.exists() and not restart:
         raise Mistake(f"{out} exists already.", "Nothing is overwritten.", "Name another file, or --restart.")
+    if out is not None and out.resolve() == picture.resolve():
+        raise Mistake(
+            f"{out} is the picture itself.", "Nothing of yours is overwritten.", "Name another file."
+        )
     if checks < 0:
         raise Mistake(f"--checks {checks} is no number of choices.", "", "Give 20, or 0 for no test.")
 
