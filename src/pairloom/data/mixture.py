@@ -14,16 +14,16 @@ from dataclasses import dataclass, replace
 import torch
 
 from pairloom.data.batch import Batch
-from pairloom.data.loader import Loader
 from pairloom.data.order import Plan
 from pairloom.data.pair import content_hash
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """loaders, each with its weight. A step has `plan.batch` rows of each: the sum over sets of weight times mean loss."""
+    """loaders (whatever gives `steps`, `identity` and `read` as a Loader does), each with its weight. A step has
+    `plan.batch` rows of each: the sum over sets of weight times mean loss."""
 
-    loaders: tuple[Loader, ...]
+    loaders: tuple[Any, ...]
     weights: tuple[float, ...]
 
     def __post_init__(self) -> None:
@@ -52,7 +52,7 @@ class Mixture:
             yield made
 
 
-def _stream(loader: Loader, plan: Plan, done: int) -> Iterator[list[Batch]]:
+def _stream(loader: Any, plan: Plan, done: int) -> Iterator[list[Batch]]:
     """A set's steps without end, after `done` of them."""
     epoch, at = divmod(done, loader.steps(plan))
     while True:
