@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pairloom.blocks.gated import GatedReader
+from pairloom.blocks.gated import GatedReader, Sight
 from pairloom.blocks.resampler import Resampler, Resampling
 from pairloom.data.batch import Batch
 from pairloom.systems import clip, flamingo
@@ -122,7 +122,7 @@ def test_equation_3_by_hand() -> None:
     after = y + torch.tensor(0.3).tanh() * torch.cat([torch.zeros_like(seen), seen], 1)
     hidden = torch.relu(block.norm_feed(after) @ block.feed.up.weight.T) ** 2
     expected = after + torch.tensor(-0.6).tanh() * (hidden @ block.feed.down.weight.T)
-    torch.testing.assert_close(block(y, block.attend.project(rows), mask), expected)
+    torch.testing.assert_close(block(y, block.attend.project(rows), Sight.of(mask)), expected)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ transformers = pytest.importorskip("transformers")
 from published import scatter  # noqa: E402
 
 from pairloom.blocks.causal import LibraryModel  # noqa: E402
-from pairloom.blocks.gated import GatedReader  # noqa: E402
+from pairloom.blocks.gated import GatedReader, Sight  # noqa: E402
 from pairloom.blocks.resampler import Resampler, Resampling  # noqa: E402
 from pairloom.data.batch import Batch  # noqa: E402
 from pairloom.systems.flamingo import TINY, System  # noqa: E402
@@ -104,7 +104,7 @@ def test_the_gated_layer_beside_idefics() -> None:
         image_attention_mask=closed,
         cross_attention_gate=(image > 0).float(),
     )
-    torch.testing.assert_close(ours(x, ours.attend.project(rows), mask), said, **NEAR)
+    torch.testing.assert_close(ours(x, ours.attend.project(rows), Sight.of(mask)), said, **NEAR)
 
 
 @torch.no_grad()
@@ -130,7 +130,9 @@ def test_both_beside_open_flamingo() -> None:
     marks[0, [2, 5]], marks[1, [0, 3, 7]] = True, True
     mask = marks.cumsum(1)[:, :, None] - 1 == torch.arange(3).repeat_interleave(5)
     said = theirs.gated(x, media, media_locations=marks, use_cached_media=False)
-    torch.testing.assert_close(reader(x, reader.attend.project(media.flatten(1, 2)), mask), said, **NEAR)
+    torch.testing.assert_close(
+        reader(x, reader.attend.project(media.flatten(1, 2)), Sight.of(mask)), said, **NEAR
+    )
 
 
 def library(kind: str) -> LibraryModel:

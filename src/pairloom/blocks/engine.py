@@ -1,5 +1,6 @@
-"""Engine: a network as it answers fastest on this machine. The weights of every Stack and LanguageHead are laid out for the
-processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by OpenVINO where that is installed.
+"""Engine: a network as it answers fastest on this machine. The weights of every Stack, gated layer and LanguageHead are laid
+out for the processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by OpenVINO where that is
+installed.
 
 What was measured, and what "fast" may change: docs/speed.md. An engine has no gradients and cannot be saved.
 Does not know: systems, tasks, how a network learnt.
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import Attention
+from pairloom.blocks.gated import GatedReader, GroundedStack
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.transformer import FeedForward, Stack
 from pairloom.blocks.vision import VisionTower
@@ -43,7 +45,7 @@ def engine(network: nn.Module, speed: Speed) -> nn.Module:
         if graphs and isinstance(part, VisionTower):
             _run_by_openvino(part, dtype)
     for part in list(made.modules()):
-        if isinstance(part, Stack):
+        if isinstance(part, Stack | GroundedStack | GatedReader):
             _pack(part, dtype)
         elif isinstance(part, LanguageHead):
             part.dense, part.table = Packed(part.dense.weight, part.dense.bias, dtype), Table(dtype)

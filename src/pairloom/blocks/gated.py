@@ -8,6 +8,7 @@ B rows, T positions, S positions of a memory, D width, C width of the memory.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
@@ -67,6 +68,22 @@ class GroundedStack(nn.Module):
         return x, grown
 
 
+class Sight(NamedTuple):
+    """Who sees which positions of a memory, laid out once for all layers that ask. mask [M 1 U S] under the fold: True = may
+    be seen, and everything where nothing may (attention over nothing is no number); sees [B T 1]: whether anything may."""
+
+    mask: Tensor
+    sees: Tensor
+    fold: Fold | None
+
+    @classmethod
+    def of(cls, mask: Bool[Tensor, "B T S"], fold: Fold | None = None) -> Sight:
+        sees = mask.any(2, keepdim=True)
+        if fold is not None:
+            mask = fold.into(mask.float()) > 0
+        return cls((mask | ~mask.any(2, keepdim=True))[:, None], sees, fold)
+
+
 class GatedReader(nn.Module):
     """Cross-attention and feed-forward part, each behind tanh of a learned scalar that begins at 0, so that a fresh one
     changes nothing (Alayrac et al., 2022, section 2.2 and figure 4). No biases."""
@@ -83,18 +100,10 @@ class GatedReader(nn.Module):
         self.feed_gate = nn.Parameter(torch.zeros(1))
 
     def forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        read: KeyValue | None,
-        mask: Bool[Tensor, "B T S"] | None = None,
-        fold: Fold | None = None,
+        self, x: Float[Tensor, "B T D"], read: KeyValue | None, sight: Sight | None = None
     ) -> Float[Tensor, "B T D"]:
-        """mask: True = may be seen. A position that may see nothing gets nothing from the attention (and no NaN), nor does
-        any where there is nothing to read."""
-        if read is not None and mask is not None:
-            sees = mask.any(2, keepdim=True)
-            if fold is not None:
-                mask = fold.into(mask.to(x.dtype)) > 0
-            mask = mask | ~mask.any(2, keepdim=True)
-            x = x + self.attend_gate.tanh() * self.attend(self.norm(x), read, mask[:, None], fold) * sees
+        """A position that may see nothing gets nothing from the attention, nor does any where there is nothing to read."""
+        if read is not None and sight is not None:
+            seen = self.attend(self.norm(x), read, sight.mask, sight.fold)
+            x = x + self.attend_gate.tanh() * seen * sight.sees
         return x + self.feed_gate.tanh() * self.feed(self.norm_feed(x))

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from pairloom.blocks.attention import KeyValue, Memory
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.causal import Between, LanguageModel, LibraryModel, Past
-from pairloom.blocks.gated import GatedReader
+from pairloom.blocks.gated import GatedReader, Sight
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.resampler import Resampler, Resampling
 from pairloom.blocks.transformer import Activation, Shape
@@ -226,17 +226,17 @@ class System(nn.Module):
 
     def _between(self, memory: Memory | None, pictures: int, marks: Int[Tensor, "B T"]) -> Between:
         """The gated layers, each token reading the last picture before it alone (section 2.3, "phi")."""
-        mask = None
+        sight = None
         if memory is not None:
             at = torch.arange(pictures, device=marks.device).repeat_interleave(self.config.latents)
-            mask = marks[:, :, None] - 1 == at
+            sight = Sight.of(marks[:, :, None] - 1 == at, memory.fold)
 
         def between(index: int, x: Tensor) -> Tensor:
             which, off = divmod(index - self.config.first, self.config.every)
             if off or which < 0:
                 return x
             read = None if memory is None else memory.layers[which]
-            return self.gated[which](x, read, mask, None if memory is None else memory.fold)
+            return self.gated[which](x, read, sight)
 
         return between
 
