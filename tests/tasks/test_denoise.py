@@ -19,7 +19,15 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.objectives.denoise import distance, noised
-from pairloom.tasks.denoise import PROTOCOLS, DenoisingScorer, decide, grid, seeded_noise, telling_weights
+from pairloom.tasks.denoise import (
+    PROTOCOLS,
+    DenoisingScorer,
+    decide,
+    grid,
+    learnt_schedule,
+    seeded_noise,
+    telling_weights,
+)
 
 SIDE, CLASSES = 4, 10
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -137,6 +145,25 @@ def test_racing_is_right_as_often_as_it_says(model: Model, antithetic: bool) -> 
         assert np.mean([one.winner != other.winner for one, other in zip(made, full)]) <= delta
         assert scorer.cost["UNet evaluations"] == sum(one.rounds.sum() for one in made) * (1 + antithetic)
         assert scorer.cost["UNet evaluations"] < 0.5 * 60 * CLASSES * 60 * (1 + antithetic)
+
+
+def test_a_schedule_learnt_from_other_pictures(model: Model) -> None:
+    """Fewer questions for the same answers, as often as it says; what it cost is counted."""
+    cases = [[(image, text) for text in range(CLASSES)] for image in range(60)]
+    scorer = DenoisingScorer(model, steps=60)
+    schedule = learnt_schedule(scorer, drawn(model, 20, 12)[0], NAMES, cases[:20], antithetic=False)
+    assert scorer.cost["UNet evaluations"] == 20 * CLASSES * 60
+    images, _ = drawn(model, 60, 3)
+    plain = DenoisingScorer(model, steps=60)
+    full = decide(plain, images, NAMES, cases, delta=0.0, antithetic=False)
+    spent = {}
+    for told in (None, schedule):
+        scorer = DenoisingScorer(model, steps=60)
+        made = decide(scorer, images, NAMES, cases, delta=0.02, antithetic=False, schedule=told)
+        assert np.mean([one.winner != other.winner for one, other in zip(made, full)]) <= 0.02
+        spent[told is None] = scorer.cost["UNet evaluations"]
+        assert spent[told is None] == sum(one.rounds.sum() for one in made)
+    assert spent[False] < 0.6 * spent[True]
 
 
 def test_the_noise_and_its_negative(model: Model) -> None:

@@ -25,6 +25,7 @@ from pairloom.model import Model
 from pairloom.objectives.denoise import Distance
 from pairloom.tasks.denoiser import NOTHING, Denoiser, Job, Latents, Picture
 from pairloom.tasks.race import Decision, race, spread
+from pairloom.tasks.schedule import Schedule
 
 Pairs = Sequence[tuple[int, int]]
 GROUP = 64  # pictures, or decisions, whose latents are held at once
@@ -181,43 +182,88 @@ def decide(
     antithetic: bool = True,
     least: int = 4,
     alpha: float | None = None,
+    schedule: Schedule | None = None,
 ) -> list[Decision]:
     """The best pair of every case, by racing: rounds of one step each, the times spread over the grid, all pairs of a case
     under the same noise; antithetic: every round asks the noise and its negative.
 
     Where all pairs of a case have one picture, the empty text's error is the same for all and not computed. delta: chance,
-    for each case, of another outcome than all rounds would have. Cases share what they ask of the same pair.
+    for each case, of another outcome than all rounds would have. schedule: learnt (`learnt_schedule`) with the same scorer
+    and the same alpha and noise, from cases like these; most are then settled much sooner. Cases share what they ask of the
+    same pair.
     """
+    order = spread(len(scorer.asked.times)) if schedule is None else schedule.order.tolist()
+    found: list[Decision] = []
+    for part, table in _tables(scorer, images, texts, cases, order, antithetic, alpha):
+        counts = [len(case) for case in part]
+        places = order if schedule is None else None
+        found += race(
+            table.ask, counts, len(order), delta=delta, least=least, places=places, schedule=schedule
+        )
+    return found
+
+
+def learnt_schedule(
+    scorer: DenoisingScorer,
+    images: Sequence[Picture],
+    texts: Sequence[str],
+    cases: Sequence[Pairs],
+    *,
+    antithetic: bool = True,
+    alpha: float | None = None,
+) -> Schedule:
+    """In which order steps tell most of cases like these: all steps of all their pairs are asked, and no answer is needed.
+    ValueError where they are too few (`tasks/schedule.py`)."""
+    order = list(range(len(scorer.asked.times)))
+    found: list[NDArray[np.float64]] = []
+    for part, table in _tables(scorer, images, texts, cases, order, antithetic, alpha):
+        jobs = [(number, candidate) for number, case in enumerate(part) for candidate in range(len(case))]
+        scores = np.stack([table.ask(at, jobs) for at in order], 1)
+        found += np.split(scores, np.cumsum([len(case) for case in part])[:-1])
+    return Schedule.learnt(found)
+
+
+def _tables(
+    scorer: DenoisingScorer,
+    images: Sequence[Picture],
+    texts: Sequence[str],
+    cases: Sequence[Pairs],
+    order: Sequence[int],
+    antithetic: bool,
+    alpha: float | None,
+) -> Iterator[tuple[Sequence[Pairs], _Rounds]]:
+    """Some cases at a time, and what may be asked of them."""
     alpha = scorer.alpha if alpha is None else alpha
     if np.ptp(scorer.weights) > 0:
         raise ValueError("a race takes every step as one round: it has no weights")
     twice = scorer._bright(images)
-    found: list[Decision] = []
     for first in range(0, len(cases), GROUP):
         part = cases[first : first + GROUP]
         places = list(dict.fromkeys(image for case in part for image, _ in case))
         latents = scorer.asked.look(images, places, twice)
         shares = [alpha if len({image for image, _ in case}) > 1 else 0.0 for case in part]
-        table = _Rounds(scorer, part, texts, latents, shares, (False, True) if antithetic else (False,))
-        counts, order = [len(case) for case in part], spread(len(scorer.asked.times))
-        found += race(table.ask, counts, len(order), delta=delta, least=least, places=order)
-    return found
+        yield (
+            part,
+            _Rounds(scorer, part, texts, latents, shares, order, (False, True) if antithetic else (False,)),
+        )
 
 
 @dataclass
 class _Rounds:
-    """What a race asks: round after round, the scores of the pairs that are still in it. shares: alpha of each case."""
+    """What a race asks: round after round, the scores of the pairs that are still in it. shares: alpha of each case. order:
+    the step of each round."""
 
     scorer: DenoisingScorer
     cases: Sequence[Pairs]
     texts: Sequence[str]
     latents: Latents
     shares: Sequence[float]
+    order: Sequence[int]
     turns: Sequence[bool]
 
     def ask(self, at: int, open_: list[tuple[int, int]]) -> NDArray[np.float64]:
         """Scores [len(open_)] of (case, candidate) at the round's step, meant over the noise and its negative."""
-        step = spread(len(self.scorer.asked.times))[at]
+        step = self.order[at]
         own, empty, share = [], [], []
         for case, candidate in open_:
             image, text = self.cases[case][candidate]

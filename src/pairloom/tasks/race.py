@@ -3,8 +3,13 @@
 Every round asks those that are still in it under the same noise (paired), many decisions at once so that batches are
 full. A candidate leaves when its paired difference from the leader is too large for chance; a decision is settled when
 one is left. It is successive elimination (Even-Dar et al., 2006) with paired differences of unknown variance.
-Does not know: who scores, pictures, texts. What it assumes: differences of the rounds not far from normal, in an order
-that does not matter; `tests/tasks/test_race.py` counts how often it is wrong.
+
+Two rules. Without a schedule: one-sided t-tests that hold for close decisions too, delta shared by looks and candidates.
+With a schedule (`tasks/schedule.py`): the chance, given what was seen, that the rounds to come turn the two; it is right
+where decisions are like those that the schedule was learnt from, and needs no share for looks, because what is bounded is
+the chance of another outcome and not of a test (Lan et al., 1982, on stopping when the outcome is as good as certain).
+Does not know: who scores, pictures, texts. What it assumes: differences of the rounds not far from normal;
+`tests/tasks/test_race.py` counts how often it is wrong.
 
 C candidates, R rounds.
 """
@@ -18,6 +23,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pairloom.tasks.schedule import Schedule
+
 Ask = Callable[[int, list[tuple[int, int]]], NDArray[np.float64]]
 PRIOR = 4.0  # degrees of freedom that the variance of all races lends to one
 GROWTH = 1.25  # rounds between looks: each look may err, so there are few
@@ -26,7 +33,7 @@ GROWTH = 1.25  # rounds between looks: each look may err, so there are few
 @dataclass(frozen=True)
 class Decision:
     """winner: the candidate that all rounds would name, as far as is known. scores [C]: mean over the rounds that each took
-    part in. rounds [C]: how many. risk: bound on the chance that all rounds would name another; 0 where all were run.
+    part in; with a schedule, the winner's mean less how far behind it each is expected to end. rounds [C]: how many. risk: bound on the chance that all rounds would name another; 0 where all were run.
     ties: candidates with exactly the winner's score after all rounds (the winner is the first of them)."""
 
     winner: int
@@ -59,20 +66,25 @@ def race(
     delta: float = 0.05,
     least: int = 4,
     places: Sequence[int] | None = None,
+    schedule: Schedule | None = None,
 ) -> list[Decision]:
     """Settle one decision for each number of candidates in `counts`.
 
     ask(round, [(decision, candidate) ...]) -> scores, higher is better; a round is asked once, in the order 0, 1, ...
     delta: for each decision, the chance that is allowed for another outcome than all `rounds` would have; 0: run all.
     least: rounds before anybody may leave. places [R]: where each round lies on an axis along which differences may drift
-    (its time); every beginning should be spread over it. The drift then does not count as noise. ValueError where the numbers do not fit or a score is not finite.
+    (its time); every beginning should be spread over it. The drift then does not count as noise. schedule: of these rounds,
+    which are then asked for in its order (round 0 is schedule.order[0]). ValueError where the numbers do not fit or a score
+    is not finite.
     """
     if not 0 <= delta < 1 or least < 2 or rounds < 1 or any(count < 1 for count in counts):
         raise ValueError(
             "a race needs 0 <= delta < 1, two rounds before the first look and a candidate in each"
         )
-    races = [_Race(count, rounds) for count in counts]
-    stops = looks(least, rounds)
+    if schedule is not None and schedule.rounds != rounds:
+        raise ValueError(f"the schedule is of {schedule.rounds} rounds, these are {rounds}")
+    races = [_Race(count, rounds, schedule) for count in counts]
+    stops = looks(least, rounds) if schedule is None else range(least, rounds)
     for at in range(rounds):
         open_ = [number for number, one in enumerate(races) if len(one.alive) > 1 or not at]
         jobs = [(number, candidate) for number in open_ for candidate in races[number].alive]
@@ -84,16 +96,20 @@ def race(
         for (number, candidate), score in zip(jobs, said):
             races[number].table[candidate, at] = score
         if at + 1 in stops and delta and at + 1 < rounds:
-            line = None if places is None else np.argsort(places[: at + 1])
-            _eliminate([races[number] for number in open_], at + 1, delta / len(stops), line)
+            still = [races[number] for number in open_ if len(races[number].alive) > 1]
+            if schedule is not None:
+                _settle(still, at + 1, delta, schedule)
+            elif still:
+                line = None if places is None else np.argsort(places[: at + 1])
+                _eliminate(still, at + 1, delta / len(stops), line)
     return [one.decision() for one in races]
 
 
 class _Race:
     """One decision. table [C R]: scores so far, NaN where a candidate was out."""
 
-    def __init__(self, candidates: int, rounds: int) -> None:
-        self.table = np.full((candidates, rounds), np.nan)
+    def __init__(self, candidates: int, rounds: int, schedule: Schedule | None) -> None:
+        self.table, self.schedule = np.full((candidates, rounds), np.nan), schedule
         self.alive = list(range(candidates))
         self.risk = 0.0
 
@@ -109,16 +125,23 @@ class _Race:
         scores = np.nansum(self.table, 1) / counts
         best = max(self.alive, key=lambda candidate: (scores[candidate], -candidate))
         ties = tuple(candidate for candidate in self.alive if scores[candidate] == scores[best])
+        if self.schedule is not None:
+            behind = [self._behind(best, other, int(counts[other])) for other in range(len(counts))]
+            scores = scores[best] - np.array(behind) / self.table.shape[1]
         return Decision(best, scores, counts, self.risk, ties if len(ties) > 1 else ())
+
+    def _behind(self, best: int, other: int, done: int) -> float:
+        """By how much a candidate's sum of all rounds is expected to be less than the best one's."""
+        assert self.schedule is not None
+        gap = self.table[[best], :done] - self.table[[other], :done]
+        return float(self.schedule.sums(self.schedule.innovations(gap))[0])
 
 
 def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np.int64] | None) -> None:
     """Take out who is too far behind: one-sided t-tests of the paired differences against what the rest of the rounds can
     still change (finite population correction), delta shared by the candidates (Bonferroni). With rounds in `line`, noise is
     what neighbours on it differ by (von Neumann et al., 1941), at two thirds of the degrees of freedom."""
-    found = [(one, *one.ahead(done)) for one in races if len(one.alive) > 1]
-    if not found:
-        return
+    found = [(one, *one.ahead(done)) for one in races]
     if line is None:
         own, spreads = float(done - 1), [gap.var(1, ddof=1) for _, _, _, gap in found]
     else:
@@ -138,6 +161,29 @@ def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np
             else:
                 stays.append(candidate)
         one.alive = sorted(stays)
+
+
+def _settle(races: Sequence[_Race], done: int, delta: float, schedule: Schedule) -> None:
+    """Take out who overtakes the leader with a chance of at most its share of delta, and all where their chances together
+    are within what is left of it."""
+    width, freedom = schedule.open(done), done + PRIOR
+    for one in races:
+        told = schedule.innovations(one.table[one.alive, :done])
+        sums = schedule.sums(told)
+        first = int(sums.argmax())
+        scale = (PRIOR + np.square(told[first] - told).sum(1) / 2) / freedom
+        error = np.sqrt(2 * scale * width)
+        chances = {
+            at: student_tail((sums[first] - sums[at]) / error[at], freedom) if error[at] > 0 else 0.0
+            for at in range(len(one.alive))
+            if at != first
+        }
+        share = delta / (len(one.table) - 1)
+        out = {at for at, chance in chances.items() if chance <= share}
+        if one.risk + sum(chances.values()) <= delta:
+            out = set(chances)
+        one.risk += sum(chances[at] for at in out)
+        one.alive = [candidate for at, candidate in enumerate(one.alive) if at not in out]
 
 
 def student_tail(t: float, freedom: float) -> float:

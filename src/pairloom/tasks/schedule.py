@@ -1,0 +1,100 @@
+"""Schedule: in which order rounds tell most of a decision, and what the first of them say about all, learnt from decisions of
+the same kind whose rounds were all run. No labels are needed.
+
+Differences between candidates are taken as a normal vector over the rounds, times a scale of each decision's own
+(a multivariate t). Its covariance comes from the centred scores, shrunk towards its diagonal as far as its entries differ
+between decisions (Schäfer and Strimmer, 2005); the order is that of a pivoted Cholesky which takes the round that leaves
+the sum of all the least open. Does not know: who scores, when a race may stop.
+
+C candidates, R rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+LEAST = 8  # decisions that a schedule is learnt from
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """order [R]: the rounds, the most telling first. whitener [R R]: lower triangular; whitener @ scores (in this order) are
+    innovations: what each round says that those before it did not, of variance 1 for a decision of usual scale. shares [R]:
+    what an innovation adds to the sum of all rounds."""
+
+    order: NDArray[np.int64]
+    whitener: Array
+    shares: Array
+
+    @classmethod
+    def learnt(cls, tables: Sequence[NDArray[np.floating]]) -> Schedule:
+        """From scores [C R] of decisions, all of R rounds; those whose candidates never differ say nothing.
+
+        ValueError where there are fewer than LEAST decisions of two candidates or more.
+        """
+        gaps = [table.astype(np.float64) - table.mean(0, dtype=np.float64) for table in tables]
+        gaps = [gap for gap in gaps if len(gap) > 1 and gap.any()]
+        if len(gaps) < LEAST:
+            raise ValueError(f"a schedule is learnt from {LEAST} decisions or more, these are {len(gaps)}")
+        scales = np.array([np.square(gap).mean() for gap in gaps])
+        each = [gap.T @ gap / (len(gap) - 1) / scale for gap, scale in zip(gaps, scales)]
+        order, columns = _pivoted(_shrunk(each) * np.exp(np.log(scales).mean()))
+        whitener: Array = np.linalg.inv(columns[order])
+        return cls(order, whitener, columns.sum(0))
+
+    @property
+    def rounds(self) -> int:
+        """R."""
+        return len(self.order)
+
+    def innovations(self, scores: Array) -> Array:
+        """[C n] of the scores [C n] of the first n rounds in this order."""
+        done = scores.shape[1]
+        found: Array = scores @ self.whitener[:done, :done].T
+        return found
+
+    def sums(self, innovations: Array) -> Array:
+        """[C] what all rounds are expected to add up to, up to what the candidates have in common."""
+        found: Array = innovations @ self.shares[: innovations.shape[1]]
+        return found
+
+    def open(self, done: int) -> float:
+        """Variance of the sum of all rounds that the first `done` leave, for a decision of usual scale."""
+        return float(np.square(self.shares[done:]).sum())
+
+
+def _shrunk(each: Sequence[Array]) -> Array:
+    """The mean of covariances, its correlations made smaller by the share of their squares that is chance."""
+    mean = np.mean(each, 0)
+    deviation = np.sqrt(np.diag(mean).clip(min=1e-12 * np.diag(mean).max()))
+    scale = np.outer(deviation, deviation)
+    chance = sum(np.square(one / scale - mean / scale) for one in each) / (len(each) * (len(each) - 1))
+    off = ~np.eye(len(mean), dtype=bool)
+    whole = np.square(mean / scale)[off].sum()
+    kept = 1 - min(1.0, chance[off].sum() / whole) if whole > 0 else 0.0  # type: ignore[index]
+    found: Array = np.where(off, kept * mean, np.square(np.diag(deviation)))
+    return found
+
+
+def _pivoted(covariance: Array) -> tuple[NDArray[np.int64], Array]:
+    """Order [R] and columns [R R] with columns @ columns.T = covariance; column k is 0 for the first k of the order."""
+    left, order, columns = covariance.copy(), [], []
+    smallest = 1e-10 * float(np.diag(covariance).max())
+    taken = np.zeros(len(left), bool)
+    for _ in range(len(left)):
+        variance = np.diag(left).clip(min=smallest)
+        told = np.square(left.sum(1)) / variance
+        best = int(np.where(taken, -1.0, told).argmax())
+        column = left[:, best] / np.sqrt(variance[best])
+        column[taken] = 0.0
+        column[best] = np.sqrt(variance[best])
+        taken[best] = True
+        order.append(best)
+        columns.append(column)
+        left -= np.outer(column, column)
+    return np.array(order), np.stack(columns, 1)
