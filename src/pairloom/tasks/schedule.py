@@ -44,7 +44,7 @@ class Schedule:
         scales = np.array([np.square(gap).mean() for gap in gaps])
         each = [gap.T @ gap / (len(gap) - 1) / scale for gap, scale in zip(gaps, scales)]
         order, columns = _pivoted(_shrunk(each) * np.exp(np.log(scales).mean()))
-        whitener: Array = np.linalg.inv(columns[order])
+        whitener = np.linalg.inv(columns[order]).astype(np.float64)
         return cls(order, whitener, columns.sum(0))
 
     @property
