@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pairloom.cli._lines import answer_all
+from pairloom.cli._lines import STREAM, answer_all
 from pairloom.errors import Mistake
 
 
@@ -109,3 +110,24 @@ def test_a_picture_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
 def test_a_folder_may_be_called_as_a_picture(pictures: Path, tmp_path: Path) -> None:
     named = pictures.rename(tmp_path / "set.png")
     assert len(colours(named, tmp_path / "out.jsonl")) == 4
+
+
+def test_names_come_from_a_stream_and_one_that_is_nothing_is_told(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [
+        str(pictures / "z.png"),
+        str(tmp_path / "not there.png"),
+        str(pictures / "y.bmp"),
+        str(pictures / "x.png"),
+    ]
+    out = tmp_path / "out.jsonl"
+    for _ in range(2):  # the second time all is done
+        monkeypatch.setattr("sys.stdin", io.StringIO("\r\n".join(names) + "\n\n"))
+        answer_all(STREAM, out, False, "asking", {"colour": ""}, lambda images, _: [
+            {"colour": image.convert("RGB").getpixel((0, 0))} for image in images
+        ])  # fmt: skip
+    assert [line["name"] for line in told(out)] == names
+    assert [line["colour"] for line in told(out)] == [[255, 255, 255], "", "", [255, 0, 0]]
+    assert [line.get("problem", "") != "" for line in told(out)] == [False, True, True, False]
+    assert "No such file" in told(out)[1]["problem"]

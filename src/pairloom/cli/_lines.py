@@ -1,4 +1,5 @@
-"""One JSON line for each picture of a file, folder or set: in groups, with progress, going on where it was stopped."""
+"""One JSON line for each picture of a file, folder, set or stream of names: in groups, with progress, going on where it was
+stopped."""
 
 from __future__ import annotations
 
@@ -7,10 +8,19 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 BEGINS = b'{"name": '  # every line
 GROUP = 32  # pictures that are looked at together
+STREAM = Path("-")
+Pictures = Annotated[
+    Path,
+    typer.Argument(
+        help="A picture, any set that pairloom reads, or - for file names, one a line, from standard input."
+    ),
+]
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
@@ -48,7 +58,7 @@ def write_all(
     from pairloom.cli import _show
     from pairloom.data.disk import check_output, unwritable
 
-    if out is not None:
+    if out is not None and source != STREAM:
         check_output(out, source)
     done = _done(out, restart, keys)
     with _show.progress(label, None, quiet=out is None) as bar:
@@ -148,12 +158,30 @@ def _lines(
 
 
 def _pictures(where: Path) -> Iterator[tuple[str, str, Any]]:
-    """(name, key, bytes when asked) of one picture file, or of every pair of a set."""
+    """(name, key, bytes when asked) of one picture file, of the files that a stream names, or of every pair of a set."""
     from pairloom.data.pair import content_hash
     from pairloom.data.shards import open_set
 
+    if where == STREAM:
+        for name in filter(None, (line.rstrip("\r\n") for line in sys.stdin)):
+            yield name, *_file(Path(name), content_hash)
+        return
     if where.suffix.lower() in PICTURES and where.is_file():
         yield where.name, content_hash(where.read_bytes()), where.read_bytes
         return
     for pair in open_set(where).pairs():
         yield pair.name, pair.image_key, pair.image.read
+
+
+def _file(path: Path, content_hash: Callable[[bytes], str]) -> tuple[str, Callable[[], bytes]]:
+    """Key and bytes of a file; where it cannot be read, its bytes are the error."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        told = OSError(error.strerror or str(error))
+
+        def fail() -> bytes:
+            raise told
+
+        return "", fail
+    return content_hash(data), lambda: data

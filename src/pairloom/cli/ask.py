@@ -17,7 +17,10 @@ import typer
 
 def command(
     pictures: Annotated[
-        Path, typer.Argument(help="A picture, any set that pairloom reads, or a set of questions.")
+        Path,
+        typer.Argument(
+            help="A picture, any set that pairloom reads, - for file names from standard input, or a set of questions."
+        ),
     ],
     question: Annotated[
         str, typer.Argument(help="What to ask of each picture; left out: the set's own.")

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._lines import Pictures
 from pairloom.cli._speed import Speed, at_speed
 
 WAYS = "greedy", "beam", "nucleus"
 
 
 def command(
-    pictures: Annotated[Path, typer.Argument(help="A picture, or any set that pairloom reads.")],
+    pictures: Pictures,
     model: Annotated[Path, typer.Option(help="A model folder (models/captioner of a clean run, say).")],
     out: Annotated[Path | None, typer.Option(help="A .jsonl file; standard output without it.")] = None,
     way: Annotated[str, typer.Option(help="greedy, beam or nucleus.")] = "beam",

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._lines import Pictures
 from pairloom.cli._speed import Speed, at_speed
 
 
 def command(
-    pictures: Annotated[Path, typer.Argument(help="A picture, or any set that pairloom reads.")],
+    pictures: Pictures,
     model: Annotated[Path, typer.Option(help="A model that embeds: CLIP or BLIP.")],
     classes: Annotated[str, typer.Option(help="A file with one name a line, or names with commas between.")],
     out: Annotated[Path | None, typer.Option(help="A .jsonl file; standard output without it.")] = None,

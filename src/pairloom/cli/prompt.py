@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._lines import Pictures
+
 
 def command(
-    pictures: Annotated[Path, typer.Argument(help="A picture, or any set that pairloom reads.")],
+    pictures: Pictures,
     model: Annotated[Path, typer.Option(help="A Flamingo.")],
     examples: Annotated[
         Path, typer.Option(help="A set of pairs: the pictures and answers that prompts are made of.")
