@@ -24,6 +24,7 @@ NEIGHBOURS = {
     ("bench", "clean"),  # claims of BLIP are claims about CapFilt
     ("model", "weights"),  # loading asks every published layout
     ("train", "model"),  # checkpoints are model folders
+    ("train", "weights"),  # adapters are written by their released names
     ("tasks", "model"),
     ("weights", "model"),
 }

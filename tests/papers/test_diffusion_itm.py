@@ -25,7 +25,7 @@ from pairloom.model import Model, build, load, save  # noqa: E402
 from pairloom.objectives.denoise import guessed_noise, noised, pushed_away, target  # noqa: E402
 from pairloom.systems.latent_diffusion import RECIPES  # noqa: E402
 from pairloom.tasks.denoise import DenoisingScorer  # noqa: E402
-from pairloom.tasks.hardneg import adapted  # noqa: E402
+from pairloom.train.hardneg import adapted  # noqa: E402
 from pairloom.train.loop import fit  # noqa: E402
 from pairloom.train.settings import Settings  # noqa: E402
 

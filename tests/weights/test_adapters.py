@@ -24,7 +24,7 @@ import pairloom  # noqa: E402
 from pairloom.cli import export, match, train  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.tasks.denoise import DenoisingScorer  # noqa: E402
-from pairloom.tasks.hardneg import ADAPTERS, write_adapters  # noqa: E402
+from pairloom.train.hardneg import ADAPTERS, write_adapters  # noqa: E402
 
 TEXTS = ("a red square", "a blue square", "two cats", "a green house", "a tree", "a car")
 

@@ -26,9 +26,9 @@ from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
 from pairloom.model import MARK, Model, at_size, build, claim, load, read_json, save, with_part
-from pairloom.tasks.hardneg import ADAPTERS, adapted, write_adapters
 from pairloom.train import checkpoint
 from pairloom.train.chunks import demand_chunks
+from pairloom.train.hardneg import ADAPTERS, adapted, write_adapters
 from pairloom.train.loop import Fitted
 from pairloom.train.settings import Settings
 

@@ -25,7 +25,6 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
-from pairloom.tasks.hardneg import ADAPTERS
 from pairloom.weights._layout import Place, claim_empty, give, read, take
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
@@ -39,6 +38,7 @@ ENDS = (
     ".fp16.safetensors",
     ".fp16.bin",
 )
+ADAPTERS = "pytorch_lora_weights.safetensors"  # the file of adapters, as diffusers calls it
 TEXT = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
     "projection_dim", "eos_token_id", "bos_token_id", "pad_token_id",

@@ -44,7 +44,7 @@ from pairloom.data.world.level import Level
 from pairloom.data.world.read import parse
 from pairloom.model import Model
 from pairloom.tasks.denoise import DenoisingScorer
-from pairloom.tasks.hardneg import adapted
+from pairloom.train.hardneg import adapted
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
 

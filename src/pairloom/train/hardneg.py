@@ -21,8 +21,7 @@ import torch
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 from pairloom.model import Model
-
-ADAPTERS = "pytorch_lora_weights.safetensors"  # the file of adapters, as diffusers calls it
+from pairloom.weights.diffusers import ADAPTERS, adapter_bytes
 
 
 def adapted(
@@ -57,8 +56,6 @@ def adapted(
 
 def write_adapters(model: Model, where: Path) -> Path:
     """The adapters alone, by the released names, as a file of the folder. Mistake for a model without any."""
-    from pairloom.weights.diffusers import adapter_bytes
-
     file = where / ADAPTERS
     with atomic_write(file, replace=True) as stream:
         stream.write(adapter_bytes(model))
