@@ -224,6 +224,32 @@ def test_a_later_run_is_compared_with_an_earlier_one(data: Path, tmp_path: Path)
         gdbench.run(replace(later, earlier=data / "swap_obj.json"), [entrant("a", 200)])
 
 
+def test_a_case_of_the_same_name_that_asks_something_else_is_not_compared(data: Path, tmp_path: Path) -> None:
+    """Of the 300 cases of the earlier run 100 have another text now; where all have, it is said."""
+    gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "one", data), [entrant("a", 100)])
+    rows = json.loads((data / "swap_obj.json").read_text())
+    later = gdbench.Asked("sugarcrepe", tmp_path / "two", data, earlier=tmp_path / "one")
+    for changed in (range(100), range(300)):
+        for n in changed:
+            rows[str(n)]["negative_caption"] = f"nay {n}"
+        write(data / "swap_obj.json", rows)
+        made = gdbench.run(later, [entrant("a", 200)])
+        assert [row["cases"] for row in made["earlier"]] == ([200] if len(changed) == 100 else [])
+        said = [remark for remark in made["bench"]["remarks"] if "none of these questions" in remark]
+        assert bool(said) == (len(changed) == 300)
+
+
+def test_what_is_decided_is_said_and_what_is_not_is_counted(data: Path, tmp_path: Path, capsys) -> None:
+    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data)
+    made = gdbench.run(asked, [entrant("a", 290), entrant("b", 10), entrant("c", 289)])
+    bench._tell_differences(made["comparisons"])
+    said = " ".join(capsys.readouterr().err.split())
+    assert (
+        "macro over 1 subsets: a is better than b, +0.933 [" in said
+        and "undecided: 1 of 3 comparisons" in said
+    )
+
+
 @pytest.mark.parametrize("error", [Mistake("a.jpg cannot be read."), OSError("gone"), ValueError("a slip")])
 def test_only_pictures_that_are_broken_are_left_out(data: Path, tmp_path: Path, error: Exception) -> None:
     """A scorer may say what it likes of a broken picture; where no picture is broken its error is its own."""

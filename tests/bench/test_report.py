@@ -24,6 +24,10 @@ def report(tmp_path_factory) -> Path:
         gdbench.benchmarks()[name].mini(data, 0, count=6)
         asked = gdbench.Asked(name, out / name, data)
         gdbench.run(asked, [_entrant("first <b>", 1.0), _entrant("second", 0.0)])
+    suite = out.with_name("data")
+    gdbench.run(
+        gdbench.Asked("gdbench", out / "gdbench", suite), [_entrant("first", 1.0), _entrant("second", 0.0)]
+    )
     return out
 
 
@@ -40,7 +44,7 @@ def browser(tmp_path_factory) -> Iterator[Chromium]:
     made.close()
 
 
-@pytest.mark.parametrize("name", ["winoground", "mmbias"])
+@pytest.mark.parametrize("name", ["winoground", "mmbias", "gdbench"])
 @pytest.mark.parametrize("colours", ["light", "dark"])
 def test_every_word_can_be_read(browser: Chromium, report: Path, name: str, colours: str) -> None:
     browser.size(1280, 900)
@@ -60,11 +64,14 @@ def test_it_fits_asks_for_nothing_and_shows_every_picture(
 ) -> None:
     browser.size(width, 900)
     browser.requests()
-    page = report / "winoground/report.html"
+    page = report / "gdbench/report.html"
     browser.open(page)
     assert browser.run("return document.documentElement.scrollWidth") == width
     asked = [url for url in browser.requests() if not url.startswith("data:")]
     assert asked == [page.as_uri()] and browser.complaints() == []
     shown = "return Array.from(document.images, (image) => image.naturalWidth > 0 && image.alt !== '')"
     assert browser.run(shown) and all(browser.run(shown))
+    assert browser.words("h1") == ["gdbench: first against second"]
+    assert browser.words("h2") == ["Overview", "winoground", "mmbias", "Compared"]
+    browser.open(report / "winoground/report.html")
     assert browser.words("h1") == ["winoground: first <b> against second"]

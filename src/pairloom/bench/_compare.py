@@ -66,15 +66,25 @@ def adjusted(rows: Sequence[Comparison]) -> list[Comparison]:
 
 
 def with_earlier(
-    benchmark: str, measures: Mapping[str, Sequence[Measure]], earlier: Mapping[str, Any]
+    benchmark: str,
+    measures: Mapping[str, Sequence[Measure]],
+    questions: Mapping[str, str],
+    earlier: Mapping[str, Any],
 ) -> list[Comparison]:
-    """Every system of now against every one of an earlier results.json, on the cases that both runs have."""
+    """Every system of now against every one of an earlier results.json, on the cases that both runs asked: the same name
+    and, by `questions` (name -> hash), the same question."""
+    told = earlier.get("benchmarks", {}).get(benchmark, {})
+    before = told.get("questions", {})
+    same = {key for key, mark in questions.items() if before.get(key) == mark}
+    whole = dict(before) == dict(questions)  # needed where a number is no mean over cases
     made = []
-    told = earlier.get("benchmarks", {}).get(benchmark, {}).get("values", {})
-    for old, values in told.items():
+    for old in earlier.get("systems", {}):
         for new, found in measures.items():
             for one in found:
-                if one.headline and one.name in values:
-                    row = _compare(benchmark, new, f"{old} (earlier)", one, values[one.name])
-                    made += [row] if row else []
+                values = told.get("values", {}).get(old, {}).get(one.name, {}) if one.headline else {}
+                known = {
+                    key: values[key] for key in values if key in same or (whole and key not in questions)
+                }
+                row = _compare(benchmark, new, f"{old} (earlier)", one, known) if known else None
+                made += [row] if row else []
     return made

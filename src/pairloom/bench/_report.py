@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 
+from pairloom.bench._compare import ALPHA
 from pairloom.bench._gallery import gallery
 from pairloom.bench._results import RANDOM, Outcome
 from pairloom.data.disk import atomic_write
@@ -26,6 +27,7 @@ def write(
     page = _template().render(
         results=results,
         style=(PAGE / "bench.css").read_text("utf-8"),
+        overview=overview(results, systems) if len(outcomes) > 1 else [],
         tables=[_table(outcome, results, systems) for outcome in outcomes],
         systems=systems,
     )
@@ -33,9 +35,44 @@ def write(
         file.write(page.encode())
 
 
+def overview(results: Mapping[str, Any], systems: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for every number that systems are compared by, with a cell for each system; a measure of bias has one row, that
+    of its largest effect size. seen: whether the system is better than each of its blind likenesses (None: there are none),
+    or the effect size is more than chance."""
+    seen: dict[tuple[str, str, str], bool] = {}
+    for row in results["blind"]:
+        key = row["benchmark"], row["measure"], row["new"]
+        seen[key] = seen.get(key, True) and row["verdict"] == "better"
+    rows = []
+    for name, told in results["benchmarks"].items():
+        found = [told["measures"][system] for system in systems]
+        for at, first in enumerate(found[0]):
+            if first["headline"]:
+                cells = [
+                    {**one[at], "of": "", "seen": seen.get((name, first["name"], system))}
+                    for system, one in zip(systems, found)
+                ]
+                rows.append({"benchmark": name, **first, "cells": cells, "cases": told["cases"]})
+        largest = [_largest(one) for one in found]
+        if all(largest):
+            rows.append({
+                "benchmark": name, "name": "largest effect size", "chance": 0.0, "cells": largest, "cases": told["cases"],
+            })  # fmt: skip
+    return rows
+
+
+def _largest(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    sizes = [one for one in measures if one["best"] == 0 and one["kind"] == "sound"]
+    if not sizes:
+        return {}
+    one = max(sizes, key=lambda one: abs(one["value"]))
+    return {**one, "seen": one["p"] < ALPHA, "of": one["name"].removeprefix("effect size ")}
+
+
 def _table(outcome: Outcome, results: Mapping[str, Any], systems: Sequence[str]) -> dict[str, Any]:
     told = results["benchmarks"][outcome.name]
-    names = [name for name in told["measures"] if name != RANDOM] + [RANDOM]
+    blind = [name for name in told["measures"] if name not in (*systems, RANDOM)]
+    names = [*systems, *blind, RANDOM]
     rows = []
     for at, first in enumerate(told["measures"][names[0]]):
         cells = [told["measures"][name][at] for name in names]
@@ -49,6 +86,7 @@ def _table(outcome: Outcome, results: Mapping[str, Any], systems: Sequence[str])
         "cost": [_cost(name, told) for name in names],
         "cards": gallery(outcome, systems),
         "alone": len(systems) == 1,
+        "quads": any(len(case.pictures) > 1 < len(case.texts) for case in outcome.cases),
     }
 
 
@@ -70,8 +108,8 @@ def _scale(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cost(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
     cost = dict(told["cost"][name])
     decisions, seconds = cost.pop("decisions"), cost.pop("seconds")
-    each = ", ".join(f"{count / decisions:.3g} {what}" for what, count in cost.items())
-    return {"name": name, "way": told["ways"][name], "seconds": seconds / decisions, "each": each}
+    each = ", ".join(f"{count / decisions:.3g} {what}" for what, count in cost.items() if count)
+    return {"name": name, "way": told["ways"][name], "time": duration(seconds / decisions), "each": each}
 
 
 @cache
@@ -86,6 +124,13 @@ def _template() -> jinja2.Template:
 def number(value: float | None, digits: int = 3) -> str:
     """0.96234 -> 0.962, with a true minus sign; None -> a dash."""
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    """0.0042 -> 4.2 ms."""
+    if seconds >= 1:
+        return f"{seconds:.3g} s"
+    return f"{1000 * seconds:.2g} ms" if seconds >= 1e-4 else "under 0.1 ms"
 
 
 def p_value(value: float | None) -> str:

@@ -21,12 +21,13 @@ from pairloom.bench._case import Case, Cases, choose
 from pairloom.bench._compare import Comparison
 from pairloom.bench._judging import Make, Random
 from pairloom.bench._measure import Floats, Measure
-from pairloom.bench._scoring import Scored, score
+from pairloom.bench._scoring import Scored, finished, score
 from pairloom.data.disk import atomic_write
+from pairloom.data.pair import content_hash
 from pairloom.errors import Mistake
 from pairloom.model import read_json
 
-Tell = Callable[[str, int, int], None]
+Tell = Callable[..., None]  # step, cases done, of how many; note
 BLIND = ("text only", "image only")
 RANDOM = "random"
 
@@ -98,33 +99,48 @@ def run(
     outcomes: Sequence[Outcome],
     entrants: Sequence[Entrant],
     folder: Path,
-    tell: Tell = lambda step, done, total: None,
+    tell: Tell,
 ) -> None:
     """Score and measure: systems one after the other, so that one model at a time is in memory; then the random one."""
     chance = Entrant(RANDOM, RANDOM, lambda: {"": Random()}, blind=False)
     for entrant in (*entrants, chance):
-        held: dict[str, Any] = {}
-
-        def made(kind: str, entrant: Entrant = entrant, held: dict[str, Any] = held) -> Any:
-            if not held:
-                held.update(entrant.make())
-            return held[kind]
-
-        for outcome in outcomes:
-            for name, kind in zip(entrant.names, ("", *BLIND)):
-                step = f"{outcome.name}: {name}"
-                tell(step, 0, len(outcome.cases))
-                outcome.scored[name] = score(
-                    lambda kind=kind: made(kind),  # type: ignore[misc]
-                    f"{pairloom.__version__} {entrant.mark} {kind}",
-                    outcome.cases,
-                    outcome.root,
-                    folder / outcome.name,
-                    lambda done, step=step, total=len(outcome.cases): tell(step, done, total),  # type: ignore[misc]
-                )
-                outcome.ways[name] = outcome.scored[name].way
+        _score(entrant, outcomes, folder, tell)
     for outcome in outcomes:
         _finish(outcome, modules[outcome.name])
+
+
+def _silent(*told: Any) -> None:
+    """Says nothing."""
+
+
+def _score(entrant: Entrant, outcomes: Sequence[Outcome], folder: Path, tell: Tell) -> None:
+    """One system and its blind likenesses, on all benchmarks; what an earlier run has scored is told first."""
+    held: dict[str, Any] = {}
+
+    def made(kind: str) -> Any:
+        if not held:
+            held.update(entrant.make())
+        return held[kind]
+
+    jobs = [(one, name, kind) for one in outcomes for name, kind in zip(entrant.names, ("", *BLIND))]
+    marks = {kind: f"{pairloom.__version__} {entrant.mark} {kind}" for kind in ("", *BLIND)}
+    there = [finished(marks[kind], one.cases, one.root, folder / one.name) for one, _, kind in jobs]
+    if sum(there):
+        total = sum(len(one.cases) for one, *_ in jobs)
+        tell(entrant.name, 0, total, note=f"{sum(there):,} of {total:,} scores of cases already done")
+    for (outcome, name, kind), before in zip(jobs, there):
+        step, total = f"{outcome.name}: {name}", len(outcome.cases)
+        say = _silent if before == total else tell
+        say(step, 0, total)
+        outcome.scored[name] = score(
+            lambda kind=kind: made(kind),  # type: ignore[misc]
+            marks[kind],
+            outcome.cases,
+            outcome.root,
+            folder / outcome.name,
+            lambda done, say=say, step=step, total=total: say(step, done, total),  # type: ignore[misc]
+        )
+        outcome.ways[name] = outcome.scored[name].way
 
 
 def _finish(outcome: Outcome, module: ModuleType) -> None:
@@ -184,12 +200,20 @@ def document(
         row
         for outcome in outcomes
         for row in _compare.with_earlier(
-            outcome.name, {name.name: outcome.measures[name.name] for name in entrants}, earlier
+            outcome.name,
+            {name.name: outcome.measures[name.name] for name in entrants},
+            questions(outcome),
+            earlier,
         )
     ]
+    remarks = [entrant.deaf for entrant in entrants if entrant.deaf]
+    if earlier and not later:
+        remarks.append(
+            "the earlier run asked none of these questions, so there is nothing to compare with it"
+        )
     return {
         "pairloom": pairloom.__version__,
-        "bench": dict(facts),
+        "bench": {**facts, "remarks": remarks},
         "systems": {entrant.name: {"mark": entrant.mark} for entrant in entrants},
         "benchmarks": {outcome.name: _told(outcome) for outcome in outcomes},
         "comparisons": [
@@ -198,6 +222,16 @@ def document(
         "blind": [_row(row) for row in sightedness(outcomes, entrants)],
         "earlier": [_row(row) for row in _compare.adjusted(later)],
     }  # fmt: skip
+
+
+def questions(outcome: Outcome) -> dict[str, str]:
+    """Each case's name -> a hash of what is asked (texts, and names of pictures), so that a later run compares like with
+    like."""
+    made = {}
+    for case in outcome.cases:
+        shown = [one.name(outcome.root) for one in case.pictures]
+        made[case.key] = content_hash(repr((case.texts, shown, case.right)).encode())[:10]
+    return made
 
 
 def _told(outcome: Outcome) -> dict[str, Any]:
@@ -214,6 +248,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "cost": {
             name: {"decisions": decided, "seconds": round(one.seconds, 3), **one.cost} for name, one in outcome.scored.items()
         },
+        "questions": questions(outcome),
         "values": {
             name: {one.name: dict(zip(one.keys, one.values)) for one in outcome.headlines(name)}
             for name in outcome.measures

@@ -26,7 +26,8 @@ from pairloom.data.pixels import Unreadable
 from pairloom.errors import Mistake
 from pairloom.model import read_json
 
-SHARD = 128  # cases
+SHARD = 128  # cases, and no more pairs than PAIRS: what a stopped run may lose
+PAIRS = 1024
 
 
 @dataclass
@@ -76,9 +77,25 @@ def score(
     return made
 
 
+def finished(mark: str, cases: Sequence[Case], root: Path, folder: Path) -> int:
+    """How many of the cases an earlier run has scored."""
+    return sum(
+        len(shard) for shard in _shards(cases) if (folder / f"{_name(mark, shard, root)}.json").is_file()
+    )
+
+
 def _shards(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
-    for start in range(0, len(cases), SHARD):
-        yield cases[start : start + SHARD]
+    shard: list[Case] = []
+    pairs = 0
+    for case in cases:
+        more = len(case.pictures) * len(case.texts)
+        if shard and (len(shard) == SHARD or pairs + more > PAIRS):
+            yield shard
+            shard, pairs = [], 0
+        shard.append(case)
+        pairs += more
+    if shard:
+        yield shard
 
 
 def _name(mark: str, shard: Sequence[Case], root: Path) -> str:

@@ -61,7 +61,7 @@ def only_way(name: str) -> str:
 
 
 def run(
-    asked: Asked, entrants: Sequence[Entrant], tell: _results.Tell = lambda step, done, total: None
+    asked: Asked, entrants: Sequence[Entrant], tell: _results.Tell = lambda *told, **more: None
 ) -> dict[str, Any]:
     """Score what is not scored yet, write OUT/results.json and OUT/report.html, and return the results.
 
@@ -80,8 +80,6 @@ def run(
         "name": asked.name, "data": "miniature" if asked.data is None else str(asked.data), "limit": asked.limit,
         "seed": asked.seed, "absent": absent, **(asked.settings or {}),
     }  # fmt: skip
-    for outcome in outcomes:
-        outcome.notes += [entrant.deaf for entrant in entrants if entrant.deaf]
     results = _results.document(outcomes, entrants, facts, earlier)
     _results.write(asked.out / "results.json", results)
     _report.write(asked.out / "report.html", results, outcomes, [entrant.name for entrant in entrants])

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 NEEDS = False
+BLIND = ("text only", "image only")  # the blind likenesses of a system, which stand beside it
 
 
 def command(
@@ -65,8 +66,8 @@ def command(
     settings = {"way": way, "steps": steps, "protocol": protocol}
     asked = gdbench.Asked(name, out, data, limit, seed or 0, against, settings)
     systems = gdbench.entrants(model, lambda where: _scorers(where, settings, blind), settings, blind)
-    for system in systems:
-        if system.deaf:
+    for system in systems:  # before hours of scoring, and again below
+        if system.deaf and not json:
             _show.console.print(system.deaf, markup=False)
     with _show.steps(quiet=json) as tell:
         results = gdbench.run(asked, systems, tell)
@@ -133,31 +134,31 @@ def _brief(results: dict[str, Any]) -> dict[str, Any]:
     """Without the values of single cases, which results.json has."""
     told = results["benchmarks"]
     assert isinstance(told, dict)
-    return {name: {key: value for key, value in one.items() if key != "values"} for name, one in told.items()}
+    return {
+        name: {key: value for key, value in one.items() if key not in ("values", "questions")}
+        for name, one in told.items()
+    }
 
 
 def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
     """The sound numbers that stand for each benchmark, what is missing, and where the rest lies."""
     from pairloom.cli import _show
 
-    told, rows = results["benchmarks"], []
+    told = results["benchmarks"]
     assert isinstance(told, dict)
+    kinds = [
+        kind for kind in BLIND if any(f"{systems[0]}, {kind}" in one["measures"] for one in told.values())
+    ]
+    rows = []
     for name, one in told.items():
-        measures = one["measures"]
-        for at, first in enumerate(measures[systems[0]]):
+        for at, first in enumerate(one["measures"][systems[0]]):
             if first["kind"] == "sound" and (first["headline"] or first["best"] == 0):
-                cells = [measures[column][at] for column in measures]
-                rows.append(
-                    [
-                        name,
-                        first["name"],
-                        *(_number(cell) for cell in cells),
-                        f"{first['chance']:.3f}",
-                        one["cases"],
-                    ]
-                )
-    columns = list(next(iter(told.values()))["measures"])
-    _show.table("Bench", ["benchmark", "measure", *columns, "chance", "cases"], rows)
+                for system in systems:
+                    beside = [*(f"{system}, {kind}" for kind in kinds), "random"]
+                    cells = [_number(one["measures"][row][at]) for row in (system, *beside)]
+                    rows.append([name, first["name"], system, *cells, f"{first['chance']:.3f}", one["cases"]])
+    columns = ["benchmark", "measure", "system", "sound", *kinds, "random", "chance", "cases"]
+    _show.table("Bench", columns, rows)
     for name, one in told.items():
         for problem in one["problems"][:5]:
             _show.console.print(
@@ -167,10 +168,29 @@ def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
             _show.console.print(
                 f"{name}: {len(one['problems']):,} files in all, see results.json", markup=False
             )
+    _tell_differences([*results["comparisons"], *results["earlier"]])
+    for remark in results["bench"]["remarks"]:
+        _show.console.print(remark, markup=False)
     for name, why in results["bench"]["absent"].items():
         _show.console.print(f"{name}: not run, {why}", markup=False)
     _show.console.print(f"written to {out}/results.json and {out}/report.html", markup=False)
 
 
+def _tell_differences(rows: list[dict[str, Any]]) -> None:
+    """Which system is better than which, where that is decided; how often it is not."""
+    from pairloom.cli import _show
+
+    decided = [row for row in rows if row["verdict"] != "undecided"]
+    for row in decided:
+        gap = f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], p {max(row['holm'], 0.001):.3f}"
+        _show.console.print(
+            f"{row['benchmark']}, {row['measure']}: {row['new']} is {row['verdict']} than {row['old']}, {gap}",
+            markup=False,
+        )
+    if len(rows) > len(decided):
+        _show.console.print(f"undecided: {len(rows) - len(decided)} of {len(rows)} comparisons", markup=False)
+
+
 def _number(cell: dict[str, Any]) -> str:
-    return f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    told = f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    return told if cell["p"] is None else f"{told} p {max(cell['p'], 0.001):.3f}"
