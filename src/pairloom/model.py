@@ -118,11 +118,12 @@ def build(
 ) -> Model:
     """A fresh model: a preset of a system, `key=value` settings over it, fitted to the tokens, initialised by seed.
 
-    Raises Mistake for a system, preset or setting that there is not.
+    Raises Mistake for a system, preset or setting that there is not, and for numbers that do not go together.
     """
     module = folder.find("systems", name)
     if preset not in module.PRESETS:
         raise Mistake(f"{name} has no preset '{preset}'.", "", nearest(preset, module.PRESETS))
+    settings = list(settings)
     config = override(module.PRESETS[preset], settings)
     known = {entry.name for entry in dataclasses.fields(config)}
     tokens = tokens.marked() if "image_mark" in known else tokens
@@ -137,7 +138,14 @@ def build(
     config = dataclasses.replace(config, **fitted)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        system = module.System(config)
+        try:
+            system = module.System(config)
+        except (ValueError, ZeroDivisionError) as error:
+            raise Mistake(
+                f"{name} cannot be built of these numbers.",
+                str(error),
+                f"Given: {' '.join(settings) or preset}.",
+            ) from error
     own = getattr(module, "PIXELS", {})  # systems that draw want their own range
     pixels = Transform(config.image_size, **own)
     return Model(name, system, tokens, pixels, {"preset": preset})

@@ -23,6 +23,13 @@ def test_chances_are_those_of_the_softmax():
     assert found.all() and not (drawn == 2).any()
 
 
+def test_numbers_that_broke_down_are_left_to_the_loss():
+    """What is no number says nothing of its row; the loss made of it tells that training broke down."""
+    similarity = torch.tensor([[math.nan, 1.0], [math.inf, 0.0], [0.0, 0.0]])
+    drawn, found = hard_negatives(similarity, torch.tensor([[True, False]]).expand(3, -1))
+    assert drawn.tolist() == [0] * 3 and found.all()
+
+
 def test_every_allowed_one_has_a_chance():
     """The floor keeps a negative possible that the softmax says is impossible."""
     similarity = torch.tensor([[-1000.0, 1000.0]]).expand(4, -1)

@@ -38,9 +38,11 @@ def command(
     tokens: Annotated[
         Path | None, typer.Option(help="A tokenizer; without it one is trained on the set.")
     ] = None,
-    vocabulary: Annotated[int, typer.Option(help="Largest size of a tokenizer trained on the set.")] = 30524,
+    vocabulary: Annotated[
+        int, typer.Option(help="Largest size of a tokenizer trained on the set.", min=64)
+    ] = 30524,
     held_out: Annotated[float, typer.Option(help="Share of the pictures kept for evaluation.")] = 0.05,
-    workers: Annotated[int, typer.Option(help="Threads that decode ahead.")] = 2,
+    workers: Annotated[int, typer.Option(help="Threads that decode ahead.", min=0)] = 2,
     mix: Annotated[
         list[str] | None,
         typer.Option(
@@ -73,6 +75,7 @@ def command(
         tuple(mix or ()), negatives,
     )  # fmt: skip
     ranks = join()
+    where = _device(device, ranks.rank)
     if restart and ranks.writes and not dry_run:
         jobs.restart(out)
     ranks.wait()
@@ -85,7 +88,7 @@ def command(
     if ranks.writes:
         jobs.begin(job)
     ranks.wait()
-    fitted = _fit(job, total, _device(device, ranks.rank), ranks, quiet=json or not ranks.writes)
+    fitted = _fit(job, total, where, ranks, quiet=json or not ranks.writes)
     if ranks.writes:
         jobs.finish(job, fitted)
         last = {name: value for line in fitted.lines[-2:] for name, value in line.items()}
@@ -171,7 +174,15 @@ def _plan(job: Job, ranks: Any) -> Any:
 def _device(wanted: str, rank: int) -> str:
     import torch
 
+    from pairloom.errors import Mistake
+
     if wanted != "auto":
+        try:
+            torch.empty(0, device=wanted)
+        except (RuntimeError, AssertionError) as error:  # unknown, not there, or not in this build of torch
+            raise Mistake(
+                f"There is no device '{wanted}' here.", str(error).split("\n")[0], "Try --device auto."
+            ) from error
         return wanted
     return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
 

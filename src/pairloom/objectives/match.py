@@ -25,7 +25,7 @@ def hard_negatives(
 
     Also whether the row has any: where it has none, its index means nothing and its loss must not count.
     """
-    chances = (similarity.float().softmax(1) + 1e-4) * allowed
+    chances = (similarity.float().softmax(1).nan_to_num() + 1e-4) * allowed
     found = allowed.any(1)
     chances = torch.where(found[:, None], chances, torch.ones_like(chances))
     return torch.multinomial(chances, 1, generator=generator)[:, 0], found
