@@ -58,7 +58,7 @@ def test_only_words_told_before_are_scored(lexicon: Lexicon) -> None:
 def test_texts_grow(lexicon: Lexicon) -> None:
     """Three entries at first, all of them at the end, and as many tokens in a step at most."""
     texts = Texts(lexicon, 17, 100)
-    lengths = [texts.length(at) for at in range(100)]
+    lengths = [_new_words.grown(at, 100, 17) for at in range(100)]
     assert lengths[0] == lengths[34] == 3 and lengths[80] == lengths[99] == 17 and sorted(lengths) == lengths
     plan = Plan(4, seed=3)
     first = next(texts.read(plan, 0))[0].text()[0]
@@ -73,13 +73,13 @@ def test_texts_grow(lexicon: Lexicon) -> None:
 def test_pages_show_what_they_say(lexicon: Lexicon, scenes: _new_words.Scenes) -> None:
     """Pictures called by one word have one colour; a pair names the colour of its picture."""
     images = torch.arange(100.0).view(100, 1, 1, 1).expand(-1, 3, 2, 2)  # each says its number
-    made = Pages(lexicon, scenes, images, 6).batch(np.random.default_rng(2), 8, 0)
+    made = Pages(lexicon, scenes, images, 6, 1).batch(np.random.default_rng(2), 8, 1)
     assert made.images is not None
     numbers, tokens = made.images[:, :, 0, 0, 0].long(), made.text()[0]
     assert (tokens[:, 1::3] == lexicon.tokens.image_mark).all()
     for shown, said in zip(scenes.colour[numbers.numpy()], tokens[:, 2::3].tolist()):
         assert len(set(zip(shown, said))) == len(set(said)) == len(set(shown))
-    made = Pairs(lexicon, scenes, images, 1).batch(np.random.default_rng(2), 8, 0)
+    made = Pairs(lexicon, scenes, images, 1, 1).batch(np.random.default_rng(2), 8, 0)
     assert made.images is not None and made.images.shape[1] == 1 and made.text()[1].sum() == 8
     numbers = made.images[:, 0, 0, 0, 0].long()
     assert made.text()[0][:, 2].tolist() == lexicon.colour[scenes.colour[numbers.numpy()]].tolist()

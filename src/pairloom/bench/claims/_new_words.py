@@ -10,6 +10,7 @@ M pictures, B rows, T tokens, N pictures of a row.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -33,6 +34,7 @@ COLOURS = LEVELS["simple"].colours
 WAYS = 4  # colours of a page, and so words
 WORDS = 32  # new words in all
 STOP = "."
+SHORT = 3  # entries of the first pages
 ENDLESS = 1 << 30  # steps: every one its own pages
 
 
@@ -110,7 +112,7 @@ def _rows(lexicon: Lexicon, triples: list[Numbers | int], told: NDArray[np.bool_
     return Batch(tokens=tokens, keep=keep)
 
 
-class _Endless:
+class _Endless(ABC):
     """Every step its own batch, from the seed of the plan and the number of the step."""
 
     def steps(self, plan: Plan) -> int:
@@ -124,55 +126,61 @@ class _Endless:
             generator = np.random.default_rng(seed_of(self.identity(), plan.seed, epoch, at))
             yield [self.batch(generator, plan.batch, at)]
 
-    def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch:
-        raise NotImplementedError
+    @abstractmethod
+    def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch: ...
+
+
+def grown(at: int, total: int, most: int) -> int:
+    """Entries of the pages at step `at`: SHORT at first, growing to `most` from 0.35 to 0.8 of the steps. On pages of three
+    a language model of two layers finds the rule (look for the colour, say what came after it) in hundreds of steps; on
+    long ones, where every word of the page is half right, not in thousands."""
+    return SHORT + round((most - SHORT) * min(1.0, max(0.0, (at / total - 0.35) / 0.45)))
+
+
+def ways(length: int) -> int:
+    """Colours of a page of so many entries: few enough to come again."""
+    return min(WAYS, (length + 1) // 2)
 
 
 @dataclass(frozen=True)
 class Texts(_Endless):
-    """Colour, word, stop; only words that the page has told are scored. Pages begin with `SHORT` entries of two colours and
-    grow to `longest` ones between 0.35 and 0.8 of `total` steps: on pages of three a language model of two layers finds the
-    rule (look for the colour, say what came after it) in hundreds of steps, on long ones not in thousands. A step has
-    `batch` rows of `longest` entries, or as many more as are shorter."""
+    """Colour, word, stop, up to `longest` times; only words that the page has told are scored. A step has `batch` rows of
+    `longest` entries, or as many more as they are shorter."""
 
     lexicon: Lexicon
     longest: int
     total: int
 
-    def length(self, at: int) -> int:
-        grown = (at / self.total - 0.35) / 0.45
-        return SHORT + round((self.longest - SHORT) * min(1.0, max(0.0, grown)))
-
     def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch:
-        length = self.length(at)
-        ways = min(WAYS, (length + 1) // 2)
-        colours, words = drawn(generator, rows * self.longest // length, length, ways)
-        told, say = self.lexicon, again(words)
-        return _rows(told, [told.colour[colours], told.word[words], told.stop], say)
-
-
-SHORT = 3
+        length, told = grown(at, self.total, self.longest), self.lexicon
+        colours, words = drawn(generator, rows * self.longest // length, length, ways(length))
+        return _rows(told, [told.colour[colours], told.word[words], told.stop], again(words))
 
 
 @dataclass(frozen=True)
 class Pages(_Endless):
-    """Picture and new word, `pictures` times. images [M 3 S S]: as a model sees those of the scenes."""
+    """Picture and new word, up to `pictures` times, as Texts. images [M 3 S S]: as a model sees those of the scenes."""
 
     lexicon: Lexicon
     scenes: Scenes
     images: Tensor
     pictures: int
+    total: int
 
     def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch:
-        colours, words = drawn(generator, rows, self.pictures, WAYS)
-        made = _rows(self.lexicon, [*self._framed(self.lexicon.word[words])], again(words))
-        made.images = self.images[torch.from_numpy(_shown(generator, self.scenes, colours))]
-        return made
+        length = grown(at, self.total, self.pictures)
+        colours, words = drawn(generator, rows * self.pictures // length, length, ways(length))
+        return self._shown(generator, colours, self.lexicon.word[words], again(words))
 
-    def _framed(self, said: Numbers) -> tuple[int, Numbers, int]:
+    def _shown(
+        self, generator: np.random.Generator, colours: Numbers, said: Numbers, told: NDArray[np.bool_]
+    ) -> Batch:
+        """Pages of a picture of each colour and what is said of it."""
         tokens = self.lexicon.tokens
         assert tokens.image_mark is not None and tokens.chunk_end is not None
-        return tokens.image_mark, said, tokens.chunk_end
+        made = _rows(self.lexicon, [tokens.image_mark, said, tokens.chunk_end], told)
+        made.images = self.images[torch.from_numpy(pictured(generator, self.scenes, colours))]
+        return made
 
 
 class Pairs(Pages):
@@ -180,12 +188,10 @@ class Pairs(Pages):
 
     def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch:
         colours = generator.integers(len(COLOURS), size=(rows, 1))
-        made = _rows(self.lexicon, [*self._framed(self.lexicon.colour[colours])], np.ones_like(colours, bool))
-        made.images = self.images[torch.from_numpy(_shown(generator, self.scenes, colours))]
-        return made
+        return self._shown(generator, colours, self.lexicon.colour[colours], np.ones_like(colours, bool))
 
 
-def _shown(generator: np.random.Generator, given: Scenes, colours: Numbers) -> Numbers:
+def pictured(generator: np.random.Generator, given: Scenes, colours: Numbers) -> Numbers:
     """A picture of each of these colours."""
     of, chance = given.of_colour, generator.random(colours.shape)
     picks = [of[colour][int(at * len(of[colour]))] for colour, at in zip(colours.flat, chance.flat)]
@@ -207,7 +213,7 @@ class Question:
 def questions(given: Scenes, lexicon: Lexicon, count: int, shots: int, seed: int) -> list[Question]:
     generator = np.random.default_rng(seed_of("questions", seed))
     colours, words = drawn(generator, count, shots + 1, WAYS)
-    shows = _shown(generator, given, colours)
+    shows = pictured(generator, given, colours)
     made = []
     for row, show in zip(words, shows.tolist()):
         said = [lexicon.words[word] for word in row]

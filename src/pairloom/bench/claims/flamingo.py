@@ -2,7 +2,8 @@
 a word means is told by the examples in the prompt alone.
 
 For each seed a small CLIP learns from captions, and a language model from texts ("red dax . blue wug . red dax ."); it never
-sees a picture. Both are frozen and joined by a bridge, which learns from pages of pictures and from pairs; every condition
+sees a picture. Both are frozen and joined by a bridge, which learns from pages of pictures and from pairs
+in equal parts; every condition
 begins with the same two and learns for equally many steps. Asked is the word of one picture more, greedily among all words,
 after 0, 1, 4 and 16 examples whose scenes, words and pairings were not learned from. After 1 and 4 examples not every
 question can be known: the colour has to be among them (`known`).
@@ -101,10 +102,10 @@ class Setting:
     vision_steps: int = 120
     language_steps: int = 900
     longest: int = 20
-    steps: int = 500
+    steps: int = 700
     batch: int = 16
     pictures: int = 8
-    lr: float = 2e-3
+    lr: float = 4e-3
 
     def __post_init__(self) -> None:
         if min(self.scenes, self.held) < 100 or self.longest <= SHOTS[-1] or self.pictures < 2:
@@ -194,7 +195,9 @@ def _vision(s: Setting, given: Scenes, seed: int) -> clip.System:
     model = models.build("clip", tokens, "tiny", sizes.split(), seed)
     table = TextTable.of(tokens, ([caption] for caption in given.captions), 6)
     names = np.unique(given.captions, return_inverse=True)[1]
-    settings = replace(_settings(s, s.vision_steps, seed), batch=min(128, s.scenes), weight_decay=0.1)
+    settings = replace(
+        _settings(s, s.vision_steps, seed), lr=2e-3, batch=min(128, s.scenes), weight_decay=0.1
+    )
     fit(model.system, Loader(Held(given.pixels), table, ids=names), settings)
     return model.system
 
@@ -227,10 +230,10 @@ def _condition(job: Job) -> dict[str, Any]:
                 gate.requires_grad_(False)
     model.system.language.requires_grad_(job.name == "language model tuned")
     images = torch.from_numpy(model.pixels.normalise(given.pixels))
-    pairs = Pairs(lexicon, given, images, 1)
+    pairs = Pairs(lexicon, given, images, 1, s.steps)
     learnt: Any = pairs
     if job.name != "pairs alone":
-        learnt = Mixture((Pages(lexicon, given, images, s.pictures), pairs), (1.0, 0.2))
+        learnt = Mixture((Pages(lexicon, given, images, s.pictures, s.steps), pairs), (1.0, 1.0))
     fit(model.system, learnt, _settings(s, s.steps, seed))
     return (
         _asked(model, held, lexicon, s, seed)
@@ -282,9 +285,8 @@ def _texts_right(model: Any, lexicon: Lexicon, s: Setting, seed: int) -> dict[st
 def _identity(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) -> dict[str, list[float]]:
     """Of each page with pictures: 1 where every logit is to the bit what the language model says without the bridge."""
     images = torch.from_numpy(model.pixels.normalise(held.pixels))
-    batch = Pages(lexicon, held, images, s.pictures).batch(
-        np.random.default_rng(seed_of("pages", seed)), 20, 0
-    )
+    generator = np.random.default_rng(seed_of("pages", seed))
+    batch = Pages(lexicon, held, images, s.pictures, 1).batch(generator, 20, 1)
     system, tokens = model.system, batch.text()[0]
     with_pictures: Tensor = system.logits(batch)
     without: Tensor = system._read(tokens, None, lambda index, x: x)[0]
