@@ -96,8 +96,8 @@ class Setting:
     size: int = 64
     width: int = 64
     batch: int = 32
-    steps: int = 1200
-    lr: float = 2e-3
+    steps: int = 800
+    lr: float = 3e-3
     start_pairs: int = 8000
     start_steps: int = 600
 
@@ -183,7 +183,7 @@ def _data(setting: Setting, seed: int) -> tuple[Pictures, Pictures]:
 
 
 def _start(job: Job) -> dict[str, Any]:
-    """Train the image tower that every writer begins with, by contrast with the captions of a world of its own."""
+    """Train the image tower that every writer reads, by contrast with the captions of a world of its own."""
     s = job.setting
     given = _drawn.pictures(s.start_pairs, seed_of("claims writers", START) >> 32, s.size)
     settings = dict(
