@@ -1,12 +1,14 @@
-"""DiffusionITM on a model trained on the drawn world, and against the loop that was released. No weights, no network.
+"""DiffusionITM's races on a model of the drawn world, and its clock against the loop that was released. No weights, no network.
 
-    python benchmarks/bench_diffusion_itm.py world --seeds 3      # train, judge both ways, race against all 245 steps
-    python benchmarks/bench_diffusion_itm.py train --seeds 1 --models DIR  # only train, and keep
-    python benchmarks/bench_diffusion_itm.py wall                 # wall clock against the released loop, 10 and 245 steps
+    pairloom claims diffusion --out DIR                                       # trains the models (and tests the claims)
+    python benchmarks/bench_diffusion_itm.py record --model DIR/diffusion/seed-0/diffusion --out ERRORS.npz
+    python benchmarks/bench_diffusion_itm.py race ERRORS.npz                  # races over what was recorded
+    python benchmarks/bench_diffusion_itm.py clock --model DIR/diffusion/seed-0/diffusion   # processor, loop and race
+    python benchmarks/bench_diffusion_itm.py wall                             # clock against the released loop
 
-world: scenes of one thing of the drawn world ("red tree") at 16 px, a pixel model of the preset `drawn`; 10-way among held-out pictures and texts:
-texts of a picture, pictures of a text raw (alpha 0) and less the empty text's error (alpha 1), with Wilson's intervals;
-then the same decisions by racing, with the network's evaluations against those of all 245 steps, beside fixed budgets.
+record: every error of all 245 steps, of pictures that the model never saw: 37 texts of a picture ("red ball"), 10 texts of
+a picture, and pairs of scenes with exchanged colours. race: the same decisions by racing, against all 245 steps and beside
+fixed budgets; what a schedule is learnt from is never raced.
 wall: a pipeline of random weights whose parts cost in proportion as Stable Diffusion's do (the autoencoder as much as a
 step); the loop encodes the picture at every step and asks one pair at a time.
 """
@@ -25,109 +27,126 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pairloom.data.loader import Held, Loader, TextTable
+import pairloom
+from pairloom.bench.claims import diffusion as world
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import World, caption, draw
 from pairloom.metrics.compare import wilson
-from pairloom.model import Model, build, load, save
-from pairloom.systems.latent_diffusion import PIXELS, RECIPES
-from pairloom.tasks.denoise import DenoisingScorer, grid
+from pairloom.tasks.denoise import DenoisingScorer, decide, grid, learnt_schedule
 from pairloom.tasks.race import race, spread
-from pairloom.train.loop import fit
-from pairloom.train.settings import Settings
+from pairloom.tasks.schedule import Schedule
 
-SIDE, WAYS, FULL = 16, 10, 245
-
-
-def pictures(count: int, seed: int) -> tuple[np.ndarray, list[str]]:
-    """Drawn scenes of one thing [n 16 16 3] with terse texts: "red tree"."""
-    world, scenes, index = World(1 << 30, seed, "simple", 2 * SIDE), [], 0
-    while len(scenes) < count:
-        scene = world.scene(index)
-        scenes += [scene] if len(scene.things) == 1 else []
-        index += 1
-    large = np.stack([draw(scene, 2 * SIDE) for scene in scenes]).astype(np.float32)
-    small = large.reshape(count, SIDE, 2, SIDE, 2, 3).mean((2, 4)).round().astype(np.uint8)
-    return small, [caption(scene, "terse") for scene in scenes]
+FULL, CLASSES, SEED = 245, 37, 77
+DELTAS = (0.05, 0.01, 0.2, 0.002)
 
 
-def train(seed: int, pairs: int, steps: int) -> tuple[Model, float, float]:
-    """A model, CPU seconds and its last loss."""
-    pixels, texts = pictures(pairs, 1000 + seed)
-    tokens = Tokens.train(texts, 512)
-    model = build("latent_diffusion", tokens, "drawn", seed=seed)
-    table = TextTable.of(tokens, [[text] for text in texts], model.config.length)
-    settings = Settings(**{**RECIPES["drawn"], "steps": steps, "seed": seed, "log_every": 100})  # type: ignore[arg-type]
-    began = cpu()
-    done = fit(model.system, Loader(Held(pixels, **PIXELS), table), settings)
-    return model, cpu() - began, done.lines[-1]["loss"]
+def record(where: Path, out: Path, counts: tuple[int, int, int], seed: int) -> None:
+    """ways37 [n 37 245], ways10 [n 10 245]: errors of a picture's texts, the first its own; own [n 2 2 245] of picture and
+    text, empty [n 2 245]: of pairs with exchanged colours."""
+    model = pairloom.load(where)
+    singles = world.scenes(400, seed, "classes", lambda scene: len(scene.things) == 1)
+    shown = world.pictures(singles, model.config.image_size)
+    names = list(dict.fromkeys(shown.texts))[:CLASSES]
+    rows = [row for row, text in enumerate(shown.texts) if text in names][: counts[0]]
+    order = [
+        [names.index(shown.texts[row]), *(at for at, name in enumerate(names) if name != shown.texts[row])]
+        for row in rows
+    ]
+    found = {"ways37": _errors(model, shown.pixels[rows], names, order)[0]}
+    held = world.pictures(world.scenes(counts[1], seed, "held"), model.config.image_size)
+    found["ways10"] = _errors(model, held.pixels, held.texts, world.choices(held, 10, seed).tolist())[0]
+    first = world.scenes(counts[2], seed, "exchanged", world.two_sorts)
+    both = world.pictures(
+        [scene for one in first for scene in (one, world.exchanged(one))], model.config.image_size
+    )
+    four = [[row // 2 * 2, row // 2 * 2 + 1] for row in range(len(both.texts))]
+    own, empty = _errors(model, both.pixels, both.texts, four, prior=True)
+    found |= {"own": own.reshape(-1, 2, 2, FULL), "empty": empty[:, 0].reshape(-1, 2, FULL)}
+    np.savez(out, **found)
 
 
-def cases(texts: list[str], count: int, ways: int, seed: int) -> np.ndarray:
-    """[count ways]: a row and others whose text is not its own."""
-    random = np.random.default_rng(seed)
-    made = []
-    for row in range(count):
-        other = [at for at, text in enumerate(texts) if text != texts[row]]
-        made.append([row, *random.choice(other, ways - 1, replace=False)])
-    return np.array(made)
+def _errors(model: Any, pixels: np.ndarray, texts: Any, order: Any, prior: bool = False) -> Any:
+    """[n C 245] of each picture's texts, and of the empty one."""
+    images = [Image.fromarray(one) for one in pixels]
+    pairs = [(row, text) for row, chosen in enumerate(order) for text in chosen]
+    found = DenoisingScorer(model, steps=FULL, rows=128).errors(images, texts, pairs, prior=prior)
+    return [one.reshape(len(pixels), -1, FULL) for one in found]
 
 
-def shares(right: np.ndarray) -> list[float]:
+def sorts(file: Path) -> dict[str, list[np.ndarray]]:
+    """Sort of case -> scores [pictures C 245] of every case of it; the right candidate is the first. Tens of the 37 are the
+    right one with four disjoint nines of the others; of two pictures, each question is asked of both."""
+    found = {name: -table.astype(np.float64) for name, table in np.load(file).items()}
+    wide, own, empty = found["ways37"], found["own"], found["empty"]
+    tens = np.stack([wide[:, [0, *range(first, first + 9)]] for first in (1, 10, 19, 28)], 1)
+    less = own - empty[:, :, None]
+    turned = np.stack([own, own[:, ::-1, ::-1]], 1)[:, :, 0]  # texts of either picture, its own first
+    among = np.stack([less, less[:, ::-1, ::-1]], 1)[:, :, :, 0]  # pictures of either text
+    return {
+        "10 texts of a scene": list(found["ways10"][:, None]), "10 texts of a thing": list(tens),
+        "37 texts of a thing": list(wide[:, None]), "2 texts, colours exchanged": list(turned),
+        "2 pictures, colours exchanged": list(among),
+    }  # fmt: skip
+
+
+def raced(file: Path) -> None:
+    """Two halves of the pictures: a schedule learnt from one half settles the cases of the other."""
+    for name, groups in sorts(file).items():
+        half = len(groups) // 2
+        parts = [[case for group in part for case in group] for part in (groups[:half], groups[half:])]
+        told: dict[str, list[Any]] = {}
+        for learn, test in (parts, parts[::-1]):
+            schedule = Schedule.learnt(learn)
+            for delta in DELTAS:
+                _note(told, f"schedule, delta {delta}", test, *_race(test, delta, schedule))
+            for delta in DELTAS[:2]:
+                _note(told, f"t-tests, delta {delta}", test, *_race(test, delta, None))
+            for budget in (10, 30, 100):
+                _note(told, f"fixed {budget}", test, *_fixed(test, spread(FULL)[:budget]))
+            for budget in (10, 30):
+                _note(
+                    told, f"fixed {budget}, in the schedule's order", test, *_foreseen(test, schedule, budget)
+                )
+        for way, rows in told.items():
+            print(json.dumps({"cases": name, "way": way, **_summed(rows)}), flush=True)
+
+
+def _race(test: list[np.ndarray], delta: float, schedule: Schedule | None) -> tuple[list[int], int]:
+    order = spread(FULL) if schedule is None else schedule.order
+    made = race(
+        lambda at, jobs: np.array([test[case][other, order[at]] for case, other in jobs]),
+        [len(case) for case in test], FULL, delta=delta, schedule=schedule,
+        places=list(order) if schedule is None else None,
+    )  # fmt: skip
+    return [one.winner for one in made], sum(int(one.rounds.sum()) for one in made)
+
+
+def _fixed(test: list[np.ndarray], rounds: list[int]) -> tuple[list[int], int]:
+    return [int(case[:, rounds].mean(1).argmax()) for case in test], len(rounds) * sum(map(len, test))
+
+
+def _foreseen(test: list[np.ndarray], schedule: Schedule, budget: int) -> tuple[list[int], int]:
+    rounds = schedule.order[:budget]
+    best = [int(schedule.sums(schedule.innovations(case[:, rounds])).argmax()) for case in test]
+    return best, budget * sum(map(len, test))
+
+
+def _note(told: dict[str, list[Any]], way: str, test: list[np.ndarray], best: list[int], asked: int) -> None:
+    full = [int(case.mean(1).argmax()) for case in test]
+    told.setdefault(way, []).append((best, full, asked, FULL * sum(map(len, test))))
+
+
+def _summed(rows: list[Any]) -> dict[str, Any]:
+    best, full = (np.concatenate([row[at] for row in rows]) for at in (0, 1))
+    asked, all_ = (sum(row[at] for row in rows) for at in (2, 3))
+    return {
+        "decisions": len(best), "same": _share(best == full), "right": _share(best == 0), "all steps right": _share(full == 0),
+        "evaluations a candidate": round(FULL * asked / all_, 1), "fewer": round(all_ / asked, 1),
+    }  # fmt: skip
+
+
+def _share(right: np.ndarray) -> list[float]:
     found = wilson(int(right.sum()), len(right))
     return [round(number, 3) for number in (found.value, found.low, found.high)]
-
-
-def judged(model: Model, count: int) -> dict[str, Any]:
-    """10-way in both directions from one pass of the errors."""
-    pixels, texts = pictures(300, 9)
-    images = [Image.fromarray(one) for one in pixels]
-    table = cases(texts, count, WAYS, 5)
-    scorer = DenoisingScorer(model, steps=20, rows=128)
-    to_text = [(int(row[0]), int(other)) for row in table for other in row]
-    to_image = [(int(other), int(row[0])) for row in table for other in row]
-    own, empty = scorer.errors(images, texts, to_text + to_image)
-    raw = -own.mean(1).reshape(2, count, WAYS)
-    less = raw + empty.mean(1).reshape(2, count, WAYS)
-    return {
-        "texts": shares(less[0].argmax(1) == 0),
-        "pictures raw": shares(raw[1].argmax(1) == 0),
-        "pictures": shares(less[1].argmax(1) == 0),
-        "chance": 1 / WAYS,
-        "cost": scorer.cost,
-    }
-
-
-def raced(model: Model, count: int, ways: int) -> dict[str, Any]:
-    """Races over the table of all steps, so that every delta is compared with the very decision that all steps make."""
-    pixels, texts = pictures(300, 9)
-    images = [Image.fromarray(one) for one in pixels]
-    table = cases(texts, count, ways, 6)
-    scorer = DenoisingScorer(model, steps=FULL, rows=128)
-    pairs = [(int(row[0]), int(other)) for row in table for other in row]
-    scores = (
-        -scorer.errors(images, texts, pairs, prior=False)[0].reshape(count, ways, FULL).astype(np.float64)
-    )
-    order, full = spread(FULL), scores.mean(2).argmax(1)
-    found: dict[str, Any] = {"ways": ways, "decisions": count, "right at all steps": shares(full == 0)}
-    for delta in (0.2, 0.05, 0.005):
-        made = race(
-            lambda at, jobs: np.array([scores[case, other, order[at]] for case, other in jobs]),
-            [ways] * count, FULL, delta=delta, places=order,
-        )  # fmt: skip
-        best = np.array([one.winner for one in made])
-        asked = sum(int(one.rounds.sum()) for one in made)
-        found[f"race {delta}"] = {
-            "same": round(float((best == full).mean()), 4), "right": shares(best == 0),
-            "calls a candidate": round(asked / count / ways, 1), "fewer": round(scores.size / asked, 1),
-        }  # fmt: skip
-    for budget in (10, 30, 100):
-        best = scores[:, :, order[:budget]].mean(2).argmax(1)
-        found[f"fixed {budget}"] = {
-            "same": round(float((best == full).mean()), 4),
-            "right": shares(best == 0),
-        }
-    return found
 
 
 def cpu() -> float:
@@ -244,38 +263,79 @@ def wall(count: int) -> dict[str, Any]:
     return found
 
 
+def clock(where: Path, count: int = 40, learnt: int = 16) -> dict[str, Any]:
+    """Seconds of the processor for one picture by ten texts on a trained model: the loop in the released batches of four (a
+    pass for each text and time, picture and text encoded anew), all steps at once, and the race. The schedule is learnt from
+    other pictures, once for all that follow; its price is told apart."""
+    model = pairloom.load(where)
+    held = world.pictures(world.scenes(count + learnt, SEED + 1, "held"), model.config.image_size)
+    images = [Image.fromarray(one) for one in held.pixels]
+    cases = [[(int(row[0]), int(other)) for other in row] for row in world.choices(held, 10, SEED)]
+    pairs = [pair for case in cases[:8] for pair in case]
+    found: dict[str, Any] = {}
+    for steps in (10, FULL):
+        began = cpu()
+        _four(model, held.pixels[:4], [held.texts[:4], held.texts[4:8]], steps)
+        loop = (cpu() - began) / 8 * 10
+        began = cpu()
+        DenoisingScorer(model, steps=steps, rows=128).scores(images, held.texts, pairs, alpha=0.0)
+        cached = (cpu() - began) / 8
+        found[f"{steps} steps"] = {"loop": loop, "cached": cached, "times": loop / cached}
+    scorer = DenoisingScorer(model, steps=FULL, rows=128)
+    began = cpu()
+    schedule = learnt_schedule(scorer, images, held.texts, cases[count:], antithetic=False)
+    found["learning the schedule, once"] = cpu() - began
+    for delta in (0.05, 0.01):
+        began = cpu()
+        made = decide(
+            scorer, images, held.texts, cases[:count], delta=delta, antithetic=False, schedule=schedule
+        )
+        race_ = (cpu() - began) / count
+        rounds = sum(int(one.rounds.sum()) for one in made) / count / 10
+        found[f"{FULL} steps by racing, delta {delta}"] = {
+            "race": race_, "times": loop / race_, "evaluations a candidate": rounds,
+        }  # fmt: skip
+    return found
+
+
+@torch.no_grad()
+def _four(model: Any, pixels: np.ndarray, columns: list[Any], steps: int) -> None:
+    """What the released loop does for four pictures: one candidate after another, one time after another."""
+    noise = torch.randn(steps, *model.system.latent)
+    for texts in columns:
+        said = model.system.text(*model.texts(list(texts)))
+        for step, t in enumerate(grid(steps)):
+            images = torch.from_numpy(model.pixels.normalise(pixels))
+            latents, _ = model.system.posterior(images)
+            times = torch.full((len(pixels),), t)
+            left = model.system.residual(latents, times, noise[step].expand_as(latents), said)
+            left.half().flatten(1).norm(dim=1)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["world", "train", "wall"])
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--pairs", type=int, default=4000)
-    parser.add_argument("--steps", type=int, default=int(RECIPES["drawn"]["steps"]))  # type: ignore[call-overload]
-    parser.add_argument("--models", type=Path, help="a folder: models are kept there, and found again")
-    parser.add_argument("--cases", type=int, default=80)
+    jobs = parser.add_subparsers(dest="what", required=True)
+    recorded = jobs.add_parser("record")
+    recorded.add_argument("--model", type=Path, required=True)
+    recorded.add_argument("--out", type=Path, required=True)
+    recorded.add_argument(
+        "--counts", type=int, nargs=3, default=(40, 80, 40), help="pictures of each sort of case"
+    )
+    recorded.add_argument("--seed", type=int, default=77, help="of the pictures")
+    jobs.add_parser("race").add_argument("file", type=Path)
+    jobs.add_parser("clock").add_argument("--model", type=Path, required=True)
+    jobs.add_parser("wall")
     args = parser.parse_args()
-    if args.what == "wall":
+    if args.what == "record":
+        record(args.model, args.out, tuple(args.counts), args.seed)
+    elif args.what == "race":
+        raced(args.file)
+    elif args.what == "clock":
+        print(json.dumps(clock(args.model), indent=1))
+    else:
         print(json.dumps(wall(2)))
-        return
-    for seed in range(args.first, args.first + args.seeds):
-        kept = args.models / str(seed) if args.models else None
-        if kept is not None and kept.exists():
-            model = load(kept)
-        else:
-            model, seconds, loss = train(seed, args.pairs, args.steps)
-            print(
-                json.dumps({"seed": seed, "steps": args.steps, "cpu_s": round(seconds), "loss": loss}),
-                flush=True,
-            )
-            if kept is not None:
-                save(model, kept)
-        if args.what == "train":
-            continue
-        print(json.dumps({"seed": seed, **judged(model, args.cases)}), flush=True)
-        for ways, count in ((10, 40), (2, 100)):
-            print(json.dumps({"seed": seed, **raced(model, count, ways)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -54,7 +56,7 @@ def test_it_is_the_normal_law() -> None:
         expected = scores[:, :done].sum(1) + (rest @ np.linalg.solve(seen, scores[:, :done].T)).sum(0)
         open_ = (covariance[done:, done:] - rest @ np.linalg.solve(seen, rest.T)).sum()
         np.testing.assert_allclose(schedule.sums(schedule.innovations(scores[:, :done])), expected, rtol=1e-6)
-        assert schedule.open(done) == pytest.approx(open_, rel=1e-6, abs=1e-12)
+        assert schedule.open(done) == pytest.approx(schedule.slack * open_, rel=1e-6, abs=1e-12)
     assert sorted(schedule.order) == list(range(ROUNDS))
 
 
@@ -66,6 +68,18 @@ def test_what_tells_most_comes_first(learnt: Schedule) -> None:
     assert np.corrcoef(np.argsort(plain.order), -sizes)[0, 1] > 0.97
     assert np.abs(TIME[learnt.order[:10]] - 0.66).max() < 0.2
     assert learnt.open(20) < 0.1 * learnt.open(0) and learnt.open(ROUNDS) == 0
+
+
+def test_few_decisions_are_less_sure() -> None:
+    """With many the law is nearly as it says; with few it says of itself how much it errs, about as much as it does."""
+    held = list(drawn(9, 200, 2))
+    slacks, errors = [], []
+    for count in (20, 60, 1000):
+        schedule = Schedule.learnt(list(drawn(8, count, 2)))
+        slacks.append(schedule.slack)
+        errors.append(replace(schedule, slack=1.0)._wrong([one - one.mean(0) for one in held]))
+    assert 1 <= slacks[2] < 1.3 and slacks[2] < slacks[1] < slacks[0]
+    assert 0.5 < errors[0] / slacks[0] < 1.5 and errors[0] > 1.3
 
 
 @pytest.mark.parametrize(("candidates", "count"), [(2, 300), (10, 120)])

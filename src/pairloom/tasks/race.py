@@ -23,10 +23,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.tasks.schedule import Schedule
+from pairloom.tasks.schedule import PRIOR, Schedule
 
 Ask = Callable[[int, list[tuple[int, int]]], NDArray[np.float64]]
-PRIOR = 4.0  # degrees of freedom that the variance of all races lends to one
 GROWTH = 1.25  # rounds between looks: each look may err, so there are few
 
 
@@ -148,7 +147,7 @@ def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np
         own = 2 * (done - 1) / 3
         spreads = [np.square(np.diff(gap[:, line], axis=1)).mean(1) / 2 for _, _, _, gap in found]
     pool = float(np.mean(np.concatenate(spreads)))
-    freedom = own + PRIOR
+    freedom = own + PRIOR  # the variance of all races lends some to one
     for (one, leader, others, gap), spread_ in zip(found, spreads):
         variance = (own * spread_ + PRIOR * pool) / freedom
         error = np.sqrt(variance * (1 / done - 1 / one.table.shape[1]))
