@@ -37,3 +37,19 @@ def test_what_does_not_fit_is_said(
     wanted = ("blip", "--data", pairs, "--preset", "tiny", "batch=4", "epochs=4", "log_every=8")
     code, out, err = call("train", *wanted, *words, "--out", tmp_path / "out")
     assert code == 2 and said in " ".join(err.split()) and not out
+
+
+def test_import_fills_new_folders_only(call, pairs: Path, tmp_path: Path) -> None:
+    run = ("train", "blip", "--data", pairs, "--preset", "tiny", "batch=4", "epochs=1")
+    assert call(*run, "--out", tmp_path / "model")[0] == 0
+    assert call("import", tmp_path / "model", "--out", tmp_path / "taken")[0] == 0
+    held = (tmp_path / "taken" / "model.safetensors").read_bytes()
+    assert call(*run, "--out", tmp_path / "other", "seed=1")[0] == 0
+    for out in (tmp_path / "taken", tmp_path / "other"):
+        before = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+        code, _, err = call("import", tmp_path / "model", "--out", out)
+        assert code == 2 and "Nothing of yours is overwritten" in err
+        assert before == {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    assert held == (tmp_path / "taken" / "model.safetensors").read_bytes()
+    code, _, err = call("import", tmp_path / "model", "--out", tmp_path / "small", "--size", "-8")
+    assert code == 2 and "--size" in err

@@ -201,6 +201,20 @@ def test_somebody_elses_folder_is_left_alone(pairs: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("words", [(), ("--restart",)])
+@pytest.mark.parametrize("name", ["config.json", "run.json"])
+def test_a_model_or_a_run_of_another_command_is_left_alone(
+    name: str, words: tuple[str, ...], pairs: Path, tmp_path: Path
+) -> None:
+    """A model of yours, or what `clean` made: both are signed by pairloom, and neither is this command's."""
+    (tmp_path / name).write_text('{"pairloom": "0.1.0", "counts": {}}')
+    (tmp_path / "model.safetensors").write_text("a week of training")
+    with pytest.raises(Mistake, match="Nothing of yours is overwritten"):
+        train(pairs, tmp_path, *words)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([name, "model.safetensors"])
+    assert (tmp_path / "model.safetensors").read_text() == "a week of training"
+
+
 def test_pictures_that_spoil_while_learning_are_told(pairs: Path, tmp_path: Path) -> None:
     for path in pairs.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())

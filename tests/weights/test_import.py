@@ -88,7 +88,7 @@ def test_in_and_out_by_the_commands(tmp_path: Path, pairs: Path, capsys: pytest.
         run("export", tmp_path / "ours", tmp_path / "x", to="onnx")
     with pytest.raises(Mistake, match="no --task"):
         run("export", tmp_path / "ours", tmp_path / "x", task="match")
-    with pytest.raises(Mistake, match="not a folder of pairloom's"):
+    with pytest.raises(Mistake, match="is not empty"):
         run("import_", str(tmp_path / "theirs"), pairs)
 
 

@@ -14,7 +14,7 @@ def command(
     ],
     out: Annotated[Path, typer.Option(help="A new model folder.")],
     size: Annotated[
-        int, typer.Option(help="Side of the pictures, where another is wanted: positions are resized.")
+        int, typer.Option(help="Side of the pictures, where another is wanted: positions are resized.", min=0)
     ] = 0,
     download: Annotated[
         bool, typer.Option("--download", help="A hub id may be fetched from the network.")
@@ -23,10 +23,11 @@ def command(
 ) -> None:
     import pairloom
     from pairloom.cli import _show
-    from pairloom.model import at_size, claim
+    from pairloom.model import at_size
     from pairloom.weights import _hub
+    from pairloom.weights._layout import claim_empty
 
-    claim(out)
+    claim_empty(out)
     if download and not Path(source).exists() and _hub.cached(source) is None:
         _hub.download(source)
     model = pairloom.load(source)

@@ -127,10 +127,11 @@ def prepare(order: Order, dry_run: bool = False) -> Job:
     if not order.data.exists():
         raise Mistake(f"There is nothing at {order.data}.", "The path does not exist.", "Check the spelling.")
     check_output(order.out, order.data)
+    begun = _begun(order.out)
     if not dry_run:
         claim(order.out)
+        _demand_room(order.out)
     lesson, others = _lessons(order, None if dry_run else order.out)
-    begun = _begun(order.out)
     model = _model(order, [lesson, *(other for other, _ in others)], settings.seed)
     demand_chunks(model.system, settings.chunk)
     learning, held = lesson.split(order.held_out)
@@ -174,9 +175,19 @@ def _weighed(word: str) -> tuple[Path, float]:
 
 
 def _begun(out: Path) -> dict[str, Any] | None:
-    """What run.json in `out` tells of a run that began there; None where there is none."""
+    """What run.json in `out` tells of a run that began there; None where there is none, or one of another command."""
     told = read_json(out / "run.json")
-    return told if MARK in told else None
+    return told if MARK in told and "system" in told else None
+
+
+def _demand_room(out: Path) -> None:
+    """Mistake where `out` holds what no run of training began: a model from elsewhere, or what another command made."""
+    if _begun(out) is None and any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise Mistake(
+            f"{out} holds a model or the work of another command.",
+            "Nothing of yours is overwritten.",
+            "Name an empty or a new folder; --init starts from a model.",
+        )
 
 
 def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, float]]]:
@@ -288,6 +299,7 @@ def restart(out: Path) -> None:
     if not out.exists():
         return
     claim(out)
+    _demand_room(out)
     checkpoint.clear(out / "checkpoints")
     shutil.rmtree(out / "tensorboard", ignore_errors=True)
     for name in OWN:
