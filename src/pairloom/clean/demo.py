@@ -13,6 +13,8 @@ from pairloom.clean.plan import Settings
 from pairloom.clean.run import Tell, clean, silent
 from pairloom.clean.truth import measure
 from pairloom.data.world import World, write_folder
+from pairloom.data.world.world import truth_line
+from pairloom.errors import Mistake
 
 PAIRS, HELD_OUT, NOISE = 4000, 500, 0.3
 
@@ -35,7 +37,9 @@ def demo(
         styles=("terse", "full"),
     )
     for made, name in ((world, "raw"), (test, "test")):
-        if not (out / name).exists():
+        if (out / name).exists():
+            _demand_same(made, out / name)
+        else:
             tell(f"draw {name}", 0, made.count)
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{name}.truth.jsonl").unlink(
@@ -51,3 +55,17 @@ def demo(
         truth=lambda table: measure(table, world),
         tell=tell,
     )
+
+
+def _demand_same(world: World, drawn: Path) -> None:
+    """Mistake where a folder is not this world: its truth would be that of another one."""
+    try:
+        told = drawn.with_name(f"{drawn.name}.truth.jsonl").read_text("utf-8", "replace")
+    except OSError:
+        told = ""
+    if told.count("\n") != world.count or not told.startswith(truth_line(world.row(0))):
+        raise Mistake(
+            f"{drawn} was not drawn with these numbers.",
+            "The demo draws its own sets, by --pairs and --seed, and never over what is there.",
+            "Name another --out, or give the same numbers to go on.",
+        )

@@ -14,7 +14,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Where the drawn sets and the results go.")] = Path(
         "pairloom-demo"
     ),
-    pairs: Annotated[int, typer.Option(help="Pairs to draw.")] = 4000,
+    pairs: Annotated[int, typer.Option(help="Pairs to draw.", min=1)] = 4000,
     seed: Annotated[int, typer.Option(help="Of the world and of everything random.")] = 0,
     effort: Annotated[float, typer.Option(help="Training time of the judge; 1 as documented.")] = 1.0,
     workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)] = 0,
@@ -23,9 +23,14 @@ def command(
     from pairloom.clean.demo import demo
     from pairloom.clean.plan import Settings
     from pairloom.cli import _show
+    from pairloom.errors import Mistake
 
+    try:
+        settings = Settings(seed=seed, effort=effort)
+    except ValueError as error:
+        raise Mistake("These options do not fit.", str(error)) from error
     with _show.steps(quiet=json) as tell:
-        facts = demo(out, pairs, Settings(seed=seed, effort=effort), _show.workers(workers, 99), tell)
+        facts = demo(out, pairs, settings, _show.workers(workers, 99), tell)
     if json:
         _show.say_json(facts)
     else:
