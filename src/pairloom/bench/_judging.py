@@ -43,6 +43,15 @@ class Scorer(Protocol):
     ) -> np.ndarray: ...
 
 
+@runtime_checkable
+class Races(Protocol):
+    """A scorer that can also decide single cases, for less: tables of pairs [I T] -> grids of places [I T], higher won."""
+
+    def race(
+        self, images: Sequence[Shown], texts: Sequence[str], tables: Sequence[list[list[tuple[int, int]]]]
+    ) -> list[list[list[float]]]: ...
+
+
 class Judging:
     """Any model that embeds, matches or writes, asked in one way (the best it can, unless one is named)."""
 
@@ -180,12 +189,16 @@ def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any])
     """The judge of a model under "" and, if asked, its blind likenesses: the text-only one by likelihood where it writes, the
     image-only one of a model that denoises by the error itself (less that error nothing would be left of it).
 
-    options: for a model that denoises (steps, protocol). Mistake where there is no such way.
+    options: for a model that denoises (steps, protocol, race). Mistake where there is no such way.
     """
     if isinstance(model.system, verbs.Denoises) and way in (None, "denoising"):
+        from pairloom.bench._racing import Racing
         from pairloom.tasks.denoise import DenoisingScorer
 
-        asked: Scorer = DenoisingScorer(model, **options)
+        delta = options.get("race")
+        options = {name: value for name, value in options.items() if name != "race"}
+        plain = DenoisingScorer(model, **options)
+        asked: Scorer = plain if delta is None else Racing(plain, delta)
         writer, looker = asked, ImageOnly(DenoisingScorer(model, alpha=0.0, **options))
     else:
         asked = Judging(model, way)

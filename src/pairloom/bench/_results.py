@@ -207,6 +207,10 @@ def document(
         )
     ]
     remarks = [entrant.deaf for entrant in entrants if entrant.deaf]
+    if any(", raced to " in way for outcome in outcomes for way in outcome.ways.values()):
+        remarks.append(
+            "where candidates were raced the first place is decided, what came after it (R@5) is rough"
+        )
     if earlier and not later:
         remarks.append(
             "the earlier run asked none of these questions, so there is nothing to compare with it"

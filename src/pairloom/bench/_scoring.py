@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from pairloom.bench._case import Case, Picture, Problem
-from pairloom.bench._judging import Scorer, Shown
+from pairloom.bench._judging import Races, Scorer, Shown
 from pairloom.bench._measure import Floats
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
@@ -132,29 +132,43 @@ def _score_shard(scorer: Scorer, shard: Sequence[Case], root: Path) -> dict[str,
 
 
 def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
-    """All pairs of the shard in one call, every picture and text in it once."""
+    """All pairs of the shard in one call, every picture and text in it once; a scorer that races decides what can be."""
     pictures = list(dict.fromkeys(picture for case in shard for picture in case.pictures))
     texts = list(dict.fromkeys(text for case in shard for text in case.texts))
     image_at = {picture: at for at, picture in enumerate(pictures)}
     text_at = {text: at for at, text in enumerate(texts)}
-    pairs = list(
-        dict.fromkeys((image_at[p], text_at[t]) for case in shard for p in case.pictures for t in case.texts)
-    )
-    shown: list[Shown] = [picture.shown() for picture in pictures]
-    found = np.asarray(scorer.scores(shown, texts, pairs), dtype=np.float64)
-    score = dict(zip(pairs, found.tolist(), strict=True))
-    grids = {
-        case.key: [[score[image_at[p], text_at[t]] for t in case.texts] for p in case.pictures]
-        for case in shard
+    tables = {
+        case.key: [[(image_at[p], text_at[t]) for t in case.texts] for p in case.pictures] for case in shard
     }
-    if not np.isfinite(found).all():
-        bad = next(key for key, grid in grids.items() if not np.isfinite(np.array(grid)).all())
+    shown: list[Shown] = [picture.shown() for picture in pictures]
+    raced = [case.key for case in shard if isinstance(scorer, Races) and _is_race(case)]
+    grids: dict[str, list[list[float]]] = {}
+    if raced and isinstance(scorer, Races):
+        grids |= zip(raced, scorer.race(shown, texts, [tables[key] for key in raced]), strict=True)
+    pairs = list(
+        dict.fromkeys(pair for key in tables if key not in grids for row in tables[key] for pair in row)
+    )
+    if pairs:
+        found = np.asarray(scorer.scores(shown, texts, pairs), dtype=np.float64)
+        score = dict(zip(pairs, found.tolist(), strict=True))
+        grids |= {
+            key: [[score[pair] for pair in row] for row in tables[key]] for key in tables if key not in grids
+        }
+    bad = [key for key, grid in grids.items() if not np.isfinite(np.array(grid)).all()]
+    if bad:
         raise Mistake(
             f"A score by {scorer.way} is not a number.",
-            f"Case {bad} has {grids[bad]}.",
+            f"Case {bad[0]} has {grids[bad[0]]}.",
             "The weights may be damaged, or too large for half precision.",
         )
-    return grids
+    return {key: grids[key] for key in tables}
+
+
+def _is_race(case: Case) -> bool:
+    """One right one among several pictures or texts, or two pictures that go with one of two texts each."""
+    sides = len(case.pictures), len(case.texts)
+    alone = len(case.right) == 1 and min(sides) == 1 < max(sides)
+    return alone or (sides == (2, 2) and case.right == ((0, 0), (1, 1)))
 
 
 def broken(shard: Sequence[Case], root: Path) -> list[Problem]:

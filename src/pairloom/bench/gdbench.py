@@ -29,7 +29,7 @@ SUITE = (
     "clevr", "pets", "mmbias",
 )  # fmt: skip
 NAME = "gdbench"
-DIFFUSION = ("steps", "protocol")  # settings that other models do not hear
+DIFFUSION = ("steps", "protocol", "race")  # settings that other models do not hear
 
 
 @dataclass(frozen=True)

@@ -38,6 +38,14 @@ def command(
     protocol: Annotated[
         str, typer.Option(help="Diffusion models: sound (default), or published (as first released).")
     ] = "",
+    race: Annotated[
+        float,
+        typer.Option(
+            help="Diffusion models: race the candidates, each case wrong with at most this chance; 0: all steps of all.",
+            min=0.0,
+            max=0.5,
+        ),
+    ] = 0.0,
     against: Annotated[
         Path | None, typer.Option(help="results.json of an earlier run to compare with.")
     ] = None,
@@ -63,7 +71,7 @@ def command(
     way, blind = _only(name, way), blind and not gdbench.only_way(name)
     _known("protocol", protocol, ("sound", "published"))
     _known("way", way, ("match", "cosine", "likelihood", "denoising"))
-    settings = {"way": way, "steps": steps, "protocol": protocol}
+    settings = {"way": way, "steps": steps, "protocol": protocol, "race": race}
     asked = gdbench.Asked(name, out, data, limit, seed or 0, against, settings)
     systems = gdbench.entrants(model, lambda where: _scorers(where, settings, blind), settings, blind)
     for system in systems:  # before hours of scoring, and again below
@@ -106,10 +114,11 @@ def _scorers(where: str, settings: dict[str, Any], blind: bool) -> dict[str, Any
     import torch
 
     import pairloom
+    from pairloom.bench import gdbench
     from pairloom.bench._judging import scorers
 
     asked = pairloom.load(where).to("cuda" if torch.cuda.is_available() else "cpu")
-    options = {key: value for key, value in settings.items() if key in ("steps", "protocol") and value}
+    options = {key: value for key, value in settings.items() if key in gdbench.DIFFUSION and value}
     return dict(scorers(asked, str(settings["way"]) or None, blind, options))
 
 

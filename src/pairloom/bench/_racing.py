@@ -1,0 +1,93 @@
+"""Racing: a diffusion model decides cases by races of their candidates, each asked only as long as the decision is open.
+
+Of a race the winner is known to a stated chance of error, the others only by how long they kept up: R@1, accuracy and
+Winoground's inequalities come out of it as they are, R@5 roughly. Does not know: how a race is run (tasks/race.py).
+
+I pictures, T texts of a case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import permutations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairloom.bench._judging import Shown
+from pairloom.errors import Mistake
+from pairloom.tasks.denoise import DenoisingScorer, decide
+from pairloom.tasks.race import Decision
+
+Pair = tuple[int, int]
+Table = Sequence[Sequence[Pair]]  # of one case: (picture, text) of every cell [I T]
+Grid = list[list[float]]
+
+
+class Racing:
+    """A scorer that can also decide. delta: chance, for each race, that all steps would have named another."""
+
+    def __init__(self, scorer: DenoisingScorer, delta: float) -> None:
+        if not 0 < delta < 1:
+            raise Mistake(f"--race {delta:g} is no chance.", "It lies between 0 and 1.", "Try --race 0.05.")
+        self.scorer, self.delta = scorer, delta
+
+    @property
+    def way(self) -> str:
+        return f"{self.scorer.way}, raced to {self.delta:g}"
+
+    @property
+    def cost(self) -> dict[str, int]:
+        return self.scorer.cost
+
+    @property
+    def cut(self) -> list[str]:
+        return self.scorer.cut
+
+    def scores(self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[Pair]) -> np.ndarray:
+        """[M] of all steps, for what cannot be raced."""
+        return self.scorer.scores(images, texts, pairs)  # type: ignore[arg-type]
+
+    def race(self, images: Sequence[Shown], texts: Sequence[str], tables: Sequence[Table]) -> list[Grid]:
+        """A grid of places for each case: higher won, equal tied. A case has one picture, one text, or two of both; then its
+        rows and columns are four races, and where these contradict each other all steps decide."""
+        contests = [line for table in tables for line in _lines(table)]
+        found = iter(decide(self.scorer, images, texts, contests, delta=self.delta))  # type: ignore[arg-type]
+        made: list[Grid] = []
+        for table in tables:
+            decisions = [next(found) for _ in _lines(table)]
+            grid = _of_four(decisions) if len(decisions) == 4 else _of_one(decisions[0], table)
+            if grid is None:
+                cells = [pair for row in table for pair in row]
+                grid = self.scores(images, texts, cells).reshape(2, 2)
+            made.append(grid.tolist())
+        return made
+
+
+def _lines(table: Table) -> list[list[Pair]]:
+    """The races of a case: all of its cells, or both rows and both columns."""
+    if len(table) == 2 and len(table[0]) == 2:
+        return [*(list(row) for row in table), *([row[at] for row in table] for at in (0, 1))]
+    return [[pair for row in table for pair in row]]
+
+
+def _of_one(decision: Decision, table: Table) -> NDArray[np.float64]:
+    """Places: the winner (and what ties with it) first, then who kept up longer, then the higher mean."""
+    order = np.lexsort((decision.scores, decision.rounds))
+    places = np.empty(len(order))
+    places[order] = np.arange(len(order))
+    places[[decision.winner, *decision.ties]] = len(order)
+    return places.reshape(len(table), -1)
+
+
+def _of_four(decisions: Sequence[Decision]) -> NDArray[np.float64] | None:
+    """An order of the four cells by which both rows and both columns are decided as they were raced; None where there is
+    none, or a race ended in a tie."""
+    if any(decision.ties for decision in decisions):
+        return None
+    won = [decision.winner for decision in decisions]
+    for order in permutations(range(4)):
+        grid = np.array(order, dtype=np.float64).reshape(2, 2)
+        if [*grid.argmax(1), *grid.argmax(0)] == won:
+            return grid
+    return None
