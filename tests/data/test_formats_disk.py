@@ -149,3 +149,10 @@ def test_a_merge_cut_short_while_clearing_up_can_be_run_again(tmp_path: Path) ->
         path.write_bytes(parts[path])
     imagefolder.finish(tmp_path, names)
     assert (tmp_path / "metadata.csv").read_bytes() == whole and not (tmp_path / ".parts").exists()
+
+
+def test_a_short_write_of_numpy_is_a_full_disk(tmp_path: Path) -> None:
+    """It counts items and knows no errno."""
+    with pytest.raises(Mistake, match="disk is full"):
+        with atomic_write(tmp_path / "rows.npy"):
+            raise OSError("307200 requested and 302976 written")

@@ -107,7 +107,8 @@ def temporary(path: Path) -> Path:
 
 def unwritable(path: Path, error: OSError) -> Mistake:
     """The Mistake for an OSError met while writing `path`."""
-    why, do = REASONS.get(error.errno or 0, (error.strerror or str(error), "Choose another output folder."))
+    number = errno.ENOSPC if "requested and" in str(error) else error.errno or 0  # numpy counts what it wrote
+    why, do = REASONS.get(number, (error.strerror or str(error), "Choose another output folder."))
     return Mistake(f"{path} cannot be written.", why, do)
 
 
