@@ -1,8 +1,8 @@
 """What the caches of CoCa and Flamingo save when they write, and how a Flamingo's language model writes beside transformers'.
 
-    python benchmarks/bench_decode_writers.py --tokens 32 --rounds 3
+    python benchmarks/bench_decode_writers.py --tokens 32 64 --rounds 3
 
-Greedy texts of exactly that many tokens. "uncached": the same tokens by asking for all logits again after every one, with
+Greedy texts of exactly that many tokens (64: the longest that CoCa writes). "uncached": the same tokens by asking for all logits again after every one, with
 the pictures looked at once. "transformers": `generate` of the same GPT-2 weights on the same prompt of texts alone, beside
 our decode through the same model. Both sides of a ratio run in turn in one process; printed are medians over the rounds
 and the ratio. Random weights: the work is the same, and both sides must write the same tokens.
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -153,21 +154,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--tokens", type=int, default=32)
+    parser.add_argument("--tokens", type=int, nargs="+", default=(32, 64))
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     for name, system in writers().items():
         size = system.config.image_size
-        for rows in (1, 32):
+        for rows, count in product((1, 32), given.tokens):
             images = torch.randn(rows, 1, 3, size, size)
-            one, other = (partial(way, system, images, given.tokens) for way in (uncached, cached))
-            told = beside(one, other, given.rounds)
-            print(f"{name}, batch {rows}: uncached / cached {told}", flush=True)
-    for rows in (1, 32):
-        told = library(rows, given.tokens, given.rounds)
-        print(f"GPT-2, batch {rows}: transformers' generate / ours {told}", flush=True)
+            told = beside(*(partial(way, system, images, count) for way in (uncached, cached)), given.rounds)
+            print(f"{name}, batch {rows}, {count} tokens: uncached / cached {told}", flush=True)
+    for rows, count in product((1, 32), given.tokens):
+        told = library(rows, count, given.rounds)
+        print(f"GPT-2, batch {rows}, {count} tokens: transformers' generate / ours {told}", flush=True)
 
 
 if __name__ == "__main__":

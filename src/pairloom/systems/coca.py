@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from pairloom.blocks.attention import Memory
 from pairloom.blocks.cache import Cache
-from pairloom.blocks.embed import TextEmbed
+from pairloom.blocks.embed import Stem, TextEmbed
 from pairloom.blocks.gated import GroundedStack
 from pairloom.blocks.gather import first_row, gather_rows, mean_of_all
 from pairloom.blocks.masks import causal
@@ -39,7 +39,8 @@ class Config:
     poolers: "cascade" reads the pooled rows once more for the contrast, "parallel" the picture itself (section 3.2);
     "open_clip" is that library's variant: a class row and a norm before the image tower, one pooling whose first row
     is the contrast's, multimodal layers that read the picture in a block of their own, and a [CLS] that sees the first
-    pad instead of itself. queries: rows that the text reads. length: tokens that a text may have. itc, lm: weights of the
+    pad instead of itself. stem: of the image tower; "conv" and "residual" are ours, for sets too small to learn patches
+    from. queries: rows that the text reads. length: tokens that a text may have. itc, lm: weights of the
     losses (0: not computed). scale: of the cosines at the start; it never passes `scale_limit`.
     """
 
@@ -49,6 +50,7 @@ class Config:
     image_depth: int = 12
     image_heads: int = 12
     image_growth: float = 4.0
+    stem: Stem = "patch"
     poolers: Literal["cascade", "parallel", "open_clip"] = "cascade"
     queries: int = 256
     pool_heads: int = 12
@@ -123,7 +125,7 @@ class System(nn.Module):
         shape = Shape(
             c.image_width, c.image_depth, c.image_heads, "pre", c.eps, growth=c.image_growth, activation=c.activation
         )  # fmt: skip
-        stem: Any = "plain" if theirs else "patch"
+        stem: Stem = "plain" if theirs else c.stem
         self.image = VisionTower(
             shape, c.image_size, c.patch, stem, norm_first=theirs, norm_last=False, class_row=theirs
         )
