@@ -122,6 +122,7 @@ MISTAKES = {
     "a test set that is not there": (("clean", "raw", "--out", "x", "--test", "nowhere"), "does not exist"),
     "a share above one": (("clean", "raw", "--out", "x", "--false-drop", "7"), "false_drop"),
     "an unknown way": (("clean", "raw", "--out", "x", "--decode", "greedily"), "'nucleus'"),
+    "a size that no judge reads": (("clean", "raw", "--out", "x", "--size", "10"), "multiple of 8"),
     "no effort": (("clean", "raw", "--out", "x", "--effort", "0"), "effort"),
     "output in the input": (("clean", "raw", "--out", "raw/out"), "Choose a folder outside"),
     "input in the output": (("clean", "raw", "--out", "."), "lies inside it"),

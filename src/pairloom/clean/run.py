@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 import pairloom
 from pairloom import scale
-from pairloom.clean import capfilt, deciding, judging, ledger, merging, plan, rows, selfjudge
+from pairloom.clean import capfilt, deciding, judging, learning, ledger, merging, plan, rows, selfjudge
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.check import Findings, check
 from pairloom.clean.deciding import Deciding
@@ -82,7 +82,8 @@ def clean(
 
 
 def _usable(settings: Settings) -> None:
-    """Mistake, before hours of work, where a set or a model that is named cannot be used."""
+    """Mistake, before hours of work, where a set or a model that is named, or the size, cannot be used."""
+    learning.shape(settings.size)
     if settings.model != "self":
         judging.able(settings.model)
     for other in (settings.trusted, settings.test):
