@@ -14,7 +14,17 @@ from layouts import Table, measure, picture, value, write, write_csv
 from PIL import Image
 from test_readers import aro_row
 
-from pairloom.bench import _aro, _case, _results, aro_relation, cola_single, gdbench, genderbias, svo_probes
+from pairloom.bench import (
+    _aro,
+    _case,
+    _results,
+    aro_relation,
+    cola_single,
+    gdbench,
+    genderbias,
+    mmbias,
+    svo_probes,
+)
 from pairloom.bench import sugarcrepe_pp_text as triples
 from pairloom.bench._judging import Random
 from pairloom.errors import Mistake
@@ -239,6 +249,21 @@ def test_genderbias(root: Path) -> None:
     picture(root / "wine-images/old one.jpg", 1)
     with pytest.raises(Mistake, match="wine-images/old one.jpg has no number"):
         genderbias.read(root)
+
+
+def test_mmbias_says_which_group_is_not_whole(root: Path) -> None:
+    """The release lists addresses, by number, under names of its own spelling."""
+    write(root / "data/textual_phrases.txt", {"unpleasant_phrases": ["bad"], "pleasant_phrases": ["good"]})
+    for group, count in (("Christian", 2), ("Muslim", 3)):
+        for number in range(count):
+            picture(root / f"data/Images/Religion/{group}/{number}.jpg", number)
+    urls = {str(number): {"URL": "http://x"} for number in range(1, 4)}
+    write(root / "data/URLs.txt", {"christian": urls, "muslim": urls, "mexican": urls})
+    notes = mmbias.read(root).notes
+    assert "Christian: 2 of 3 pictures" in notes and not any("Muslim" in note for note in notes)
+    write(root / "data/URLs.txt", '{"christian": {"1": {"UR')
+    with pytest.raises(Mistake, match=r"URLs.txt cannot be read"):
+        mmbias.read(root)
 
 
 LABELS = ["red ball", "blue ball", "green cup"]

@@ -104,8 +104,8 @@ def tagger(prepared: str) -> Callable[[str], Tagged]:
         raise Mistake(
             "The order sets need part-of-speech tags.",
             f"spaCy's {MODEL} is not installed ({error}), and {prepared} is not there.",
-            f"Install spacy and {MODEL}, or prepare {prepared}: a list of image, caption_options (the true one and "
-            "its four shufflings).",
+            f"Install spacy and {MODEL} (python -m spacy download {MODEL}), or make {prepared} where they are: the "
+            "`test_cases` of ARO's own class as JSON, a list of image, caption_options (the true one, its four shufflings).",
         ) from error
     kinds = {"N": "noun", "J": "adjective"}
     return lambda text: [

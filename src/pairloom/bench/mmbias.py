@@ -39,7 +39,8 @@ PAIRS = (
 
 def read(root: Path) -> Cases:
     """textual_phrases.txt (JSON: pleasant_phrases, unpleasant_phrases, equally many); pictures
-    data/Images/CATEGORY/GROUP/*.jpg. A group of which there is no picture is named."""
+    data/Images/CATEGORY/GROUP/*.jpg. A group of which there is no picture is named; so is one with fewer pictures than
+    data/URLs.txt lists, where that is there too (pictures have no names in it)."""
     reading = Reading(root)
     file = released(root, *PHRASES)
     phrases = read_json(file, dict)
@@ -47,16 +48,28 @@ def read(root: Path) -> Cases:
         pleasant, unpleasant = ([said(text) for text in several(phrases[f"{name}pleasant_phrases"])] for name in ("", "un"))  # fmt: skip
         if len(pleasant) != len(unpleasant):
             raise ValueError(f"{len(pleasant)} pleasant and {len(unpleasant)} unpleasant phrases")
+    listed = _listed(root)
     for group, category in GROUPS.items():
         places = [place for place in ("data/Images", "Images") if (root / place / category / group).is_dir()]
         files = sorted((root / places[0] / category / group).glob("*.jpg")) if places else []
         if len(files) < 2:
             reading.notes.append(f"{group}: {len(files)} pictures in data/Images/{category}/{group}, too few")
             continue
+        if len(files) < listed.get(group.lower(), 0):
+            reading.notes.append(f"{group}: {len(files)} of {listed[group.lower()]} pictures")
         for path in files:
             picture = reading.picture(path.relative_to(root).as_posix())
             reading.add(Case(f"{group}/{path.name}", (picture,), (*pleasant, *unpleasant), tag=group))
     return reading.found()
+
+
+def _listed(root: Path) -> dict[str, int]:
+    """How many pictures the release has of each group, by its name in small letters; nothing without its list."""
+    file = root / "data/URLs.txt"
+    if not file.is_file():
+        return {}
+    with as_released(file, "groups"):
+        return {str(group).lower(): len(urls) for group, urls in read_json(file, dict).items()}
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
