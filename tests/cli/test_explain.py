@@ -64,6 +64,7 @@ def test_json_and_a_page(place: Path, tmp_path: Path) -> None:
     assert page.count("<figure>") == len(told["words"]) + 2 and page.count(
         "data:image/png;base64,"
     ) == page.count("<img")
+    assert 'name="viewport"' in page and "color-scheme:light dark" in page
     assert "<b>" not in page and "http" not in page  # texts are texts, and nothing is fetched
 
 

@@ -23,9 +23,11 @@ DIM, LIGHT = (
 COLUMNS = 5
 LABEL = 26  # pixels of a line of text
 STYLE = (
-    "body{font:16px system-ui,sans-serif;margin:2em;max-width:75em;background:#fff;color:#222}"
-    "figure{display:inline-block;margin:0 .6em .8em 0}figcaption{text-align:center}"
-    "table{border-collapse:collapse}td,th{padding:.2em .9em;text-align:right;border-bottom:1px solid #ddd}"
+    ":root{color-scheme:light dark}body{font:16px system-ui,sans-serif;margin:1.5em;max-width:75em}"
+    "h1{font-size:1.5em;overflow-wrap:anywhere}figcaption{text-align:center}"
+    "figure{display:inline-block;margin:0 .6em .8em 0}img{display:block;width:min(224px,40vw);height:auto}"
+    "div{overflow-x:auto}table{border-collapse:collapse}"
+    "td,th{padding:.2em .6em;text-align:right;border-bottom:1px solid #8886}"
 )
 Panel = tuple[str, Image.Image]
 
@@ -85,9 +87,10 @@ def page(made: Sequence[Panel], title: str, note: str, columns: Sequence[str], r
     )
     head = "".join(f"<th>{html.escape(name)}" for name in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows)
-    table = f"<table><tr>{head}{body}</table>" if rows else ""
+    table = f"<div><table><tr>{head}{body}</table></div>" if rows else ""
     return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f'<!doctype html><html lang="en"><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width"><title>{html.escape(title)}</title>'
         f"<style>{STYLE}</style><h1>{html.escape(title)}</h1><p>{html.escape(note)}</p>\n{figures}\n{table}</html>\n"
     )
 
