@@ -14,12 +14,13 @@ from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
-from published import clip_tokens, scatter  # noqa: E402
-
 import pairloom  # noqa: E402
 from pairloom.data.batch import Batch  # noqa: E402
+from pairloom.data.pixels import Transform  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.systems.coca import TINY, System  # noqa: E402
+from pairloom.weights import open_clip_coca  # noqa: E402
+from published import clip_tokens, scatter  # noqa: E402
 
 TEXTS = ["a red square", "two cats", "a photo of a blue dog and a cat left of a red square and a dog", ""]
 NEAR = dict(atol=1e-5, rtol=1e-5)
@@ -86,6 +87,32 @@ def test_a_variant_that_is_not_built_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
     with pytest.raises(Mistake, match="attentional_pool=cascade"):
         pairloom.load(tmp_path)
+
+
+@pytest.mark.parametrize("image_width", [48, 32])
+def test_its_folder_both_ways(tmp_path: Path, image_width: int) -> None:
+    """Every tensor and number comes back as it was, and a second export is the same file."""
+    tokens = clip_tokens()
+    config = replace(
+        TINY, poolers="open_clip", image_width=image_width, vocabulary=tokens.size, length=LENGTH, embedding=32, pad=0,
+        cls=tokens.size - 2, sep=tokens.size - 1, multimodal=2,
+    )  # fmt: skip
+    system = System(config).eval()
+    scatter(system, 7)
+    model = pairloom.model.Model("coca", system, tokens, Transform(32))
+    open_clip_coca.export(model, tmp_path / "out")
+    back = pairloom.load(tmp_path / "out")
+    assert back.config == config and back.pixels == model.pixels
+    state = back.system.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in system.state_dict().items())
+    open_clip_coca.export(back, tmp_path / "again")
+    first, second = (tmp_path / name / "open_clip_model.safetensors" for name in ("out", "again"))
+    assert first.read_bytes() == second.read_bytes()
+    with pytest.raises(Mistake, match="not empty"):
+        open_clip_coca.export(back, tmp_path / "out")
+    model.system = System(replace(config, poolers="cascade"))
+    with pytest.raises(Mistake, match="its own kind of CoCa"):
+        open_clip_coca.export(model, tmp_path / "other")
 
 
 def attend(part: Any, x: torch.Tensor, context: torch.Tensor, allowed: torch.Tensor) -> torch.Tensor:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD, Transform
@@ -132,8 +133,8 @@ def pixels_of(told: Mapping[str, Any], size: int, where: Path) -> Transform:
 
 def export(model: Model, out: Path) -> None:
     """Write an open_clip folder. Mistake where the tokenizer or a size has no place in it."""
-    c, tokens = model.config, model.tokens
-    if not tokens.byte_pairs or c.eps != 1e-5:
+    c = model.config
+    if not model.tokens.byte_pairs or c.eps != 1e-5:
         raise Mistake(
             "open_clip's folders hold CLIP's own tokenizer.",
             "This model has another.",
@@ -164,14 +165,19 @@ def export(model: Model, out: Path) -> None:
         "vision_cfg": image,
         "text_cfg": text,
     }
+    write(model, out, sizes, to_openai(model.system))
+
+
+def write(model: Model, out: Path, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """A folder of a `model_cfg` and its weights. Mistake where `out` holds anything."""
     seen = {
-        "size": [c.image_size] * 2, "mean": model.pixels.mean, "std": model.pixels.std, "interpolation": "bicubic",
-        "resize_mode": "shortest" if model.pixels.fit == "crop" else "squash",
+        "size": [model.config.image_size] * 2, "mean": model.pixels.mean, "std": model.pixels.std,
+        "interpolation": "bicubic", "resize_mode": "shortest" if model.pixels.fit == "crop" else "squash",
     }  # fmt: skip
     claim_empty(out)
     files = {
-        "tokenizer.json": tokens.to_json().encode(),
-        "open_clip_model.safetensors": to_bytes(to_openai(model.system), {"format": "pt"}),
+        "tokenizer.json": model.tokens.to_json().encode(),
+        "open_clip_model.safetensors": to_bytes(dict(tensors), {"format": "pt"}),
         FILE: json.dumps({"model_cfg": sizes, "preprocess_cfg": seen}, indent=1).encode(),
     }
     for name, data in files.items():

@@ -16,10 +16,11 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.coca import Config, System
 from pairloom.weights._hub import tokens_near
-from pairloom.weights._layout import Place, read, rename, take
-from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in
+from pairloom.weights._layout import Place, give, read, rename, take
+from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in, write
 from pairloom.weights.openai_clip import BLOCK, LAYER, LEAD, check_tokens
 
+WRITES, SYSTEM = "open_clip", "coca"
 PAD = 0
 READ = [
     (r"norm_memory\.(.+)", r"ln_1_kv.\2"),
@@ -132,3 +133,27 @@ def config_of(told: Mapping[str, Any], where: Path) -> Config:
         embedding=told["embed_dim"], activation="quick_gelu" if told.get("quick_gelu") else "gelu", pad=PAD,
         cls=lower["vocab_size"] - 2, sep=lower["vocab_size"] - 1,
     )  # fmt: skip
+
+
+def export(model: Model, out: Path) -> None:
+    """Write an open_clip folder. Mistake where the wiring or the tokenizer is none of that library's."""
+    c = model.config
+    ids = (c.pad, c.cls, c.sep) == (PAD, c.vocabulary - 2, c.vocabulary - 1)
+    if c.poolers != "open_clip" or c.eps != 1e-5 or not model.tokens.byte_pairs or not ids:
+        raise Mistake(
+            "open_clip's folders hold its own kind of CoCa alone.",
+            f"This one has poolers={c.poolers} and {'CLIP' if model.tokens.byte_pairs else 'another'}'s tokens.",
+            "A model of its kind comes from a folder of its own, by --init, and keeps its tokenizer.",
+        )
+    both = {"context_length": c.length, "vocab_size": c.vocabulary, "width": c.width, "heads": c.heads}
+    image = {
+        "image_size": c.image_size, "width": c.image_width, "layers": c.image_depth, "patch_size": c.patch,
+        "head_width": c.image_width // c.image_heads, "mlp_ratio": c.image_growth, "attentional_pool": True,
+        "attn_pooler_heads": c.pool_heads, "attn_pooler_queries": c.queries, "output_tokens": True,
+    }  # fmt: skip
+    text = {**both, "layers": c.unimodal, "mlp_ratio": c.growth, "embed_cls": True, "output_tokens": True}
+    sizes = {
+        "embed_dim": c.embedding, "quick_gelu": c.activation == "quick_gelu", "vision_cfg": image, "text_cfg": text,
+        "multimodal_cfg": {**both, "layers": c.multimodal, "mlp_ratio": c.growth}, "custom_text": True,
+    }  # fmt: skip
+    write(model, out, sizes, give(model.system.state_dict(), places(model.system)))
