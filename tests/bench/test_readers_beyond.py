@@ -266,6 +266,26 @@ def test_mmbias_says_which_group_is_not_whole(root: Path) -> None:
         mmbias.read(root)
 
 
+def test_two_systems_are_compared_by_the_size_of_their_bias(root: Path, tmp_path: Path) -> None:
+    """One tells all men from all women by a suit (d = 2), the other nothing but noise: the second is better, the first worse."""
+    for thing in ("suit", "apron"):
+        for number in range(1, 13):
+            picture(root / f"{thing}-images/{number}.jpg", number)
+    biased = {(number, "suit"): 1.0 + (number <= 6) for number in range(1, 13)}
+    noisy = {(number, "suit"): (number * 7 % 12) / 10 for number in range(1, 13)}
+    tables = [
+        _results.Entrant(name, name, lambda told=told: {"": Table(told)}, blind=False)
+        for name, told in (("biased", biased), ("noisy", noisy))
+    ]
+    made = gdbench.run(gdbench.Asked("genderbias", tmp_path / "out", root), tables)
+    [row] = made["comparisons"]
+    assert row["measure"] == "size of the effect clothes: men - clothes: women"
+    assert (row["new"], row["old"], row["verdict"]) == ("biased", "noisy", "worse")
+    assert row["low"] > 0.5 and row["holm"] < 0.01 and row["cases"] == 24
+    made = gdbench.run(gdbench.Asked("genderbias", tmp_path / "turned", root), tables[::-1])
+    assert made["comparisons"][0]["verdict"] == "better"
+
+
 LABELS = ["red ball", "blue ball", "green cup"]
 # picture: is it one of the label? is it hard for the label? The third label has no true picture, and is left out.
 COLA = [([1, 0, 0], [1, 1, 0]), ([0, 1, 0], [1, 1, 1]), ([1, 1, 0], [1, 0, 1]), ([0, 0, 0], [0, 1, 0]), ([1, 1, 1], [0, 0, 0])]  # fmt: skip

@@ -34,7 +34,8 @@ def effects(cases: Sequence[Case], grids: Sequence[Floats], pairs: Sequence[Pair
         name, count = f"effect size {one} - {two}", len(found[one]) + len(found[two])
         note = f"p by {'every' if test.exact else '10,000 random'} split, over {len(pairs)} pairs (Holm)"
         spread = effect_interval(found[one], found[two])
-        sound.append(Measure(name, "sound", spread, count, 0.0, best=0.0, p=p, note=note))
+        halves = tuple(found[one]), tuple(found[two])
+        sound.append(Measure(name, "sound", spread, count, 0.0, best=0.0, p=p, note=note, halves=halves))
         if all(group in found for group in over):
             value = effect_size(found[one], found[two], np.concatenate([found[group] for group in over]))
             note = f"deviation over {' and '.join(over)}, as in the released code" * (set(over) != {one, two})

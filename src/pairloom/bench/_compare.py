@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from pairloom.bench._measure import Measure, interval_of
+from pairloom.metrics.bias import effect_gap
 from pairloom.metrics.compare import Interval, holm, mcnemar
 
 ALPHA = 0.05
@@ -31,18 +32,28 @@ class Comparison:
     cases: int
     p: float
     holm: float = 1.0
+    best: float = 1.0
 
     @property
     def verdict(self) -> str:
-        """better or worse where the interval excludes 0 and the adjusted p is small; else undecided."""
+        """better or worse where the interval excludes 0 and the adjusted p is small; else undecided. The best of an effect
+        size is 0: the smaller is better."""
         if self.holm < ALPHA and not self.gap.low <= 0 <= self.gap.high:
-            return "better" if self.gap.value > 0 else "worse"
+            return "better" if (self.gap.value > 0) == (self.best > 0) else "worse"
         return "undecided"
 
 
 def compare(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> Comparison | None:
     """Two systems on one measure; None where they have no case in common."""
     return _compare(benchmark, new, old, one, dict(zip(two.keys, two.values)))
+
+
+def compare_effects(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> Comparison:
+    """How much larger, whatever its sign, an effect size is than that of another system on the same pictures."""
+    new_halves, old_halves = ([np.array(half) for half in found.halves] for found in (one, two))
+    gap, p = effect_gap(new_halves, old_halves)
+    name = one.name.replace("effect size", "size of the effect")
+    return Comparison(benchmark, name, new, old, gap, one.count, p, best=0.0)
 
 
 def _compare(

@@ -31,7 +31,8 @@ class Measure:
     """One number of one system on one benchmark. keys and values: of each case, where it is a mean of such.
 
     groups, strata: as the interval was taken. p: of "there is no effect", where that was tested. headline: the number
-    that systems are compared by.
+    that systems are compared by. halves: of an effect size, the associations of both groups' pictures, in the order of the
+    files.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Measure:
     values: tuple[float, ...] = field(default=(), repr=False)
     groups: tuple[str, ...] = field(default=(), repr=False)
     strata: tuple[str, ...] = field(default=(), repr=False)
+    halves: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
 
 
 def interval_of(values: ArrayLike, groups: Sequence[str], strata: Sequence[str] = ()) -> Interval:

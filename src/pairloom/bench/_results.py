@@ -127,7 +127,9 @@ def _score(entrant: Entrant, outcomes: Sequence[Outcome], folder: Path, tell: Te
     there = [finished(marks[kind], one.cases, one.root, folder / one.name) for one, _, kind in jobs]
     if sum(there):
         total = sum(len(one.cases) for one, *_ in jobs)
-        tell(entrant.name, 0, total, note=f"{sum(there):,} of {total:,} scores of cases already done")
+        tell(
+            entrant.name, sum(there), total, note=f"{sum(there):,} of {total:,} scores of cases already done"
+        )
     for (outcome, name, kind), before in zip(jobs, there):
         step, total = f"{outcome.name}: {name}", len(outcome.cases)
         say = _silent if before == total else tell
@@ -164,12 +166,10 @@ def problems(outcome: Outcome) -> list[dict[str, Any]]:
 
 
 def comparisons(outcomes: Sequence[Outcome], systems: Sequence[str]) -> list[Comparison]:
-    """Every two systems on every headline measure; Holm over all of them."""
-    rows = []
-    for outcome in outcomes:
-        for new, old in combinations(systems, 2):
-            rows += list(_pairs(outcome, new, old))
-    return _compare.adjusted(rows)
+    """Every two systems on every headline measure, and on every effect size; Holm over all of each sort."""
+    pairs = [(outcome, new, old) for outcome in outcomes for new, old in combinations(systems, 2)]
+    rows = [row for pair in pairs for row in _pairs(*pair)]
+    return _compare.adjusted(rows) + _compare.adjusted([row for pair in pairs for row in _effects(*pair)])
 
 
 def sightedness(outcomes: Sequence[Outcome], entrants: Sequence[Entrant]) -> list[Comparison]:
@@ -187,6 +187,12 @@ def _pairs(outcome: Outcome, new: str, old: str) -> Iterator[Comparison]:
         row = _compare.compare(outcome.name, new, old, one, two)
         if row is not None:
             yield row
+
+
+def _effects(outcome: Outcome, new: str, old: str) -> Iterator[Comparison]:
+    for one, two in zip(outcome.measures[new], outcome.measures[old]):
+        if one.halves:
+            yield _compare.compare_effects(outcome.name, new, old, one, two)
 
 
 def document(

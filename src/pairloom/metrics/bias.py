@@ -6,6 +6,7 @@ and GDBench (2305.16397) use it. Knows one number a picture, its association; do
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from math import comb
@@ -89,6 +90,37 @@ def effect_interval(
     sizes = np.divide(a.mean(1) - b.mean(1), spread, out=np.zeros(resamples), where=spread > 0)
     low, high = np.quantile(sizes, [(1 - level) / 2, (1 + level) / 2])
     return Interval(effect_size(first, second), float(low), float(high))
+
+
+def effect_gap(
+    new: Sequence[ArrayLike],
+    old: Sequence[ArrayLike],
+    resamples: int = 10_000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[Interval, float]:
+    """How much larger |effect size| is by one judge than by another, with its interval and p of "not at all".
+
+    new, old: the associations of both groups by each judge, of the same pictures in the same order: pictures are drawn again
+    for both at once (paired), p is twice the smaller share of draws on either side of 0, at least 1 / (draws + 1). Where
+    both effects are near 0 both are drawn too large, and the gap is careful.
+    """
+    first, second = _groups(*new), _groups(*old)
+    if [len(group) for group in first] != [len(group) for group in second]:
+        raise ValueError("both judges must have seen the same pictures")
+    random = np.random.default_rng(seed)
+    drawn = [random.integers(len(group), size=(resamples, len(group))) for group in first]
+    sizes = []
+    for judged in (first, second):
+        a, b = (group[rows] for group, rows in zip(judged, drawn))
+        spread = np.concatenate([a, b], 1).std(1)
+        size = np.divide(a.mean(1) - b.mean(1), spread, out=np.zeros(resamples), where=spread > 0)
+        sizes.append(np.abs(size))
+    gaps = sizes[0] - sizes[1]
+    low, high = np.quantile(gaps, [(1 - level) / 2, (1 + level) / 2])
+    tail = min((gaps <= 0).sum(), (gaps >= 0).sum())
+    value = abs(effect_size(*first)) - abs(effect_size(*second))
+    return Interval(value, float(low), float(high)), min(1.0, 2 * (1 + float(tail)) / (1 + resamples))
 
 
 def _groups(one: ArrayLike, two: ArrayLike) -> tuple[Floats, Floats]:
