@@ -92,11 +92,11 @@ class Setting:
     start_pairs, start_steps: of the tower that all read."""
 
     pairs: int = 4000
-    held: int = 300
+    held: int = 200
     size: int = 64
     width: int = 64
     batch: int = 32
-    steps: int = 800
+    steps: int = 600
     lr: float = 3e-3
     start_pairs: int = 8000
     start_steps: int = 600
