@@ -170,6 +170,17 @@ def test_a_word_that_is_cut_off_in_a_csv_is_a_mistake(root: Path) -> None:
         svo_probes.read(root)
 
 
+def test_a_row_without_a_sentence_is_counted(root: Path) -> None:
+    picture(root / "images/0.jpg", 0)
+    picture(root / "images/1.jpg", 1)
+    write_csv(root / "svo_probes.csv", [svo_row(0), svo_row(0, sentence=""), svo_row(0, sentence=" ")])
+    found = svo_probes.read(root)
+    assert found.rows == 3 and len(found.cases) == 1
+    assert [(one.file, one.why, one.cases) for one in found.problems] == [
+        ("svo_probes.csv", "has rows without a sentence", 2)
+    ]
+
+
 # -- texts with texts ----------------------------------------------------------------------------------------------------
 
 

@@ -56,7 +56,11 @@ def read(root: Path) -> Cases:
                 for end in (("pos_id", "neg_id") if "pos_id" in row else ("pos_image_id", "neg_image_id"))
             ]
             pictures = tuple(reading.picture(f"images/{name}", f"images/{name}.jpg") for name in ids)
-            reading.add(Case(str(number), pictures, (said(row["sentence"]),), ((0, 0),), _sort(row), ids[0]))
+            sort = _sort(row)
+            if not str(row["sentence"] or "").strip():
+                reading.lost(file.name, "has rows without a sentence")
+                continue
+            reading.add(Case(str(number), pictures, (said(row["sentence"]),), ((0, 0),), sort, ids[0]))
     return reading.found()
 
 

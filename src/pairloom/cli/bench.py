@@ -195,6 +195,7 @@ def _tell_differences(rows: list[dict[str, Any]]) -> None:
         _show.console.print(
             f"{row['benchmark']}, {row['measure']}: {row['new']} is {row['verdict']} than {row['old']}, {gap}",
             markup=False,
+            soft_wrap=True,
         )
     if len(rows) > len(decided):
         _show.console.print(f"undecided: {len(rows) - len(decided)} of {len(rows)} comparisons", markup=False)
