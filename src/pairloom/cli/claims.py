@@ -9,7 +9,7 @@ import typer
 
 
 def command(
-    paper: Annotated[str, typer.Argument(help="Whose claims: blip.")],
+    paper: Annotated[str, typer.Argument(help="Whose claims: blip, diffusion, writers ...")],
     settings: Annotated[
         list[str] | None, typer.Argument(help="key=value over the setting: steps=500 pairs=1000.")
     ] = None,
