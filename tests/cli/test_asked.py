@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from pairloom.cli._asked import texts_of
 from pairloom.data.tokens import Tokens
 from pairloom.data.world import World
 from pairloom.data.world.asked import write_examples
+from pairloom.errors import Mistake
 from pairloom.model import build, save
 
 KINDS = {"questions": "blip_vqa", "statements": "blip_nlvr", "dialogs": "blip_visdial"}
@@ -38,6 +40,20 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def rows(text: str) -> list[dict]:
     return [json.loads(line) for line in text.splitlines()]
+
+
+def test_lists_of_texts(tmp_path: Path) -> None:
+    """A file with a byte order mark, a JSON list, and more names than the name of a file may be long."""
+    file = tmp_path / "names.txt"
+    file.write_bytes(b"\xef\xbb\xbfcat\r\n\r\ndog\r\ncat\r\n")
+    assert texts_of(str(file), "names") == ["cat", "dog"]
+    file.write_text('["a, b", 3]')
+    assert texts_of(str(file), "names") == ["a, b", "3"]
+    many = [f"name {at}" for at in range(999)]
+    assert texts_of(",".join(many), "names") == texts_of(" ,".join(many), "names") == many
+    file.write_bytes("café".encode("latin-1"))
+    with pytest.raises(Mistake, match="cannot be read"):
+        texts_of(str(file), "names")
 
 
 def test_one_question_about_one_picture(call, there: Path) -> None:

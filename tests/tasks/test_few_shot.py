@@ -170,6 +170,12 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
         )
         assert not choices or {line["answer"] for line in lines} <= {"red", "blue dog"}
         assert lines[0]["examples"][-1] == "red cat", "the same picture is the most alike"
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    with pytest.raises(Mistake, match="cannot be read"):
+        command(
+            tmp_path / "asked", **told, shots=2, template="caption", choices=str(tmp_path / "latin.txt"), draw=False,
+            out=None, restart=False,
+        )  # fmt: skip
     with pytest.raises(Mistake, match="asks a question"):
         command(
             tmp_path / "asked",

@@ -52,9 +52,8 @@ def texts_of(given: str, what: str) -> list[str]:
     """Texts from a file (one a line, or a JSON list), or with commas between. Mistake where there are none."""
     from pairloom.errors import Mistake
 
-    file = Path(given)
     try:
-        text = file.read_text("utf-8") if len(given) < 4096 and file.is_file() else given.replace(",", "\n")
+        text = Path(given).read_text("utf-8-sig") if _is_file(given) else given.replace(",", "\n")
         listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
     except (OSError, ValueError) as error:
         raise Mistake(f"{given} cannot be read.", str(error), "Give a text file, one a line.") from error
@@ -64,6 +63,13 @@ def texts_of(given: str, what: str) -> list[str]:
             f"There are no {what} in {given or 'what was given'}.", "It is empty.", "Give one a line."
         )
     return texts
+
+
+def _is_file(given: str) -> bool:
+    try:
+        return Path(given).is_file()
+    except (OSError, ValueError):  # longer than a name may be: a list
+        return False
 
 
 def answer_examples(

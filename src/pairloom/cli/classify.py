@@ -69,18 +69,10 @@ def command(
 
 def _names(classes: str) -> list[str]:
     """The names, each once. Mistake where there are fewer than two."""
+    from pairloom.cli._asked import texts_of
     from pairloom.errors import Mistake
 
-    file = Path(classes)
-    try:
-        text = (
-            file.read_text("utf-8") if len(classes) < 4096 and file.is_file() else classes.replace(",", "\n")
-        )
-    except (OSError, UnicodeDecodeError) as error:
-        raise Mistake(
-            f"{classes} cannot be read.", str(error), "Give a text file, one name a line."
-        ) from error
-    names = list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+    names = texts_of(classes, "names")
     if len(names) < 2:
         raise Mistake(
             "There is nothing to choose between.", f"{len(names)} name in '{classes}'.", "Give two or more."

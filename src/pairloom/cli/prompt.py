@@ -35,6 +35,7 @@ def command(
     restart: Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")] = False,
 ) -> None:
     import pairloom
+    from pairloom.cli._asked import texts_of
     from pairloom.cli._lines import answer_all
     from pairloom.data.batch import Batch
     from pairloom.errors import Mistake
@@ -50,7 +51,7 @@ def command(
     if "{question}" in asking.template and not question:
         raise Mistake("The template asks a question.", f"'{asking.template}'", "Give it by --question.")
     support, pixels = _examples(asked, examples, question)
-    closed, known = _choices(choices), _looked(asked, pixels).seen
+    closed, known = texts_of(choices, "choices") if choices else [], _looked(asked, pixels).seen
 
     def answer(images: list[Any], keys: list[str]) -> list[dict[str, Any]]:
         looked = known.beside(_looked(asked, images).seen)
@@ -100,11 +101,3 @@ def _examples(asked: Any, where: Path, question: str) -> tuple[list[Any], list[A
     if not support:
         raise Mistake(f"{where} has no examples.", "No pair with a readable picture and a text.", "")
     return support, pixels
-
-
-def _choices(told: str) -> list[str]:
-    file = Path(told)
-    text = (
-        file.read_text("utf-8") if told and len(told) < 4096 and file.is_file() else told.replace(",", "\n")
-    )
-    return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
