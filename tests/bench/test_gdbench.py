@@ -340,6 +340,24 @@ def test_verdicts() -> None:
     assert row(Interval(0.2, 0.1, 0.3), 0.2) == row(Interval(0.1, -0.1, 0.3), 0.01) == "undecided"
 
 
+def test_the_test_of_a_difference_counts_shared_credit_for_what_it_is() -> None:
+    """Against a blind judge, whose ties earn .1 in every case: right in 5 of 50 is chance, right in 23 is not."""
+    for right, low, high in ((5, 0.5, 1.0), (23, 0.0, 0.001)):
+        gaps = np.array([0.9] * right + [-0.1] * (50 - right))
+        assert low <= _compare.no_difference(gaps) <= high
+        assert _compare.no_difference(gaps) == _compare.no_difference(-gaps)
+    whole = np.array([1.0] * 8 + [-1.0] * 2 + [0.0] * 5)
+    assert _compare.no_difference(whole) == pytest.approx(2 * (1 + 10 + 45) / 2**10)  # McNemar's, by hand
+    # the same by random signs: halves are no ones, so that nothing is counted exactly
+    deviation = (0.109 * 0.891 / _compare.FLIPS) ** 0.5
+    assert _compare.no_difference(whole / 2) == pytest.approx(112 / 1024, abs=4 * deviation)
+    assert _compare.no_difference(np.zeros(3)) == 1.0
+    for sizes in ([0.5, 0.25, 0.25], [0.3, 0.2, 0.7]):  # every sign by hand
+        signs = np.array(np.meshgrid(*[[-1, 1]] * 3)).reshape(3, -1).T
+        exact = np.mean(np.abs(signs @ sizes) >= abs(sum(sizes)) - 1e-9)
+        assert _compare.no_difference(np.array(sizes)) == pytest.approx(exact, abs=0.015)
+
+
 def test_a_comparison_uses_the_cases_that_both_have() -> None:
     cases = [Case(str(at), (), ()) for at in range(4)]
     one = mean_of("m", "sound", cases[:3], [1, 1, 0], 0.5)

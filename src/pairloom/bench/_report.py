@@ -52,7 +52,7 @@ def overview(results: Mapping[str, Any], systems: Sequence[str]) -> list[dict[st
                     {**one[at], "of": "", "seen": seen.get((name, first["name"], system))}
                     for system, one in zip(systems, found)
                 ]
-                rows.append({"benchmark": name, **first, "cells": cells, "cases": told["cases"]})
+                rows.append({"benchmark": name, **first, "cells": cells, "cases": first["count"]})
         largest = [_largest(one) for one in found]
         if all(largest):
             rows.append({
