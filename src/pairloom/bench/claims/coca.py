@@ -85,10 +85,10 @@ class Setting:
     width: int = 64
     depth: int = 2
     batch: int = 64
-    steps: int = 600
+    steps: int = 450
     lr: float = 2e-3
     start_pairs: int = 4000
-    start_steps: int = 800
+    start_steps: int = 700
 
     def __post_init__(self) -> None:
         if min(self.pairs, self.held, self.start_pairs) < 2 or self.size % self.patch:
