@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,8 +14,8 @@ from layouts import Table, picture, write
 from PIL import Image
 from typer.testing import CliRunner
 
-from pairloom.bench import _compare, _results, gdbench
-from pairloom.bench._case import Case, choose
+from pairloom.bench import _compare, _results, _scoring, gdbench
+from pairloom.bench._case import Case, Picture, choose
 from pairloom.bench._judging import ImageOnly, Judging, Random, Scorer, TextOnly, scorers
 from pairloom.bench._measure import mean_of
 from pairloom.cli import bench
@@ -188,6 +189,19 @@ def test_a_run_goes_on_where_it_was_stopped(data: Path, tmp_path: Path, monkeypa
     assert Counting.asked == 4  # b alone
     gdbench.run(asked, [entrant("a", 150, "other weights")])
     assert Counting.asked == 7
+
+
+def test_a_shard_is_no_more_than_can_be_lost_or_held() -> None:
+    """128 cases, 1,024 pairs, 64 pictures that are held decoded; a case that is more than that is alone."""
+
+    def sizes(count: int, *given: Any) -> list[int]:
+        return [len(shard) for shard in _scoring._shards([Case(str(at), *given) for at in range(count)])]
+
+    file, crop = Picture(Path("a.jpg")), Picture(Path("a.jpg"), (0, 0, 1, 1))
+    assert sizes(300, (file,), ("one", "two")) == [128, 128, 44]
+    assert sizes(30, (file,), tuple(map(str, range(120)))) == [8, 8, 8, 6]
+    assert sizes(3, (file,), tuple(map(str, range(2000)))) == [1, 1, 1] and sizes(0) == []
+    assert sizes(70, (crop, Picture(Path("t.parquet"), cell=("image_0", 1))), ("one",)) == [32, 32, 6]
 
 
 def test_systems_are_compared_on_the_same_cases(data: Path, tmp_path: Path) -> None:

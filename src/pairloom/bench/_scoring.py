@@ -28,6 +28,7 @@ from pairloom.model import read_json
 
 SHARD = 128  # cases, and no more pairs than PAIRS: what a stopped run may lose
 PAIRS = 1024
+OPENED = 64  # pictures that are no file of their own (crops, cells of tables): they are held decoded, megabytes each
 
 
 @dataclass
@@ -86,14 +87,15 @@ def finished(mark: str, cases: Sequence[Case], root: Path, folder: Path) -> int:
 
 def _shards(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
     shard: list[Case] = []
-    pairs = 0
+    held = np.zeros(3, dtype=int)
     for case in cases:
-        more = len(case.pictures) * len(case.texts)
-        if shard and (len(shard) == SHARD or pairs + more > PAIRS):
+        opened = sum(bool(one.box or one.cell) for one in _pictures([case]))
+        more = np.array([1, len(case.pictures) * len(case.texts), opened])
+        if shard and (held + more > (SHARD, PAIRS, OPENED)).any():
             yield shard
-            shard, pairs = [], 0
+            shard, held = [], np.zeros(3, dtype=int)
         shard.append(case)
-        pairs += more
+        held = held + more
     if shard:
         yield shard
 

@@ -179,7 +179,7 @@ def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
             )
     _tell_differences([*results["comparisons"], *results["earlier"]])
     for remark in results["bench"]["remarks"]:
-        _show.console.print(remark, markup=False)
+        _show.console.print(remark, markup=False, soft_wrap=True)
     for name, why in results["bench"]["absent"].items():
         _show.console.print(f"{name}: not run, {why}", markup=False)
     _show.console.print(f"written to {out}/results.json and {out}/report.html", markup=False)
