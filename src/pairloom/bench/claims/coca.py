@@ -79,16 +79,16 @@ class Setting:
     steps: of each model; start_pairs, start_steps: of the tower that all begin with."""
 
     pairs: int = 3000
-    held: int = 300
+    held: int = 400
     size: int = 32
     patch: int = 8
     width: int = 64
     depth: int = 2
     batch: int = 64
-    steps: int = 450
+    steps: int = 300
     lr: float = 2e-3
     start_pairs: int = 4000
-    start_steps: int = 700
+    start_steps: int = 500
 
     def __post_init__(self) -> None:
         if min(self.pairs, self.held, self.start_pairs) < 2 or self.size % self.patch:
