@@ -149,6 +149,16 @@ def test_an_example_without_its_picture_is_a_row_with_a_problem(call, there: Pat
     assert code == 0 and all("is not there" in row["problem"] for row in rows(out))
 
 
+def test_a_question_with_a_line_separator_is_one_line(call, there: Path, tmp_path: Path) -> None:
+    picture = str(there / "pictures" / "a.png")
+    row = {"image": picture, "question": "What\u2028is it?", "answers": ["red"]}
+    (tmp_path / "own.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\n", "utf-8")
+    words = ("ask", tmp_path / "own.jsonl", "--model", there / "blip_vqa", "--answers", "red,blue")
+    for _ in range(2):
+        code, _, told = call(*words, "--out", tmp_path / "answers" / "out.jsonl")
+        assert code == 0 and "1 questions" in told
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

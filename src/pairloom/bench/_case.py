@@ -205,10 +205,12 @@ def read_lines(file: Path) -> list[Any]:
     """The JSON values of a .jsonl file. Mistake that names the line which is none."""
     made = []
     try:
-        lines = file.read_text("utf-8").splitlines()
+        lines = file.read_text("utf-8").split("\n")  # splitlines ends lines inside of texts too (U+2028)
     except (OSError, UnicodeDecodeError) as error:
         raise Mistake(f"{file} cannot be read.", str(error)) from error
     for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
         with as_released(file, f"line {number}"):
             made.append(json.loads(line))
     return made

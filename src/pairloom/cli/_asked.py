@@ -89,7 +89,7 @@ def answer_examples(
     write_all(path, out, restart, label, set(empty), lines)
     if out is None or not out.exists():
         return made
-    return [json.loads(line) for line in out.read_text("utf-8").splitlines()]
+    return [json.loads(line) for line in out.read_bytes().splitlines()]  # bytes: U+2028 ends no line
 
 
 def _lines(

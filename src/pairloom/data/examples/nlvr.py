@@ -69,7 +69,7 @@ def _packed(path: Path) -> Iterator[Statement]:
         if not split:
             continue
         text = decode(Blob(path, member.offset, member.size).read())[0]
-        for line in filter(str.strip, text.splitlines()):
+        for line in filter(str.strip, text.split("\n")):
             try:
                 row = json.loads(line)
             except ValueError as error:
