@@ -413,11 +413,11 @@ def test_the_suite_on_miniatures(folders, tmp_path: Path, monkeypatch, suite) ->
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
     assert list(told["benchmarks"]) == list(suite)
-    columns = ["clip", "clip, text only", "clip, image only", "random"]
+    columns = ["clip", "clip, text only", "clip, image only", "random", "wording"]
     for name, one in told["benchmarks"].items():
         assert one["cases"] == 6 and list(one["measures"]) == columns and not one["problems"], name
     assert told["benchmarks"]["winoground"]["ways"]["clip"] == "cosine"
-    assert {row["old"] for row in told["blind"]} == {"clip, text only", "clip, image only"}
+    assert {row["old"] for row in told["blind"]} == {"clip, text only", "clip, image only", "wording"}
     page = (tmp_path / "out/report.html").read_text()
     assert all(f'id="{name}"' in page for name in suite)
     again = CliRunner().invoke(APP, given)

@@ -22,6 +22,7 @@ from pairloom.bench._compare import Comparison
 from pairloom.bench._judging import Make, Random
 from pairloom.bench._measure import Floats, Measure
 from pairloom.bench._scoring import Scored, finished, score
+from pairloom.bench._wording import Wording
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.errors import Mistake
@@ -29,7 +30,7 @@ from pairloom.model import read_json
 
 Tell = Callable[..., None]  # step, cases done, of how many; note
 BLIND = ("text only", "image only")
-RANDOM = "random"
+WORDING, RANDOM = "wording", "random"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,23 @@ def run(
     for entrant in (*entrants, chance):
         _score(entrant, outcomes, folder, tell)
     for outcome in outcomes:
+        if any(entrant.blind for entrant in entrants):
+            _judge_wording(outcome, folder)
+    for outcome in outcomes:
         _finish(outcome, modules[outcome.name])
+
+
+def _judge_wording(outcome: Outcome, folder: Path) -> None:
+    """What is right by the texts alone, without any model; its marks name all texts, since it has read them."""
+    texts = content_hash(repr([case.texts for case in outcome.cases]).encode())
+    outcome.scored[WORDING] = score(
+        lambda: Wording(outcome.cases),
+        f"{pairloom.__version__} {WORDING} {texts}",
+        outcome.cases,
+        outcome.root,
+        folder / outcome.name,
+    )
+    outcome.ways[WORDING] = outcome.scored[WORDING].way
 
 
 def _silent(*told: Any) -> None:
@@ -173,11 +190,12 @@ def comparisons(outcomes: Sequence[Outcome], systems: Sequence[str]) -> list[Com
 
 
 def sightedness(outcomes: Sequence[Outcome], entrants: Sequence[Entrant]) -> list[Comparison]:
-    """Every system against its own blind likenesses: a number that these reach says nothing of seeing and reading."""
+    """Every system against its own blind likenesses and against wording alone: a number that these reach says nothing of
+    seeing and reading."""
     rows = []
     for outcome in outcomes:
         for entrant in entrants:
-            for blind in entrant.names[1:]:
+            for blind in (*entrant.names[1:], *([WORDING] if entrant.blind else [])):
                 rows += list(_pairs(outcome, entrant.name, blind))
     return _compare.adjusted(rows)
 

@@ -158,15 +158,16 @@ def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
     kinds = [
         kind for kind in BLIND if any(f"{systems[0]}, {kind}" in one["measures"] for one in told.values())
     ]
+    common = [row for row in ("wording", "random") if all(row in one["measures"] for one in told.values())]
     rows = []
     for name, one in told.items():
         for at, first in enumerate(one["measures"][systems[0]]):
             if first["kind"] == "sound" and (first["headline"] or first["best"] == 0):
                 for system in systems:
-                    beside = [*(f"{system}, {kind}" for kind in kinds), "random"]
+                    beside = [*(f"{system}, {kind}" for kind in kinds), *common]
                     cells = [_number(one["measures"][row][at]) for row in (system, *beside)]
                     rows.append([name, first["name"], system, *cells, f"{first['chance']:.3f}", one["cases"]])
-    columns = ["benchmark", "measure", "system", "sound", *kinds, "random", "chance", "cases"]
+    columns = ["benchmark", "measure", "system", "sound", *kinds, *common, "chance", "cases"]
     _show.table("Bench", columns, rows)
     for name, one in told.items():
         for problem in one["problems"][:5]:
