@@ -133,6 +133,8 @@ MISTAKES = {
     "a misspelt option": (("clean", "raw", "--out", "x", "--false-drip", "0.1"), "--false-drop"),
     "a misspelt command": (("claen", "raw"), "clean"),
     "half a number": (("clean", "raw", "--out", "x", "--proposals", "two"), "--proposals"),
+    "threads below none": (("index", "raw", "--out", "x", "--workers", "-1"), "--workers"),
+    "processes below none": (("embed", "raw", "--out", "x", "--model", "model", "--workers", "-1"), "--workers"),
     "workers below none": (("check", "raw", "--workers", "-1"), "--workers"),
 }  # fmt: skip
 
@@ -181,6 +183,15 @@ def test_match_ranks_texts_by_score(call, root) -> None:
     scores = [row[told["ways"][0]] for row in told["texts"]]
     assert code == 0 and sorted(row["text"] for row in told["texts"]) == sorted(texts)
     assert scores == sorted(scores, reverse=True)
+
+
+def test_ctrl_c_before_a_command_begins_is_no_traceback(call, monkeypatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("pairloom.cli.build", interrupted)
+    code, out, err = call("check", "anything")
+    assert (code, out) == (130, "") and err.startswith("Stopped.")
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from pairloom import folder
 from pairloom.errors import Mistake
 
 STOPPED = 130  # what a command that Ctrl-C stopped exits with
+AGAIN = "Run the same command again to go on from here."
 # what `pairloom --help` shows together, in this order; a command that stands nowhere comes last
 GROUPS = {
     "The main job": "demo check clean why apply",
@@ -67,8 +68,11 @@ def main() -> None:
         sys.exit(2)
     except SystemExit as stop:
         if stop.code == STOPPED:
-            _say("Stopped.", "Run the same command again to go on from here.")
+            _say("Stopped.", AGAIN)
         raise
+    except KeyboardInterrupt:  # before a command has begun
+        _say("Stopped.", AGAIN)
+        sys.exit(STOPPED)
     except OSError as error:  # what no command foresaw: a disk that fails, a file that goes while it is read
         _say("Failed", f"{error.filename or 'A file'}: {error.strerror or error}")
         sys.exit(1)

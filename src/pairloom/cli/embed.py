@@ -14,7 +14,7 @@ def command(
     pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
     model: Annotated[Path, typer.Option(help="A model that embeds: CLIP or BLIP.")],
     out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, embedding, problem.")],
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)] = 0,
     speed: Speed = "exact",
     restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,

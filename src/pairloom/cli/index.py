@@ -24,7 +24,9 @@ def command(
     many: Annotated[
         bool | None, typer.Option("--many/--few", help="Inverted lists (faiss); by default past two million.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Threads that decode pictures; 0: one for each core.")] = 0,
+    workers: Annotated[
+        int, typer.Option(help="Threads that decode pictures; 0: one for each core.", min=0)
+    ] = 0,
     restart: Annotated[bool, typer.Option("--restart", help="Forget the index and begin anew.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
