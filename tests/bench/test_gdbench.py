@@ -424,6 +424,38 @@ def test_the_suite_on_miniatures(folders, tmp_path: Path, monkeypatch, suite) ->
     assert json.loads(again.stdout) == told  # seconds too: nothing was scored again
 
 
+def test_models_of_every_kind_take_part_in_one_run(rows, folders, tmp_path: Path, monkeypatch) -> None:
+    """A cosine, a match head, a captioner with both, and Stable Diffusion's own layout: one table, four ways, one remark
+    for each that does not hear --steps."""
+    pytest.importorskip("diffusers")
+    pytest.importorskip("transformers")
+    from diffused import pipeline_folder
+
+    monkeypatch.setattr(gdbench, "SUITE", ("winoground",))
+    module = gdbench.benchmarks()["winoground"]
+    monkeypatch.setattr(module, "mini", partial(module.mini, count=3))
+    tokens = Tokens.train([text for _, text in rows], 150)
+    coca = str(save(build("coca", tokens, "tiny").eval(), tmp_path / "coca"))
+    pipeline_folder(tmp_path / "pipeline")
+    models = [folders["clip"], folders["blip"], coca, str(tmp_path / "pipeline")]
+    given = ["gdbench", "--mini", "--steps", "2", "--out", str(tmp_path / "out"), "--json"]
+    done = CliRunner().invoke(APP, [*given, *(word for model in models for word in ("--model", model))])
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    ways = told["benchmarks"]["winoground"]["ways"]
+    assert [ways[name].split(" ")[0] for name in ("clip", "blip", "coca", "pipeline")] == [
+        "cosine", "match", "cosine", "denoising",
+    ]  # fmt: skip
+    assert told["bench"]["remarks"] == [
+        f"--steps 2 says nothing to {name}" for name in ("clip", "blip", "coca")
+    ]
+    assert len(told["comparisons"]) == 6 and len(told["blind"]) == 12
+    cost = told["benchmarks"]["winoground"]["cost"]["pipeline"]
+    assert (
+        cost["UNet evaluations"] == 3 * (4 + 2) * 2
+    )  # four pairs and the empty text of two pictures, in two steps
+
+
 def test_two_models_and_lost_cases(folders, data: Path, tmp_path: Path) -> None:
     (data / "val2017/2.jpg").unlink()
     given = ["sugarcrepe", "--data", str(data), "--model", folders["clip"], "--model", folders["blip"]]
