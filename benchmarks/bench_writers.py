@@ -3,10 +3,10 @@
     python benchmarks/bench_writers.py ../shared/data/ucm --out results --seeds 3
     python benchmarks/bench_writers.py ../shared/data/ucm --out results --seeds 1 --systems "SAT soft" --part val
 
-For each seed one residual image tower is trained by contrast with the captions of the training photos, turned, mirrored and
-cropped (`--start` steps of 128; a photo whose caption says left or right stays as it is). It is then frozen, looks once at
-`--views` views of every photo, and every writer learns on what it made of them for `--steps` steps of 32 (Show and Tell for
-twice as many, which cost the same). CoCa and BLIP read the same maps as the LSTMs, with positions of their own. Captions
+One residual image tower is trained by contrast with the captions of the training photos, turned, mirrored and cropped
+(`--start` steps of 128; a photo whose caption says left or right stays as it is). It is then frozen, looks once at `--views`
+views of every photo, and every writer of every seed learns on what it made of them for `--steps` steps of 32 (Show and Tell
+for twice as many, which cost the same): the spread over the seeds is that of the writers. CoCa and BLIP read the same maps as the LSTMs, with positions of their own. Captions
 of the test photos: beam 3, against all five references. A row that is in `--out` is not made again. CPU seconds are the
 process's own, of the writer's learning; the tower's stand in its folder. Published (Lu et al., 2017, arXiv 1712.07835, from
 memory; VGG-16 features of ImageNet): printed under the table.
@@ -116,24 +116,24 @@ def words(config: Mapping[str, Any], size: int) -> list[str]:
     return [f"{key}={value}" for key, value in {**config, "image_size": size}.items()]
 
 
-def settings(args: argparse.Namespace, steps: int, lr: float, **own: Any) -> Settings:
+def settings(steps: int, lr: float, **own: Any) -> Settings:
     """What the tower and the writers have in common."""
     plain = dict(
         min_lr=0.0, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.98), ema=0.99, save_every=0, threads=1
     )
-    return Settings(lr=lr, steps=steps, seed=args.seed, log_every=50, **{**plain, **own})  # type: ignore[arg-type]
+    return Settings(lr=lr, steps=steps, log_every=50, **{**plain, **own})  # type: ignore[arg-type]
 
 
 def tower(tokens: Tokens, data: Photos, args: argparse.Namespace) -> Model:
-    """The image tower of a seed, by contrast; from the folder where it is there already."""
-    kept = args.out / f"tower-{args.seed}"
+    """The image tower, by contrast; from the folder where it is there already."""
+    kept = args.out / "tower"
     if not (kept / "seconds.json").exists():
         began, data = time.process_time(), data.turned()
-        model = build("blip", tokens, "tiny", words({**TOWER, "lm": 0, "bag": True}, args.size), args.seed)
+        model = build("blip", tokens, "tiny", words({**TOWER, "lm": 0, "bag": True}, args.size))
         pictures = Views(data.pixels, model.pixels.mean, model.pixels.std)
         loader = Loader(pictures, TextTable.of(model.tokens, data.texts, LENGTH), None, data.ids, window=0)
-        fit(model.system, loader, settings(args, args.start, 2e-3, batch=128, precision="bf16"))
-        few = Plan(128, args.seed)
+        fit(model.system, loader, settings(args.start, 2e-3, batch=128, precision="bf16"))
+        few = Plan(128)
         looks = (model.system.see(parts[0]) for _, parts in zip(range(12), loader.read(few, 0)))
         settle_norms(model.system, looks)
         pairloom.save(model, kept)
@@ -158,7 +158,7 @@ def looked(begun: Model, data: Photos, args: argparse.Namespace) -> Looked:
         chance = torch.rand(
             len(rows),
             4,
-            generator=torch.Generator().manual_seed(seed_of("view", args.seed, view, int(rows[0]))),
+            generator=torch.Generator().manual_seed(seed_of("view", 0, view, int(rows[0]))),
         )
         seen: Tensor = stem(begun)(pictures.look(rows + view % 4 * count, chance, sided[rows])[0])
         return seen
@@ -192,11 +192,11 @@ def writer(name: str, begun: Model, args: argparse.Namespace) -> Model:
 def learn(name: str, model: Model, seen: Looked, data: Photos, args: argparse.Namespace) -> None:
     """`--steps` steps on the tower's cells, and where a reward follows a sixth as many of it."""
     table, steps = TextTable.of(model.tokens, data.texts, LENGTH), MORE.get(name, 1) * args.steps
-    fit(model.system, Loader(seen, table, None, data.ids), settings(args, steps, args.lr, batch=32))
+    fit(model.system, Loader(seen, table, None, data.ids), settings(steps, args.lr, batch=32, seed=args.seed))
     if SYSTEMS[name][2]:
         loader = Loader(seen, table)
         learner = SelfCritical(model.system, Cider.of(table, loader.rows, None), LENGTH)
-        fit(learner, loader, settings(args, max(1, args.steps // 6), 1e-4, batch=32))
+        fit(learner, loader, settings(max(1, args.steps // 6), 1e-4, batch=32, seed=args.seed))
 
 
 @torch.no_grad()
@@ -221,28 +221,30 @@ def scores(model: Model, seen: Tensor, held: Photos) -> dict[str, Any]:
 
 
 def run(data: Mapping[str, Photos], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One seed: a row for each system."""
-    files = {
-        name: args.out / f"{args.part}-{args.seed}-{name.replace(' ', '-')}.json" for name in args.systems
+    """A row for each seed and system; those in the folder are not made again."""
+    jobs = {
+        (seed, name): args.out / f"{args.part}-{seed}-{name.replace(' ', '-')}.json"
+        for seed in range(args.first, args.first + args.seeds)
+        for name in args.systems
     }
-    todo = [name for name in args.systems if not files[name].exists()]
+    todo = [job for job, file in jobs.items() if not file.exists()]
     if todo:
         tokens = Tokens.train([text for group in data["train"].texts for text in group], 1000)
         begun = tower(tokens, data["train"], args)
         seen, held = looked(begun, data["train"], args), cells(begun, data["held"].pixels)
-    for name in todo:
+    for args.seed, name in todo:
         began, model = time.process_time(), writer(name, begun, args)
         learn(name, model, seen, data["train"], args)
         trained = time.process_time()
         row = {"system": name, "seed": args.seed, **scores(model, held, data["held"])}
         row["parameters"] = sum(value.numel() for value in model.system.parameters())
         row |= {"cpu_s": trained - began, "writing_s": time.process_time() - trained}
-        with atomic_write(files[name]) as file:
+        with atomic_write(jobs[args.seed, name]) as file:
             file.write(json.dumps(row).encode())
         print(
             json.dumps({key: value for key, value in row.items() if key not in ("said", "each")}), flush=True
         )
-    return [json.loads(file.read_text()) for file in files.values()]
+    return [json.loads(file.read_text()) for file in jobs.values()]
 
 
 def table(rows: list[dict[str, Any]], names: list[str]) -> str:
@@ -288,11 +290,7 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     data = {"train": photos(args.set / "train", args.size), "held": photos(args.set / args.part, args.size)}
-    rows: list[dict[str, Any]] = []
-    for seed in range(args.first, args.first + args.seeds):
-        args.seed = seed
-        rows += run(data, args)
-    print(table(rows, args.systems))
+    print(table(run(data, args), args.systems))
 
 
 if __name__ == "__main__":
