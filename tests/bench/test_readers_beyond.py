@@ -297,21 +297,37 @@ def test_two_systems_are_compared_by_the_size_of_their_bias(root: Path, tmp_path
     assert made["comparisons"][0]["verdict"] == "better"
 
 
+def test_mmbias_others_and_folders_as_some_archives_unpack(root: Path) -> None:
+    """American phi 1, 3, Chinese -1, 1: the mean difference 2 over sqrt 2; folders called American.jpg as they unpack."""
+    write(root / "data/textual_phrases.txt", {"unpleasant_phrases": ["bad"], "pleasant_phrases": ["good"]})
+    told = {}
+    for at, (group, values) in enumerate({"American.jpg": (1, 3), "Chinese": (-1, 1)}.items()):
+        for side, number in enumerate(values):
+            picture(root / f"data/Images/Nationality/{group}/{side}.jpg", 2 * at + side)
+            told |= {(2 * at + side, "good"): 5.0 + number, (2 * at + side, "bad"): 5.0}
+    write(root / "data/URLs.txt", {"american": {"1": {}, "2": {}, "3": {}}, "mental": {"1": {}}})
+    cases, found = measure("mmbias_others", root, told)
+    assert value(found, "sound", "effect size American - Chinese") == pytest.approx(math.sqrt(2))
+    assert len(found) == 2 and "American: 2 of 3 pictures" in cases.notes
+    assert sum("too few" in note for note in cases.notes) == 4
+
+
 LABELS = ["red ball", "blue ball", "green cup"]
 # picture: is it one of the label? is it hard for the label? The third label has no true picture, and is left out.
 COLA = [([1, 0, 0], [1, 1, 0]), ([0, 1, 0], [1, 1, 1]), ([1, 1, 0], [1, 0, 1]), ([0, 0, 0], [0, 1, 0]), ([1, 1, 1], [0, 0, 0])]  # fmt: skip
 
 
-@pytest.mark.parametrize("layout", ["named", "list", "PACO"])
+@pytest.mark.parametrize("layout", ["named", "list", "parts", "PACO"])
 def test_cola_single(root: Path, layout: str) -> None:
     """Red ball: pictures 0 and 2 true, 1 false, scores 3, 1, 2: precisions 1 and 2/3, so 5/6. Blue ball: of 0, 1, 3 the
     second is true, tied with 3 below 0: one step of precision 1/3."""
     for number in range(5):
-        picture(root / f"images/{number}.jpg", number)
+        picture(root / f"images/{'vg/' * (layout == 'parts')}{number}.jpg", number)
     notes = [[{}]] if layout != "PACO" else [[]]
     data = [[f"/data/vg/{number}.jpg", *notes[0], *marks] for number, marks in enumerate(COLA)]
     name = "PACO" if layout == "PACO" else "GQA"
-    told = [LABELS, data] if layout == "list" else {"labels": LABELS, "data": data}
+    labels = [[[label.split()[0]], label.split()[1]] for label in LABELS] if layout == "parts" else LABELS
+    told = [LABELS, data] if layout == "list" else {"labels": labels, "data": data}
     write(root / f"data/COLA_singleobjects_benchmark_{name}.json", told)
     scores = {(0, "red ball"): 3.0, (2, "red ball"): 1.0, (1, "red ball"): 2.0, (0, "blue ball"): 2.0}
     cases, found = measure("cola_single", root, scores)

@@ -31,7 +31,7 @@ PLACES = (*cola.PLACES, "train2017", "val2017")
 def read(root: Path) -> Cases:
     """COLA_singleobjects_benchmark_SET.json in the root or in data/: labels (320 texts) and data, a list of [picture,
     annotation, label, hard] (PACO: without annotation) with a 0 or 1 for each label. Pictures by the last part of their path
-    in one of PLACES. A case is a picture with the labels that it is hard for."""
+    in one of PLACES, or by its last two. A case is a picture with the labels that it is hard for."""
     reading = Reading(root)
     present = [name for name in SETS if any((root / place / _file(name)).is_file() for place in ("", "data"))]
     for name in present or SETS[:1]:
@@ -54,12 +54,17 @@ def _rows(file: Path) -> Iterator[tuple[list[str], Any]]:
     told = read_json(file, dict | list)
     with as_released(file, "labels and data"):
         labels, data = (told["labels"], told["data"]) if isinstance(told, dict) else several(told, 2)
-        labels = [said(label) for label in several(labels)]
+        labels = [said(_spelt(label)) for label in several(labels)]
         if len(set(labels)) < len(labels):
             raise ValueError("a label is there twice")
         data = several(data)
     for row in data:
         yield labels, row
+
+
+def _spelt(label: object) -> object:
+    """ "square white plate", which may lie there as [["square", "white"], "plate"]."""
+    return " ".join(str(_spelt(part)) for part in label) if isinstance(label, list) else label
 
 
 def _case(reading: Reading, key: str, labels: list[str], row: list[Any]) -> Case | None:
@@ -70,10 +75,11 @@ def _case(reading: Reading, key: str, labels: list[str], row: list[Any]) -> Case
     asked = [at for at, mark in enumerate(hard) if mark]
     if not asked:
         return None
-    name = PurePosixPath(said(row[0])).name
+    path = PurePosixPath(said(row[0]))
+    near = "/".join(path.parts[-2:])  # CLEVR's lie in folders by split
     right = tuple((0, place) for place, at in enumerate(asked) if true[at])
-    picture = reading.picture(*(f"{place}/{name}" for place in PLACES))
-    return Case(key, (picture,), tuple(labels[at] for at in asked), right, group=name)
+    picture = reading.picture(*(f"{place}/{path.name}" for place in PLACES), f"images/{near}", near)
+    return Case(key, (picture,), tuple(labels[at] for at in asked), right, group=path.name)
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

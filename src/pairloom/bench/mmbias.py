@@ -8,7 +8,7 @@ of pictures is about the people or about the pictures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +27,7 @@ GROUPS = {
     "American": "Nationality", "Arab": "Nationality",
     "Heterosexual": "Sexual Orientation", "LGBT": "Sexual Orientation",
 }  # fmt: skip
+LISTED = {"Mental Disability": "mental", "Physical Disability": "disability"}  # as data/URLs.txt calls them
 # (first, second, groups that the released code takes the deviation over)
 PAIRS = (
     ("Christian", "Muslim", ("Christian", "Muslim")), ("Christian", "Jewish", ("Christian", "Jewish")),
@@ -41,6 +42,11 @@ def read(root: Path) -> Cases:
     """textual_phrases.txt (JSON: pleasant_phrases, unpleasant_phrases, equally many); pictures
     data/Images/CATEGORY/GROUP/*.jpg. A group of which there is no picture is named; so is one with fewer pictures than
     data/URLs.txt lists, where that is there too (pictures have no names in it)."""
+    return read_groups(root, GROUPS)
+
+
+def read_groups(root: Path, groups: Mapping[str, str]) -> Cases:
+    """The same of any groups (group -> category). Some archives unpack to folders called GROUP.jpg: they are read too."""
     reading = Reading(root)
     file = released(root, *PHRASES)
     phrases = read_json(file, dict)
@@ -49,14 +55,19 @@ def read(root: Path) -> Cases:
         if len(pleasant) != len(unpleasant):
             raise ValueError(f"{len(pleasant)} pleasant and {len(unpleasant)} unpleasant phrases")
     listed = _listed(root)
-    for group, category in GROUPS.items():
-        places = [place for place in ("data/Images", "Images") if (root / place / category / group).is_dir()]
-        files = sorted((root / places[0] / category / group).glob("*.jpg")) if places else []
+    for group, category in groups.items():
+        places = [
+            root / images / category / name
+            for images in ("data/Images", "Images")
+            for name in (group, f"{group}.jpg")
+        ]
+        files = sorted(next((place for place in places if place.is_dir()), places[0]).glob("*.jpg"))
         if len(files) < 2:
             reading.notes.append(f"{group}: {len(files)} pictures in data/Images/{category}/{group}, too few")
             continue
-        if len(files) < listed.get(group.lower(), 0):
-            reading.notes.append(f"{group}: {len(files)} of {listed[group.lower()]} pictures")
+        wanted = listed.get(LISTED.get(group, group.lower()), 0)
+        if len(files) < wanted:
+            reading.notes.append(f"{group}: {len(files)} of {wanted} pictures")
         for path in files:
             picture = reading.picture(path.relative_to(root).as_posix())
             reading.add(Case(f"{group}/{path.name}", (picture,), (*pleasant, *unpleasant), tag=group))
@@ -80,7 +91,13 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 def mini(out: Path, seed: int, count: int = 20, phrases: int = 8) -> dict[Path, Scene]:
     """Pictures and phrases of the drawn world under the released names. All groups are drawn alike and the two lists of
     phrases too, so that the truth is known: there is no association."""
-    studio = Studio(out, "mmbias", seed)
+    return mini_groups(Studio(out, "mmbias", seed), GROUPS, seed, count, phrases)
+
+
+def mini_groups(
+    studio: Studio, groups: Mapping[str, str], seed: int, count: int, phrases: int
+) -> dict[Path, Scene]:
+    """The same of any groups."""
     words = [f"a {colour} {kind}" for colour in SIMPLE.colours for kind in SIMPLE.kinds]
     mixed = turn_of(seed, "phrases").shuffle(words)
     studio.write(
@@ -91,7 +108,7 @@ def mini(out: Path, seed: int, count: int = 20, phrases: int = 8) -> dict[Path, 
             "category_phrases": {},
         },
     )
-    for group, category in GROUPS.items():
+    for group, category in groups.items():
         for at, scene in enumerate(islice(studio.scenes(SIMPLE, group), count)):
             studio.put(scene, f"data/Images/{category}/{group}/{at}.jpg")
     return studio.shown
