@@ -27,8 +27,8 @@ def pictures(tmp_path: Path) -> Path:
     return where
 
 
-def colours(pictures: Path, out: Path, most: int = 99, restart: bool = False) -> list[str]:
-    """Ask each picture for its colour; the process dies after `most` pictures. What was asked in this run."""
+def colours(pictures: Path, out: Path, restart: bool = False, by: str = "eye") -> list[str]:
+    """Ask each picture for its colour. What was asked in this run."""
     asked: list[str] = []
 
     def answer(images: list[Image.Image], keys: list[str]) -> list[dict]:
@@ -36,7 +36,7 @@ def colours(pictures: Path, out: Path, most: int = 99, restart: bool = False) ->
         asked.extend(str(one["colour"]) for one in found)
         return found
 
-    answer_all(pictures, out, restart, "asking", {"colour": ""}, answer)
+    answer_all(pictures, out, restart, "asking", {"colour": ""}, answer, about={"model": by})
     return asked
 
 
@@ -67,6 +67,20 @@ def test_a_file_of_the_users_is_never_written_over(
     assert (tmp_path / "mine.txt").read_bytes() == theirs
 
 
+def test_answers_of_two_models_never_stand_in_one_file(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    colours(pictures, out)
+    half = b"".join(out.read_bytes().splitlines(keepends=True)[:3])
+    out.write_bytes(half)
+    with pytest.raises(Mistake, match="model was eye, is nose") as found:
+        colours(pictures, out, by="nose")
+    assert out.read_bytes() == half and "--restart" in found.value.do
+    assert 0 < len(colours(pictures, out)) < 4 and len(told(out)) == 5
+    assert len(colours(pictures, out, restart=True, by="nose")) == 4
+    with pytest.raises(Mistake, match="model was nose, is eye"):
+        colours(pictures, out)
+
+
 def test_an_empty_text_of_the_set_is_not_filled(pictures: Path) -> None:
     (pictures / "z.txt").write_bytes(b"")
     with pytest.raises(Mistake, match="lies in the set"):
@@ -80,7 +94,9 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_asked(
     (tmp_path / "folder").mkdir()
     for out in (tmp_path / "folder", tmp_path / "set" / "x.txt" / "out.jsonl"):
         with pytest.raises(Mistake) as found:
-            answer_all(pictures, out, False, "asking", {"colour": ""}, lambda *_: pytest.fail("asked"))
+            answer_all(
+                pictures, out, False, "asking", {"colour": ""}, lambda *_: pytest.fail("asked"), about={}
+            )
         assert str(out) in found.value.what and found.value.do
     assert len(colours(pictures, tmp_path / "new" / "deeper" / "out.jsonl")) == 4
 
@@ -126,7 +142,7 @@ def test_names_come_from_a_stream_and_one_that_is_nothing_is_told(
         monkeypatch.setattr("sys.stdin", io.StringIO("\r\n".join(names) + "\n\n"))
         answer_all(STREAM, out, False, "asking", {"colour": ""}, lambda images, _: [
             {"colour": image.convert("RGB").getpixel((0, 0))} for image in images
-        ])  # fmt: skip
+        ], about={})  # fmt: skip
     assert [line["name"] for line in told(out)] == names
     assert [line["colour"] for line in told(out)] == [[255, 255, 255], "", "", [255, 0, 0]]
     assert [line.get("problem", "") != "" for line in told(out)] == [False, True, True, False]

@@ -73,11 +73,12 @@ def _is_file(given: str) -> bool:
 
 
 def answer_examples(
-    path: Path, kind: str, out: Path | None, restart: bool, label: str, empty: dict[str, Any], answer: Answer
-) -> list[dict[str, Any]]:
+    path: Path, kind: str, out: Path | None, restart: bool, label: str, empty: dict[str, Any], answer: Answer,
+    about: dict[str, Any],
+) -> list[dict[str, Any]]:  # fmt: skip
     """Write {"name": ..., **answer(examples, their pictures)} for each example of a set; all lines, earlier ones too.
 
-    empty: what an example that cannot be used has beside its problem.
+    empty: what an example that cannot be used has beside its problem. about: what answers depend on.
     """
     made: list[dict[str, Any]] = []
 
@@ -86,7 +87,7 @@ def answer_examples(
             made.append(line)
             yield line
 
-    write_all(path, out, restart, label, set(empty), lines)
+    write_all(path, out, restart, label, set(empty), lines, about)
     if out is None or not out.exists():
         return made
     return [json.loads(line) for line in out.read_bytes().splitlines()]  # bytes: U+2028 ends no line

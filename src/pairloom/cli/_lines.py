@@ -32,14 +32,22 @@ def answer_all(
     empty: dict[str, Any],
     answer: Callable[[list[Any], list[str]], list[dict[str, Any]]],
     read: Callable[[bytes], Any] | None = None,
+    *,
+    about: dict[str, Any],
 ) -> None:
     """Write {"name": ..., **answer(images, keys)} for each picture, to `out` or to standard output.
 
     empty: what a picture that cannot be read has beside its problem; its keys tell a file of this command from others.
-    read: bytes -> picture (open_image, unless told), by threads, ahead.
+    read: bytes -> picture (open_image, unless told), by threads, ahead. about: see write_all.
     """
     write_all(
-        pictures, out, restart, label, set(empty), lambda done: _lines(pictures, done, empty, answer, read)
+        pictures,
+        out,
+        restart,
+        label,
+        set(empty),
+        lambda done: _lines(pictures, done, empty, answer, read),
+        about,
     )
 
 
@@ -50,10 +58,12 @@ def write_all(
     label: str,
     keys: set[str],
     lines: Callable[[Counter[str]], Iterator[dict[str, Any]]],
+    about: dict[str, Any],
 ) -> None:
     """Write lines(how often each name is done already) to `out`, each as soon as it is there, or to standard output.
 
-    source: what is read. keys: what every line has; they tell a file of this command from others.
+    source: what is read. keys: what every line has; they tell a file of this command from others. about: what answers
+    depend on (the model, options): it is kept in a hidden file beside `out`, and a file of others is not gone on with.
     """
     from pairloom.cli import _show
     from pairloom.data.disk import check_output, unwritable
@@ -61,6 +71,8 @@ def write_all(
     if out is not None and source != STREAM:
         check_output(out, source)
     done = _done(out, restart, keys)
+    if out is not None:
+        _claim(out, about, bool(done))
     with _show.progress(label, None, quiet=out is None) as bar:
         if done:
             _show.console.print(f"{done.total()} already done in {out}", markup=False)
@@ -79,6 +91,28 @@ def write_all(
 def _append(out: Path, text: str) -> None:
     with open(out, "a", encoding="utf-8") as file:
         file.write(text)
+
+
+def _claim(out: Path, about: dict[str, Any], begun: bool) -> None:
+    """Mistake where lines are there that another model or other options made."""
+    from pairloom.data.disk import atomic_write
+    from pairloom.errors import Mistake
+
+    mark = out.with_name(f".{out.name}.asked")
+    now = {name: str(value) for name, value in about.items()}
+    try:
+        before = json.loads(mark.read_text("utf-8")) if begun else now
+    except (OSError, ValueError):
+        before = now
+    other = [name for name in now if before.get(name) != now[name]]
+    if other:
+        raise Mistake(
+            f"{out} holds answers to something else.",
+            "; ".join(f"{name} was {before.get(name)}, is {now[name]}" for name in other) + ".",
+            "Name another --out, or add --restart.",
+        )
+    with atomic_write(mark, replace=True) as file:
+        file.write(json.dumps(now, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def skip(done: Counter[str], name: str) -> bool:

@@ -69,8 +69,15 @@ def command(
             found = asking.answer(asked.system, asked.tokens, batch, writing)
         return [{"answers": [vars(one) for one in row]} for row in found]
 
+    about = {
+        "model": model,
+        "question": question,
+        "answers": ", ".join(listed),
+        "first": first,
+        "writing": writing,
+    }
     if not question:
-        _whole(pictures, out, restart, said)
+        _whole(pictures, out, restart, said, about)
     elif pictures.is_file() and pictures.suffix.lower() in _lines.PICTURES and out is None:
         row = said([_asked.read_picture(pictures)], [question], [0])[0]["answers"]
         facts = {"picture": str(pictures), "question": question, "answers": row}
@@ -82,10 +89,11 @@ def command(
             lambda images, _: [
                 {"question": question, **row} for row in said(images, [question] * len(images), [*range(len(images))])
             ],
+            about=about,
         )  # fmt: skip
 
 
-def _whole(path: Path, out: Path | None, restart: bool, said: Any) -> None:
+def _whole(path: Path, out: Path | None, restart: bool, said: Any, about: dict[str, Any]) -> None:
     """Every question of a set; VQA's accuracy where several people answered, exact matches where one did."""
     from pairloom.cli import _asked
     from pairloom.metrics.answers import means, plain, vqa_accuracy
@@ -107,7 +115,7 @@ def _whole(path: Path, out: Path | None, restart: bool, said: Any) -> None:
         return told
 
     lines = _asked.answer_examples(
-        path, "questions", out, restart, "asking", {"question": "", "answers": []}, answer
+        path, "questions", out, restart, "asking", {"question": "", "answers": []}, answer, about
     )
     known: list[dict[str, float]] = [
         {name: line[name] for name in ("accuracy", "exact") if name in line} for line in lines

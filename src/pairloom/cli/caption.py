@@ -77,6 +77,7 @@ def command(
         {"captions": []},
         answer,
         lambda data: asked.pixels.read(data, scaled=speed == "fast"),
+        about={"model": model, "writing": writing, "prompt": prompt, "seed": seed, "speed": speed},
     )
 
 

@@ -64,7 +64,11 @@ def command(
         {"classes": []},
         answer,
         lambda data: asked.pixels.read(data, scaled=speed == "fast"),
-    )
+        about={
+            "model": model, "classes": ", ".join(names), "template": template, "top": top, "temperature": temperature,
+            "speed": speed,
+        },
+    )  # fmt: skip
 
 
 def _names(classes: str) -> list[str]:

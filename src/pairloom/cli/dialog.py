@@ -36,7 +36,7 @@ def command(
     from pairloom.tasks import dialog as talking
 
     if not question:
-        _whole(pictures, out, restart, _asked.model_for("dialogs", model))
+        _whole(pictures, out, restart, _asked.model_for("dialogs", model), model)
         return
     listed = _asked.texts_of(candidates, "candidates")
     said = [_round(one) for one in history or ()]
@@ -68,7 +68,7 @@ def _round(said: str) -> Any:
     return Round(f"{question.strip()}?", answer.strip())
 
 
-def _whole(path: Path, out: Path | None, restart: bool, asked: Any) -> None:
+def _whole(path: Path, out: Path | None, restart: bool, asked: Any, model: Path) -> None:
     """Every round of a set, after its true history."""
     from pairloom.cli import _asked
     from pairloom.metrics.answers import means
@@ -92,7 +92,9 @@ def _whole(path: Path, out: Path | None, restart: bool, asked: Any) -> None:
             rounds.append({"question": turn.question, "answer": best, "scores": scores, **worth})
         return {"rounds": rounds}
 
-    lines = _asked.answer_examples(path, "dialogs", out, restart, "following", {"rounds": []}, answer)
+    lines = _asked.answer_examples(
+        path, "dialogs", out, restart, "following", {"rounds": []}, answer, {"model": model}
+    )
     rounds = [turn for line in lines for turn in line["rounds"]]
     names = ("MRR", "R@1", "R@5", "R@10", "mean rank", "NDCG")
     numbers = means([{name: turn[name] for name in names if name in turn} for turn in rounds])

@@ -64,7 +64,15 @@ def command(
             for one in found
         ]  # fmt: skip
 
-    answer_all(pictures, out, restart, "prompting", {"answer": ""}, answer)
+    about = {
+        "model": model,
+        "examples": examples,
+        "asking": asking,
+        "question": question,
+        "choices": choices,
+        "writing": writing,
+    }
+    answer_all(pictures, out, restart, "prompting", {"answer": ""}, answer, about=about)
 
 
 def _looked(asked: Any, images: Any) -> Any:

@@ -37,7 +37,7 @@ def command(
         return [float(one) for one in reasoning.reason(asked.system, asked.tokens, pixels, statements)]
 
     if len(what) == 1:
-        _whole(Path(what[0]), asked.config, out, restart, chances)
+        _whole(Path(what[0]), asked.config, out, restart, chances, model)
         return
     *pictures, statement = what
     _demand(len(pictures), asked.config)
@@ -58,7 +58,7 @@ def _demand(there: int, config: Any) -> None:
         )
 
 
-def _whole(path: Path, config: Any, out: Path | None, restart: bool, chances: Any) -> None:
+def _whole(path: Path, config: Any, out: Path | None, restart: bool, chances: Any, model: Path) -> None:
     """Every statement of a set; accuracy and consistency where the truth is known."""
     from pairloom.cli import _asked
     from pairloom.data.lessons.statements import demand_pictures
@@ -75,7 +75,9 @@ def _whole(path: Path, config: Any, out: Path | None, restart: bool, chances: An
         return {"statement": example.text, "true": chance > 0.5, "chance": chance, **known}
 
     empty = {"statement": "", "true": None, "chance": None}
-    lines = _asked.answer_examples(path, "statements", out, restart, "reasoning", empty, answer)
+    lines = _asked.answer_examples(
+        path, "statements", out, restart, "reasoning", empty, answer, {"model": model}
+    )
     known = [line for line in lines if "label" in line]
     bad = sum("problem" in line for line in lines)
     facts: dict[str, Any] = {"statements": len(lines), **({"bad": bad} if bad else {})}
