@@ -266,11 +266,8 @@ def _layout(name: str) -> Any:
 def _load(where: Path, told: Mapping[str, Any]) -> Model:
     missing = [name for name in ("model.safetensors", "tokenizer.json") if not (where / name).is_file()]
     if missing:
-        raise Mistake(
-            f"The model {where} is not whole.",
-            f"{' and '.join(missing)} is missing.",
-            "Copy the whole folder.",
-        )
+        why = f"{' and '.join(missing)} is missing."
+        raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.")
     module = folder.find("systems", str(told.get("system", "")))
     try:
         config = from_dict(module.Config, told["config"])

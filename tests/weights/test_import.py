@@ -12,13 +12,12 @@ from PIL import Image
 
 pytest.importorskip("transformers")
 
-from published import blip_folder, clip_folder  # noqa: E402
-
 import pairloom  # noqa: E402
 from pairloom import folder  # noqa: E402
 from pairloom.cli import build as commands  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.weights import _hub  # noqa: E402
+from published import blip_folder, clip_folder  # noqa: E402
 
 
 def run(name: str, *given: object, **options: object) -> None:

@@ -170,7 +170,8 @@ def test_open_clips_folder_goes_round(tmp_path: Path, settings: list[str]) -> No
     assert found.config == replace(
         model.config, pad=model.tokens.sep, **(IDLE if model.config.stages else {})
     )
-    assert found.tokens.rows(TEXTS, 20) == model.tokens.rows(TEXTS, 20) and found.pixels == model.pixels
+    assert found.tokens.rows(TEXTS, 20) == model.tokens.rows(TEXTS, 20)
+    assert found.pixels == replace(model.pixels, crop_scale=None)  # its folder does not tell how to train
     for name, tensor in model.system.state_dict().items():
         assert torch.equal(found.system.state_dict()[name], tensor), name
 
