@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import subprocess
 import sys
 from dataclasses import replace
@@ -186,6 +187,41 @@ def test_a_file_or_nothing_is_no_model(tmp_path: Path) -> None:
         load(tmp_path / "blip.xyz.pth")
     with pytest.raises(Mistake, match="no model at"):
         load(tmp_path / "nothing")
+
+
+class Evil:
+    """What a pickle may hold: anything at all, called when it is opened."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return print, ("opened",)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("code.pth", "can run code"),
+        ("code.pt", "can run code"),
+        ("cut.pth", "Copy the file again"),
+        ("cut.safetensors", "Copy the file again"),
+        ("other.pth", "called a, b, c ..."),
+        ("other.safetensors", "called a, b, c ..."),
+    ],
+)
+def test_a_file_of_weights_that_is_none_says_why(
+    name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, tensors = tmp_path / name, {name: torch.ones(9) for name in "abcd"}
+    if name.endswith(".safetensors"):
+        save_file(tensors, file)
+    elif name == "code.pt":
+        file.write_bytes(pickle.dumps(Evil()))
+    else:
+        torch.save({"model": Evil()} if name == "code.pth" else tensors, file)
+    if name.startswith("cut"):
+        file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(Mistake) as caught:
+        load(file)
+    assert said in str(caught.value) and caught.value.do and "opened\n" not in capsys.readouterr().out
 
 
 def test_a_folder_of_somebody_elses_is_left_alone(model: Model, folder: Path, tmp_path: Path) -> None:

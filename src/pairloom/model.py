@@ -40,13 +40,8 @@ FROM_TOKENS = {
     **{name: name for name in ("pad", "cls", "sep", "dec", "enc", "image_mark", "chunk_end")},
 }
 MARK = "pairloom"  # the key by which config.json says whose it is
-FOREIGN = {
-    ".pth": "a torch checkpoint",
-    ".pt": "a torch checkpoint",
-    ".ckpt": "a torch checkpoint",
-    ".bin": "a torch checkpoint",
-    ".safetensors": "bare weights, without a config",
-}
+FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
+FOREIGN[".safetensors"] = "bare weights, without a config"
 
 
 @dataclass
@@ -200,6 +195,7 @@ def load(where: Path | str) -> Model:
     """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id in the local
     cache. Raises Mistake that says what was found instead."""
     from pairloom.weights import _hub
+    from pairloom.weights import _layout as tensors_file
 
     where = Path(where)
     if not where.exists():
@@ -217,6 +213,8 @@ def load(where: Path | str) -> Model:
         if hasattr(layout, "sniff") and layout.sniff(where):
             model: Model = layout.load(where)
             return model
+    if where.suffix in FOREIGN and where.is_file():
+        raise tensors_file.unknown(where, FOREIGN[where.suffix])
     raise Mistake(
         f"{where} is not a model folder.",
         f"It is {_describe(where, told)}.",
@@ -296,7 +294,7 @@ def _load(where: Path, told: Mapping[str, Any]) -> Model:
 def _describe(where: Path, told: Mapping[str, Any]) -> str:
     """What lies there instead of a model, in words."""
     if where.is_file():
-        return FOREIGN.get(where.suffix, "a file")
+        return "a file"
     if "model_type" in told or "architectures" in told:
         kind = ", ".join(told.get("architectures") or [str(told.get("model_type"))])
         return f"a transformers folder ({kind})"

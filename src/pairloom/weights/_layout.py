@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,12 +113,17 @@ def read(where: Path) -> dict[str, Tensor]:
         if is_script(where):
             return read_script(where)
         lazy = zipfile.is_zipfile(where)  # older files are one stream
-        made = torch.load(where, map_location="cpu", weights_only=True, mmap=lazy)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the unpickler's own, of what it then refuses
+            made = torch.load(where, map_location="cpu", weights_only=True, mmap=lazy)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise Mistake(f"{where} cannot be read as weights.", str(error).split("\n")[0], "") from error
+        why = str(error).split("\n")[0].split(". ")[0]
+        raise Mistake(f"{where} cannot be read as weights.", f"{why}.", "Copy the file again.") from error
     except Exception as error:  # the unpickler's own refusals
         raise Mistake(
-            f"{where} holds more than tensors.", "Such files can run code and are not opened.", ""
+            f"{where} holds more than tensors.",
+            "Such files can run code and are not opened.",
+            "Ask its maker for a .safetensors file.",
         ) from error
     for entry in ("model", "state_dict", "model_state_dict"):
         made = made.get(entry, made) if isinstance(made, Mapping) else made
@@ -128,6 +134,16 @@ def read(where: Path) -> dict[str, Tensor]:
             "Give a checkpoint with a 'model' entry or bare tensors.",
         )
     return dict(made)
+
+
+def unknown(where: Path, kind: str) -> Mistake:
+    """What to say of a file that no layout takes: what it holds. Raises what reading it does."""
+    names = list(read(where))
+    return Mistake(
+        f"{where} holds the weights of a model that is not known here.",
+        f"It is {kind}; its tensors are called {', '.join(names[:3])}{' ...' * (len(names) > 3)}.",
+        "docs/weights.md lists what can be loaded. Of transformers, diffusers and pairloom, name the folder.",
+    )
 
 
 def peek(where: Path) -> set[str]:
