@@ -303,7 +303,10 @@ def _describe(where: Path, told: Mapping[str, Any]) -> str:
     if MARK in read_json(where / "run.json"):
         return "a training run that has not finished; run the same `pairloom train` again"
     found = sorted(entry.name for entry in where.iterdir())
-    return f"a folder with {', '.join(found[:5])}{' ...' * (len(found) > 5)}" if found else "an empty folder"
+    if not found:
+        return "an empty folder"
+    spoilt = "; its config.json does not tell of a model" * ("config.json" in found)
+    return f"a folder with {', '.join(found[:5])}{' ...' * (len(found) > 5)}{spoilt}"
 
 
 def read_json(file: Path) -> dict[str, Any]:

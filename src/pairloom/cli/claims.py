@@ -17,7 +17,9 @@ def command(
         "claims"
     ),
     seeds: Annotated[int, typer.Option(help="How many seeds; three or more to say anything.")] = 3,
-    steps: Annotated[int, typer.Option(help="Training steps of each model; 0: as in the setting.")] = 0,
+    steps: Annotated[
+        int, typer.Option(help="Training steps of each model; 0: as in the setting.", min=0)
+    ] = 0,
     only: Annotated[str, typer.Option(help="One claim by name.")] = "",
     workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.")] = 0,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
