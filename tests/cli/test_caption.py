@@ -40,6 +40,13 @@ def test_what_does_not_fit_is_said(call, place: Path, words: tuple[str, ...], sa
     assert code == 2 and said in " ".join(err.split()) and not out
 
 
+def test_only_the_option_that_changed_is_named(call, place: Path, tmp_path: Path) -> None:
+    words = ("caption", place / "red.png", "--model", place / "model", "--out", tmp_path / "out.jsonl")
+    assert call(*words)[0] == 0
+    code, _, err = call(*words, "--way", "greedy")
+    assert code == 2 and "way was beam, is greedy." in " ".join(err.split()) and "beams was" not in err
+
+
 def test_a_prompt_that_fits_stands_at_the_head(call, place: Path) -> None:
     words = ("--prompt", "a red", "--max-length", "6", "--min-length", "0")
     code, out, _ = call("caption", place / "red.png", "--model", place / "model", *words)

@@ -186,6 +186,29 @@ def test_match_ranks_texts_by_score(call, root) -> None:
     assert scores == sorted(scores, reverse=True)
 
 
+def test_a_disk_that_fails_is_told_with_what_to_do(call, monkeypatch) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device", "somewhere")
+
+    monkeypatch.setattr("pairloom.cli.build", full)
+    code, out, err = call("check", "anything")
+    assert (code, out) == (1, "") and "somewhere: No space left" in err and "Make room" in err
+
+
+def test_a_table_for_people_cuts_what_fills_the_screen(monkeypatch) -> None:
+    from io import StringIO
+
+    from rich.console import Console
+
+    from pairloom.cli import _show
+
+    screen = StringIO()
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setattr(_show, "out", Console(file=screen, width=80))
+    _show.table("Texts", ["text"], [["word " * 10_000]])
+    assert 250 < len(screen.getvalue().replace(" ", "")) < 1500
+
+
 def test_ctrl_c_before_a_command_begins_is_no_traceback(call, monkeypatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

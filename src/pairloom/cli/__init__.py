@@ -74,7 +74,10 @@ def main() -> None:
         _say("Stopped.", AGAIN)
         sys.exit(STOPPED)
     except OSError as error:  # what no command foresaw: a disk that fails, a file that goes while it is read
-        _say("Failed", f"{error.filename or 'A file'}: {error.strerror or error}")
+        from pairloom.data.disk import REASONS
+
+        told = f"{error.filename or 'A file'}: {error.strerror or error}"
+        _say("Failed", told, *REASONS.get(error.errno or 0, ()))
         sys.exit(1)
 
 

@@ -42,8 +42,13 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for column in columns:
         made.add_column(column)
     for row in rows:
-        made.add_row(*(Text(str(cell)) for cell in row))
+        made.add_row(*(Text(_short(str(cell))) for cell in row))
     out.print(made)
+
+
+def _short(text: str, most: int = 300) -> str:
+    """What a cell holds for people: a text of ten thousand words would fill the terminal."""
+    return text if len(text) <= most else f"{text[:most]} ..."
 
 
 class _Rate(ProgressColumn):

@@ -74,7 +74,7 @@ def command(
         "question": question,
         "answers": ", ".join(listed),
         "first": first,
-        "writing": writing,
+        **vars(writing),
     }
     if not question:
         _whole(pictures, out, restart, said, about)

@@ -77,7 +77,7 @@ def command(
         {"captions": []},
         answer,
         lambda data: asked.pixels.read(data, scaled=speed == "fast"),
-        about={"model": model, "writing": writing, "prompt": prompt, "seed": seed, "speed": speed},
+        about={"model": model, **vars(writing), "prompt": prompt, "seed": seed, "speed": speed},
     )
 
 

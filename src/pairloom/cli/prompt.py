@@ -67,10 +67,10 @@ def command(
     about = {
         "model": model,
         "examples": examples,
-        "asking": asking,
+        **vars(asking),
         "question": question,
         "choices": choices,
-        "writing": writing,
+        **vars(writing),
     }
     answer_all(pictures, out, restart, "prompting", {"answer": ""}, answer, about=about)
 
