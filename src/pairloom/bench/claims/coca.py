@@ -4,7 +4,7 @@ One residual image tower is trained by contrast on other pairs, and every model 
 from nothing and from millions of pairs). All learn for equally many steps and are measured as they are on the same held-out
 pictures: retrieval by cosine, captions by beam 3.
 
-Rules, fixed before anything was run (a rule holds where the 95 % interval of the difference lies above 0):
+Rules, fixed before the run (a rule holds where the 95 % interval of the difference lies above 0):
 - both: a model with both losses retrieves, which one that only captions cannot, and captions, which one that only contrasts
   cannot; it finds more than contrast alone, and its captions are at most two points of facts and half a point of
   CIDEr-D (of 10) behind captioning alone.

@@ -8,7 +8,7 @@ begins with the same two and learns for equally many steps. Asked is the word of
 after 0, 1, 4 and 16 examples whose scenes, words and pairings were not learned from. After 1 and 4 examples not every
 question can be known: the colour has to be among them (`known`).
 
-Rules, fixed before anything was run (a rule holds where the 95 % interval of the difference lies above 0):
+Rules, fixed before the run (a rule holds where the 95 % interval of the difference lies above 0):
 - shots: more are right after 1 example than after none, after 4 than after 1, after 16 than after 4.
 - gates: at the start every logit is the language model's, to the bit; what the gates then let through makes answers right
   that the same model with its gates shut gets wrong; and gates that open from 0 do better than none.
