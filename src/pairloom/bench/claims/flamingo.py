@@ -3,9 +3,9 @@ a word means is told by the examples in the prompt alone.
 
 For each seed a small CLIP learns from captions, and a language model from texts ("red dax . blue wug . red dax ."); it never
 sees a picture. Both are frozen and joined by a bridge, which learns from pages of pictures and from pairs in equal parts;
-every condition begins with the same two and learns for equally many steps. Asked is the word of one picture more, greedily among all words,
-after 0, 1, 4 and 16 examples. Scenes were not learned from; the words were, but what each means is drawn anew on every page.
-After 1 and 4 examples not every question can be known: the colour has to be among them (`known`).
+every condition begins with the same two and learns for equally many steps. Asked is the word of one picture more, greedily
+among all words, after 0, 1, 4 and 16 examples. Scenes were not learned from; the words were, but what each means is drawn
+anew on every page. After 1 and 4 examples not every question can be known: the colour has to be among them (`known`).
 
 Rules, fixed before the run (a rule holds where the 95 % interval of the difference lies above 0):
 - shots: more are right after 1 example than after none, after 4 than after 1, after 16 than after 4.
