@@ -1,7 +1,7 @@
 """How much of NLVR v1 (statements of people about three drawn boxes) a small blip_nlvr learns on a CPU.
 
     python benchmarks/bench_nlvr.py --data ../shared/data --seeds 3
-    python benchmarks/bench_nlvr.py --scratch --seeds 3            # without pre-training: stays at chance
+    python benchmarks/bench_nlvr.py --scratch --seeds 3            # without pre-training
 
 Three pictures (the boxes of a strip), in an order drawn anew each time. Pre-training takes the drawn scenes of nlvr_scenes.py:
 1. the image tower learns to name what lies in each cell of a box; it is frozen, and the rest learns on what it made of each box;

@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0)
     # steps of seeing, of writing captions, of each kind; pictures to learn from
-    for name, value in dict(see=250, write=600, steps=600, scenes=2000, size=48, width=64, depth=3).items():
+    for name, value in dict(see=120, write=250, steps=500, scenes=1500, size=48, width=64, depth=3).items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--scratch", action="store_true", help="without captions first")
