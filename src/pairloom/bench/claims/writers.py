@@ -96,10 +96,10 @@ class Setting:
     size: int = 64
     width: int = 64
     batch: int = 32
-    steps: int = 600
+    steps: int = 500
     lr: float = 3e-3
     start_pairs: int = 8000
-    start_steps: int = 600
+    start_steps: int = 500
 
     def __post_init__(self) -> None:
         if min(self.pairs, self.held, self.start_pairs) < 2 or self.size % 8:
