@@ -222,6 +222,26 @@ def test_kill_9_loses_nothing_that_was_committed(pairs, model, tmp_path: Path) -
     same(tmp_path / "index", tmp_path / "fresh")
 
 
+def test_two_at_once_lose_nothing(pairs, model, tmp_path: Path, monkeypatch) -> None:
+    """The second overtakes the first within a group: what the first then sees again is not taken for gone."""
+    out, add, late = tmp_path / "index", Store.add, []
+
+    def overtaken(self: Store, *given):
+        if not late:
+            late.append(True)
+            late.append(index(pairs, model, out))
+        return add(self, *given)
+
+    begun, end = [], Store.end
+    monkeypatch.setattr(Store, "add", overtaken)
+    monkeypatch.setattr(Store, "end", lambda self, where: begun.append(where) or end(self, where))
+    done = index(pairs, model, out)
+    assert (late[1].added, late[1].pictures) == (84, 84) and (done.added, done.known) == (0, 84)
+    store = Store.open(out)
+    assert end(store, begun[0]) == 0 and len(store) == 84
+    store.close()
+
+
 def test_another_model_is_refused(pairs, model, tmp_path: Path) -> None:
     index(pairs, model, tmp_path / "index")
     before = contents(tmp_path / "index")

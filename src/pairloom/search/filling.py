@@ -191,7 +191,9 @@ def _take(
     barred = {key for key in keys if store.barred(key)}
     fresh = {pair.image_key: pair for pair, _ in usable if pair.image_key not in held | barred}
     made, broken = embed(model, fresh, workers)
-    done.added += store.add([entry for entry in usable if entry[0].image_key not in broken], made, mark)
+    added = store.add([entry for entry in usable if entry[0].image_key not in broken], made, mark)
+    done.added += added
+    done.known += len(made) - added  # another process was first
     for pair, _ in group:
         problem = broken.get(pair.image_key) or (pair.problem if not pair.image_key else "")
         if problem:

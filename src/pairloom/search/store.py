@@ -259,7 +259,7 @@ class Store:
         self.base.execute(
             "INSERT INTO place (source, name, pair, row, file, first, size, shard, seen) VALUES (?,?,?,?,?,?,?,?,?) "
             "ON CONFLICT (source, name, pair) DO UPDATE SET row = excluded.row, file = excluded.file, "
-            "first = excluded.first, size = excluded.size, shard = excluded.shard, seen = excluded.seen",
+            "first = excluded.first, size = excluded.size, shard = excluded.shard, seen = max(seen, excluded.seen)",
             (source, _plain(pair.name), pair.key, row, held, blob.offset, blob.size, told, seen),
         )
         asked = "SELECT id FROM place WHERE source = ? AND name = ? AND pair = ?"
