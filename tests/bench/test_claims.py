@@ -106,12 +106,16 @@ def test_mixtures_are_what_their_names_say(tmp_path):
     job.folder.mkdir()
     job.result.write_text(json.dumps(made))
     web = blip._data(SMALL, 0)[1].texts
-    mixed = {name: blip._mixture(job.of(name))[SMALL.trusted :] for name in (*blip.MIXTURES, blip.RAW)}
+    mixed = {
+        name: blip._mixture(replace(job, name=name))[SMALL.trusted :] for name in (*blip.MIXTURES, blip.RAW)
+    }
     assert mixed[blip.RAW] == [[text] for text in web]
     assert mixed["F"][:3] == [[web[0]], [], [web[2]]]
     assert mixed["C"][1] == [web[1], "new 1"]
     assert mixed["C+F"][:4] == [[web[0], "new 0"], [], [web[2]], ["new 3"]]
-    assert all(blip._mixture(job.of(name))[0] == [blip._data(SMALL, 0)[0].texts[0]] for name in mixed)
+    assert all(
+        blip._mixture(replace(job, name=name))[0] == [blip._data(SMALL, 0)[0].texts[0]] for name in mixed
+    )
 
 
 def test_the_command_runs_and_goes_on(tmp_path):

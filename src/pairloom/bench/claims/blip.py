@@ -13,7 +13,6 @@ the paper is right.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -24,11 +23,10 @@ import numpy as np
 
 import pairloom
 from pairloom import model as models
-from pairloom import scale
-from pairloom.bench.claims import _drawn, _setting
+from pairloom.bench.claims import _drawn, _jobs, _setting
 from pairloom.bench.claims._drawn import Pictures
+from pairloom.bench.claims._jobs import Job
 from pairloom.bench.claims._verdict import Claim, Contrast, findings
-from pairloom.data.disk import atomic_write
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -122,27 +120,6 @@ class Setting:
             raise ValueError("there are at least 2 pairs of each kind, noise is a share below 1")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One condition, or the texts, of one seed. The result file is the commit mark."""
-
-    out: Path
-    seed: int
-    name: str
-    setting: Setting
-
-    @property
-    def folder(self) -> Path:
-        return self.out if self.name == START else self.out / f"seed-{self.seed}"
-
-    @property
-    def result(self) -> Path:
-        return self.folder / f"{self.name.replace(' ', '-')}.json"
-
-    def of(self, name: str) -> Job:
-        return replace(self, name=name)
-
-
 def run(
     out: Path,
     setting: Setting,
@@ -161,13 +138,11 @@ def run(
     late = [name for name in MIXTURES if name in wanted]
     written = bool(late) or any(name.startswith("captions by") for name in wanted)
     early = [RAW] + [name for name in SHARING if name in wanted]
-    for names in ([START], early, [TEXTS] if written else [], late):
-        jobs = [Job(out, seed, name, setting) for name in names for seed in (seeds if name != START else [0])]
-        todo = [job for job in jobs if not job.result.exists()]
-        if jobs:
-            tell(", ".join(names), len(jobs) - len(todo), len(jobs))
-        for _ in scale.run(work, todo, workers):
-            tell(", ".join(names), 1, len(jobs))
+    stages = [
+        [Job(out, seed, name, setting) for name in names for seed in seeds]
+        for names in (early, [TEXTS] if written else [], late)
+    ]
+    _jobs.run(make, [[Job(out, _jobs.ALL, START, setting)], *filter(None, stages)], workers, tell)
     return findings(claims, _results(out, seeds, wanted, setting), seeds)
 
 
@@ -178,23 +153,15 @@ def _results(
     for seed in seeds:
         for name in wanted:
             if name.startswith("captions by "):
-                made = _load(Job(out, seed, TEXTS, setting))["captions"][name.removeprefix("captions by ")]
+                made = Job(out, seed, TEXTS, setting).made()["captions"][name.removeprefix("captions by ")]
                 found[name, seed] = {"rejected": [float(not kept) for kept in made["kept"]]}
             else:
-                found[name, seed] = _load(Job(out, seed, name, setting))
+                found[name, seed] = Job(out, seed, name, setting).made()
     return found
 
 
-def _load(job: Job) -> dict[str, Any]:
-    made: dict[str, Any] = json.loads(job.result.read_text("utf-8"))
-    return made
-
-
-def work(job: Job) -> None:
-    """Do one job and write its result."""
-    made = {START: _start, TEXTS: _texts}.get(job.name, _condition)(job)
-    with atomic_write(job.result) as file:
-        file.write(json.dumps(made).encode())
+def make(job: Job) -> dict[str, Any]:
+    return {START: _start, TEXTS: _texts}.get(job.name, _condition)(job)
 
 
 # -- data --------------------------------------------------------------------------------------------------------------
@@ -218,7 +185,7 @@ def _mixture(job: Job) -> list[list[str]]:
     texts = [[text] for text in web.texts]
     if job.name in MIXTURES:
         writer, filters = MIXTURES[job.name]
-        made = _load(job.of(TEXTS))
+        made = replace(job, name=TEXTS).made()
         captions = made["captions"][writer] if writer else None
         kept = (
             made["web kept"]["shared" if writer == "shared" else "filter"] if filters else [True] * len(texts)
