@@ -63,6 +63,7 @@ SYSTEMS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
     "Show and Tell": ("show_and_tell", LSTM, False),
     "SAT soft": ("show_attend_tell", dict(LSTM, word=128, layers=1), False),
     "SAT hard": ("show_attend_tell", dict(LSTM, word=128, layers=1, mode="hard"), False),
+    "SAT soft, no penalty": ("show_attend_tell", dict(LSTM, word=128, layers=1, penalty=0), False),
     "BLIP": ("blip", dict(TOWER, itc=0), False),
     "CoCa": (
         "coca",
@@ -73,7 +74,12 @@ SYSTEMS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
     "SAT soft, then CIDEr": ("show_attend_tell", dict(LSTM, word=128, layers=1), True),
 }  # fmt: skip
 MORE = {"Show and Tell": 2}  # times --steps: a step of it costs half of what attention costs
-CONTRASTS = (("SAT soft", "Show and Tell"), ("SAT hard", "Show and Tell"), ("SAT hard", "SAT soft"))
+CONTRASTS = (
+    ("SAT soft", "Show and Tell"),
+    ("SAT soft, no penalty", "Show and Tell"),
+    ("SAT hard", "Show and Tell"),
+    ("SAT hard", "SAT soft"),
+)
 
 
 @dataclass(frozen=True)
