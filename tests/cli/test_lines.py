@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 from PIL import Image
 
 from pairloom.cli._lines import STREAM, answer_all
@@ -147,3 +148,11 @@ def test_names_come_from_a_stream_and_one_that_is_nothing_is_told(
     assert [line["colour"] for line in told(out)] == [[255, 255, 255], "", "", [255, 0, 0]]
     assert [line.get("problem", "") != "" for line in told(out)] == [False, True, True, False]
     assert "No such file" in told(out)[1]["problem"]
+
+
+def test_a_set_without_one_picture_that_can_be_read_fails(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(typer.Exit) as stop:
+        colours(tmp_path / "set", tmp_path / "out.jsonl")
+    assert stop.value.exit_code == 1 and told(tmp_path / "out.jsonl")[0]["problem"]

@@ -520,3 +520,16 @@ class TestSets:
         assert [shard.part.split("\0") for shard in open_set(tmp_path).shards] == [
             ["a.png", "a.txt", "b.png"], ["s/c.png", "s/c.txt"],
         ]  # fmt: skip
+
+
+def test_a_folder_of_several_sets_is_not_read_as_one_of_them(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "one" / "a.png")
+    (tmp_path / "one" / "metadata.csv").write_text("file_name,text\na.png,a thing\n")
+    assert len(list(open_set(tmp_path).pairs())) == 1
+    (tmp_path / "two" / "pairs.csv").write_text("image,caption\nb.png,another\n")
+    with pytest.raises(Mistake, match="holds several sets") as told:
+        open_set(tmp_path)
+    assert "one, two" in told.value.why
+    assert len(list(open_set(tmp_path / "one").pairs())) == 1

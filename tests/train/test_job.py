@@ -176,6 +176,8 @@ def test_recipes_come_before_ones_own_settings(pairs: Path, tmp_path: Path) -> N
         (("lr",), "not a setting"),
         (("model=3",), "not a setting|group|no setting"),
         (("batch=1000",), "more than the"),
+        (("pixels.size=7",), "Set model.image_size"),
+        (("model.length=2",), "Give 3 or more"),
         (("batch=9", "accumulate=2"), "multiple of 2"),
         (("--held-out", "1.5"), "not a share"),
         (("--recipe", "bose"), "Did you mean 'base'"),

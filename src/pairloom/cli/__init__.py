@@ -12,7 +12,7 @@ from pairloom import folder
 from pairloom.errors import Mistake
 
 STOPPED = 130  # what a command that Ctrl-C stopped exits with
-AGAIN = "Run the same command again to go on from here."
+AGAIN = "Run the same command again: what it keeps on the disk is not done twice."
 # what `pairloom --help` shows together, in this order; a command that stands nowhere comes last
 GROUPS = {
     "The main job": "demo check clean why apply",

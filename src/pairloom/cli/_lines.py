@@ -76,7 +76,9 @@ def write_all(
     with _show.progress(label, None, quiet=out is None) as bar:
         if done:
             _show.console.print(f"{done.total()} already done in {out}", markup=False)
+        answered = bool(done)
         for line in lines(done):
+            answered |= "problem" not in line
             text = json.dumps(line, ensure_ascii=False) + "\n"
             if out is None:
                 sys.stdout.write(text)
@@ -86,6 +88,8 @@ def write_all(
                 except OSError as error:
                     raise unwritable(out, error) from error
             bar.step(1, bad=int("problem" in line))
+    if not answered:
+        raise typer.Exit(1)
 
 
 def _append(out: Path, text: str) -> None:

@@ -37,13 +37,7 @@ HELD = 1000  # most pairs held out
 SHAPES = tuple("patch image_width image_depth image_heads stem positions width depth heads".split())
 GROUPS = ("model", "pixels")  # settings of these are written group.key=value
 OWN = (
-    "log.jsonl",
-    "times.jsonl",
-    "config.json",
-    "model.safetensors",
-    "tokenizer.json",
-    "README.md",
-    "run.json",
+    *"log.jsonl times.jsonl config.json model.safetensors tokenizer.json README.md run.json".split(),
     ADAPTERS,
 )
 
@@ -229,7 +223,17 @@ def _model(order: Order, lessons: list[Any], seed: int) -> Model:
         for part, equals, file in (word.partition("=") for word in parts):
             model = with_part(model, part, Path(file)) if equals else model
         model = replace(model, pixels=_cropped(model.pixels))
-    return replace(model, pixels=override(model.pixels, order.of("pixels")))
+    if getattr(model.config, "length", 3) < 3:
+        raise Mistake(
+            "model.length leaves no text.", "It counts the first and the last token.", "Give 3 or more."
+        )
+    pixels = override(model.pixels, order.of("pixels"))
+    if pixels.size != getattr(model.config, "image_size", pixels.size):
+        side = model.config.image_size
+        raise Mistake(
+            f"pixels.size={pixels.size} does not fit.", f"The model reads {side} px.", "Set model.image_size."
+        )
+    return replace(model, pixels=pixels)
 
 
 def _cropped(pixels: Transform) -> Transform:

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pairloom.data.formats import _files, _json, _rows
+from pairloom.errors import Mistake
 
 METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
 TEXTS = ("caption", "captions", "text", "texts", "conversations", "sentences")
@@ -42,15 +43,26 @@ def markers(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     names = _files.first_files(path, {".tar", ".json", *TABLES})
-    for chosen in (
+    ranks = [
         [name for name in names if name.rpartition("/")[2] in METADATA],
         [name for name in names if name.endswith(".tar")],
         _annotations(path, names),
         [name for name in names if _files.split(name)[1] in TABLES and is_table(path / name)],
-    ):
-        if chosen:
-            return [path / name for name in sorted(chosen)]
-    return []
+    ]
+    chosen = next(filter(None, ranks), [])
+    _demand_one(path, chosen, sum(ranks, []))
+    return [path / name for name in sorted(chosen)]
+
+
+def _demand_one(path: Path, chosen: list[str], known: list[str]) -> None:
+    """Mistake for a folder of several sets: what marks it lies in its folders, and another kind of mark lies elsewhere."""
+    tops = {name.partition("/")[0] for name in chosen}
+    others = {name.partition("/")[0] for name in known} - tops
+    if others and all("/" in name for name in chosen):
+        told = ", ".join(sorted(tops | others)[:6])
+        raise Mistake(
+            f"{path} holds several sets.", f"Seen there: {told}.", f"Name one, say {path / min(tops)}."
+        )
 
 
 def _annotations(path: Path, names: list[str]) -> list[str]:
