@@ -38,9 +38,10 @@ def answer_all(
     """Write {"name": ..., **answer(images, keys)} for each picture, to `out` or to standard output.
 
     empty: what a picture that cannot be read has beside its problem; its keys tell a file of this command from others.
-    read: bytes -> picture (open_image, unless told), by threads, ahead. about: see write_all.
+    read: bytes -> picture (open_image, unless told), by threads, ahead. about: see write_all. Ends with exit code 1 where not
+    one picture could be read.
     """
-    write_all(
+    answered = write_all(
         pictures,
         out,
         restart,
@@ -49,6 +50,8 @@ def answer_all(
         lambda done: _lines(pictures, done, empty, answer, read),
         about,
     )
+    if not answered:
+        raise typer.Exit(1)
 
 
 def write_all(
@@ -59,8 +62,9 @@ def write_all(
     keys: set[str],
     lines: Callable[[Counter[str]], Iterator[dict[str, Any]]],
     about: dict[str, Any],
-) -> None:
-    """Write lines(how often each name is done already) to `out`, each as soon as it is there, or to standard output.
+) -> bool:
+    """Write lines(how often each name is done already) to `out`, each as soon as it is there, or to standard output. Whether
+    any of them is without a problem.
 
     source: what is read. keys: what every line has; they tell a file of this command from others. about: what answers
     depend on (the model, options): it is kept in a hidden file beside `out`, and a file of others is not gone on with.
@@ -88,8 +92,7 @@ def write_all(
                 except OSError as error:
                     raise unwritable(out, error) from error
             bar.step(1, bad=int("problem" in line))
-    if not answered:
-        raise typer.Exit(1)
+    return answered
 
 
 def _append(out: Path, text: str) -> None:
