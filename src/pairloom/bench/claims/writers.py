@@ -14,7 +14,6 @@ Rules, fixed before anything was run (a rule holds where the 95 % interval of th
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,11 +26,10 @@ from torch import Tensor, nn
 
 import pairloom
 from pairloom import model as models
-from pairloom import scale
-from pairloom.bench.claims import _drawn, _setting
+from pairloom.bench.claims import _drawn, _jobs, _setting
 from pairloom.bench.claims._drawn import Pictures
+from pairloom.bench.claims._jobs import Job
 from pairloom.bench.claims._verdict import Claim, Contrast, findings
-from pairloom.data.disk import atomic_write
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.looked import Looked
 from pairloom.data.order import Rows
@@ -106,21 +104,6 @@ class Setting:
             raise ValueError("there are at least 2 pairs of each kind, and cells are 8 pixels wide")
 
 
-@dataclass(frozen=True)
-class Job:
-    """One condition of one seed. The result file is the commit mark."""
-
-    out: Path
-    seed: int
-    name: str
-    setting: Setting
-
-    @property
-    def result(self) -> Path:
-        folder = self.out if self.name == START else self.out / f"seed-{self.seed}"
-        return folder / f"{self.name.replace(' ', '-')}.json"
-
-
 def run(
     out: Path,
     setting: Setting,
@@ -135,20 +118,10 @@ def run(
     """
     _setting.keep(out, setting)
     claims = [claim for claim in CLAIMS if claim.name in only]
-    wanted = {DERIVED.get(name, name) for claim in claims for name in claim.conditions}
-    for names in ([START], [name for name in CONDITIONS if name in wanted]):
-        jobs = [
-            Job(out, seed, name, setting) for seed in (seeds if names != [START] else [0]) for name in names
-        ]
-        todo = [job for job in jobs if not job.result.exists()]
-        tell(", ".join(names), len(jobs) - len(todo), len(jobs))
-        for _ in scale.run(work, todo, workers):
-            tell(", ".join(names), 1, len(jobs))
-    made = {
-        (name, seed): json.loads(Job(out, seed, name, setting).result.read_text("utf-8"))
-        for name in wanted
-        for seed in seeds
-    }
+    named = {DERIVED.get(name, name) for claim in claims for name in claim.conditions}
+    wanted = [Job(out, seed, name, setting) for seed in seeds for name in CONDITIONS if name in named]
+    _jobs.run(make, [[Job(out, _jobs.ALL, START, setting)], wanted], workers, tell)
+    made = {(job.name, job.seed): job.made() for job in wanted}
     return findings(claims, made | derived(made), seeds)
 
 
@@ -166,11 +139,8 @@ def derived(made: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], dict[s
     return found
 
 
-def work(job: Job) -> None:
-    """Do one job and write its result."""
-    made = _start(job) if job.name == START else _condition(job)
-    with atomic_write(job.result) as file:
-        file.write(json.dumps(made).encode())
+def make(job: Job) -> dict[str, Any]:
+    return (_start if job.name == START else _condition)(job)
 
 
 @lru_cache(maxsize=2)
