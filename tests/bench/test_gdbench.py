@@ -492,6 +492,7 @@ def test_what_of_the_suite_was_not_run_is_said(folders, tmp_path: Path) -> None:
     (["winoground", "--model", "M", "--model", "M", "--mini"], "named twice"),
     (["winogrund", "--model", "M", "--mini"], "Did you mean 'winoground'"),
     (["winoground", "--model", "nowhere", "--mini"], "no model at nowhere"),
+    (["winoground", "--model", "nowhere", "--mini", "--steps", "4"], "no model at nowhere"),
     (["winoground", "--model", "CLIP", "--mini", "--steps", "4"], "--steps 4 would change nothing"),
     (["winoground", "--model", "CLIP", "--mini", "--steps", "4", "--protocol", "sound"], "--steps 4 and --protocol sound would"),
     (["winoground", "--model", "CLIP", "--mini", "--protocol", "publishd"], "Did you mean 'published'"),

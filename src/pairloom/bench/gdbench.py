@@ -170,7 +170,7 @@ def entrants(
         raise Mistake("A model is named twice.", ", ".join(models), "Name each --model once.")
     hears = {where: denoises(where) for where in models}
     given = [f"--{name} {settings[name]}" for name in DIFFUSION if settings.get(name)]
-    if given and not any(hears.values()):
+    if given and not any(hears.values()) and all(_found(where).exists() for where in models):
         raise Mistake(
             f"{' and '.join(given)} would change nothing.",
             f"{'It is' if len(given) == 1 else 'They are'} of diffusion models; {', '.join(models)} is none.",
