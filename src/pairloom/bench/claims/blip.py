@@ -13,20 +13,19 @@ the paper is right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import pairloom
 from pairloom import model as models
-from pairloom.bench.claims import _drawn, _jobs, _setting
+from pairloom.bench.claims import _drawn, _jobs
 from pairloom.bench.claims._drawn import Pictures
 from pairloom.bench.claims._jobs import Job
-from pairloom.bench.claims._verdict import Claim, Contrast, findings
+from pairloom.bench.claims._verdict import Claim, Contrast
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -120,43 +119,20 @@ class Setting:
             raise ValueError("there are at least 2 pairs of each kind, noise is a share below 1")
 
 
-def run(
-    out: Path,
-    setting: Setting,
-    seeds: Sequence[int],
-    only: Sequence[str],
-    workers: int,
-    tell: Callable[[str, int, int], None],
-) -> list[dict[str, Any]]:
-    """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`.
-
-    Raises Mistake where `out` holds results of another setting.
-    """
-    _setting.keep(out, setting)
-    claims = [claim for claim in CLAIMS if claim.name in only]
-    wanted = {name for claim in claims for name in claim.conditions}
-    late = [name for name in MIXTURES if name in wanted]
-    written = bool(late) or any(name.startswith("captions by") for name in wanted)
-    early = [RAW] + [name for name in SHARING if name in wanted]
-    stages = [
-        [Job(out, seed, name, setting) for name in names for seed in seeds]
-        for names in (early, [TEXTS] if written else [], late)
-    ]
-    _jobs.run(make, [[Job(out, _jobs.ALL, START, setting)], *filter(None, stages)], workers, tell)
-    return findings(claims, _results(out, seeds, wanted, setting), seeds)
+def stages(named: set[str]) -> list[list[str]]:
+    """The image tower, the models on raw pairs, what these write, and the models on that."""
+    late = [name for name in MIXTURES if name in named]
+    written = bool(late) or any(name.startswith("captions by") for name in named)
+    return [[START], [RAW] + [name for name in SHARING if name in named], [TEXTS] if written else [], late]
 
 
-def _results(
-    out: Path, seeds: Sequence[int], wanted: set[str], setting: Setting
-) -> dict[tuple[str, int], dict[str, Any]]:
-    found = {}
-    for seed in seeds:
-        for name in wanted:
-            if name.startswith("captions by "):
-                made = Job(out, seed, TEXTS, setting).made()["captions"][name.removeprefix("captions by ")]
-                found[name, seed] = {"rejected": [float(not kept) for kept in made["kept"]]}
-            else:
-                found[name, seed] = Job(out, seed, name, setting).made()
+def results(made: dict[tuple[str, int], Any], setting: Setting) -> dict[tuple[str, int], Any]:
+    """The same, and for each writer which of its captions were rejected."""
+    found = dict(made)
+    for (name, seed), values in made.items():
+        if name == TEXTS:
+            for way, told in values["captions"].items():
+                found[f"captions by {way}", seed] = {"rejected": [float(not kept) for kept in told["kept"]]}
     return found
 
 
@@ -298,3 +274,6 @@ def _texts(job: Job) -> dict[str, Any]:
 def _kept(judge: Any, web: Pictures, texts: Sequence[str]) -> list[bool]:
     """The filter: softmax of the match head at one half, as the paper's author gives it; the cosine is not used."""
     return [chance > 0.5 for chance in _drawn.matches(judge, web.pixels, texts)]
+
+
+run = _jobs.runner(CLAIMS, stages, make, results, once=[START])

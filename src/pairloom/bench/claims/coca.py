@@ -14,20 +14,19 @@ Rules, fixed before the run (a rule holds where the 95 % interval of the differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from torch.utils.flop_counter import FlopCounterMode
 
 import pairloom
 from pairloom import model as models
-from pairloom.bench.claims import _drawn, _jobs, _setting
+from pairloom.bench.claims import _drawn, _jobs
 from pairloom.bench.claims._drawn import Pictures
 from pairloom.bench.claims._jobs import Job
-from pairloom.bench.claims._verdict import Claim, Contrast, findings
+from pairloom.bench.claims._verdict import Claim, Contrast
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.pair import seed_of
@@ -95,24 +94,10 @@ class Setting:
             raise ValueError("there are at least 2 pairs of each kind, and patches that fill the picture")
 
 
-def run(
-    out: Path,
-    setting: Setting,
-    seeds: Sequence[int],
-    only: Sequence[str],
-    workers: int,
-    tell: Callable[[str, int, int], None],
-) -> list[dict[str, Any]]:
-    """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`.
-
-    Raises Mistake where `out` holds results of another setting.
-    """
-    _setting.keep(out, setting)
-    claims = [claim for claim in CLAIMS if claim.name in only]
-    named = {DERIVED.get(name, name) for claim in claims for name in claim.conditions}
-    wanted = [Job(out, seed, name, setting) for name in CONDITIONS if name in named for seed in seeds]
-    _jobs.run(make, [[Job(out, _jobs.ALL, START, setting)], wanted], workers, tell)
-    return findings(claims, derived({(job.name, job.seed): job.made() for job in wanted}), seeds)
+def stages(named: set[str]) -> list[list[str]]:
+    """The tower that all begin with, then what is asked for."""
+    own = {DERIVED.get(name, name) for name in named}
+    return [[START], [name for name in CONDITIONS if name in own]]
 
 
 def derived(made: Mapping[tuple[str, Any], Any]) -> dict[tuple[str, int], Any]:
@@ -193,3 +178,6 @@ def _train(model: Any, given: Pictures, s: Setting, steps: int, seed: int) -> No
         weight_decay=0.01, seed=seed, save_every=0, threads=1,
     )  # fmt: skip
     fit(model.system, loader, settings)
+
+
+run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: derived(made), once=[START])

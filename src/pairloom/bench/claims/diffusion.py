@@ -19,7 +19,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,10 +28,10 @@ from PIL import Image
 
 import pairloom
 from pairloom import model as models
-from pairloom.bench.claims import _jobs, _setting
+from pairloom.bench.claims import _jobs
 from pairloom.bench.claims._drawn import Pictures, look
 from pairloom.bench.claims._jobs import Job
-from pairloom.bench.claims._verdict import Claim, Contrast, findings
+from pairloom.bench.claims._verdict import Claim, Contrast
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.negatives import MIX, NegativeBatches, drawn_negatives
 from pairloom.data.pair import seed_of
@@ -116,28 +115,10 @@ class Setting:
             )
 
 
-def run(
-    out: Path,
-    setting: Setting,
-    seeds: Sequence[int],
-    only: Sequence[str],
-    workers: int,
-    tell: Callable[[str, int, int], None],
-) -> list[dict[str, Any]]:
-    """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`.
-
-    Raises Mistake where `out` holds results of another setting.
-    """
-    _setting.keep(out, setting)
-    claims = [claim for claim in CLAIMS if claim.name in only]
-    wanted = {FROM_BASE.get(name, name) for claim in claims for name in claim.conditions} | {BASE}
-    stages = [
-        [Job(out, seed, name, setting) for name in names if name in wanted for seed in seeds]
-        for names in (EARLY, LATE)
-    ]
-    _jobs.run(make, [jobs for jobs in stages if jobs], workers, tell)
-    made = {(name, seed): Job(out, seed, name, setting).made() for name in wanted for seed in seeds}
-    return findings(claims, made | derived(made, setting.ways), seeds)
+def stages(named: set[str]) -> list[list[str]]:
+    """The model that adapters begin with, always, and what else is asked for; then what begins with it."""
+    wanted = {FROM_BASE.get(name, name) for name in named} | {BASE}
+    return [[name for name in names if name in wanted] for names in (EARLY, LATE)]
 
 
 def derived(made: Mapping[tuple[str, int], Any], ways: int) -> dict[tuple[str, int], dict[str, list[float]]]:
@@ -315,3 +296,6 @@ def _scores(
     images = [Image.fromarray(one) for one in shown.pixels]
     own, empty = DenoisingScorer(model, steps=times, rows=128).errors(images, shown.texts, pairs)
     return -own.mean(1, dtype=np.float64), (empty - own).mean(1, dtype=np.float64)
+
+
+run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: made | derived(made, setting.ways))

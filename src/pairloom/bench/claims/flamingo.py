@@ -19,10 +19,9 @@ Smaller than the paper by six orders of magnitude. Its overall score is the mean
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +30,10 @@ from torch import Tensor
 
 import pairloom
 from pairloom import model as models
-from pairloom.bench.claims import _jobs, _new_words, _setting
+from pairloom.bench.claims import _jobs, _new_words
 from pairloom.bench.claims._jobs import Job
 from pairloom.bench.claims._new_words import Lexicon, Pages, Pairs, Scenes, Texts
-from pairloom.bench.claims._verdict import Claim, Contrast, findings
+from pairloom.bench.claims._verdict import Claim, Contrast
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.data.batch import Batch
 from pairloom.data.loader import Held, Loader, TextTable
@@ -111,28 +110,9 @@ class Setting:
             raise ValueError("every colour needs scenes, a text 17 entries, a page 2 pictures")
 
 
-def run(
-    out: Path,
-    setting: Setting,
-    seeds: Sequence[int],
-    only: Sequence[str],
-    workers: int,
-    tell: Callable[[str, int, int], None],
-) -> list[dict[str, Any]]:
-    """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`.
-
-    Raises Mistake where `out` holds results of another setting.
-    """
-    _setting.keep(out, setting)
-    claims = [claim for claim in CLAIMS if claim.name in only]
-    named = {name for claim in claims for name in claim.conditions}
-    wanted = [name for name in CONDITIONS if name in named or name == CONDITIONS[0]]
-    stages = [
-        [Job(out, seed, name, setting) for name in names for seed in seeds] for names in ([START], wanted)
-    ]
-    _jobs.run(make, stages, workers, tell)
-    made = {(job.name, job.seed): job.made() for jobs in stages for job in jobs}
-    return findings(claims, derived(made), seeds)
+def stages(named: set[str]) -> list[list[str]]:
+    """The parts of every seed, then what is asked for, and the first condition always."""
+    return [[START], [name for name in CONDITIONS if name in named or name == CONDITIONS[0]]]
 
 
 def derived(made: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], Any]:
@@ -290,3 +270,6 @@ def _identity(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int)
     with_pictures: Tensor = system.logits(batch)
     without: Tensor = system._read(tokens, None, lambda index, x: x)[0]
     return {"logits of the language model": (with_pictures == without).flatten(1).all(1).float().tolist()}
+
+
+run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: derived(made))

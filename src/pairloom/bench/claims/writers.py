@@ -14,10 +14,9 @@ Rules, fixed before anything was run (a rule holds where the 95 % interval of th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,10 +25,10 @@ from torch import Tensor, nn
 
 import pairloom
 from pairloom import model as models
-from pairloom.bench.claims import _drawn, _jobs, _setting
+from pairloom.bench.claims import _drawn, _jobs
 from pairloom.bench.claims._drawn import Pictures
 from pairloom.bench.claims._jobs import Job
-from pairloom.bench.claims._verdict import Claim, Contrast, findings
+from pairloom.bench.claims._verdict import Claim, Contrast
 from pairloom.data.loader import Held, Loader, TextTable
 from pairloom.data.looked import Looked
 from pairloom.data.order import Rows
@@ -104,25 +103,10 @@ class Setting:
             raise ValueError("there are at least 2 pairs of each kind, and cells are 8 pixels wide")
 
 
-def run(
-    out: Path,
-    setting: Setting,
-    seeds: Sequence[int],
-    only: Sequence[str],
-    workers: int,
-    tell: Callable[[str, int, int], None],
-) -> list[dict[str, Any]]:
-    """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`.
-
-    Raises Mistake where `out` holds results of another setting.
-    """
-    _setting.keep(out, setting)
-    claims = [claim for claim in CLAIMS if claim.name in only]
-    named = {DERIVED.get(name, name) for claim in claims for name in claim.conditions}
-    wanted = [Job(out, seed, name, setting) for seed in seeds for name in CONDITIONS if name in named]
-    _jobs.run(make, [[Job(out, _jobs.ALL, START, setting)], wanted], workers, tell)
-    made = {(job.name, job.seed): job.made() for job in wanted}
-    return findings(claims, made | derived(made), seeds)
+def stages(named: set[str]) -> list[list[str]]:
+    """The tower that all begin with, then what is asked for."""
+    own = {DERIVED.get(name, name) for name in named}
+    return [[START], [name for name in CONDITIONS if name in own]]
 
 
 def derived(made: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], dict[str, list[float]]]:
@@ -257,3 +241,6 @@ def covered(scene: Scene, word: str, side: int) -> Tensor:
             )
             cover = torch.maximum(cover, down[:, None] * across)
     return cover
+
+
+run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: made | derived(made), once=[START])
