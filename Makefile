@@ -22,7 +22,7 @@ check: setup
 	$(BIN)/mypy
 
 bench: setup
-	for file in benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
+	for file in experiments/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
 setup: $(VENV)/.ready
 

@@ -24,7 +24,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 import pairloom
-from pairloom import folder
+from pairloom import registry
 from pairloom.blocks.embed import resize_positions
 from pairloom.blocks.engine import Speed, engine
 from pairloom.blocks.tensors import put_tensors, tensors_of
@@ -115,7 +115,7 @@ def build(
 
     Raises Mistake for a system, preset or setting that there is not, and for numbers that do not go together.
     """
-    module = folder.find("systems", name)
+    module = registry.find("systems", name)
     if preset not in module.PRESETS:
         raise Mistake(f"{name} has no preset '{preset}'.", "", nearest(preset, module.PRESETS))
     settings = list(settings)
@@ -209,7 +209,7 @@ def load(where: Path | str) -> Model:
     told = read_json(where / "config.json")
     if MARK in told:
         return _load(where, told)
-    for layout in map(_layout, folder.names("weights")):
+    for layout in map(_layout, registry.names("weights")):
         if hasattr(layout, "sniff") and layout.sniff(where):
             model: Model = layout.load(where)
             return model
@@ -227,7 +227,7 @@ def with_part(model: Model, part: str, where: Path) -> Model:
 
     Raises Mistake where no layout knows that part, or the file does not fit it.
     """
-    layouts = {getattr(one, "PART", ""): one for one in map(_layout, folder.names("weights"))}
+    layouts = {getattr(one, "PART", ""): one for one in map(_layout, registry.names("weights"))}
     if part not in layouts or not part:
         raise Mistake(
             f"There are no published weights for a part '{part}'.", "", nearest(part, filter(None, layouts))
@@ -258,7 +258,7 @@ def at_size(model: Model, size: int) -> Model:
 
 
 def _layout(name: str) -> Any:
-    return folder.find("weights", name)
+    return registry.find("weights", name)
 
 
 def _load(where: Path, told: Mapping[str, Any]) -> Model:
@@ -266,7 +266,7 @@ def _load(where: Path, told: Mapping[str, Any]) -> Model:
     if missing:
         why = f"{' and '.join(missing)} is missing."
         raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.")
-    module = folder.find("systems", str(told.get("system", "")))
+    module = registry.find("systems", str(told.get("system", "")))
     try:
         config = from_dict(module.Config, told["config"])
         system: nn.Module = module.System(config)
@@ -326,7 +326,7 @@ def _open(image: Image.Image | bytes | Path | str) -> Image.Image:
 
 def card(model: Model) -> str:
     """The model card: a YAML header that the hub reads, then what is known, by topic."""
-    module = folder.find("systems", model.name)
+    module = registry.find("systems", model.name)
     count = sum(value.numel() for value in model.system.parameters() if value.requires_grad)
     rows = {
         "system": model.name,

@@ -23,7 +23,7 @@ class Learns(Protocol):
 class Sees(Protocol):
     """Can look at pictures alone, once: the batch comes back with `seen` filled, and every verb honours it."""
 
-    def see(self, batch: Batch) -> Batch: ...
+    def encode_image(self, batch: Batch) -> Batch: ...
 
 
 @runtime_checkable
@@ -74,7 +74,7 @@ class State(Protocol):
 
 
 @runtime_checkable
-class Looks(Protocol):
+class HasAttention(Protocol):
     """A writer's State that says where its last step looked: shares [B P] of the cells of the picture (a square grid, row
     by row), or None before the first step."""
 

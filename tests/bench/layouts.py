@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.bench._case import Cases
 from pairloom.bench._measure import Measure
 from pairloom.bench._scoring import score
@@ -57,7 +57,7 @@ def measure(
     name: str, root: Path, told: dict[tuple[int, str], float]
 ) -> tuple[Cases, dict[tuple[str, str], Measure]]:
     """What the reader finds, and its measures by (kind, name), scored by the table."""
-    module = folder.find("bench", name)
+    module = registry.find("bench", name)
     cases = module.read(root)
     found = score(
         lambda: Table(told), repr(sorted(told.items())), cases.cases, root, root.with_name("scores")

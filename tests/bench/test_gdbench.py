@@ -20,12 +20,12 @@ from pairloom.bench._judging import ImageOnly, Judging, Random, Scorer, TextOnly
 from pairloom.bench._measure import mean_of
 from pairloom.cli import bench
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import World
-from pairloom.data.world import picture as drawn
 from pairloom.errors import Mistake
 from pairloom.metrics.compare import Interval
 from pairloom.model import Model, build, save
 from pairloom.tasks.judge import judge
+from pairloom.world import World
+from pairloom.world import picture as drawn
 
 APP = typer.Typer()
 APP.command()(bench.command)

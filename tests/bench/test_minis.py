@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.bench._results import _words
 
 
 def made(name: str, tmp_path: Path, count: int = 24):
-    module = folder.find("bench", name)
+    module = registry.find("bench", name)
     shown = module.mini(tmp_path / name, 3, count=count)
     return shown, module.read(tmp_path / name).cases
 

@@ -16,12 +16,12 @@ from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._judging import Judging
 from pairloom.bench._measure import Measure
 from pairloom.bench._scoring import score
-from pairloom.data.loader import Held, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, Loader, TextTable
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import Scene, draw
 from pairloom.model import Model, build
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
+from pairloom.world import Scene, draw
 
 PLEASANT = ["joy", "peace", "love", "trust"]
 UNPLEASANT = ["harm", "greed", "chaos", "agony"]
@@ -43,7 +43,7 @@ def model() -> Model:
     words = [str(random.choice(PLEASANT if at < 200 else UNPLEASANT)) for at in range(400)]
     made = build("clip", Tokens.train(PLEASANT + UNPLEASANT, 120), "tiny", seed=1)
     pixels = np.stack([draw(scene, made.config.image_size) for scene in shown])
-    held = Held(pixels, made.pixels.mean, made.pixels.std)
+    held = InMemoryImages(pixels, made.pixels.mean, made.pixels.std)
     table = TextTable.of(made.tokens, [[word] for word in words], made.config.length)
     settings = Settings(lr=2e-3, batch=40, steps=40, warmup=4, weight_decay=0.0, log_every=40, threads=1)
     with torch.random.fork_rng():

@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairloom.blocks import masks
-from pairloom.blocks.attention import Attention, Fold, KeyValue, Memory
+from pairloom.blocks.attention import Attention, CrossKeyValues, KeyValue, PackedSequence
 from pairloom.blocks.cache import Cache
-from pairloom.blocks.transformer import Shape, Stack, Ways
+from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig
 
-SHAPE = Shape(width=16, depth=2, heads=2, norm="post", eps=1e-12, context=12)
+SHAPE = TransformerConfig(width=16, depth=2, heads=2, norm="post", eps=1e-12, context=12)
 
 
 def draw(*size: int, seed: int = 0) -> torch.Tensor:
@@ -40,25 +40,28 @@ def test_fold_reads_what_copies_would(owner):
     x = draw(len(owner), 3, 16, seed=1)
     read = layer.project(context)
     expected = layer(x, read.select(rows))
-    torch.testing.assert_close(layer(x, read, None, Fold(rows, 4)), expected, atol=1e-6, rtol=1e-5)
-    torch.testing.assert_close(Fold(rows, 4).back(Fold(rows, 4).into(x)), x)
+    torch.testing.assert_close(layer(x, read, None, PackedSequence(rows, 4)), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(PackedSequence(rows, 4).back(PackedSequence(rows, 4).into(x)), x)
 
 
 def test_even_neighbours_are_folded_without_a_copy():
     x = draw(6, 3, 16)
-    fold = Fold(torch.tensor([0, 0, 1, 1, 2, 2]), 3)
-    assert fold.even and fold.into(x).data_ptr() == x.data_ptr()
-    assert not Fold(torch.tensor([0, 1, 0, 1]), 2).even and not Fold(torch.tensor([0, 0, 0, 1]), 2).even
+    packing = PackedSequence(torch.tensor([0, 0, 1, 1, 2, 2]), 3)
+    assert packing.even and packing.into(x).data_ptr() == x.data_ptr()
+    assert (
+        not PackedSequence(torch.tensor([0, 1, 0, 1]), 2).even
+        and not PackedSequence(torch.tensor([0, 0, 0, 1]), 2).even
+    )
 
 
 def test_a_row_must_have_a_memory():
     with pytest.raises(ValueError, match="reads memory 4"):
-        Fold(torch.tensor([0, 4]), 4)
+        PackedSequence(torch.tensor([0, 4]), 4)
 
 
 def test_a_memory_may_be_padded():
     torch.manual_seed(0)
-    stack = Stack(SHAPE, Ways(cross=1)).eval()
+    stack = Stack(SHAPE, ModeSharing(cross=1)).eval()
     x, context, keep = draw(2, 3, 16), draw(2, 5, 12), torch.tensor([[1, 1, 1, 1, 1], [1, 1, 0, 0, 0]]).bool()
     padded = stack(x, None, stack.remember(context, keep))
     torch.testing.assert_close(padded[1:], stack(x[1:], None, stack.remember(context[1:, :2])))
@@ -72,7 +75,7 @@ def test_masks():
 
 def test_a_cache_drops_the_memories_that_nobody_reads():
     layer = KeyValue(draw(4, 1, 2, 3), draw(4, 1, 2, 3, seed=1))
-    cache = Cache(Memory([layer]).read_by(torch.arange(4)), torch.arange(4), [layer], 2)
+    cache = Cache(CrossKeyValues([layer]).read_by(torch.arange(4)), torch.arange(4), [layer], 2)
     wide = cache.expand(3)
     assert len(wide) == 12 and len(wide.memory) == 4 and wide.memory.layers[0] is layer
     some = wide.select(torch.tensor([10, 11, 3]))

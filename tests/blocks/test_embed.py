@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from pairloom.blocks.convnet import ResidualStem, settle_norms
-from pairloom.blocks.embed import PatchEmbed, TextEmbed, conv_stem, resize_positions, sines
-from pairloom.blocks.text import Bag
+from pairloom.blocks.convnet import ResidualStem, recalibrate_batch_norm
+from pairloom.blocks.embed import PatchEmbed, TextEmbed, conv_stem, resize_positions, sinusoidal_positions_2d
+from pairloom.blocks.text import BagOfWords
 
 
 def test_a_patch_row_depends_on_its_patch_alone():
@@ -72,7 +72,7 @@ def test_a_residual_stem_halves_the_picture_and_begins_the_class_row_with_the_me
 def test_settled_norms_have_the_statistics_of_what_passed() -> None:
     torch.manual_seed(0)
     stem, images = ResidualStem(4, 16).eval(), 3 + 2 * torch.randn(6, 3, 16, 16)
-    settle_norms(stem, (stem(part) for part in images.split(2)))
+    recalibrate_batch_norm(stem, (stem(part) for part in images.split(2)))
     entered = stem.enter[0](images.contiguous(memory_format=torch.channels_last))
     norm = stem.enter[1]
     assert torch.allclose(norm.running_mean, entered.mean((0, 2, 3)), atol=1e-5)
@@ -81,7 +81,7 @@ def test_settled_norms_have_the_statistics_of_what_passed() -> None:
 
 def test_a_bag_reads_words_in_any_order_and_no_padding() -> None:
     torch.manual_seed(0)
-    bag, words = Bag(8, 1e-12), torch.randn(9, 8)
+    bag, words = BagOfWords(8, 1e-12), torch.randn(9, 8)
     tokens = torch.tensor([[2, 4, 5, 3, 0], [2, 5, 3, 4, 7]])
     keep = torch.tensor([[True] * 4 + [False]] * 2)
     said = bag(words, tokens, keep)
@@ -90,10 +90,10 @@ def test_a_bag_reads_words_in_any_order_and_no_padding() -> None:
 
 
 def test_sines_tell_rows_and_columns_apart():
-    grid = sines(4, 16).unflatten(0, (4, 4))
+    grid = sinusoidal_positions_2d(4, 16).unflatten(0, (4, 4))
     assert torch.equal(grid[2, :, :8], grid[2, :1, :8].expand(4, 8))  # the row's half does not see the column
     assert torch.equal(grid[:, 3, 8:], grid[:1, 3, 8:].expand(4, 8))
     assert grid[1, 2, 0] == torch.tensor(1.0).sin() and grid[1, 2, 8] == torch.tensor(2.0).sin()
     assert len(torch.unique(grid.flatten(0, 1), dim=0)) == 16
     with pytest.raises(ValueError, match="four"):
-        sines(4, 6)
+        sinusoidal_positions_2d(4, 6)

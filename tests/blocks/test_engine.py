@@ -13,10 +13,10 @@ from torch import nn
 from pairloom.blocks.engine import Packed, engine, has_bf16
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import WRITE, TextTower
-from pairloom.blocks.transformer import Shape, Stack, Ways, initialise
+from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
 
-SHAPE = Shape(width=32, depth=2, heads=4, norm="pre", eps=1e-6)
+SHAPE = TransformerConfig(width=32, depth=2, heads=4, norm="pre", eps=1e-6)
 CPU = torch.device("cpu")
 
 
@@ -66,7 +66,7 @@ def test_what_a_graph_cannot_run_stays_with_torch():
     odd = tower()
     odd.stack.layers[0].feed[0].fn.up = nn.Sequential(odd.stack.layers[0].feed[0].fn.up)
     assert can_run(tower().stack) and not can_run(odd.stack)
-    assert not can_run(Stack(SHAPE._replace(norm="post"))) and not can_run(Stack(SHAPE, Ways(cross=1)))
+    assert not can_run(Stack(SHAPE._replace(norm="post"))) and not can_run(Stack(SHAPE, ModeSharing(cross=1)))
     assert not can_run(Stack(SHAPE._replace(depth=0))) and not can_run(
         Stack(SHAPE._replace(activation="relu"))
     )
@@ -104,7 +104,9 @@ def test_a_head_packs_the_table_it_is_handed():
 def test_steps_of_an_engine_equal_its_whole():
     """The writer's cache works on packed maps, in fp32 as in the network itself."""
     torch.manual_seed(0)
-    text = TextTower(SHAPE._replace(norm="post", context=12), 20, 8, ways=Ways(attend=2, cross=1)).eval()
+    text = TextTower(
+        SHAPE._replace(norm="post", context=12), 20, 8, sharing=ModeSharing(attend=2, cross=1)
+    ).eval()
     made, tokens = engine(text, "exact"), torch.arange(12).view(2, 6)
     memory = made.stack.remember(draw(2, 5, 12), way=WRITE)
     whole, past = made(tokens, torch.ones(2, 6, dtype=torch.bool), memory, WRITE), None

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pairloom.blocks.momentum import NOBODY, Queue, follow
+from pairloom.blocks.momentum import NOBODY, Queue, ema_update
 
 
 def test_follow_by_hand():
@@ -14,10 +14,10 @@ def test_follow_by_hand():
     with torch.no_grad():
         slow.weight.fill_(1.0)
         quick.weight.fill_(2.0)
-    follow(slow, quick, 0.9)
+    ema_update(slow, quick, 0.9)
     assert slow.weight.item() == pytest.approx(1.1) and quick.weight.item() == 2.0
     with pytest.raises(KeyError):
-        follow(nn.Bilinear(1, 1, 1), nn.Identity(), 0.9)
+        ema_update(nn.Bilinear(1, 1, 1), nn.Identity(), 0.9)
 
 
 @settings(max_examples=40, deadline=None)

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairloom.blocks.text import READ, WRITE, TextTower
-from pairloom.blocks.transformer import Shape, Ways
+from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 
-SHAPE = Shape(width=16, depth=2, heads=2, norm="post", eps=1e-12, context=12)
+SHAPE = TransformerConfig(width=16, depth=2, heads=2, norm="post", eps=1e-12, context=12)
 T = 6
 
 
@@ -20,7 +20,7 @@ def draw(*size: int, seed: int = 0) -> torch.Tensor:
 
 def tower(norm: str) -> TextTower:
     torch.manual_seed(0)
-    return TextTower(SHAPE._replace(norm=norm), 20, T, ways=Ways(cross=1))
+    return TextTower(SHAPE._replace(norm=norm), 20, T, sharing=ModeSharing(cross=1))
 
 
 @settings(max_examples=60, deadline=None)

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from pairloom.blocks import masks
-from pairloom.blocks.transformer import Shape, Stack, Sub, Ways, variant
+from pairloom.blocks.transformer import ModeSharing, Residual, Stack, TransformerConfig, for_mode
 
-POST = Shape(width=16, depth=3, heads=2, norm="post", eps=1e-12, context=12)
+POST = TransformerConfig(width=16, depth=3, heads=2, norm="post", eps=1e-12, context=12)
 PRE = POST._replace(norm="pre")
 
 
@@ -20,14 +20,14 @@ def draw(*size: int, seed: int = 0) -> torch.Tensor:
 def test_where_the_norm_stands():
     x, double = draw(2, 3, 8), nn.Linear(8, 8)
     for place in ("pre", "post"):
-        sub = Sub(double, 8, place, 1e-6)
+        sub = Residual(double, 8, place, 1e-6)
         expected = x + double(sub.norm(x)) if place == "pre" else sub.norm(x + double(x))
         torch.testing.assert_close(sub(x), expected)
 
 
 def test_stochastic_depth_skips_rows_and_keeps_the_mean():
     torch.manual_seed(0)
-    sub, x = Sub(nn.Identity(), 8, "pre", 1e-6, path=0.25), draw(1, 1, 8).expand(4000, 1, 8)
+    sub, x = Residual(nn.Identity(), 8, "pre", 1e-6, path=0.25), draw(1, 1, 8).expand(4000, 1, 8)
     added = sub(x) - x
     skipped = (added == 0).all(-1)[:, 0]
     assert abs(float(skipped.float().mean()) - 0.25) < 0.03
@@ -45,9 +45,9 @@ def test_stochastic_depth_grows_with_depth():
 
 
 def test_ways_share_what_has_one_variant():
-    layer = Stack(POST, Ways(attend=2, cross=1, feed=1)).layers[0]
-    assert variant(layer.attend, 0) is not variant(layer.attend, 1)
-    assert variant(layer.cross, 0) is variant(layer.cross, 1) and variant(layer.feed, 0) is variant(
+    layer = Stack(POST, ModeSharing(attend=2, cross=1, feed=1)).layers[0]
+    assert for_mode(layer.attend, 0) is not for_mode(layer.attend, 1)
+    assert for_mode(layer.cross, 0) is for_mode(layer.cross, 1) and for_mode(layer.feed, 0) is for_mode(
         layer.feed, 1
     )
     assert len(Stack(POST).layers[0].cross) == 0
@@ -56,7 +56,7 @@ def test_ways_share_what_has_one_variant():
 @pytest.mark.parametrize("shape", [POST, PRE], ids=["post", "pre"])
 def test_steps_equal_the_whole(shape):
     torch.manual_seed(0)
-    stack = Stack(shape, Ways(attend=2, cross=1)).eval()
+    stack = Stack(shape, ModeSharing(attend=2, cross=1)).eval()
     x, memory = draw(2, 4, 16), stack.remember(draw(2, 5, 12), way=1)
     whole = stack(x, masks.causal(torch.ones(2, 4, dtype=torch.bool)), memory, 1)
     past = None
@@ -69,7 +69,7 @@ def test_recomputing_changes_nothing_but_memory():
     gradients = []
     for recompute in (0, 2):
         torch.manual_seed(0)
-        stack = Stack(POST._replace(dropout=0.2, path=0.2), Ways(cross=1)).train()
+        stack = Stack(POST._replace(dropout=0.2, path=0.2), ModeSharing(cross=1)).train()
         stack.recompute = recompute
         stack(draw(2, 4, 16), None, stack.remember(draw(2, 5, 12))).square().sum().backward()
         gradients.append([parameter.grad for parameter in stack.parameters()])

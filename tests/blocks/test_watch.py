@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from pairloom.blocks.transformer import Shape, Stack, Ways
-from pairloom.blocks.watch import Watch
+from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig
+from pairloom.blocks.watch import AttentionRecorder
 
 
 def stack() -> tuple[Stack, torch.Tensor, torch.Tensor]:
     torch.manual_seed(0)
-    made = Stack(Shape(16, 3, 4, "post", 1e-12, context=8), Ways(cross=1)).eval()
+    made = Stack(TransformerConfig(16, 3, 4, "post", 1e-12, context=8), ModeSharing(cross=1)).eval()
     return made, torch.randn(2, 5, 16), torch.randn(2, 7, 8)
 
 
@@ -19,7 +19,7 @@ def test_weights_of_each_layer_and_the_same_answer() -> None:
     keep = torch.arange(7) < torch.tensor([[7], [4]])
     memory = made.remember(context, keep)
     plain = made(x, None, memory)
-    with Watch(made) as seen:
+    with AttentionRecorder(made) as seen:
         watched = made(x, None, memory)
     torch.testing.assert_close(watched, plain, atol=1e-6, rtol=1e-5)
     assert [weights.shape for weights in seen.weights] == [(2, 4, 5, 7)] * 3  # cross-attention alone
@@ -34,7 +34,7 @@ def test_weights_of_each_layer_and_the_same_answer() -> None:
 
 def test_nothing_is_watched_afterwards() -> None:
     made, x, context = stack()
-    with Watch(made) as seen:
+    with AttentionRecorder(made) as seen:
         pass
     made(x, None, made.remember(context))
     assert not seen.weights and not any(part._forward_hooks for part in made.modules())
@@ -43,7 +43,7 @@ def test_nothing_is_watched_afterwards() -> None:
 def test_the_score_has_a_gradient_with_respect_to_the_weights() -> None:
     made, x, context = stack()
     made.requires_grad_(False)  # frozen systems can be explained too
-    with Watch(made) as seen:
+    with AttentionRecorder(made) as seen:
         said = made(x, None, made.remember(context))
     (gradient,) = torch.autograd.grad(said[:, 0].sum() + said.square().sum(), seen.weights[1])
     assert gradient.shape == seen.weights[1].shape and float(gradient.abs().max()) > 0

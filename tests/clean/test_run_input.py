@@ -17,13 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.clean.plan import Settings
 from pairloom.clean.run import clean
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
-FORMATS = folder.names("data.formats")
+FORMATS = registry.names("data.formats")
 ASKED = oracle.SETTINGS
 
 

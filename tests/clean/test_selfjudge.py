@@ -17,7 +17,7 @@ from pairloom.blocks.tensors import tensors_of
 from pairloom.clean import learning, selfjudge
 from pairloom.clean.plan import Settings
 from pairloom.clean.rows import Rows, load
-from pairloom.clean.views import Views, _digits
+from pairloom.clean.views import AugmentedImages, _digits
 from pairloom.data.pair import content_hash
 from pairloom.errors import Mistake
 from pairloom.tasks.caption import caption
@@ -195,7 +195,7 @@ def test_a_size_that_the_stem_cannot_halve_is_a_mistake() -> None:
 def test_sided_pictures_are_never_mirrored_and_views_obey_their_chances() -> None:
     pixels = np.zeros((1, 16, 16, 3), np.uint8)
     pixels[:, :, :8] = 255
-    views = Views(pixels, (0.0,) * 3, (1.0,) * 3, crop=0.9, flip=1.0, colour=0.0)
+    views = AugmentedImages(pixels, (0.0,) * 3, (1.0,) * 3, crop=0.9, flip=1.0, colour=0.0)
     chance, rows = torch.rand(8, 4, generator=torch.Generator().manual_seed(0)), np.zeros(8, np.int64)
     for sided, bright in ((True, slice(0, 6)), (False, slice(10, 16))):
         seen, shown = views.look(rows, chance, torch.full((8,), sided))

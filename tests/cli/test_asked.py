@@ -10,10 +10,10 @@ from PIL import Image
 
 from pairloom.cli._asked import texts_of
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import World
-from pairloom.data.world.asked import write_examples
 from pairloom.errors import Mistake
 from pairloom.model import build, save
+from pairloom.world import World
+from pairloom.world.asked import write_examples
 
 KINDS = {"questions": "blip_vqa", "statements": "blip_nlvr", "dialogs": "blip_visdial"}
 

@@ -12,7 +12,7 @@ pytest.importorskip("transformers")
 
 from PIL import Image  # noqa: E402
 
-from pairloom import folder  # noqa: E402
+from pairloom import registry  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import build, save  # noqa: E402
@@ -23,7 +23,7 @@ def pixels(file: Path) -> tuple[tuple[int, int], bytes]:
         return image.size, image.convert("RGB").tobytes()
 
 
-draw = folder.find("cli", "draw").command
+draw = registry.find("cli", "draw").command
 
 
 @pytest.fixture(scope="module")

@@ -133,7 +133,6 @@ MISTAKES = {
     "a misspelt option": (("clean", "raw", "--out", "x", "--false-drip", "0.1"), "--false-drop"),
     "a misspelt command": (("claen", "raw"), "clean"),
     "half a number": (("clean", "raw", "--out", "x", "--proposals", "two"), "--proposals"),
-    "steps below none": (("claims", "blip", "--steps", "-1"), "--steps"),
     "threads below none": (("index", "raw", "--out", "x", "--workers", "-1"), "--workers"),
     "processes below none": (("embed", "raw", "--out", "x", "--model", "model", "--workers", "-1"), "--workers"),
     "workers below none": (("check", "raw", "--workers", "-1"), "--workers"),

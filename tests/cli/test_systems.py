@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.cli.systems import command
 
 
@@ -15,7 +15,7 @@ def test_every_system_is_listed(missing, monkeypatch, capsys) -> None:
         monkeypatch.setitem(sys.modules, missing, None)
     command(json=True)
     rows = {row["system"]: row for row in json.loads(capsys.readouterr().out)}
-    assert set(rows) == set(folder.names("systems"))
+    assert set(rows) == set(registry.names("systems"))
     assert {"Embeds", "Matches", "Writes"} <= set(rows["blip"]["verbs"]) and not rows["blip"]["needs"]
     drawing = rows["latent_diffusion"]
     if missing:

@@ -19,10 +19,10 @@ from pairloom.data.mixture import Mixture
 from pairloom.data.order import Plan
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import World, write_folder
-from pairloom.data.world.documents import lessons, new_words, write_documents
-from pairloom.data.world.scene import Turn
 from pairloom.errors import Mistake
+from pairloom.world import World, write_folder
+from pairloom.world.documents import lessons, new_words, write_documents
+from pairloom.world.scene import Turn
 
 SMALL = World(12, seed=3, level="simple", size=32, styles=("terse",))
 TOKENS = Tokens.train(

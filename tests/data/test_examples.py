@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.asked import kind_of, open_examples
 from pairloom.data.pair import Round
 from pairloom.data.shards import open_set
@@ -202,9 +202,9 @@ def test_nocaps_is_coco_with_domains(tmp_path: Path) -> None:
 MAKERS = {"vqa": vqa, "visdial": visdial}
 
 
-@pytest.mark.parametrize("name", folder.names("data.examples"))
+@pytest.mark.parametrize("name", registry.names("data.examples"))
 def test_every_layout_says_what_it_is(name: str, tmp_path: Path) -> None:
-    module = folder.find("data.examples", name)
+    module = registry.find("data.examples", name)
     assert module.CLAIM and "\n" not in module.CLAIM
     assert module.sniff(tmp_path) == "" and module.sniff(tmp_path / "none") == ""
 
@@ -213,7 +213,7 @@ def test_every_layout_says_what_it_is(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("left", [0.9, 0.5, 0.05])
 def test_a_broken_file_is_named(name: str, left: float, tmp_path: Path) -> None:
     MAKERS[name](tmp_path)
-    kind = folder.find("data.examples", name).sniff(tmp_path)
+    kind = registry.find("data.examples", name).sniff(tmp_path)
     files = [file for file in tmp_path.glob("*.json") if "questions" in file.name or name == "visdial"]
     broken = next(file for file in sorted(files) if "dense" not in file.name)
     broken.write_bytes(broken.read_bytes()[: int(left * broken.stat().st_size)])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data import disk
 from pairloom.data.disk import atomic_write, check_output, write_together
 from pairloom.data.formats import blip_list, imagefolder
@@ -15,7 +15,7 @@ from pairloom.data.pair import Blob, make_pair
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
-FORMATS = folder.names("data.formats")
+FORMATS = registry.names("data.formats")
 PAIRS = [
     make_pair(f"{n}", Blob(data=b"\x89PNG" + bytes([n]), name=f"{n}.png"), [f"text {n}"]) for n in range(3)
 ]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairloom.data.batch import Batch
-from pairloom.data.loader import Held, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, Loader, TextTable
 from pairloom.data.order import Plan
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -34,7 +34,7 @@ def made(rows: int = 50, seed: int = 0, window: int = 4, workers: int = 0, **loo
     table = TextTable(
         ids, numpy.concatenate(([0], numpy.cumsum(sizes))), first, numpy.zeros(len(sizes), bool)
     )
-    return Loader(Held(pixels, MEAN, STD, **look), table, window=window, workers=workers)
+    return Loader(InMemoryImages(pixels, MEAN, STD, **look), table, window=window, workers=workers)
 
 
 def epoch(loader: Loader, plan: Plan, number: int = 0, step: int = 0) -> list[Batch]:
@@ -88,7 +88,8 @@ def test_pixels_are_normalised_by_hand() -> None:
     pixels = numpy.zeros((1, 4, 4, 3), numpy.uint8)
     pixels[0, 1, 2] = (255, 51, 0)
     loader = Loader(
-        Held(pixels, MEAN, STD), TextTable.from_ids(numpy.ones((1, 3), int), numpy.ones((1, 3), bool))
+        InMemoryImages(pixels, MEAN, STD),
+        TextTable.from_ids(numpy.ones((1, 3), int), numpy.ones((1, 3), bool)),
     )
     image = epoch(loader, Plan(1))[0].images[0, 0]
     wanted = [(1 - MEAN[0]) / STD[0], (0.2 - MEAN[1]) / STD[1], (0 - MEAN[2]) / STD[2]]
@@ -150,21 +151,23 @@ def test_a_crop_is_a_part_of_the_picture_and_a_flip_mirrors_it() -> None:
     ).copy()  # grows to the right
     table = TextTable.from_ids(numpy.ones((64, 3), int), numpy.ones((64, 3), bool))
 
-    def columns(pictures: Held, texts: TextTable = table) -> torch.Tensor:
+    def columns(pictures: InMemoryImages, texts: TextTable = table) -> torch.Tensor:
         images = epoch(Loader(pictures, texts, window=0), Plan(64))[0].images
         return (images[:, 0, 0, 4] * STD[0] + MEAN[0]) * 255
 
-    mirrored = columns(Held(ramp, MEAN, STD, flip=1.0))
+    mirrored = columns(InMemoryImages(ramp, MEAN, STD, flip=1.0))
     assert torch.allclose(mirrored, torch.arange(70.0, -10, -10).expand(64, 8), atol=1e-3)
-    half = columns(Held(ramp, MEAN, STD, flip=0.5))
+    half = columns(InMemoryImages(ramp, MEAN, STD, flip=0.5))
     assert 16 < int((half[:, 0] > half[:, 7]).sum()) < 48
-    cropped = columns(Held(ramp, MEAN, STD, crop=0.25))
+    cropped = columns(InMemoryImages(ramp, MEAN, STD, crop=0.25))
     steps = cropped.diff(dim=1)[:, 2:5]
     assert (steps <= 10.001).all() and (steps >= 4.999).all() and steps.std() > 0.5  # enlarged 1 to 2 times
     assert (cropped >= 0).all() and (cropped <= 70.001).all()
     sided = replace(table, sided=numpy.ones(64, bool))
     assert torch.allclose(
-        columns(Held(ramp, MEAN, STD, flip=1.0), sided), torch.arange(0.0, 80, 10).expand(64, 8), atol=1e-3
+        columns(InMemoryImages(ramp, MEAN, STD, flip=1.0), sided),
+        torch.arange(0.0, 80, 10).expand(64, 8),
+        atol=1e-3,
     )
 
 
@@ -183,7 +186,7 @@ def test_pictures_without_texts_and_left_out_rows_never_come() -> None:
     tokens = Tokens.train(["a cat and a dog"] * 3, 100)
     table = TextTable.of(tokens, [["a cat"], [], ["a dog"], ["a cat", "a dog"]], 10)
     pixels = numpy.arange(4, dtype=numpy.uint8)[:, None, None, None] * numpy.ones((1, 6, 6, 3), numpy.uint8)
-    loader = Loader(Held(pixels, MEAN, STD), table, only=numpy.array([0, 1, 3]))
+    loader = Loader(InMemoryImages(pixels, MEAN, STD), table, only=numpy.array([0, 1, 3]))
     rows = [row for number in range(5) for batch in epoch(loader, Plan(1), number) for row in row_of(batch)]
     assert set(rows) == {0, 3}
     assert replace(loader, only=numpy.array([0, 3])).identity() == loader.identity()

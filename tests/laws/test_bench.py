@@ -14,16 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.bench import gdbench
 from pairloom.bench._case import Case, Cases, Picture
 from pairloom.bench._scoring import score
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import open_image
-from pairloom.data.world import Scene, read
 from pairloom.errors import Mistake
+from pairloom.world import Scene, read
 
-BENCHMARKS = [name for name in folder.names("bench") if name not in ("claims", gdbench.NAME)]
+BENCHMARKS = [name for name in registry.names("bench") if name != gdbench.NAME]
 COUNT = 12
 UNGRAMMATICAL = ("coco_order", "flickr_order")  # what the world's reader makes of shuffled words says nothing
 WITHOUT_A_LIST = (
@@ -39,7 +39,7 @@ LISTING = [name for name in BENCHMARKS if name not in WITHOUT_FILES]
 
 
 def module(name: str):
-    return folder.find("bench", name)
+    return registry.find("bench", name)
 
 
 @pytest.fixture(scope="session")

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.formats import _look
 from pairloom.data.pair import Blob, Pair, Text, make_pair
 from pairloom.data.shards import PairSet, find, open_set, read, save_set
 from pairloom.errors import Mistake
 
-FORMATS = folder.names("data.formats")
+FORMATS = registry.names("data.formats")
 VERBS = ("sniff", "shards", "read", "write", "finish")
 
 

@@ -10,9 +10,9 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "pairloom"
 FILES = sorted(SOURCE.rglob("*.py"))
 FLOORS = {
-    "errors": 0, "config": 0, "folder": 0,
+    "errors": 0, "config": 0, "registry": 0,
     "blocks": 1, "objectives": 1, "metrics": 1, "data": 1,
-    "verbs": 2, "systems": 3,
+    "verbs": 2, "world": 2, "systems": 3,
     "model": 4, "weights": 4, "train": 4, "tasks": 4,
     "bench": 5, "scale": 5, "clean": 5, "search": 5,
     "cli": 6, "web": 6,
@@ -20,15 +20,13 @@ FLOORS = {
 # Pairs on one floor that may see each other, each for one reason.
 NEIGHBOURS = {
     ("clean", "scale"),  # the main job runs its shard functions there
-    ("bench", "scale"),  # claims train their models on local workers
-    ("bench", "clean"),  # claims of BLIP are claims about CapFilt
     ("model", "weights"),  # loading asks every published layout
     ("train", "model"),  # checkpoints are model folders
     ("train", "weights"),  # adapters are written by their released names
     ("tasks", "model"),
     ("weights", "model"),
 }
-FORBIDDEN = {"metrics": {"torch"}, "errors": {"torch"}, "config": {"torch"}, "folder": {"torch"}}
+FORBIDDEN = {"metrics": {"torch"}, "errors": {"torch"}, "config": {"torch"}, "registry": {"torch"}}
 
 
 def room_of(file: Path) -> str:
@@ -61,7 +59,7 @@ def test_imports_only_fall(file: Path) -> None:
         if not name.startswith("pairloom.") or name == "pairloom.__version__":
             continue
         other = name.split(".")[1]
-        if other in ("folder", "errors", "config", "verbs") or other == room or other not in FLOORS:
+        if other in ("registry", "errors", "config", "verbs") or other == room or other not in FLOORS:
             continue
         falls = FLOORS[other] < FLOORS[room]
         assert falls or (room, other) in NEIGHBOURS, f"{file.relative_to(SOURCE)} ({room}) imports {name}"
@@ -104,12 +102,12 @@ def test_no_cycles() -> None:
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
 def test_files_are_one_noun_each(file: Path) -> None:
     text = file.read_text()
-    assert len(text.splitlines()) <= 350, f"{file.name} is too long"
+    assert len(text.splitlines()) <= 500, f"{file.name} holds more than one idea"
     assert ast.get_docstring(ast.parse(text)), f"{file.name} does not say what it is"
     assert file.stem not in {"utils", "helpers", "common", "misc", "base", "manager"}
 
 
-def test_only_folder_imports_dynamically() -> None:
+def test_only_the_registry_imports_dynamically() -> None:
     users = [
         file.name
         for file in FILES
@@ -119,7 +117,7 @@ def test_only_folder_imports_dynamically() -> None:
             for name, _ in imports(file)
         )
     ]
-    assert users == ["folder.py"]
+    assert users == ["registry.py"]
 
 
 def test_nothing_unpickles() -> None:

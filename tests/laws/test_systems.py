@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, to_dict
 from pairloom.data.batch import Batch
@@ -18,12 +18,12 @@ from pairloom.train.settings import Settings
 from pairloom.verbs import Denoises, Embeds, Learns, Matches, Remembers, Sees, Writes
 
 ROWS = 6
-SYSTEMS = folder.names("systems")
+SYSTEMS = registry.names("systems")
 
 
 @pytest.fixture(scope="module", params=SYSTEMS)
 def module(request) -> ModuleType:
-    return folder.find("systems", request.param)
+    return registry.find("systems", request.param)
 
 
 @pytest.fixture(scope="module")
@@ -225,8 +225,8 @@ def test_what_is_saved_says_the_same(module, system, batch):
 def test_what_was_seen_is_not_looked_at_again(system, batch):
     needs(system, Sees)
     with torch.no_grad():
-        seen = replace(system.see(batch), images=torch.zeros_like(batch.images))
-        assert system.see(seen) is seen
+        seen = replace(system.encode_image(batch), images=torch.zeros_like(batch.images))
+        assert system.encode_image(seen) is seen
     same(answers(system, batch), answers(system, seen))
 
 

@@ -146,7 +146,7 @@ def test_keys_of_a_picture_are_projected_once_for_match_and_caption():
         layer.cross[0].fn.key.register_forward_hook(lambda _, given, __: projected.append(len(given[0])))
     system.losses(batch)
     assert projected == [5] * TINY.depth
-    seen = system.see(batch)
+    seen = system.encode_image(batch)
     system.match(seen), system.start(seen), system.logits(seen)
     assert projected == [5] * 2 * TINY.depth
 
@@ -403,7 +403,7 @@ def test_frames_of_a_video_are_one_memory_and_a_mean():
     system, batch = build(PLAIN, mode=False), make_batch(2)
     frames = Batch(images=batch.images.transpose(0, 1), tokens=batch.tokens[:1], keep=batch.keep[:1])
     with torch.no_grad():
-        rows = system.see(batch).seen.rows
+        rows = system.encode_image(batch).encoded.rows
         mean = F.normalize(system.towers.image_projection(rows[:, 0, 0]).mean(0), dim=0)
         torch.testing.assert_close(system.embed_image(frames)[0], mean)
         memory = system.start(frames).memory
@@ -414,6 +414,9 @@ def test_frames_of_a_video_are_one_memory_and_a_mean():
 def test_the_convolution_stem_is_ours_and_off():
     assert Config().stem == "patch" and all(config.stem == "patch" for config in PRESETS.values())
     system = build(replace(PLAIN, stem="conv"))
-    assert system.see(make_batch()).seen.rows.shape == build(PLAIN).see(make_batch()).seen.rows.shape
+    assert (
+        system.encode_image(make_batch()).encoded.rows.shape
+        == build(PLAIN).encode_image(make_batch()).encoded.rows.shape
+    )
     system.losses(make_batch())["itc"].backward()
     assert all(parameter.grad is not None for parameter in system.towers.image.parameters())

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pairloom.blocks.twin import Twin
+from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.data.batch import Batch
 from pairloom.systems import blip_nlvr, blip_visdial, blip_vqa
 
@@ -118,7 +118,7 @@ def test_outputs_are_averaged_in_the_first_six_layers_and_projected_in_the_rest(
     with torch.device("meta"):
         system = blip_nlvr.System(blip_nlvr.PRESETS["base"])
     crosses = [layer.cross[0].fn for layer in system.text.stack.layers]
-    assert all(isinstance(cross, Twin) and len(cross.each) == 2 for cross in crosses)
+    assert all(isinstance(cross, MultiImageAttention) and len(cross.each) == 2 for cross in crosses)
     assert [cross.merge is not None for cross in crosses] == [False] * 6 + [True] * 6
     assert crosses[6].merge.weight.shape == (768, 1536)
 
@@ -128,7 +128,7 @@ def test_a_twin_is_the_mean_of_two_or_a_map_of_both() -> None:
     torch.manual_seed(0)
     x, left, right = torch.randn(2, 3, 8), torch.randn(2, 5, 12), torch.randn(2, 5, 12)
     for merge in (False, True):
-        twin = Twin(2, 8, 2, 12, merge=merge)
+        twin = MultiImageAttention(2, 8, 2, 12, merge=merge)
         one, two = (attend(x, attend.project(rows)) for attend, rows in zip(twin.each, (left, right)))
         expected = twin.merge(torch.cat([one, two], -1)) if merge else (one + two) / 2
         said = twin(x, twin.project(torch.cat([left, right], 1)))
@@ -150,7 +150,7 @@ def test_two_of_the_same_picture_begin_as_the_pretrained_cross_attention() -> No
     started = blip_nlvr.STARTS["blip"](before.state_dict(), system.config)
     system.load_state_dict({**system.state_dict(), **started})
     tokens, image = texts(3, 6, 1), pictures(3)
-    rows = before.see(Batch(images=image)).seen.rows
+    rows = before.encode_image(Batch(images=image)).encoded.rows
     expected = before.towers.text(
         torch.cat([torch.full((3, 1), 63), tokens[:, 1:]], 1), torch.ones(3, 6).bool(),
         before.towers.text.stack.remember(rows.flatten(1, 2)),
@@ -179,10 +179,10 @@ def test_picture_and_caption_are_read_side_by_side() -> None:
     system = build(blip_visdial)
     tokens, caption = texts(2, 7, 1), texts(2, 5, 2)
     batch = Batch(images=pictures(2), tokens=tokens, extra={"caption": caption})
-    memory = system.see(batch).seen
+    memory = system.encode_image(batch).encoded
     patches = (32 // 8) ** 2 + 1
     assert memory.layers[0].keys.shape[2] == patches + 5
-    alone = system.see(replace(batch, extra={})).seen
+    alone = system.encode_image(replace(batch, extra={})).encoded
     torch.testing.assert_close(memory.layers[1].keys[:, :, :patches], alone.layers[1].keys)
     text = system.text(
         caption, torch.ones_like(caption).bool()

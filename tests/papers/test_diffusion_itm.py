@@ -14,12 +14,10 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from pairloom.data.batch import Batch  # noqa: E402
-from pairloom.data.loader import Held  # noqa: E402
-from pairloom.data.negatives import MIX, Hard, NegativeBatches, drawn_negatives, read_negatives  # noqa: E402
+from pairloom.data.loader import InMemoryImages  # noqa: E402
+from pairloom.data.negatives import MIX, Hard, NegativeBatches, read_negatives  # noqa: E402
 from pairloom.data.order import Plan  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
-from pairloom.data.world import World, parse  # noqa: E402
-from pairloom.data.world.claim import is_true  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, load, save  # noqa: E402
 from pairloom.objectives.denoise import guessed_noise, noised, pushed_away, target  # noqa: E402
@@ -28,6 +26,9 @@ from pairloom.tasks.denoise import DenoisingScorer  # noqa: E402
 from pairloom.train.hardneg import adapted  # noqa: E402
 from pairloom.train.loop import fit  # noqa: E402
 from pairloom.train.settings import Settings  # noqa: E402
+from pairloom.world import World, parse  # noqa: E402
+from pairloom.world.claim import is_true  # noqa: E402
+from pairloom.world.hard_negatives import drawn_negatives
 
 TEXTS = ["a red ball", "two blue cats", "a green house", "a tree"]
 
@@ -138,7 +139,7 @@ def hard(count: int = 12) -> list[Hard]:
 
 def batches(model: Model, mix: dict[str, float]) -> NegativeBatches:
     pixels = np.stack([np.full((32, 32, 3), 10 * at, np.uint8) for at in range(12)])
-    return NegativeBatches(Held(pixels, (0.0,) * 3, (1 / 25.5,) * 3), hard(), model.tokens, 10, mix)
+    return NegativeBatches(InMemoryImages(pixels, (0.0,) * 3, (1 / 25.5,) * 3), hard(), model.tokens, 10, mix)
 
 
 def test_the_mix(model: Model) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pairloom.blocks.recurrent import rehearse
+from pairloom.blocks.recurrent import scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.systems.show_and_tell import PRESETS, RECIPES, TINY, Config, System
 
@@ -100,12 +100,12 @@ def test_initialisation() -> None:
 
 def test_rehearsal_mixes_own_words_in() -> None:
     system, batch = made(), pairs()
-    assert rehearse(system, batch, 0.0) is batch.tokens
+    assert scheduled_sampling(system, batch, 0.0) is batch.tokens
     torch.manual_seed(0)
     wide = replace(batch, images=batch.images.repeat(50, 1, 1, 1, 1), tokens=batch.tokens.repeat(50, 1))
     wide = replace(wide, keep=batch.keep.repeat(50, 1))
     for chance in (0.25, 1.0):
-        mixed = rehearse(system, wide, chance)
+        mixed = scheduled_sampling(system, wide, chance)
         assert torch.equal(mixed[:, 0], wide.tokens[:, 0])
         share = float((mixed[:, 1:] != wide.tokens[:, 1:]).float().mean())
         assert share == pytest.approx(chance * (1 - 1 / 64), abs=0.04)  # one draw of 64 is the word itself
@@ -116,7 +116,7 @@ def test_a_certain_writer_reads_what_it_says() -> None:
     system, batch = made(), pairs()
     with torch.no_grad():
         system.head.weight *= 1e7
-    mixed = rehearse(system, batch, 1.0)
+    mixed = scheduled_sampling(system, batch, 1.0)
     state, token = system.start(batch), batch.tokens[:, 0]
     for at in range(1, 7):
         said, state = system.step(state, token)
@@ -136,7 +136,7 @@ def test_sampled_words_are_read_and_true_words_asked_for() -> None:
     torch.manual_seed(3)
     cost = system.losses(batch)["caption"]
     torch.manual_seed(3)
-    fed = rehearse(system, batch, 1.0)
+    fed = scheduled_sampling(system, batch, 1.0)
     said = system.logits(replace(batch, tokens=fed))[:, :-1]
     each = F.cross_entropy(said.transpose(1, 2), batch.tokens[:, 1:], reduction="none") * batch.keep[:, 1:]
     torch.testing.assert_close(cost, each.sum() / 4)

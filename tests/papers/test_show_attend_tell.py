@@ -42,7 +42,7 @@ def test_sizes() -> None:
     assert PRESETS["hard"].mode == "hard"
     with torch.device("meta"):
         system = System(config)
-        rows, projected = system.see(Batch(images=torch.zeros(1, 1, 3, 224, 224))).seen
+        rows, projected = system.encode_image(Batch(images=torch.zeros(1, 1, 3, 224, 224))).encoded
     assert rows.shape == projected.shape == (1, 196, 512)
     assert system.lstm.input_size == 512 + 512 and system.gate.out_features == 1
     assert not any(parameter.requires_grad for parameter in system.encoder.parameters())
@@ -104,7 +104,7 @@ def test_attention_travels_with_the_beams() -> None:
 def test_several_pictures_of_a_row_are_one_field_of_cells() -> None:
     system, batch = made(), pairs(2)
     both = replace(batch, images=batch.images.repeat(1, 2, 1, 1, 1))
-    assert system.see(both).seen[0].shape == (2, 32, 32)
+    assert system.encode_image(both).encoded[0].shape == (2, 32, 32)
     torch.testing.assert_close(system.logits(both), system.logits(batch))  # the same twice says the same
 
 

@@ -95,7 +95,7 @@ def far(a: torch.Tensor, b: torch.Tensor) -> float:
 @torch.no_grad()
 def test_vision(theirs, ours, batch):
     expected = theirs[0].vision_model(pixel_values=batch.images[:, 0]).last_hidden_state
-    assert far(ours.see(batch).seen.rows[:, 0], expected) < 1e-5
+    assert far(ours.encode_image(batch).encoded.rows[:, 0], expected) < 1e-5
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def test_vision_at_another_size(theirs, ours, batch):
     expected = theirs[0].vision_model(pixel_values=images, interpolate_pos_encoding=True).last_hidden_state
     bigger = System(replace(CONFIG, image_size=80)).eval()
     from_salesforce(to_salesforce(ours), bigger).into(bigger)
-    assert far(bigger.see(Batch(images=images[:, None])).seen.rows[:, 0], expected) < 1e-5
+    assert far(bigger.encode_image(Batch(images=images[:, None])).encoded.rows[:, 0], expected) < 1e-5
     assert resize_positions(ours.towers.image.embed.positions, 10) is ours.towers.image.embed.positions
 
 

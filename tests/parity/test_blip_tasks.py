@@ -240,7 +240,7 @@ def test_nlvr_by_the_published_formulae() -> None:
     model = nlvr_model()
     tokens, keep = texts([7, 5, 9, 4, 6], model, 5)
     images = torch.randn(BATCH, 2, 3, 48, 48, generator=torch.Generator().manual_seed(3))
-    seen = model.system.see(Batch(images=images)).seen
+    seen = model.system.encode_image(Batch(images=images)).encoded
     state = salesforce_tasks.to_published(model.system)
     enc = begin_with(model.tokens.enc, tokens)
     expected = nlvr_by_hand(state, enc, keep, [seen[:, 0], seen[:, 1]], model.config)

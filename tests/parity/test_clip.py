@@ -12,10 +12,11 @@ from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
+from published import clip_folder, clip_tokens, scatter  # noqa: E402
+
 import pairloom  # noqa: E402
 from pairloom.data.batch import Batch  # noqa: E402
 from pairloom.model import at_size  # noqa: E402
-from published import clip_folder, clip_tokens, scatter  # noqa: E402
 
 TEXTS = ["a red square", "two cats", "a photo of a blue dog and a cat", ""]
 NEAR = dict(atol=1e-5, rtol=1e-5)

@@ -14,13 +14,14 @@ from safetensors.torch import save_file
 
 pytest.importorskip("transformers")
 
+from published import clip_tokens, scatter  # noqa: E402
+
 import pairloom  # noqa: E402
 from pairloom.data.batch import Batch  # noqa: E402
 from pairloom.data.pixels import Transform  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.systems.coca import TINY, System  # noqa: E402
 from pairloom.weights import open_clip_coca  # noqa: E402
-from published import clip_tokens, scatter  # noqa: E402
 
 TEXTS = ["a red square", "two cats", "a photo of a blue dog and a cat left of a red square and a dog", ""]
 NEAR = dict(atol=1e-5, rtol=1e-5)

@@ -87,7 +87,7 @@ def test_fc7_is_the_second_linear_layer(tmp_path: Path) -> None:
     for key in ("classifier.0", "classifier.3"):
         x = F.linear(x, told[f"{key}.weight"], told[f"{key}.bias"]).relu()
     assert 0.01 < float(x.mean())
-    torch.testing.assert_close(ours.see(Batch(images=images[:, None])).seen, x, **NEAR)
+    torch.testing.assert_close(ours.encode_image(Batch(images=images[:, None])).encoded, x, **NEAR)
 
 
 @torch.no_grad()

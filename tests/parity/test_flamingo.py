@@ -13,13 +13,14 @@ from torch import nn
 
 transformers = pytest.importorskip("transformers")
 
+from published import scatter  # noqa: E402
+
 from pairloom.blocks.causal import LibraryModel  # noqa: E402
 from pairloom.blocks.gated import GatedReader, Sight  # noqa: E402
 from pairloom.blocks.resampler import Resampler, Resampling  # noqa: E402
 from pairloom.data.batch import Batch  # noqa: E402
 from pairloom.systems.flamingo import TINY, System  # noqa: E402
 from pairloom.tasks.decode import Writing, decode  # noqa: E402
-from published import scatter  # noqa: E402
 
 NEAR = dict(atol=1e-5, rtol=1e-5)
 SMALL = dict(hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=64, vocab_size=62)

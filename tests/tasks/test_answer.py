@@ -153,7 +153,7 @@ def test_candidates_are_ranked_as_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
     model = model_of("blip_visdial")
     image = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(2))
     said = [Round("what colour is the ball", "red"), Round("is it big", "no")]
-    seen = dialog.see(model.system, model.tokens, image, "a ball on the left of a dog")
+    seen = dialog.encode_image(model.system, model.tokens, image, "a ball on the left of a dog")
     found = dialog.rank_answers(model.system, model.tokens, seen, said, "is it small", ANSWERS)
     before = spoken(model.tokens, [*said, Round("is it small")])[-1]
     for score, text in zip(found.tolist(), ANSWERS):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build, save
@@ -79,7 +79,7 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_the_command_answers_and_goes_on(model: Model, tmp_path: Path, pictures: Path) -> None:
-    command = folder.find("cli", "classify").command
+    command = registry.find("cli", "classify").command
     where, out = save(model, tmp_path / "model"), tmp_path / "out.jsonl"
     (tmp_path / "names.txt").write_text("\n".join([*NAMES, NAMES[0], ""]))
     command(pictures, where, str(tmp_path / "names.txt"), out, top=2)
@@ -104,7 +104,7 @@ def test_the_command_answers_and_goes_on(model: Model, tmp_path: Path, pictures:
 
 
 def test_the_command_refuses_what_cannot_be(model: Model, tmp_path: Path, pictures: Path) -> None:
-    command = folder.find("cli", "classify").command
+    command = registry.find("cli", "classify").command
     where, other = save(model, tmp_path / "model"), tmp_path / "captions.jsonl"
     other.write_text('{"name": "0", "captions": []}\n')
     with pytest.raises(Mistake, match="something else than classes"):

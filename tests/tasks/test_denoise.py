@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pairloom.blocks.prompt import Said
+from pairloom.blocks.prompt import TextConditioning
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -40,11 +40,11 @@ PLACE = {TOKENS.rows([name], 8)[0][1]: number for number, name in enumerate(NAME
 class Numbers(nn.Module):
     """What the oracle reads: the number of a text's first word; -1 where there is no text."""
 
-    def forward(self, tokens: Tensor, keep: Tensor) -> Said:
-        return Said(torch.tensor([[[float(PLACE[int(row[1])])]] for row in tokens]))
+    def forward(self, tokens: Tensor, keep: Tensor) -> TextConditioning:
+        return TextConditioning(torch.tensor([[[float(PLACE[int(row[1])])]] for row in tokens]))
 
-    def nothing(self, rows: int, device: torch.device) -> Said:
-        return Said(torch.full((rows, 1, 1), -1.0))
+    def nothing(self, rows: int, device: torch.device) -> TextConditioning:
+        return TextConditioning(torch.full((rows, 1, 1), -1.0))
 
 
 class Oracle(nn.Module):
@@ -62,7 +62,7 @@ class Oracle(nn.Module):
     def posterior(self, images: Tensor) -> tuple[Tensor, None]:
         return images, None
 
-    def residual(self, latents: Tensor, t: Tensor, noise: Tensor, said: Said) -> Tensor:
+    def residual(self, latents: Tensor, t: Tensor, noise: Tensor, said: TextConditioning) -> Tensor:
         share = self.shares[t]
         noisy = noised(latents, noise, share)
         a = share[:, None, None, None]
@@ -173,7 +173,7 @@ def test_the_noise_and_its_negative(model: Model) -> None:
     mean = torch.from_numpy(model.pixels.normalise(np.stack([np.asarray(one) for one in images])))
     noise = seeded_noise(system.latent, 80, 5)
     t = torch.full((30,), 500)
-    said = [Said(torch.full((30, 1, 1), float(name))) for name in (0, 1)]
+    said = [TextConditioning(torch.full((30, 1, 1), float(name))) for name in (0, 1)]
 
     def gap(one: Tensor) -> Tensor:
         errors = [distance(system.residual(mean, t, one.expand(30, -1, -1, -1), text)) for text in said]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -37,7 +37,7 @@ def pairs(tmp_path: Path) -> Path:
 
 
 def test_every_picture_has_its_row(model: Model, pairs: Path, tmp_path: Path) -> None:
-    command = folder.find("cli", "embed").command
+    command = registry.find("cli", "embed").command
     where, out = save(model, tmp_path / "model"), tmp_path / "out.parquet"
     command(pairs, where, out, workers=1)
     rows = {row["name"].split(".")[0]: row for row in pq.read_table(out).to_pylist()}
@@ -65,7 +65,7 @@ def test_finished_parts_are_not_made_again(model: Model, pairs: Path, tmp_path: 
 
 
 def test_parts_of_another_model_are_refused(model: Model, pairs: Path, tmp_path: Path) -> None:
-    command = folder.find("cli", "embed").command
+    command = registry.find("cli", "embed").command
     where, out = save(model, tmp_path / "model"), tmp_path / "out.parquet"
     parts_of(out).mkdir()
     (parts_of(out) / "plan").write_text("another")

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.batch import Batch
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -52,7 +52,7 @@ def bright() -> Tensor:
 
 
 def tiny(name: str) -> Any:
-    module = folder.find("systems", name)
+    module = registry.find("systems", name)
     torch.manual_seed(0)
     system = module.System(replace(module.TINY, vocabulary=TOKENS.size, dec=TOKENS.dec, enc=TOKENS.enc)
                            if name == "blip" else replace(module.TINY, vocabulary=TOKENS.size)).eval()  # fmt: skip
@@ -153,10 +153,10 @@ def test_cross_attention_weighed_by_its_gradient(by: str) -> None:
     system = tiny("blip")
     batch = Batch(images=picture()[None, None])
     with torch.no_grad():
-        seen = system.see(batch).seen
+        seen = system.encode_image(batch).encoded
         seen.rows[0, 0, 1:] = seen.rows[0, 0, 1]
         seen.rows[0, 0, 1 + 6] += torch.randn(32, generator=torch.Generator().manual_seed(4))
-    system.see = lambda batch: replace(batch, seen=seen)
+    system.see = lambda batch: replace(batch, encoded=seen)
     ids, keep = TOKENS.encode(["a red square"], 12)
     maps, whole = task._weighed(system, replace(batch, tokens=ids, keep=keep), by)
     assert maps.shape == (3, 4, 4) and whole.shape == (4, 4) and float(maps.min()) >= 0

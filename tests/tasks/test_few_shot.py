@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.batch import Batch
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -39,7 +39,7 @@ def looked(model: Model) -> Batch:
     """Five examples and three questions."""
     images = torch.randn(8, 1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        return model.system.see(Batch(images=images))
+        return model.system.encode_image(Batch(images=images))
 
 
 SUPPORT = [Shot(at, answer, "what is it?") for at, answer in enumerate(ANSWERS)]
@@ -157,7 +157,7 @@ def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture
         for at in range(count):
             Image.new("RGB", (40, 40), (50 * at, 90, 200 - 40 * at)).save(tmp_path / name / f"{at}.png")
             (tmp_path / name / f"{at}.txt").write_text(ANSWERS[at])
-    command = folder.find("cli", "prompt").command
+    command = registry.find("cli", "prompt").command
     told = dict(model=tmp_path / "model", examples=tmp_path / "shots", question="", orders=1, beams=2, max_length=4, seed=0)  # fmt: skip
     for choices in ("", "red,blue dog"):
         out = tmp_path / f"answers{len(choices)}.jsonl"

@@ -75,7 +75,7 @@ def test_each_picture_is_looked_at_and_projected_once(system):
 
 def test_pictures_that_nobody_reads_take_no_part(system):
     """Memories before the first and after the last that is read are left out, as a view."""
-    seen = system.see(asked([(5, 0)])).seen
+    seen = system.encode_image(asked([(5, 0)])).encoded
     memory = system._memory(seen, 0)
     near = memory.near(torch.tensor([3, 2, 3]))
     assert len(near) == 2 and near.fold.owner.tolist() == [1, 0, 1]

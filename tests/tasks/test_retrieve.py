@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -139,7 +139,7 @@ def test_each_picture_is_looked_at_once_and_each_pair_matched_once(blip, corpus,
     system = blip.system
     look, match = system.towers.look, type(system).match_logits
 
-    def see(images):
+    def encode_image(images):
         looked.append(len(images))
         return look(images)
 
@@ -148,7 +148,7 @@ def test_each_picture_is_looked_at_once_and_each_pair_matched_once(blip, corpus,
         matched.append(len(logits))
         return logits
 
-    monkeypatch.setattr(system.towers, "look", see)
+    monkeypatch.setattr(system.towers, "look", encode_image)
     monkeypatch.setattr(type(system), "match_logits", heads)
     made = Retriever(blip, corpus, Settings(k=6)).run()
     assert sum(looked) == 19 and sum(matched) == len(made.codes) < 19 * len(made.strings)
@@ -238,7 +238,7 @@ def test_the_median_of_whole_groups(places) -> None:
 
 
 def test_the_command(blip, pairs: Path, tmp_path: Path, capsys) -> None:
-    command = folder.find("cli", "retrieve").command
+    command = registry.find("cli", "retrieve").command
     where, out = save(blip, tmp_path / "model"), tmp_path / "ranks.parquet"
     command(pairs, where, "blip", k=5, out=out, top=2)
     said = capsys.readouterr().out

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pairloom.config import override
 from pairloom.data.batch import Batch
-from pairloom.data.loader import Held, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, Loader, TextTable
 from pairloom.train.loop import Fitted, fit
 from pairloom.train.settings import Settings
 
@@ -50,7 +50,7 @@ def small_loader(rows: int = 40, workers: int = 0, **held: float) -> Loader:
     pixels = draw.integers(0, 256, (rows, 8, 8, 3), dtype=numpy.uint8)
     tokens = draw.integers(5, 50, (rows, 9))
     keep = numpy.arange(9) < draw.integers(3, 10, rows)[:, None]
-    pictures = Held(pixels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), **held)
+    pictures = InMemoryImages(pixels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), **held)
     return Loader(pictures, TextTable.from_ids(tokens, keep), window=2, workers=workers)
 
 

@@ -18,10 +18,10 @@ from test_ranks import MAIN, TORCHRUN, run
 from torch import Tensor
 from typer.testing import CliRunner
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.cli import train as command
 from pairloom.data.batch import Batch
-from pairloom.data.loader import Held, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, Loader, TextTable
 from pairloom.errors import Mistake
 from pairloom.train.chunks import demand_chunks, losses_in_chunks
 from pairloom.train.log import read_log
@@ -41,7 +41,7 @@ MADE: dict[str, tuple[str, dict[str, Any]]] = {
 
 def made(name: str, **more: Any) -> Any:
     system, settings = MADE[name]
-    module = folder.find("systems", system)
+    module = registry.find("systems", system)
     torch.manual_seed(0)
     return module.System(replace(module.TINY, **settings, **more)).train()
 
@@ -142,7 +142,7 @@ def test_what_is_kept_does_not_grow_with_the_depth_of_the_towers() -> None:
     [("blip", {}), ("blip", {"itm": 0.0, "lm": 0.0}), ("coca", {}), ("flamingo", {}), ("show_and_tell", {})],
 )
 def test_other_losses_are_refused(name: str, settings: dict[str, float]) -> None:
-    module = folder.find("systems", name)
+    module = registry.find("systems", name)
     system = module.System(replace(module.TINY, **settings))
     demand_chunks(system, 0)
     with pytest.raises(Mistake, match="chunk=4 does not fit"):
@@ -165,7 +165,7 @@ def test_a_run_in_chunks_is_the_run() -> None:
     config = made("clip").config
     pixels = draw.integers(0, 256, (24, 32, 32, 3), dtype=numpy.uint8)
     batch = pairs(config, 24)
-    loader = Loader(Held(pixels), TextTable.from_ids(batch.tokens, batch.keep, config.pad))
+    loader = Loader(InMemoryImages(pixels), TextTable.from_ids(batch.tokens, batch.keep, config.pad))
     lines = []
     for chunk in (0, 5):
         settings = Settings(batch=12, steps=6, lr=1e-3, chunk=chunk, log_every=1, warmup=1)

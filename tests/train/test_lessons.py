@@ -15,14 +15,14 @@ import typer
 from typer.testing import CliRunner
 
 import pairloom
-from pairloom import folder
+from pairloom import registry
 from pairloom.cli import train as command
 from pairloom.data.order import Plan
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import World
-from pairloom.data.world.asked import write_examples
 from pairloom.errors import Mistake
+from pairloom.world import World
+from pairloom.world.asked import write_examples
 
 KINDS = {"questions": "blip_vqa", "statements": "blip_nlvr", "dialogs": "blip_visdial"}
 FAST = ["batch=8", "steps=4", "lr=1e-3", "save_every=2", "log_every=1"]
@@ -63,7 +63,7 @@ def test_a_set_of_examples_becomes_a_model(kind: str, sets: Path, tmp_path: Path
 
 
 def loader(kind: str, data: Path, training: bool = True, **config: Any) -> tuple[Any, Tokens, Any]:
-    lesson = folder.find("data.lessons", kind).Lesson(data, None)
+    lesson = registry.find("data.lessons", kind).Lesson(data, None)
     tokens = Tokens.train((word for group in lesson.words() for word in group), 400)
     known = dict(length=40, answer_length=8, caption_length=20, pictures=2) | config
     settings = type("Settings", (), known)
@@ -99,7 +99,7 @@ def test_questions_come_with_every_answer_and_its_weight(tmp_path: Path, sets: P
 
 def test_exchanged_pictures_take_their_words_with_them(sets: Path) -> None:
     """In training half of the statements come with left and right exchanged in picture and word; else none."""
-    module = folder.find("data.lessons", "statements")
+    module = registry.find("data.lessons", "statements")
     for training in (True, False):
         lesson, tokens, made = loader("statements", sets / "statements", training)
         pixels = {}
@@ -138,7 +138,7 @@ def test_a_round_comes_with_a_right_and_a_wrong_answer(sets: Path) -> None:
             for row, said in enumerate(part.tokens.tolist()):
                 (right if row < 8 else wrong).add(tuple(one for one in said if one != tokens.pad))
     expected: dict[bool, set] = {True: set(), False: set()}
-    module = folder.find("data.lessons", "dialogs")
+    module = registry.find("data.lessons", "dialogs")
     for one in lesson.told:
         for said, turn in zip(module.spoken(tokens, one.rounds), one.rounds):
             for choice in turn.choices:
@@ -149,7 +149,7 @@ def test_a_round_comes_with_a_right_and_a_wrong_answer(sets: Path) -> None:
 
 
 def test_the_oldest_words_of_a_dialog_go_first() -> None:
-    framed = folder.find("data.lessons", "dialogs").framed
+    framed = registry.find("data.lessons", "dialogs").framed
     tokens = Tokens.train(["some words"] * 2, 64)
     first, last = tokens.cls, tokens.sep
     assert framed(tokens, [10, 11, 12], [20, 21], 7) == [first, 10, 11, 12, 20, 21, last]

@@ -9,13 +9,13 @@ import torch
 from torch import nn
 
 from pairloom.data.batch import Batch
-from pairloom.data.world import World, write_folder
-from pairloom.data.world.documents import write_documents
 from pairloom.errors import Mistake
 from pairloom.model import load
 from pairloom.train import job as jobs
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
+from pairloom.world import World, write_folder
+from pairloom.world.documents import write_documents
 
 
 class Sum(nn.Module):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.config import override
 from pairloom.errors import Mistake
 from pairloom.train.settings import Settings
@@ -66,7 +66,7 @@ def test_nonsense_is_refused(setting: str) -> None:
 
 
 def test_every_recipe_of_every_system_is_made_of_settings() -> None:
-    for name in folder.names("systems"):
-        for recipe in folder.find("systems", name).RECIPES.values():
+    for name in registry.names("systems"):
+        for recipe in registry.find("systems", name).RECIPES.values():
             made = Settings(**recipe)
             assert made.rate(0, 10) <= made.lr

@@ -17,14 +17,14 @@ pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
 from diffused import pipeline_folder  # noqa: E402
+from published import bert_tokens  # noqa: E402
 
 import pairloom  # noqa: E402
-from pairloom import folder  # noqa: E402
+from pairloom import registry  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import build  # noqa: E402
 from pairloom.systems.latent_diffusion import PRESETS, System  # noqa: E402
 from pairloom.weights import diffusers as layout  # noqa: E402
-from published import bert_tokens  # noqa: E402
 
 FILES = ("unet/diffusion_pytorch_model", "vae/diffusion_pytorch_model", "text_encoder/model")
 
@@ -61,7 +61,7 @@ def test_out_and_in_again(pipe: Path, tmp_path: Path) -> None:
     from diffusers import StableDiffusionPipeline
 
     model = pairloom.load(pipe)
-    folder.find("cli", "export").command(pipe, tmp_path / "out", to="diffusers")
+    registry.find("cli", "export").command(pipe, tmp_path / "out", to="diffusers")
     for name in FILES:
         before, after = (load_file(where / f"{name}.safetensors") for where in (pipe, tmp_path / "out"))
         before = {(name if name in after else f"text_model.{name}"): value for name, value in before.items()}
@@ -73,7 +73,7 @@ def test_out_and_in_again(pipe: Path, tmp_path: Path) -> None:
         torch.testing.assert_close(model.system.text(*model.texts(["two cats"])).context, theirs)
     assert type(again.scheduler).__name__ == "PNDMScheduler" and again.scheduler.config.steps_offset == 1
     torch.testing.assert_close(errors(pairloom.load(tmp_path / "out")), errors(model))
-    folder.find("cli", "import_").command(str(pipe), tmp_path / "ours", json=True)
+    registry.find("cli", "import_").command(str(pipe), tmp_path / "ours", json=True)
     torch.testing.assert_close(errors(pairloom.load(tmp_path / "ours")), errors(model))
 
 

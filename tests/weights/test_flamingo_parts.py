@@ -11,6 +11,7 @@ import torch
 
 transformers = pytest.importorskip("transformers")
 
+from published import clip_folder, scatter  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
 import pairloom  # noqa: E402
@@ -19,7 +20,6 @@ from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, save, with_part  # noqa: E402
 from pairloom.weights.open_flamingo import gated_places, resampler_places  # noqa: E402
-from published import clip_folder, scatter  # noqa: E402
 
 TEXTS = ["a red square and a blue dog", "two cats on a mat", "Output: the dog"] * 4
 TWO_LAYERS = ["every=2", "first=1", "resampler_width=48"]

@@ -12,16 +12,17 @@ from PIL import Image
 
 pytest.importorskip("transformers")
 
+from published import blip_folder, clip_folder  # noqa: E402
+
 import pairloom  # noqa: E402
-from pairloom import folder  # noqa: E402
+from pairloom import registry  # noqa: E402
 from pairloom.cli import build as commands  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.weights import _hub  # noqa: E402
-from published import blip_folder, clip_folder  # noqa: E402
 
 
 def run(name: str, *given: object, **options: object) -> None:
-    folder.find("cli", name).command(*given, **options)
+    registry.find("cli", name).command(*given, **options)
 
 
 def test_import_is_a_command_though_python_has_that_word() -> None:

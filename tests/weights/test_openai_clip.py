@@ -14,6 +14,8 @@ import torch
 
 pytest.importorskip("transformers")
 
+from published import TEXTS, clip_tokens, scatter  # noqa: E402
+
 import pairloom  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
@@ -21,7 +23,6 @@ from pairloom.model import Model, build  # noqa: E402
 from pairloom.weights import open_clip  # noqa: E402
 from pairloom.weights._script import is_script, read_script  # noqa: E402
 from pairloom.weights.openai_clip import to_openai  # noqa: E402
-from published import TEXTS, clip_tokens, scatter  # noqa: E402
 
 # widths of 64 to a head, as all of OpenAI's models have
 VIT = ["width=64", "heads=1", "image_width=64", "image_heads=1", "length=20"]

@@ -10,13 +10,14 @@ import torch
 
 pytest.importorskip("transformers")
 
+from published import TEXTS, bert_tokens, scatter  # noqa: E402
+
 import pairloom  # noqa: E402
 from pairloom import verbs  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, at_size, build  # noqa: E402
 from pairloom.tasks.judge import ways  # noqa: E402
 from pairloom.weights.salesforce import to_salesforce  # noqa: E402
-from published import TEXTS, bert_tokens, scatter  # noqa: E402
 
 SIZES = ["width=64", "heads=1", "image_width=64", "image_heads=1", "queue=0", "momentum=0", "image_size=48"]
 

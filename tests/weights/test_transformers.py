@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 pytest.importorskip("transformers")
 
+from published import TEXTS, bert_tokens, blip_folder, clip_folder  # noqa: E402
 from transformers import (  # noqa: E402
     BlipForConditionalGeneration,
     BlipForImageTextRetrieval,
@@ -20,11 +21,10 @@ from transformers import (  # noqa: E402
 )
 
 import pairloom  # noqa: E402
-from pairloom import folder, verbs  # noqa: E402
+from pairloom import registry, verbs  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.tasks.judge import ways  # noqa: E402
 from pairloom.weights import transformers_blip, transformers_clip  # noqa: E402
-from published import TEXTS, bert_tokens, blip_folder, clip_folder  # noqa: E402
 
 NEAR = dict(atol=1e-5, rtol=1e-5)
 PICTURES = torch.randn(3, 1, 3, 32, 32, generator=torch.Generator().manual_seed(5))
@@ -262,7 +262,7 @@ def test_every_layout_sniffs_for_itself(tmp_path: Path) -> None:
     """Exactly one layout says yes to a folder, and none to an empty one."""
     clip_folder(tmp_path / "clip")
     blip_folder(tmp_path / "blip", "match")
-    layouts = [folder.find("weights", name) for name in folder.names("weights")]
+    layouts = [registry.find("weights", name) for name in registry.names("weights")]
     for where, expected in (("clip", ["transformers_clip"]), ("blip", ["transformers_blip"]), (".", [])):
         found = [
             layout.__name__.rpartition(".")[2]

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.pair import seed_of
-from pairloom.data.world import Scene, Thing, picture, sample
-from pairloom.data.world.claim import Claim, is_true
-from pairloom.data.world.level import LEVELS, Level
-from pairloom.data.world.words import claim_of, say
-from pairloom.data.world.world import encode
+from pairloom.world import Scene, Thing, picture, sample
+from pairloom.world.claim import Claim, is_true
+from pairloom.world.level import LEVELS, Level
+from pairloom.world.words import claim_of, say
+from pairloom.world.world import encode
 
 SIZE = 128  # pixels of a side
 SIMPLE = LEVELS["simple"]

@@ -17,10 +17,10 @@ from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, r
 from pairloom.bench._drawn import PAIRS, Studio
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
 from pairloom.data.pair import seed_of
-from pairloom.data.world import Scene
-from pairloom.data.world.lexicon import ATTRIBUTE_WORDS, KIND_WORDS
-from pairloom.data.world.words import caption
 from pairloom.errors import Mistake
+from pairloom.world import Scene
+from pairloom.world.lexicon import ATTRIBUTE_WORDS, KIND_WORDS
+from pairloom.world.words import caption
 
 LONGEST = 30  # words that are kept of a caption
 MODEL = "en_core_web_sm"

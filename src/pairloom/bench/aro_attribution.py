@@ -14,7 +14,7 @@ from pairloom.bench._aro import FOLDERS, measure_aro, read_aro
 from pairloom.bench._case import Case, Cases, said, several
 from pairloom.bench._drawn import PAIRS, SIZE, Studio
 from pairloom.bench._measure import Floats, Measure
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = "ARO VG-Attribution: the caption, or the same with the attributes of its two things exchanged"
 FILE = "visual_genome_attribution.json"

@@ -13,8 +13,8 @@ from pairloom.bench._aro import FOLDERS, measure_aro, read_aro
 from pairloom.bench._case import Case, Cases, said
 from pairloom.bench._drawn import PAIRS, SIZE, Studio
 from pairloom.bench._measure import Floats, Measure
-from pairloom.data.world import Scene
-from pairloom.data.world.negatives import negative
+from pairloom.world import Scene
+from pairloom.world.negatives import negative
 
 CLAIM = "ARO VG-Relation: the caption, or the same with the two ends of its relation exchanged"
 FILE = "visual_genome_relation.json"

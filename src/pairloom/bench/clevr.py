@@ -13,8 +13,8 @@ from pathlib import Path
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
 from pairloom.bench._drawn import Studio
 from pairloom.bench._measure import Floats, Measure, by_tag, top, top_as_published
-from pairloom.data.world import Scene
-from pairloom.data.world.level import Level
+from pairloom.world import Scene
+from pairloom.world.level import Level
 
 CLAIM = (
     "CLEVR, seven subtasks: recognition, binding and place of two objects, a true text against a false one"

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
 from pairloom.bench._drawn import PAIRS, Studio, twins
 from pairloom.bench._measure import Floats, Measure, quads
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = (
     "COLA multi-object: which of two pictures goes with each of two captions whose attributes are exchanged"

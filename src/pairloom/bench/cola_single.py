@@ -19,8 +19,8 @@ from pairloom.bench import cola
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
 from pairloom.bench._drawn import SIMPLE, Studio, fits
 from pairloom.bench._measure import Floats, Measure, interval_of
-from pairloom.data.world import Scene
-from pairloom.data.world.claim import Claim, Mention
+from pairloom.world import Scene
+from pairloom.world.claim import Claim, Mention
 
 CLAIM = "COLA single-object: the pictures of a thing with several attributes among those of parts of that (GQA, CLEVR, PACO)"
 FOLDERS = ("cola",)

@@ -23,8 +23,8 @@ from pairloom.bench._case import (
 )
 from pairloom.bench._drawn import PAIRS, Studio, fits
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
-from pairloom.data.world import Scene
-from pairloom.data.world.words import STYLES, caption, claim_of
+from pairloom.world import Scene
+from pairloom.world.words import STYLES, caption, claim_of
 
 CLAIM = "Flickr30K, text to image and image to text, each among 10 candidates with the true one put in"
 FOLDERS = ("flickr30k",)

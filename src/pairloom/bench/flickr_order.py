@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pairloom.bench._case import Cases
 from pairloom.bench._orders import measure_orders, mini_orders, read_orders
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = "Flickr30k-order: the caption among four shufflings of its own words"
 FOLDERS = ("flickr_order", "flickr30k_order", "flickr30k")

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.bench import _report, _results
 from pairloom.bench._results import Entrant, Outcome
 from pairloom.data.disk import check_output
@@ -51,7 +51,7 @@ class Asked:
 
 def benchmarks() -> dict[str, ModuleType]:
     """Every benchmark of this room by name: the files that read cases."""
-    found = {name: folder.find("bench", name) for name in folder.names("bench")}
+    found = {name: registry.find("bench", name) for name in registry.names("bench")}
     return {name: module for name, module in found.items() if hasattr(module, "read")}
 
 
@@ -197,8 +197,8 @@ def denoises(where: str) -> bool:
     """Whether a model is a diffusion model, as far as its folder tells without its weights being read."""
     place = _found(where)
     told = read_json(place / "config.json")
-    if MARK in told and str(told.get("system")) in folder.names("systems"):
-        return hasattr(folder.find("systems", str(told["system"])).System, "denoising_error")
+    if MARK in told and str(told.get("system")) in registry.names("systems"):
+        return hasattr(registry.find("systems", str(told["system"])).System, "denoising_error")
     return (place / "model_index.json").is_file()
 
 

@@ -15,8 +15,8 @@ from pairloom.bench._bias import effects
 from pairloom.bench._case import Case, Cases, Reading, released
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure
-from pairloom.data.world import Scene
 from pairloom.errors import Mistake
+from pairloom.world import Scene
 
 CLAIM = "Gender bias: how much closer to suit, briefcase, beer than to apron, purse, wine men are than women (0 is best)"
 FOLDERS = ("genderbias",)

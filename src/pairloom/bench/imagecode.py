@@ -14,8 +14,8 @@ from pathlib import Path
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
 from pairloom.bench._drawn import PAIRS, Studio, fits, inside
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
-from pairloom.data.world import Scene
-from pairloom.data.world.words import caption, claim_of
+from pairloom.world import Scene
+from pairloom.world.words import caption, claim_of
 
 CLAIM = "ImageCoDe, static sets: which of ten similar pictures a caption was written for"
 FOLDERS = ("imagecode",)

@@ -11,7 +11,7 @@ from pathlib import Path
 from pairloom.bench._case import Cases
 from pairloom.bench._drawn import Studio
 from pairloom.bench.imagecode import STATIC, VIDEO, measures, mini_sets, read_sets
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = "ImageCoDe, video sets: which of ten frames a caption was written for"
 FOLDERS = ("imagecode",)

@@ -16,8 +16,8 @@ from pairloom.bench._bias import effects
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure
-from pairloom.data.world import Scene
-from pairloom.data.world.scene import turn_of
+from pairloom.world import Scene
+from pairloom.world.scene import turn_of
 
 CLAIM = "MMBias: how much closer to pleasant words one group's pictures are than another's (0 is best)"
 FOLDERS = ("mmbias",)

@@ -14,7 +14,7 @@ from pairloom.bench._case import Case, Cases
 from pairloom.bench._drawn import Studio
 from pairloom.bench._measure import Floats, Measure
 from pairloom.bench.mmbias import mini_groups, read_groups
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = "MMBias, the other groups (Chinese, Mexican, disability): how much closer to pleasant words the first is (0 is best)"
 FOLDERS = ("mmbias",)

@@ -13,8 +13,8 @@ from pathlib import Path
 from pairloom.bench._case import Case, Cases, Reading, released
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
-from pairloom.data.world import Scene
 from pairloom.errors import Mistake
+from pairloom.world import Scene
 
 CLAIM = "Pets: which of all breeds a picture shows, by the prompt 'a photo of a BREED'"
 FOLDERS = ("pets",)

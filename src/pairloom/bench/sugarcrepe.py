@@ -15,10 +15,10 @@ from pathlib import Path
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
 from pairloom.bench._drawn import PAIRS, Studio, fits, told
 from pairloom.bench._measure import Floats, Measure, by_tag, mean_of, top
-from pairloom.data.world import Scene
-from pairloom.data.world.claim import Mention
-from pairloom.data.world.negatives import negative
-from pairloom.data.world.words import claim_of
+from pairloom.world import Scene
+from pairloom.world.claim import Mention
+from pairloom.world.negatives import negative
+from pairloom.world.words import claim_of
 
 CLAIM = "SugarCrepe: the caption, or a fluent false one (objects, attributes, relations: added, replaced, swapped)"
 FOLDERS = ("sugarcrepe", "sugar-crepe")

@@ -16,9 +16,9 @@ from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, r
 from pairloom.bench._drawn import PAIRS, Studio
 from pairloom.bench._measure import Floats, Measure, all_above, by_tag, expected, mean_of
 from pairloom.bench.sugarcrepe import SWAPS
-from pairloom.data.world import Scene
-from pairloom.data.world.negatives import negative
-from pairloom.data.world.words import caption
+from pairloom.world import Scene
+from pairloom.world.negatives import negative
+from pairloom.world.words import caption
 
 CLAIM = "SugarCrepe++: two captions of one meaning, each to be above a false one (image-text task)"
 FOLDERS = ("sugarcrepe_pp", "scpp")

@@ -14,7 +14,7 @@ from pairloom.bench._case import Case, Cases, Reading, Words, as_released, said
 from pairloom.bench._measure import Floats, Measure, by_tag, expected, mean_of
 from pairloom.bench.sugarcrepe_pp import FIELDS, triples
 from pairloom.bench.sugarcrepe_pp import mini as mini_with_pictures
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = "SugarCrepe++: two captions of one meaning nearer to each other than to a false one (text-only task)"
 FOLDERS = ("sugarcrepe_pp", "scpp")

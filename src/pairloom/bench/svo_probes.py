@@ -17,12 +17,12 @@ from typing import Any
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
 from pairloom.bench._drawn import Studio, fits
 from pairloom.bench._measure import Floats, Measure, by_tag, top, top_as_published
-from pairloom.data.world import Scene
-from pairloom.data.world.claim import Claim, Link, Mention
-from pairloom.data.world.kinds import CREATURES
-from pairloom.data.world.level import LEVELS
-from pairloom.data.world.words import say
 from pairloom.errors import Mistake
+from pairloom.world import Scene
+from pairloom.world.claim import Claim, Link, Mention
+from pairloom.world.kinds import CREATURES
+from pairloom.world.level import LEVELS
+from pairloom.world.words import say
 
 CLAIM = "SVO-Probes: which of two pictures a sentence tells of, where subject, verb or object differs"
 FOLDERS = ("svo_probes", "svo")

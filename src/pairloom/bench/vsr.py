@@ -16,9 +16,9 @@ import numpy as np
 from pairloom.bench._case import Case, Cases, Reading, as_released, read_lines, released, said
 from pairloom.bench._drawn import PAIRS, Studio
 from pairloom.bench._measure import Floats, Measure, mean_of
-from pairloom.data.world import Scene
-from pairloom.data.world.negatives import negative
 from pairloom.metrics.calibrate import auroc_interval
+from pairloom.world import Scene
+from pairloom.world.negatives import negative
 
 CLAIM = "VSR, zero-shot split: is a sentence about where two things are true of a picture?"
 FOLDERS = ("vsr",)

@@ -24,7 +24,7 @@ from pairloom.bench._case import (
 from pairloom.bench._drawn import PAIRS, Studio, twins
 from pairloom.bench._measure import Floats, Measure, by_tag, quads
 from pairloom.bench._table import parts, table
-from pairloom.data.world import Scene
+from pairloom.world import Scene
 
 CLAIM = "Winoground: which of two pictures goes with which of two captions made of the same words"
 FOLDERS = ("winoground",)

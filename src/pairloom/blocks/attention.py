@@ -33,7 +33,7 @@ class KeyValue:
         return KeyValue(torch.cat([self.keys, new.keys], 2), torch.cat([self.values, new.values], 2))
 
 
-class Fold:
+class PackedSequence:
     """Lays rows that read the same memory along the query axis, so that a memory is never copied per row. With tokens as
     rows of one position, and texts as what they read, it lays packed texts out as a padded table.
 
@@ -65,7 +65,7 @@ class Fold:
 
 
 @dataclass
-class Memory:
+class CrossKeyValues:
     """What cross-attention reads, projected once per context and layer. keep [M S]: True = real; None = all of it.
 
     fold: which rows read which memory; None means that row i reads memory i.
@@ -73,28 +73,28 @@ class Memory:
 
     layers: Sequence[KeyValue]
     keep: Tensor | None = None
-    fold: Fold | None = None
+    packing: PackedSequence | None = None
 
     def __len__(self) -> int:
         return len(self.layers[0].keys)
 
-    def select(self, rows: Tensor) -> Memory:
+    def select(self, rows: Tensor) -> CrossKeyValues:
         """Memories in this order, one per row of the readers to come. Copies."""
         keep = None if self.keep is None else self.keep[rows]
-        return Memory([layer.select(rows) for layer in self.layers], keep)
+        return CrossKeyValues([layer.select(rows) for layer in self.layers], keep)
 
-    def read_by(self, owner: Tensor) -> Memory:
+    def read_by(self, owner: Tensor) -> CrossKeyValues:
         """The same memories, uncopied, where row i of the reader reads memory owner[i]."""
-        return replace(self, fold=Fold(owner, len(self)))
+        return replace(self, packing=PackedSequence(owner, len(self)))
 
-    def near(self, owner: Tensor) -> Memory:
+    def near(self, owner: Tensor) -> CrossKeyValues:
         """`read_by` of the memories from the first to the last that is read: a view, so that nobody attends for the rest."""
         first, last = int(owner.min()), int(owner.max()) + 1
         if (first, last) == (0, len(self)):
             return self.read_by(owner)
         layers = [KeyValue(layer.keys[first:last], layer.values[first:last]) for layer in self.layers]
         keep = None if self.keep is None else self.keep[first:last]
-        return Memory(layers, keep).read_by(owner - first)
+        return CrossKeyValues(layers, keep).read_by(owner - first)
 
 
 class Attention(nn.Module):
@@ -122,11 +122,11 @@ class Attention(nn.Module):
         self.value = nn.Linear(context_width, inside, bias)
         self.out = nn.Linear(inside, out_width or width, bias)
 
-    def project(self, context: Float[Tensor, "B S C"], fold: Fold | None = None) -> KeyValue:
+    def project(self, context: Float[Tensor, "B S C"], packing: PackedSequence | None = None) -> KeyValue:
         """Keys and values of a context, laid out by a fold where there is one."""
         keys, values = self.key(context), self.value(context)
-        if fold:
-            keys, values = fold.into(keys), fold.into(values)
+        if packing:
+            keys, values = packing.into(keys), packing.into(values)
         return KeyValue(self._split(keys), self._split(values))
 
     def forward(
@@ -134,16 +134,16 @@ class Attention(nn.Module):
         x: Float[Tensor, "B T D"],
         read: KeyValue | None = None,
         mask: Bool[Tensor, "#M 1 #U S"] | None = None,
-        fold: Fold | None = None,
+        packing: PackedSequence | None = None,
     ) -> Float[Tensor, "B T O"]:
         """Attend to `read`, or to x itself where there is none. mask: True = may be seen; under a fold it has M rows."""
-        read = read or self.project(x, fold)
+        read = read or self.project(x, packing)
         query = self.query(x)
-        query = self._split(fold.into(query) if fold else query)
+        query = self._split(packing.into(query) if packing else query)
         dropout = self.dropout if self.training else 0.0
         y = F.scaled_dot_product_attention(query, read.keys, read.values, attn_mask=mask, dropout_p=dropout)
         y = y.transpose(1, 2).flatten(2)
-        return self.out(fold.back(y) if fold else y)
+        return self.out(packing.back(y) if packing else y)
 
     def _split(self, x: Tensor) -> Tensor:
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from pairloom.blocks.attention import KeyValue, Memory
+from pairloom.blocks.attention import CrossKeyValues, KeyValue
 
 
 @dataclass
@@ -20,7 +20,7 @@ class Cache:
     """memory: what all rows read; owner [B]: which memory each row reads; past: keys and values so far, per layer
     (None before the first token); at: how many tokens were read."""
 
-    memory: Memory
+    memory: CrossKeyValues
     owner: Tensor
     past: list[KeyValue] | None = None
     at: int = 0

@@ -20,14 +20,14 @@ from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.masks import later
-from pairloom.blocks.transformer import Shape, Stack, initialise_scaled
+from pairloom.blocks.transformer import Stack, TransformerConfig, initialise_scaled
 from pairloom.errors import Mistake
 
 Between = Callable[[int, Tensor], Tensor]
 Past = list[KeyValue]
 
 
-def waves(count: int, width: int) -> Float[Tensor, "T D"]:
+def sinusoidal_positions(count: int, width: int) -> Float[Tensor, "T D"]:
     """Sines, then cosines, of a place at speeds from 1 down to a ten-thousandth (Vaswani et al., 2017, section 3.5)."""
     speeds = 10_000.0 ** -(torch.arange(0, width, 2) / width)
     angles = torch.arange(count)[:, None] * speeds
@@ -38,7 +38,7 @@ class LanguageModel(nn.Module):
     """A pre-norm causal transformer with learned positions and the word table as its head (Radford et al., 2019). Positions
     begin as sines: a token then learns to find its neighbour in hundreds of steps."""
 
-    def __init__(self, shape: Shape, vocabulary: int, positions: int) -> None:
+    def __init__(self, shape: TransformerConfig, vocabulary: int, positions: int) -> None:
         super().__init__()
         self.width, self.depth, self.vocabulary, self.positions = (
             shape.width,
@@ -52,7 +52,7 @@ class LanguageModel(nn.Module):
         self.norm = nn.LayerNorm(shape.width, eps=shape.eps)
         initialise_scaled(self.stack)
         nn.init.normal_(self.words.weight, std=shape.width**-0.5)
-        self.places.weight.data = waves(positions, shape.width) * shape.width**-0.5
+        self.places.weight.data = sinusoidal_positions(positions, shape.width) * shape.width**-0.5
 
     def embed(self, tokens: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         """The words alone: positions follow in `read`."""

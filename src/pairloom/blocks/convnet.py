@@ -63,7 +63,7 @@ class ResidualStem(nn.Module):
 
 
 @torch.no_grad()
-def settle_norms(network: nn.Module, passes: Iterable[object]) -> None:
+def recalibrate_batch_norm(network: nn.Module, passes: Iterable[object]) -> None:
     """Set every batch norm's mean and variance to their average over `passes`, each of which runs the network once.
 
     For weights that are an average over steps: the running statistics belong to other weights (Izmailov et al., 2018,

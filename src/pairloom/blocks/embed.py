@@ -66,7 +66,7 @@ class PatchEmbed(nn.Module):
             nn.init.trunc_normal_(self.class_row, std=0.02)
         nn.init.trunc_normal_(self.positions, std=0.02)
         if stem == "residual":
-            self.positions.data[0, int(class_row) :] = sines(image_size // patch, width)
+            self.positions.data[0, int(class_row) :] = sinusoidal_positions_2d(image_size // patch, width)
 
     def forward(self, images: Float[Tensor, "B 3 X Y"]) -> Float[Tensor, "B P D"]:
         """Raises ValueError for another size than it was built for (see `resize_positions`)."""
@@ -99,7 +99,7 @@ def conv_stem(patch: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(sizes[-1], width, 1))
 
 
-def sines(side: int, width: int) -> Float[Tensor, "P D"]:
+def sinusoidal_positions_2d(side: int, width: int) -> Float[Tensor, "P D"]:
     """Positions of a square grid: sines and cosines of the row, then of the column (Vaswani et al., 2017, section 3.5, in
     two dimensions). Raises ValueError where width is no multiple of four."""
     if width % 4:

@@ -14,15 +14,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Attention, Fold, KeyValue, Memory
+from pairloom.blocks.attention import Attention, CrossKeyValues, KeyValue, PackedSequence
 from pairloom.blocks.masks import padding
-from pairloom.blocks.transformer import Activation, FeedForward, Layer, Shape
+from pairloom.blocks.transformer import Activation, FeedForward, Layer, TransformerConfig
 
 
 class Grounding(nn.Module):
     """Cross-attention to a normed memory, then a feed-forward part: a residual block of its own, pre-norm."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TransformerConfig) -> None:
         super().__init__()
         self.norm_memory = nn.LayerNorm(shape.context or shape.width, eps=shape.eps)
         self.norm = nn.LayerNorm(shape.width, eps=shape.eps)
@@ -30,34 +30,36 @@ class Grounding(nn.Module):
         self.norm_feed = nn.LayerNorm(shape.width, eps=shape.eps)
         self.feed = FeedForward(shape.width, round(shape.width * shape.growth), shape.activation)
 
-    def forward(self, x: Float[Tensor, "B T D"], memory: Memory, index: int) -> Float[Tensor, "B T D"]:
+    def forward(
+        self, x: Float[Tensor, "B T D"], memory: CrossKeyValues, index: int
+    ) -> Float[Tensor, "B T D"]:
         """index: which layer of the memory is this block's."""
         keep = None if memory.keep is None else padding(memory.keep)
-        x = x + self.attend(self.norm(x), memory.layers[index], keep, memory.fold)
+        x = x + self.attend(self.norm(x), memory.layers[index], keep, memory.packing)
         return x + self.feed(self.norm_feed(x))
 
 
 class GroundedStack(nn.Module):
     """Layers without cross-attention, each followed by a Grounding; asked like a Stack."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: TransformerConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.depth))
         self.reads = nn.ModuleList(Grounding(shape) for _ in range(shape.depth))
 
     def forward(
-        self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "#B 1 #T T"] | None, memory: Memory
+        self, x: Float[Tensor, "B T D"], mask: Bool[Tensor, "#B 1 #T T"] | None, memory: CrossKeyValues
     ) -> Float[Tensor, "B T D"]:
         for index, (layer, read) in enumerate(zip(self.layers, self.reads)):
             x = read(layer(x, mask), memory, index)
         return x
 
-    def remember(self, context: Float[Tensor, "B S C"]) -> Memory:
+    def remember(self, context: Float[Tensor, "B S C"]) -> CrossKeyValues:
         """The memory that the groundings read: one projection each."""
-        return Memory([read.attend.project(read.norm_memory(context)) for read in self.reads])
+        return CrossKeyValues([read.attend.project(read.norm_memory(context)) for read in self.reads])
 
     def step(
-        self, x: Float[Tensor, "B 1 D"], past: Sequence[KeyValue] | None, memory: Memory
+        self, x: Float[Tensor, "B 1 D"], past: Sequence[KeyValue] | None, memory: CrossKeyValues
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it."""
         grown = []
@@ -74,14 +76,14 @@ class Sight(NamedTuple):
 
     mask: Tensor
     sees: Tensor
-    fold: Fold | None
+    packing: PackedSequence | None
 
     @classmethod
-    def of(cls, mask: Bool[Tensor, "B T S"], fold: Fold | None = None) -> Sight:
+    def of(cls, mask: Bool[Tensor, "B T S"], packing: PackedSequence | None = None) -> Sight:
         sees = mask.any(2, keepdim=True)
-        if fold is not None:
-            mask = fold.into(mask.float()) > 0
-        return cls((mask | ~mask.any(2, keepdim=True))[:, None], sees, fold)
+        if packing is not None:
+            mask = packing.into(mask.float()) > 0
+        return cls((mask | ~mask.any(2, keepdim=True))[:, None], sees, packing)
 
 
 class GatedReader(nn.Module):
@@ -104,6 +106,6 @@ class GatedReader(nn.Module):
     ) -> Float[Tensor, "B T D"]:
         """A position that may see nothing gets nothing from the attention, nor does any where there is nothing to read."""
         if read is not None and sight is not None:
-            seen = self.attend(self.norm(x), read, sight.mask, sight.fold)
+            seen = self.attend(self.norm(x), read, sight.mask, sight.packing)
             x = x + self.attend_gate.tanh() * seen * sight.sees
         return x + self.feed_gate.tanh() * self.feed(self.norm_feed(x))

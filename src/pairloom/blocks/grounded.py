@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pairloom.blocks.embed import Stem
 from pairloom.blocks.text import TextTower
-from pairloom.blocks.transformer import Shape, Ways
+from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 from pairloom.blocks.vision import VisionTower
 
 
@@ -54,13 +54,17 @@ class Grounded:
                 raise ValueError(f"{name} {getattr(self, name)} is more than the {self.positions} positions")
 
     def image_tower(self) -> VisionTower:
-        shape = Shape(self.image_width, self.image_depth, self.image_heads, "pre", 1e-6, path=self.drop_path)
+        shape = TransformerConfig(
+            self.image_width, self.image_depth, self.image_heads, "pre", 1e-6, path=self.drop_path
+        )
         return VisionTower(shape, self.image_size, self.patch, self.stem)
 
     def text_tower(self, context: int) -> TextTower:
         """context: width of what its cross-attention reads."""
-        shape = Shape(self.width, self.depth, self.heads, "post", 1e-12, self.dropout, context=context)
-        return TextTower(shape, self.vocabulary, self.positions, 1, Ways(cross=1))
+        shape = TransformerConfig(
+            self.width, self.depth, self.heads, "post", 1e-12, self.dropout, context=context
+        )
+        return TextTower(shape, self.vocabulary, self.positions, 1, ModeSharing(cross=1))
 
 
 def look(tower: VisionTower, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
@@ -78,11 +82,11 @@ def renamed(tensors: Mapping[str, Tensor], before: str, after: str) -> dict[str,
     return {after + name[len(before) :]: value for name, value in tensors.items() if name.startswith(before)}
 
 
-def one_way(tensors: Mapping[str, Tensor], way: int) -> dict[str, Tensor]:
+def one_way(tensors: Mapping[str, Tensor], mode: int) -> dict[str, Tensor]:
     """Of a text tower whose parts have one variant or one for each way through (READ, WRITE), the tensors of one way, named
     as in a tower with one way alone."""
     found: dict[str, dict[int, Tensor]] = {}
     for name, value in tensors.items():
         part = re.fullmatch(r"(.*\b(?:embed|attend|cross|feed)\.)(\d+)(\..+)", name)
         found.setdefault(f"{part[1]}0{part[3]}" if part else name, {})[int(part[2]) if part else 0] = value
-    return {name: variants[way % len(variants)] for name, variants in found.items()}
+    return {name: variants[mode % len(variants)] for name, variants in found.items()}

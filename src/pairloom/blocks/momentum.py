@@ -14,7 +14,7 @@ NOBODY = torch.iinfo(torch.long).min  # the id of a place in the queue that no p
 
 
 @torch.no_grad()
-def follow(slow: nn.Module, quick: nn.Module, momentum: float) -> None:
+def ema_update(slow: nn.Module, quick: nn.Module, momentum: float) -> None:
     """slow <- momentum * slow + (1 - momentum) * quick, parameter by parameter of the same name.
 
     `quick` may have parameters that `slow` lacks; the reverse is a KeyError.

@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from pairloom.errors import Mistake
 
 
-class Said(NamedTuple):
+class TextConditioning(NamedTuple):
     """What the network reads of texts: context [B T D], and the pooled row [B P] where there are two encoders."""
 
     context: Tensor
     pooled: Tensor | None = None
 
-    def rows(self, which: Tensor) -> Said:
+    def rows(self, which: Tensor) -> TextConditioning:
         """Texts in this order."""
-        return Said(self.context[which], None if self.pooled is None else self.pooled[which])
+        return TextConditioning(self.context[which], None if self.pooled is None else self.pooled[which])
 
 
 class Ids(NamedTuple):
@@ -69,7 +69,7 @@ class Prompt(nn.Module):
         self.second = CLIPTextModelWithProjection(config(second, ids.pads[1])) if second else None
         self.width = first["hidden_size"] + (second["hidden_size"] if second else 0)
 
-    def forward(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> Said:
+    def forward(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> TextConditioning:
         """What stands where keep is False is never read. ValueError where a text is longer than is read."""
         if keep[:, self.length :].any():
             raise ValueError(
@@ -82,17 +82,19 @@ class Prompt(nn.Module):
 
         first = filled(self.ids.pads[0])
         if self.second is None:
-            return Said(self.first(input_ids=first).last_hidden_state)
+            return TextConditioning(self.first(input_ids=first).last_hidden_state)
         one = self.first(input_ids=first, output_hidden_states=True)
         two = self.second(input_ids=filled(self.ids.pads[1]), output_hidden_states=True)
-        return Said(torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1), two.text_embeds)
+        return TextConditioning(
+            torch.cat([one.hidden_states[-2], two.hidden_states[-2]], -1), two.text_embeds
+        )
 
-    def nothing(self, rows: int, device: torch.device) -> Said:
+    def nothing(self, rows: int, device: torch.device) -> TextConditioning:
         """The empty text, for that many rows."""
         tokens = torch.tensor([[self.ids.cls, self.ids.sep]], device=device)
         said = self(tokens, torch.ones_like(tokens, dtype=torch.bool))
         if self.zero_empty:
-            said = Said(*(None if part is None else torch.zeros_like(part) for part in said))
+            said = TextConditioning(*(None if part is None else torch.zeros_like(part) for part in said))
         return said.rows(torch.zeros(rows, dtype=torch.long, device=device))
 
     def emptied(self, tokens: Tensor, keep: Tensor, drop: Bool[Tensor, " B"]) -> tuple[Tensor, Tensor]:

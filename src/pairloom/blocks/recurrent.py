@@ -78,7 +78,7 @@ def one_hot(chosen: Int[Tensor, " B"], like: Float[Tensor, "B P"]) -> Float[Tens
 
 
 @torch.no_grad()
-def rehearse(writer: Any, batch: Any, chance: float) -> Int[Tensor, "B T"]:
+def scheduled_sampling(writer: Any, batch: Any, chance: float) -> Int[Tensor, "B T"]:
     """The tokens of the batch, each of them after the first replaced with probability `chance` by a draw of the writer's
     own from what it has read so far (scheduled sampling, Bengio et al., 2015, section 2.4). Any writer with start and step.
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pairloom.blocks.attention import Attention, Fold, KeyValue, Memory
+from pairloom.blocks.attention import Attention, CrossKeyValues, KeyValue, PackedSequence
 from pairloom.blocks.masks import padding
 
 Norm = Literal["pre", "post"]
@@ -54,7 +54,7 @@ class FeedForward(nn.Module):
         return self.down(ACTIVATIONS[self.activation](self.up(x)))
 
 
-class Sub(nn.Module):
+class Residual(nn.Module):
     """A residual round a function, with the norm before the function (pre) or after the sum (post).
 
     path: chance that a row skips the function in training (stochastic depth, Huang et al., 2016).
@@ -75,7 +75,7 @@ class Sub(nn.Module):
         return x + y if self.place == "pre" else self.norm(x + y)
 
 
-class Ways(NamedTuple):
+class ModeSharing(NamedTuple):
     """How many variants of each part a layer holds. Several passes through one stack then share what has one variant
     and differ in what has two; no cross-attention where `cross` is 0."""
 
@@ -84,7 +84,7 @@ class Ways(NamedTuple):
     feed: int = 1
 
 
-class Shape(NamedTuple):
+class TransformerConfig(NamedTuple):
     """The numbers of a transformer. context: width of what cross-attention reads; growth: hidden width of the
     feed-forward parts over width."""
 
@@ -103,63 +103,67 @@ class Shape(NamedTuple):
 class Layer(nn.Module):
     """Self-attention, cross-attention where a memory is given, feed-forward, in this order."""
 
-    def __init__(self, shape: Shape, path: float = 0.0, ways: Ways = Ways()) -> None:
+    def __init__(
+        self, shape: TransformerConfig, path: float = 0.0, sharing: ModeSharing = ModeSharing()
+    ) -> None:
         super().__init__()
         width, drop = shape.width, shape.dropout
 
-        def sub(fn: nn.Module) -> Sub:
-            return Sub(fn, width, shape.norm, shape.eps, drop, path)
+        def sub(fn: nn.Module) -> Residual:
+            return Residual(fn, width, shape.norm, shape.eps, drop, path)
 
         self.attend = nn.ModuleList(
-            sub(Attention(width, shape.heads, None, drop)) for _ in range(ways.attend)
+            sub(Attention(width, shape.heads, None, drop)) for _ in range(sharing.attend)
         )
         self.cross = nn.ModuleList(
-            sub(Attention(width, shape.heads, shape.context, drop)) for _ in range(ways.cross)
+            sub(Attention(width, shape.heads, shape.context, drop)) for _ in range(sharing.cross)
         )
         hidden = round(width * shape.growth)
-        self.feed = nn.ModuleList(sub(FeedForward(width, hidden, shape.activation)) for _ in range(ways.feed))
+        self.feed = nn.ModuleList(
+            sub(FeedForward(width, hidden, shape.activation)) for _ in range(sharing.feed)
+        )
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
         mask: Bool[Tensor, "#M 1 #U #S"] | None = None,
-        memory: Memory | None = None,
+        memory: CrossKeyValues | None = None,
         index: int = 0,
-        way: int = 0,
-        fold: Fold | None = None,
+        mode: int = 0,
+        packing: PackedSequence | None = None,
         rows: Int[Tensor, " R"] | None = None,
     ) -> Float[Tensor, "_ T D"]:
         """index: which layer of the memory is this layer's. fold: which rows see each other; the mask is then of its table.
         rows: the only ones that are wanted, each the first of its text."""
-        sub = variant(self.attend, way)
+        sub = for_mode(self.attend, mode)
         if rows is None:
-            return self._rest(sub(x, None, mask, fold), memory, index, way)
-        read = sub.fn.project(sub.norm(x) if sub.place == "pre" else x, fold)
-        if memory is not None and memory.fold is not None:
-            memory = memory.read_by(memory.fold.owner[rows])
-        return self._rest(sub(x[rows], read, None if mask is None else mask[:, :, :1]), memory, index, way)
+            return self._rest(sub(x, None, mask, packing), memory, index, mode)
+        read = sub.fn.project(sub.norm(x) if sub.place == "pre" else x, packing)
+        if memory is not None and memory.packing is not None:
+            memory = memory.read_by(memory.packing.owner[rows])
+        return self._rest(sub(x[rows], read, None if mask is None else mask[:, :, :1]), memory, index, mode)
 
     def step(
         self,
         x: Float[Tensor, "B T D"],
         past: KeyValue | None,
-        memory: Memory | None = None,
+        memory: CrossKeyValues | None = None,
         index: int = 0,
-        way: int = 0,
+        mode: int = 0,
         mask: Bool[Tensor, "1 1 T S"] | None = None,
     ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
         """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike.
         Several positions at once need a mask over all so far."""
-        sub = variant(self.attend, way)
+        sub = for_mode(self.attend, mode)
         new = sub.fn.project(sub.norm(x) if sub.place == "pre" else x)
         past = past.append(new) if past else new
-        return self._rest(sub(x, past, mask), memory, index, way), past
+        return self._rest(sub(x, past, mask), memory, index, mode), past
 
-    def _rest(self, x: Tensor, memory: Memory | None, index: int, way: int) -> Tensor:
+    def _rest(self, x: Tensor, memory: CrossKeyValues | None, index: int, mode: int) -> Tensor:
         if memory is not None:
             keep = None if memory.keep is None else padding(memory.keep)
-            x = variant(self.cross, way)(x, memory.layers[index], keep, memory.fold)
-        return variant(self.feed, way)(x)
+            x = for_mode(self.cross, mode)(x, memory.layers[index], keep, memory.packing)
+        return for_mode(self.feed, mode)(x)
 
 
 class Stack(nn.Module):
@@ -168,56 +172,58 @@ class Stack(nn.Module):
     recompute: how many of the last layers keep no activations for the backward pass; set by who trains.
     """
 
-    def __init__(self, shape: Shape, ways: Ways = Ways()) -> None:
+    def __init__(self, shape: TransformerConfig, sharing: ModeSharing = ModeSharing()) -> None:
         super().__init__()
         paths = [shape.path * index / max(1, shape.depth - 1) for index in range(shape.depth)]
-        self.layers = nn.ModuleList(Layer(shape, path, ways) for path in paths)
+        self.layers = nn.ModuleList(Layer(shape, path, sharing) for path in paths)
         self.recompute = 0
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
         mask: Bool[Tensor, "#M 1 #U #S"] | None = None,
-        memory: Memory | None = None,
-        way: int = 0,
-        fold: Fold | None = None,
+        memory: CrossKeyValues | None = None,
+        mode: int = 0,
+        packing: PackedSequence | None = None,
         rows: Int[Tensor, " R"] | None = None,
     ) -> Float[Tensor, "_ T D"]:
         """fold: rows of one position each that are the tokens of packed texts (text.py). rows: those that the last layer
         is to give, the first of each text; it then computes no other."""
         for index, layer in enumerate(self.layers):
             if rows is not None and index == len(self.layers) - 1:
-                return layer(x, mask, memory, index, way, fold, rows)
+                return layer(x, mask, memory, index, mode, packing, rows)
             if self.training and index >= len(self.layers) - self.recompute:
-                x = checkpoint(layer, x, mask, memory, index, way, fold, use_reentrant=False)
+                x = checkpoint(layer, x, mask, memory, index, mode, packing, use_reentrant=False)
             else:
-                x = layer(x, mask, memory, index, way, fold)
+                x = layer(x, mask, memory, index, mode, packing)
         return x if rows is None else x[rows]
 
     def remember(
-        self, context: Float[Tensor, "B S C"], keep: Bool[Tensor, "B S"] | None = None, way: int = 0
-    ) -> Memory:
+        self, context: Float[Tensor, "B S C"], keep: Bool[Tensor, "B S"] | None = None, mode: int = 0
+    ) -> CrossKeyValues:
         """The memory that this stack's cross-attention reads: one projection per layer."""
-        return Memory([variant(layer.cross, way).fn.project(context) for layer in self.layers], keep)
+        return CrossKeyValues(
+            [for_mode(layer.cross, mode).fn.project(context) for layer in self.layers], keep
+        )
 
     def step(
         self,
         x: Float[Tensor, "B 1 D"],
         past: Sequence[KeyValue] | None,
-        memory: Memory | None = None,
-        way: int = 0,
+        memory: CrossKeyValues | None = None,
+        mode: int = 0,
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it. past None: this is the first position."""
         grown = []
         for index, layer in enumerate(self.layers):
-            x, row = layer.step(x, past[index] if past else None, memory, index, way)
+            x, row = layer.step(x, past[index] if past else None, memory, index, mode)
             grown.append(row)
         return x, grown
 
 
-def variant(parts: nn.ModuleList, way: int) -> Any:
+def for_mode(parts: nn.ModuleList, mode: int) -> Any:
     """The variant of a part for this way through: its own where there are several, else the shared one."""
-    return parts[way % len(parts)]
+    return parts[mode % len(parts)]
 
 
 def initialise(module: nn.Module, std: float = 0.02) -> None:

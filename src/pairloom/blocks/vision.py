@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.embed import PatchEmbed, Stem
-from pairloom.blocks.transformer import Shape, Stack
+from pairloom.blocks.transformer import Stack, TransformerConfig
 
 
 class VisionTower(nn.Module):
@@ -18,7 +18,7 @@ class VisionTower(nn.Module):
 
     def __init__(
         self,
-        shape: Shape,
+        shape: TransformerConfig,
         image_size: int,
         patch: int,
         stem: Stem = "patch",

@@ -20,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from pairloom.blocks.transformer import Layer
 
 
-class Watch(TorchFunctionMode):
+class AttentionRecorder(TorchFunctionMode):
     """`with Watch(system) as seen:` the weights [M H T S] of every cross-attention that runs inside, in `seen.weights` in
     the order of the calls, with their graph. What the system answers stays the same, up to rounding."""
 
@@ -32,7 +32,7 @@ class Watch(TorchFunctionMode):
         self._watched = [sub.fn for layer in layers for sub in layer.cross]
         self._hooks: list[Any] = []
 
-    def __enter__(self) -> Watch:
+    def __enter__(self) -> AttentionRecorder:
         for part in self._watched:
             self._hooks.append(part.register_forward_pre_hook(lambda *_: self._turn(True)))
             self._hooks.append(part.register_forward_hook(lambda *_: self._turn(False)))

@@ -12,9 +12,9 @@ from typing import Any
 from pairloom.clean.plan import Settings
 from pairloom.clean.run import Tell, clean, silent
 from pairloom.clean.truth import measure
-from pairloom.data.world import World, write_folder
-from pairloom.data.world.world import truth_line
 from pairloom.errors import Mistake
+from pairloom.world import World, write_folder
+from pairloom.world.world import truth_line
 
 PAIRS, HELD_OUT, NOISE = 4000, 500, 0.3
 

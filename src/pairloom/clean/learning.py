@@ -21,19 +21,19 @@ from torch import Tensor
 
 import pairloom
 from pairloom import model as models
-from pairloom.blocks.convnet import settle_norms
+from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.clean.rows import Rows, load
-from pairloom.clean.views import Views
+from pairloom.clean.views import AugmentedImages
 from pairloom.data.batch import Batch
+from pairloom.data.cached import CachedImages
 from pairloom.data.loader import Loader, TextTable
-from pairloom.data.looked import Looked
 from pairloom.data.order import Plan
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
-from pairloom.systems.blip import Seen
+from pairloom.systems.blip import EncodedImages
 from pairloom.train import loop
 from pairloom.train.settings import Settings as Training
 
@@ -140,16 +140,16 @@ def _train(job: Job, after: Callable[[Model, Rows, Job], None] | None) -> None:
 
 def _see(model: Model, data: Rows, job: Job, only: np.ndarray, running: Path) -> None:
     """All of the model, under augmentation."""
-    loader = _loader(model, job, Views(data.pixels, model.pixels.mean, model.pixels.std), only)
+    loader = _loader(model, job, AugmentedImages(data.pixels, model.pixels.mean, model.pixels.std), only)
     settings = seeing(len(only), job.seen, job.seed)
     loop.fit(model.system, loader, settings, running)
-    settle_norms(model.system, _looks(model, loader, settings))
+    recalibrate_batch_norm(model.system, _looks(model, loader, settings))
 
 
 def _looks(model: Model, loader: Loader, settings: Training) -> Iterator[None]:
     """One pass of the image tower over the training views."""
     for (batch,) in loader.read(Plan(settings.batch, settings.seed), epoch=0):
-        model.system.see(batch)
+        model.system.encode_image(batch)
         yield
 
 
@@ -159,16 +159,16 @@ def _write(model: Model, data: Rows, job: Job, only: np.ndarray, running: Path) 
     model.system.eval().towers.image.requires_grad_(False)
     chosen = np.sort(chosen)
 
-    def see(rows: np.ndarray, view: int) -> Tensor:
+    def encode_image(rows: np.ndarray, view: int) -> Tensor:
         images = torch.from_numpy(model.pixels.normalise(np.asarray(data.pixels[rows])))
-        seen: Tensor = model.system.see(Batch(images=images[:, None])).seen.rows[:, 0]
+        seen: Tensor = model.system.encode_image(Batch(images=images[:, None])).encoded.rows[:, 0]
         return seen
 
-    loader = _loader(model, job, Looked.by(see, chosen, len(data)), chosen)
+    loader = _loader(model, job, CachedImages.by(encode_image, chosen, len(data)), chosen)
     loop.fit(model.system, Rememberer(loader), writing(len(chosen), job.seen, job.seed), running)
 
 
-def _loader(model: Model, job: Job, pictures: Views | Looked, only: np.ndarray) -> Loader:
+def _loader(model: Model, job: Job, pictures: AugmentedImages | CachedImages, only: np.ndarray) -> Loader:
     """Rows with the very same texts count as one picture: they are no negatives of each other."""
     table = TextTable.of(model.tokens, job.texts, model.config.length)
     same: dict[tuple[str, ...], int] = {}
@@ -190,7 +190,7 @@ class Rememberer:
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         for parts in self.loader.read(plan, epoch, step):
-            yield [replace(part, images=None, seen=Seen(_rows(part))) for part in parts]
+            yield [replace(part, images=None, encoded=EncodedImages(_rows(part))) for part in parts]
 
 
 def _rows(batch: Batch) -> Tensor:

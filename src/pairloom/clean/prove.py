@@ -42,7 +42,7 @@ LEAST = 20  # held-out pictures, or pairs to learn from, below which nothing is 
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOut:
     """Held-out pairs: rows of an audited set and their texts."""
 
     work: Path
@@ -60,7 +60,7 @@ class Job:
     work: Path
     shards: tuple[str, ...]
     texts: list[list[str]]
-    held: Held
+    held: HeldOut
     folder: Path
     settings: Settings
 
@@ -103,7 +103,7 @@ def prove(
     }  # fmt: skip
 
 
-def _held(folder: Path, decided: Deciding, settings: Settings, workers: int) -> tuple[Held, list[bool]]:
+def _held(folder: Path, decided: Deciding, settings: Settings, workers: int) -> tuple[HeldOut, list[bool]]:
     """The held-out pairs, and which rows of the set may be trained on."""
     data = decided.rows
     if settings.test is not None:
@@ -117,7 +117,9 @@ def _held(folder: Path, decided: Deciding, settings: Settings, workers: int) -> 
         rows = [row for row in range(len(test)) if test.judged(row)]
         texts = tuple(tuple(test.texts[row][at] for at in test.judged(row)) for row in rows)
         known = set(test.image_keys)
-        return Held(test.work, test.shards, tuple(rows), texts), [key not in known for key in data.image_keys]
+        return HeldOut(test.work, test.shards, tuple(rows), texts), [
+            key not in known for key in data.image_keys
+        ]
     apart = [int(key[:8] or "0", 16) % HELD_OUT == 0 for key in data.image_keys]
     rows, kept = [], []
     for row in np.flatnonzero(apart).tolist():
@@ -125,7 +127,7 @@ def _held(folder: Path, decided: Deciding, settings: Settings, workers: int) -> 
         if good:
             rows.append(row)
             kept.append(good)
-    return Held(data.work, data.shards, tuple(rows), tuple(kept)), [not out for out in apart]
+    return HeldOut(data.work, data.shards, tuple(rows), tuple(kept)), [not out for out in apart]
 
 
 def measure(job: Job) -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pairloom.clean.ledger import ADD, DROP, REPLACE
-from pairloom.data.world import NOISES, World, read
 from pairloom.metrics.calibrate import auroc_interval, found_at
 from pairloom.metrics.compare import wilson
+from pairloom.world import NOISES, World, read
 
 
 def measure(table: Path, world: World) -> dict[str, Any]:

@@ -23,7 +23,7 @@ STEPS = 256  # a chance of 24 bits gives three draws of so many steps
 
 
 @dataclass(frozen=True)
-class Views:
+class AugmentedImages:
     """Training views of uint8 pictures [M H W 3] (the loader's Pictures).
 
     crop: smallest share of the area that stays. stretch: log of the largest change of a crop's shape. flip: chance of

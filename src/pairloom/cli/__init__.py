@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 
 import pairloom
-from pairloom import folder
+from pairloom import registry
 from pairloom.errors import Mistake
 
 STOPPED = 130  # what a command that Ctrl-C stopped exits with
@@ -18,7 +18,7 @@ GROUPS = {
     "The main job": "demo check clean why apply",
     "Ask a model": "caption match score ask classify embed reason dialog explain prompt draw",
     "Find": "retrieve index search",
-    "Train and measure": "train claims bench",
+    "Train and measure": "train bench",
     "Models": "systems import_ export",
 }
 PANEL = {name: panel for panel, names in GROUPS.items() for name in names.split()}
@@ -40,9 +40,9 @@ def build() -> typer.Typer:
     def top(version: bool = typer.Option(False, "--version", is_eager=True, callback=_version)) -> None:
         pass
 
-    ordered = [name for name in PANEL if name in folder.names("cli")]
-    for name in [*ordered, *sorted(set(folder.names("cli")) - set(ordered))]:
-        module = folder.find("cli", name)
+    ordered = [name for name in PANEL if name in registry.names("cli")]
+    for name in [*ordered, *sorted(set(registry.names("cli")) - set(ordered))]:
+        module = registry.find("cli", name)
         app.command(
             name=name.strip("_").replace("_", "-"),
             help=module.__doc__,
@@ -60,9 +60,14 @@ def _version(wanted: bool) -> bool:
 
 
 def main() -> None:
-    """Entry point of the console script. Exit codes: 0 fine, 1 findings or failures, 2 wrong use, 130 stopped."""
+    """Entry point of the console script."""
+    run(build())
+
+
+def run(app: typer.Typer) -> None:
+    """Run an application. Exit codes: 0 fine, 1 findings or failures, 2 wrong use, 130 stopped."""
     try:
-        build()()
+        app()
     except Mistake as mistake:
         _say("Mistake", mistake.what, mistake.why, mistake.do)
         sys.exit(2)

@@ -19,15 +19,15 @@ CAN = {"questions": "answer questions", "statements": "judge statements", "dialo
 def model_for(kind: str, where: Path) -> Any:
     """The model, in evaluation mode. Mistake where it learnt something else."""
     import pairloom
-    from pairloom import folder
+    from pairloom import registry
     from pairloom.errors import Mistake
 
     model = pairloom.load(where).eval()
-    if getattr(folder.find("systems", model.name), "LEARNS", "pairs") != kind:
+    if getattr(registry.find("systems", model.name), "LEARNS", "pairs") != kind:
         able = [
             name
-            for name in folder.names("systems")
-            if getattr(folder.find("systems", name), "LEARNS", "") == kind
+            for name in registry.names("systems")
+            if getattr(registry.find("systems", name), "LEARNS", "") == kind
         ]
         raise Mistake(
             f"{where} cannot {CAN[kind]}.",

@@ -16,11 +16,11 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     import pairloom
-    from pairloom import folder
+    from pairloom import registry
     from pairloom.cli import _show
     from pairloom.errors import Mistake
 
-    layouts = [folder.find("weights", name) for name in folder.names("weights")]
+    layouts = [registry.find("weights", name) for name in registry.names("weights")]
     asked = pairloom.load(model)
     able = {layout.WRITES: layout for layout in layouts if getattr(layout, "SYSTEM", "") == asked.name}
     if to not in able:

@@ -48,7 +48,7 @@ def command(
     batch = asked.batch([picture], texts, image_of=[0] * len(texts))
     if isinstance(asked.system, Sees):  # once, for all ways
         with torch.no_grad():
-            batch = asked.system.see(batch)
+            batch = asked.system.encode_image(batch)
     found = {way: judge(asked.system, batch, way)[0].tolist() for way in able}
     rows = [{"text": text, **{way: found[way][at] for way in able}} for at, text in enumerate(texts)]
     rows.sort(key=lambda row: -float(row[able[0]]))

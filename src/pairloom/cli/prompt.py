@@ -51,13 +51,13 @@ def command(
     if "{question}" in asking.template and not question:
         raise Mistake("The template asks a question.", f"'{asking.template}'", "Give it by --question.")
     support, pixels = _examples(asked, examples, question)
-    closed, known = texts_of(choices, "choices") if choices else [], _looked(asked, pixels).seen
+    closed, known = texts_of(choices, "choices") if choices else [], _looked(asked, pixels).encoded
 
     def answer(images: list[Any], keys: list[str]) -> list[dict[str, Any]]:
-        looked = known.beside(_looked(asked, images).seen)
+        looked = known.beside(_looked(asked, images).encoded)
         queries = [Shot(len(support) + row, question=question) for row in range(len(images))]
         found = few_shot(
-            asked.system, asked.tokens, Batch(seen=looked), support, queries, asking, writing, closed
+            asked.system, asked.tokens, Batch(encoded=looked), support, queries, asking, writing, closed
         )
         return [
             {"answer": one.text, "log_probability": one.log_probability, "examples": [support[at].answer for at in one.shots]}
@@ -86,7 +86,7 @@ def _looked(asked: Any, images: Any) -> Any:
     if not able:
         raise Mistake(f"A {asked.name} cannot be prompted with pictures.", "", "Name a Flamingo.")
     with torch.no_grad():
-        return asked.system.see(Batch(images=asked.pictures(images)[:, None]))
+        return asked.system.encode_image(Batch(images=asked.pictures(images)[:, None]))
 
 
 def _examples(asked: Any, where: Path, question: str) -> tuple[list[Any], list[Any]]:

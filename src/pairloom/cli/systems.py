@@ -12,7 +12,7 @@ NEEDS = False
 def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
     import inspect
 
-    from pairloom import folder, verbs
+    from pairloom import registry, verbs
     from pairloom.cli import _show
     from pairloom.errors import Mistake
 
@@ -22,8 +22,8 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
         if inspect.isclass(kind) and getattr(kind, "_is_runtime_protocol", False)
     }
     rows = []
-    for name in folder.names("systems"):
-        module, lacking = folder.find("systems", name), ""
+    for name in registry.names("systems"):
+        module, lacking = registry.find("systems", name), ""
         try:
             system = module.System(module.TINY)
         except Mistake as mistake:  # a library of an extra is not there

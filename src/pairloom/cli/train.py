@@ -128,7 +128,7 @@ def _fit(job: Job, total: int, device: str, ranks: Any, quiet: bool) -> Any:
 def _learner(job: Job) -> Any:
     """The system, or what trains it on a reward."""
     from pairloom.errors import Mistake
-    from pairloom.tasks.practice import Cider, SelfCritical
+    from pairloom.tasks.self_critical import Cider, SelfCritical
     from pairloom.verbs import Writes
 
     system = job.model.system

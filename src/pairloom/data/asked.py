@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.pair import Example
 from pairloom.errors import Mistake
 
@@ -21,7 +21,10 @@ def kind_of(path: Path) -> tuple[Kind, str]:
     Raises Mistake where it fits several.
     """
     fits = [
-        (kind, name) for name in folder.names("data.examples") for kind in [_module(name).sniff(path)] if kind
+        (kind, name)
+        for name in registry.names("data.examples")
+        for kind in [_module(name).sniff(path)]
+        if kind
     ]
     if len(fits) > 1:
         raise Mistake(
@@ -39,7 +42,7 @@ def open_examples(path: Path | str, kind: Kind) -> Iterator[Example]:
         raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
     found, name = kind_of(path)
     if found != kind:
-        known = "".join(f"\n  {other}: {_module(other).CLAIM}" for other in folder.names("data.examples"))
+        known = "".join(f"\n  {other}: {_module(other).CLAIM}" for other in registry.names("data.examples"))
         raise Mistake(
             f"{path} is not a set of {kind}.",
             f"It holds {found}." if found else "Its layout is not known.",
@@ -49,4 +52,4 @@ def open_examples(path: Path | str, kind: Kind) -> Iterator[Example]:
 
 
 def _module(name: str):  # type: ignore[no-untyped-def]
-    return folder.find("data.examples", name)
+    return registry.find("data.examples", name)

@@ -41,7 +41,7 @@ class Batch:
     image_ids: Tensor | None = None
     image_of: Tensor | None = None
     regions: Regions | None = None
-    seen: Any = None
+    encoded: Any = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -158,7 +158,7 @@ class Index:
 
 
 @dataclass
-class Filed:
+class DecodedImages:
     """Pictures read from an index when they are asked for. bad: name -> reason of each that could not be read.
 
     train: use the transform's random crop, flip and RandAugment; the evaluation view otherwise.

@@ -127,7 +127,7 @@ class Pictures(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class InMemoryImages:
     """Pictures in memory or in a memory-mapped file: uint8 [M H W 3]. Whole batches at a time, nothing per picture.
 
     crop: smallest share of the area that a random crop keeps (1: none; BLIP: 0.5, in pre-training 0.2); the crop is

@@ -24,7 +24,6 @@ from pairloom.data.loader import Pictures
 from pairloom.data.order import Plan, Rows
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.tokens import Tokens
-from pairloom.data.world import Scene, caption, negatives
 from pairloom.errors import Mistake
 
 MIX = {
@@ -153,22 +152,3 @@ class NegativeBatches:
             return replace(batch, extra={"negative_images": self._look(other)[0]})
         wrong, kept = self.tokens.encode(other, self.length)
         return replace(batch, extra={"negative_tokens": wrong, "negative_keep": kept})
-
-
-def drawn_negatives(scenes: Sequence[Scene], style: str = "full", alike: int = 3) -> list[Hard]:
-    """Drawn scenes with one negative for every swap their caption allows, and the rows whose captions share most words with
-    theirs without being the same."""
-    texts = [caption(scene, style) for scene in scenes]
-    words = {word: at for at, word in enumerate(sorted({word for text in texts for word in text.split()}))}
-    table = numpy.zeros((len(texts), len(words)), numpy.float32)
-    for row, text in enumerate(texts):
-        table[row, [words[word] for word in text.split()]] = 1
-    same = numpy.unique(texts, return_inverse=True)[1]
-    made = []
-    for row, (scene, text) in enumerate(zip(scenes, texts)):
-        shared = table @ table[row]
-        shared[same == same[row]] = -1
-        near = numpy.argsort(-shared, kind="stable")[:alike]
-        wrong = tuple(dict.fromkeys(one.negative for one in negatives(scene, style)))
-        made.append(Hard(text, f"{row:06d}", wrong, tuple(int(at) for at in near if shared[at] >= 0)))
-    return made

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
-from pairloom import folder
+from pairloom import registry
 from pairloom.data.pair import Pair
 from pairloom.errors import Mistake
 
@@ -78,11 +78,11 @@ def open_set(path: Path | str, format: str | None = None) -> PairSet:
 
 def find(format: str) -> ModuleType:
     """The module of a format by name. An unknown name is a Mistake that names the nearest."""
-    return folder.find("data.formats", format)
+    return registry.find("data.formats", format)
 
 
 def _sniff(path: Path) -> str:
-    names = folder.names("data.formats")
+    names = registry.names("data.formats")
     fits = [name for name in names if find(name).sniff(path)]
     if len(fits) == 1:
         return fits[0]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
-from pairloom import folder
+from pairloom import registry
 
 Item = TypeVar("Item")
 
@@ -19,4 +19,4 @@ def run(
     function: Callable[[Item], Any], items: Sequence[Item], workers: int = 1, engine: str = "local"
 ) -> Iterator[tuple[Item, Any]]:
     """Yield (item, function(item)) as they finish. An exception of the function reaches the caller."""
-    return folder.find("scale", engine).run(function, items, workers)
+    return registry.find("scale", engine).run(function, items, workers)

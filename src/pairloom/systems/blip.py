@@ -18,15 +18,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Memory
+from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.embed import Stem
 from pairloom.blocks.gather import first_row, gather_rows, gather_texts, mean_of_all, processes
 from pairloom.blocks.grounded import begin_with
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.momentum import NOBODY, Queue, follow
-from pairloom.blocks.text import READ, WRITE, Bag, TextTower
-from pairloom.blocks.transformer import Shape, Ways, initialise, variant
+from pairloom.blocks.momentum import NOBODY, Queue, ema_update
+from pairloom.blocks.text import READ, WRITE, BagOfWords, TextTower
+from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
@@ -35,11 +35,11 @@ from pairloom.objectives.match import hard_pairs, match_loss
 
 Sharing = Literal["all", "all but cross-attention", "all but self-attention", "none"]
 # Table 3: what of the text tower encoder and decoder have one of (1) or each their own (2); first the embedding
-TABLE_3: dict[Sharing, tuple[int, Ways]] = {
-    "all": (1, Ways(attend=1, cross=1, feed=1)),
-    "all but cross-attention": (1, Ways(attend=1, cross=2, feed=1)),
-    "all but self-attention": (1, Ways(attend=2, cross=1, feed=1)),
-    "none": (2, Ways(attend=2, cross=2, feed=2)),
+TABLE_3: dict[Sharing, tuple[int, ModeSharing]] = {
+    "all": (1, ModeSharing(attend=1, cross=1, feed=1)),
+    "all but cross-attention": (1, ModeSharing(attend=1, cross=2, feed=1)),
+    "all but self-attention": (1, ModeSharing(attend=2, cross=1, feed=1)),
+    "none": (2, ModeSharing(attend=2, cross=2, feed=2)),
 }
 
 
@@ -131,25 +131,25 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class Seen:
+class EncodedImages:
     """What `see` makes of pictures: their rows [I N S C], and the memories that the text tower reads, each made once."""
 
     rows: Tensor
-    memories: dict[int, Memory] = field(default_factory=dict)
+    memories: dict[int, CrossKeyValues] = field(default_factory=dict)
 
 
 class Towers(nn.Module):
     """Image tower, text tower and their projections into one space: what the teacher is a slow copy of."""
 
-    def __init__(self, c: Config, embeds: int = 1, ways: Ways = Ways()) -> None:
+    def __init__(self, c: Config, embeds: int = 1, sharing: ModeSharing = ModeSharing()) -> None:
         super().__init__()
-        shape = Shape(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6, path=c.drop_path)
+        shape = TransformerConfig(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6, path=c.drop_path)
         self.image = VisionTower(shape, c.image_size, c.patch, c.stem)
-        shape = Shape(c.width, c.depth, c.heads, "post", 1e-12, c.dropout, context=c.image_width)
-        self.text = TextTower(shape, c.vocabulary, c.positions, embeds, ways)
+        shape = TransformerConfig(c.width, c.depth, c.heads, "post", 1e-12, c.dropout, context=c.image_width)
+        self.text = TextTower(shape, c.vocabulary, c.positions, embeds, sharing)
         self.image_projection = nn.Linear(c.image_width, c.embedding)
         self.text_projection = nn.Linear(c.width, c.embedding)
-        self.bag = Bag(c.width, 1e-12, c.dropout) if c.bag else None
+        self.bag = BagOfWords(c.width, 1e-12, c.dropout) if c.bag else None
 
     def look(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
         return self.image(images.flatten(0, 1)).unflatten(0, images.shape[:2])
@@ -162,7 +162,7 @@ class Towers(nn.Module):
         """From the [CLS] row of the unimodal encoder, with the bag where there is one."""
         row = self.text.first(tokens, keep)
         if self.bag is not None:
-            row = row + self.bag(variant(self.text.embed, READ).words.weight, tokens, keep)
+            row = row + self.bag(for_mode(self.text.embed, READ).words.weight, tokens, keep)
         return F.normalize(self.text_projection(row), dim=-1)
 
 
@@ -187,24 +187,24 @@ class System(nn.Module):
         if c.lacks:  # protocols look at the class
             self.__class__ = type("System", (System,), {"__module__": __name__, **dict.fromkeys(c.lacks)})
         if self.teacher is not None:
-            follow(self.teacher, self.towers, 0.0)
+            ema_update(self.teacher, self.towers, 0.0)
 
     def begin(self, progress: float) -> None:
         """Before each optimiser step, progress in epochs: the teacher follows, and its say (alpha) grows."""
         self.progress = progress
         if self.teacher is not None:  # before step one it is the student, whatever was loaded into that
-            follow(self.teacher, self.towers, self.config.momentum if progress else 0.0)
+            ema_update(self.teacher, self.towers, self.config.momentum if progress else 0.0)
 
     # looking, embedding, matching
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once. Cross-attention memories follow when somebody reads them, once."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
-        return replace(batch, seen=Seen(self.towers.look(_given(batch.images))))
+        return replace(batch, encoded=EncodedImages(self.towers.look(_given(batch.images))))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
-        return self.towers.embed_image(self.see(batch).seen.rows)
+        return self.towers.embed_image(self.encode_image(batch).encoded.rows)
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
         return self.towers.embed_text(*batch.text())
@@ -215,27 +215,27 @@ class System(nn.Module):
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes of the ITM head; the paper's retrieval adds class 1 to the cosine."""
-        seen = self.see(batch).seen
-        return self._ground(*batch.text(), self._memory(seen, READ, batch.image_of))
+        encoded = self.encode_image(batch).encoded
+        return self._ground(*batch.text(), self._memory(encoded, READ, batch.image_of))
 
-    def _ground(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
+    def _ground(self, tokens: Tensor, keep: Tensor, memory: CrossKeyValues) -> Tensor:
         asked = begin_with(self.config.enc, tokens)
         return self.match_head(self.towers.text.first(asked, keep, memory)).float()
 
-    def _memory(self, seen: Seen, way: int, owner: Tensor | None = None) -> Memory:
+    def _memory(self, encoded: EncodedImages, mode: int, owner: Tensor | None = None) -> CrossKeyValues:
         stack = self.towers.text.stack
-        key = way % len(stack.layers[0].cross)  # one projection serves both ways where they share it
-        if key not in seen.memories:
-            seen.memories[key] = stack.remember(seen.rows.flatten(1, 2), way=way)
-        return seen.memories[key] if owner is None else seen.memories[key].near(owner)
+        key = mode % len(stack.layers[0].cross)  # one projection serves both ways where they share it
+        if key not in encoded.memories:
+            encoded.memories[key] = stack.remember(encoded.rows.flatten(1, 2), mode=mode)
+        return encoded.memories[key] if owner is None else encoded.memories[key].near(owner)
 
     # writing
 
     def start(self, batch: Batch) -> Cache:
-        seen, owner = self.see(batch).seen, batch.image_of
+        encoded, owner = self.encode_image(batch).encoded, batch.image_of
         if owner is None:
-            owner = torch.arange(len(seen.rows), device=seen.rows.device)
-        return Cache(self._memory(seen, WRITE).read_by(owner), owner)
+            owner = torch.arange(len(encoded.rows), device=encoded.rows.device)
+        return Cache(self._memory(encoded, WRITE).read_by(owner), owner)
 
     def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
         text = self.towers.text
@@ -243,17 +243,17 @@ class System(nn.Module):
         return self.head(x, text.words), replace(state, past=past, at=state.at + 1)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        memory = self._memory(self.see(batch).seen, WRITE, batch.image_of)
+        memory = self._memory(self.encode_image(batch).encoded, WRITE, batch.image_of)
         return self.head(self._decode(*batch.text(), memory), self.towers.text.words)
 
-    def _decode(self, tokens: Tensor, keep: Tensor, memory: Memory) -> Tensor:
+    def _decode(self, tokens: Tensor, keep: Tensor, memory: CrossKeyValues) -> Tensor:
         return self.towers.text(begin_with(self.config.dec, tokens), keep, memory, WRITE)
 
     # learning
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """ITC, ITM and LM, each times its weight. Without image_ids the pictures of the batch all count as different."""
-        c, batch = self.config, self._named(self.see(batch))
+        c, batch = self.config, self._named(self.encode_image(batch))
         if c.itc or c.itm:
             image, text = self.embed_image(batch), self.embed_text(batch)
         found = self.compare(batch, image, text) if c.itc else {}
@@ -271,7 +271,7 @@ class System(nn.Module):
         if batch.image_of is None:
             batch = replace(batch, image_of=torch.arange(len(batch), device=self.temperature.device))
         if batch.image_ids is None:  # numbers of their own, that no other batch has
-            pictures = _given(batch.images) if batch.seen is None else batch.seen.rows
+            pictures = _given(batch.images) if batch.encoded is None else batch.encoded.rows
             nameless = NOBODY + 1 + (self.batches << 24) + first_row(len(pictures))
             batch = replace(batch, image_ids=nameless + batch.image_of)
         return batch
@@ -318,12 +318,12 @@ class System(nn.Module):
         mine = torch.arange(first, first + len(owner), device=owner.device)
         drawn = hard_pairs(image, text, ids, self.temperature, int(self.batches))
         wrong_text, wrong_image, found = (rows[mine] for rows in drawn)
-        own = self._memory(batch.seen, READ, torch.cat([owner, owner]))
+        own = self._memory(batch.encoded, READ, torch.cat([owner, owner]))
         if wide:
-            rows = gather_rows(batch.seen.rows[owner])[wrong_image]
+            rows = gather_rows(batch.encoded.rows[owner])[wrong_image]
             other = self.towers.text.stack.remember(rows.flatten(1, 2))
         else:
-            other = self._memory(batch.seen, READ).select(owner[wrong_image])
+            other = self._memory(batch.encoded, READ).select(owner[wrong_image])
         both = torch.cat([mine, wrong_text])
         right = self._ground(tokens[both], keep[both], own)
         logits = torch.cat([right, self._ground(tokens[mine], keep[mine], other)])
@@ -335,7 +335,7 @@ class System(nn.Module):
     def _caption(self, batch: Batch) -> Tensor:
         """The next token, where there is one and it is not part of the prompt."""
         tokens, keep = batch.text()
-        hidden = self._decode(tokens, keep, self._memory(batch.seen, WRITE, batch.image_of))
+        hidden = self._decode(tokens, keep, self._memory(batch.encoded, WRITE, batch.image_of))
         told = keep[:, 1:].clone()
         told[:, : self.config.prompt] = False
         # the head runs only where it counts: nothing is wider than the vocabulary

@@ -23,9 +23,9 @@ from torch import Tensor, nn
 
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ
 from pairloom.blocks.transformer import initialise
-from pairloom.blocks.twin import Twin
 from pairloom.data.batch import Batch
 
 LEARNS = "statements"
@@ -66,17 +66,19 @@ class System(nn.Module):
         self.text = c.text_tower(c.image_width)
         for index, layer in enumerate(self.text.stack.layers):
             merge = index >= c.merge_from and c.pictures > 1
-            layer.cross[0].fn = Twin(c.pictures, c.width, c.heads, c.image_width, c.dropout, merge)
+            layer.cross[0].fn = MultiImageAttention(
+                c.pictures, c.width, c.heads, c.image_width, c.dropout, merge
+            )
         self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
         initialise(self)
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures, once: `seen` is their rows [I N S C]. ValueError for another number of pictures."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         if batch.images is None or batch.images.shape[1] != self.config.pictures:
             raise ValueError(f"a statement needs {self.config.pictures} pictures")
-        return replace(batch, seen=look(self.image, batch.images))
+        return replace(batch, encoded=look(self.image, batch.images))
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
         """Log-odds that the statement is true."""
@@ -86,7 +88,7 @@ class System(nn.Module):
     def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: false, true."""
         tokens, keep = batch.text()
-        memory = self.text.stack.remember(self.see(batch).seen.flatten(1, 2))
+        memory = self.text.stack.remember(self.encode_image(batch).encoded.flatten(1, 2))
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
         return self.head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Memory
+from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
 from pairloom.blocks.text import READ
@@ -64,9 +64,9 @@ class System(nn.Module):
         self.match_head = nn.Linear(c.width, 2)
         initialise(self)
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode pictures and captions, once: `seen` is the memory of each picture [I]."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         if batch.images is None:
             raise ValueError("a dialog needs a picture")
@@ -76,8 +76,8 @@ class System(nn.Module):
         if caption is not None:
             real = batch.extra.get("caption_keep", torch.ones_like(caption, dtype=torch.bool))
             rows, keep = torch.cat([rows, self.text(caption, real)], 1), torch.cat([keep, real], 1)
-        memory: Memory = self.text.stack.remember(rows, None if caption is None else keep)
-        return replace(batch, seen=memory)
+        memory: CrossKeyValues = self.text.stack.remember(rows, None if caption is None else keep)
+        return replace(batch, encoded=memory)
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
         """Log-odds that the answer is the right one."""
@@ -87,7 +87,7 @@ class System(nn.Module):
     def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: wrong, right."""
         tokens, keep = batch.text()
-        memory = self.see(batch).seen
+        memory = self.encode_image(batch).encoded
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
         return self.match_head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()

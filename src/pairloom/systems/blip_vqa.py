@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Memory
+from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
@@ -71,13 +71,13 @@ class System(nn.Module):
         self.head = LanguageHead(c.width, c.vocabulary, 1e-12)
         initialise(self)
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once: `seen` is their rows [I N S C]."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         if batch.images is None:
             raise ValueError("a question needs a picture")
-        return replace(batch, seen=look(self.image, batch.images))
+        return replace(batch, encoded=look(self.image, batch.images))
 
     def start(self, batch: Batch) -> Cache:
         memory = self._questions(batch)
@@ -94,9 +94,9 @@ class System(nn.Module):
         tokens, keep = batch.text()
         return self.head(self._write(tokens, keep, batch), self.answer.words)
 
-    def _questions(self, batch: Batch) -> Memory:
+    def _questions(self, batch: Batch) -> CrossKeyValues:
         """What the decoder reads: the questions [Q], read beside their pictures."""
-        rows = self.see(batch).seen.flatten(1, 2)
+        rows = self.encode_image(batch).encoded.flatten(1, 2)
         asked = batch.extra.get("question")
         if asked is None:
             asked = torch.tensor([[self.config.enc, self.config.sep]], device=rows.device).expand(
@@ -118,7 +118,7 @@ class System(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The sum over an answer's tokens, times its weight (`extra["weight"]` [B], how many of the people asked gave it),
         summed over the answers of a question; mean over questions. Section 5.3 and the released code."""
-        batch = self.see(batch)
+        batch = self.encode_image(batch)
         tokens, keep = batch.text()
         hidden = self._write(tokens, keep, batch)
         told = keep[:, 1:]
@@ -129,7 +129,7 @@ class System(nn.Module):
         each = F.cross_entropy(
             scores.float(), tokens[:, 1:][told], reduction="none", label_smoothing=self.config.label_smoothing
         )
-        questions = len(batch.extra.get("question", batch.seen))
+        questions = len(batch.extra.get("question", batch.encoded))
         total = (each * weight[told]).sum()
         return {"answer": mean_of_all(total, total.new_tensor(float(questions)))}
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from pairloom.blocks.gather import first_row, gather_rows
 from pairloom.blocks.resnet import ResNetTower
 from pairloom.blocks.text import WRITE, TextTower
-from pairloom.blocks.transformer import Activation, Shape, initialise_scaled
+from pairloom.blocks.transformer import Activation, TransformerConfig, initialise_scaled
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
@@ -115,7 +115,9 @@ class System(nn.Module):
         super().__init__()
         c = self.config = config
         self.image = _image_tower(c)
-        shape = Shape(c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation)
+        shape = TransformerConfig(
+            c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
+        )
         self.text = TextTower(shape, c.vocabulary, c.length)
         # a ResNet's pooling projects by itself
         self.image_projection = None if c.stages else nn.Linear(c.image_width, c.embedding, bias=False)
@@ -139,9 +141,9 @@ class System(nn.Module):
             ):
                 nn.init.normal_(parameter, std=std)
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         if batch.images is None:
             raise ValueError("this verb needs pictures that the batch does not have")
@@ -149,17 +151,17 @@ class System(nn.Module):
         rows = self.image(images.flatten(0, 1))
         if self.image_projection is not None:
             rows = self.image_projection(rows[:, 0])
-        return replace(batch, seen=F.normalize(rows.unflatten(0, images.shape[:2]).mean(1), dim=-1))
+        return replace(batch, encoded=F.normalize(rows.unflatten(0, images.shape[:2]).mean(1), dim=-1))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         """Averaged over the N pictures of a row."""
-        seen: Tensor = self.see(batch).seen
-        return seen
+        encoded: Tensor = self.encode_image(batch).encoded
+        return encoded
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
         """From the row of the first end token, which has read everything before it."""
         tokens, keep = batch.text()
-        rows = self.text(tokens, keep, way=WRITE)
+        rows = self.text(tokens, keep, mode=WRITE)
         ends = ((tokens == self.config.sep) & keep).int().argmax(1)
         return F.normalize(
             self.text_projection(rows[torch.arange(len(rows), device=rows.device), ends]), dim=-1
@@ -190,7 +192,7 @@ class System(nn.Module):
 def _image_tower(c: Config) -> nn.Module:
     if c.stages:
         return ResNetTower(c.stages, c.image_width, c.image_heads, c.image_size, c.embedding)
-    shape = Shape(
+    shape = TransformerConfig(
         c.image_width,
         c.image_depth,
         c.image_heads,

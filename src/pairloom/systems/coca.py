@@ -18,14 +18,21 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import Memory
+from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.embed import Stem, TextEmbed
 from pairloom.blocks.gated import GroundedStack
 from pairloom.blocks.gather import first_row, gather_rows, mean_of_all
 from pairloom.blocks.masks import causal
 from pairloom.blocks.resampler import Pooler
-from pairloom.blocks.transformer import Activation, Shape, Stack, Ways, initialise, initialise_scaled
+from pairloom.blocks.transformer import (
+    Activation,
+    ModeSharing,
+    Stack,
+    TransformerConfig,
+    initialise,
+    initialise_scaled,
+)
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
@@ -107,11 +114,11 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class Seen:
+class EncodedImages:
     """What `see` makes of pictures: their embeddings [I E], and the memory of the rows that the text reads."""
 
     embeddings: Tensor
-    memory: Memory
+    memory: CrossKeyValues
 
 
 class System(nn.Module):
@@ -122,7 +129,7 @@ class System(nn.Module):
         c = self.config = config
         self.first_token, self.last_token = c.cls, c.sep
         theirs = c.poolers == "open_clip"
-        shape = Shape(
+        shape = TransformerConfig(
             c.image_width, c.image_depth, c.image_heads, "pre", c.eps, growth=c.image_growth, activation=c.activation
         )  # fmt: skip
         stem: Stem = "plain" if theirs else c.stem
@@ -136,10 +143,12 @@ class System(nn.Module):
             self.contrast_pool = Pooler(1, c.width, rows, c.pool_heads, c.eps)
         self.embed = TextEmbed(c.vocabulary, c.length + 1, c.width, None, 0.0)
         self.cls_row = nn.Parameter(torch.zeros(1, 1, c.width))
-        shape = Shape(c.width, c.unimodal, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation)
+        shape = TransformerConfig(
+            c.width, c.unimodal, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
+        )
         self.unimodal = Stack(shape)
         shape = shape._replace(depth=c.multimodal)
-        self.multimodal = GroundedStack(shape) if theirs else Stack(shape, Ways(cross=1))
+        self.multimodal = GroundedStack(shape) if theirs else Stack(shape, ModeSharing(cross=1))
         self.norm_cls = nn.LayerNorm(c.width, eps=c.eps)
         self.norm = nn.LayerNorm(c.width, eps=c.eps)
         self.head = nn.Linear(c.width, c.vocabulary, bias=False)
@@ -153,9 +162,9 @@ class System(nn.Module):
 
     # looking, embedding
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once; several of a row are read side by side, their embeddings averaged."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         if batch.images is None:
             raise ValueError("this verb needs pictures that the batch does not have")
@@ -168,10 +177,10 @@ class System(nn.Module):
             one = self.contrast_pool(pooled if self.config.poolers == "cascade" else rows)[:, 0]
         space = self.image_projection(one).unflatten(0, images.shape[:2]).mean(1)
         memory = self.multimodal.remember(pooled.unflatten(0, images.shape[:2]).flatten(1, 2))
-        return replace(batch, seen=Seen(F.normalize(space, dim=-1), memory))
+        return replace(batch, encoded=EncodedImages(F.normalize(space, dim=-1), memory))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
-        embeddings: Tensor = self.see(batch).seen.embeddings
+        embeddings: Tensor = self.encode_image(batch).encoded.embeddings
         return embeddings
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
@@ -206,7 +215,7 @@ class System(nn.Module):
     # writing
 
     def start(self, batch: Batch) -> Cache:
-        memory = self.see(batch).seen.memory
+        memory = self.encode_image(batch).encoded.memory
         owner = batch.image_of
         if owner is None:
             owner = torch.arange(len(memory), device=self.scale.device)
@@ -225,7 +234,7 @@ class System(nn.Module):
 
     def _ground(self, batch: Batch, rows: Tensor) -> Tensor:
         """The multimodal half: causal too, so that padding after a text needs no mask."""
-        memory = self.see(batch).seen.memory
+        memory = self.encode_image(batch).encoded.memory
         memory = memory if batch.image_of is None else memory.read_by(batch.image_of)
         everything = torch.ones(1, rows.shape[1], dtype=torch.bool, device=rows.device)
         return self.norm(self.multimodal(rows, causal(everything), memory))
@@ -234,11 +243,11 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Equation 4: contrast times `itc` plus captioning times `lm`, from one pass through each half."""
-        c, batch = self.config, self.see(batch)
+        c, batch = self.config, self.encode_image(batch)
         found: dict[str, Tensor] = {}
         embedded, rows = self._read(batch)
         if c.itc:
-            found |= self.compare(batch, batch.seen.embeddings, embedded)
+            found |= self.compare(batch, batch.encoded.embeddings, embedded)
         if c.lm:
             found["lm"] = c.lm * self._caption(batch, rows)
         return found

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import KeyValue, Memory
+from pairloom.blocks.attention import CrossKeyValues, KeyValue
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.causal import Between, LanguageModel, LibraryModel, Past
 from pairloom.blocks.gated import GatedReader, Sight
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.resampler import Resampler, Resampling
-from pairloom.blocks.transformer import Activation, Shape
+from pairloom.blocks.transformer import Activation, TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
@@ -107,19 +107,21 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class Seen:
+class EncodedImages:
     """What `see` makes of pictures: what each gated layer reads of them, how many a row has, and the tower's own embeddings
     [I E] of a row's pictures, for finding others alike."""
 
-    memory: Memory
+    memory: CrossKeyValues
     pictures: int
     embeddings: Tensor
 
-    def beside(self, more: Seen) -> Seen:
+    def beside(self, more: EncodedImages) -> EncodedImages:
         """These rows, then others."""
         pairs = zip(self.memory.layers, more.memory.layers)
         layers = [KeyValue(torch.cat([a.keys, b.keys]), torch.cat([a.values, b.values])) for a, b in pairs]
-        return Seen(Memory(layers), self.pictures, torch.cat([self.embeddings, more.embeddings]))
+        return EncodedImages(
+            CrossKeyValues(layers), self.pictures, torch.cat([self.embeddings, more.embeddings])
+        )
 
 
 @dataclass
@@ -180,7 +182,9 @@ class System(nn.Module):
     def _language(c: Config) -> LanguageModel | LibraryModel:
         if c.library:
             return LibraryModel(c.library)
-        return LanguageModel(Shape(c.width, c.depth, c.heads, "pre", c.eps), c.vocabulary, c.positions)
+        return LanguageModel(
+            TransformerConfig(c.width, c.depth, c.heads, "pre", c.eps), c.vocabulary, c.positions
+        )
 
     def train(self, mode: bool = True) -> System:
         """What is frozen stays in evaluation mode: no dropout of a language model that does not learn."""
@@ -191,9 +195,9 @@ class System(nn.Module):
 
     # looking
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode and resample the pictures [I N 3 X Y] or films [I N F 3 X Y], once."""
-        if batch.seen is not None or batch.images is None:
+        if batch.encoded is not None or batch.images is None:
             return batch
         images = batch.images if batch.images.ndim == 6 else batch.images[:, :, None]
         with torch.no_grad():
@@ -203,33 +207,33 @@ class System(nn.Module):
             ones = project(rows[:, 0]).unflatten(0, (len(images), -1)).mean(1)
         rows = self.widen(rows[:, 1:]).unflatten(0, (-1, images.shape[2]))
         latents = self.resampler(rows).unflatten(0, images.shape[:2]).flatten(1, 2)
-        memory = Memory([part.attend.project(latents) for part in self.gated])
-        return replace(batch, seen=Seen(memory, images.shape[1], F.normalize(ones, dim=-1)))
+        memory = CrossKeyValues([part.attend.project(latents) for part in self.gated])
+        return replace(batch, encoded=EncodedImages(memory, images.shape[1], F.normalize(ones, dim=-1)))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         """What the picture tower alone makes of them."""
-        embeddings: Tensor = self.see(batch).seen.embeddings
+        embeddings: Tensor = self.encode_image(batch).encoded.embeddings
         return embeddings
 
     def arrange(self, batch: Batch, shows: Int[Tensor, "B N"]) -> Batch:
         """Rows of N pictures out of a batch of single ones, each looked at once."""
-        seen = self.see(batch).seen
-        if seen.pictures != 1:
+        encoded = self.encode_image(batch).encoded
+        if encoded.pictures != 1:
             raise ValueError("only single pictures can be arranged")
 
         def gathered(part: Tensor) -> Tensor:  # [I H Q d] -> [B H N*Q d]
             return part[shows].transpose(1, 2).flatten(2, 3)
 
-        layers = [KeyValue(gathered(layer.keys), gathered(layer.values)) for layer in seen.memory.layers]
-        embeddings = F.normalize(seen.embeddings[shows].mean(1), dim=-1)
-        return Batch(seen=Seen(Memory(layers), shows.shape[1], embeddings))
+        layers = [KeyValue(gathered(layer.keys), gathered(layer.values)) for layer in encoded.memory.layers]
+        embeddings = F.normalize(encoded.embeddings[shows].mean(1), dim=-1)
+        return Batch(encoded=EncodedImages(CrossKeyValues(layers), shows.shape[1], embeddings))
 
-    def _between(self, memory: Memory | None, pictures: int, marks: Int[Tensor, "B T"]) -> Between:
+    def _between(self, memory: CrossKeyValues | None, pictures: int, marks: Int[Tensor, "B T"]) -> Between:
         """The gated layers, each token reading the last picture before it alone (section 2.3, "phi")."""
         sight = None
         if memory is not None:
             at = torch.arange(pictures, device=marks.device).repeat_interleave(self.config.latents)
-            sight = Sight.of(marks[:, :, None] - 1 == at, memory.fold)
+            sight = Sight.of(marks[:, :, None] - 1 == at, memory.packing)
 
         def between(index: int, x: Tensor) -> Tensor:
             which, off = divmod(index - self.config.first, self.config.every)
@@ -261,13 +265,13 @@ class System(nn.Module):
 
     def start(self, batch: Batch) -> Reading:
         """Nothing is read yet but the pictures; a batch without any needs `image_of` to say how many texts there are."""
-        seen = self.see(batch).seen
-        if seen is None:
+        encoded = self.encode_image(batch).encoded
+        if encoded is None:
             raise ValueError("this verb needs pictures that the batch does not have")
         owner = batch.image_of
         if owner is None:
-            owner = torch.arange(len(seen.memory), device=self.marks.device)
-        return Reading(Cache(seen.memory.read_by(owner), owner), seen.pictures, torch.zeros_like(owner))
+            owner = torch.arange(len(encoded.memory), device=self.marks.device)
+        return Reading(Cache(encoded.memory.read_by(owner), owner), encoded.pictures, torch.zeros_like(owner))
 
     def read(self, state: Reading, tokens: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B V"], Reading]:
         """Several tokens at once, as in a prompt; the logits after the last."""
@@ -282,14 +286,14 @@ class System(nn.Module):
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         """Raises ValueError where a text has more marks than its row has pictures."""
-        tokens, batch = self._marked(batch), self.see(batch)
+        tokens, batch = self._marked(batch), self.encode_image(batch)
         if self.config.learn == "language":
             return self._read(tokens, None, None)[0]
-        marks, seen = (tokens == self.config.image_mark).cumsum(1), batch.seen
-        pictures = 0 if seen is None else seen.pictures
+        marks, encoded = (tokens == self.config.image_mark).cumsum(1), batch.encoded
+        pictures = 0 if encoded is None else encoded.pictures
         if int(marks.max()) > pictures:
             raise ValueError(f"a text marks {int(marks.max())} pictures, its row has {pictures}")
-        memory = None if seen is None else seen.memory
+        memory = None if encoded is None else encoded.memory
         if memory is not None and batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
         return self._read(tokens, None, self._between(memory, pictures, marks))[0]
@@ -299,7 +303,7 @@ class System(nn.Module):
         if batch.tokens is None:
             raise ValueError("this verb needs texts that the batch does not have")
         alone = ~(batch.tokens == self.config.image_mark).any(1)
-        if batch.images is None and batch.seen is None:
+        if batch.images is None and batch.encoded is None:
             return batch.tokens
         first = batch.tokens[:, :1].masked_fill(alone[:, None], self.config.image_mark)
         return torch.cat([first, batch.tokens[:, 1:]], 1)

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.lora import adapt
-from pairloom.blocks.prompt import Ids, Prompt, Said, needs
+from pairloom.blocks.prompt import Ids, Prompt, TextConditioning, needs
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
@@ -73,7 +73,7 @@ class Config:
     cls: int = 49406
     sep: int = 49407
     pad_2: int = 0
-    fold: int = 1
+    packing: int = 1
     zero_empty: bool = False
     dropped: float = 0.1
     learn_text: bool = False
@@ -99,14 +99,14 @@ def _small(channels: list[int], groups: int, head: int) -> Words:
 
 
 TINY = Config(
-    image_size=32, vocabulary=64, length=12, pad=0, cls=2, sep=3, fold=4, learn_text=True, unet=_small([48], 8, 2),
+    image_size=32, vocabulary=64, length=12, pad=0, cls=2, sep=3, packing=4, learn_text=True, unet=_small([48], 8, 2),
     vae={}, text=_text(32, 1, 2), scheduler=_schedule("DDIMScheduler", clip_sample=False, set_alpha_to_one=False),
 )  # fmt: skip
 VELOCITY = _schedule("DDIMScheduler", "v_prediction", clip_sample=False)
 # a few CPU minutes teach it the drawn world: v keeps the late times, where the text tells, from counting for nothing
 TOLD = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}  # the text joins the time, too
 DRAWN = replace(
-    TINY, image_size=16, length=16, fold=4, unet=_small([64], 8, 4) | TOLD, text=_text(64, 1, 4),
+    TINY, image_size=16, length=16, packing=4, unet=_small([64], 8, 4) | TOLD, text=_text(64, 1, 4),
     scheduler=VELOCITY,
 )  # fmt: skip
 EULER = _schedule("EulerDiscreteScheduler")
@@ -181,12 +181,12 @@ class System(nn.Module):
                 part.eval()
         return self
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I 1 3 H W] once: the mean of the posterior."""
         return (
             batch
-            if batch.seen is not None
-            else replace(batch, seen=self.posterior(_given(batch.images)[:, 0])[0])
+            if batch.encoded is not None
+            else replace(batch, encoded=self.posterior(_given(batch.images)[:, 0])[0])
         )
 
     def posterior(self, images: Float[Tensor, "I 3 H W"]) -> tuple[Tensor, Tensor | None]:
@@ -196,14 +196,17 @@ class System(nn.Module):
         if images.shape[-2:] != (side, side):
             raise ValueError(f"pictures are {tuple(images.shape[-2:])}, the system reads {side} px squares")
         if self.vae is None:
-            return F.pixel_unshuffle(images, self.config.fold), None
+            return F.pixel_unshuffle(images, self.config.packing), None
         with torch.no_grad():
             found = self.vae.encode(images.to(self.vae.dtype)).latent_dist
         scale = self.vae.config.scaling_factor
         return found.mean.float() * scale, found.std.float() * scale
 
     def predict(
-        self, noisy: Float[Tensor, "B C Y X"], t: Int[Tensor, " B"] | Float[Tensor, " B"], said: Said
+        self,
+        noisy: Float[Tensor, "B C Y X"],
+        t: Int[Tensor, " B"] | Float[Tensor, " B"],
+        said: TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """What the UNet answers: the noise, or v."""
         more = {}
@@ -224,7 +227,7 @@ class System(nn.Module):
         latents: Float[Tensor, "B C Y X"],
         t: Int[Tensor, " B"],
         noise: Float[Tensor, "B C Y X"],
-        said: Said,
+        said: TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """The noise less the noise that the network finds in the noised latents, in 32 bits."""
         share = self.shares.to(latents.device)[t]
@@ -241,7 +244,7 @@ class System(nn.Module):
     ) -> Float[Tensor, " B"]:
         """Mean squared residual of every text's picture (Krojer et al., 2023, section 3.1)."""
         said = self.text(_given(batch.tokens), _kept(batch))
-        return distance(self.residual(self._own(batch, self.see(batch).seen), t, noise, said))
+        return distance(self.residual(self._own(batch, self.encode_image(batch).encoded), t, noise, said))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Squared error of the prediction at random times (equation 3), and what the batch's hard negatives add: the same
@@ -259,7 +262,7 @@ class System(nn.Module):
         drop = torch.rand(rows, generator=chance, device=device) < self.config.dropped * self.training
         clean = self._own(batch, self._learned(batch, batch.images, chance))
 
-        def error(latents: Tensor, said: Said) -> Tensor:
+        def error(latents: Tensor, said: TextConditioning) -> Tensor:
             share = self.shares.to(device)[t]
             answer = self.predict(noised(latents, noise, share), t, said)
             return F.mse_loss(answer, target(latents, noise, share, self.prediction))
@@ -279,8 +282,8 @@ class System(nn.Module):
 
     def _learned(self, batch: Batch, images: Tensor | None, chance: torch.Generator) -> Tensor:
         """Latents to learn from: a sample of the posterior in training, its mean otherwise."""
-        if batch.seen is not None and images is batch.images:
-            return batch.seen  # type: ignore[no-any-return]
+        if batch.encoded is not None and images is batch.images:
+            return batch.encoded  # type: ignore[no-any-return]
         mean, deviation = self.posterior(_given(images)[:, 0])
         if not self.training or deviation is None:
             return mean
@@ -313,7 +316,7 @@ class System(nn.Module):
                 guess = empty + guidance * (guess - empty)
             latents = plan.step(guess, t, latents, **more).prev_sample
         if self.vae is None:
-            return F.pixel_shuffle(latents, self.config.fold).clamp(-1, 1)
+            return F.pixel_shuffle(latents, self.config.packing).clamp(-1, 1)
         latents = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
         return self.vae.decode(latents).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
 
@@ -321,7 +324,7 @@ class System(nn.Module):
 def latent_shape(c: Config) -> tuple[int, int, int]:
     """(C, Y, X) of a config's latents."""
     if not c.vae:
-        return 3 * c.fold**2, c.image_size // c.fold, c.image_size // c.fold
+        return 3 * c.packing**2, c.image_size // c.packing, c.image_size // c.packing
     side = c.image_size // 2 ** (len(c.vae["block_out_channels"]) - 1)
     return c.vae["latent_channels"], side, side
 

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.encoder import Encoder, Network
-from pairloom.blocks.recurrent import Recurrent, rehearse
+from pairloom.blocks.recurrent import Recurrent, scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_cost
 
@@ -88,18 +88,18 @@ class System(nn.Module):
         """Before each optimiser step, progress in epochs."""
         self.progress = progress
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once: the mean of the last map, averaged over N."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         images = _given(batch.images)
         vectors = self.encoder(images.flatten(0, 1)).mean((2, 3))
-        return replace(batch, seen=vectors.unflatten(0, images.shape[:2]).mean(1))
+        return replace(batch, encoded=vectors.unflatten(0, images.shape[:2]).mean(1))
 
     def start(self, batch: Batch) -> Recurrent:
         """x_-1 = W CNN(I): the picture is read as if it were a word, once, and what the LSTM says to it is not used."""
-        seen: Tensor = self.see(batch).seen
-        x = self.image(seen if batch.image_of is None else seen[batch.image_of])
+        encoded: Tensor = self.encode_image(batch).encoded
+        x = self.image(encoded if batch.image_of is None else encoded[batch.image_of])
         _, (hidden, cell) = self.lstm(self.dropout(x)[:, None])
         return Recurrent(hidden[0], cell[0])
 
@@ -117,9 +117,9 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """- sum_t log p_t(S_t) of each text (eq. 13), averaged over the texts."""
-        c, tokens, batch = self.config, _given(batch.tokens), self.see(batch)
+        c, tokens, batch = self.config, _given(batch.tokens), self.encode_image(batch)
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
-        said = self.logits(replace(batch, tokens=rehearse(self, batch, chance)))
+        said = self.logits(replace(batch, tokens=scheduled_sampling(self, batch, chance)))
         keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
         return {"caption": caption_cost(said, tokens, keep).mean()}
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.gather import gather_rows
-from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, rehearse
+from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.objectives.language import caption_cost
@@ -123,39 +123,39 @@ class System(nn.Module):
 
     # looking
 
-    def see(self, batch: Batch) -> Batch:
+    def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once: the cells of a row's N pictures one after the other."""
-        if batch.seen is not None:
+        if batch.encoded is not None:
             return batch
         images = _given(batch.images)
         cells = self.encoder(images.flatten(0, 1))
         if cells.shape[-1] != self.config.grid:
             cells = F.adaptive_avg_pool2d(cells, self.config.grid)
         rows = cells.flatten(2).transpose(1, 2).unflatten(0, images.shape[:2]).flatten(1, 2)
-        return replace(batch, seen=(rows, self.attend.project(rows)))
+        return replace(batch, encoded=(rows, self.attend.project(rows)))
 
     def start(self, batch: Batch) -> Recurrent:
         """h_0 and c_0 = tanh(MLP(mean annotation)) (section 3.1.2)."""
-        seen = self.see(batch).seen
-        mean = self.mean(seen[0].mean(1))
+        encoded = self.encode_image(batch).encoded
+        mean = self.mean(encoded[0].mean(1))
         hidden, cell = torch.tanh(self.first_hidden(mean)), torch.tanh(self.first_cell(mean))
-        begun = Recurrent(hidden, cell, seen)
+        begun = Recurrent(hidden, cell, encoded)
         return begun if batch.image_of is None else begun.select(batch.image_of)
 
-    def _look(self, state: Recurrent, words: Tensor, way: Literal["all", "peak", "drawn"] = "all") -> Look:
+    def _look(self, state: Recurrent, words: Tensor, mode: Literal["all", "peak", "drawn"] = "all") -> Look:
         """Eq. 1 to 6 and 8, and the gate of section 4.2.1. "all": the cells by their shares (eq. 13)."""
         cells, projected = state.read()
         shares = self.attend(projected, state.hidden)
         weights, chosen = shares, torch.zeros_like(shares[:, 0])
-        if way != "all":
-            at = shares.argmax(1) if way == "peak" else torch.multinomial(shares.detach(), 1)[:, 0]
+        if mode != "all":
+            at = shares.argmax(1) if mode == "peak" else torch.multinomial(shares.detach(), 1)[:, 0]
             weights = one_hot(at, shares)
             chosen = shares.gather(1, at[:, None])[:, 0].clamp_min(1e-12).log()
         gate = torch.sigmoid(self.gate(state.hidden))
         context = gate * torch.einsum("bp,bpc->bc", weights, cells)
         hidden, cell = self.lstm(torch.cat([words, context], 1), (state.hidden, state.cell))
-        seen = weights if way == "peak" else shares
-        return Look(replace(state, hidden=hidden, cell=cell, attention=seen), context, chosen)
+        encoded = weights if mode == "peak" else shares
+        return Look(replace(state, hidden=hidden, cell=cell, attention=encoded), context, chosen)
 
     # writing
 
@@ -178,13 +178,13 @@ class System(nn.Module):
         return self._write(batch, "peak" if self.config.peak else "all")[0]
 
     def _write(
-        self, batch: Batch, way: Literal["all", "peak", "drawn"]
+        self, batch: Batch, mode: Literal["all", "peak", "drawn"]
     ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, "B T P"], Float[Tensor, "B T"]]:
         """Teacher-forced: logits, shares of the cells, log-probability of the drawn ones."""
         words, state = self._embed(_given(batch.tokens)), self.start(batch)
         looks = []
         for at in range(words.shape[1]):
-            looks.append(self._look(state, words[:, at], way))
+            looks.append(self._look(state, words[:, at], mode))
             state = looks[-1].state
         hidden, context = (
             torch.stack(rows, 1)
@@ -198,10 +198,10 @@ class System(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of each text, averaged over the texts: its cost and the penalty (eq. 14); in the hard mode the entropy, and
         where cells were drawn the learning rule of section 4.1. Outside training nothing is drawn."""
-        c, tokens, batch = self.config, _given(batch.tokens), self.see(batch)
+        c, tokens, batch = self.config, _given(batch.tokens), self.encode_image(batch)
         drawn = c.mode == "hard" and self.training and float(torch.rand(())) < c.drawn
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
-        fed = replace(batch, tokens=rehearse(self, batch, chance))
+        fed = replace(batch, tokens=scheduled_sampling(self, batch, chance))
         said, shares, chosen = self._write(fed, "drawn" if drawn else "all")
         keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
         cost, wrote = caption_cost(said, tokens, keep), keep[:, 1:]

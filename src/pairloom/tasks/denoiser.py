@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pairloom.blocks.prompt import Said
+from pairloom.blocks.prompt import TextConditioning
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake
@@ -69,7 +69,7 @@ class Denoiser:
     rows: int = 64
     cost: dict[str, int] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
-    _said: dict[str | None, Said] = field(default_factory=dict)
+    _said: dict[str | None, TextConditioning] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = ("image encodings", "text encodings", "UNet evaluations", "texts cut")
@@ -134,7 +134,7 @@ class Denoiser:
         times = torch.tensor(self.times, device=device)[steps]
         parts = [self._said[job.text] for job in jobs]
         pooled = None if parts[0].pooled is None else torch.cat([part.pooled for part in parts])  # type: ignore[misc]
-        said = Said(torch.cat([part.context for part in parts]), pooled)
+        said = TextConditioning(torch.cat([part.context for part in parts]), pooled)
         left = self.model.system.residual(clean, times, noise, said)
         if self.half:  # both sides are rounded before they are subtracted, as networks in 16 bits do
             left = noise.half() - (noise - left).half()

@@ -30,7 +30,7 @@ def see(system: Any, tokens: Tokens, image: Tensor, caption: str) -> Batch:
     ids, keep = tokens.encode([caption], system.config.caption_length)
     extra = {"caption": ids, "caption_keep": keep} if caption else {}
     with torch.no_grad():
-        seen: Batch = system.see(Batch(images=image[None, None], extra=extra).to(image.device))
+        seen: Batch = system.encode_image(Batch(images=image[None, None], extra=extra).to(image.device))
     return seen
 
 

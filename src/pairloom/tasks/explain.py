@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pairloom import verbs
-from pairloom.blocks.watch import Watch
+from pairloom.blocks.watch import AttentionRecorder
 from pairloom.data.batch import Batch
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -143,7 +143,7 @@ def _looked(system: Any, batch: Batch) -> Tensor | None:
     looks = []
     for at in range(tokens.shape[1] - 2):
         _, state = system.step(state, tokens[:, at])
-        if not isinstance(state, verbs.Looks) or state.attention is None:
+        if not isinstance(state, verbs.HasAttention) or state.attention is None:
             return None
         looks.append(state.attention[0])
     return _square(torch.stack(looks))
@@ -171,8 +171,8 @@ def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None
     tokens = _given(batch.tokens)
     if isinstance(system, verbs.Sees):
         with torch.no_grad():
-            batch = system.see(batch)
-    with Watch(system) as seen:
+            batch = system.encode_image(batch)
+    with AttentionRecorder(system) as seen:
         said = system.match(batch) if by == "match" else system.logits(batch)
     cells = _cells(system)
     if not seen.weights or seen.weights[0].shape[-1] != cells + 1:

@@ -55,13 +55,13 @@ def judge(
     of = batch.image_of if batch.image_of is not None else torch.arange(len(tokens), device=tokens.device)
     lengths = keep.sum(1)
     scores = torch.zeros(len(tokens), device=tokens.device)
-    if isinstance(system, verbs.Sees) and batch.seen is None:
+    if isinstance(system, verbs.Sees) and batch.encoded is None:
         bare = batch.regions is None and not batch.extra
         if bare and batch.images is not None and len(batch.images) > pictures:
             for chosen, part in _by_pictures(batch, of, pictures):
                 scores[chosen] = judge(system, part, way, rows, pictures)[0]
             return scores, way
-        batch = system.see(batch)
+        batch = system.encode_image(batch)
     for chosen in torch.argsort(of if way == "match" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(

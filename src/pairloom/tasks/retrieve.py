@@ -50,8 +50,8 @@ class ClassOne:
     def __init__(self, system: Any) -> None:
         self.system, self.config = system, system.config
 
-    def see(self, batch: Batch) -> Batch:
-        made: Batch = self.system.see(batch)
+    def encode_image(self, batch: Batch) -> Batch:
+        made: Batch = self.system.encode_image(batch)
         return made
 
     def match(self, batch: Batch) -> Tensor:
@@ -187,11 +187,11 @@ class Retriever:
         for chosen, batch in self._batches(range(first, min(first + SPAN, len(self.corpus.names)))):
             rows += chosen
             if isinstance(self.model.system, verbs.Sees):
-                batch = self.model.system.see(batch)
+                batch = self.model.system.encode_image(batch)
             if "cosine" in self.able:
                 vectors.append(self.model.system.embed_image(batch).float().cpu())
             if "match" in self.able:
-                seen.append(batch if batch.seen is None else replace(batch, images=None))
+                seen.append(batch if batch.encoded is None else replace(batch, images=None))
         if (size := _bytes(seen)) <= self.room:
             self.room -= size
             self.kept[first] = seen

@@ -21,7 +21,7 @@ Losses = Callable[[Any], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Ranks:
+class ProcessGroup:
     """This process among its peers. Rank 0 writes."""
 
     rank: int = 0
@@ -44,13 +44,13 @@ class Ranks:
             dist.barrier()
 
 
-def join() -> Ranks:
+def join() -> ProcessGroup:
     """Under torchrun: join the others (gloo on a CPU, nccl on GPUs). Else: alone."""
     if not dist.is_available():
-        return Ranks()
+        return ProcessGroup()
     if not dist.is_initialized() and dist.is_torchelastic_launched():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return Ranks(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else Ranks()
+    return ProcessGroup(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ProcessGroup()
 
 
 def leave() -> None:
@@ -59,7 +59,7 @@ def leave() -> None:
         dist.destroy_process_group()
 
 
-class Asked(nn.Module):
+class LossModule(nn.Module):
     """DDP hooks into `forward`; a system is asked for `losses`, in chunks of so many rows where chunk is not 0."""
 
     def __init__(self, system: Any, chunk: int) -> None:
@@ -73,12 +73,12 @@ class Asked(nn.Module):
         return made
 
 
-def shared(system: nn.Module, ranks: Ranks, chunk: int = 0) -> Losses:
+def shared(system: nn.Module, ranks: ProcessGroup, chunk: int = 0) -> Losses:
     """What gives the losses of a batch: under several processes with gradients averaged in the backward pass.
 
     Buffers are not sent round: a system that keeps any fills them with what it gathered, the same everywhere.
     """
-    asked = Asked(system, chunk)
+    asked = LossModule(system, chunk)
     if ranks.world == 1:
         return asked
     return DistributedDataParallel(asked, broadcast_buffers=False, find_unused_parameters=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pairloom
-from pairloom import folder
+from pairloom import registry
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override, to_dict
 from pairloom.data.disk import atomic_write, check_output
@@ -74,7 +74,7 @@ class Order:
 
     def run(self) -> Settings:
         """The recipe's settings with the order's own over them."""
-        recipes = folder.find("systems", self.system).RECIPES
+        recipes = registry.find("systems", self.system).RECIPES
         if self.recipe and self.recipe not in recipes:
             raise Mistake(f"{self.system} has no recipe '{self.recipe}'.", "", nearest(self.recipe, recipes))
         return override(replace(Settings(), **recipes.get(self.recipe, {})), self.of(""))
@@ -186,8 +186,8 @@ def _demand_room(out: Path) -> None:
 
 def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, float]]]:
     """The set as what the system learns from, and what is mixed in. A set that is none leaves no empty folder behind."""
-    module = folder.find("systems", order.system)
-    kind = folder.find("data.lessons", getattr(module, "LEARNS", "pairs"))
+    module = registry.find("systems", order.system)
+    kind = registry.find("data.lessons", getattr(module, "LEARNS", "pairs"))
     try:
         if order.negatives is not None:
             return _with_negatives(order, module, aside), []
@@ -210,7 +210,7 @@ def _with_negatives(order: Order, module: Any, aside: Path | None) -> Any:
         raise Mistake(
             "Negatives cannot be used here.", why, f"Leave out {'--mix' if order.mix else '--negatives'}."
         )
-    return folder.find("data.lessons", module.NEGATIVES).Lesson(order.data, aside, order.negatives)
+    return registry.find("data.lessons", module.NEGATIVES).Lesson(order.data, aside, order.negatives)
 
 
 def _model(order: Order, lessons: list[Any], seed: int) -> Model:
@@ -243,7 +243,7 @@ def _cropped(pixels: Transform) -> Transform:
 
 def _started(order: Order, begun: Model, seed: int) -> Model:
     """A model that begins with the weights of another: of the same system, or of one that the system's STARTS knows."""
-    module, about = folder.find("systems", order.system), {"init": str(order.init)}
+    module, about = registry.find("systems", order.system), {"init": str(order.init)}
     if begun.name == order.system:
         config = override(begun.config, order.of("model"))
         if getattr(config, "rank", 0) and not begun.config.rank:
@@ -271,7 +271,7 @@ def _started(order: Order, begun: Model, seed: int) -> Model:
 
 def _sizes(config: Any, order: Order) -> list[str]:
     """The settings of a config that its weights depend on, as the new system knows them."""
-    known = {entry.name for entry in fields(folder.find("systems", order.system).Config)}
+    known = {entry.name for entry in fields(registry.find("systems", order.system).Config)}
     return [f"{name}={getattr(config, name)}" for name in SHAPES if name in known and hasattr(config, name)]
 
 

@@ -27,7 +27,7 @@ from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake
 from pairloom.train import checkpoint
 from pairloom.train.chunks import demand_chunks
-from pairloom.train.distributed import Losses, Ranks, join, shared, together
+from pairloom.train.distributed import Losses, ProcessGroup, join, shared, together
 from pairloom.train.log import Log
 from pairloom.train.optimiser import Average, adamw, learned, moments_of, put_moments
 from pairloom.train.settings import Settings
@@ -98,7 +98,7 @@ class _Run:
     """One run: its optimiser, its sums since the last logged line, its place in the data."""
 
     def __init__(
-        self, system: nn.Module, batches: Batches, settings: Settings, ranks: Ranks, out: Path | None
+        self, system: nn.Module, batches: Batches, settings: Settings, ranks: ProcessGroup, out: Path | None
     ) -> None:
         self.system, self.batches, self.settings, self.ranks, self.out = system, batches, settings, ranks, out
         self.plan = Plan(settings.batch, settings.seed, settings.accumulate, ranks.rank, ranks.world)
@@ -129,7 +129,7 @@ class _Run:
             if self.log is not None:
                 self.log.close()
         if self.average is not None:
-            self.average.exchange()
+            self.average.swap()
         self.system.eval()
         return Fitted(self.total, begun, self.lines)
 
@@ -175,7 +175,7 @@ class _Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.follow()
+            self.average.update()
 
     def _backward(self, part: Batch, parts: int, losses: Losses) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
@@ -217,7 +217,7 @@ class _Run:
 
     def _evaluate(self, done: int, evaluate: Evaluate) -> None:
         self.system.eval()
-        with torch.no_grad(), self.average.worn() if self.average else contextlib.nullcontext():
+        with torch.no_grad(), self.average.swapped() if self.average else contextlib.nullcontext():
             asked = evaluate(self.system)
         self.system.train()
         values = self.ranks.mean(torch.tensor(list(asked.values()), dtype=torch.float64)).tolist()

@@ -74,7 +74,7 @@ class Average:
         self.tensors = {name: value.detach().clone() for name, value in self.parameters.items()}
 
     @torch.no_grad()
-    def follow(self) -> None:
+    def update(self) -> None:
         """Take one step towards the weights."""
         torch._foreach_lerp_(list(self.tensors.values()), list(self.parameters.values()), 1 - self.decay)
 
@@ -84,16 +84,16 @@ class Average:
             self.tensors[name].copy_(tensor)
 
     @contextmanager
-    def worn(self) -> Iterator[None]:
+    def swapped(self) -> Iterator[None]:
         """Inside, the system carries the average instead of its weights."""
-        self.exchange()
+        self.swap()
         try:
             yield
         finally:
-            self.exchange()
+            self.swap()
 
     @torch.no_grad()
-    def exchange(self) -> None:
+    def swap(self) -> None:
         """Swap the average and the weights."""
         for name, value in self.parameters.items():
             kept = value.detach().clone()

@@ -2,7 +2,7 @@
 {"image", "caption", "rounds": [{"question", "answer", "choices", "right"}]}. Salesforce's own files for VQA, Visual Genome
 and NLVR2 are such rows too.
 
-Also what the drawn world writes (data/world/asked.py).
+Also what the drawn world writes (world/asked.py).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 picture and null in the other list. As parquet, JSON lines or a JSON array.
 
 Pictures are looked for by their whole name or address, then by its last part; nothing is fetched. The drawn world writes
-this layout too (data/world/documents.py).
+this layout too (world/documents.py).
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairloom.data.index import Filed
+from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import Loader, TextTable
 from pairloom.data.order import Rows
@@ -69,7 +69,7 @@ class Lesson:
     ) -> Loader:
         """Each round once in every epoch."""
         says = Rounds(tokens, self.told, self.dialog, config)
-        ids, pictures = self.index.ids()[self.shows[:, 0]], Filed(self.index, pixels, training)
+        ids, pictures = self.index.ids()[self.shows[:, 0]], DecodedImages(self.index, pixels, training)
         return Loader(pictures, says.said, rows, ids, workers=workers, shows=self.shows, says=says)
 
 

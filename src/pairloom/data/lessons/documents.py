@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 
 from pairloom.data.asked import kind_of, open_examples
-from pairloom.data.index import Filed, Index
+from pairloom.data.index import DecodedImages, Index
 from pairloom.data.loader import Loader, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Document, Pair
@@ -80,7 +80,7 @@ class Lesson:
         # a row with fewer pictures shows its last again, which no mark points at
         shown = [[*pictures, *[pictures[-1]] * (most - len(pictures))] for _, pictures in made]
         shows = numpy.repeat(numpy.asarray(shown, numpy.int64), numpy.diff(first), axis=0)
-        return Loader(Filed(self.index, pixels, training), table, workers=workers, shows=shows)
+        return Loader(DecodedImages(self.index, pixels, training), table, workers=workers, shows=shows)
 
 
 def cut(

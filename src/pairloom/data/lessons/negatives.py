@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.index import Filed, Index
+from pairloom.data.index import DecodedImages, Index
 from pairloom.data.negatives import MIX, NegativeBatches, read_negatives
 from pairloom.data.order import Rows
 from pairloom.data.pair import Blob, content_hash
@@ -58,5 +58,5 @@ class Lesson:
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
     ) -> NegativeBatches:
         """Every row once in every epoch, with negatives of the released mix; held out, without."""
-        pictures = Filed(self.index, pixels, training)
+        pictures = DecodedImages(self.index, pixels, training)
         return NegativeBatches(pictures, self.table, tokens, config.length, MIX if training else {}, rows)

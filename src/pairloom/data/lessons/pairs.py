@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.index import Filed, Index
+from pairloom.data.index import DecodedImages, Index
 from pairloom.data.loader import Loader, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pixels import Transform
@@ -29,5 +29,5 @@ class Lesson:
         """One text of each picture in every epoch."""
         if self.table is None:
             self.table = TextTable.of(tokens, self.index.words(), config.length)
-        pictures = Filed(self.index, pixels, training)
+        pictures = DecodedImages(self.index, pixels, training)
         return Loader(pictures, self.table, rows, self.index.ids(), workers=workers)

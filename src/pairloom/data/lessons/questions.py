@@ -16,7 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairloom.data.index import Filed
+from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import Loader, TextTable
 from pairloom.data.order import Rows
@@ -53,7 +53,7 @@ class Lesson:
         """Each question once in every epoch, with all of its answers."""
         says = Answers.of(tokens, self.asked, config.length, config.answer_length)
         ids = self.index.ids()[self.shows[:, 0]]
-        pictures = Filed(self.index, pixels, training)
+        pictures = DecodedImages(self.index, pixels, training)
         return Loader(pictures, says.questions, rows, ids, workers=workers, shows=self.shows, says=says)
 
 

@@ -16,7 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairloom.data.index import Filed
+from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import SIDES, Loader, TextTable
 from pairloom.data.order import Rows
@@ -73,7 +73,7 @@ class Lesson:
         texts = [[plain(one.text), mirrored(plain(one.text))][: 1 + both] for one in self.told]
         says = Labels(TextTable.of(tokens, texts, config.length), [bool(one.true) for one in self.told])
         shows = numpy.stack([self.shows, self.shows[:, ::-1]], 1).reshape(-1, 2) if both else self.shows
-        ids, pictures = self.index.ids()[self.shows[:, 0]], Filed(self.index, pixels, training)
+        ids, pictures = self.index.ids()[self.shows[:, 0]], DecodedImages(self.index, pixels, training)
         return Loader(pictures, says.texts, rows, ids, workers=workers, shows=shows, says=says)
 
 

@@ -1,0 +1,197 @@
+"""How much small models learn to answer and to reason about drawn scenes on a CPU, in the paper's order: captions first.
+
+    python experiments/benchmarks/bench_reason.py questions statements --seeds 3     # blip_vqa, a picture; blip_nlvr, two pictures
+    python experiments/benchmarks/bench_reason.py questions --scratch                # without the captions
+
+A blip learns the captions of drawn pictures, by contrast first and then to write on what its frozen image tower made of them;
+blip_vqa or blip_nlvr begins with its weights (their STARTS) and learns on the frozen pictures, too. Worlds of different seeds for
+training and measuring; beside each accuracy the best that can be done without looking: the commoner truth of each sort of
+statement, the commonest answer of each sort of question. One line of JSON a seed and kind. CPU seconds are this process's
+own, the captions' and the task's apart.
+NLVR with statements of people: bench_nlvr.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from frozen import Rememberer, ends, learn, looked, shape
+from torch import Tensor
+
+from pairloom import registry
+from pairloom.blocks.convnet import recalibrate_batch_norm
+from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
+from pairloom.data.asked import open_examples
+from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.order import Plan
+from pairloom.data.pixels import open_image
+from pairloom.data.tokens import Tokens
+from pairloom.metrics.compare import wilson
+from pairloom.model import Model, build
+from pairloom.tasks.answer import Choices, choose, questions_batch
+from pairloom.tasks.reason import reason
+from pairloom.world import World
+from pairloom.world.asked import write_examples
+from pairloom.world.draw import picture
+
+ASKED = 300  # pictures to measure on
+DROPOUT = ["dropout=0.1"]
+
+
+def captioner(world: World, tokens: Tokens, args: argparse.Namespace, seed: int) -> Model:
+    """A blip that has learnt the captions of a world: contrast, then writing on frozen pictures."""
+    pixels = numpy.array([numpy.asarray(picture(world.scene(row), world.size)) for row in range(world.count)])
+    texts = [[world.row(row).text] for row in range(world.count)]
+    table = TextTable.of(tokens, texts, 40)
+    words = [
+        *shape(args.size, args.width, args.depth),
+        *DROPOUT,
+        "embedding=128",
+        "queue=0",
+        "momentum=0",
+        "bag=true",
+    ]
+    model = build("blip", tokens, "tiny", [*words, "itm=0", "lm=0"], seed)
+    loader = Loader(InMemoryImages(pixels, model.pixels.mean, model.pixels.std, crop=0.6), table)
+    learn(model.system, loader, args.see, 2e-3, seed, batch=128, precision="bf16")
+    recalibrate_batch_norm(
+        model.system, (model.system.encode_image(parts[0]) for parts in loader.read(Plan(128, seed), 0))
+    )
+    writer = build("blip", tokens, "tiny", [*words, "itc=0", "itm=0"], seed)
+    put_tensors(writer.system, tensors_of(model.system))
+    seen = looked(writer, writer.system.towers.image, pixels)
+    learn(writer.system, Rememberer(Loader(seen, table), blip=True), args.write, args.lr, seed, batch=32)
+    return writer
+
+
+def taught(
+    args: argparse.Namespace, seed: int, kind: str, lesson: Any, tokens: Tokens, begun: Model | None
+) -> tuple[Model, dict[str, Any]]:
+    """A model that learnt a lesson: on frozen pictures with the weights of a captioner, or all of it from scratch."""
+    system, more = KINDS[kind]
+    words = [*shape(args.size, args.width, args.depth), *DROPOUT, more]
+    model = build(system, tokens, "tiny", words, seed)
+    loader = lesson.loader(tokens, model.config, model.pixels, numpy.arange(lesson.count), True, 0)
+    batches: Any = loader
+    if begun is not None:
+        start = registry.find("systems", system).STARTS["blip"]
+        put_shared(model.system, start(tensors_of(begun.system), model.config))
+        loader.pictures = looked(model, model.system.image, loader.pictures)
+        batches = Rememberer(loader)
+    loss = learn(model.system, batches, args.steps, args.lr, seed)
+    return model.eval(), {"learned from": lesson.count, "loss": loss}
+
+
+def pictures_of(model: Model, examples: Sequence[Any]) -> Tensor:
+    """[B N 3 X Y]."""
+    pixels = [[model.pixels.to_uint8(open_image(blob.read())) for blob in one.images] for one in examples]
+    return torch.from_numpy(model.pixels.normalise(numpy.array(pixels)))
+
+
+def judged(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
+    """What a blip_nlvr says of statements, and the truth."""
+    said = []
+    for at in range(0, len(asked), 64):
+        part = asked[at : at + 64]
+        chances = reason(model.system, model.tokens, pictures_of(model, part), [one.text for one in part])
+        said += [str(chance > 0.5) for chance in chances.tolist()]
+    return said, [str(bool(one.true)) for one in asked]
+
+
+def answered(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
+    """What a blip_vqa answers, of all answers of the lesson, and the truth."""
+    choices = Choices(model.tokens, [answer for one in lesson.asked for answer in one.answers], 8)
+    said: list[str] = []
+    for at in range(0, len(asked), 64):
+        part = asked[at : at + 64]
+        texts = [one.question for one in part]
+        batch = questions_batch(pictures_of(model, part)[:, 0], texts, model.tokens, model.config)
+        said += [best[0].text for best in choose(model.system, batch, choices)]
+    return said, [one.answers[0] for one in asked]
+
+
+KINDS = {"questions": ("blip_vqa", "answer_length=8"), "statements": ("blip_nlvr", "merge_from=1")}
+MEASURES = {"questions": answered, "statements": judged}
+
+
+def run(args: argparse.Namespace, seed: int, work: Path) -> None:
+    """One seed: a captioner, and a line for each kind."""
+    worlds = [
+        World(count, 2 * seed + at, "simple", args.size) for at, count in enumerate((args.scenes, ASKED))
+    ]
+    for kind in args.kinds:
+        for world, part in zip(worlds, ("learn", "asked")):
+            write_examples(world, work / part / kind, kind)
+    lessons = {
+        kind: registry.find("data.lessons", kind).Lesson(work / "learn" / kind, work) for kind in args.kinds
+    }
+    words = [worlds[0].row(row).text for row in range(args.scenes)]
+    words += [word for lesson in lessons.values() for group in lesson.words() for word in group]
+    began = time.process_time()
+    tokens = Tokens.train(words, 600)
+    begun = None if args.scratch else captioner(worlds[0], tokens, args, seed)
+    spent = time.process_time() - began
+    for kind, lesson in lessons.items():
+        began = time.process_time()
+        model, told = taught(args, seed, kind, lesson, tokens, begun)
+        asked = list(open_examples(work / "asked" / kind, kind))
+        said, truth = MEASURES[kind](model, asked, lesson)
+        right = numpy.array([one == other for one, other in zip(said, truth)])
+        found = summary(right, sorts_of(work / "asked" / kind / f"{kind}.jsonl"), truth)
+        took = {"captions_cpu_s": round(spent), "cpu_s": round(time.process_time() - began)}
+        print(
+            json.dumps({"what": kind, "seed": seed, "scratch": args.scratch, **took, **found, **told}),
+            flush=True,
+        )
+
+
+def sorts_of(file: Path) -> list[str]:
+    return [json.loads(line)["sort"] for line in file.read_text("utf-8").splitlines()]
+
+
+def summary(right: numpy.ndarray, sorts: Sequence[str], truth: Sequence[str]) -> dict[str, Any]:
+    """Accuracy in all and by sort, with Wilson's interval; blind: the commonest truth of each sort, said always."""
+    by_sort: dict[str, list[int]] = defaultdict(list)
+    for row, sort in enumerate(sorts):
+        by_sort[sort].append(row)
+    known = {sort: Counter(truth[row] for row in rows).most_common(1)[0][1] for sort, rows in by_sort.items()}
+    return {
+        "asked": len(right), "accuracy": float(right.mean()), "interval": ends(wilson(int(right.sum()), len(right))),
+        "blind": sum(known.values()) / len(right),
+        "by sort, blind": {
+            sort: [round(float(right[rows].mean()), 3), round(known[sort] / len(rows), 3)]
+            for sort, rows in sorted(by_sort.items())
+        },
+    }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("kinds", nargs="+", choices=KINDS)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0)
+    # steps of seeing, of writing captions, of each kind; pictures to learn from
+    for name, value in dict(see=120, write=250, steps=500, scenes=1500, size=48, width=64, depth=3).items():
+        parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--scratch", action="store_true", help="without captions first")
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    for seed in range(args.first, args.first + args.seeds):
+        with tempfile.TemporaryDirectory() as work:
+            run(args, seed, Path(work))
+
+
+if __name__ == "__main__":
+    main()

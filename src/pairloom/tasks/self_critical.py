@@ -1,0 +1,122 @@
+"""Practice: a writer learns from the reward of what it writes, against what it would have written anyway.
+
+Self-critical sequence training (Rennie et al., 2017, arXiv 1612.00563) for whatever can start, step and give logits. The
+reward is CIDEr-D over token ids: the metric counts n-grams and does not care what its words are, so no text is needed.
+Knows no architecture, no tokenizer and no loop.
+
+B texts, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pairloom.data.batch import Batch
+from pairloom.data.loader import TextTable
+from pairloom.data.order import Rows
+from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
+from pairloom.tasks.decode import Writing, Written, decode
+
+# pictures, as image_ids [B], and texts [B] -> how good each is for its picture; higher is better
+Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Cider:
+    """CIDEr-D against all texts of a picture, with document frequencies of the whole training set.
+
+    The end token counts as a word, in references and in texts that ended: without it the reward teaches texts that
+    never end well.
+    """
+
+    references: dict[int, list[str]]
+    known: Frequencies
+
+    @classmethod
+    def of(cls, texts: TextTable, rows: Rows, ids: Rows | None) -> Cider:
+        """From what a Loader learns from: its table, its rows and its image_ids (None: the row's own number)."""
+        references: dict[int, list[str]] = {}
+        for row in rows:
+            held = references.setdefault(int(row if ids is None else ids[row]), [])
+            for text in range(int(texts.first[row]), int(texts.first[row + 1])):
+                start, end = int(texts.start[text]), int(texts.start[text + 1])
+                held.append(_spell(texts.ids[start + 1 : end].tolist()))
+        return cls(references, frequencies(list(references.values())))
+
+    def __call__(self, pictures: Sequence[int], texts: Sequence[str]) -> list[float]:
+        """CIDEr-D of each text, 0 to 10."""
+        return list(cider_d(texts, [self.references[picture] for picture in pictures], self.known).each)
+
+
+class SelfCritical(nn.Module):
+    """A system that learns by its reward; everything else is asked of the system itself.
+
+    Loss: - (reward(drawn) - reward(greedy)) log p(drawn), averaged over the texts (eq. 8 there). The greedy text is what
+    the writer gives in use, so only texts better than that become likelier.
+    """
+
+    def __init__(self, system: Any, reward: Reward, length: int) -> None:
+        super().__init__()
+        self.system, self.reward, self.length = system, reward, length
+        self.training_state: tuple[str, ...] = ()
+
+    def begin(self, progress: float) -> None:
+        """Passed on to a system that wants to know."""
+        if hasattr(self.system, "begin"):
+            self.system.begin(progress)
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Outside training: the system's own losses, so that what is held out is measured as ever."""
+        if not self.training:
+            made: dict[str, Tensor] = self.system.losses(batch)
+            return made
+        if batch.image_ids is None:
+            raise ValueError("a reward needs image_ids: which picture each row shows")
+        drawn, better = self._practise(batch)
+        tokens, keep = _tensors(self.system, drawn, batch.image_ids.device)
+        said = self.system.logits(replace(batch, tokens=tokens, keep=keep))[:, :-1].float().log_softmax(-1)
+        likely = (said.gather(2, tokens[:, 1:, None])[..., 0] * keep[:, 1:]).sum(1)
+        return {"self-critical": -(better * likely).mean()}
+
+    @torch.no_grad()
+    def _practise(self, batch: Batch) -> tuple[list[Written], Tensor]:
+        """A drawn text for each row, and how much better it was than the greedy one. Written as in use, without dropout."""
+        assert batch.image_ids is not None
+        self.system.eval()
+        asked = replace(batch, tokens=None, keep=None)
+        asked = self.system.encode_image(asked) if hasattr(self.system, "encode_image") else asked
+        seeds = torch.randint(2**31, (len(batch.image_ids),)).tolist()
+        plain = dict(max_length=self.length, min_length=1)
+        drawn = [
+            one[0] for one in decode(self.system, asked, Writing("nucleus", top_p=1.0, **plain), (), seeds)
+        ]
+        greedy = [one[0] for one in decode(self.system, asked, Writing("greedy", **plain))]
+        self.system.train()
+        pictures = batch.image_ids.tolist()
+        last = self.system.last_token
+        paid = [self.reward(pictures, [_said(one, last) for one in texts]) for texts in (drawn, greedy)]
+        better = torch.tensor(paid[0]) - torch.tensor(paid[1])
+        return drawn, better.to(batch.image_ids.device, torch.float)
+
+
+def _spell(ids: Sequence[int]) -> str:
+    """Token ids as words of the metric."""
+    return " ".join(map(str, ids))
+
+
+def _said(one: Written, last: int) -> str:
+    return _spell([*one.tokens, last] if one.ended else one.tokens)
+
+
+def _tensors(system: Any, texts: Sequence[Written], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Tokens and keep [B T] of written texts, first token and, where there is one, end among them."""
+    rows = [[system.first_token, *one.tokens, *([system.last_token] if one.ended else [])] for one in texts]
+    longest = max(map(len, rows))
+    keep = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
+    tokens = torch.tensor([row + [system.last_token] * (longest - len(row)) for row in rows])
+    return tokens.to(device), keep.to(device)

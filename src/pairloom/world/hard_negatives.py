@@ -1,0 +1,29 @@
+"""Hard negatives of drawn scenes: a table such as NegCLIP's, whose truth is known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy
+
+from pairloom.data.negatives import Hard
+from pairloom.world import Scene, caption, negatives
+
+
+def drawn_negatives(scenes: Sequence[Scene], style: str = "full", alike: int = 3) -> list[Hard]:
+    """Drawn scenes with one negative for every swap their caption allows, and the rows whose captions share most words with
+    theirs without being the same."""
+    texts = [caption(scene, style) for scene in scenes]
+    words = {word: at for at, word in enumerate(sorted({word for text in texts for word in text.split()}))}
+    table = numpy.zeros((len(texts), len(words)), numpy.float32)
+    for row, text in enumerate(texts):
+        table[row, [words[word] for word in text.split()]] = 1
+    same = numpy.unique(texts, return_inverse=True)[1]
+    made = []
+    for row, (scene, text) in enumerate(zip(scenes, texts)):
+        shared = table @ table[row]
+        shared[same == same[row]] = -1
+        near = numpy.argsort(-shared, kind="stable")[:alike]
+        wrong = tuple(dict.fromkeys(one.negative for one in negatives(scene, style)))
+        made.append(Hard(text, f"{row:06d}", wrong, tuple(int(at) for at in near if shared[at] >= 0)))
+    return made
