@@ -21,7 +21,8 @@ import pairloom
 from pairloom.data.pixels import Unreadable
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model import Model, build, load, save
+from pairloom.model import Model, build, save
+from pairloom.weights import load
 
 TEXTS = ["a red square", "a blue circle left of a dog", "two cats"]
 

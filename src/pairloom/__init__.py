@@ -8,17 +8,22 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from pairloom import systems
-    from pairloom.model import load, save
+    from pairloom.model import save
+    from pairloom.weights import load
 
 __all__ = ["load", "save", "systems"]
 
 
 def __getattr__(name: str) -> Any:
     """The front door opens late: `import pairloom` does not import torch."""
-    if name in ("load", "save"):
-        from pairloom import model
+    if name == "load":
+        from pairloom.weights import load
 
-        return getattr(model, name)
+        return load
+    if name == "save":
+        from pairloom.model import save
+
+        return save
     if name == "systems":
         import pairloom.systems
 

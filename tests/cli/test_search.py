@@ -16,7 +16,7 @@ from eyes import NAMES, eye  # noqa: E402
 def pairs(tmp_path: Path, monkeypatch) -> Path:
     import colours
 
-    for place in ("pairloom.model.load", "pairloom.search.index.load"):
+    for place in ("pairloom.weights.load", "pairloom.search.index.load"):
         monkeypatch.setattr(place, lambda where: eye())
     where = tmp_path / "pairs"
     where.mkdir()

@@ -19,13 +19,14 @@ from pairloom.data.negatives import MIX, Hard, NegativeBatches, read_negatives  
 from pairloom.data.order import Plan  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
-from pairloom.model import Model, build, load, save  # noqa: E402
+from pairloom.model import Model, build, save  # noqa: E402
 from pairloom.objectives.denoise import guessed_noise, noised, pushed_away, target  # noqa: E402
 from pairloom.systems.latent_diffusion import RECIPES  # noqa: E402
 from pairloom.tasks.denoise import DenoisingScorer  # noqa: E402
 from pairloom.train.hardneg import adapted  # noqa: E402
 from pairloom.train.loop import fit  # noqa: E402
 from pairloom.train.settings import Settings  # noqa: E402
+from pairloom.weights import load  # noqa: E402
 from pairloom.world import World, parse  # noqa: E402
 from pairloom.world.claim import is_true  # noqa: E402
 from pairloom.world.hard_negatives import drawn_negatives

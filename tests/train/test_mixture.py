@@ -10,10 +10,10 @@ from torch import nn
 
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
-from pairloom.model import load
 from pairloom.train import job as jobs
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
+from pairloom.weights import load
 from pairloom.world import World, write_folder
 from pairloom.world.documents import write_documents
 

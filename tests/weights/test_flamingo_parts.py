@@ -18,7 +18,8 @@ import pairloom  # noqa: E402
 from pairloom.blocks.tensors import tensors_of  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
-from pairloom.model import Model, build, save, with_part  # noqa: E402
+from pairloom.model import Model, build, save  # noqa: E402
+from pairloom.weights import with_part  # noqa: E402
 from pairloom.weights.open_flamingo import gated_places, resampler_places  # noqa: E402
 
 TEXTS = ["a red square and a blue dog", "two cats on a mat", "Output: the dog"] * 4

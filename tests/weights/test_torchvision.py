@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 from pairloom.blocks.encoder import Encoder
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model import Model, build, with_part
-from pairloom.weights import torchvision
+from pairloom.model import Model, build
+from pairloom.weights import torchvision, with_part
 
 TOKENS = Tokens.train(["a red square"] * 3, 64)
 

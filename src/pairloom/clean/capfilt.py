@@ -115,6 +115,6 @@ def _pictures(asked: Proposing, model: Any, rows: Sequence[int]) -> tuple[torch.
 
 @lru_cache(maxsize=1)
 def _captioner(where: str) -> Any:
-    import pairloom
+    from pairloom.weights import load
 
-    return pairloom.load(where).eval()
+    return load(where).eval()

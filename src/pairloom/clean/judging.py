@@ -202,7 +202,7 @@ def _model(where: str, speed: Speed | None = None) -> Any:
 
 @lru_cache(maxsize=1)
 def _loaded(where: str, speed: Speed | None, _: int) -> Any:
-    import pairloom
+    from pairloom.weights import load
 
-    model = pairloom.load(where)
+    model = load(where)
     return model.at_speed(speed) if speed else model

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-import pairloom
 from pairloom import model as models
+from pairloom import weights
 from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.clean.rows import Rows, load
@@ -129,7 +129,7 @@ def _train(job: Job, after: Callable[[Model, Rows, Job], None] | None) -> None:
     if job.start is None:
         _see(model, data, job, np.array(only, np.int64), running)
     else:
-        put_tensors(model.system, tensors_of(pairloom.load(job.start).system))
+        put_tensors(model.system, tensors_of(weights.load(job.start).system))
         _write(model, data, job, np.array(only, np.int64), running)
     if after is not None:
         after(model, data, job)

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import pairloom
 from pairloom import scale
 from pairloom.clean import rows as audited
 from pairloom.clean import selfjudge
@@ -31,6 +30,7 @@ from pairloom.metrics.compare import difference, holm
 from pairloom.metrics.rank import ranks
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
+from pairloom.weights import load
 
 METRICS = {
     "image_to_text": "R@1, image to text",
@@ -136,7 +136,7 @@ def measure(job: Job) -> None:
         return
     data = audited.load(job.work, job.shards)
     where = selfjudge.learn(job.folder / f"{job.side}-{job.seed}", data, job.texts, job.settings, job.seed)
-    model = pairloom.load(where).eval()
+    model = load(where).eval()
     test = audited.load(job.held.work, job.held.shards)
     images = torch.from_numpy(model.pixels.normalise(np.stack([test.pixels[row] for row in job.held.rows])))
     result: dict[str, Any] = {

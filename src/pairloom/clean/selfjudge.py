@@ -22,7 +22,6 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-import pairloom
 from pairloom import scale
 from pairloom.clean.learning import BOTH, SEES, WRITES, Job, fold_of, one_thread, train, words_of
 from pairloom.clean.plan import Settings, already
@@ -32,6 +31,7 @@ from pairloom.data.disk import atomic_write
 from pairloom.data.loader import SIDES
 from pairloom.data.pair import seed_of
 from pairloom.model import Model
+from pairloom.weights import load
 
 Tell = Callable[..., None]
 ROWS = 128  # pictures looked at together
@@ -144,7 +144,7 @@ class Judge:
 
     @torch.no_grad()
     def _fold(self, where: Path, rows: np.ndarray, texts: list[str]) -> np.ndarray:
-        model, references = pairloom.load(where).eval(), load_file(_references(where))
+        model, references = load(where).eval(), load_file(_references(where))
         seen, owner = np.unique(rows, return_inverse=True)
         said = sorted(set(texts))
         place = {text: index for index, text in enumerate(said)}
@@ -181,7 +181,7 @@ def fit_captioner(
         texts = [[data.texts[row][at] for at in data.judged(row)] for row in range(len(data))]
     first = folder / "folds" / "0"
     job = Job(
-        data.work, data.shards, tuple(map(tuple, texts)), folder / "captioner", pairloom.load(first).tokens.to_json(),
+        data.work, data.shards, tuple(map(tuple, texts)), folder / "captioner", load(first).tokens.to_json(),
         round(WRITER * settings.effort), settings.seed, WRITES if settings.decoupled else (), start=first,
     )  # fmt: skip
     tell("train captioner", 0, 1, note=already([job.out / "config.json"]))

@@ -6,6 +6,7 @@ Does not know: files, texts, models. Colour profiles are not applied. Anything t
 from __future__ import annotations
 
 import io
+import os
 import re
 import threading
 import warnings
@@ -13,10 +14,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pairloom.data import augment
 
@@ -96,6 +98,33 @@ def open_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) ->
     Raises Unreadable for empty, broken, truncated or too large images and for what is no image.
     """
     return read_image(data, limit, shrink_to)[0]
+
+
+def as_image(picture: str | os.PathLike[str] | bytes | Image.Image | np.ndarray) -> Image.Image:
+    """A picture as a person has it, a path, encoded bytes, a PIL image or an array, as an upright RGB image.
+
+    Arrays are [H W], [H W 1], [H W 3] or [H W 4]; floats are 0 to 1. Raises Unreadable, or OSError for a path.
+    """
+    if isinstance(picture, (str, os.PathLike)):
+        return open_image(Path(picture).read_bytes())
+    if isinstance(picture, bytes):
+        return open_image(picture)
+    if isinstance(picture, np.ndarray):
+        picture = _from_array(picture)
+    if not isinstance(picture, Image.Image):
+        raise TypeError(f"a picture is a path, bytes, a PIL image or an array, not {type(picture).__name__}")
+    with _decoding():
+        return _rgb(ImageOps.exif_transpose(picture))
+
+
+def _from_array(values: np.ndarray) -> Image.Image:
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if not values.size or values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)):
+        raise Unreadable(
+            f"an array of shape {list(values.shape)} is no picture: give [H W], [H W 3] or [H W 4]"
+        )
+    return Image.fromarray(values if values.dtype == np.uint8 else _eight_bits(values))
 
 
 def read_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) -> tuple[Image.Image, Facts]:

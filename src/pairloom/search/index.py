@@ -22,7 +22,7 @@ from pairloom.data.pair import Blob, content_hash
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import read
 from pairloom.errors import Mistake
-from pairloom.model import Model, load
+from pairloom.model import Model
 from pairloom.search import filling
 from pairloom.search.asking import Term, parse
 from pairloom.search.cells import FILE as CELLS
@@ -31,6 +31,7 @@ from pairloom.search.line import Background, Line, embed_texts
 from pairloom.search.store import Place, Store
 from pairloom.search.vectors import best_of
 from pairloom.tasks.judge import judge, ways
+from pairloom.weights import load
 
 EVEN = 0.5  # below this P(match) an answer is no good match
 

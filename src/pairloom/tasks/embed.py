@@ -21,7 +21,8 @@ from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
-from pairloom.model import Model, load
+from pairloom.model import Model
+from pairloom.weights import load
 
 GROUP = 32  # pictures that are embedded together
 

@@ -25,12 +25,13 @@ from pairloom.data.mixture import Mixture
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
-from pairloom.model import MARK, Model, at_size, build, claim, load, read_json, save, with_part
+from pairloom.model import MARK, Model, at_size, build, claim, read_json, save
 from pairloom.train import checkpoint
 from pairloom.train.chunks import demand_chunks
 from pairloom.train.hardneg import ADAPTERS, adapted, write_adapters
 from pairloom.train.loop import Fitted
 from pairloom.train.settings import Settings
+from pairloom.weights import load, with_part
 
 SAMPLE = 200_000  # texts that a vocabulary is learned from
 HELD = 1000  # most pairs held out

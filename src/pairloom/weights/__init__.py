@@ -1,1 +1,83 @@
-"""One published layout, one file: names there -> names here."""
+"""Published weights, one layout a file; and `load`, which reads a model of ours or of any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pairloom import registry
+from pairloom.errors import Mistake, nearest
+from pairloom.model.folder import MARK, load_folder, read_json
+from pairloom.model.model import Model
+
+FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
+FOREIGN[".safetensors"] = "bare weights, without a config"
+
+
+def load(where: Path | str) -> Model:
+    """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id in the local
+    cache. Raises Mistake that says what was found instead."""
+    from pairloom.weights import _hub
+    from pairloom.weights import _layout as tensors_file
+
+    where = Path(where)
+    if not where.exists():
+        where = _hub.cached(str(where)) or where
+    if not where.exists():
+        raise Mistake(
+            f"There is no model at {where}.",
+            "It is no path, and no hub id in the local cache; names are not looked up on the network.",
+            "Give the path of a model folder, or: pairloom import NAME --download --out DIR",
+        )
+    told = read_json(where / "config.json")
+    if MARK in told:
+        return load_folder(where, told)
+    for layout in map(find_layout, registry.names("weights")):
+        if hasattr(layout, "sniff") and layout.sniff(where):
+            model: Model = layout.load(where)
+            return model
+    if where.suffix in FOREIGN and where.is_file():
+        raise tensors_file.unknown(where, FOREIGN[where.suffix])
+    raise Mistake(
+        f"{where} is not a model folder.",
+        f"It is {_describe(where, told)}.",
+        "A model folder has config.json, model.safetensors and tokenizer.json, as `pairloom train` writes them.",
+    )
+
+
+def with_part(model: Model, part: str, where: Path) -> Model:
+    """A fresh model with one part of it, such as "encoder", filled from published weights.
+
+    Raises Mistake where no layout knows that part, or the file does not fit it.
+    """
+    layouts = {getattr(one, "PART", ""): one for one in map(find_layout, registry.names("weights"))}
+    if part not in layouts or not part:
+        raise Mistake(
+            f"There are no published weights for a part '{part}'.", "", nearest(part, filter(None, layouts))
+        )
+    made: Model = layouts[part].start(model, where)
+    return made
+
+
+def find_layout(name: str) -> Any:
+    """The module of one layout."""
+    return registry.find("weights", name)
+
+
+def _describe(where: Path, told: Mapping[str, Any]) -> str:
+    """What lies there instead of a model, in words."""
+    if where.is_file():
+        return "a file"
+    if "model_type" in told or "architectures" in told:
+        kind = ", ".join(told.get("architectures") or [str(told.get("model_type"))])
+        return f"a transformers folder ({kind})"
+    if (where / "model_index.json").is_file():
+        return "a diffusers folder"
+    if MARK in read_json(where / "run.json"):
+        return "a training run that has not finished; run the same `pairloom train` again"
+    found = sorted(entry.name for entry in where.iterdir())
+    if not found:
+        return "an empty folder"
+    spoilt = "; its config.json does not tell of a model" * ("config.json" in found)
+    return f"a folder with {', '.join(found[:5])}{' ...' * (len(found) > 5)}{spoilt}"

@@ -9,8 +9,9 @@ import torch
 
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.errors import Mistake
-from pairloom.model import Model, load
+from pairloom.model import Model
 from pairloom.systems.flamingo import System
+from pairloom.weights import load
 
 PART = "vision"
 

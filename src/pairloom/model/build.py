@@ -1,0 +1,81 @@
+"""Build a Model: a preset of a system fitted to its tokens, or the weights of one at another size of picture."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import torch
+
+from pairloom import registry
+from pairloom.blocks.embed import resize_positions
+from pairloom.blocks.tensors import put_tensors, tensors_of
+from pairloom.config import override
+from pairloom.data.pixels import Transform
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake, nearest
+from pairloom.model.model import Model
+
+FROM_TOKENS = {
+    "vocabulary": "size",
+    **{name: name for name in ("pad", "cls", "sep", "dec", "enc", "image_mark", "chunk_end")},
+}
+
+
+def build(
+    name: str, tokens: Tokens, preset: str = "base", settings: Iterable[str] = (), seed: int = 0
+) -> Model:
+    """A fresh model: a preset of a system, `key=value` settings over it, fitted to the tokens, initialised by seed.
+
+    Raises Mistake for a system, preset or setting that there is not, and for numbers that do not go together.
+    """
+    module = registry.find("systems", name)
+    if preset not in module.PRESETS:
+        raise Mistake(f"{name} has no preset '{preset}'.", "", nearest(preset, module.PRESETS))
+    settings = list(settings)
+    config = override(module.PRESETS[preset], settings)
+    known = {entry.name for entry in dataclasses.fields(config)}
+    tokens = tokens.marked() if "image_mark" in known else tokens
+    fitted = {key: getattr(tokens, value) for key, value in FROM_TOKENS.items() if key in known}
+    lacking = [key for key, value in fitted.items() if value is None]
+    if lacking:
+        raise Mistake(
+            f"{name} needs tokens that the tokenizer has not: {', '.join(lacking)}.",
+            "CLIP's byte pairs have a start and an end alone.",
+            "Give a tokenizer like BERT's, or leave it out.",
+        )
+    config = dataclasses.replace(config, **fitted)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            system = module.System(config)
+        except (ValueError, ZeroDivisionError) as error:
+            raise Mistake(
+                f"{name} cannot be built of these numbers.",
+                str(error),
+                f"Given: {' '.join(settings) or preset}.",
+            ) from error
+    own = getattr(module, "PIXELS", {})  # systems that draw want their own range
+    pixels = Transform(config.image_size, **own)
+    return Model(name, system, tokens, pixels, {"preset": preset})
+
+
+def at_size(model: Model, size: int) -> Model:
+    """The same weights for pictures of another side: learned positions are interpolated (bicubic), all else is copied.
+
+    Raises Mistake where the image tower cannot read pictures of that side.
+    """
+    if size == model.config.image_size:
+        return model
+    try:
+        system = type(model.system)(dataclasses.replace(model.config, image_size=size))
+    except ValueError as error:
+        raise Mistake(f"{model.name} cannot read pictures of {size} px.", str(error)) from error
+    drop = tuple(getattr(system, "training_state", ()))
+    tensors, places = tensors_of(model.system, drop), tensors_of(system, drop)
+    for name, tensor in tensors.items():
+        if tensor.shape != places[name].shape:
+            tensors[name] = resize_positions(tensor, places[name].shape[1])
+    put_tensors(system, tensors, drop)
+    about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}
+    return Model(model.name, system.eval(), model.tokens, dataclasses.replace(model.pixels, size=size), about)

@@ -1,0 +1,88 @@
+"""Model: a system with its tokens and pixels.
+
+Does not know: how a system was trained, what it is asked for, how it lies on disk.
+
+B rows, T tokens, H = W sides of a picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy
+import torch
+from PIL import Image
+from torch import Tensor
+
+from pairloom.blocks.engine import Speed, engine
+from pairloom.data.batch import Batch
+from pairloom.data.pixels import Transform, as_image
+from pairloom.data.tokens import Tokens
+
+
+@dataclass
+class Model:
+    """name: of the system. about: what the model card tells, by topic (preset, recipe, data, steps, metrics ...)."""
+
+    name: str
+    system: Any
+    tokens: Tokens
+    pixels: Transform
+    about: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def config(self) -> Any:
+        """The system's own Config."""
+        return self.system.config
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self.system.parameters())).device
+
+    def to(self, device: torch.device | str) -> Model:
+        """Move the system; batches follow it."""
+        self.system.to(device)
+        return self
+
+    def eval(self) -> Model:
+        """No dropout from here on."""
+        self.system.eval()
+        return self
+
+    def at_speed(self, speed: Speed = "fast") -> Model:
+        """The same model, only to be asked, by an engine of this machine: "exact" (fp32, the same tokens) or "fast" (what
+        that may change: docs/speed.md). Raises ValueError for another speed."""
+        return dataclasses.replace(self, system=engine(self.system, speed))
+
+    def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """ids [B T] and keep [B T], at most config.length tokens each."""
+        ids, keep = self.tokens.encode(texts, self.config.length)
+        return ids.to(self.device), keep.to(self.device)
+
+    def pictures(self, images: Sequence[Image.Image | bytes | Path | str]) -> Tensor:
+        """Normalised floats [B 3 H W] from PIL images, encoded bytes or files. Raises Unreadable where one is none."""
+        pixels = numpy.stack([self.pixels.to_uint8(as_image(one)) for one in images])
+        return torch.from_numpy(self.pixels.normalise(pixels)).to(self.device)
+
+    def batch(
+        self,
+        images: Sequence[Image.Image | bytes | Path | str] | None = None,
+        texts: Sequence[str] | None = None,
+        image_of: Sequence[int] | None = None,
+    ) -> Batch:
+        """What every verb takes. image_of: which picture each text belongs to; text i belongs to picture i without it."""
+        if images is not None and texts is not None and image_of is None and len(images) != len(texts):
+            raise ValueError(
+                f"{len(images)} pictures and {len(texts)} texts: say which belong together by image_of"
+            )
+        tokens, keep = self.texts(texts) if texts is not None else (None, None)
+        return Batch(
+            images=None if images is None else self.pictures(images)[:, None],
+            tokens=tokens,
+            keep=keep,
+            image_of=None if image_of is None else torch.tensor(image_of, device=self.device),
+        )

@@ -1,0 +1,1 @@
+"""Runtime: how a system is run on the machine at hand. Knows no tasks, no files."""
