@@ -9,6 +9,7 @@ B rows, T positions, S positions of the past, D width, V vocabulary.
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -101,6 +102,9 @@ class LibraryModel(nn.Module):
         self.positions = int(
             getattr(kind, "max_position_embeddings", 0) or getattr(kind, "max_seq_len", 0) or 1 << 20
         )
+        # transformers 5.24 renamed the argument
+        takes = inspect.signature(self.model.forward).parameters
+        self.cache_argument = "cache" if "cache" in takes else "past_key_values"
         self.between: Between | None = None
         self.last: Tensor | None = None
         for index, layer in enumerate(self._layers()):
@@ -146,7 +150,7 @@ class LibraryModel(nn.Module):
             cache.layers.append(layer)
         self.between = between
         try:
-            said = self.model(inputs_embeds=x, past_key_values=cache, use_cache=True)
+            said = self.model(inputs_embeds=x, use_cache=True, **{self.cache_argument: cache})
         finally:
             self.between = None
         last, self.last = self.last, None
