@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from pairloom.blocks.recurrent import Recurrent
 from pairloom.data.batch import Batch
 from pairloom.objectives.attend import entropy, reinforce, spread
-from pairloom.systems.show_attend_tell import PRESETS, TINY, Config, System
+from pairloom.systems.show_attend_tell import PRESETS, TINY, Config, Look, System
 from pairloom.tasks.decode import Writing, decode
 
 HARD = replace(TINY, mode="hard", drawn=1.0)
@@ -159,17 +160,23 @@ def test_no_cost_is_learnt_through_the_reward() -> None:
 
 
 @torch.no_grad()
+def cells_apart(system: System, state: Recurrent, look: Look) -> torch.Tensor:
+    """How far [B R] each cell's gated row is from the context: nought where that cell was drawn."""
+    gate = torch.sigmoid(system.gate(state.hidden))
+    return (look.context[:, None] / gate[:, None] - state.picture[0]).abs().amax(2)
+
+
+@torch.no_grad()
 def test_one_cell_is_seen() -> None:
     """z_t = a_i of the one cell that was drawn, by its share (eq. 8, 9), times the gate."""
     system, batch = made(HARD), pairs()
     state, words = system.start(batch), torch.zeros(4, 24)
-    gate = torch.sigmoid(system.gate(state.hidden))
     shares = system.attend(state.picture[1], state.hidden)
     counts = torch.zeros_like(shares)
     for seed in range(300):
         torch.manual_seed(seed)
         look = system._look(state, words, "drawn")
-        apart = (look.context[:, None] / gate[:, None] - state.picture[0]).abs().amax(2)
+        apart = cells_apart(system, state, look)
         cell = apart.argmin(1)
         assert float(apart.gather(1, cell[:, None]).max()) < 1e-4
         torch.testing.assert_close(look.chosen, shares.gather(1, cell[:, None])[:, 0].log())
@@ -197,27 +204,27 @@ def test_the_moving_baseline_and_the_half_of_the_batches() -> None:
     assert float(system.baseline) == held
 
 
-def test_hard_attention_learns_where_to_look() -> None:
-    """A cost that is lower where the first cell was drawn: its share grows, by the learning rule alone."""
-    system, batch = made(replace(HARD, penalty=0.0, entropy=0.0, reinforce=1.0)), pairs()
-    state = system.start(batch)
-    state = replace(state, picture=[part.detach() for part in state.picture], hidden=state.hidden.detach())
+@pytest.mark.parametrize("seed", range(3))
+def test_hard_attention_learns_where_to_look(seed: int) -> None:
+    """A cost that is lower where the first cell was drawn: its share grows, by the learning rule alone. Every picture is
+    drawn 64 times a step, so that the mean of the draws, and no single one, decides."""
+    system, batch = made(replace(HARD, penalty=0.0, entropy=0.0, reinforce=1.0), seed), pairs()
+    with torch.no_grad():
+        state = system.start(replace(batch, images=batch.images.repeat_interleave(64, 0)))
+    rows = state.picture[0]
     optimiser = torch.optim.Adam(system.attend.parameters(), 0.02)
     first = float(system.attend(state.picture[1], state.hidden)[:, 0].mean().detach())
     for step in range(60):
         torch.manual_seed(step)
-        projected = system.attend.project(state.picture[0])
-        look = system._look(
-            replace(state, picture=[state.picture[0], projected]), torch.zeros(4, 24), "drawn"
-        )
-        shares = system.attend(projected, state.hidden)
-        cost = 1 - (look.chosen.exp() - shares[:, 0]).abs().lt(1e-6).float()
+        now = replace(state, picture=[rows, system.attend.project(rows)])
+        look = system._look(now, torch.zeros(len(rows), 24), "drawn")
+        cost = (cells_apart(system, now, look).argmin(1) != 0).float()
         loss = reinforce(cost, torch.tensor(0.5), look.chosen).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    last = float(system.attend(system.attend.project(state.picture[0]), state.hidden)[:, 0].mean().detach())
-    assert last > max(0.3, 2 * first)
+    last = float(system.attend(system.attend.project(rows), state.hidden)[:, 0].mean().detach())
+    assert last > 2 * first
 
 
 @torch.no_grad()
