@@ -13,8 +13,8 @@ from typer.testing import CliRunner
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from experiments.claims import diffusion  # noqa: E402
 from experiments.claims import __main__ as claims  # noqa: E402
+from experiments.claims import diffusion  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.world import Scene, caption  # noqa: E402
 from pairloom.world.claim import is_true  # noqa: E402

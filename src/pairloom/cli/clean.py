@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +11,7 @@ import typer
 DROPS, WRITES, PROOF, SPEED, RUN = "What is dropped", "Captions", "Proof", "Effort and speed", "The run"
 
 
-class Decode(str, Enum):
+class Decode(StrEnum):
     """How captions are proposed."""
 
     nucleus = "nucleus"
