@@ -1,64 +1,168 @@
-"""What a system may be asked. Protocols, no base class: a task asks for the verbs it needs, never for a type.
+"""Abilities: what a system can be asked, as the system itself declares it, and the methods that each ability needs.
 
-B examples, T tokens, E shared embedding, V vocabulary.
+No base class. A system declares `abilities` (what its weights were trained for) and `trains_on` (which kinds of sets teach
+it), and has the methods of the Protocols that `KINDS` names for these abilities. Tasks, commands and benchmarks read the
+declaration through `able`, `demand` and `ways`; nobody looks at loss weights, at classes or at private names.
+
+B texts, I pictures, N pictures of an example, T tokens, E shared embedding, V vocabulary, L codes of a picture, K codebook,
+C Y X channels and sides of a latent, H W sides of a picture.
 """
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pairloom.data.batch import Batch
+from pairloom.errors import Mistake
+
+Name = Literal[
+    "match", "embed", "caption", "answer", "reason", "dialog", "prompt", "draw", "denoise", "write_codes"
+]
+TextKind = Literal["caption", "question", "statement", "dialog", "document"]
+
+
+@dataclass(frozen=True)
+class Ability:
+    """One thing that a system can be asked.
+
+    reads: what kind of text. by: how its scores come out ("" where it gives none). pictures: how many pictures one text is
+    about, at most; 0 where no picture is read. Raises ValueError for a name that is not in KINDS.
+    """
+
+    name: Name
+    reads: TextKind = "caption"
+    by: str = ""
+    pictures: int = 1
+
+    def __post_init__(self) -> None:
+        if self.name not in KINDS:
+            raise ValueError(f"there is no ability '{self.name}'; known: {', '.join(KINDS)}")
+
+
+@runtime_checkable
+class Declares(Protocol):
+    """Declares what it can be asked."""
+
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """A class attribute, or a property of what the config says was trained."""
+        ...
+
+
+# training
 
 
 @runtime_checkable
 class Learns(Protocol):
-    """Can be trained: name -> weighted scalar; the loop minimises their sum."""
+    """Can be trained.
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]: ...
+    trains_on: kinds of sets (files of pairloom.data.lessons), the usual one first.
+    """
 
+    @property
+    def trains_on(self) -> tuple[str, ...]: ...
 
-@runtime_checkable
-class Sees(Protocol):
-    """Can look at pictures alone, once: the batch comes back with `seen` filled, and every verb honours it."""
-
-    def encode_image(self, batch: Batch) -> Batch: ...
-
-
-@runtime_checkable
-class Embeds(Protocol):
-    """Puts pictures and texts into one space: [B E] each, L2-normalised."""
-
-    def embed_image(self, batch: Batch) -> Tensor: ...
-
-    def embed_text(self, batch: Batch) -> Tensor: ...
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Weighted scalars by name; the training loop minimises their sum."""
+        ...
 
 
 @runtime_checkable
 class Compares(Protocol):
-    """Learns from its embeddings alone where `compares` is true: `losses(batch)` is then
-    `compare(batch, embed_image(batch), embed_text(batch))`, whose pictures [I E] and texts [B E] may come a chunk at a time."""
+    """Contrastive losses that can be computed a chunk at a time.
+
+    Where `compares` is true, `losses(batch)` is `compare(batch, embed_image(batch), embed_text(batch))` and nothing else.
+    """
 
     @property
     def compares(self) -> bool: ...
 
-    def embed_image(self, batch: Batch) -> Tensor: ...
+    def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
+        """As of Embeds."""
+        ...
 
-    def embed_text(self, batch: Batch) -> Tensor: ...
+    def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
+        """As of Embeds."""
+        ...
 
-    def compare(self, batch: Batch, image: Tensor, text: Tensor) -> dict[str, Tensor]: ...
+    def compare(
+        self, batch: Batch, image: Float[Tensor, "I E"], text: Float[Tensor, "B E"]
+    ) -> dict[str, Tensor]:
+        """The losses, from embeddings that were computed before."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """Keeps training state beside its parameters (momentum copies, queues).
+
+    training_state: prefixes of the parameters and buffers that an export drops.
+    """
+
+    training_state: tuple[str, ...]
+
+    def begin(self, progress: float) -> None:
+        """Called before each optimiser step; progress = optimiser steps done / steps per epoch."""
+        ...
+
+
+# reading pictures and texts
+
+
+@runtime_checkable
+class Sees(Protocol):
+    """Image encoder that runs apart from the texts, once for all of them."""
+
+    def encode_image(self, batch: Batch) -> Batch:
+        """The batch with `encoded` filled from `images` [I N 3 H W]; every other method then reads that alone."""
+        ...
+
+
+@runtime_checkable
+class Embeds(Protocol):
+    """Dual encoder: pictures and texts in one space. Ability "embed"."""
+
+    def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
+        """L2-normalised, one row for each example's pictures."""
+        ...
+
+    def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
+        """L2-normalised; pictures are not read."""
+        ...
 
 
 @runtime_checkable
 class Matches(Protocol):
-    """Tells whether picture and text belong together: [B] logits, higher is better."""
+    """Classifier of pairs: does the text belong to its pictures, is the statement true, the answer right?
 
-    def match(self, batch: Batch) -> Tensor: ...
+    Abilities "match", "reason" and "dialog"; what a text is, the ability says.
+    """
+
+    def match(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Log-odds of yes. `image_of` [B] says which picture each text is about."""
+        ...
 
 
+@runtime_checkable
+class MatchesInTwo(Protocol):
+    """Match head whose two logits can be had: published protocols rank by the second alone."""
+
+    def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
+        """Class 0: does not belong; class 1: belongs."""
+        ...
+
+
+# writing
+
+
+@runtime_checkable
 class State(Protocol):
-    """What a writer carries between steps. Rows are beams; the picture's part is held once per picture."""
+    """What a writer carries between steps. Rows are beams; what is read of a picture is held once per picture."""
 
     def __len__(self) -> int:
         """How many rows."""
@@ -68,78 +172,257 @@ class State(Protocol):
         """Every row `times` over, neighbours together: [B] -> [B * times]."""
         ...
 
-    def select(self, rows: Tensor) -> State:
-        """Rows [M] of this state, in this order: reorders beams, drops finished pictures."""
+    def select(self, rows: Int[Tensor, " M"]) -> State:
+        """These rows, in this order: reorders beams, drops finished pictures."""
         ...
 
 
 @runtime_checkable
 class HasAttention(Protocol):
-    """A writer's State that says where its last step looked: shares [B P] of the cells of the picture (a square grid, row
-    by row), or None before the first step."""
+    """A writer's State that knows where its last step attended."""
 
     @property
-    def attention(self) -> Tensor | None: ...
+    def attention(self) -> Tensor | None:
+        """Shares [B P] of the cells of the picture (a square grid, row by row); None before the first step."""
+        ...
 
 
 @runtime_checkable
 class Writes(Protocol):
-    """Writes texts token by token.
+    """Autoregressive decoder of texts. Abilities "caption" and "answer" (after the batch's question).
 
-    start(batch): reads the pictures and nothing of batch.tokens. step(state, tokens [B]) -> logits [B V] of the next
-    token, new state; the first token to feed is `first_token`, the text ends at `last_token`.
-    logits(batch): the same, teacher-forced: [B T V], where position t has read tokens[:, :t + 1].
+    first_token: the token to feed first. last_token: the one that ends a text.
     """
 
     first_token: int
     last_token: int
 
-    def start(self, batch: Batch) -> Any: ...
+    def start(self, batch: Batch) -> Any:
+        """The State [B] before the first token; reads pictures and questions, and none of the batch's tokens."""
+        ...
 
-    def step(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]: ...
+    def step(self, state: Any, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Any]:
+        """Logits of the next token after these, and the new State."""
+        ...
 
-    def logits(self, batch: Batch) -> Tensor: ...
+    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
+        """Teacher-forced: position t has read tokens[:, :t + 1], and equals what `step` gives there."""
+        ...
 
 
 @runtime_checkable
 class Reads(Protocol):
-    """A writer that takes several tokens [B T] at once: what T calls of `step` give after the last, in one pass."""
+    """Decoder that takes a whole prompt in one pass. With Interleaves and Writes: ability "prompt"."""
 
-    def read(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]: ...
+    def read(self, state: Any, tokens: Int[Tensor, "B T"]) -> tuple[Float[Tensor, "B V"], Any]:
+        """What T calls of `step` give after the last."""
+        ...
 
 
 @runtime_checkable
 class Interleaves(Protocol):
-    """Reads texts with pictures in their midst. arrange(batch, shows [B N]): rows that show these pictures of a batch that
-    was looked at, each of which is not looked at again. embed_image: [I E], for finding pictures alike."""
+    """Reads texts with pictures between their words."""
 
-    def arrange(self, batch: Batch, shows: Tensor) -> Batch: ...
+    def arrange(self, batch: Batch, shows: Int[Tensor, "B N"]) -> Batch:
+        """Rows that show these pictures of an encoded batch, in this order; none is encoded again."""
+        ...
 
-    def embed_image(self, batch: Batch) -> Tensor: ...
+    def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
+        """L2-normalised, for finding pictures alike."""
+        ...
+
+
+@runtime_checkable
+class WritesCodes(Protocol):
+    """Autoregressive model of image codes: a picture as L numbers below K. Ability "write_codes".
+
+    code_length: L. codebook_size: K. Such a system draws; it is never asked for a caption, nor by `Writes`.
+    """
+
+    @property
+    def code_length(self) -> int: ...
+
+    @property
+    def codebook_size(self) -> int: ...
+
+    def start_codes(self, batch: Batch) -> tuple[Float[Tensor, "B K"], Any]:
+        """After the texts: logits of the first code, and the State [B]."""
+        ...
+
+    def step_codes(self, state: Any, codes: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B K"], Any]:
+        """Logits of the next code after these, and the new State."""
+        ...
+
+    def code_logits(self, batch: Batch) -> Float[Tensor, "B L K"]:
+        """Teacher-forced on the batch's codes: position l has read the text and the codes before l."""
+        ...
+
+    def decode_codes(self, codes: Int[Tensor, "B L"]) -> Float[Tensor, "B 3 H W"]:
+        """The pictures in [-1, 1] that these codes stand for."""
+        ...
+
+
+# drawing
 
 
 @runtime_checkable
 class Draws(Protocol):
-    """Makes pictures [B C H W] in [-1, 1] for the texts of the batch."""
+    """Text-to-image generator. Ability "draw"."""
 
-    def draw(self, batch: Batch, **options: Any) -> Tensor: ...
+    def draw(
+        self, batch: Batch, *, seeds: Sequence[int] | None = None, **options: Any
+    ) -> Float[Tensor, "B 3 H W"]:
+        """Pictures in [-1, 1], one for each text. seeds: one for each row, which depends on its own alone.
+
+        options: keywords of the system's own signature (steps, guidance).
+        """
+        ...
+
+
+@runtime_checkable
+class TextConditioning(Protocol):
+    """What a denoiser reads of texts [B]."""
+
+    def rows(self, which: Int[Tensor, " M"]) -> TextConditioning:
+        """These texts, in this order."""
+        ...
+
+    def concatenated(self, others: Sequence[Any]) -> TextConditioning:
+        """These texts, then those of the others."""
+        ...
 
 
 @runtime_checkable
 class Denoises(Protocol):
-    """Error [B] of predicting the noise added to the pictures at times t [B], given the texts."""
+    """Diffusion model that reads texts. Ability "denoise".
 
-    def denoising_error(self, batch: Batch, t: Tensor, noise: Tensor) -> Tensor: ...
-
-
-@runtime_checkable
-class Remembers(Protocol):
-    """Keeps training state beside its parameters (momentum copies, queues).
-
-    begin(progress): told before each optimiser step, progress = optimiser steps done / steps per epoch.
-    An export drops the parameters and buffers that `training_state` names (prefixes).
+    latent: (C, Y, X) of what is noised. times: how many noise levels there are, t = 0 the least.
     """
 
-    training_state: tuple[str, ...]
+    @property
+    def latent(self) -> tuple[int, int, int]: ...
 
-    def begin(self, progress: float) -> None: ...
+    @property
+    def times(self) -> int: ...
+
+    def encode_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Any:
+        """The TextConditioning of these texts (mask: True = real)."""
+        ...
+
+    def empty_text(self, rows: int) -> Any:
+        """The TextConditioning of the empty text, for so many rows."""
+        ...
+
+    def posterior(
+        self, images: Float[Tensor, "I 3 H W"]
+    ) -> tuple[Float[Tensor, "I C Y X"], Float[Tensor, "I C Y X"] | None]:
+        """Mean and standard deviation of the latents of pictures in [-1, 1]; None where the encoder is deterministic."""
+        ...
+
+    def residual(
+        self,
+        latents: Float[Tensor, "B C Y X"],
+        t: Int[Tensor, " B"],
+        noise: Float[Tensor, "B C Y X"],
+        text: Any,
+    ) -> Float[Tensor, "B C Y X"]:
+        """The noise less the noise that is predicted from the noised latents and the text."""
+        ...
+
+    def denoising_error(
+        self, batch: Batch, t: Int[Tensor, " B"], noise: Float[Tensor, "B C Y X"]
+    ) -> Float[Tensor, " B"]:
+        """Mean squared residual of each text with its picture."""
+        ...
+
+
+# the declaration and its readers
+
+
+class Kind(NamedTuple):
+    """needs: the Protocols that a system with this ability fulfils. can: what it can be asked, after "It can". command:
+    the command line that asks it."""
+
+    needs: tuple[Any, ...]
+    can: str
+    command: str
+
+
+KINDS: dict[str, Kind] = {
+    "match": Kind((Matches,), "match texts with a picture", 'match PICTURE "A TEXT"'),
+    "embed": Kind((Embeds,), "embed pictures and texts", "embed PAIRS --out FILE"),
+    "caption": Kind((Writes,), "write captions", "caption PICTURES"),
+    "answer": Kind((Writes,), "answer questions about a picture", 'ask PICTURE "A QUESTION?"'),
+    "reason": Kind((Matches,), "judge statements about pictures", 'reason PICTURE ... "A STATEMENT."'),
+    "dialog": Kind((Matches,), "follow a dialog about a picture", 'dialog PICTURE "A QUESTION?" --candidates ...'),
+    "prompt": Kind(
+        (Interleaves, Reads, Writes), "be prompted with examples", "prompt PICTURES --examples PAIRS"
+    ),
+    "draw": Kind((Draws,), "draw", 'draw "A TEXT" --out DIR'),
+    "denoise": Kind((Denoises,), "score pairs by denoising", 'match PICTURE "A TEXT"'),
+    "write_codes": Kind((WritesCodes,), "write image codes", 'draw "A TEXT" --out DIR'),
+}  # fmt: skip
+SCORES = ("match", "embed", "caption", "denoise")  # abilities that score a picture with a caption, best first
+
+MATCH = Ability("match", by="match head")
+EMBED = Ability("embed", by="cosine")
+CAPTION = Ability("caption", by="likelihood")
+DENOISE = Ability("denoise", by="denoising error")
+DRAW = Ability("draw", pictures=0)
+
+
+def able(system: Declares, name: str) -> Ability | None:
+    """The ability of this name, where the system declares it."""
+    return next((one for one in system.abilities if one.name == name), None)
+
+
+def demand(system: Declares, name: str) -> Ability:
+    """The ability of this name. Mistake that says what the system can do instead, and by which commands."""
+    found = able(system, name)
+    if found is None:
+        raise _refusal(system, KINDS[name].can)
+    return found
+
+
+def ways(system: Declares) -> list[str]:
+    """How the system can score a picture with a caption: the `by` of its abilities, best first."""
+    found = (able(system, name) for name in SCORES)
+    return [one.by for one in found if one is not None]
+
+
+def demand_way(system: Declares, by: str | None = None) -> str:
+    """A way of `ways`: the best one, or the one that `by` names, in full or by its first word ("match").
+
+    Mistake where the system cannot score pairs, or not in that way.
+    """
+    known = ways(system)
+    if not known:
+        raise _refusal(system, "score how well a picture and a caption belong together")
+    if not by:
+        return known[0]
+    for way in known:
+        if by in (way, way.split()[0]):
+            return way
+    raise Mistake(
+        f"A {name_of(system)} cannot score by {by}.",
+        f"This one can by {' and by '.join(known)}.",
+        "Take one of these, or leave it out for the first.",
+    )
+
+
+def name_of(system: object) -> str:
+    """The name of a system: that of the file that defines it."""
+    return type(system).__module__.rpartition(".")[2]
+
+
+def _refusal(system: Declares, wanted: str) -> Mistake:
+    kinds = [KINDS[one.name] for one in system.abilities]
+    return Mistake(
+        f"This {name_of(system)} cannot {wanted}.",
+        f"It can {', and '.join(kind.can for kind in kinds)}."
+        if kinds
+        else "It was trained for nothing that can be asked.",
+        "Try: " + "; or ".join(dict.fromkeys(f"pairloom {kind.command} --model MODEL" for kind in kinds))
+        if kinds
+        else "pairloom systems lists what each system can do.",
+    )

@@ -57,7 +57,7 @@ def test_a_figure_has_a_panel_a_word(place: Path, tmp_path: Path) -> None:
 def test_json_and_a_page(place: Path, tmp_path: Path) -> None:
     out = tmp_path / "figure.html"
     told = json.loads(ask(place, "blip", "a <b>bold</b> star", "--json", "--out", str(out), "--checks", "3"))
-    assert told["way"] == "gradient" and told["by"] == "match"
+    assert told["way"] == "gradient" and told["by"] == "match head"
     assert len(told["maps"]) == len(told["words"]) and np.shape(told["whole"]) == (4, 4)
     assert [one["share"] for one in told["faithfulness"]] == [0.1, 0.2, 0.3]
     page = out.read_text()
@@ -91,7 +91,7 @@ def test_nothing_is_overwritten(place: Path, tmp_path: Path) -> None:
 def test_wrong_use_is_a_mistake(place: Path, tmp_path: Path) -> None:
     for model, words, match in (
         ("clip", [], "cannot write"),
-        ("clip", ["a star", "--by", "match"], "no score 'match'"),
+        ("clip", ["a star", "--by", "match"], "cannot score by match"),
         ("blip", ["a star", "--out", str(tmp_path / "figure.gif")], "neither a picture nor a page"),
         ("blip", ["a star", "--checks", "-1"], "no number of choices"),
         ("blip", ["a star " * 20], "longer than the model reads"),

@@ -16,9 +16,12 @@ def test_every_system_is_listed(missing, monkeypatch, capsys) -> None:
     command(json=True)
     rows = {row["system"]: row for row in json.loads(capsys.readouterr().out)}
     assert set(rows) == set(registry.names("systems"))
-    assert {"Embeds", "Matches", "Writes"} <= set(rows["blip"]["verbs"]) and not rows["blip"]["needs"]
+    abilities = {name: {one["name"]: one for one in row["abilities"]} for name, row in rows.items()}
+    assert list(abilities["blip"]) == ["match", "embed", "caption"] and not rows["blip"]["needs"]
+    assert abilities["blip_vqa"]["answer"]["reads"] == "question"
+    assert abilities["blip_nlvr"]["reason"]["pictures"] == 2
     drawing = rows["latent_diffusion"]
     if missing:
-        assert "pairloom[diffusion]" in drawing["needs"] and not drawing["verbs"]
+        assert "pairloom[diffusion]" in drawing["needs"] and not drawing["abilities"]
     else:
-        assert "Draws" in drawing["verbs"] and not drawing["needs"]
+        assert set(abilities["latent_diffusion"]) == {"denoise", "draw"} and not drawing["needs"]

@@ -13,6 +13,7 @@ from pairloom.data.batch import Batch
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.model import Model
+from pairloom.verbs import EMBED, MATCH
 
 NAMES = tuple(colours.COLOURS)
 
@@ -26,6 +27,8 @@ class Config:
 
 class Eye(nn.Module):
     """One axis a colour, and a small one for every text: E = 9. Match: 10 x cosine - 5."""
+
+    abilities = (MATCH, EMBED)
 
     def __init__(self, tokens: Tokens, gain: float = 1.0) -> None:
         super().__init__()

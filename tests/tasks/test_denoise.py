@@ -28,6 +28,7 @@ from pairloom.tasks.denoise import (
     seeded_noise,
     telling_weights,
 )
+from pairloom.verbs import DENOISE
 
 SIDE, CLASSES = 4, 10
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -37,19 +38,11 @@ TOKENS = Tokens.train(NAMES * 2, 200)
 PLACE = {TOKENS.rows([name], 8)[0][1]: number for number, name in enumerate(NAMES)}
 
 
-class Numbers(nn.Module):
-    """What the oracle reads: the number of a text's first word; -1 where there is no text."""
-
-    def forward(self, tokens: Tensor, keep: Tensor) -> TextConditioning:
-        return TextConditioning(torch.tensor([[[float(PLACE[int(row[1])])]] for row in tokens]))
-
-    def nothing(self, rows: int, device: torch.device) -> TextConditioning:
-        return TextConditioning(torch.full((rows, 1, 1), -1.0))
-
-
 class Oracle(nn.Module):
     """Latents are pixels [3 4 4]; class c is a Gaussian round means[c], of deviation `spread`; the empty text is the
-    mixture. What noise is expected in x_t follows from Bayes' rule."""
+    mixture. What noise is expected in x_t follows from Bayes' rule. It reads the number of a text's first word; -1 where there is no text."""
+
+    abilities = (DENOISE,)
 
     def __init__(self, means: Tensor, spread: float) -> None:
         super().__init__()
@@ -57,7 +50,12 @@ class Oracle(nn.Module):
         self.spread, self.times, self.latent = spread, 1000, (3, SIDE, SIDE)
         self.shares = torch.cumprod(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2, 0)
         self.config = SimpleNamespace(length=8)
-        self.text = Numbers()
+
+    def encode_text(self, tokens: Tensor, mask: Tensor) -> TextConditioning:
+        return TextConditioning(torch.tensor([[[float(PLACE[int(row[1])])]] for row in tokens]))
+
+    def empty_text(self, rows: int) -> TextConditioning:
+        return TextConditioning(torch.full((rows, 1, 1), -1.0))
 
     def posterior(self, images: Tensor) -> tuple[Tensor, None]:
         return images, None
@@ -298,14 +296,15 @@ def test_broken_answers(model: Model, tmp_path: Path) -> None:
 def test_judge_knows_the_way() -> None:
     """The verb alone is enough: the same order as the scorer's."""
     from pairloom.model import build
-    from pairloom.tasks.judge import judge, ways
+    from pairloom.tasks.judge import judge
+    from pairloom.verbs import ways
 
     words = Tokens.train(["a red square", "two blue cats"] * 4, 64)
     made = build("latent_diffusion", words, "tiny").eval()
-    assert ways(made.system) == ["denoising"] and made.pixels.mean == (0.5, 0.5, 0.5)
+    assert ways(made.system) == ["denoising error"] and made.pixels.mean == (0.5, 0.5, 0.5)
     images = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
     texts = ["a red square", "two blue cats", "a red square"]
     said, way = judge(made.system, made.batch(images, texts, image_of=[0, 0, 1]))
     scores = DenoisingScorer(made, alpha=0.0).scores(images, texts, [(0, 0), (0, 1), (1, 2)])
-    assert way == "denoising"
+    assert way == "denoising error"
     np.testing.assert_allclose(said.numpy(), scores, rtol=1e-4)

@@ -16,12 +16,15 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.tasks import explain as task
 from pairloom.tasks.explain import Explanation, explain, faithfulness, paint, words_of
+from pairloom.verbs import MATCH
 
 TOKENS = Tokens.train(["a red square on unbelievable grass", "two blue circles", "a green star"] * 3, 128)
 
 
 class Corner(nn.Module):
     """Matches by the brightness of the top left quarter of a picture, and by nothing else."""
+
+    abilities = (MATCH,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,6 +37,8 @@ class Corner(nn.Module):
 
 class Steady(nn.Module):
     """Matches by the smallest difference of a picture from grey: every cell matters as little as any other."""
+
+    abilities = (MATCH,)
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +77,7 @@ def picture(size: int = 32) -> Tensor:
 def test_what_is_hidden_and_missed_is_what_counts() -> None:
     """Cells of 4 px: hiding one in the quarter lowers the score, hiding another does not."""
     made = explain(Corner(), TOKENS, bright(), "a red square")
-    assert (made.way, made.by, made.words) == ("occlusion", "match", ())
+    assert (made.way, made.by, made.words) == ("occlusion", "match head", ())
     assert made.whole.shape == (7, 7) and made.score == pytest.approx(1.0)
     inside = torch.zeros(7, 7)
     inside[:3, :3], inside[3, :3], inside[:3, 3], inside[3, 3] = (
@@ -101,7 +106,7 @@ def test_a_right_map_stands_out_and_a_wrong_one_falls_back() -> None:
     right[:4, :4] = 1.0
     for whole, rank in ((right, 1.0), (1 - right, 0.0)):
         made = Explanation(
-            "a red square", (2, 7, 3), (), torch.zeros(0, 7, 7), whole, "occlusion", "match", 1.0
+            "a red square", (2, 7, 3), (), torch.zeros(0, 7, 7), whole, "occlusion", "match head", 1.0
         )
         (found,) = faithfulness(Corner(), bright(), made, shares=(0.15,), times=40)
         assert found.rank == pytest.approx(rank, abs=0.05)
@@ -113,7 +118,7 @@ def test_a_right_map_stands_out_and_a_wrong_one_falls_back() -> None:
 
 def test_a_map_of_nothing_is_as_good_as_any() -> None:
     made = Explanation(
-        "a star", (2, 7, 3), (), torch.zeros(0, 7, 7), torch.rand(7, 7), "occlusion", "match", 1.0
+        "a star", (2, 7, 3), (), torch.zeros(0, 7, 7), torch.rand(7, 7), "occlusion", "match head", 1.0
     )
     for found in faithfulness(Steady(), bright(), made, times=10):
         assert found.rank == 0.5 and found.deviation == 0.0
@@ -147,7 +152,7 @@ def test_a_writer_that_looks_says_where() -> None:
 # gradient
 
 
-@pytest.mark.parametrize("by", ["match", "likelihood"])
+@pytest.mark.parametrize("by", ["match head", "likelihood"])
 def test_cross_attention_weighed_by_its_gradient(by: str) -> None:
     """Where all patches are alike but one, all cells of a map are alike but that one."""
     system = tiny("blip")

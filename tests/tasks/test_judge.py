@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pairloom.data.batch import Batch
 from pairloom.systems.blip import TINY, System
-from pairloom.tasks.judge import judge, ways
+from pairloom.tasks.judge import judge
+from pairloom.verbs import ways
 
 PICTURES = 5
 
@@ -78,6 +79,6 @@ def test_pictures_that_nobody_reads_take_no_part(system):
     seen = system.encode_image(asked([(5, 0)])).encoded
     memory = system._memory(seen, 0)
     near = memory.near(torch.tensor([3, 2, 3]))
-    assert len(near) == 2 and near.fold.owner.tolist() == [1, 0, 1]
+    assert len(near) == 2 and near.packing.owner.tolist() == [1, 0, 1]
     assert near.layers[0].keys.data_ptr() == memory.layers[0].keys[2].data_ptr()
     assert len(memory.near(torch.tensor([0, 4]))) == PICTURES

@@ -108,7 +108,7 @@ def test_from_pipeline_and_table_to_adapters(pipe: Path, given: Path, tmp_path: 
     (tmp_path / "copy" / ADAPTERS).write_bytes((out / ADAPTERS).read_bytes())
     np.testing.assert_allclose(scores(pairloom.load(tmp_path / "copy")), after, atol=1e-6)
     said = ask(match.command, given / "train" / "0.png", *TEXTS[:2], "--model", tmp_path / "copy")
-    assert said["ways"] == ["denoising"] and len(said["texts"]) == 2
+    assert said["ways"] == ["denoising error"] and len(said["texts"]) == 2
 
 
 def test_the_same_again_and_going_on(pipe: Path, given: Path, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def test_match_and_score_run_on_a_published_folder(
     clip_folder(tmp_path / "m") if kind == "clip" else blip_folder(tmp_path / "m", "match")
     run("match", pairs / "0.png", ["two cats", "a red square"], model=tmp_path / "m", json=True)
     told = json.loads(capsys.readouterr().out)
-    assert told["ways"] == (["cosine"] if kind == "clip" else ["match", "cosine"])
+    assert told["ways"] == (["cosine"] if kind == "clip" else ["match head", "cosine"])
     model = pairloom.load(tmp_path / "m")
     batch = model.batch([pairs / "0.png"], ["two cats", "a red square"], image_of=[0, 0])
     with torch.no_grad():
@@ -57,7 +57,7 @@ def test_match_and_score_run_on_a_published_folder(
     assert [found["two cats"], found["a red square"]] == pytest.approx(expected, abs=1e-6)
     run("score", pairs, tmp_path / "m", tmp_path / "s.parquet", workers=1, json=True)
     told = json.loads(capsys.readouterr().out)
-    assert told["texts"] == 3 and told["way"] == ("cosine" if kind == "clip" else "match")
+    assert told["texts"] == 3 and told["way"] == ("cosine" if kind == "clip" else "match head")
 
 
 def test_caption_runs_on_a_published_folder(tmp_path: Path, pairs: Path) -> None:

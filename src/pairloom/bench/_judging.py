@@ -20,9 +20,8 @@ from PIL import Image
 from pairloom import verbs
 from pairloom.data.batch import Batch
 from pairloom.data.pair import content_hash, seed_of
-from pairloom.errors import Mistake
 from pairloom.model import Model
-from pairloom.tasks.judge import judge, ways
+from pairloom.tasks.judge import judge
 
 Shown = Image.Image | Path | str  # a picture, its file, or a text that texts are compared with
 GROUP = 32  # pictures or texts that are prepared together
@@ -56,13 +55,8 @@ class Judging:
     """Any model that embeds, matches or writes, asked in one way (the best it can, unless one is named)."""
 
     def __init__(self, model: Model, way: str | None = None) -> None:
-        able = ways(model.system)
-        if not able or (way is not None and way not in able):
-            raise Mistake(
-                f"{model.name} cannot judge by {way or 'anything'}.",
-                f"It can by: {', '.join(able) or 'nothing'}.",
-            )
-        self.model, self.way = model.eval(), way or able[0]
+        self.way = verbs.demand_way(model.system, way)
+        self.model = model.eval()
         self.cost = {"pictures": 0, "texts": 0, "pairs": 0}
         self.cut: list[str] = []
         self._pictures: dict[Path, np.ndarray] = {}
@@ -191,7 +185,7 @@ def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any])
 
     options: for a model that denoises (steps, protocol, race). Mistake where there is no such way.
     """
-    if isinstance(model.system, verbs.Denoises) and way in (None, "denoising"):
+    if verbs.demand_way(model.system, way) == verbs.DENOISE.by:
         from pairloom.bench._racing import Racing
         from pairloom.tasks.denoise import DenoisingScorer
 
@@ -202,7 +196,7 @@ def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any])
         writer, looker = asked, ImageOnly(DenoisingScorer(model, alpha=0.0, **options))
     else:
         asked = Judging(model, way)
-        writer = Judging(model, "likelihood") if "likelihood" in ways(model.system) else asked
+        writer = Judging(model, "likelihood") if verbs.able(model.system, "caption") else asked
         looker = ImageOnly(asked)
     return {"": asked, **({"text only": TextOnly(writer), "image only": looker} if blind else {})}
 

@@ -15,12 +15,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from pairloom import registry
 from pairloom.bench import _report, _results
 from pairloom.bench._results import Entrant, Outcome
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
-from pairloom.model import MARK, read_json
+from pairloom.model.folder import MARK, read_config, read_json
+from pairloom.verbs import able
 from pairloom.weights import _hub
 
 CLAIM = "GDBench: all of its tasks, with blind baselines, intervals, cost, and the measure of bias"
@@ -198,7 +201,10 @@ def denoises(where: str) -> bool:
     place = _found(where)
     told = read_json(place / "config.json")
     if MARK in told and str(told.get("system")) in registry.names("systems"):
-        return hasattr(registry.find("systems", str(told["system"])).System, "denoising_error")
+        module = registry.find("systems", str(told["system"]))
+        with torch.device("meta"):
+            system = module.System(read_config(told))
+        return able(system, "denoise") is not None
     return (place / "model_index.json").is_file()
 
 

@@ -30,6 +30,14 @@ class TextConditioning(NamedTuple):
         """Texts in this order."""
         return TextConditioning(self.context[which], None if self.pooled is None else self.pooled[which])
 
+    def concatenated(self, others: Sequence[TextConditioning]) -> TextConditioning:
+        """These texts, then those of the others."""
+        parts = [self, *others]
+        pooled = [part.pooled for part in parts if part.pooled is not None]
+        return TextConditioning(
+            torch.cat([part.context for part in parts]), torch.cat(pooled) if pooled else None
+        )
+
 
 class Ids(NamedTuple):
     """The vocabulary and its ids. pads: what a text is filled up with, for each encoder."""

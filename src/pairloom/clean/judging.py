@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from pairloom import verbs
 from pairloom.blocks.engine import Speed
 from pairloom.clean import rows as audited
 from pairloom.clean import selfjudge
@@ -24,9 +25,7 @@ from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import Unreadable
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
-from pairloom.errors import Mistake
-from pairloom.tasks.judge import judge, ways
-from pairloom.verbs import Writes
+from pairloom.tasks.judge import judge
 
 SCHEMA = pa.schema(
     [("row", pa.int64()), ("text_id", pa.int32()), ("text", pa.string()), ("score", pa.float64())]
@@ -139,16 +138,14 @@ def write_planted(work: Path, rows: audited.Rows, times: int) -> None:
 
 def able(where: str, speed: Speed | None = None) -> list[str]:
     """The ways in which a model can judge, the first being the one that is used. Mistake where there is none."""
-    found = ways(_model(where, speed).system)
-    if not found:
-        why = "Its system has none of the verbs that scoring needs."
-        raise Mistake(f"{where} cannot judge.", why, "See: pairloom systems")
-    return found
+    system = _model(where, speed).system
+    verbs.demand_way(system)
+    return verbs.ways(system)
 
 
 def can_write(where: str) -> bool:
     """Whether a model can propose captions."""
-    return isinstance(_model(where).system, Writes)
+    return verbs.able(_model(where).system, "caption") is not None
 
 
 class ModelJudge:

@@ -13,27 +13,15 @@ from typing import Any
 from pairloom.cli._lines import GROUP, skip, write_all
 
 Answer = Callable[[list[Any], list[list[Any]]], list[dict[str, Any]]]
-CAN = {"questions": "answer questions", "statements": "judge statements", "dialogs": "follow a dialog"}
 
 
-def model_for(kind: str, where: Path) -> Any:
-    """The model, in evaluation mode. Mistake where it learnt something else."""
+def model_for(ability: str, where: Path) -> Any:
+    """The model, in evaluation mode. Mistake where it does not declare the ability."""
     import pairloom
-    from pairloom import registry
-    from pairloom.errors import Mistake
+    from pairloom.verbs import demand
 
     model = pairloom.load(where).eval()
-    if getattr(registry.find("systems", model.name), "LEARNS", "pairs") != kind:
-        able = [
-            name
-            for name in registry.names("systems")
-            if getattr(registry.find("systems", name), "LEARNS", "") == kind
-        ]
-        raise Mistake(
-            f"{where} cannot {CAN[kind]}.",
-            f"It is a {model.name}.",
-            f"Give a {' or a '.join(able)}: pairloom train {able[0]}, or published weights of that task.",
-        )
+    demand(model.system, ability)
     return model
 
 

@@ -48,7 +48,7 @@ def command(
     from pairloom.tasks.decode import Writing
 
     listed = _asked.texts_of(answers, "answers") if answers else []
-    asked = _asked.model_for("questions", model)
+    asked = _asked.model_for("answer", model)
     choices = asking.Choices(asked.tokens, listed, asked.config.answer_length) if listed else None
     if max_length < 2:
         raise Mistake(

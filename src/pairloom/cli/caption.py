@@ -36,13 +36,12 @@ def command(
     from pairloom.errors import Mistake, nearest
     from pairloom.tasks.caption import caption
     from pairloom.tasks.decode import Writing
-    from pairloom.verbs import Writes
+    from pairloom.verbs import demand
 
     if way not in WAYS:
         raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, WAYS))
     asked = pairloom.load(model).eval()
-    if not isinstance(asked.system, Writes):
-        raise Mistake(f"{model} cannot write texts.", "Its system has no writer.", "See: pairloom systems")
+    demand(asked.system, "caption")
     longest = getattr(asked.config, "positions", asked.config.length)
     if max_length > longest:
         raise Mistake(

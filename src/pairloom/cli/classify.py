@@ -28,7 +28,7 @@ def command(
     from pairloom.cli._lines import answer_all
     from pairloom.errors import Mistake
     from pairloom.tasks.classify import class_embeddings, classify, templates
-    from pairloom.tasks.judge import ways
+    from pairloom.verbs import demand
 
     names, prompts = _names(classes), templates(template)
     if top < 1 or temperature <= 0:
@@ -36,10 +36,7 @@ def command(
             "These options do not fit.", f"top {top} and temperature {temperature} must be above 0."
         )
     asked = pairloom.load(model).eval()
-    if "cosine" not in ways(asked.system):
-        raise Mistake(
-            f"{model} cannot classify.", "It does not embed pictures and texts.", "See: pairloom systems"
-        )
+    demand(asked.system, "embed")
     asked = at_speed(asked, speed)
     space = class_embeddings(asked.system, asked.tokens, names, prompts)
 

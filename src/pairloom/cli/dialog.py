@@ -36,11 +36,11 @@ def command(
     from pairloom.tasks import dialog as talking
 
     if not question:
-        _whole(pictures, out, restart, _asked.model_for("dialogs", model), model)
+        _whole(pictures, out, restart, _asked.model_for("dialog", model), model)
         return
     listed = _asked.texts_of(candidates, "candidates")
     said = [_round(one) for one in history or ()]
-    asked = _asked.model_for("dialogs", model)
+    asked = _asked.model_for("dialog", model)
     image = asked.pictures([_asked.read_picture(pictures)])[0]
     seen = talking.see(asked.system, asked.tokens, image, caption)
     scores = talking.rank_answers(asked.system, asked.tokens, seen, said, question, listed).tolist()

@@ -25,13 +25,12 @@ def command(
     from pairloom.data.disk import atomic_write, unwritable
     from pairloom.data.pair import content_hash, seed_of
     from pairloom.errors import Mistake
-    from pairloom.verbs import Draws
+    from pairloom.verbs import demand
 
     if min(several, steps, group) < 1:
         raise Mistake("These options do not fit.", "--several, --steps and --group must be above 0.")
     asked = pairloom.load(model).eval()
-    if not isinstance(asked.system, Draws):
-        raise Mistake(f"{model} cannot draw.", "Its system makes no pictures.", "See: pairloom systems")
+    demand(asked.system, "draw")
     long = [text for text in texts if asked.tokens.too_long(text, asked.config.length)]
     if long:
         raise Mistake(

@@ -27,18 +27,14 @@ def command(
     from pairloom.cli import _show
     from pairloom.data.disk import check_output
     from pairloom.data.shards import open_set
-    from pairloom.errors import Mistake
     from pairloom.scale._table import make_table, parts_of
     from pairloom.tasks.embed import Job, embed_shard, schema
-    from pairloom.tasks.judge import ways
+    from pairloom.verbs import demand
 
     found = open_set(pairs)
     check_output(out, found.path)
     asked = pairloom.load(model)
-    if "cosine" not in ways(asked.system):
-        raise Mistake(
-            f"{model} cannot embed.", "It has no space for pictures and texts.", "See: pairloom systems"
-        )
+    demand(asked.system, "embed")
     jobs = [
         Job(shard, str(model), parts_of(out) / f"{shard.name}.parquet", known(speed))
         for shard in found.shards

@@ -38,14 +38,12 @@ def command(
     from pairloom.data.pixels import Unreadable, open_image
     from pairloom.errors import Mistake
     from pairloom.tasks.explain import explain, faithfulness
-    from pairloom.tasks.judge import ways
+    from pairloom.verbs import demand_way
 
     _check(picture, out, restart, checks)
     asked = pairloom.load(model).eval()
-    if by and by not in ways(asked.system):
-        raise Mistake(
-            f"{model} has no score '{by}'.", "", f"It can be asked for: {', '.join(ways(asked.system))}."
-        )
+    best = demand_way(asked.system, by)
+    by = best if by else ""
     try:
         image = open_image(picture.read_bytes())
     except (OSError, Unreadable) as error:
@@ -82,9 +80,9 @@ def _written(asked: Any, pixels: Any, model: Path) -> tuple[int, ...]:
     from pairloom.data.batch import Batch
     from pairloom.errors import Mistake
     from pairloom.tasks.decode import Writing, decode
-    from pairloom.tasks.judge import ways
+    from pairloom.verbs import able
 
-    if "likelihood" not in ways(asked.system):
+    if able(asked.system, "caption") is None:
         raise Mistake(f"{model} cannot write.", "It only judges texts that are given.", "Give a text too.")
     writing = Writing(max_length=asked.config.length - 1)  # the end has a place of its own
     tokens = decode(asked.system, Batch(images=pixels[None, None]), writing)[0][0].tokens

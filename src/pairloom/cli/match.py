@@ -23,17 +23,12 @@ def command(
     from pairloom.cli import _show
     from pairloom.data.pixels import Unreadable, open_image
     from pairloom.errors import Mistake
-    from pairloom.tasks.judge import judge, ways
-    from pairloom.verbs import Sees
+    from pairloom.tasks.judge import judge
+    from pairloom.verbs import Sees, demand_way, ways
 
     asked = pairloom.load(model).eval()
+    demand_way(asked.system)
     able = ways(asked.system)
-    if not able:
-        raise Mistake(
-            f"{model} cannot judge.",
-            "Its system has none of the verbs that scoring needs.",
-            "See: pairloom systems",
-        )
     try:
         picture = open_image(image.read_bytes())
     except (OSError, Unreadable) as error:

@@ -41,8 +41,10 @@ def command(
     from pairloom.errors import Mistake
     from pairloom.tasks.decode import Writing
     from pairloom.tasks.few_shot import TEMPLATES, Asking, Shot, few_shot
+    from pairloom.verbs import demand
 
     asked = pairloom.load(model).eval()
+    demand(asked.system, "prompt")
     try:
         asking = Asking(TEMPLATES.get(template, template), shots, not draw, orders, seed)
         writing = Writing("beam", beams, max_length, 0)
@@ -79,12 +81,7 @@ def _looked(asked: Any, images: Any) -> Any:
     import torch
 
     from pairloom.data.batch import Batch
-    from pairloom.errors import Mistake
-    from pairloom.verbs import Interleaves
 
-    able = isinstance(asked.system, Interleaves)
-    if not able:
-        raise Mistake(f"A {asked.name} cannot be prompted with pictures.", "", "Name a Flamingo.")
     with torch.no_grad():
         return asked.system.encode_image(Batch(images=asked.pictures(images)[:, None]))
 

@@ -30,7 +30,7 @@ def command(
     from pairloom.tasks import reason as reasoning
     from pairloom.tasks.answer import demand_short
 
-    asked = _asked.model_for("statements", model)
+    asked = _asked.model_for("reason", model)
 
     def chances(images: list[list[Any]], statements: list[str]) -> list[float]:
         pixels = torch.stack([asked.pictures(pictures) for pictures in images])

@@ -10,17 +10,10 @@ NEEDS = False
 
 
 def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
-    import inspect
-
-    from pairloom import registry, verbs
+    from pairloom import registry
     from pairloom.cli import _show
     from pairloom.errors import Mistake
 
-    asked = {
-        name: kind
-        for name, kind in vars(verbs).items()
-        if inspect.isclass(kind) and getattr(kind, "_is_runtime_protocol", False)
-    }
     rows = []
     for name in registry.names("systems"):
         module, lacking = registry.find("systems", name), ""
@@ -33,7 +26,7 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
             {
                 "system": name,
                 "paper": paper.partition("): ")[0] + ")",
-                "verbs": sorted(verb for verb, kind in asked.items() if isinstance(system, kind)),
+                "abilities": [vars(ability) for ability in (() if system is None else system.abilities)],
                 "presets": sorted(module.PRESETS),
                 "needs": lacking,
             }
@@ -42,7 +35,12 @@ def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable 
         _show.say_json(rows)
         return
     lines = [
-        [row["system"], row["paper"], row["needs"] or ", ".join(row["verbs"]), ", ".join(row["presets"])]
+        [
+            row["system"],
+            row["paper"],
+            row["needs"] or ", ".join(one["name"] for one in row["abilities"]),
+            ", ".join(row["presets"]),
+        ]
         for row in rows
     ]
-    _show.table("Systems", ["system", "paper", "verbs", "presets"], lines)
+    _show.table("Systems", ["system", "paper", "abilities", "presets"], lines)

@@ -129,12 +129,12 @@ def _learner(job: Job) -> Any:
     """The system, or what trains it on a reward."""
     from pairloom.errors import Mistake
     from pairloom.tasks.self_critical import Cider, SelfCritical
-    from pairloom.verbs import Writes
+    from pairloom.verbs import able
 
     system = job.model.system
     if job.settings.reward == "none":
         return system
-    if not isinstance(system, Writes):
+    if able(system, "caption") is None:
         raise Mistake(
             f"{job.order.system} cannot learn by a reward.", "It does not write.", "Leave reward out."
         )

@@ -27,6 +27,7 @@ from pairloom.model.card import card
 from pairloom.model.model import Model
 
 MARK = "pairloom"  # the key by which config.json says whose it is
+RETIRED = ("lacks",)  # settings of earlier versions that say nothing which the others do not
 
 
 def save(model: Model, where: Path | str) -> Path:
@@ -82,7 +83,7 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
         raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.")
     module = registry.find("systems", str(config_json.get("system", "")))
     try:
-        config = from_dict(module.Config, config_json["config"])
+        config = read_config(config_json)
         system: nn.Module = module.System(config)
         pixels = from_dict(Transform, config_json["pixels"])
         tensors = load_file(where / "model.safetensors")
@@ -105,6 +106,12 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
     return Model(
         str(config_json["system"]), system.eval(), tokens, pixels, dict(config_json.get("about", {}))
     )
+
+
+def read_config(config_json: Mapping[str, Any]) -> Any:
+    """The system's Config that a config.json of ours describes. Mistake for a setting that there is not."""
+    settings = {name: value for name, value in config_json["config"].items() if name not in RETIRED}
+    return from_dict(registry.find("systems", str(config_json["system"])).Config, settings)
 
 
 def read_json(file: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.search import cells, line, vectors
 from pairloom.search.store import FILE, OURS, Store
-from pairloom.tasks.judge import ways
+from pairloom.verbs import demand
 
 GROUP = 256  # pairs that are committed together
 BATCH = 32  # pictures that are embedded together
@@ -66,10 +66,7 @@ def fill(
     no index or that of another model, and where nothing in the set can be read.
     """
     check_output(out, found.path)
-    if "cosine" not in ways(model.system):
-        raise Mistake(
-            "This model cannot index.", "It has no space for pictures and texts.", "See: pairloom systems"
-        )
+    demand(model.system, "embed")
     if restart:
         forget(out)
     store = Store.create(out)

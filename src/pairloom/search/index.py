@@ -30,7 +30,8 @@ from pairloom.search.cells import Cells
 from pairloom.search.line import Background, Line, embed_texts
 from pairloom.search.store import Place, Store
 from pairloom.search.vectors import best_of
-from pairloom.tasks.judge import judge, ways
+from pairloom.tasks.judge import judge
+from pairloom.verbs import able
 from pairloom.weights import load
 
 EVEN = 0.5  # below this P(match) an answer is no good match
@@ -210,7 +211,7 @@ class Index:
     def _reranked(self, terms: tuple[Term, ...], results: list[Found]) -> list[Found]:
         """These answers by the log-odds of the match head, summed over the words; what cannot be read comes last."""
         asked = [(term.weight, term.words) for term in terms if term.words]
-        if "match" not in ways(self.model.system):
+        if able(self.model.system, "match") is None:
             raise Mistake(
                 "The model of this index cannot re-rank.", "It has no match head.", "Leave out --rerank."
             )
@@ -226,7 +227,7 @@ class Index:
                 unseen.append(one)
                 continue
             batch = self.model.batch([image], [words for _, words in asked], image_of=[0] * len(asked))
-            logits = judge(self.model.system, batch, "match")[0].double().cpu()
+            logits = judge(self.model.system, batch, "match head")[0].double().cpu()
             scored.append(replace(one, match=round(float(logits @ weights), 5)))
         return sorted(scored, key=lambda one: (-(one.match or 0), one.name, one.key)) + unseen
 

@@ -32,6 +32,7 @@ from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
 from pairloom.objectives.language import caption_loss
 from pairloom.objectives.match import hard_pairs, match_loss
+from pairloom.verbs import CAPTION, EMBED, MATCH, Ability
 
 Sharing = Literal["all", "all but cross-attention", "all but self-attention", "none"]
 # Table 3: what of the text tower encoder and decoder have one of (1) or each their own (2); first the embedding
@@ -53,8 +54,8 @@ class Config:
     the losses (0: not computed). contrast_first: epochs with ITC alone. prompt: tokens after [DEC] that are given and
     not learned.
     stem "conv" and "residual" are ours, not the paper's, and so is bag: the mean word joins the [CLS] row before the
-    projection of the unimodal encoder, for sets too small to train a text tower (docs/log.md). lacks: verbs that these
-    weights were never taught, and that nobody is to ask (a published captioner cannot match).
+    projection of the unimodal encoder, for sets too small to train a text tower (docs/log.md). The weights say what a
+    model can be asked, too: a published captioner has itc 0 and itm 0, and is not asked to match.
     """
 
     image_size: int = 224
@@ -91,7 +92,6 @@ class Config:
     contrast_first: float = 0.0
     prompt: int = 0
     bag: bool = False
-    lacks: tuple[str, ...] = ()
 
 
 LARGE = Config(image_width=1024, image_depth=24, image_heads=16, drop_path=0.1)
@@ -170,6 +170,7 @@ class System(nn.Module):
     """BLIP. The teacher, the queue and the count of batches are training state."""
 
     training_state = ("teacher.", "queue.", "batches")
+    trains_on = ("pairs",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -184,10 +185,14 @@ class System(nn.Module):
         self.queue = Queue(c.queue, c.embedding) if c.queue and c.momentum else None
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.progress = 0.0
-        if c.lacks:  # protocols look at the class
-            self.__class__ = type("System", (System,), {"__module__": __name__, **dict.fromkeys(c.lacks)})
         if self.teacher is not None:
             ema_update(self.teacher, self.towers, 0.0)
+
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """Those whose loss has a weight."""
+        weights = {MATCH: self.config.itm, EMBED: self.config.itc, CAPTION: self.config.lm}
+        return tuple(ability for ability, weight in weights.items() if weight > 0)
 
     def begin(self, progress: float) -> None:
         """Before each optimiser step, progress in epochs: the teacher follows, and its say (alpha) grows."""

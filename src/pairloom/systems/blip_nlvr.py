@@ -27,8 +27,7 @@ from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
-
-LEARNS = "statements"
+from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,8 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=3e-5, epochs=15)
 class System(nn.Module):
     """BLIP for statements about several pictures."""
 
+    trains_on = ("statements",)
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
@@ -71,6 +72,11 @@ class System(nn.Module):
             )
         self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
         initialise(self)
+
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """Statements about as many pictures as the config says."""
+        return (Ability("reason", reads="statement", by="match head", pictures=self.config.pictures),)
 
     def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures, once: `seen` is their rows [I N S C]. ValueError for another number of pictures."""

@@ -26,8 +26,7 @@ from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, rename
 from pairloom.blocks.text import READ
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
-
-LEARNS = "dialogs"
+from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)
@@ -55,6 +54,9 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, batch=240, lr=2e-5,
 
 class System(nn.Module):
     """BLIP for dialogs."""
+
+    abilities = (Ability("dialog", reads="dialog", by="match head"),)
+    trains_on = ("dialogs",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -29,8 +29,7 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
-
-LEARNS = "questions"
+from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,9 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=2e-5, epochs=10)
 
 class System(nn.Module):
     """BLIP for questions: image tower, question encoder and answer decoder, which share nothing."""
+
+    abilities = (Ability("answer", reads="question", by="likelihood"),)
+    trains_on = ("questions",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from pairloom.blocks.transformer import Activation, TransformerConfig, initialis
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
+from pairloom.verbs import EMBED
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,8 @@ RECIPES: dict[str, dict[str, object]] = {
 class System(nn.Module):
     """CLIP. `seen` is what it made of pictures: their embeddings [I E]."""
 
+    abilities = (EMBED,)
+    trains_on = ("pairs",)
     compares = True
 
     def __init__(self, config: Config) -> None:

@@ -37,6 +37,7 @@ from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
 from pairloom.objectives.language import caption_loss
+from pairloom.verbs import CAPTION, EMBED, Ability
 
 
 @dataclass(frozen=True)
@@ -124,6 +125,8 @@ class EncodedImages:
 class System(nn.Module):
     """CoCa."""
 
+    trains_on = ("pairs",)
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
@@ -159,6 +162,12 @@ class System(nn.Module):
         for stack in (self.image.stack, self.unimodal):
             initialise_scaled(stack)
         nn.init.normal_(self.cls_row, std=0.01)
+
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """Those whose loss has a weight."""
+        weights = {EMBED: self.config.itc, CAPTION: self.config.lm}
+        return tuple(ability for ability, weight in weights.items() if weight > 0)
 
     # looking, embedding
 

@@ -27,8 +27,8 @@ from pairloom.blocks.transformer import Activation, TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
+from pairloom.verbs import CAPTION, Ability
 
-LEARNS = "documents"
 NEVER = -1e4  # logit of what is never said
 
 
@@ -147,6 +147,8 @@ class Reading:
 class System(nn.Module):
     """Flamingo. A text without an <image> is a pair's: its first token is taken for the mark of its picture."""
 
+    trains_on = ("documents",)
+
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
@@ -177,6 +179,13 @@ class System(nn.Module):
         for name, parameter in self.named_parameters():
             frozen = name.startswith(("vision.", "language.")) if bridge else not name.startswith("language.")
             parameter.requires_grad_(not frozen)
+
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """None while the language model alone is trained: nothing of a picture reaches it yet."""
+        if self.config.learn == "language":
+            return ()
+        return (CAPTION, Ability("prompt", reads="document", by="likelihood", pictures=self.config.shots + 1))
 
     @staticmethod
     def _language(c: Config) -> LanguageModel | LibraryModel:

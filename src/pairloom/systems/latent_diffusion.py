@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.lora import adapt
@@ -24,6 +24,7 @@ from pairloom.blocks.prompt import Ids, Prompt, TextConditioning, needs
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
+from pairloom.verbs import DENOISE, DRAW
 
 Words = dict[str, Any]  # settings by diffusers' own names
 MAPS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -133,7 +134,6 @@ RECIPES: dict[str, dict[str, object]] = {
     "drawn": dict(lr=3e-3, min_lr=1e-5, batch=64, steps=1300, warmup=30, weight_decay=0.01, ema=0.98),
     "hardneg": dict(lr=1e-4, batch=112, epochs=8, warmup=0, schedule="constant", weight_decay=0.01, decay_all=True, clip=1.0),
 }  # fmt: skip
-NEGATIVES = "negatives"  # the lesson that a table of hard negatives is
 PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
 
 
@@ -142,6 +142,9 @@ class System(nn.Module):
 
     `times`: how many there are; shares [times]: of the picture that is left at each. latent: (C, Y, X).
     """
+
+    abilities = (DENOISE, DRAW)
+    trains_on = ("pairs", "negatives")
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -201,6 +204,15 @@ class System(nn.Module):
             found = self.vae.encode(images.to(self.vae.dtype)).latent_dist
         scale = self.vae.config.scaling_factor
         return found.mean.float() * scale, found.std.float() * scale
+
+    def encode_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> TextConditioning:
+        """What the UNet reads of texts."""
+        conditioning: TextConditioning = self.text(tokens, mask)
+        return conditioning
+
+    def empty_text(self, rows: int) -> TextConditioning:
+        """What the UNet reads of the empty text, for so many rows."""
+        return self.text.nothing(rows, self.unet.device)
 
     def predict(
         self,

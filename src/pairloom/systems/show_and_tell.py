@@ -19,6 +19,7 @@ from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.recurrent import Recurrent, scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_cost
+from pairloom.verbs import CAPTION
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ class System(nn.Module):
     """Show and Tell. `seen` is what it made of pictures: their vectors [I C]."""
 
     training_state = ()
+    abilities = (CAPTION,)
+    trains_on = ("pairs",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, sch
 from pairloom.data.batch import Batch
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.objectives.language import caption_cost
+from pairloom.verbs import CAPTION
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,8 @@ class System(nn.Module):
     """Show, Attend and Tell. `seen` is what it made of pictures: annotations [I P C], and these ready to be attended to."""
 
     training_state = ("baseline",)
+    abilities = (CAPTION,)
+    trains_on = ("pairs",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -26,6 +26,7 @@ from pairloom.objectives.denoise import Distance
 from pairloom.tasks.denoiser import NOTHING, Denoiser, Job, Latents, Picture
 from pairloom.tasks.race import Decision, race, spread
 from pairloom.tasks.schedule import Schedule
+from pairloom.verbs import demand
 
 Pairs = Sequence[tuple[int, int]]
 GROUP = 64  # pictures, or decisions, whose latents are held at once
@@ -91,8 +92,7 @@ class DenoisingScorer:
     ) -> None:
         if isinstance(protocol, str) and protocol not in PROTOCOLS:
             raise Mistake(f"There is no protocol '{protocol}'.", "", nearest(protocol, PROTOCOLS))
-        if not hasattr(model.system, "residual"):
-            raise Mistake(f"{model.name} does not denoise latents.", "", "Name a diffusion model.")
+        demand(model.system, "denoise")
         rules = self.rules = PROTOCOLS[protocol] if isinstance(protocol, str) else protocol
         times = grid(steps, rules.grid, model.system.times)
         noise = _fitting(bank, model.system.latent, len(times), seed).to(model.device)

@@ -21,12 +21,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from pairloom.blocks.prompt import TextConditioning
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.objectives.denoise import Distance, distance
+from pairloom.verbs import TextConditioning
 
 Picture = Image.Image | Path | str
 TEXTS = 1024  # texts that stay encoded
@@ -133,8 +133,7 @@ class Denoiser:
         clean = self._clean(jobs, latents)
         times = torch.tensor(self.times, device=device)[steps]
         parts = [self._said[job.text] for job in jobs]
-        pooled = None if parts[0].pooled is None else torch.cat([part.pooled for part in parts])  # type: ignore[misc]
-        said = TextConditioning(torch.cat([part.context for part in parts]), pooled)
+        said = parts[0].concatenated(parts[1:])
         left = self.model.system.residual(clean, times, noise, said)
         if self.half:  # both sides are rounded before they are subtracted, as networks in 16 bits do
             left = noise.half() - (noise - left).half()
@@ -162,11 +161,11 @@ class Denoiser:
         tokens, length = self.model.tokens, self.model.config.length
         new = [text for text in dict.fromkeys(texts) if text not in self._said]
         if NOTHING in new:
-            self._said[NOTHING] = self.model.system.text.nothing(1, self.model.device)
+            self._said[NOTHING] = self.model.system.empty_text(1)
         written: list[Any] = [text for text in new if text is not NOTHING]
         for first in range(0, len(written), self.rows):
             part = written[first : first + self.rows]
-            said = self.model.system.text(*self.model.texts(part))
+            said = self.model.system.encode_text(*self.model.texts(part))
             for row, text in enumerate(part):
                 self._said[text] = said.rows(torch.tensor([row], device=self.model.device))
         long = [text for text in written if tokens.too_long(text, length) and text not in self.cut]

@@ -26,7 +26,7 @@ from pairloom.blocks.watch import AttentionRecorder
 from pairloom.data.batch import Batch
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.tasks.judge import judge, ways
+from pairloom.tasks.judge import judge
 
 WAYS = ("attention", "gradient", "occlusion")
 SIDE = 7  # of the cells that occlusion paints over, where nothing else sets them
@@ -36,7 +36,7 @@ GROUP = 16  # pictures that are judged together
 @dataclass(frozen=True)
 class Explanation:
     """maps [W U V], one a word, and whole [U V] of the text in all; nothing below 0, larger is more. by: the score that is
-    explained ("match", "cosine", "likelihood"); score: its value. words is empty where only the whole is known. ids: the
+    explained ("match head", "cosine", "likelihood"); score: its value. words is empty where only the whole is known. ids: the
     text as the system read it."""
 
     text: str
@@ -74,9 +74,9 @@ def explain(
 
     Mistake where it cannot, where the text has no words, or more than the system reads.
     """
-    able = ways(system)
-    if not able:
-        raise Mistake("There is nothing to explain.", "The system neither writes nor judges.")
+    verbs.demand_way(system)
+    able = verbs.ways(system)
+    by = verbs.demand_way(system, by) if by else None
     most = system.config.length
     if isinstance(text, str):
         row = tokens.rows([text], max(most, len(text) + 2))[0]
@@ -119,7 +119,7 @@ def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str
         maps = _looked(system, batch)
         if maps is not None:
             return "attention", by, maps, maps.mean(0)
-    if way in (None, "gradient") and by in ("match", "likelihood"):
+    if way in (None, "gradient") and by in ("match head", "likelihood"):
         found = _weighed(system, batch, by)
         if found is not None:
             return "gradient", by, *found
@@ -173,12 +173,12 @@ def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None
         with torch.no_grad():
             batch = system.encode_image(batch)
     with AttentionRecorder(system) as seen:
-        said = system.match(batch) if by == "match" else system.logits(batch)
+        said = system.match(batch) if by == "match head" else system.logits(batch)
     cells = _cells(system)
     if not seen.weights or seen.weights[0].shape[-1] != cells + 1:
         return None
     weights = seen.weights[max(0, min(2 * len(seen.weights) // 3, len(seen.weights) - 2))]
-    if by == "match":
+    if by == "match head":
         cam = _cam(said.sum(), weights)
         return _square(cam[1:-1]), _square(cam.sum(0, keepdim=True))[0]
     likely = said[0].float().log_softmax(-1).gather(1, tokens[0].roll(-1)[:, None])[:, 0]

@@ -19,12 +19,12 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairloom import verbs
 from pairloom.data.batch import Batch
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.tasks.decode import Writing, decode
+from pairloom.verbs import demand
 
 ANSWER = "{answer}"
 TEMPLATES = {
@@ -183,9 +183,7 @@ def few_shot(
 
 
 def _check(system: Any, asking: Asking) -> None:
-    able = isinstance(system, verbs.Interleaves) and isinstance(system, verbs.Reads)
-    if not able:
-        raise Mistake("This model cannot be prompted with pictures.", "", "Flamingo can: pairloom systems")
+    demand(system, "prompt")
     if asking.shots > system.config.shots:
         raise Mistake(
             f"{asking.shots} shots are more than this model was made for.",

@@ -19,39 +19,25 @@ from torch import Tensor
 from pairloom import verbs
 from pairloom.data.batch import Batch
 from pairloom.tasks.denoise import grid, seeded_noise
+from pairloom.verbs import Declares, demand_way
 
 STEPS = 10  # times at which noise is looked for, the same noise for every pair
 
 
-def ways(system: Any) -> list[str]:
-    """The ways in which a system can judge, best first: a verb whose loss had weight 0 was never learnt."""
-    weight = {name: getattr(getattr(system, "config", None), name, 1.0) for name in ("itm", "itc", "lm")}
-    able = {
-        "match": isinstance(system, verbs.Matches) and weight["itm"] > 0,
-        "cosine": isinstance(system, verbs.Embeds) and weight["itc"] > 0,
-        "likelihood": isinstance(system, verbs.Writes) and weight["lm"] > 0,
-        "denoising": isinstance(system, verbs.Denoises),
-    }
-    return [way for way, can in able.items() if can]
-
-
 @torch.no_grad()
 def judge(
-    system: Any, batch: Batch, way: str | None = None, rows: int = 256, pictures: int = 8
+    system: Declares, batch: Batch, way: str | None = None, rows: int = 256, pictures: int = 8
 ) -> tuple[Tensor, str]:
     """Score every text of the batch against its picture (batch.image_of; row for row where that is None).
 
     Returns scores [M] and the way they were made. Pictures are looked at once, however many texts each has, and only
     `pictures` are in mind at a time; their texts go through in groups of `rows`, for the match those of one picture
-    together, else those of similar length. ValueError where the system knows no such way.
+    together, else those of similar length. Mistake where the system declares no such way.
     """
     tokens, keep = batch.tokens, batch.keep
     if tokens is None or keep is None:
         raise ValueError("the batch has no texts to judge")
-    able = ways(system)
-    way = way or (able[0] if able else None)
-    if way not in able:
-        raise ValueError(f"{type(system).__module__} cannot judge by {way}; it can by {able or 'nothing'}")
+    way = demand_way(system, way)
     of = batch.image_of if batch.image_of is not None else torch.arange(len(tokens), device=tokens.device)
     lengths = keep.sum(1)
     scores = torch.zeros(len(tokens), device=tokens.device)
@@ -62,7 +48,7 @@ def judge(
                 scores[chosen] = judge(system, part, way, rows, pictures)[0]
             return scores, way
         batch = system.encode_image(batch)
-    for chosen in torch.argsort(of if way == "match" else lengths, stable=True).split(rows):
+    for chosen in torch.argsort(of if way == "match head" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(
             batch,
@@ -85,16 +71,16 @@ def _by_pictures(batch: Batch, of: Tensor, pictures: int) -> Iterator[tuple[Tens
             yield chosen, Batch(**part, image_of=of[chosen] - first)
 
 
-def _match(system: Any, batch: Batch) -> Tensor:
+def _match(system: verbs.Matches, batch: Batch) -> Tensor:
     return system.match(batch)
 
 
-def _cosine(system: Any, batch: Batch) -> Tensor:
+def _cosine(system: verbs.Embeds, batch: Batch) -> Tensor:
     pictures, texts = system.embed_image(batch), system.embed_text(batch)
     return (pictures[batch.image_of] * texts).sum(1)
 
 
-def _likelihood(system: Any, batch: Batch) -> Tensor:
+def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
     """Mean log-probability of the tokens after the first: long texts are not punished for their length."""
     assert batch.tokens is not None and batch.keep is not None
     said = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(2, batch.tokens[:, 1:, None])[
@@ -104,7 +90,7 @@ def _likelihood(system: Any, batch: Batch) -> Tensor:
     return (said * real).sum(1) / real.sum(1).clamp(min=1)
 
 
-def _denoising(system: Any, batch: Batch) -> Tensor:
+def _denoising(system: verbs.Denoises, batch: Batch) -> Tensor:
     """Minus the mean squared error over an even grid of times."""
     assert batch.tokens is not None
     rows, device = len(batch.tokens), batch.tokens.device
@@ -117,8 +103,8 @@ def _denoising(system: Any, batch: Batch) -> Tensor:
 
 
 WAYS: dict[str, Callable[[Any, Batch], Tensor]] = {
-    "match": _match,
+    "match head": _match,
     "cosine": _cosine,
     "likelihood": _likelihood,
-    "denoising": _denoising,
+    "denoising error": _denoising,
 }

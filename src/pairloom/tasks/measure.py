@@ -15,7 +15,7 @@ import torch
 
 from pairloom.data.batch import Batch
 from pairloom.metrics.rank import ranks
-from pairloom.verbs import Embeds, Matches
+from pairloom.verbs import able
 
 
 def held_out_losses(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
@@ -33,7 +33,7 @@ def held_out_losses(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
 def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
     """R@1 among all rows of the batches: the picture's own text ("image to text") and the text's own picture. Rows of
     one picture (equal image_ids) are all right. Nothing where the system does not embed."""
-    if not isinstance(system, Embeds):
+    if able(system, "embed") is None:
         return {}
     images, texts, ids = [], [], []
     for batch in batches:
@@ -53,9 +53,10 @@ def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
 def accuracy(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
     """Share of the rows whose match is above 0 where their label is 1, and not above 0 where it is 0. Nothing where the
     batches have no labels, or the system does not match."""
+    matches = any(able(system, name) for name in ("match", "reason", "dialog"))
     right = [
         (system.match(batch) > 0) == batch.extra["label"].bool()
         for batch in batches
-        if "label" in batch.extra and isinstance(system, Matches)
+        if matches and "label" in batch.extra
     ]
     return {"accuracy": float(torch.cat(right).float().mean())} if right else {}

@@ -13,7 +13,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy
 import torch
@@ -28,8 +28,9 @@ from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake
 from pairloom.model import Model
-from pairloom.tasks.judge import judge, ways
+from pairloom.tasks.judge import judge
 from pairloom.tasks.ranking import Floats, Retrieved, Rows, Settings
+from pairloom.verbs import ways
 
 SPAN = 64  # pictures of a part
 GROUP = 8  # pictures in mind at once
@@ -37,15 +38,10 @@ KEPT = 1 << 30  # bytes of looked-at pictures that are kept for the match; the o
 FULL = 1_000_000  # pairs up to which a system without an embedding scores everything
 
 
-@runtime_checkable
-class MatchesInTwo(Protocol):
-    """Gives both classes of its match head: [B 2] logits."""
-
-    def match_logits(self, batch: Batch) -> Tensor: ...
-
-
 class ClassOne:
     """A system whose match is the raw logit of class 1."""
+
+    abilities = (verbs.MATCH,)
 
     def __init__(self, system: Any) -> None:
         self.system, self.config = system, system.config
@@ -106,9 +102,10 @@ class Retriever:
         self.able = ways(model.system)
         self.kept: dict[int, list[Batch]] = {}
         self.room = KEPT
-        if not self.able:
-            raise Mistake("This model cannot retrieve.", "It cannot judge pairs.", "See: pairloom systems")
-        published = {"match", "cosine"} <= set(self.able) and isinstance(model.system, MatchesInTwo)
+        verbs.demand_way(model.system)
+        published = {"match head", "cosine"} <= set(self.able) and isinstance(
+            model.system, verbs.MatchesInTwo
+        )
         if settings.published and not published:
             why = "BLIP's protocol needs an embedding and the two logits of a match head."
             raise Mistake("This model cannot follow that protocol.", why, "Leave out --protocol.")
@@ -130,7 +127,7 @@ class Retriever:
                     "This corpus is too large for that model.", why, f"Give at most {FULL:,} pairs."
                 )
             made.codes = numpy.arange(pairs)
-        elif "match" in self.able:
+        elif "match head" in self.able:
             made.codes = made.wanted()
         if len(made.codes):
             made.values = self._match(made, [len(rows) for rows, _ in looked], rows)
@@ -190,7 +187,7 @@ class Retriever:
                 batch = self.model.system.encode_image(batch)
             if "cosine" in self.able:
                 vectors.append(self.model.system.embed_image(batch).float().cpu())
-            if "match" in self.able:
+            if "match head" in self.able:
                 seen.append(batch if batch.encoded is None else replace(batch, images=None))
         if (size := _bytes(seen)) <= self.room:
             self.room -= size
@@ -255,7 +252,7 @@ class Retriever:
         return numpy.concatenate(found) if found else numpy.zeros(0)
 
     def _way(self) -> str:
-        return "match" if "match" in self.able else self.able[0]
+        return "match head" if "match head" in self.able else self.able[0]
 
 
 def _bytes(thing: Any) -> int:

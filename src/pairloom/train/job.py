@@ -188,7 +188,7 @@ def _demand_room(out: Path) -> None:
 def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, float]]]:
     """The set as what the system learns from, and what is mixed in. A set that is none leaves no empty folder behind."""
     module = registry.find("systems", order.system)
-    kind = registry.find("data.lessons", getattr(module, "LEARNS", "pairs"))
+    kind = registry.find("data.lessons", module.System.trains_on[0])
     try:
         if order.negatives is not None:
             return _with_negatives(order, module, aside), []
@@ -202,7 +202,7 @@ def _lessons(order: Order, aside: Path | None) -> tuple[Any, list[tuple[Any, flo
 
 def _with_negatives(order: Order, module: Any, aside: Path | None) -> Any:
     """The pictures of a table, with what is wrong of each."""
-    if order.mix or not hasattr(module, "NEGATIVES"):
+    if order.mix or "negatives" not in module.System.trains_on:
         why = (
             "A table of them is a set by itself."
             if order.mix
@@ -211,7 +211,7 @@ def _with_negatives(order: Order, module: Any, aside: Path | None) -> Any:
         raise Mistake(
             "Negatives cannot be used here.", why, f"Leave out {'--mix' if order.mix else '--negatives'}."
         )
-    return registry.find("data.lessons", module.NEGATIVES).Lesson(order.data, aside, order.negatives)
+    return registry.find("data.lessons", "negatives").Lesson(order.data, aside, order.negatives)
 
 
 def _model(order: Order, lessons: list[Any], seed: int) -> Model:

@@ -72,15 +72,14 @@ RENAMED = {
     "visual_encoder.blocks.{}.mlp.": "vision_model.encoder.layers.{}.mlp.",
 }
 EXTRA = re.compile(r"(_m\.|queue|ptr|position_ids$)")
-# which verbs each published kind cannot be asked, which of our tensors it has not, and how its training is switched
-KINDS: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[str, Any]]] = {
-    "all": ((), (), {}),
+# which of our tensors each published kind has not, and how its training, and so what it can be asked, is switched
+KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+    "all": ((), {}),
     "caption": (
-        ("embed_image", "embed_text", "match"),
         ("towers.image_projection", "towers.text_projection", "match_head", "temperature"),
         dict(length=40, itc=0.0, itm=0.0, prompt=3),
     ),
-    "match": (("start", "step", "logits"), ("head.", "temperature"), dict(length=35, ramp=1.0, lm=0.0)),
+    "match": (("head.", "temperature"), dict(length=35, ramp=1.0, lm=0.0)),
 }
 
 
@@ -135,8 +134,8 @@ def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] 
     kind = kind_of(theirs, where)
     sizes = sizes_of(theirs, where, "text_decoder.bert." if kind == "caption" else "text_encoder.", heads)
     found = Config(
-        **sizes, queue=0, momentum=0.0, sharing=_sharing(theirs) if kind == "all" else "all", lacks=KINDS[kind][0],
-        **KINDS[kind][2],
+        **sizes, queue=0, momentum=0.0, sharing=_sharing(theirs) if kind == "all" else "all",
+        **KINDS[kind][1],
     )  # fmt: skip
     if "vision_proj.weight" in theirs:
         found = replace(found, embedding=len(theirs["vision_proj.weight"]))
@@ -167,8 +166,7 @@ def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
     """A system with these tensors. Mistake for what is left over, or missing and not of the kind."""
     system = System(config)
     moved = from_salesforce(theirs, system)
-    kind = next(kind for kind, (lacks, _, _) in KINDS.items() if lacks == config.lacks)
-    moved.whole(where, KINDS[kind][1]).into(system)
+    moved.whole(where, KINDS[kind_of(theirs, where)][0]).into(system)
     return system.eval()
 
 

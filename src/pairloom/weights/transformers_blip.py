@@ -15,10 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pairloom import verbs
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.systems.blip import Config
 from pairloom.weights import salesforce_tasks
 from pairloom.weights._layout import read
 from pairloom.weights._transformers import holds, pixels_of, write
@@ -87,9 +87,7 @@ def load(where: Path) -> Model:
 
 def export(model: Model, out: Path, task: str = "") -> None:
     """Write a folder that the class of `task` ("caption" or "match") loads; a model that can do both must be told which."""
-    config: Config = model.config
-    weights = {"caption": config.lm, "match": config.itm}
-    able = [kind for kind, weight in weights.items() if weight]
+    able = [kind for kind in ("caption", "match") if verbs.able(model.system, kind)]
     if not able:
         raise Mistake(
             "This model learnt neither to match nor to caption.", "transformers has no class for it."

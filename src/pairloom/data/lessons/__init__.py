@@ -1,4 +1,4 @@
-"""What a set teaches: one kind of example, one file, named by a system's LEARNS ("pairs" where it has none).
+"""What a set teaches: one kind of example, one file, named by a system's `trains_on`.
 
 `Lesson(path, folder)` reads a set once (folder: for what must be kept aside) and has
     index                      where its pictures lie, and how many examples were left out and why
