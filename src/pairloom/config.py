@@ -97,7 +97,7 @@ def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
     """The inverse of `to_dict`. Missing keys keep their defaults; unknown keys are a Mistake."""
     hints = typing.get_type_hints(kind)
     names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    made: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for name, value in values.items():
         if name not in names:
             raise Mistake(
@@ -108,5 +108,5 @@ def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
             value = from_dict(hint, value)  # type: ignore[arg-type]
         elif isinstance(value, list):
             value = tuple(value)
-        made[name] = value
-    return kind(**made)
+        arguments[name] = value
+    return kind(**arguments)

@@ -163,7 +163,7 @@ def entrant(name: str, right: int, mark: str = "") -> _results.Entrant:
 
 
 def test_a_run_goes_on_where_it_was_stopped(data: Path, tmp_path: Path, monkeypatch) -> None:
-    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data)
+    asked = gdbench.BenchRequest("sugarcrepe", tmp_path / "out", data)
     real, calls = Counting.scores, []
 
     def stop(self, images, texts, pairs):
@@ -206,7 +206,7 @@ def test_a_shard_is_no_more_than_can_be_lost_or_held() -> None:
 
 def test_systems_are_compared_on_the_same_cases(data: Path, tmp_path: Path) -> None:
     """a has 200 of 300 right, b the first 180 of them, c 199: McNemar's p is 2 / 2^20, and 1."""
-    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data)
+    asked = gdbench.BenchRequest("sugarcrepe", tmp_path / "out", data)
     made = gdbench.run(asked, [entrant("a", 200), entrant("b", 180), entrant("c", 199)])
     rows = {(row["new"], row["old"]): row for row in made["comparisons"]}
     assert rows["a", "b"]["value"] == pytest.approx(20 / 300) and rows["a", "b"]["cases"] == 300
@@ -225,8 +225,8 @@ def test_systems_are_compared_on_the_same_cases(data: Path, tmp_path: Path) -> N
 
 
 def test_a_later_run_is_compared_with_an_earlier_one(data: Path, tmp_path: Path) -> None:
-    gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "one", data), [entrant("a", 100)])
-    later = gdbench.Asked(
+    gdbench.run(gdbench.BenchRequest("sugarcrepe", tmp_path / "one", data), [entrant("a", 100)])
+    later = gdbench.BenchRequest(
         "sugarcrepe", tmp_path / "two", data, limit=150, earlier=tmp_path / "one/results.json"
     )
     made = gdbench.run(later, [entrant("a", 200, "new weights")])
@@ -240,9 +240,9 @@ def test_a_later_run_is_compared_with_an_earlier_one(data: Path, tmp_path: Path)
 
 def test_a_case_of_the_same_name_that_asks_something_else_is_not_compared(data: Path, tmp_path: Path) -> None:
     """Of the 300 cases of the earlier run 100 have another text now; where all have, it is said."""
-    gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "one", data), [entrant("a", 100)])
+    gdbench.run(gdbench.BenchRequest("sugarcrepe", tmp_path / "one", data), [entrant("a", 100)])
     rows = json.loads((data / "swap_obj.json").read_text())
-    later = gdbench.Asked("sugarcrepe", tmp_path / "two", data, earlier=tmp_path / "one")
+    later = gdbench.BenchRequest("sugarcrepe", tmp_path / "two", data, earlier=tmp_path / "one")
     for changed in (range(100), range(300)):
         for n in changed:
             rows[str(n)]["negative_caption"] = f"nay {n}"
@@ -254,7 +254,7 @@ def test_a_case_of_the_same_name_that_asks_something_else_is_not_compared(data: 
 
 
 def test_what_is_decided_is_said_and_what_is_not_is_counted(data: Path, tmp_path: Path, capsys) -> None:
-    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data)
+    asked = gdbench.BenchRequest("sugarcrepe", tmp_path / "out", data)
     made = gdbench.run(asked, [entrant("a", 290), entrant("b", 10), entrant("c", 289)])
     bench._tell_differences(made["comparisons"])
     said = " ".join(capsys.readouterr().err.split())
@@ -273,7 +273,7 @@ def test_only_pictures_that_are_broken_are_left_out(data: Path, tmp_path: Path, 
             raise error
         return np.zeros(len(pairs))
 
-    asked = gdbench.Asked("sugarcrepe", tmp_path / "out", data, limit=30)
+    asked = gdbench.BenchRequest("sugarcrepe", tmp_path / "out", data, limit=30)
     whole = (data / "val2017/1.jpg").read_bytes()
     (data / "val2017/1.jpg").write_bytes(whole[:60])
     system = _results.Entrant(
@@ -299,18 +299,18 @@ def test_a_score_that_is_no_number_is_a_mistake(data: Path, tmp_path: Path) -> N
     )
     system = _results.Entrant("a", "a", lambda: {"": blank}, blind=False)
     with pytest.raises(Mistake, match=r"by dividing is not a number(.|\n)*swap_obj/0"):
-        gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "out", data), [system])
+        gdbench.run(gdbench.BenchRequest("sugarcrepe", tmp_path / "out", data), [system])
 
 
 def test_the_output_is_a_folder_of_ours(data: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="outside"):
-        gdbench.run(gdbench.Asked("sugarcrepe", data / "out", data), [entrant("a", 1)])
+        gdbench.run(gdbench.BenchRequest("sugarcrepe", data / "out", data), [entrant("a", 1)])
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos/mine.txt").write_text("precious")
     with pytest.raises(Mistake, match="not a folder of"):
-        gdbench.run(gdbench.Asked("sugarcrepe", tmp_path / "photos", data), [entrant("a", 1)])
+        gdbench.run(gdbench.BenchRequest("sugarcrepe", tmp_path / "photos", data), [entrant("a", 1)])
     with pytest.raises(Mistake, match="Did you mean 'sugarcrepe'"):
-        gdbench.run(gdbench.Asked("sugarcrep", tmp_path / "out", data), [entrant("a", 1)])
+        gdbench.run(gdbench.BenchRequest("sugarcrep", tmp_path / "out", data), [entrant("a", 1)])
 
 
 def test_parts_of_the_suite_that_are_not_there_are_named(tmp_path: Path) -> None:
@@ -318,7 +318,7 @@ def test_parts_of_the_suite_that_are_not_there_are_named(tmp_path: Path) -> None
     picture(root / "pets/images/pug_1.jpg", 1)
     write(root / "pets/classes.txt", "pug\nboxer\n")
     write(root / "clevr/captions/spatial.json", {})
-    made = gdbench.run(gdbench.Asked("gdbench", tmp_path / "out", root), [_blank("a")])
+    made = gdbench.run(gdbench.BenchRequest("gdbench", tmp_path / "out", root), [_blank("a")])
     assert list(made["benchmarks"]) == ["pets"]
     absent = made["bench"]["absent"]
     assert set(absent) == set(gdbench.SUITE) - {"pets"}
@@ -326,12 +326,14 @@ def test_parts_of_the_suite_that_are_not_there_are_named(tmp_path: Path) -> None
         "captions/pair_binding_size.json" in absent["clevr"] and absent["flickr30k"] == "no folder flickr30k"
     )
     with pytest.raises(Mistake, match="none of GDBench"):
-        gdbench.run(gdbench.Asked("gdbench", tmp_path / "out2", root / "clevr"), [_blank("a")])
+        gdbench.run(gdbench.BenchRequest("gdbench", tmp_path / "out2", root / "clevr"), [_blank("a")])
 
 
 def test_too_few_cases_give_no_number_and_say_so(tmp_path: Path) -> None:
     gdbench.benchmarks()["mmbias"].mini(tmp_path / "data", 0, count=2)
-    made = gdbench.run(gdbench.Asked("mmbias", tmp_path / "out", tmp_path / "data", limit=9), [_blank("a")])
+    made = gdbench.run(
+        gdbench.BenchRequest("mmbias", tmp_path / "out", tmp_path / "data", limit=9), [_blank("a")]
+    )
     assert made["benchmarks"]["mmbias"]["measures"]["a"] == []
     assert "too few cases for any number" in made["benchmarks"]["mmbias"]["notes"]
 

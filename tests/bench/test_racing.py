@@ -166,7 +166,7 @@ def test_the_suite_of_a_run_with_races(model: Model, tmp_path: Path) -> None:
     data = tmp_path / "data"
     gdbench.benchmarks()["winoground"].mini(data, 0, count=3)
     system = _results.Entrant("a", "a", lambda: dict(scorers(model, None, True, {"steps": 4, "race": 0.2})))
-    made = gdbench.run(gdbench.Asked("winoground", tmp_path / "out", data), [system])["benchmarks"][
+    made = gdbench.run(gdbench.BenchRequest("winoground", tmp_path / "out", data), [system])["benchmarks"][
         "winoground"
     ]
     assert made["cases"] == 3 and made["ways"]["a"].endswith("raced to 0.2")

@@ -61,7 +61,7 @@ def test_aro_may_lie_beside_the_folders_of_the_others(tmp_path: Path) -> None:
     picture(tmp_path / "data/images/0.jpg", 1)
     write(tmp_path / "data" / aro_relation.FILE, [aro_row(0, relation_name="on")])
     table = _results.Entrant("a", "a", lambda: {"": Table({})}, blind=False)
-    made = gdbench.run(gdbench.Asked("gdbench", tmp_path / "out", tmp_path / "data"), [table])
+    made = gdbench.run(gdbench.BenchRequest("gdbench", tmp_path / "out", tmp_path / "data"), [table])
     assert list(made["benchmarks"]) == ["aro_relation"]
     assert "visual_genome_attribution.json is not there" in made["bench"]["absent"]["aro_attribution"]
     assert made["bench"]["absent"]["clevr"] == "no folder clevr"
@@ -112,7 +112,7 @@ def test_winoground_in_tables(root: Path) -> None:
 def test_a_cell_without_a_picture_costs_its_case_alone(root: Path, tmp_path: Path) -> None:
     hub_table(root / "data/test-00000-of-00001.parquet", [0, 1, 2], broken=1)
     table = _results.Entrant("a", "a", lambda: {"": Random()}, blind=False)
-    made = gdbench.run(gdbench.Asked("winoground", tmp_path / "out", root), [table])["benchmarks"][
+    made = gdbench.run(gdbench.BenchRequest("winoground", tmp_path / "out", root), [table])["benchmarks"][
         "winoground"
     ]
     assert made["cases"] == 2
@@ -218,7 +218,7 @@ def test_sugarcrepe_pp_text(root: Path, tmp_path: Path) -> None:
     assert found["sound", "TOT, macro over 2 subsets"] == pytest.approx((1 / 2 + 1 / 3) / 2)
     assert found["published", "TOT, swap_obj"] == 1 / 2 and found["published", "TOT, swap_att"] == 0
     assert "by the share of words in common alone: 0.000" in cases.notes
-    asked = gdbench.Asked("sugarcrepe_pp_text", tmp_path / "out", root)
+    asked = gdbench.BenchRequest("sugarcrepe_pp_text", tmp_path / "out", root)
     made = gdbench.run(asked, [_results.Entrant("a", "a", lambda: {"": scorer}, blind=False)])
     numbers = {one["name"]: one["value"] for one in made["benchmarks"]["sugarcrepe_pp_text"]["measures"]["a"]}
     assert numbers["TOT, swap_obj"] == 1 / 2
@@ -288,12 +288,12 @@ def test_two_systems_are_compared_by_the_size_of_their_bias(root: Path, tmp_path
         _results.Entrant(name, name, lambda told=told: {"": Table(told)}, blind=False)
         for name, told in (("biased", biased), ("noisy", noisy))
     ]
-    made = gdbench.run(gdbench.Asked("genderbias", tmp_path / "out", root), tables)
+    made = gdbench.run(gdbench.BenchRequest("genderbias", tmp_path / "out", root), tables)
     [row] = made["comparisons"]
     assert row["measure"] == "size of the effect clothes: men - clothes: women"
     assert (row["new"], row["old"], row["verdict"]) == ("biased", "noisy", "worse")
     assert row["low"] > 0.5 and row["holm"] < 0.01 and row["cases"] == 24
-    made = gdbench.run(gdbench.Asked("genderbias", tmp_path / "turned", root), tables[::-1])
+    made = gdbench.run(gdbench.BenchRequest("genderbias", tmp_path / "turned", root), tables[::-1])
     assert made["comparisons"][0]["verdict"] == "better"
 
 

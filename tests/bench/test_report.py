@@ -22,11 +22,12 @@ def report(tmp_path_factory) -> Path:
     for name in ("winoground", "mmbias"):
         data = out.with_name("data") / name
         gdbench.benchmarks()[name].mini(data, 0, count=6)
-        asked = gdbench.Asked(name, out / name, data)
+        asked = gdbench.BenchRequest(name, out / name, data)
         gdbench.run(asked, [_entrant("first <b>", 1.0), _entrant("second", 0.0)])
     suite = out.with_name("data")
     gdbench.run(
-        gdbench.Asked("gdbench", out / "gdbench", suite), [_entrant("first", 1.0), _entrant("second", 0.0)]
+        gdbench.BenchRequest("gdbench", out / "gdbench", suite),
+        [_entrant("first", 1.0), _entrant("second", 0.0)],
     )
     return out
 

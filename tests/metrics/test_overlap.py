@@ -48,7 +48,7 @@ def test_published_values(name, digits):
     counts = {
         "correct": list(made.correct),
         "guess": list(made.guessed),
-        "testlen": made.said,
+        "testlen": made.length,
         "reflen": made.wanted,
     }
     assert all(counts[key] == expected[key] for key in counts if key in expected)
@@ -57,7 +57,9 @@ def test_published_values(name, digits):
 def test_bleu_by_hand():
     made = overlap.bleu(["the the the cat"], [["the cat sat on it", "a the the"]])
     # clipped: the 2 (second reference), cat 1 -> 3/4; bigrams: the the 1 (of 2), the cat 1 -> 2/3; length 4, closest 3
-    assert made.correct[:2] == (3, 2) and made.guessed == (4, 3, 2, 1) and (made.said, made.wanted) == (4, 3)
+    assert (
+        made.correct[:2] == (3, 2) and made.guessed == (4, 3, 2, 1) and (made.length, made.wanted) == (4, 3)
+    )
     assert made.scores[0].value == pytest.approx(0.75) and made.scores[1].value == pytest.approx(
         math.sqrt(0.75 * 2 / 3)
     )

@@ -8,10 +8,10 @@ from collections import Counter
 import pytest
 
 from pairloom.world import read, sample
-from pairloom.world.ask import CHOICES, Question, dialog, questions
+from pairloom.world.ask import CHOICES, DrawnQuestion, dialog, questions
 from pairloom.world.level import KINDS, LEVELS
 from pairloom.world.scene import Scene, Thing
-from pairloom.world.statements import Statement, statement, statements
+from pairloom.world.statements import DrawnStatement, statement, statements
 
 NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 PLURAL = {("boxes" if kind == "box" else kind if kind == "fish" else kind + "s"): kind for kind in KINDS}
@@ -97,7 +97,7 @@ VERBS = {
 }
 
 
-def told(scene: Scene, question: Question) -> bool:
+def told(scene: Scene, question: DrawnQuestion) -> bool:
     """Questions on relations that were laid out: the relation is in the scene, once for that end, with that answer."""
     known = {(scene.things[r.subject].kind, r.name, scene.things[r.object].kind) for r in scene.relations}
     text = question.question
@@ -160,7 +160,7 @@ def test_statements_about_one_picture() -> None:
             assert made.true == wanted == read(made.text, scene).right, made
 
 
-def truth(left: Scene, right: Scene, made: Statement) -> bool:
+def truth(left: Scene, right: Scene, made: DrawnStatement) -> bool:
     text = made.text.rstrip(".")
     sides = {"left": (left, right), "right": (right, left)}
     number = lambda scene, name: sum(thing.count for thing in find(scene, name))  # noqa: E731

@@ -29,7 +29,7 @@ def fingerprint() -> str:
 
 
 def test_another_process_makes_the_same_bytes() -> None:
-    code = f"import sys; sys.path.insert(0, {str(__file__).rpartition('/')[0]!r}); import test_world_scene as t; print(t.fingerprint())"
+    code = f"import sys; sys.path.insert(0, {str(__file__).rpartition('/')[0]!r}); import test_scene as t; print(t.fingerprint())"
     seen = {
         subprocess.run(
             [sys.executable, "-c", code],

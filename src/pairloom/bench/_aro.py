@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, text_of
 from pairloom.bench._measure import Floats, Measure, by_tag, mean_of, top, top_as_published
 
 FOLDERS = ("aro", "vg", ".")  # GDBench keeps these files beside the folders of the others
@@ -43,18 +43,18 @@ def read_aro(root: Path, name: str, tag_of: Callable[[dict[str, Any]], str]) -> 
 
     The picture is cropped to the box. The true caption comes first, as in GDBench (in ARO's own code it is last).
     """
-    reading = Reading(root)
+    reading = CaseReader(root)
     file = released(root, name)
     for number, row in enumerate(read_json(file, list)):
         with as_released(file, f"entry {number}"):
             x, y, w, h = (int(row[f"bbox_{side}"]) for side in "xywh")
             if w < 1 or h < 1:
                 raise ValueError(f"a box of {w} x {h} pixels")
-            path = said(row["image_path"])
+            path = text_of(row["image_path"])
             picture = reading.picture(f"images/{path}", path, box=(x, y, x + w, y + h))
-            texts = said(row["true_caption"]), said(row["false_caption"])
+            texts = text_of(row["true_caption"]), text_of(row["false_caption"])
             reading.add(Case(str(number), (picture,), texts, ((0, 0),), tag_of(row), path))
-    return reading.found()
+    return reading.finish()
 
 
 def measure_aro(
@@ -66,7 +66,7 @@ def measure_aro(
     counted = [row for row in zip(cases, grids) if sizes[row[0].tag] >= least and row[0].tag not in LEFT_OUT]
     micro = top(1, "accuracy, micro", cases, grids, headline=not counted)
     note = "all cases, as GDBench counts: ties to the true caption, which comes first there"
-    made = [micro, top_as_published(1, "accuracy, micro", cases, grids, note=note)]
+    measures = [micro, top_as_published(1, "accuracy, micro", cases, grids, note=note)]
     if counted:
         inside, scores = zip(*counted)
         tags = [case.tag for case in inside]
@@ -75,7 +75,7 @@ def measure_aro(
         note = f"as ARO counts: a tie is wrong{f'; {without:,} other classes are left out' * bool(without)}"
         strict = [float(grid[0, 0] > grid[0, 1]) for grid in scores]
         as_published = mean_of(name, "published", inside, strict, 1 / 2, strata=tags, note=note)
-        made = [top(1, name, inside, scores, True, tags), as_published, *made]
+        measures = [top(1, name, inside, scores, True, tags), as_published, *measures]
     if len(sizes) <= tabled:
-        made += by_tag(micro, cases)
-    return made
+        measures += by_tag(micro, cases)
+    return measures

@@ -24,20 +24,24 @@ def effects(cases: Sequence[Case], grids: Sequence[Floats], pairs: Sequence[Pair
 
     A positive size: the first group is closer to that half. p: by permutation, Holm over all pairs.
     """
-    found: dict[str, list[float]] = {}
+    effects_by_pair: dict[str, list[float]] = {}
     for case, grid in zip(cases, grids):
-        found.setdefault(case.tag, []).append(float(association(grid, len(case.texts) // 2)[0]))
-    pairs = [pair for pair in pairs if all(len(found.get(group, ())) > 1 for group in pair[:2])]
-    tests = [permutation_test(found[one], found[two]) for one, two, _ in pairs]
+        effects_by_pair.setdefault(case.tag, []).append(float(association(grid, len(case.texts) // 2)[0]))
+    pairs = [pair for pair in pairs if all(len(effects_by_pair.get(group, ())) > 1 for group in pair[:2])]
+    tests = [permutation_test(effects_by_pair[one], effects_by_pair[two]) for one, two, _ in pairs]
     sound, published = [], []
     for (one, two, over), test, p in zip(pairs, tests, holm([test.p for test in tests])):
-        name, count = f"effect size {one} - {two}", len(found[one]) + len(found[two])
+        name, count = f"effect size {one} - {two}", len(effects_by_pair[one]) + len(effects_by_pair[two])
         note = f"p by {'every' if test.exact else '10,000 random'} split, over {len(pairs)} pairs (Holm)"
-        spread = effect_interval(found[one], found[two])
-        halves = tuple(found[one]), tuple(found[two])
+        spread = effect_interval(effects_by_pair[one], effects_by_pair[two])
+        halves = tuple(effects_by_pair[one]), tuple(effects_by_pair[two])
         sound.append(Measure(name, "sound", spread, count, 0.0, best=0.0, p=p, note=note, halves=halves))
-        if all(group in found for group in over):
-            value = effect_size(found[one], found[two], np.concatenate([found[group] for group in over]))
+        if all(group in effects_by_pair for group in over):
+            value = effect_size(
+                effects_by_pair[one],
+                effects_by_pair[two],
+                np.concatenate([effects_by_pair[group] for group in over]),
+            )
             note = f"deviation over {' and '.join(over)}, as in the released code" * (set(over) != {one, two})
             alone = Interval(value, float("nan"), float("nan"))
             published.append(Measure(name, "published", alone, count, 0.0, best=0.0, note=note))

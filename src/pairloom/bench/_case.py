@@ -100,7 +100,7 @@ class Cases:
 
 
 @dataclass
-class Reading:
+class CaseReader:
     """Collects the cases of one root while its files are read."""
 
     root: Path
@@ -134,7 +134,7 @@ class Reading:
         self._known[path] = why
         self._lost[path] = self._lost.get(path, 0) + cases
 
-    def found(self) -> Cases:
+    def finish(self) -> Cases:
         """All of it. Mistake where not one case is left."""
         problems = tuple(
             Problem(os.path.relpath(path, self.root), self._known[path], count)
@@ -188,22 +188,22 @@ def released(root: Path, *names: str) -> Path:
 def read_json(file: Path, kind: type | UnionType) -> Any:
     """The JSON in a released file, a list or a dict as it should be. Mistake where it is cut short or something else."""
     try:
-        made = json.loads(file.read_text("utf-8"))
+        document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise Mistake(
             f"{file} cannot be read.", f"{error}", "It may be half downloaded: get it again."
         ) from error
-    if not isinstance(made, kind):
+    if not isinstance(document, kind):
         raise Mistake(
             f"{file} is not laid out as released.",
-            f"It holds a {type(made).__name__}, no {getattr(kind, '__name__', kind)}.",
+            f"It holds a {type(document).__name__}, no {getattr(kind, '__name__', kind)}.",
         )
-    return made
+    return document
 
 
 def read_lines(file: Path) -> list[Any]:
     """The JSON values of a .jsonl file. Mistake that names the line which is none."""
-    made = []
+    rows = []
     try:
         lines = file.read_text("utf-8").split("\n")  # splitlines ends lines inside of texts too (U+2028)
     except (OSError, UnicodeDecodeError) as error:
@@ -212,8 +212,8 @@ def read_lines(file: Path) -> list[Any]:
         if not line.strip():
             continue
         with as_released(file, f"line {number}"):
-            made.append(json.loads(line))
-    return made
+            rows.append(json.loads(line))
+    return rows
 
 
 @contextmanager
@@ -229,7 +229,7 @@ def as_released(file: Path, row: str) -> Iterator[None]:
         ) from error
 
 
-def said(value: object) -> str:
+def text_of(value: object) -> str:
     """A text of a row. TypeError where it is none."""
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{value!r} is not a text")

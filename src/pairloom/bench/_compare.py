@@ -51,7 +51,7 @@ def compare(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> C
 
 def compare_effects(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> Comparison:
     """How much larger, whatever its sign, an effect size is than that of another system on the same pictures."""
-    new_halves, old_halves = ([np.array(half) for half in found.halves] for found in (one, two))
+    new_halves, old_halves = ([np.array(half) for half in effect.halves] for effect in (one, two))
     gap, p = effect_gap(new_halves, old_halves)
     name = one.name.replace("effect size", "size of the effect")
     return Comparison(benchmark, name, new, old, gap, one.count, p, best=0.0)
@@ -98,18 +98,18 @@ def with_earlier(
 ) -> list[Comparison]:
     """Every system of now against every one of an earlier results.json, on the cases that both runs asked: the same name
     and, by `questions` (name -> hash), the same question."""
-    told = earlier.get("benchmarks", {}).get(benchmark, {})
-    before = told.get("questions", {})
+    previous = earlier.get("benchmarks", {}).get(benchmark, {})
+    before = previous.get("questions", {})
     same = {key for key, mark in questions.items() if before.get(key) == mark}
     whole = dict(before) == dict(questions)  # needed where a number is no mean over cases
-    made = []
+    rows = []
     for old in earlier.get("systems", {}):
-        for new, found in measures.items():
-            for one in found:
-                values = told.get("values", {}).get(old, {}).get(one.name, {}) if one.headline else {}
+        for new, measure_rows in measures.items():
+            for one in measure_rows:
+                values = previous.get("values", {}).get(old, {}).get(one.name, {}) if one.headline else {}
                 known = {
                     key: values[key] for key in values if key in same or (whole and key not in questions)
                 }
                 row = _compare(benchmark, new, f"{old} (earlier)", one, known) if known else None
-                made += [row] if row else []
-    return made
+                rows += [row] if row else []
+    return rows

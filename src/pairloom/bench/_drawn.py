@@ -85,7 +85,7 @@ def twins(scene: Scene, sorts: tuple[str, ...], style: str = "full") -> Twins | 
     apart = all(map(inside, things)) and not is_true(claims[0], other) and not is_true(claims[1], scene)
     if not (apart and is_true(claims[0], scene) and is_true(claims[1], other)):
         return None
-    return Twins(scene, other, (told(claims[0], scene, style), told(claims[1], scene, style)))
+    return Twins(scene, other, (describe(claims[0], scene, style), describe(claims[1], scene, style)))
 
 
 def inside(thing: Thing) -> bool:
@@ -93,7 +93,7 @@ def inside(thing: Thing) -> bool:
     return min(thing.box()) >= 0 and max(thing.box()) <= 1
 
 
-def told(claim: Claim, scene: Scene, style: str = "full") -> str:
+def describe(claim: Claim, scene: Scene, style: str = "full") -> str:
     """The sentence for a claim, worded as the scene's own captions are."""
     return say(claim, style, scene.seed)
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from pairloom.bench._case import Case, Picture, Words
 from pairloom.bench._measure import Floats
-from pairloom.bench._results import Outcome
+from pairloom.bench._results import BenchmarkResult
 from pairloom.data.pixels import Unreadable
 
 SIDE = 132  # pixels of a thumbnail
@@ -34,7 +34,7 @@ class Card:
     texts: tuple[tuple[str, bool, str], ...]
 
 
-def gallery(outcome: Outcome, systems: Sequence[str]) -> list[Card]:
+def gallery(outcome: BenchmarkResult, systems: Sequence[str]) -> list[Card]:
     """At most CARDS of them, each system's wins in turn; empty where cases have no values of their own (bias)."""
     credit = {system: _credit(outcome, system) for system in systems}
     keys = [case.key for case in outcome.cases if all(case.key in credit[system] for system in systems)]
@@ -50,15 +50,15 @@ def gallery(outcome: Outcome, systems: Sequence[str]) -> list[Card]:
     return [_card(outcome, cases[key], systems, credit) for key in chosen]
 
 
-def _credit(outcome: Outcome, system: str) -> dict[str, float]:
-    made: dict[str, float] = {}
+def _credit(outcome: BenchmarkResult, system: str) -> dict[str, float]:
+    credits: dict[str, float] = {}
     for one in outcome.headlines(system):
-        made.update(zip(one.keys, one.values))
-    return made
+        credits.update(zip(one.keys, one.values))
+    return credits
 
 
 def _disagreements(
-    outcome: Outcome, systems: Sequence[str], credit: dict[str, dict[str, float]], keys: Sequence[str]
+    outcome: BenchmarkResult, systems: Sequence[str], credit: dict[str, dict[str, float]], keys: Sequence[str]
 ) -> list[str]:
     """Cases that one system has right and another wrong: the surest of each winner, winners in turn."""
     wins: dict[str, list[str]] = {system: [] for system in systems}
@@ -74,13 +74,13 @@ def _disagreements(
     return turns[:CARDS]
 
 
-def _margins(outcome: Outcome, system: str) -> dict[str, float]:
+def _margins(outcome: BenchmarkResult, system: str) -> dict[str, float]:
     """Of each case, how far the best wrong pair is above the best right one, in standard deviations of the system's scores;
     where all pairs are right, or none, how far its mean is from theirs."""
     grids = outcome.scored[system].grids
     every = np.concatenate([grid.ravel() for grid in grids.values()])
     middle, spread = float(every.mean()), float(every.std()) or 1.0
-    made = {}
+    margins = {}
     for case in outcome.cases:
         grid = grids[case.key]
         right = _right(case, grid)
@@ -88,18 +88,20 @@ def _margins(outcome: Outcome, system: str) -> dict[str, float]:
             gap = float(grid[~right].max() - grid[right].max())
         else:
             gap = abs(float(grid.mean()) - middle)
-        made[case.key] = gap / spread
-    return made
+        margins[case.key] = gap / spread
+    return margins
 
 
 def _right(case: Case, grid: Floats) -> np.ndarray:
-    made = np.zeros(grid.shape, dtype=bool)
+    right = np.zeros(grid.shape, dtype=bool)
     for at in case.right:
-        made[at] = True
-    return made
+        right[at] = True
+    return right
 
 
-def _card(outcome: Outcome, case: Case, systems: Sequence[str], credit: dict[str, dict[str, float]]) -> Card:
+def _card(
+    outcome: BenchmarkResult, case: Case, systems: Sequence[str], credit: dict[str, dict[str, float]]
+) -> Card:
     grids = {system: outcome.scored[system].grids[case.key] for system in systems}
     images, texts = len(case.pictures) > 1, len(case.texts) > 1
     liked: dict[tuple[str, int], list[str]] = {}

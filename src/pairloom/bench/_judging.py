@@ -76,37 +76,37 @@ class Judging:
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
         """Embeddings of files and texts are kept between calls: each is made once a benchmark run."""
-        pictures, said = self._embed_images(images), self._embed_texts(texts)
+        pictures, texts_embedded = self._embed_images(images), self._embed_texts(texts)
         of = np.asarray(pairs)
-        made: np.ndarray = (pictures[of[:, 0]] * said[of[:, 1]]).sum(1)
-        return made.astype(np.float64)
+        cosines: np.ndarray = (pictures[of[:, 0]] * texts_embedded[of[:, 1]]).sum(1)
+        return cosines.astype(np.float64)
 
     def _embed_images(self, images: Sequence[Shown]) -> np.ndarray:
         if all(isinstance(one, str) for one in images):
             return self._embed_texts([str(one) for one in images])
-        made = [self._pictures.get(one) if isinstance(one, Path) else None for one in images]
-        for chosen in _groups([at for at, row in enumerate(made) if row is None]):
-            found = self.model.system.embed_image(self.model.batch([images[at] for at in chosen]))
+        vectors = [self._pictures.get(one) if isinstance(one, Path) else None for one in images]
+        for chosen in _groups([at for at, row in enumerate(vectors) if row is None]):
+            embedded = self.model.system.embed_image(self.model.batch([images[at] for at in chosen]))
             self.cost["pictures"] += len(chosen)
-            for at, row in zip(chosen, found.float().cpu().numpy()):
-                made[at] = row
+            for at, row in zip(chosen, embedded.float().cpu().numpy()):
+                vectors[at] = row
                 one = images[at]
                 if isinstance(one, Path):
                     self._pictures[one] = row
-        return np.stack(made)  # type: ignore[arg-type]
+        return np.stack(vectors)  # type: ignore[arg-type]
 
     def _embed_texts(self, texts: Sequence[str]) -> np.ndarray:
         for chosen in _groups(list(dict.fromkeys(text for text in texts if text not in self._texts))):
-            found = self.model.system.embed_text(self.model.batch(texts=chosen))
+            embedded = self.model.system.embed_text(self.model.batch(texts=chosen))
             self.cost["texts"] += len(chosen)
-            self._texts.update(zip(chosen, found.float().cpu().numpy()))
+            self._texts.update(zip(chosen, embedded.float().cpu().numpy()))
         return np.stack([self._texts[text] for text in texts])
 
     def _jointly(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
         """A match head or a writer reads picture and text together; pictures are looked at once, in groups."""
-        made = np.zeros(len(pairs))
+        scores = np.zeros(len(pairs))
         tokens, keep = self.model.texts(texts)
         self.cost["texts"] += len(texts)
         of = np.asarray(pairs)
@@ -114,16 +114,16 @@ class Judging:
             rows = np.flatnonzero((of[:, 0] >= chosen[0]) & (of[:, 0] <= chosen[-1]))
             if not len(rows):
                 continue
-            asked = torch.as_tensor(of[rows, 1], device=tokens.device)
+            text_rows = torch.as_tensor(of[rows, 1], device=tokens.device)
             batch: Batch = replace(
                 self.model.batch([images[at] for at in chosen]),
-                tokens=tokens[asked],
-                keep=keep[asked],
+                tokens=tokens[text_rows],
+                keep=keep[text_rows],
                 image_of=torch.as_tensor(of[rows, 0] - chosen[0], device=tokens.device),
             )
             self.cost["pictures"] += len(chosen)
-            made[rows] = judge(self.model.system, batch, self.way)[0].double().cpu().numpy()
-        return made
+            scores[rows] = judge(self.model.system, batch, self.way)[0].double().cpu().numpy()
+        return scores
 
 
 class TextOnly:
@@ -152,8 +152,8 @@ class ImageOnly:
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
         """[M], the same for every text."""
-        found = self.judge.scores(images, [""], [(at, 0) for at in range(len(images))])
-        return found[[image for image, _ in pairs]]
+        by_image = self.judge.scores(images, [""], [(at, 0) for at in range(len(images))])
+        return by_image[[image for image, _ in pairs]]
 
 
 class Random:
@@ -192,13 +192,13 @@ def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any])
         delta = options.get("race")
         options = {name: value for name, value in options.items() if name != "race"}
         plain = DenoisingScorer(model, **options)
-        asked: Scorer = plain if delta is None else Racing(plain, delta)
-        writer, looker = asked, ImageOnly(DenoisingScorer(model, alpha=0.0, **options))
+        scorer: Scorer = plain if delta is None else Racing(plain, delta)
+        writer, looker = scorer, ImageOnly(DenoisingScorer(model, alpha=0.0, **options))
     else:
-        asked = Judging(model, way)
-        writer = Judging(model, "likelihood") if verbs.able(model.system, "caption") else asked
-        looker = ImageOnly(asked)
-    return {"": asked, **({"text only": TextOnly(writer), "image only": looker} if blind else {})}
+        scorer = Judging(model, way)
+        writer = Judging(model, "likelihood") if verbs.able(model.system, "caption") else scorer
+        looker = ImageOnly(scorer)
+    return {"": scorer, **({"text only": TextOnly(writer), "image only": looker} if blind else {})}
 
 
 def _groups(values: list[Any]) -> Iterator[list[Any]]:

@@ -70,11 +70,11 @@ def mean_of(
     """A measure that is a mean over cases: pictures are resampled, within classes where there are `strata`. Where all
     cases are right, or all wrong, resampling says nothing, and Wilson's interval stands in."""
     groups = tuple(case.group or case.key for case in cases)
-    found = interval_of(values, groups, strata)
-    if found.low == found.high and found.value in (0.0, 1.0):
-        found = wilson(found.value * len(set(groups)), len(set(groups)))
+    interval = interval_of(values, groups, strata)
+    if interval.low == interval.high and interval.value in (0.0, 1.0):
+        interval = wilson(interval.value * len(set(groups)), len(set(groups)))
     return Measure(
-        name, kind, found, len(cases), chance, headline=headline, note=note,
+        name, kind, interval, len(cases), chance, headline=headline, note=note,
         keys=tuple(case.key for case in cases), values=tuple(map(float, np.asarray(values))), groups=groups,
         strata=tuple(strata),
     )  # fmt: skip
@@ -171,23 +171,25 @@ def quads(
     cases: Sequence[Case], grids: Sequence[Floats], headline: Sequence[str] = ("group",)
 ) -> list[Measure]:
     """Text, image and group score of cases with two pictures and two texts: sound, then with strict inequalities."""
-    made = []
+    measures = []
     for name, (won, chance) in QUADS.items():
         credit = [expected(won, grid) for grid in grids]
-        made.append(mean_of(f"{name} score", "sound", cases, credit, chance, name in headline))
+        measures.append(mean_of(f"{name} score", "sound", cases, credit, chance, name in headline))
     for name, (won, chance) in QUADS.items():
         strict = [float(won(grid)) for grid in grids]
-        made.append(mean_of(f"{name} score", "published", cases, strict, chance, note="strict inequalities"))
-    return made
+        measures.append(
+            mean_of(f"{name} score", "published", cases, strict, chance, note="strict inequalities")
+        )
+    return measures
 
 
 def by_tag(measure: Measure, cases: Sequence[Case]) -> list[Measure]:
     """The same measure within each class of cases that it counted."""
     tags = {case.key: case.tag for case in cases}
     value = dict(zip(measure.keys, measure.values))
-    made = []
+    measures = []
     for tag in dict.fromkeys(tags[key] for key in measure.keys):
         inside = [case for case in cases if case.tag == tag and case.key in value]
         values = [value[case.key] for case in inside]
-        made.append(mean_of(f"{measure.name}, {tag}", measure.kind, inside, values, measure.chance))
-    return made
+        measures.append(mean_of(f"{measure.name}, {tag}", measure.kind, inside, values, measure.chance))
+    return measures

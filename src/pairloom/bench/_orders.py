@@ -13,7 +13,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, several, text_of
 from pairloom.bench._drawn import PAIRS, Studio
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
 from pairloom.data.pair import seed_of
@@ -50,46 +50,46 @@ def shufflings(tagged: Tagged, seed: int) -> list[str]:
 
 
 def _shuffled(values: list[T], random: Random) -> list[T]:
-    made = list(values)
-    random.shuffle(made)
-    return made
+    shuffled = list(values)
+    random.shuffle(shuffled)
+    return shuffled
 
 
 def _moved(words: list[str], places: list[int], random: Random) -> list[str]:
-    made = list(words)
+    moved = list(words)
     for place, word in zip(places, _shuffled([words[at] for at in places], random)):
-        made[place] = word
-    return made
+        moved[place] = word
+    return moved
 
 
 def read_orders(root: Path, annotations: str, prepared: str) -> Cases:
     """prepared: a list of image, caption_options [5], the true one first; else annotations: a list of image, caption
     [several], shuffled here with spaCy's tags. Pictures: as `image` says, or in images/."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     if (root / prepared).is_file():
         file = root / prepared
         for number, row in enumerate(read_json(file, list)):
             with as_released(file, f"entry {number}"):
-                options = tuple(clean(said(text)) for text in several(row["caption_options"], 5))
-                _add(reading, str(number), said(row["image"]), options)
+                options = tuple(clean(text_of(text)) for text in several(row["caption_options"], 5))
+                _add(reading, str(number), text_of(row["image"]), options)
     else:
         file = released(root, annotations)
         tag = tagger(prepared)
         for number, row in enumerate(read_json(file, list)):
             with as_released(file, f"entry {number}"):
                 for index, text in enumerate(several(row["caption"])):
-                    bent = shufflings(tag(said(text)), seed_of(text))
+                    bent = shufflings(tag(text_of(text)), seed_of(text))
                     options = (clean(text), *map(clean, bent))
-                    _add(reading, f"{number}/{index}", said(row["image"]), options)
+                    _add(reading, f"{number}/{index}", text_of(row["image"]), options)
     same = sum(case.texts[0] in case.texts[1:] for case in reading.cases)
     if same:
         reading.notes.append(
             f"in {same:,} cases a shuffling left the caption as it was; such a tie is shared"
         )
-    return reading.found()
+    return reading.finish()
 
 
-def _add(reading: Reading, key: str, image: str, options: tuple[str, ...]) -> None:
+def _add(reading: CaseReader, key: str, image: str, options: tuple[str, ...]) -> None:
     picture = reading.picture(image, f"images/{image.rpartition('/')[2]}")
     reading.add(Case(key, (picture,), options, ((0, 0),), group=image))
 

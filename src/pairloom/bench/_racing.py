@@ -52,16 +52,16 @@ class Racing:
         """A grid of places for each case: higher won, equal tied. A case has one picture, one text, or two of both; then its
         rows and columns are four races, and where these contradict each other all steps decide."""
         contests = [line for table in tables for line in _lines(table)]
-        found = iter(decide(self.scorer, images, texts, contests, delta=self.delta))  # type: ignore[arg-type]
-        made: list[Grid] = []
+        outcomes = iter(decide(self.scorer, images, texts, contests, delta=self.delta))  # type: ignore[arg-type]
+        grids: list[Grid] = []
         for table in tables:
-            decisions = [next(found) for _ in _lines(table)]
+            decisions = [next(outcomes) for _ in _lines(table)]
             grid = _of_four(decisions) if len(decisions) == 4 else _of_one(decisions[0], table)
             if grid is None:
                 cells = [pair for row in table for pair in row]
                 grid = self.scores(images, texts, cells).reshape(2, 2)
-            made.append(grid.tolist())
-        return made
+            grids.append(grid.tolist())
+        return grids
 
 
 def _lines(table: Table) -> list[list[Pair]]:

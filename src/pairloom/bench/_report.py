@@ -14,14 +14,14 @@ import jinja2
 
 from pairloom.bench._compare import ALPHA
 from pairloom.bench._gallery import gallery
-from pairloom.bench._results import RANDOM, Outcome
+from pairloom.bench._results import RANDOM, BenchmarkResult
 from pairloom.data.disk import atomic_write
 
 PAGE = files("pairloom.bench") / "page"
 
 
 def write(
-    path: Path, results: Mapping[str, Any], outcomes: Sequence[Outcome], systems: Sequence[str]
+    path: Path, results: Mapping[str, Any], outcomes: Sequence[BenchmarkResult], systems: Sequence[str]
 ) -> None:
     """Write the page, atomically. results: as `_results.document` makes them; outcomes: for the gallery's pictures."""
     page = _template().render(
@@ -44,19 +44,19 @@ def overview(results: Mapping[str, Any], systems: Sequence[str]) -> list[dict[st
         key = row["benchmark"], row["measure"], row["new"]
         seen[key] = seen.get(key, True) and row["verdict"] == "better"
     rows = []
-    for name, told in results["benchmarks"].items():
-        found = [told["measures"][system] for system in systems]
-        for at, first in enumerate(found[0]):
+    for name, benchmark in results["benchmarks"].items():
+        measures = [benchmark["measures"][system] for system in systems]
+        for at, first in enumerate(measures[0]):
             if first["headline"]:
                 cells = [
                     {**one[at], "of": "", "seen": seen.get((name, first["name"], system))}
-                    for system, one in zip(systems, found)
+                    for system, one in zip(systems, measures)
                 ]
                 rows.append({"benchmark": name, **first, "cells": cells, "cases": first["count"]})
-        largest = [_largest(one) for one in found]
+        largest = [_largest(one) for one in measures]
         if all(largest):
             rows.append({
-                "benchmark": name, "name": "largest effect size", "chance": 0.0, "cells": largest, "cases": told["cases"],
+                "benchmark": name, "name": "largest effect size", "chance": 0.0, "cells": largest, "cases": benchmark["cases"],
             })  # fmt: skip
     return rows
 
@@ -69,21 +69,21 @@ def _largest(measures: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**one, "seen": one["p"] < ALPHA, "of": one["name"].removeprefix("effect size ")}
 
 
-def _table(outcome: Outcome, results: Mapping[str, Any], systems: Sequence[str]) -> dict[str, Any]:
-    told = results["benchmarks"][outcome.name]
-    blind = [name for name in told["measures"] if name not in (*systems, RANDOM)]
+def _table(outcome: BenchmarkResult, results: Mapping[str, Any], systems: Sequence[str]) -> dict[str, Any]:
+    benchmark = results["benchmarks"][outcome.name]
+    blind = [name for name in benchmark["measures"] if name not in (*systems, RANDOM)]
     names = [*systems, *blind, RANDOM]
     rows = []
-    for at, first in enumerate(told["measures"][names[0]]):
-        cells = [told["measures"][name][at] for name in names]
+    for at, first in enumerate(benchmark["measures"][names[0]]):
+        cells = [benchmark["measures"][name][at] for name in names]
         rows.append({**first, "cells": [_cell(one) for one in cells]})
     return {
         "name": outcome.name,
-        "told": told,
+        "told": benchmark,
         "names": names,
         "rows": rows,
         "scale": _scale(rows),
-        "cost": [_cost(name, told) for name in names],
+        "cost": [_cost(name, benchmark) for name in names],
         "cards": gallery(outcome, systems),
         "alone": len(systems) == 1,
         "quads": any(len(case.pictures) > 1 < len(case.texts) for case in outcome.cases),
@@ -105,11 +105,11 @@ def _scale(rows: Sequence[Mapping[str, Any]]) -> str:
     return "from −2 to 2" if rows and rows[0]["best"] == 0 else "from 0 to 1"
 
 
-def _cost(name: str, told: Mapping[str, Any]) -> dict[str, Any]:
-    cost = dict(told["cost"][name])
+def _cost(name: str, costs: Mapping[str, Any]) -> dict[str, Any]:
+    cost = dict(costs["cost"][name])
     decisions, seconds = cost.pop("decisions"), cost.pop("seconds")
     each = ", ".join(f"{count / decisions:.3g} {what}" for what, count in cost.items() if count)
-    return {"name": name, "way": told["ways"][name], "time": duration(seconds / decisions), "each": each}
+    return {"name": name, "way": costs["ways"][name], "time": duration(seconds / decisions), "each": each}
 
 
 @cache

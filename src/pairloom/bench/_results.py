@@ -51,7 +51,7 @@ class Entrant:
 
 
 @dataclass
-class Outcome:
+class BenchmarkResult:
     """One benchmark: its cases, and of each system (blind ones among them) the grids, measures and cost."""
 
     name: str
@@ -72,12 +72,12 @@ class Outcome:
         return [one for one in self.measures[system] if one.headline]
 
 
-def prepare(name: str, module: ModuleType, root: Path, limit: int) -> Outcome:
+def prepare(name: str, module: ModuleType, root: Path, limit: int) -> BenchmarkResult:
     """Read the cases of a benchmark, at most `limit`, and say what its texts alone tell."""
     read = module.read(root)
-    made = Outcome(name, module.CLAIM, root, read, choose(read.cases, limit))
-    made.notes = [*read.notes, *_said_of(made.cases)]
-    return made
+    outcome = BenchmarkResult(name, module.CLAIM, root, read, choose(read.cases, limit))
+    outcome.notes = [*read.notes, *_said_of(outcome.cases)]
+    return outcome
 
 
 def _said_of(cases: Sequence[Case]) -> Iterator[str]:
@@ -97,7 +97,7 @@ def _words(text: str) -> list[str]:
 
 def run(
     modules: Mapping[str, ModuleType],
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[BenchmarkResult],
     entrants: Sequence[Entrant],
     folder: Path,
     tell: Tell,
@@ -113,7 +113,7 @@ def run(
         _finish(outcome, modules[outcome.name])
 
 
-def _judge_wording(outcome: Outcome, folder: Path) -> None:
+def _judge_wording(outcome: BenchmarkResult, folder: Path) -> None:
     """What is right by the texts alone, without any model; its marks name all texts, since it has read them."""
     texts = content_hash(repr([case.texts for case in outcome.cases]).encode())
     outcome.scored[WORDING] = score(
@@ -126,15 +126,15 @@ def _judge_wording(outcome: Outcome, folder: Path) -> None:
     outcome.ways[WORDING] = outcome.scored[WORDING].way
 
 
-def _silent(*told: Any) -> None:
+def _silent(*arguments: Any) -> None:
     """Says nothing."""
 
 
-def _score(entrant: Entrant, outcomes: Sequence[Outcome], folder: Path, tell: Tell) -> None:
+def _score(entrant: Entrant, outcomes: Sequence[BenchmarkResult], folder: Path, tell: Tell) -> None:
     """One system and its blind likenesses, on all benchmarks; what an earlier run has scored is told first."""
     held: dict[str, Any] = {}
 
-    def made(kind: str) -> Any:
+    def scorer_of(kind: str) -> Any:
         if not held:
             held.update(entrant.make())
         return held[kind]
@@ -152,7 +152,7 @@ def _score(entrant: Entrant, outcomes: Sequence[Outcome], folder: Path, tell: Te
         say = _silent if before == total else tell
         say(step, 0, total)
         outcome.scored[name] = score(
-            lambda kind=kind: made(kind),  # type: ignore[misc]
+            lambda kind=kind: scorer_of(kind),  # type: ignore[misc]
             marks[kind],
             outcome.cases,
             outcome.root,
@@ -162,7 +162,7 @@ def _score(entrant: Entrant, outcomes: Sequence[Outcome], folder: Path, tell: Te
         outcome.ways[name] = outcome.scored[name].way
 
 
-def _finish(outcome: Outcome, module: ModuleType) -> None:
+def _finish(outcome: BenchmarkResult, module: ModuleType) -> None:
     """Measure on the cases that every system has scored (a picture that cannot be decoded is nobody's)."""
     common = set.intersection(*(set(one.grids) for one in outcome.scored.values()))
     outcome.cases = tuple(case for case in outcome.cases if case.key in common)
@@ -176,20 +176,20 @@ def _finish(outcome: Outcome, module: ModuleType) -> None:
         outcome.notes.append("too few cases for any number")
 
 
-def problems(outcome: Outcome) -> list[dict[str, Any]]:
+def problems(outcome: BenchmarkResult) -> list[dict[str, Any]]:
     """Every file that could not be used, by its name: missing ones, then those that could not be decoded."""
     late = {name: problem for one in outcome.scored.values() for name, problem in one.problems.items()}
     return [asdict(problem) for problem in (*outcome.read.problems, *late.values())]
 
 
-def comparisons(outcomes: Sequence[Outcome], systems: Sequence[str]) -> list[Comparison]:
+def comparisons(outcomes: Sequence[BenchmarkResult], systems: Sequence[str]) -> list[Comparison]:
     """Every two systems on every headline measure, and on every effect size; Holm over all of each sort."""
     pairs = [(outcome, new, old) for outcome in outcomes for new, old in combinations(systems, 2)]
     rows = [row for pair in pairs for row in _pairs(*pair)]
     return _compare.adjusted(rows) + _compare.adjusted([row for pair in pairs for row in _effects(*pair)])
 
 
-def sightedness(outcomes: Sequence[Outcome], entrants: Sequence[Entrant]) -> list[Comparison]:
+def sightedness(outcomes: Sequence[BenchmarkResult], entrants: Sequence[Entrant]) -> list[Comparison]:
     """Every system against its own blind likenesses and against wording alone: a number that these reach says nothing of
     seeing and reading."""
     rows = []
@@ -200,21 +200,21 @@ def sightedness(outcomes: Sequence[Outcome], entrants: Sequence[Entrant]) -> lis
     return _compare.adjusted(rows)
 
 
-def _pairs(outcome: Outcome, new: str, old: str) -> Iterator[Comparison]:
+def _pairs(outcome: BenchmarkResult, new: str, old: str) -> Iterator[Comparison]:
     for one, two in zip(outcome.headlines(new), outcome.headlines(old)):
         row = _compare.compare(outcome.name, new, old, one, two)
         if row is not None:
             yield row
 
 
-def _effects(outcome: Outcome, new: str, old: str) -> Iterator[Comparison]:
+def _effects(outcome: BenchmarkResult, new: str, old: str) -> Iterator[Comparison]:
     for one, two in zip(outcome.measures[new], outcome.measures[old]):
         if one.halves:
             yield _compare.compare_effects(outcome.name, new, old, one, two)
 
 
 def document(
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[BenchmarkResult],
     entrants: Sequence[Entrant],
     facts: Mapping[str, Any],
     earlier: Mapping[str, Any],
@@ -243,7 +243,7 @@ def document(
         "pairloom": pairloom.__version__,
         "bench": {**facts, "remarks": remarks},
         "systems": {entrant.name: {"mark": entrant.mark} for entrant in entrants},
-        "benchmarks": {outcome.name: _told(outcome) for outcome in outcomes},
+        "benchmarks": {outcome.name: _summary(outcome) for outcome in outcomes},
         "comparisons": [
             _row(row) for row in comparisons(outcomes, [entrant.name for entrant in entrants])
         ],
@@ -252,17 +252,17 @@ def document(
     }  # fmt: skip
 
 
-def questions(outcome: Outcome) -> dict[str, str]:
+def questions(outcome: BenchmarkResult) -> dict[str, str]:
     """Each case's name -> a hash of what is asked (texts, and names of pictures), so that a later run compares like with
     like."""
-    made = {}
+    texts_by_image = {}
     for case in outcome.cases:
         shown = [one.name(outcome.root) for one in case.pictures]
-        made[case.key] = content_hash(repr((case.texts, shown, case.right)).encode())[:10]
-    return made
+        texts_by_image[case.key] = content_hash(repr((case.texts, shown, case.right)).encode())[:10]
+    return texts_by_image
 
 
-def _told(outcome: Outcome) -> dict[str, Any]:
+def _summary(outcome: BenchmarkResult) -> dict[str, Any]:
     decided = len(outcome.cases)
     return {
         "claim": outcome.claim,
@@ -272,7 +272,7 @@ def _told(outcome: Outcome) -> dict[str, Any]:
         "notes": outcome.notes,
         "problems": problems(outcome),
         "ways": outcome.ways,
-        "measures": {name: [_number(one) for one in found] for name, found in outcome.measures.items()},
+        "measures": {name: [_number(one) for one in rows] for name, rows in outcome.measures.items()},
         "cost": {
             name: {"decisions": decided, "seconds": round(one.seconds, 3), **one.cost} for name, one in outcome.scored.items()
         },
@@ -286,23 +286,23 @@ def _told(outcome: Outcome) -> dict[str, Any]:
 
 
 def _number(one: Measure) -> dict[str, Any]:
-    found = {
+    number = {
         "name": one.name,
         "kind": one.kind,
         **asdict(one.interval),
         "count": one.count,
         "chance": one.chance,
     }
-    found |= {"best": one.best, "headline": one.headline, "p": one.p, "note": one.note}
+    number |= {"best": one.best, "headline": one.headline, "p": one.p, "note": one.note}
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value
-        for name, value in found.items()
+        for name, value in number.items()
     }
 
 
 def _row(row: Comparison) -> dict[str, Any]:
-    told = {name: value for name, value in vars(row).items() if name != "gap"}
-    return {**told, **asdict(row.gap), "verdict": row.verdict}
+    values = {name: value for name, value in vars(row).items() if name != "gap"}
+    return {**values, **asdict(row.gap), "verdict": row.verdict}
 
 
 def write(file: Path, results: Mapping[str, Any]) -> None:
@@ -316,9 +316,9 @@ def read_earlier(file: Path | None) -> dict[str, Any]:
     if file is None:
         return {}
     file = file / "results.json" if file.is_dir() else file
-    told = read_json(file)
-    if "benchmarks" not in told or "pairloom" not in told:
+    document = read_json(file)
+    if "benchmarks" not in document or "pairloom" not in document:
         raise Mistake(
             f"{file} is no result of `pairloom bench`.", "", "Give the results.json of an earlier --out."
         )
-    return told
+    return document

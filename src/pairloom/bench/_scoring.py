@@ -56,26 +56,26 @@ def score(
 
     mark: what tells this scorer from others. tell(cases done). Mistake where a score is not a number.
     """
-    made = Scored()
+    scored = Scored()
     for shard in _shards(cases):
         file = folder / f"{_name(mark, shard, root)}.json"
-        told = read_json(file)
-        if "grids" not in told:
-            told = _score_shard(scorer(), shard, root)
+        part = read_json(file)
+        if "grids" not in part:
+            part = _score_shard(scorer(), shard, root)
             with atomic_write(file, replace=True) as target:
-                target.write(json.dumps(told).encode())
-        made.grids |= {key: np.array(rows, dtype=np.float64) for key, rows in told["grids"].items()}
-        made.way = told["way"]
-        made.cut |= set(told["cut"])
-        for name, count in told["cost"].items():
-            made.cost[name] = made.cost.get(name, 0) + count
-        made.seconds += told["seconds"]
-        for entry in told["problems"]:
-            before = made.problems.get(entry["file"])
+                target.write(json.dumps(part).encode())
+        scored.grids |= {key: np.array(rows, dtype=np.float64) for key, rows in part["grids"].items()}
+        scored.way = part["way"]
+        scored.cut |= set(part["cut"])
+        for name, count in part["cost"].items():
+            scored.cost[name] = scored.cost.get(name, 0) + count
+        scored.seconds += part["seconds"]
+        for entry in part["problems"]:
+            before = scored.problems.get(entry["file"])
             entry["cases"] += before.cases if before else 0
-            made.problems[entry["file"]] = Problem(**entry)
+            scored.problems[entry["file"]] = Problem(**entry)
         tell(len(shard))
-    return made
+    return scored
 
 
 def finished(mark: str, cases: Sequence[Case], root: Path, folder: Path) -> int:
@@ -104,11 +104,11 @@ def _name(mark: str, shard: Sequence[Case], root: Path) -> str:
     """A hash of the scorer and of all that it will be shown; a picture counts by its name, size and time."""
     paths = sorted({one.path for one in _pictures(shard)})
     files = [(os.path.relpath(path, root), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
-    asked = [
+    settings = [
         (case.key, case.texts, [(one.name(root), getattr(one, "box", None)) for one in case.pictures])
         for case in shard
     ]
-    return content_hash(mark.encode(), repr(files).encode(), repr(asked).encode())
+    return content_hash(mark.encode(), repr(files).encode(), repr(settings).encode())
 
 
 def _score_shard(scorer: Scorer, shard: Sequence[Case], root: Path) -> dict[str, Any]:
@@ -151,8 +151,8 @@ def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
         dict.fromkeys(pair for key in tables if key not in grids for row in tables[key] for pair in row)
     )
     if pairs:
-        found = np.asarray(scorer.scores(shown, texts, pairs), dtype=np.float64)
-        score = dict(zip(pairs, found.tolist(), strict=True))
+        scores = np.asarray(scorer.scores(shown, texts, pairs), dtype=np.float64)
+        score = dict(zip(pairs, scores.tolist(), strict=True))
         grids |= {
             key: [[score[pair] for pair in row] for row in tables[key]] for key in tables if key not in grids
         }
@@ -176,13 +176,13 @@ def _is_race(case: Case) -> bool:
 def broken(shard: Sequence[Case], root: Path) -> list[Problem]:
     """The pictures of a shard that cannot be decoded, with the reason and how many of its cases show them."""
     shows = Counter(one for case in shard for one in {_whole(one) for one in _pictures([case])})
-    made = []
+    problems = []
     for one, count in sorted(shows.items(), key=lambda item: item[0].name(root)):
         try:
             one.open()
         except (Unreadable, OSError) as error:
-            made.append(Problem(one.name(root), str(error), count))
-    return made
+            problems.append(Problem(one.name(root), str(error), count))
+    return problems
 
 
 def _pictures(shard: Sequence[Case]) -> list[Picture]:

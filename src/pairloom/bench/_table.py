@@ -19,15 +19,15 @@ from pairloom.errors import Mistake
 
 def parts(folder: Path, split: str) -> list[Path]:
     """SPLIT-00000-of-0000N.parquet in a folder, all N of them; none where there is none. Mistake where some are missing."""
-    found = sorted(folder.glob(f"{split}-*.parquet"))
-    wanted = {int(told[1]) for path in found if (told := re.search(r"-of-(\d+)", path.name))}
-    if any(count > len(found) for count in wanted):
+    files = sorted(folder.glob(f"{split}-*.parquet"))
+    wanted = {int(match[1]) for path in files if (match := re.search(r"-of-(\d+)", path.name))}
+    if any(count > len(files) for count in wanted):
         raise Mistake(
-            f"{folder} holds {len(found)} of {max(wanted)} parts of {split}.",
-            f"{found[0].name} says how many there are.",
+            f"{folder} holds {len(files)} of {max(wanted)} parts of {split}.",
+            f"{files[0].name} says how many there are.",
             "Get the others too.",
         )
-    return found
+    return files
 
 
 def table(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
@@ -41,12 +41,12 @@ def table(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
                 f"It has no column {' or '.join(lacking)}.",
                 f"It has {', '.join(names)}.",
             )
-        made: list[dict[str, Any]] = pyarrow.parquet.read_table(file, columns=list(columns)).to_pylist()
+        rows: list[dict[str, Any]] = pyarrow.parquet.read_table(file, columns=list(columns)).to_pylist()
     except (ArrowException, OSError) as error:
         raise Mistake(
             f"{file} cannot be read.", str(error), "It may be half downloaded: get it again."
         ) from error
-    return made
+    return rows
 
 
 def picture_in(file: Path, column: str, row: int) -> bytes:

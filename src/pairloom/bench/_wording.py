@@ -39,8 +39,8 @@ class Wording:
     ) -> np.ndarray:
         """[M], the same for every picture."""
         self.cost["texts"] += len(texts)
-        found = np.array([self._usual(text) for text in texts])
-        return found[[text for _, text in pairs]]
+        usual = np.array([self._usual(text) for text in texts])
+        return usual[[text for _, text in pairs]]
 
     def _usual(self, text: str) -> float:
         """What is known of all texts but those that stand beside this one in a case."""
@@ -48,12 +48,12 @@ class Wording:
         own, own_firsts = _counts(self.words[other] for other in self.beside.get(text, ()))
         total = sum(self.firsts.values()) - sum(own_firsts.values())
         kinds = len(self.firsts) + 1  # a word that was never seen among them
-        told = 0.0
+        log_odds = 0.0
         for before, word in zip(words, words[1:]):
             alone = (self.firsts[word] - own_firsts[word] + 1) / (total + kinds)
             both = self.pairs[before, word] - own[before, word]
-            told += math.log((both + TRUST * alone) / (self.firsts[before] - own_firsts[before] + TRUST))
-        return told / (len(words) - 1)
+            log_odds += math.log((both + TRUST * alone) / (self.firsts[before] - own_firsts[before] + TRUST))
+        return log_odds / (len(words) - 1)
 
 
 def _words(text: str) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pairloom.bench._aro import FOLDERS, measure_aro, read_aro
-from pairloom.bench._case import Case, Cases, said, several
+from pairloom.bench._case import Case, Cases, several, text_of
 from pairloom.bench._drawn import PAIRS, SIZE, Studio
 from pairloom.bench._measure import Floats, Measure
 from pairloom.world import Scene
@@ -24,7 +24,7 @@ __all__ = ["CLAIM", "FOLDERS", "measures", "mini", "read"]
 
 def read(root: Path) -> Cases:
     """visual_genome_attribution.json; a class is its pair of attributes."""
-    return read_aro(root, FILE, lambda row: "_".join(map(said, several(row["attributes"], 2))))
+    return read_aro(root, FILE, lambda row: "_".join(map(text_of, several(row["attributes"], 2))))
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.bench._aro import FOLDERS, measure_aro, read_aro
-from pairloom.bench._case import Case, Cases, said
+from pairloom.bench._case import Case, Cases, text_of
 from pairloom.bench._drawn import PAIRS, SIZE, Studio
 from pairloom.bench._measure import Floats, Measure
 from pairloom.world import Scene
@@ -23,7 +23,7 @@ __all__ = ["CLAIM", "FOLDERS", "measures", "mini", "read"]
 
 def read(root: Path) -> Cases:
     """visual_genome_relation.json; a class is a relation_name."""
-    return read_aro(root, FILE, lambda row: said(row["relation_name"]))
+    return read_aro(root, FILE, lambda row: text_of(row["relation_name"]))
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, several, text_of
 from pairloom.bench._drawn import Studio
 from pairloom.bench._measure import Floats, Measure, by_tag, top, top_as_published
 from pairloom.world import Scene
@@ -32,7 +32,7 @@ TWO = Level(
 
 def read(root: Path) -> Cases:
     """captions/SUBTASK.json: {picture: [[true, false], [true, false]]}; pictures images/PICTURE."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     for subtask in SUBTASKS:
         file = released(root, f"captions/{subtask}.json")
         for name, items in read_json(file, dict).items():
@@ -40,21 +40,21 @@ def read(root: Path) -> Cases:
                 for number, item in enumerate(several(items)):
                     if len(several(item)) < 2:
                         raise ValueError(f"a true and a false text are needed, not {item}")
-                    texts = said(item[0]), said(item[1])
+                    texts = text_of(item[0]), text_of(item[1])
                     picture = reading.picture(f"images/{name}")
                     reading.add(
                         Case(f"{subtask}/{name}/{number}", (picture,), texts, ((0, 0),), subtask, name)
                     )
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Accuracy over all and by subtask."""
-    made = top(1, "accuracy", cases, grids, headline=True)
+    measure_rows = top(1, "accuracy", cases, grids, headline=True)
     as_published = top_as_published(
         1, "accuracy", cases, grids, note="ties to the true text, which comes first"
     )
-    return [made, *by_tag(made, cases), as_published, *by_tag(as_published, cases)]
+    return [measure_rows, *by_tag(measure_rows, cases), as_published, *by_tag(as_published, cases)]
 
 
 def mini(out: Path, seed: int, count: int = 40) -> dict[Path, Scene]:
@@ -81,25 +81,27 @@ def _unlike(scene: Scene) -> bool:
 
 def _ask(scene: Scene) -> dict[str, list[list[str]]]:
     """Both items of every subtask; scene.things[0] stands on the left."""
-    made: dict[str, list[list[str]]] = {subtask: [] for subtask in SUBTASKS}
+    texts_by_subtask: dict[str, list[list[str]]] = {subtask: [] for subtask in SUBTASKS}
     left, right = scene.things
     for a, b, here, there in ((left, right, "left", "right"), (right, left, "right", "left")):
         colours = [colour for colour in TWO.colours if colour not in (a.colour, b.colour)]
         kinds = [kind for kind in TWO.kinds if kind not in (a.kind, b.kind)]
-        made["pair_binding_size"].append(
+        texts_by_subtask["pair_binding_size"].append(
             [f"A {a.size} {a.kind} and a {b.size} {b.kind}.", f"A {b.size} {a.kind} and a {a.size} {b.kind}."]
         )
-        made["pair_binding_color"].append(
+        texts_by_subtask["pair_binding_color"].append(
             [
                 f"A {a.colour} {a.kind} and a {b.colour} {b.kind}.",
                 f"A {b.colour} {a.kind} and a {a.colour} {b.kind}.",
             ]
         )
-        made["recognition_color"].append(
+        texts_by_subtask["recognition_color"].append(
             [f"A {a.colour} object.", f"A {colours[scene.seed % len(colours)]} object."]
         )
-        made["recognition_shape"].append([f"A {a.kind}.", f"A {kinds[0]}."])
-        made["spatial"].append([f"On the {side} is a {a.colour} {a.kind}." for side in (here, there)])
-        made["binding_color_shape"].append([f"A {a.colour} {a.kind}.", f"A {b.colour} {a.kind}."])
-        made["binding_shape_color"].append([f"A {a.colour} {a.kind}.", f"A {a.colour} {b.kind}."])
-    return made
+        texts_by_subtask["recognition_shape"].append([f"A {a.kind}.", f"A {kinds[0]}."])
+        texts_by_subtask["spatial"].append(
+            [f"On the {side} is a {a.colour} {a.kind}." for side in (here, there)]
+        )
+        texts_by_subtask["binding_color_shape"].append([f"A {a.colour} {a.kind}.", f"A {b.colour} {a.kind}."])
+        texts_by_subtask["binding_shape_color"].append([f"A {a.colour} {a.kind}.", f"A {a.colour} {b.kind}."])
+    return texts_by_subtask

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, several, text_of
 from pairloom.bench._drawn import PAIRS, Studio, twins
 from pairloom.bench._measure import Floats, Measure, quads
 from pairloom.world import Scene
@@ -25,15 +25,15 @@ FILE = "COLA_multiobjects_matching_benchmark.json"
 def read(root: Path) -> Cases:
     """FILE in the root or in data/: a list of [address of picture 1, caption 1, address of picture 2, caption 2];
     pictures by the last part of their address in one of PLACES. Nothing is fetched."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     file = released(root, FILE, f"data/{FILE}")
     for number, row in enumerate(read_json(file, list)):
         with as_released(file, f"entry {number}"):
-            one, first, two, second = map(said, several(row, 4))
+            one, first, two, second = map(text_of, several(row, 4))
             names = [PurePosixPath(address).name for address in (one, two)]
             pictures = tuple(reading.picture(*(f"{place}/{name}" for place in PLACES)) for name in names)
             reading.add(Case(str(number), pictures, (first, second), ((0, 0), (1, 1)), group=names[0]))
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
@@ -48,11 +48,11 @@ def mini(out: Path, seed: int, count: int = 80) -> dict[Path, Scene]:
     studio = Studio(out, "cola", seed)
     rows: list[list[str]] = []
     pairs = (twins(scene, ("colour",), "terse") for scene in studio.scenes(PAIRS))
-    for number, made in enumerate(islice((made for made in pairs if made), count)):
+    for number, pair in enumerate(islice((pair for pair in pairs if pair), count)):
         names = [f"{2 * number + side}.jpg" for side in (0, 1)]
-        for scene, name in zip((made.first, made.second), names):
+        for scene, name in zip((pair.first, pair.second), names):
             studio.put(scene, f"images/{name}")
         address = "https://cs-people.bu.edu/array/data/vg_gqa_images/"
-        rows.append([address + names[0], made.captions[0], address + names[1], made.captions[1]])
+        rows.append([address + names[0], pair.captions[0], address + names[1], pair.captions[1]])
     studio.write(FILE, rows)
     return studio.shown

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from pairloom.bench import cola
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, several, text_of
 from pairloom.bench._drawn import SIMPLE, Studio, fits
 from pairloom.bench._measure import Floats, Measure, interval_of
 from pairloom.world import Scene
@@ -32,7 +32,7 @@ def read(root: Path) -> Cases:
     """COLA_singleobjects_benchmark_SET.json in the root or in data/: labels (320 texts) and data, a list of [picture,
     annotation, label, hard] (PACO: without annotation) with a 0 or 1 for each label. Pictures by the last part of their path
     in one of PLACES, or by its last two. A case is a picture with the labels that it is hard for."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     present = [name for name in SETS if any((root / place / _file(name)).is_file() for place in ("", "data"))]
     for name in present or SETS[:1]:
         file = released(root, _file(name), f"data/{_file(name)}")
@@ -42,7 +42,7 @@ def read(root: Path) -> Cases:
             if case:
                 reading.add(replace(case, tag=name))
     reading.notes += [f"{_file(name)} is not there" for name in SETS if name not in present]
-    return reading.found()
+    return reading.finish()
 
 
 def _file(name: str) -> str:
@@ -51,10 +51,12 @@ def _file(name: str) -> str:
 
 def _rows(file: Path) -> Iterator[tuple[list[str], Any]]:
     """The labels with every row; both lie under their names, as its page says, or in this order, as its code reads them."""
-    told = read_json(file, dict | list)
+    document = read_json(file, dict | list)
     with as_released(file, "labels and data"):
-        labels, data = (told["labels"], told["data"]) if isinstance(told, dict) else several(told, 2)
-        labels = [said(_spelt(label)) for label in several(labels)]
+        labels, data = (
+            (document["labels"], document["data"]) if isinstance(document, dict) else several(document, 2)
+        )
+        labels = [text_of(_spelt(label)) for label in several(labels)]
         if len(set(labels)) < len(labels):
             raise ValueError("a label is there twice")
         data = several(data)
@@ -67,40 +69,40 @@ def _spelt(label: object) -> object:
     return " ".join(str(_spelt(part)) for part in label) if isinstance(label, list) else label
 
 
-def _case(reading: Reading, key: str, labels: list[str], row: list[Any]) -> Case | None:
+def _case(reading: CaseReader, key: str, labels: list[str], row: list[Any]) -> Case | None:
     """None where the picture is hard for no label."""
     true, hard = (several(marks, len(labels)) for marks in row[-2:])
     if not set(true) | set(hard) <= {0, 1}:
         raise ValueError("a mark is neither 0 nor 1")
-    asked = [at for at, mark in enumerate(hard) if mark]
-    if not asked:
+    hard_rows = [at for at, mark in enumerate(hard) if mark]
+    if not hard_rows:
         return None
-    path = PurePosixPath(said(row[0]))
+    path = PurePosixPath(text_of(row[0]))
     near = "/".join(path.parts[-2:])  # CLEVR's lie in folders by split
-    right = tuple((0, place) for place, at in enumerate(asked) if true[at])
+    right = tuple((0, place) for place, at in enumerate(hard_rows) if true[at])
     picture = reading.picture(*(f"{place}/{path.name}" for place in PLACES), f"images/{near}", near)
-    return Case(key, (picture,), tuple(labels[at] for at in asked), right, group=path.name)
+    return Case(key, (picture,), tuple(labels[at] for at in hard_rows), right, group=path.name)
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Mean average precision of each set, with an interval over its labels; those with no true or no hard picture are left
     out, as in the release."""
-    made: list[Measure] = []
+    measure_rows: list[Measure] = []
     for name in dict.fromkeys(case.tag for case in cases):
-        found = _by_label([row for row in zip(cases, grids) if row[0].tag == name])
-        if not found:
+        by_label = _by_label([row for row in zip(cases, grids) if row[0].tag == name])
+        if not by_label:
             continue
-        keys = tuple(f"{name}: {label}" for label in found)
-        values = [average_precision(scores, true) for scores, true in found.values()]
-        chance = float(np.mean([true.mean() for _, true in found.values()]))
-        told = f"mAP on hard pictures, {name}", interval_of(values, keys)
+        keys = tuple(f"{name}: {label}" for label in by_label)
+        values = [average_precision(scores, true) for scores, true in by_label.values()]
+        chance = float(np.mean([true.mean() for _, true in by_label.values()]))
+        title = f"mAP on hard pictures, {name}", interval_of(values, keys)
         note = f"mean over {len(keys):,} labels; pictures of one score count as one step"
         one = Measure(
-            told[0], "sound", told[1], sum(len(true) for _, true in found.values()), chance, headline=True, note=note,
+            title[0], "sound", title[1], sum(len(true) for _, true in by_label.values()), chance, headline=True, note=note,
             keys=keys, values=tuple(values), groups=keys,
         )  # fmt: skip
-        made += [one, replace(one, kind="published", headline=False, note="the same number")]
-    return made
+        measure_rows += [one, replace(one, kind="published", headline=False, note="the same number")]
+    return measure_rows
 
 
 def _by_label(rows: Sequence[tuple[Case, Floats]]) -> dict[str, tuple[Floats, Floats]]:
@@ -136,8 +138,8 @@ def mini(out: Path, seed: int, count: int = 60) -> dict[Path, Scene]:
             int(any(thing.colour == colour or thing.kind == kind for thing in scene.things))
             for colour, kind in pairs
         ]
-        told = {str(at): [thing.colour, thing.kind] for at, thing in enumerate(scene.things)}
-        data.append([f"vg/images/{number}.jpg", told, true, hard])
+        things = {str(at): [thing.colour, thing.kind] for at, thing in enumerate(scene.things)}
+        data.append([f"vg/images/{number}.jpg", things, true, hard])
     labels = [f"{colour} {kind}" for colour, kind in pairs]
     studio.write(_file("GQA"), {"labels": labels, "data": data})
     return studio.shown

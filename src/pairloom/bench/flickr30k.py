@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 
 from pairloom.bench._case import (
     Case,
+    CaseReader,
     Cases,
     Picture,
-    Reading,
     as_released,
     read_json,
     released,
-    said,
     several,
+    text_of,
 )
 from pairloom.bench._drawn import PAIRS, Studio, fits
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
@@ -40,12 +40,12 @@ def read(root: Path) -> Cases:
     protocol asks one of every picture: that one, or the first of a picture that it misses. Pictures: images/, or as
     the path says.
     """
-    reading = Reading(root)
+    reading = CaseReader(root)
     file = released(root, IMAGES)
     queries: list[tuple[str, list[str]]] = []
     for number, (text, paths) in enumerate(read_json(file, dict).items()):
         with as_released(file, f"entry {number}"):
-            queries.append((said(text), [said(path) for path in several(paths, 10)]))
+            queries.append((text_of(text), [text_of(path) for path in several(paths, 10)]))
     sound: dict[str, int] = {}
     for number in (*range(0, len(queries), 5), *range(len(queries))):
         sound.setdefault(queries[number][1][0], number)
@@ -57,34 +57,36 @@ def read(root: Path) -> Cases:
     file = released(root, TEXTS)
     for number, (path, texts) in enumerate(read_json(file, dict).items()):
         with as_released(file, f"entry {number}"):
-            own = tuple(said(text) for text in several(texts, 10))
+            own = tuple(text_of(text) for text in several(texts, 10))
             reading.add(Case(f"i2t/{number}", (_picture(reading, path),), own, ((0, 0),), WAYS[1], path))
-    return reading.found()
+    return reading.finish()
 
 
-def _picture(reading: Reading, path: str) -> Picture:
+def _picture(reading: CaseReader, path: str) -> Picture:
     return reading.picture(f"images/{PurePosixPath(path).name}", path)
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """R@1 and R@5 of both directions."""
-    made = []
+    measure_rows = []
     for way in WAYS:
         for k in (1, 5):
             name = f"R@{k} {way} ({NAMED})"
             sound = [at for at, case in enumerate(cases) if case.tag == way and case.part != "published"]
             if sound:
-                made.append(top(k, name, [cases[at] for at in sound], [grids[at] for at in sound], k == 1))
-            asked = [at for at, case in enumerate(cases) if case.tag == way and case.part != "sound"]
-            if asked:
+                measure_rows.append(
+                    top(k, name, [cases[at] for at in sound], [grids[at] for at in sound], k == 1)
+                )
+            published_rows = [at for at, case in enumerate(cases) if case.tag == way and case.part != "sound"]
+            if published_rows:
                 note = (
                     "ties to the first candidate, which is the right one"
                     if k == 1
                     else "ties go against the first"
                 )
-                rows = [cases[at] for at in asked], [grids[at] for at in asked]
-                made.append(top_as_published(k, name, *rows, note=note))
-    return made
+                rows = [cases[at] for at in published_rows], [grids[at] for at in published_rows]
+                measure_rows.append(top_as_published(k, name, *rows, note=note))
+    return measure_rows
 
 
 def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:

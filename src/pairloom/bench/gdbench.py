@@ -19,7 +19,7 @@ import torch
 
 from pairloom import registry
 from pairloom.bench import _report, _results
-from pairloom.bench._results import Entrant, Outcome
+from pairloom.bench._results import BenchmarkResult, Entrant
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, read_config, read_json
@@ -36,7 +36,7 @@ DIFFUSION = ("steps", "protocol", "race")  # settings that other models do not h
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchRequest:
     """What is to be run. data: the folder of the benchmark (of a suite: the folder of their folders); None: a miniature.
 
     limit: most cases of each, evenly spread; 0: all. earlier: the results.json of a run to compare with. settings: what the
@@ -54,8 +54,8 @@ class Asked:
 
 def benchmarks() -> dict[str, ModuleType]:
     """Every benchmark of this room by name: the files that read cases."""
-    found = {name: registry.find("bench", name) for name in registry.names("bench")}
-    return {name: module for name, module in found.items() if hasattr(module, "read")}
+    modules = {name: registry.find("bench", name) for name in registry.names("bench")}
+    return {name: module for name, module in modules.items() if hasattr(module, "read")}
 
 
 def only_way(name: str) -> str:
@@ -64,7 +64,7 @@ def only_way(name: str) -> str:
 
 
 def run(
-    asked: Asked, entrants: Sequence[Entrant], tell: _results.Tell = lambda *told, **more: None
+    request: BenchRequest, entrants: Sequence[Entrant], tell: _results.Tell = lambda *arguments, **more: None
 ) -> dict[str, Any]:
     """Score what is not scored yet, write OUT/results.json and OUT/report.html, and return the results.
 
@@ -72,39 +72,41 @@ def run(
     Benchmarks of the suite whose files are not there are named in "absent".
     """
     known = benchmarks()
-    earlier = _results.read_earlier(asked.earlier)
-    if asked.data is not None:
-        check_output(asked.out, asked.data)
-    claim(asked.out)
-    roots, absent = _roots(asked, known)
-    outcomes = _read(asked, known, roots, absent)
-    _results.run(known, outcomes, entrants, asked.out / "scores", tell)
+    earlier = _results.read_earlier(request.earlier)
+    if request.data is not None:
+        check_output(request.out, request.data)
+    claim(request.out)
+    roots, absent = _roots(request, known)
+    outcomes = _read(request, known, roots, absent)
+    _results.run(known, outcomes, entrants, request.out / "scores", tell)
     facts = {
-        "name": asked.name, "data": "miniature" if asked.data is None else str(asked.data), "limit": asked.limit,
-        "seed": asked.seed, "absent": absent, **(asked.settings or {}),
+        "name": request.name, "data": "miniature" if request.data is None else str(request.data), "limit": request.limit,
+        "seed": request.seed, "absent": absent, **(request.settings or {}),
     }  # fmt: skip
     results = _results.document(outcomes, entrants, facts, earlier)
-    _results.write(asked.out / "results.json", results)
-    _report.write(asked.out / "report.html", results, outcomes, [entrant.name for entrant in entrants])
+    _results.write(request.out / "results.json", results)
+    _report.write(request.out / "report.html", results, outcomes, [entrant.name for entrant in entrants])
     return results
 
 
-def _roots(asked: Asked, known: Mapping[str, ModuleType]) -> tuple[dict[str, list[Path]], dict[str, str]]:
+def _roots(
+    request: BenchRequest, known: Mapping[str, ModuleType]
+) -> tuple[dict[str, list[Path]], dict[str, str]]:
     """Where each benchmark may lie, and why others of the suite are absent."""
-    if asked.name != NAME and asked.name not in known:
-        raise Mistake(f"There is no benchmark '{asked.name}'.", "", nearest(asked.name, [NAME, *known]))
-    names = SUITE if asked.name == NAME else (asked.name,)
-    if asked.data is None:
-        return {name: [_miniature(known[name], name, asked)] for name in names}, {}
-    if asked.name != NAME:
-        return {asked.name: [asked.data]}, {}
-    if not asked.data.is_dir():
+    if request.name != NAME and request.name not in known:
+        raise Mistake(f"There is no benchmark '{request.name}'.", "", nearest(request.name, [NAME, *known]))
+    names = SUITE if request.name == NAME else (request.name,)
+    if request.data is None:
+        return {name: [_miniature(known[name], name, request)] for name in names}, {}
+    if request.name != NAME:
+        return {request.name: [request.data]}, {}
+    if not request.data.is_dir():
         raise Mistake(
-            f"There is no folder {asked.data}.", "", "Give the folder that holds the benchmarks' folders."
+            f"There is no folder {request.data}.", "", "Give the folder that holds the benchmarks' folders."
         )
     roots, absent = {}, {}
     for name in names:
-        places = [asked.data / place for place in known[name].FOLDERS if (asked.data / place).is_dir()]
+        places = [request.data / place for place in known[name].FOLDERS if (request.data / place).is_dir()]
         if places:
             roots[name] = places
         else:
@@ -113,37 +115,40 @@ def _roots(asked: Asked, known: Mapping[str, ModuleType]) -> tuple[dict[str, lis
 
 
 def _read(
-    asked: Asked, known: Mapping[str, ModuleType], roots: Mapping[str, Sequence[Path]], absent: dict[str, str]
-) -> list[Outcome]:
+    request: BenchRequest,
+    known: Mapping[str, ModuleType],
+    roots: Mapping[str, Sequence[Path]],
+    absent: dict[str, str],
+) -> list[BenchmarkResult]:
     """The cases of each, from the first of its places that can be read; a part of the suite that cannot is added to
     `absent`, unless it is all of it."""
     outcomes = []
     for name, places in roots.items():
         for place in places:
             try:
-                outcomes.append(_results.prepare(name, known[name], place, asked.limit))
+                outcomes.append(_results.prepare(name, known[name], place, request.limit))
                 absent.pop(name, None)
                 break
             except Mistake as mistake:
-                if asked.name != NAME:
+                if request.name != NAME:
                     raise
                 absent.setdefault(name, " ".join(str(mistake).splitlines()))
     if not outcomes:
         raise Mistake(
-            f"{asked.data} holds none of GDBench.",
+            f"{request.data} holds none of GDBench.",
             " ".join(f"{name}: {why}." for name, why in absent.items()),
             "docs/bench.md shows every layout.",
         )
     return outcomes
 
 
-def _miniature(module: ModuleType, name: str, asked: Asked) -> Path:
+def _miniature(module: ModuleType, name: str, request: BenchRequest) -> Path:
     """OUT/mini/NAME-SEED, drawn once."""
-    root = asked.out / "mini" / f"{name}-{asked.seed}"
+    root = request.out / "mini" / f"{name}-{request.seed}"
     if not root.exists():
         part = root.with_name(f".{root.name}.part")
         shutil.rmtree(part, ignore_errors=True)  # of a run that was killed
-        module.mini(part, asked.seed)
+        module.mini(part, request.seed)
         part.rename(root)
     return root
 
@@ -172,24 +177,24 @@ def entrants(
     if len(set(models)) < len(models):
         raise Mistake("A model is named twice.", ", ".join(models), "Name each --model once.")
     hears = {where: denoises(where) for where in models}
-    given = [f"--{name} {settings[name]}" for name in DIFFUSION if settings.get(name)]
-    if given and not any(hears.values()) and all(_found(where).exists() for where in models):
+    unheard = [f"--{name} {settings[name]}" for name in DIFFUSION if settings.get(name)]
+    if unheard and not any(hears.values()) and all(_folder(where).exists() for where in models):
         raise Mistake(
-            f"{' and '.join(given)} would change nothing.",
-            f"{'It is' if len(given) == 1 else 'They are'} of diffusion models; {', '.join(models)} is none.",
+            f"{' and '.join(unheard)} would change nothing.",
+            f"{'It is' if len(unheard) == 1 else 'They are'} of diffusion models; {', '.join(models)} is none.",
             "Leave it out, or name a diffusion model.",
         )
     names = [Path(where).name or where for where in models]
     names = [name if names.count(name) == 1 else where for name, where in zip(names, models)]
-    told = {name: value for name, value in settings.items() if name not in DIFFUSION}
+    options = {name: value for name, value in settings.items() if name not in DIFFUSION}
     return [
         Entrant(
             name,
-            fingerprint(where, settings if hears[where] else told),
+            fingerprint(where, settings if hears[where] else options),
             lambda where=where: make(where),  # type: ignore[misc]
             blind,
-            f"{' and '.join(given)} {'says' if len(given) == 1 else 'say'} nothing to {name}"
-            if given and not hears[where]
+            f"{' and '.join(unheard)} {'says' if len(unheard) == 1 else 'say'} nothing to {name}"
+            if unheard and not hears[where]
             else "",
         )
         for name, where in zip(names, models)
@@ -198,17 +203,17 @@ def entrants(
 
 def denoises(where: str) -> bool:
     """Whether a model is a diffusion model, as far as its folder tells without its weights being read."""
-    place = _found(where)
-    told = read_json(place / "config.json")
-    if MARK in told and str(told.get("system")) in registry.names("systems"):
-        module = registry.find("systems", str(told["system"]))
+    place = _folder(where)
+    document = read_json(place / "config.json")
+    if MARK in document and str(document.get("system")) in registry.names("systems"):
+        module = registry.find("systems", str(document["system"]))
         with torch.device("meta"):
-            system = module.System(read_config(told))
+            system = module.System(read_config(document))
         return able(system, "denoise") is not None
     return (place / "model_index.json").is_file()
 
 
-def _found(where: str) -> Path:
+def _folder(where: str) -> Path:
     """The folder of a model that is named by its path or by a hub id in the local cache."""
     place = Path(where)
     return place if place.exists() else _hub.cached(where) or place
@@ -217,7 +222,7 @@ def _found(where: str) -> Path:
 def fingerprint(where: str, settings: Mapping[str, Any]) -> str:
     """A hash of a model's files (or its name, where it is none) and of how it is asked."""
     digest = hashlib.blake2b(repr(sorted(settings.items())).encode(), digest_size=12)
-    place = _found(where)
+    place = _folder(where)
     for path in _files(place):
         digest.update(f"{path.name} {path.stat().st_size} ".encode())
         with open(path, "rb") as file:
@@ -236,8 +241,19 @@ def _files(where: Path) -> Iterator[Path]:
 
 def lost(results: Mapping[str, Any]) -> int:
     """Cases that could not be judged because a file is missing or broken."""
-    told: Sequence[Mapping[str, Any]] = list(results["benchmarks"].values())
-    return sum(problem["cases"] for one in told for problem in one["problems"])
+    documents: Sequence[Mapping[str, Any]] = list(results["benchmarks"].values())
+    return sum(problem["cases"] for one in documents for problem in one["problems"])
 
 
-__all__ = ["CLAIM", "NAME", "SUITE", "Asked", "Entrant", "Outcome", "benchmarks", "entrants", "lost", "run"]
+__all__ = [
+    "CLAIM",
+    "NAME",
+    "SUITE",
+    "BenchRequest",
+    "Entrant",
+    "BenchmarkResult",
+    "benchmarks",
+    "entrants",
+    "lost",
+    "run",
+]

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.bench._bias import effects
-from pairloom.bench._case import Case, Cases, Reading, released
+from pairloom.bench._case import Case, CaseReader, Cases, released
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure
 from pairloom.errors import Mistake
@@ -28,25 +28,25 @@ SHOWS = ("men", "women")
 
 def read(root: Path) -> Cases:
     """THING-images/N.jpg for six things; up to N = 6 they show men. Both of a pair's things are asked of every picture."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     folders = [f"{thing}-images" for pair in THINGS.values() for thing in pair]
     if not any((root / folder).is_dir() for folder in folders):
         released(root, f"{folders[0]}/1.jpg")
     for topic, pair in THINGS.items():
         for thing in pair:
-            found = {path.stem: path for path in (root / f"{thing}-images").glob("*.jpg")}
-            strange = sorted(name for name in found if not name.isdecimal())
+            files = {path.stem: path for path in (root / f"{thing}-images").glob("*.jpg")}
+            strange = sorted(name for name in files if not name.isdecimal())
             if strange:
                 raise Mistake(
                     f"{root} is not laid out as released.",
                     f"{thing}-images/{strange[0]}.jpg has no number.",
                     "docs/bench.md shows every layout.",
                 )
-            for number in sorted({*map(int, found), *range(1, PICTURES + 1)}):
+            for number in sorted({*map(int, files), *range(1, PICTURES + 1)}):
                 picture = reading.picture(f"{thing}-images/{number}.jpg")
                 tag = f"{topic}: {SHOWS[number > MEN]}"
                 reading.add(Case(f"{thing}/{number}", (picture,), pair, tag=tag))
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

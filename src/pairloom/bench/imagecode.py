@@ -11,7 +11,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, text_of
 from pairloom.bench._drawn import PAIRS, Studio, fits, inside
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
 from pairloom.world import Scene
@@ -31,7 +31,7 @@ def read(root: Path) -> Cases:
 
 def read_sets(root: Path, static: bool) -> Cases:
     """The static sets, or the others (frames of videos); a note says how many captions are left out."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     file = released(root, *FILES)
     others = 0
     for name, captions in read_json(file, dict).items():
@@ -43,17 +43,19 @@ def read_sets(root: Path, static: bool) -> Cases:
             for index, text in captions.items():
                 if not 0 <= int(index) < TEN:
                     raise ValueError(f"there is no picture {index}")
-                reading.add(Case(f"{name}/{index}", pictures, (said(text),), ((int(index), 0),), group=name))
+                reading.add(
+                    Case(f"{name}/{index}", pictures, (text_of(text),), ((int(index), 0),), group=name)
+                )
     if others:
         left = "video sets, which GDBench leaves out" if static else "static sets"
         reading.notes.append(f"captions of {left}: {others:,}")
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """R@1 and R@5 among the ten."""
-    made = [top(k, f"R@{k} (10-way)", cases, grids, headline=k == 1) for k in (1, 5)]
-    return made + [top_as_published(k, f"R@{k} (10-way)", cases, grids) for k in (1, 5)]
+    measure_rows = [top(k, f"R@{k} (10-way)", cases, grids, headline=k == 1) for k in (1, 5)]
+    return measure_rows + [top_as_published(k, f"R@{k} (10-way)", cases, grids) for k in (1, 5)]
 
 
 def mini(out: Path, seed: int, count: int = 24) -> dict[Path, Scene]:
@@ -65,39 +67,41 @@ def mini_sets(studio: Studio, count: int, kind: str, other: str) -> dict[Path, S
     """`count` sets named after `kind`, and one of the other kind without pictures, which is to be left out."""
     sets: dict[str, dict[str, str]] = {f"{other}-000": {"0": "a set that is left out"}}
     lists = (varied(scene) for scene in studio.scenes(PAIRS))
-    for number, (pictures, asked) in enumerate(islice((made for made in lists if len(made[1]) > 1), count)):
+    for number, (pictures, texts) in enumerate(
+        islice((entry for entry in lists if len(entry[1]) > 1), count)
+    ):
         name = f"{kind}-{number:03d}"
         for at, scene in enumerate(pictures):
             studio.put(scene, f"image-sets/{name}/img{at}.jpg")
-        first = pictures[0].seed % len(asked)
-        sets[name] = {str(at): caption(pictures[at], "terse") for at in (asked[first:] + asked[:first])[:2]}
+        first = pictures[0].seed % len(texts)
+        sets[name] = {str(at): caption(pictures[at], "terse") for at in (texts[first:] + texts[:first])[:2]}
     studio.write("valid_data.json", sets)
     return studio.shown
 
 
 def varied(scene: Scene) -> tuple[list[Scene], list[int]]:
     """Ten scenes, and those of them whose caption is true of them alone."""
-    made = [scene]
+    scenes = [scene]
     for at, thing in enumerate(scene.things):
         others = [replace(thing, colour=colour) for colour in scene.level.colours if colour != thing.colour][
             :3
         ]
         kinds = (replace(thing, kind=kind) for kind in scene.level.kinds if kind != thing.kind)
         others += islice(filter(inside, kinds), 2)
-        made += [
+        scenes += [
             replace(
                 scene, things=tuple(other if index == at else one for index, one in enumerate(scene.things))
             )
             for other in others
         ]
-    if len(made) < TEN:
-        return made, []
-    made = made[:TEN]
-    made = made[scene.seed % TEN :] + made[: scene.seed % TEN]  # the first is nowhere in particular
-    claims = [claim_of(one, "terse") for one in made]
+    if len(scenes) < TEN:
+        return scenes, []
+    scenes = scenes[:TEN]
+    scenes = scenes[scene.seed % TEN :] + scenes[: scene.seed % TEN]  # the first is nowhere in particular
+    claims = [claim_of(one, "terse") for one in scenes]
     alone = [
         at
         for at, claim in enumerate(claims)
-        if [fits(one, claim) for one in made] == [at == i for i in range(TEN)]
+        if [fits(one, claim) for one in scenes] == [at == i for i in range(TEN)]
     ]
-    return made, alone
+    return scenes, alone

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from pairloom.bench._bias import effects
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said, several
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, several, text_of
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure
 from pairloom.world import Scene
@@ -47,11 +47,11 @@ def read(root: Path) -> Cases:
 
 def read_groups(root: Path, groups: Mapping[str, str]) -> Cases:
     """The same of any groups (group -> category). Some archives unpack to folders called GROUP.jpg: they are read too."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     file = released(root, *PHRASES)
     phrases = read_json(file, dict)
     with as_released(file, "phrases"):
-        pleasant, unpleasant = ([said(text) for text in several(phrases[f"{name}pleasant_phrases"])] for name in ("", "un"))  # fmt: skip
+        pleasant, unpleasant = ([text_of(text) for text in several(phrases[f"{name}pleasant_phrases"])] for name in ("", "un"))  # fmt: skip
         if len(pleasant) != len(unpleasant):
             raise ValueError(f"{len(pleasant)} pleasant and {len(unpleasant)} unpleasant phrases")
     listed = _listed(root)
@@ -71,7 +71,7 @@ def read_groups(root: Path, groups: Mapping[str, str]) -> Cases:
         for path in files:
             picture = reading.picture(path.relative_to(root).as_posix())
             reading.add(Case(f"{group}/{path.name}", (picture,), (*pleasant, *unpleasant), tag=group))
-    return reading.found()
+    return reading.finish()
 
 
 def _listed(root: Path) -> dict[str, int]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from pairloom.bench._case import Case, Cases, Reading, released
+from pairloom.bench._case import Case, CaseReader, Cases, released
 from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._measure import Floats, Measure, top, top_as_published
 from pairloom.errors import Mistake
@@ -24,7 +24,7 @@ LISTED = "annotations/list.txt"
 def read(root: Path) -> Cases:
     """classes.txt, one breed a line; pictures images/Breed_Name_N.jpg. Where Oxford's annotations/list.txt is there too,
     the pictures that it names and that are missing are counted."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     file = released(root, "classes.txt")
     try:
         breeds = [line.strip() for line in file.read_text("utf-8").splitlines() if line.strip()]
@@ -45,7 +45,7 @@ def read(root: Path) -> Cases:
             continue
         picture = reading.picture(f"images/{name}")
         reading.add(Case(name, (picture,), texts, ((0, breeds.index(breed)),), breed))
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:

@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
-from pairloom.bench._drawn import PAIRS, Studio, fits, told
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, text_of
+from pairloom.bench._drawn import PAIRS, Studio, describe, fits
 from pairloom.bench._measure import Floats, Measure, by_tag, mean_of, top
 from pairloom.world import Scene
 from pairloom.world.claim import Mention
@@ -31,7 +31,7 @@ SWAPS = {
 
 def read(root: Path) -> Cases:
     """SUBSET.json in the root or in data/: {index: {filename, caption, negative_caption}}; COCO pictures in val2017/."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     present = [
         name for name in SUBSETS if any((root / place / f"{name}.json").is_file() for place in ("", "data"))
     ]
@@ -39,21 +39,25 @@ def read(root: Path) -> Cases:
         file = released(root, f"{subset}.json", f"data/{subset}.json")
         for index, row in read_json(file, dict).items():
             with as_released(file, f"entry {index}"):
-                name = said(row["filename"])
+                name = text_of(row["filename"])
                 picture = reading.picture(f"val2017/{name}", f"images/{name}", name)
-                texts = said(row["caption"]), said(row["negative_caption"])
+                texts = text_of(row["caption"]), text_of(row["negative_caption"])
                 reading.add(Case(f"{subset}/{index}", (picture,), texts, ((0, 0),), subset, name))
     reading.notes += [f"{subset}.json is not there" for subset in SUBSETS if subset not in present]
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Accuracy, macro over the subsets and of each; as published a tie is wrong."""
     tags = [case.tag for case in cases]
-    made = top(1, f"accuracy, macro over {len(set(tags))} subsets", cases, grids, True, tags)
+    measure_rows = top(1, f"accuracy, macro over {len(set(tags))} subsets", cases, grids, True, tags)
     strict = [float(grid[0, 0] > grid[0, 1]) for grid in grids]
     as_published = mean_of("accuracy", "published", cases, strict, 1 / 2, note="a tie is wrong")
-    return [made, *by_tag(replace(made, name="accuracy"), cases), *by_tag(as_published, cases)]
+    return [
+        measure_rows,
+        *by_tag(replace(measure_rows, name="accuracy"), cases),
+        *by_tag(as_published, cases),
+    ]
 
 
 def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
@@ -72,8 +76,8 @@ def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
 def _bend(scene: Scene, subset: str) -> tuple[str, str] | None:
     """A true caption and a false one, made in the subset's way."""
     if subset in SWAPS:
-        made = negative(scene, SWAPS[subset])
-        return (made.caption, made.negative) if made else None
+        bent = negative(scene, SWAPS[subset])
+        return (bent.caption, bent.negative) if bent else None
     claim = claim_of(scene)
     if subset == "add_obj":
         kind = scene.level.kinds[scene.seed % len(scene.level.kinds)]
@@ -84,4 +88,4 @@ def _bend(scene: Scene, subset: str) -> tuple[str, str] | None:
         first = claim.mentions[0]
         striped = replace(first, attributes=(("pattern", "striped"), *first.attributes))
         false = replace(claim, mentions=(striped, *claim.mentions[1:]))
-    return None if fits(scene, false) else (told(claim, scene), told(false, scene))
+    return None if fits(scene, false) else (describe(claim, scene), describe(false, scene))

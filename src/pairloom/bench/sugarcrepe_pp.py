@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, text_of
 from pairloom.bench._drawn import PAIRS, Studio
 from pairloom.bench._measure import Floats, Measure, all_above, by_tag, expected, mean_of
 from pairloom.bench.sugarcrepe import SWAPS
@@ -29,17 +29,17 @@ FIELDS = ("caption", "caption2", "negative_caption")
 def read(root: Path) -> Cases:
     """SUBSET.json in the root or in data/: a list of id, filename, caption, caption2, negative_caption; COCO pictures in
     val2017/."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     for file, subset, number, row in triples(reading, root):
         with as_released(file, f"entry {number}"):
-            name = said(row["filename"])
+            name = text_of(row["filename"])
             picture = reading.picture(f"val2017/{name}", f"images/{name}", name)
-            texts = tuple(said(row[field]) for field in FIELDS)
+            texts = tuple(text_of(row[field]) for field in FIELDS)
             reading.add(Case(f"{subset}/{number}", (picture,), texts, ((0, 0), (0, 1)), subset, name))
-    return reading.found()
+    return reading.finish()
 
 
-def triples(reading: Reading, root: Path) -> Iterator[tuple[Path, str, int, dict[str, Any]]]:
+def triples(reading: CaseReader, root: Path) -> Iterator[tuple[Path, str, int, dict[str, Any]]]:
     """(file, subset, number, row) of every subset that is there; those that are not are noted."""
     present = [
         name for name in SUBSETS if any((root / place / f"{name}.json").is_file() for place in ("", "data"))
@@ -55,10 +55,12 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Accuracy of the image-text task, macro over the subsets and of each; as published a tie is wrong."""
     tags = [case.tag for case in cases]
     credit = [expected(all_above, grid) for grid in grids]
-    made = mean_of(f"ITT, macro over {len(set(tags))} subsets", "sound", cases, credit, 1 / 3, True, tags)
+    measure_rows = mean_of(
+        f"ITT, macro over {len(set(tags))} subsets", "sound", cases, credit, 1 / 3, True, tags
+    )
     strict = [float(all_above(grid)) for grid in grids]
     as_published = mean_of("ITT", "published", cases, strict, 1 / 3, note="a tie is wrong")
-    return [made, *by_tag(replace(made, name="ITT"), cases), *by_tag(as_published, cases)]
+    return [measure_rows, *by_tag(replace(measure_rows, name="ITT"), cases), *by_tag(as_published, cases)]
 
 
 def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
@@ -67,11 +69,11 @@ def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
     for subset in SUBSETS:
         rows: list[dict[str, object]] = []
         bent = ((scene, negative(scene, SWAPS[subset])) for scene in studio.scenes(PAIRS, subset))
-        for scene, made in islice(((scene, made) for scene, made in bent if made), count):
+        for scene, entry in islice(((scene, entry) for scene, entry in bent if entry), count):
             name = studio.put(scene, f"val2017/{subset}{len(rows):04d}.jpg").removeprefix("val2017/")
             rows.append({
-                "id": len(rows), "filename": name, "caption": made.caption, "caption2": caption(scene, "paraphrase"),
-                "negative_caption": made.negative,
+                "id": len(rows), "filename": name, "caption": entry.caption, "caption2": caption(scene, "paraphrase"),
+                "negative_caption": entry.negative,
             })  # fmt: skip
         studio.write(f"{subset}.json", rows)
     return studio.shown

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pairloom.bench._case import Case, Cases, Reading, Words, as_released, said
+from pairloom.bench._case import Case, CaseReader, Cases, Words, as_released, text_of
 from pairloom.bench._measure import Floats, Measure, by_tag, expected, mean_of
 from pairloom.bench.sugarcrepe_pp import FIELDS, triples
 from pairloom.bench.sugarcrepe_pp import mini as mini_with_pictures
@@ -26,15 +26,15 @@ def read(root: Path) -> Cases:
 
     A case compares the two true captions (in the place of pictures) with the second one and the false one.
     """
-    reading = Reading(root)
+    reading = CaseReader(root)
     for file, subset, number, row in triples(reading, root):
         with as_released(file, f"entry {number}"):
-            one, two, false = (said(row[field]) for field in FIELDS)
+            one, two, false = (text_of(row[field]) for field in FIELDS)
             right = ((0, 0), (1, 0))
             reading.add(Case(f"{subset}/{number}", (Words(one), Words(two)), (two, false), right, subset))
-    found = reading.found()
-    share = sum(_by_words(case) for case in found.cases) / len(found.cases)
-    return replace(found, notes=(*found.notes, f"by the share of words in common alone: {share:.3f}"))
+    cases = reading.finish()
+    share = sum(_by_words(case) for case in cases.cases) / len(cases.cases)
+    return replace(cases, notes=(*cases.notes, f"by the share of words in common alone: {share:.3f}"))
 
 
 def nearest(grid: Floats) -> bool:
@@ -54,10 +54,12 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Accuracy, macro over the subsets and of each; as published a tie is wrong."""
     tags = [case.tag for case in cases]
     credit = [expected(nearest, grid) for grid in grids]
-    made = mean_of(f"TOT, macro over {len(set(tags))} subsets", "sound", cases, credit, 1 / 3, True, tags)
+    measure_rows = mean_of(
+        f"TOT, macro over {len(set(tags))} subsets", "sound", cases, credit, 1 / 3, True, tags
+    )
     strict = [float(nearest(grid)) for grid in grids]
     as_published = mean_of("TOT", "published", cases, strict, 1 / 3, note="a tie is wrong")
-    return [made, *by_tag(replace(made, name="TOT"), cases), *by_tag(as_published, cases)]
+    return [measure_rows, *by_tag(replace(measure_rows, name="TOT"), cases), *by_tag(as_published, cases)]
 
 
 def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:

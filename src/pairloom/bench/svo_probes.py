@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_json, released, said
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json, released, text_of
 from pairloom.bench._drawn import Studio, fits
 from pairloom.bench._measure import Floats, Measure, by_tag, top, top_as_published
 from pairloom.errors import Mistake
@@ -44,7 +44,7 @@ def read(root: Path) -> Cases:
     """svo.json (diffusion-itm: pos_id, neg_id, sentence, neg_type ...) or svo_probes.csv (the release: pos_image_id,
     neg_image_id, subj_neg, verb_neg, obj_neg ...); pictures images/ID (.jpg where the id has none). Where both are there
     it is svo.json, which lists what could be fetched, and a note says how much of the release that is."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     file, whole = released(root, "svo.json", "svo_probes.csv"), root / "svo_probes.csv"
     rows = read_json(file, list) if file.suffix == ".json" else _csv(file)
     if file != whole and whole.is_file():
@@ -60,8 +60,8 @@ def read(root: Path) -> Cases:
             if not str(row["sentence"] or "").strip():
                 reading.lost(file.name, "has rows without a sentence")
                 continue
-            reading.add(Case(str(number), pictures, (said(row["sentence"]),), ((0, 0),), sort, ids[0]))
-    return reading.found()
+            reading.add(Case(str(number), pictures, (text_of(row["sentence"]),), ((0, 0),), sort, ids[0]))
+    return reading.finish()
 
 
 def _csv(file: Path) -> list[dict[str, Any]]:
@@ -95,11 +95,11 @@ def _sort(row: dict[str, Any]) -> str:
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Accuracy over all, by what differs, and as published (a number for each of the three)."""
-    made = top(1, "accuracy", cases, grids, headline=True)
+    measure_rows = top(1, "accuracy", cases, grids, headline=True)
     as_published = top_as_published(
         1, "accuracy", cases, grids, note="ties to the right picture, which comes first"
     )
-    return [made, *by_tag(made, cases), *by_tag(as_published, cases)]
+    return [measure_rows, *by_tag(measure_rows, cases), *by_tag(as_published, cases)]
 
 
 def mini(out: Path, seed: int, count: int = 40) -> dict[Path, Scene]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pairloom.bench._case import Case, Cases, Reading, as_released, read_lines, released, said
+from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_lines, released, text_of
 from pairloom.bench._drawn import PAIRS, Studio
 from pairloom.bench._measure import Floats, Measure, mean_of
 from pairloom.metrics.calibrate import auroc_interval
@@ -28,7 +28,7 @@ PLACES = ("splits/zeroshot", "data/splits/zeroshot", "")
 def read(root: Path) -> Cases:
     """test.jsonl and dev.jsonl in splits/zeroshot: image, caption, label (1 true, 0 false), relation ...; pictures in
     images/. The dev cases serve the threshold alone."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     test = released(root, *(f"{place}/test.jsonl".lstrip("/") for place in PLACES))
     files = [(test, ""), (test.with_name("dev.jsonl"), "dev")]
     for file, part in files:
@@ -40,7 +40,7 @@ def read(root: Path) -> Cases:
             reading.notes.append(f"{file.name} is empty")
         for number, row in enumerate(rows):
             with as_released(file, f"line {number + 1}"):
-                name = said(row["image"])
+                name = text_of(row["image"])
                 places = [
                     f"{data}{folder}/{name}"
                     for data in ("", "data/")
@@ -50,9 +50,17 @@ def read(root: Path) -> Cases:
                 right = {1: ((0, 0),), 0: ()}[row["label"]]
                 key = f"{part or 'test'}/{number}"
                 reading.add(
-                    Case(key, (picture,), (said(row["caption"]),), right, said(row["relation"]), name, part)
+                    Case(
+                        key,
+                        (picture,),
+                        (text_of(row["caption"]),),
+                        right,
+                        text_of(row["relation"]),
+                        name,
+                        part,
+                    )
                 )
-    return reading.found()
+    return reading.finish()
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
@@ -60,20 +68,22 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     scores = np.array([float(grid[0, 0]) for grid in grids])
     true = np.array([bool(case.right) for case in cases])
     dev = np.array([case.part == "dev" for case in cases])
-    made = []
+    measure_rows = []
     if true[~dev].any() and not true[~dev].all():
         area = auroc_interval(scores[~dev & true], scores[~dev & ~true])
-        made.append(Measure("AUROC", "sound", area, int((~dev).sum()), 0.5))
+        measure_rows.append(Measure("AUROC", "sound", area, int((~dev).sum()), 0.5))
         if true[dev].any() and not true[dev].all():
             limit = threshold(scores[dev], true[dev])
-            asked = [case for case in cases if case.part != "dev"]
+            asked_cases = [case for case in cases if case.part != "dev"]
             above = np.where(scores[~dev] == limit, 0.5, scores[~dev] > limit)
             credit = np.where(true[~dev], above, 1 - above)
-            labels = ["true" if case.right else "false" for case in asked]
+            labels = ["true" if case.right else "false" for case in asked_cases]
             name, note = "accuracy", "threshold set on the dev split"
-            made.append(mean_of(f"balanced {name}", "sound", asked, credit, 0.5, True, labels, note))
-            made.append(mean_of(name, "published", asked, credit, 0.5, note=note))
-    return made
+            measure_rows.append(
+                mean_of(f"balanced {name}", "sound", asked_cases, credit, 0.5, True, labels, note)
+            )
+            measure_rows.append(mean_of(name, "published", asked_cases, credit, 0.5, note=note))
+    return measure_rows
 
 
 def threshold(scores: Floats, true: np.ndarray) -> float:
@@ -92,12 +102,12 @@ def mini(out: Path, seed: int, count: int = 60) -> dict[Path, Scene]:
     for part, size in (("test", 2 * count), ("dev", count)):
         rows: list[dict[str, object]] = []
         bent = ((scene, negative(scene, "swap_relation")) for scene in studio.scenes(PAIRS, part))
-        for scene, made in islice(((scene, made) for scene, made in bent if made), size):
+        for scene, entry in islice(((scene, entry) for scene, entry in bent if entry), size):
             name = studio.put(scene, f"images/{part}{len(rows):06d}.jpg").removeprefix("images/")
             label = len(rows) % 2
             rows.append({
                 "image": name, "image_link": f"http://images.cocodataset.org/train2017/{name}",
-                "caption": made.caption if label else made.negative, "label": label,
+                "caption": entry.caption if label else entry.negative, "label": label,
                 "relation": scene.relations[0].name,
             })  # fmt: skip
         studio.write(f"{PLACES[0]}/{part}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))

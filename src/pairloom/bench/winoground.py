@@ -12,14 +12,14 @@ from typing import Any
 
 from pairloom.bench._case import (
     Case,
+    CaseReader,
     Cases,
     Picture,
-    Reading,
     as_released,
     read_json,
     read_lines,
     released,
-    said,
+    text_of,
 )
 from pairloom.bench._drawn import PAIRS, Studio, twins
 from pairloom.bench._measure import Floats, Measure, by_tag, quads
@@ -34,7 +34,7 @@ COLUMNS = ("id", "caption_0", "caption_1", "collapsed_tag")
 def read(root: Path) -> Cases:
     """data.json (a list, as diffusion-itm ships it), examples.jsonl (as the hub did at first) or data/test-*.parquet (as it
     does now): id, caption_0, caption_1, collapsed_tag ...; pictures images/ex_ID_img_0.png and _1, or inside the table."""
-    reading = Reading(root)
+    reading = CaseReader(root)
     if tables := parts(root, "test") or parts(root / "data", "test"):
         for file in tables:
             for number, row in enumerate(table(file, COLUMNS)):
@@ -43,28 +43,28 @@ def read(root: Path) -> Cases:
                     replace(reading.picture(name), cell=(f"image_{side}", number)) for side in (0, 1)
                 )
                 _add(reading, file, number, row, sides)
-        return reading.found()
+        return reading.finish()
     file = released(root, "data.json", "examples.jsonl", "data/examples.jsonl")
     for number, row in enumerate(read_json(file, list) if file.suffix == ".json" else read_lines(file)):
         with as_released(file, f"entry {number}"):
             names = [f"images/ex_{int(row['id'])}_img_{side}.png" for side in (0, 1)]
         _add(reading, file, number, row, tuple(reading.picture(name, f"data/{name}") for name in names))
-    return reading.found()
+    return reading.finish()
 
 
 def _add(
-    reading: Reading, file: Path, number: int, row: dict[str, Any], pictures: tuple[Picture, ...]
+    reading: CaseReader, file: Path, number: int, row: dict[str, Any], pictures: tuple[Picture, ...]
 ) -> None:
     with as_released(file, f"entry {number}"):
-        texts = said(row["caption_0"]), said(row["caption_1"])
+        texts = text_of(row["caption_0"]), text_of(row["caption_1"])
         tag = str(row.get("collapsed_tag", ""))
         reading.add(Case(str(int(row["id"])), pictures, texts, ((0, 0), (1, 1)), tag))
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
     """Text, image and group score; the group score by tag."""
-    made = quads(cases, grids)
-    return made + by_tag(next(one for one in made if one.headline), cases)
+    measure_rows = quads(cases, grids)
+    return measure_rows + by_tag(next(one for one in measure_rows if one.headline), cases)
 
 
 def mini(out: Path, seed: int, count: int = 80) -> dict[Path, Scene]:
@@ -75,14 +75,14 @@ def mini(out: Path, seed: int, count: int = 80) -> dict[Path, Scene]:
         sort, tag, collapsed = (("colour", "Adjective-Color", "Relation"), ("kind", "Noun", "Object"))[
             len(rows) % 2
         ]
-        made = twins(scene, (sort,))
-        if made is None:
+        pair = twins(scene, (sort,))
+        if pair is None:
             continue
         name = len(rows)
-        for side, shown in enumerate((made.first, made.second)):
+        for side, shown in enumerate((pair.first, pair.second)):
             studio.put(shown, f"images/ex_{name}_img_{side}.png")
         rows.append({
-            "id": name, "caption_0": made.captions[0], "caption_1": made.captions[1], "tag": tag,
+            "id": name, "caption_0": pair.captions[0], "caption_1": pair.captions[1], "tag": tag,
             "secondary_tag": "", "num_main_preds": 1, "collapsed_tag": collapsed,
         })  # fmt: skip
         if len(rows) == count:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.metrics.calibrate import Mixture, mixture_posterior, threshold_for
+from pairloom.metrics.calibrate import ScoreMixture, mixture_posterior, threshold_for
 from pairloom.metrics.compare import wilson
 
 Floats = NDArray[np.float64]
@@ -26,7 +26,7 @@ class Calibration:
     facts: the numbers of run.json (AUROC with interval, shares, curve, histogram).
     """
 
-    mixture: Mixture | None
+    mixture: ScoreMixture | None
     threshold: float | None
     why: str
     facts: dict[str, Any]
@@ -71,7 +71,7 @@ def calibrate(own: Floats, planted: Floats, false_drop: float) -> Calibration:
     return Calibration(mixture, None if why else threshold, why, facts)
 
 
-def _even(mixture: Mixture) -> float:
+def _even(mixture: ScoreMixture) -> float:
     """The score at which match and mismatch are equally likely."""
     return mixture.centre - mixture.offset / mixture.slope
 
@@ -81,7 +81,7 @@ def _without_bad(area: float, bad: float) -> float:
     return float(np.clip((area - bad / 2) / (1 - bad), 0, 1)) if bad < 1 else 0.5
 
 
-def _why_not(mixture: Mixture, precision: float) -> str:
+def _why_not(mixture: ScoreMixture, precision: float) -> str:
     if mixture.area.low < AREA:
         return (
             f"The judge cannot tell planted mismatches from this set's own texts well enough (AUROC {mixture.area}); "
@@ -95,7 +95,7 @@ def _why_not(mixture: Mixture, precision: float) -> str:
     return ""
 
 
-def _pictures(own: Floats, planted: Floats, mixture: Mixture, bins: int = 40) -> dict[str, Any]:
+def _pictures(own: Floats, planted: Floats, mixture: ScoreMixture, bins: int = 40) -> dict[str, Any]:
     """What the report draws: the two histograms, the curve score -> P(match), and how well P(match) keeps its word."""
     low, high = np.quantile(np.concatenate([own, planted]), [0.001, 0.999])
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)

@@ -72,7 +72,7 @@ def command(
     _known("protocol", protocol, ("sound", "published"))
     _known("way", way, ("match", "cosine", "likelihood", "denoising"))
     settings = {"way": way, "steps": steps, "protocol": protocol, "race": race}
-    asked = gdbench.Asked(name, out, data, limit, seed or 0, against, settings)
+    asked = gdbench.BenchRequest(name, out, data, limit, seed or 0, against, settings)
     systems = gdbench.entrants(model, lambda where: _scorers(where, settings, blind), settings, blind)
     for system in systems:  # before hours of scoring, and again below
         if system.deaf and not json:

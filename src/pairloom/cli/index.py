@@ -64,7 +64,7 @@ def _fill(
     where = str(model) if model else ""
     if (out / FILE).is_file() and (out / FILE).stat().st_size and not restart:
         store = Store.open(out)
-        where = where or store.told("model", "")
+        where = where or store.fact("model", "")
         if not quiet and len(store):
             _show.console.print(f"{len(store):,} pictures already in {out}", markup=False)
         store.close()

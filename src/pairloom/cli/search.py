@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from pairloom.search.index import Answer
+    from pairloom.search.index import SearchResults
 
 NOTHING = 1  # as grep ends where nothing fits
 
@@ -50,7 +50,7 @@ def command(
         sys.exit(NOTHING)
 
 
-def _tell(answer: Answer, html: Path | None) -> None:
+def _tell(answer: SearchResults, html: Path | None) -> None:
     from pairloom.cli import _show
     from pairloom.search.sheet import sentence
 
@@ -74,7 +74,7 @@ def _tell(answer: Answer, html: Path | None) -> None:
         for at, one in enumerate(answer.results, 1)
     ]
     if rows:
-        _show.table(answer.asked, ["#", *shown, "name", "text", "file"], rows)
+        _show.table(answer.query, ["#", *shown, "name", "text", "file"], rows)
     _show.console.print(sentence(answer), markup=False)
     if answer.results and answer.why:
         _show.console.print(f"No P(match): {answer.why}.", markup=False)

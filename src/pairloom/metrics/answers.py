@@ -60,7 +60,7 @@ def plain(answer: str) -> str:
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in ARTICLES)
 
 
-def vqa_accuracy(said: str, answers: Sequence[str]) -> float:
+def vqa_accuracy(answer_given: str, answers: Sequence[str]) -> float:
     """How far people agree with an answer: min(1, matches / 3), averaged over leaving each of them out once.
 
     As published: where all people said the same, letter for letter, answers are compared as they stand. ValueError where
@@ -68,10 +68,10 @@ def vqa_accuracy(said: str, answers: Sequence[str]) -> float:
     """
     if not answers:
         raise ValueError("nobody's answers to compare with")
-    told, people = " ".join(said.split()), [" ".join(answer.split()) for answer in answers]
+    normalised, people = " ".join(answer_given.split()), [" ".join(answer.split()) for answer in answers]
     if len(set(people)) > 1:
-        told, people = plain(told), [plain(answer) for answer in people]
-    same = [one == told for one in people]
+        normalised, people = plain(normalised), [plain(answer) for answer in people]
+    same = [one == normalised for one in people]
     return float(np.mean([min(1.0, (sum(same) - own) / 3) for own in same]))
 
 
@@ -93,15 +93,17 @@ def ndcg(scores: ArrayLike, relevance: ArrayLike) -> float:
 
     scores, relevance [C]; ties are broken by place. ValueError where nothing is relevant.
     """
-    given, worth = np.asarray(scores, dtype=np.float64), np.asarray(relevance, dtype=np.float64)
-    if given.shape != worth.shape or given.ndim != 1:
-        raise ValueError(f"scores [C] and relevance [C] are needed, got {given.shape} and {worth.shape}")
+    ranking_scores, worth = np.asarray(scores, dtype=np.float64), np.asarray(relevance, dtype=np.float64)
+    if ranking_scores.shape != worth.shape or ranking_scores.ndim != 1:
+        raise ValueError(
+            f"scores [C] and relevance [C] are needed, got {ranking_scores.shape} and {worth.shape}"
+        )
     count = int((worth > 0).sum())
     if not count:
         raise ValueError("no candidate is relevant")
     weights = 1 / np.log2(np.arange(count) + 2)
-    found = worth[np.argsort(-given, kind="stable")[:count]]
-    return float((found * weights).sum() / (np.sort(worth)[::-1][:count] * weights).sum())
+    gains = worth[np.argsort(-ranking_scores, kind="stable")[:count]]
+    return float((gains * weights).sum() / (np.sort(worth)[::-1][:count] * weights).sum())
 
 
 def means(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -22,10 +22,10 @@ Floats = NDArray[np.float64]
 
 
 def _scores(values: ArrayLike, name: str) -> Floats:
-    made = np.asarray(values, dtype=np.float64).ravel()
-    if not len(made) or not np.isfinite(made).all():
+    array = np.asarray(values, dtype=np.float64).ravel()
+    if not len(array) or not np.isfinite(array).all():
         raise ValueError(f"{name}: at least one score is needed, and every score must be finite")
-    return made
+    return array
 
 
 # -- telling two groups apart ------------------------------------------------------------------------------------------
@@ -93,51 +93,60 @@ def found_at(
 class Bin:
     """One bin of a reliability diagram: mean probability said, share that was true, how many."""
 
-    said: float
+    predicted: float
     true: float
     count: int
 
 
 def _probabilities(probability: ArrayLike, truth: ArrayLike) -> tuple[Floats, Floats]:
-    said, true = _scores(probability, "probability"), np.asarray(truth, dtype=np.float64).ravel()
-    if said.shape != true.shape or said.min() < 0 or said.max() > 1 or not np.isin(true, (0, 1)).all():
+    predicted, true = _scores(probability, "probability"), np.asarray(truth, dtype=np.float64).ravel()
+    if (
+        predicted.shape != true.shape
+        or predicted.min() < 0
+        or predicted.max() > 1
+        or not np.isin(true, (0, 1)).all()
+    ):
         raise ValueError("probabilities in [0, 1] and as many truths, each 0 or 1, are needed")
-    return said, true
+    return predicted, true
 
 
 def reliability(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> list[Bin]:
     """The reliability diagram in bins of equal count; equal probabilities never straddle two bins."""
-    said, true = _probabilities(probability, truth)
-    order = np.argsort(said, kind="stable")
-    said, true = said[order], true[order]
-    cuts = np.searchsorted(said, said[np.linspace(0, len(said), bins + 1).astype(int)[1:-1]], "left")
-    edges = np.unique(np.r_[0, cuts, len(said)])
+    predicted, true = _probabilities(probability, truth)
+    order = np.argsort(predicted, kind="stable")
+    predicted, true = predicted[order], true[order]
+    cuts = np.searchsorted(
+        predicted, predicted[np.linspace(0, len(predicted), bins + 1).astype(int)[1:-1]], "left"
+    )
+    edges = np.unique(np.r_[0, cuts, len(predicted)])
     return [
-        Bin(float(said[a:b].mean()), float(true[a:b].mean()), int(b - a))
+        Bin(float(predicted[a:b].mean()), float(true[a:b].mean()), int(b - a))
         for a, b in zip(edges[:-1], edges[1:])
     ]
 
 
 def calibration_error(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> float:
     """Expected calibration error: mean |said - true| over pairs, bins of equal count. Noise alone gives about sqrt(bins / n)."""
-    made = reliability(probability, truth, bins)
-    return sum(bin.count * abs(bin.said - bin.true) for bin in made) / sum(bin.count for bin in made)
+    bins_of = reliability(probability, truth, bins)
+    return sum(bin.count * abs(bin.predicted - bin.true) for bin in bins_of) / sum(
+        bin.count for bin in bins_of
+    )
 
 
 def brier(probability: ArrayLike, truth: ArrayLike) -> float:
     """Mean squared error of the probability (Brier 1950): 0 is perfect, .25 is what "one half" always gets."""
-    said, true = _probabilities(probability, truth)
-    return float(((said - true) ** 2).mean())
+    predicted, true = _probabilities(probability, truth)
+    return float(((predicted - true) ** 2).mean())
 
 
 def rising(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """The closest non-decreasing sequence in weighted least squares: pool adjacent violators (Ayer et al. 1955). [n] -> [n]."""
-    given = np.asarray(values, dtype=np.float64)
-    mass = np.ones(len(given)) if weights is None else np.asarray(weights, dtype=np.float64)
+    array = np.asarray(values, dtype=np.float64)
+    mass = np.ones(len(array)) if weights is None else np.asarray(weights, dtype=np.float64)
     means: list[float] = []
     masses: list[float] = []
     lengths: list[int] = []
-    for value, weight in zip(given.tolist(), mass.tolist()):
+    for value, weight in zip(array.tolist(), mass.tolist()):
         length = 1
         while means and means[-1] >= value:
             before = masses.pop()
@@ -162,8 +171,8 @@ class Isotonic:
 
 def fit_isotonic(scores: ArrayLike, truth: ArrayLike) -> Isotonic:
     """Isotonic calibration (Zadrozny and Elkan 2002) from labelled scores; equal scores get one probability."""
-    given, true = _scores(scores, "scores"), np.asarray(truth, dtype=np.float64).ravel()
-    at, index = np.unique(given, return_inverse=True)
+    scores_, true = _scores(scores, "scores"), np.asarray(truth, dtype=np.float64).ravel()
+    at, index = np.unique(scores_, return_inverse=True)
     counts = np.bincount(index)
     return Isotonic(at, rising(np.bincount(index, true) / counts, counts))
 
@@ -172,7 +181,7 @@ def fit_isotonic(scores: ArrayLike, truth: ArrayLike) -> Isotonic:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class ScoreMixture:
     """score -> P(match), learnt without labels; call it with scores of any shape.
 
     bad: estimated share of the user's own pairs that look like planted mismatches (pi).
@@ -197,7 +206,7 @@ def _sigmoid(logit: Floats | float) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.clip(logit, -700, 700))))
 
 
-def mixture_posterior(own: ArrayLike, planted: ArrayLike) -> Mixture:
+def mixture_posterior(own: ArrayLike, planted: ArrayLike) -> ScoreMixture:
     """Learn P(match | score) from the user's own pairs (an unknown share pi is bad) and planted mismatches (all bad).
 
     own, planted: finite scores [n], [m]; both from a scorer that has not been trained on these very pairs.
@@ -212,14 +221,16 @@ def mixture_posterior(own: ArrayLike, planted: ArrayLike) -> Mixture:
     upper bound that only a scorer without overlap reaches, and it is the noisiest place of the data (docs/metrics.md).
     Where good pairs spread far wider than mismatches, so that some score as low, pi comes out too high.
     """
-    mine, made = _scores(own, "own"), _scores(planted, "planted")
-    area = auroc_interval(mine, made)
-    both = np.concatenate([mine, made])
-    centre, scale = float(np.median(made)), float(both.std()) or 1.0
-    label = np.r_[np.ones(len(mine)), np.zeros(len(made))]
-    fits = [_floored(((both - centre) / scale), label, len(mine) / len(made), floor) for floor in (0.1, 0.5)]
+    mine, mismatched = _scores(own, "own"), _scores(planted, "planted")
+    area = auroc_interval(mine, mismatched)
+    both = np.concatenate([mine, mismatched])
+    centre, scale = float(np.median(mismatched)), float(both.std()) or 1.0
+    label = np.r_[np.ones(len(mine)), np.zeros(len(mismatched))]
+    fits = [
+        _floored(((both - centre) / scale), label, len(mine) / len(mismatched), floor) for floor in (0.1, 0.5)
+    ]
     log_floor, offset, log_slope = min(fits, key=lambda fit: fit[0])[1]
-    return Mixture(
+    return ScoreMixture(
         math.exp(log_floor),
         area,
         area.low > 0.5,
@@ -271,15 +282,17 @@ def threshold_for(
     errors of that estimate to stay below the budget; 0 meets it on average, 1.64 in about 95 of 100 sets. Returns the
     lowest own score (nothing falls below it) where no higher threshold is safe. bad: `Mixture.bad`.
     """
-    mine, made = np.sort(_scores(own, "own")), np.sort(_scores(planted, "planted"))
+    mine, mismatched = np.sort(_scores(own, "own")), np.sort(_scores(planted, "planted"))
     if not (0 <= false_drop < 1 and 0 <= bad <= 1):
         raise ValueError(f"bad and false_drop are shares, got {bad} and {false_drop}")
     if bad > 1 - 1 / len(mine):
         return float(mine[0])  # not one good pair to be seen: no threshold can be told safe
     at = np.unique(mine)
     below_own = np.searchsorted(mine, at, "left") / len(mine)
-    below_made = np.searchsorted(made, at, "left") / len(made)
-    spread = below_own * (1 - below_own) / len(mine) + bad**2 * below_made * (1 - below_made) / len(made)
+    below_made = np.searchsorted(mismatched, at, "left") / len(mismatched)
+    spread = below_own * (1 - below_own) / len(mine) + bad**2 * below_made * (1 - below_made) / len(
+        mismatched
+    )
     good = np.maximum.accumulate((below_own - bad * below_made) / (1 - bad))
     safe = np.flatnonzero(good + sigmas * np.sqrt(spread) / (1 - bad) <= false_drop + 1e-9)
     return float(at[safe[-1]]) if len(safe) else float(mine[0])

@@ -31,9 +31,9 @@ class Report:
 
     def values(self) -> dict[str, float | str]:
         """Metric -> value, or "not computed: reason"."""
-        made: dict[str, float | str] = {name: score.value for name, score in self.scores.items()}
+        row: dict[str, float | str] = {name: score.value for name, score in self.scores.items()}
         return {
-            **made,
+            **row,
             **self.describes,
             **{name: f"not computed: {why}" for name, why in self.not_computed.items()},
         }
@@ -64,21 +64,21 @@ def evaluate(
             f"The first is '{lacking[0]}'." if lacking else "",
             "Give each image a caption and a reference.",
         )
-    said = tokenize(captions[image] for image in images)
+    candidates = tokenize(captions[image] for image in images)
     wanted = [tokenize(references[image]) for image in images]
-    scores = {f"BLEU-{n}": score for n, score in enumerate(overlap.bleu(said, wanted).scores, 1)}
-    scores["ROUGE-L"] = overlap.rouge_l(said, wanted)
+    scores = {f"BLEU-{n}": score for n, score in enumerate(overlap.bleu(candidates, wanted).scores, 1)}
+    scores["ROUGE-L"] = overlap.rouge_l(candidates, wanted)
     absent: dict[str, str] = {}
     if known or len(images) > 1:
-        scores["CIDEr-D"] = overlap.cider_d(said, wanted, known)
-        scores["CIDEr"] = overlap.cider(said, wanted, known)
+        scores["CIDEr-D"] = overlap.cider_d(candidates, wanted, known)
+        scores["CIDEr"] = overlap.cider(candidates, wanted, known)
     else:
         absent |= dict.fromkeys(("CIDEr-D", "CIDEr"), "document frequencies of a single image weigh nothing")
     for name, program in (("METEOR", java.meteor), ("SPICE", java.spice)):
         why = java.missing(name) if with_java else "not asked for"
         try:
             if not why:
-                scores[name] = program(said, wanted)
+                scores[name] = program(candidates, wanted)
         except (OSError, ValueError, ImportError, subprocess.CalledProcessError) as error:
             why = f"{type(error).__name__}: {error}"
         if why:
@@ -86,15 +86,15 @@ def evaluate(
     source = (
         f"given table of {known.images} images" if known else f"the references of these {len(images)} images"
     )
-    return Report(images, scores, _describe(said), absent, source)
+    return Report(images, scores, _describe(candidates), absent, source)
 
 
-def _describe(said: Sequence[str]) -> dict[str, float]:
+def _describe(candidates: Sequence[str]) -> dict[str, float]:
     return {
-        "words a caption": sum(len(text.split()) for text in said) / len(said),
-        "vocabulary": float(diversity.vocabulary(said)),
-        "distinct-1": diversity.distinct(said, 1),
-        "distinct-2": diversity.distinct(said, 2),
-        "repetition": diversity.repetition(said),
-        "different captions": len(set(said)) / len(said),
+        "words a caption": sum(len(text.split()) for text in candidates) / len(candidates),
+        "vocabulary": float(diversity.vocabulary(candidates)),
+        "distinct-1": diversity.distinct(candidates, 1),
+        "distinct-2": diversity.distinct(candidates, 2),
+        "repetition": diversity.repetition(candidates),
+        "different captions": len(set(candidates)) / len(candidates),
     }

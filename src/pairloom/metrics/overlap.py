@@ -41,7 +41,7 @@ class Bleu:
     scores: tuple[Score, ...]
     correct: tuple[int, ...]
     guessed: tuple[int, ...]
-    said: int
+    length: int
     wanted: int
 
 
@@ -89,7 +89,7 @@ def _table(captions: Sequence[str], references: References) -> _Table:
     text = np.repeat(np.arange(len(split)), length)
     spelled = list(known)
     names: list[Callable[[int], str]] = [lambda gram: spelled[gram]]
-    grams, size, made = words, len(known), []
+    grams, size, entries = words, len(known), []
     for n in range(1, LONGEST + 1):
         if n > 1:
             whole = text[:-1] == text[n - 1 :] if n == 2 else text[: 1 - n] == text[n - 1 :]
@@ -101,10 +101,10 @@ def _table(captions: Sequence[str], references: References) -> _Table:
             size = len(unique)
         valid = grams >= 0
         cells, count = np.unique(text[: len(grams)][valid] * max(size, 1) + grams[valid], return_counts=True)
-        made.append(_Grams(cells // max(size, 1), cells % max(size, 1), count.astype(np.float64)))
+        entries.append(_Grams(cells // max(size, 1), cells % max(size, 1), count.astype(np.float64)))
     cut = len(captions)
     image = np.repeat(np.arange(cut), [len(group) for group in references])
-    parts = [_halves(entry, cut) for entry in made]
+    parts = [_halves(entry, cut) for entry in entries]
     return _Table(
         [one for one, _ in parts], [two for _, two in parts], image, length[:cut], length[cut:], names
     )
@@ -124,7 +124,7 @@ def _halves(grams: _Grams, cut: int) -> tuple[_Grams, _Grams]:
     )
 
 
-def _found(text: Ints, gram: Ints, among: _Grams, values: Floats) -> Floats:
+def _lookup(text: Ints, gram: Ints, among: _Grams, values: Floats) -> Floats:
     """The value that each (text, gram) has in a table, 0 where it is not there."""
     size = int(max(gram.max(initial=0), among.gram.max(initial=0))) + 1
     keys, wanted = among.text * size + among.gram, text * size + gram
@@ -143,30 +143,35 @@ def _sums(index: Ints, values: Floats, size: int) -> Floats:
 def bleu(captions: Sequence[str], references: References) -> Bleu:
     """BLEU 1 to 4 with the closest reference length (the shorter at a tie) and coco-caption's tiny smoothing."""
     table = _table(captions, references)
-    said, wanted = table.caption_length, _closest(table)
+    lengths, wanted = table.caption_length, _closest(table)
     right = np.zeros((LONGEST, len(captions)))
     for n in range(LONGEST):
-        mine, given = table.captions[n], table.references[n]
-        cap = np.minimum(_found(table.image[given.text], given.gram, mine, mine.count), given.count)
+        mine, reference_counts = table.captions[n], table.references[n]
+        cap = np.minimum(
+            _lookup(table.image[reference_counts.text], reference_counts.gram, mine, mine.count),
+            reference_counts.count,
+        )
         # the largest clipped count over an image's references is what counts
-        size = int(given.gram.max(initial=0)) + 1
-        cells, index = np.unique(table.image[given.text] * size + given.gram, return_inverse=True)
+        size = int(reference_counts.gram.max(initial=0)) + 1
+        cells, index = np.unique(
+            table.image[reference_counts.text] * size + reference_counts.gram, return_inverse=True
+        )
         best = np.zeros(len(cells))
         np.maximum.at(best, index, cap)
         right[n] = _sums(cells // size, best, len(captions))
-    guessed = np.maximum(said - np.arange(LONGEST)[:, None], 0)
-    each = _bleu(right, guessed, said, wanted)
+    guessed = np.maximum(lengths - np.arange(LONGEST)[:, None], 0)
+    each = _bleu(right, guessed, lengths, wanted)
     whole = _bleu(
         right.sum(1, keepdims=True),
         guessed.sum(1, keepdims=True),
-        said.sum(keepdims=True),
+        lengths.sum(keepdims=True),
         wanted.sum(keepdims=True),
     )
     return Bleu(
         tuple(Score(float(whole[n, 0]), each[n]) for n in range(LONGEST)),
         tuple(int(count) for count in right.sum(1)),
         tuple(int(count) for count in guessed.sum(1)),
-        int(said.sum()),
+        int(lengths.sum()),
         int(wanted.sum()),
     )
 
@@ -178,10 +183,10 @@ def _closest(table: _Table) -> Ints:
     return table.reference_length[order][first]
 
 
-def _bleu(right: Floats, guessed: Ints, said: Ints, wanted: Ints) -> Floats:
+def _bleu(right: Floats, guessed: Ints, lengths: Ints, wanted: Ints) -> Floats:
     """Geometric mean of the precisions times the brevity penalty: [4 n]."""
     tiny, small = 1e-15, 1e-9
-    ratio = (said + tiny) / (wanted + small)
+    ratio = (lengths + tiny) / (wanted + small)
     penalty = np.where(ratio < 1, np.exp(np.minimum(1 - 1 / ratio, 0)), 1)
     logs = np.cumsum(np.log((right + tiny) / (guessed + small)), 0) / np.arange(1, LONGEST + 1)[:, None]
     return np.exp(logs) * penalty
@@ -208,9 +213,9 @@ def rouge_l(captions: Sequence[str], references: References, beta: float = 1.2) 
     _check(captions, references)
     each = np.zeros(len(captions))
     for row, (caption, group) in enumerate(zip(captions, references)):
-        said = caption.split()
-        shared = [(common(said, wanted), len(wanted)) for wanted in (text.split() for text in group)]
-        precision = max(same for same, _ in shared) / max(len(said), 1)
+        candidate = caption.split()
+        shared = [(common(candidate, wanted), len(wanted)) for wanted in (text.split() for text in group)]
+        precision = max(same for same, _ in shared) / max(len(candidate), 1)
         recall = max(same / max(length, 1) for same, length in shared)
         if precision and recall:
             each[row] = (1 + beta**2) * precision * recall / (recall + beta**2 * precision)
@@ -250,15 +255,15 @@ def frequencies(references: References) -> Frequencies:
     table = _table([""] * len(references), references)
     counts = {}
     for n in range(LONGEST):
-        found = _images_with(table, n)
-        counts.update({table.names[n](int(gram)): int(found[gram]) for gram in np.flatnonzero(found)})
+        images = _images_with(table, n)
+        counts.update({table.names[n](int(gram)): int(images[gram]) for gram in np.flatnonzero(images)})
     return Frequencies(len(references), counts)
 
 
 def _images_with(table: _Table, n: int) -> Ints:
-    given, mine = table.references[n], table.captions[n]
-    size = int(max(given.gram.max(initial=-1), mine.gram.max(initial=-1))) + 1
-    cells = np.unique(table.image[given.text] * max(size, 1) + given.gram)
+    references, mine = table.references[n], table.captions[n]
+    size = int(max(references.gram.max(initial=-1), mine.gram.max(initial=-1))) + 1
+    cells = np.unique(table.image[references.text] * max(size, 1) + references.gram)
     return np.bincount(cells % max(size, 1), minlength=size)
 
 
@@ -288,13 +293,15 @@ def _cider(
         )
     total = np.zeros(len(table.image))
     for n in range(LONGEST):
-        mine, given = table.captions[n], table.references[n]
+        mine, reference_counts = table.captions[n], table.references[n]
         weight = math.log(images) - np.log(np.maximum(_documents(table, n, known), 1))
-        one, two = mine.count * weight[mine.gram], given.count * weight[given.gram]
-        shared = _found(table.image[given.text], given.gram, mine, one)
-        product = _sums(given.text, (np.minimum(shared, two) if sigma else shared) * two, len(table.image))
+        one, two = mine.count * weight[mine.gram], reference_counts.count * weight[reference_counts.gram]
+        shared = _lookup(table.image[reference_counts.text], reference_counts.gram, mine, one)
+        product = _sums(
+            reference_counts.text, (np.minimum(shared, two) if sigma else shared) * two, len(table.image)
+        )
         norm_one = np.sqrt(_sums(mine.text, one**2, len(captions)))[table.image]
-        norm_two = np.sqrt(_sums(given.text, two**2, len(table.image)))
+        norm_two = np.sqrt(_sums(reference_counts.text, two**2, len(table.image)))
         norm = norm_one * norm_two
         total += np.divide(product, norm, out=np.zeros_like(product), where=norm > 0)
     if sigma:
@@ -308,9 +315,9 @@ def _cider(
 
 
 def _documents(table: _Table, n: int, known: Frequencies | None) -> Floats:
-    found = _images_with(table, n).astype(np.float64)
+    images = _images_with(table, n).astype(np.float64)
     if known is None:
-        return found
+        return images
     return np.array(
-        [known.counts.get(table.names[n](gram), 0) for gram in range(len(found))], dtype=np.float64
+        [known.counts.get(table.names[n](gram), 0) for gram in range(len(images))], dtype=np.float64
     )

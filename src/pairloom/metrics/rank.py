@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Ranks:
+class RetrievalRanks:
     """Per query [Q]: wrong candidates above the best right one, wrong ones tied with it, right ones at that score."""
 
     above: NDArray[np.int64]
@@ -37,17 +37,17 @@ class Ranks:
 
     def reciprocals(self) -> Floats:
         """[Q] expected 1 / place of the best right candidate."""
-        made = 1 / (self.above + 1.0)
+        reciprocal = 1 / (self.above + 1.0)
         for row in np.flatnonzero(self.tied):
             ahead = np.arange(self.tied[row] + 1)
             mixed = self.tied[row] + self.right[row]
             alive = np.cumprod(np.r_[1.0, (self.tied[row] - ahead[:-1]) / (mixed - ahead[:-1])])
             here = alive * self.right[row] / (mixed - ahead)
-            made[row] = (here / (self.above[row] + 1.0 + ahead)).sum()
-        return made
+            reciprocal[row] = (here / (self.above[row] + 1.0 + ahead)).sum()
+        return reciprocal
 
 
-def ranks(scores: ArrayLike, truth: ArrayLike, rows: int = 1024) -> Ranks:
+def ranks(scores: ArrayLike, truth: ArrayLike, rows: int = 1024) -> RetrievalRanks:
     """Rank the right candidates of every query.
 
     scores: [Q C]. truth: [Q] index of the right candidate, or [Q C] True where a candidate is right (at least one a row).
@@ -73,12 +73,12 @@ def ranks(scores: ArrayLike, truth: ArrayLike, rows: int = 1024) -> Ranks:
         same = block == best
         parts.append(np.stack([(~mask & (block > best)).sum(1), (~mask & same).sum(1), (mask & same).sum(1)]))
     above, tied, count = np.concatenate(parts, 1) if parts else np.zeros((3, 0), dtype=np.int64)
-    return Ranks(above, tied, count)
+    return RetrievalRanks(above, tied, count)
 
 
-def retrieval(found: Ranks, at: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
+def retrieval(ranks: RetrievalRanks, at: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
     """R@K for each K, median place and MRR, means over queries in [0, 1] (the median in places)."""
-    if not len(found.above):
+    if not len(ranks.above):
         raise ValueError("no query to rank")
-    made = {f"R@{k}": float(found.hits(k).mean()) for k in at}
-    return {**made, "median": float(np.median(found.places())), "MRR": float(found.reciprocals().mean())}
+    metrics = {f"R@{k}": float(ranks.hits(k).mean()) for k in at}
+    return {**metrics, "median": float(np.median(ranks.places())), "MRR": float(ranks.reciprocals().mean())}

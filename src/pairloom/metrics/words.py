@@ -66,14 +66,14 @@ _MARKS = str.maketrans(
 def words(text: str) -> list[str]:
     """The words of one text, lower-case, punctuation gone."""
     text = unicodedata.normalize("NFC", html.unescape(text)).translate(_MARKS)
-    made = []
+    tokens = []
     for match in _TOKEN.finditer(text):
         word = match.group().lower()
         for mark, name in _RENAMED.items() if not (word.isascii() and word.isalnum()) else ():
             word = word.replace(mark, name)
         if word not in DROPPED and word != '"' and not re.fullmatch(r"-{2,}|\.{2,}", word):
-            made.extend(word.split())
-    return made
+            tokens.extend(word.split())
+    return tokens
 
 
 def tokenize(texts: Iterable[str]) -> list[str]:

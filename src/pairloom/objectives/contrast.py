@@ -31,6 +31,6 @@ def contrast(
     columns = columns.float()
     if alpha and teacher is not None:
         with torch.no_grad():
-            told = (teacher.float() @ columns.T / temperature).softmax(1)
-            targets = (1 - alpha) * targets + alpha * told
+            soft_targets = (teacher.float() @ columns.T / temperature).softmax(1)
+            targets = (1 - alpha) * targets + alpha * soft_targets
     return -(targets * (rows.float() @ columns.T / temperature).log_softmax(1)).sum(1).mean()

@@ -38,15 +38,15 @@ def target(
 
 
 def guessed_noise(
-    said: Float[Tensor, "B ..."],
+    output: Float[Tensor, "B ..."],
     noisy: Float[Tensor, "B ..."],
     share: Float[Tensor, " B"],
     prediction: Prediction,
 ) -> Float[Tensor, "B ..."]:
     """The noise that the network's answer stands for: itself, or sqrt(share) v + sqrt(1 - share) noisy."""
     if prediction == "epsilon":
-        return said
-    return _like(share.sqrt(), said) * said + _like((1 - share).sqrt(), said) * noisy
+        return output
+    return _like(share.sqrt(), output) * output + _like((1 - share).sqrt(), output) * noisy
 
 
 def distance(residual: Float[Tensor, "B ..."], kind: Distance = "mse") -> Float[Tensor, " B"]:

@@ -26,9 +26,9 @@ def hard_negatives(
     Also whether the row has any: where it has none, its index means nothing and its loss must not count.
     """
     chances = (similarity.float().softmax(1).nan_to_num() + 1e-4) * allowed
-    found = allowed.any(1)
-    chances = torch.where(found[:, None], chances, torch.ones_like(chances))
-    return torch.multinomial(chances, 1, generator=generator)[:, 0], found
+    available = allowed.any(1)
+    chances = torch.where(available[:, None], chances, torch.ones_like(chances))
+    return torch.multinomial(chances, 1, generator=generator)[:, 0], available
 
 
 def hard_pairs(
@@ -43,8 +43,8 @@ def hard_pairs(
     generator = torch.Generator(images.device).manual_seed(seed)
     similarity = images.float() @ texts.float().T / temperature
     allowed = ids[:, None] != ids
-    wrong_text, found = hard_negatives(similarity, allowed, generator)
-    return wrong_text, hard_negatives(similarity.T, allowed, generator)[0], found
+    wrong_text, available = hard_negatives(similarity, allowed, generator)
+    return wrong_text, hard_negatives(similarity.T, allowed, generator)[0], available
 
 
 def match_loss(

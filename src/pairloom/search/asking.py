@@ -26,13 +26,13 @@ class Term:
     picture: Path | None = None
 
 
-def parse(asked: str) -> tuple[Term, ...]:
+def parse(query: str) -> tuple[Term, ...]:
     """The terms of a query in their order. Mistake where there is none, where a sign has no term, where a quotation does
     not end, or where a path leads to nothing."""
-    if asked.count('"') % 2:
-        raise Mistake(f"A quotation does not end in: {asked}", "", 'Write "..." around it.')
+    if query.count('"') % 2:
+        raise Mistake(f"A quotation does not end in: {query}", "", 'Write "..." around it.')
     groups: list[tuple[int, list[str]]] = [(1, [])]
-    for piece in PIECE.findall(asked):
+    for piece in PIECE.findall(query):
         if piece in ("+", "-"):
             groups.append((1 if piece == "+" else -1, []))
         else:
@@ -41,7 +41,7 @@ def parse(asked: str) -> tuple[Term, ...]:
         groups.pop(0)  # the query begins with a sign
     if not all(pieces for _, pieces in groups):
         raise Mistake(
-            "There is nothing to search for." if not asked.strip() else f"A term is missing in: {asked}",
+            "There is nothing to search for." if not query.strip() else f"A term is missing in: {query}",
             "A sign between spaces joins two terms.",
             'Try: "sunset - people + ./beach.jpg"',
         )
@@ -51,9 +51,9 @@ def parse(asked: str) -> tuple[Term, ...]:
 def _term(sign: int, pieces: list[str]) -> Term:
     text = " ".join(pieces)
     weight = float(sign)
-    if found := WEIGHT.match(text):
-        weight *= float(found[1])
-        text = text[found.end() :]
+    if weighted := WEIGHT.match(text):
+        weight *= float(weighted[1])
+        text = text[weighted.end() :]
     if not weight:
         raise Mistake(f"'{' '.join(pieces)}' weighs nothing.", "", "Leave the term out, or give it a weight.")
     if '"' not in text and _is_path(text):

@@ -32,19 +32,19 @@ def build(store: Store, many: bool | None) -> dict[str, Any]:
     many: True: whatever the size; False: never, and older ones go; None: where they were asked for before, or past LIMIT.
     Mistake without faiss.
     """
-    if many is False and store.told("cells"):
-        store.tell(cells=None)
+    if many is False and store.fact("cells"):
+        store.record(cells=None)
         (store.where / FILE).unlink(missing_ok=True)
-    wanted = many or (many is None and (store.told("cells") or len(store) > LIMIT))
+    wanted = many or (many is None and (store.fact("cells") or len(store) > LIMIT))
     if not wanted or not len(store):
         return {}
-    held = store.told("cells") or {}
-    if held.get("changes") == store.told("changes") and (store.where / FILE).is_file():
+    held = store.fact("cells") or {}
+    if held.get("changes") == store.fact("changes") and (store.where / FILE).is_file():
         return dict(held)
     vectors = store.vectors()
-    made = make(vectors, store.where / FILE, store.free())
-    facts = {**made, "changes": store.told("changes")}
-    store.tell(cells=facts)
+    lists = make(vectors, store.where / FILE, store.free())
+    facts = {**lists, "changes": store.fact("changes")}
+    store.record(cells=facts)
     return facts
 
 
@@ -78,8 +78,8 @@ def _measured(vectors: Vectors, cells: Cells, lists: int, dead: Tensor | None) -
     recall = 0.0
     for probes in PROBES:
         cells.probes = min(probes, lists)
-        found = [set(cells.top(query, 10, dead)[0][:10].tolist()) for query in queries]
-        recall = sum(len(one & other) for one, other in zip(found, truth)) / max(1, sum(map(len, truth)))
+        neighbours = [set(cells.top(query, 10, dead)[0][:10].tolist()) for query in queries]
+        recall = sum(len(one & other) for one, other in zip(neighbours, truth)) / max(1, sum(map(len, truth)))
         if recall >= RECALL or probes >= lists:
             break
     return {"probes": cells.probes, "recall": recall}
@@ -108,9 +108,9 @@ class Cells:
         faiss = _faiss()
         gone = 0 if dead is None else len(dead)
         options = faiss.SearchParametersIVF(nprobe=self.probes)
-        asked = min(count * WIDER + gone, self.vectors.rows)
-        _, found = self.index.search(query.float().numpy()[None], asked, params=options)
-        rows = torch.from_numpy(found[0])
+        wanted = min(count * WIDER + gone, self.vectors.rows)
+        _, nearest = self.index.search(query.float().numpy()[None], wanted, params=options)
+        rows = torch.from_numpy(nearest[0])
         rows = rows[rows >= 0]
         if gone:
             rows = rows[~torch.isin(rows, dead)]

@@ -50,7 +50,7 @@ class Filled:
 
 
 def fill(
-    found: PairSet,
+    pairs: PairSet,
     model: Model,
     where: str,
     out: Path,
@@ -65,7 +65,7 @@ def fill(
     `cells.LIMIT` pictures. tell(done, bad) after each group of pairs. Mistake where the model cannot embed, where `out` is
     no index or that of another model, and where nothing in the set can be read.
     """
-    check_output(out, found.path)
+    check_output(out, pairs.path)
     demand(model.system, "embed")
     if restart:
         forget(out)
@@ -74,30 +74,30 @@ def fill(
         _claim(store, model.eval(), where)
         if store.rows:
             store.vectors()  # rows written behind a hole would make it look whole
-        done, mark = Filled(), store.begin(str(found.path.resolve()))
-        for group in _grouped(_pairs(found)):
+        done, mark = Filled(), store.begin(str(pairs.path.resolve()))
+        for group in _grouped(_pairs(pairs)):
             _take(group, store, model, mark, workers, done)
             tell(len(group), sum(not pair.image_key for pair, _ in group))
-        _end(store, model, found, mark, done, many)
+        _end(store, model, pairs, mark, done, many)
         return done
     finally:
         store.close()
 
 
 def _end(
-    store: Store, model: Model, found: PairSet, mark: tuple[int, int], done: Filled, many: bool | None
+    store: Store, model: Model, pairs: PairSet, mark: tuple[int, int], done: Filled, many: bool | None
 ) -> None:
     """After a whole pass: what has gone, the line, inverted lists; then the index is whole."""
     if not done.added + done.known:
         raise Mistake(
-            f"Nothing in {found.path} can be searched.",
+            f"Nothing in {pairs.path} can be searched.",
             f"{done.unreadable} pictures cannot be read: {dict(done.problems) or 'the set is empty'}.",
             "pairloom check PAIRS says more.",
         )
     done.gone = store.end(mark)
     done.line = line.draw(store, model)
     done.cells = cells.build(store, many)
-    store.tell(whole=True)
+    store.record(whole=True)
     done.pictures = len(store)
 
 
@@ -136,26 +136,26 @@ def fingerprint(model: Model) -> str:
 
 def check_model(store: Store, model: Model) -> None:
     """Mistake where another model made the index: its vectors mean nothing to this one."""
-    if store.told("fingerprint") != fingerprint(model):
+    if store.fact("fingerprint") != fingerprint(model):
         raise Mistake(
             f"{store.where} was made by another model.",
-            f"It was {store.told('model')} ({store.told('system')}); vectors of two models do not compare.",
+            f"It was {store.fact('model')} ({store.fact('system')}); vectors of two models do not compare.",
             "Give that model, index into another --out, or add --restart.",
         )
 
 
 def _claim(store: Store, model: Model, where: str) -> None:
     """The model of an index is settled once; where it lies may change."""
-    if store.told("fingerprint") is None:
+    if store.fact("fingerprint") is None:
         width = int(model.config.embedding)
-        store.tell(fingerprint=fingerprint(model), width=width, system=model.name)
+        store.record(fingerprint=fingerprint(model), width=width, system=model.name)
     check_model(store, model)
     path = Path(where)
-    store.tell(model=str(path.resolve()) if path.exists() else where)
+    store.record(model=str(path.resolve()) if path.exists() else where)
 
 
-def _pairs(found: PairSet) -> Iterator[tuple[Pair, Shard]]:
-    for shard in found.shards:
+def _pairs(pairs: PairSet) -> Iterator[tuple[Pair, Shard]]:
+    for shard in pairs.shards:
         for pair in read(shard):
             yield pair, shard
 
@@ -187,10 +187,10 @@ def _take(
     held = {key for key in keys if store.row_of(key) is not None}
     barred = {key for key in keys if store.barred(key)}
     fresh = {pair.image_key: pair for pair, _ in usable if pair.image_key not in held | barred}
-    made, broken = embed(model, fresh, workers)
-    added = store.add([entry for entry in usable if entry[0].image_key not in broken], made, mark)
+    vectors, broken = embed(model, fresh, workers)
+    added = store.add([entry for entry in usable if entry[0].image_key not in broken], vectors, mark)
     done.added += added
-    done.known += len(made) - added  # another process was first
+    done.known += len(vectors) - added  # another process was first
     for pair, _ in group:
         problem = broken.get(pair.image_key) or (pair.problem if not pair.image_key else "")
         if problem:
@@ -202,14 +202,14 @@ def _take(
 
 def embed(model: Model, pairs: dict[str, Pair], workers: int) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Vectors [E] of length one by key, and why the others cannot be read."""
-    made: dict[str, Tensor] = {}
+    vectors: dict[str, Tensor] = {}
     broken: dict[str, str] = {}
     waiting: list[tuple[str, numpy.ndarray]] = []
 
     def look() -> None:
         if waiting:
             pixels = numpy.stack([each for _, each in waiting])
-            made.update(zip([key for key, _ in waiting], embed_pixels(model, pixels)))
+            vectors.update(zip([key for key, _ in waiting], embed_pixels(model, pixels)))
         waiting.clear()
 
     for key, (pixels, why) in zip(pairs, _ahead(lambda pair: _decode(model, pair), pairs.values(), workers)):
@@ -220,15 +220,15 @@ def embed(model: Model, pairs: dict[str, Pair], workers: int) -> tuple[dict[str,
         if len(waiting) == BATCH:
             look()
     look()
-    return made, broken
+    return vectors, broken
 
 
 @torch.no_grad()
 def embed_pixels(model: Model, pixels: numpy.ndarray) -> Tensor:
     """Vectors [B E] on the CPU of pictures [B H W 3] uint8."""
     images = torch.from_numpy(model.pixels.normalise(pixels)).to(model.device)
-    found = model.system.embed_image(Batch(images=images[:, None])).float().cpu()
-    return torch.nn.functional.normalize(found, dim=-1)
+    vectors = model.system.embed_image(Batch(images=images[:, None])).float().cpu()
+    return torch.nn.functional.normalize(vectors, dim=-1)
 
 
 def pixels_of(model: Model, data: bytes) -> numpy.ndarray:

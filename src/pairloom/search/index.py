@@ -28,7 +28,7 @@ from pairloom.search.asking import Term, parse
 from pairloom.search.cells import FILE as CELLS
 from pairloom.search.cells import Cells
 from pairloom.search.line import Background, Line, embed_texts
-from pairloom.search.store import Place, Store
+from pairloom.search.store import PairLocation, Store
 from pairloom.search.vectors import best_of
 from pairloom.tasks.judge import judge
 from pairloom.verbs import able
@@ -53,11 +53,11 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Answer:
+class SearchResults:
     """good: whether any answer is a match, None where that cannot be told (why says why). pictures: in the index.
     whole: False where a run of `index` was cut off, and more would be found after another."""
 
-    asked: str
+    query: str
     results: tuple[Found, ...]
     pictures: int
     whole: bool
@@ -70,7 +70,7 @@ class Index:
 
     def __init__(self, where: Path | str, model: Model | None = None) -> None:
         self.store = Store.open(where)
-        self._given = model
+        self._model = model
         self.pictures = len(self.store)
         if not self.pictures:
             raise Mistake(
@@ -80,26 +80,26 @@ class Index:
             )
         self.vectors, self.dead = self.store.vectors(), self.store.free()
         self.background = Background(self.store, self.vectors)
-        self.line = Line(**(self.store.told("line") or {"why": "the index is not whole"}))
+        self.line = Line(**(self.store.fact("line") or {"why": "the index is not whole"}))
 
     @cached_property
     def model(self) -> Model:
         """The model that made the index. Mistake where it has gone, or where another one was given."""
-        model = self._given or self._load()
+        model = self._model or self._load()
         filling.check_model(self.store, model)
         return model.eval()
 
     def _load(self) -> Model:
-        told = self.store.told("model", "")
+        model_name = self.store.fact("model", "")
         try:
-            return load(told)
+            return load(model_name)
         except Mistake as mistake:
             do = "Say where it is now: --model MODEL"
             raise Mistake(
-                f"The model of this index is not at {told} any more.", mistake.what, do
+                f"The model of this index is not at {model_name} any more.", mistake.what, do
             ) from mistake
 
-    def search(self, asked: str = "", top: int = 10, text: str = "", rerank: int = 0) -> Answer:
+    def search(self, words: str = "", top: int = 10, text: str = "", rerank: int = 0) -> SearchResults:
         """The `top` best answers, best first; ties by name, then key.
 
         asked: "sunset - people + ./beach.jpg" (`asking.parse`). text: only pictures whose texts hold these words; without
@@ -113,13 +113,13 @@ class Index:
                 "Ask for 1 or more.",
             )
         only = self.store.saying(text) if text else None
-        terms = parse(asked) if asked.strip() or not text else ()
+        terms = parse(words) if words.strip() or not text else ()
         if not terms:
             assert only is not None
-            return self._answer(text, self._found(only[:top]))
+            return self._answer(text, self._results(only[:top]))
         query = self.query(terms)
         rows, scores = self._best(query, max(top, rerank), only)
-        results = sorted(self._found(rows, scores), key=lambda one: (-(one.score or 0), one.name, one.key))[
+        results = sorted(self._results(rows, scores), key=lambda one: (-(one.score or 0), one.name, one.key))[
             : max(top, rerank)
         ]
         why = self.line.why
@@ -130,18 +130,18 @@ class Index:
             results = [replace(one, p=self.line(one.score or 0, mean, spread)) for one in results]
         if rerank:
             results = self._reranked(terms, results[:rerank]) + results[rerank:]
-        return self._answer(asked, results[:top], why)
+        return self._answer(words, results[:top], why)
 
-    def _answer(self, asked: str, results: list[Found], why: str = "") -> Answer:
-        told = [one.p for one in results if one.p is not None]
-        good = any(p >= EVEN for p in told) if told else None if results else False
-        return Answer(asked, tuple(results), self.pictures, self.store.told("whole"), good, why)
+    def _answer(self, query: str, results: list[Found], why: str = "") -> SearchResults:
+        likely = [one.p for one in results if one.p is not None]
+        good = any(p >= EVEN for p in likely) if likely else None if results else False
+        return SearchResults(query, tuple(results), self.pictures, self.store.fact("whole"), good, why)
 
     def query(self, terms: tuple[Term, ...]) -> Tensor:
         """One vector [E] of length one for all terms."""
         words = [term.words for term in terms if term.words]
-        said = iter(embed_texts(self.model, words)) if words else iter(())
-        parts = [next(said) if term.words else self._seen(term.picture) for term in terms]
+        text_vectors = iter(embed_texts(self.model, words)) if words else iter(())
+        parts = [next(text_vectors) if term.words else self._seen(term.picture) for term in terms]
         if len(terms) == 1 and terms[0].weight > 0:
             return parts[0]
         of_words = self.line.spread or self._spread([part for term, part in zip(terms, parts) if term.words])
@@ -155,8 +155,8 @@ class Index:
         return torch.nn.functional.normalize(total, dim=0)
 
     def _spread(self, queries: list[Tensor]) -> float:
-        found = [self.background.spread(query)[1] for query in queries]
-        return sum(found) / max(1, len(found))
+        spreads = [self.background.spread(query)[1] for query in queries]
+        return sum(spreads) / max(1, len(spreads))
 
     def _seen(self, picture: Path | None) -> Tensor:
         """The vector of a picture: its own where the index holds it, so that no model is needed then."""
@@ -179,14 +179,14 @@ class Index:
     @cached_property
     def finder(self) -> Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]]:
         """The inverted lists where there are ones for these very vectors, else the scan."""
-        held = self.store.told("cells") or {}
-        if held.get("changes") == self.store.told("changes") and (self.store.where / CELLS).is_file():
+        held = self.store.fact("cells") or {}
+        if held.get("changes") == self.store.fact("changes") and (self.store.where / CELLS).is_file():
             return Cells(self.store.where / CELLS, self.vectors, held["probes"]).top
         return self.vectors.top
 
-    def _found(self, rows: Tensor, scores: Tensor | None = None) -> list[Found]:
+    def _results(self, rows: Tensor, scores: Tensor | None = None) -> list[Found]:
         """What is known of these rows. One that another process took out meanwhile is left out."""
-        made = []
+        results = []
         for at, row in enumerate(rows.tolist()):
             places = self.store.places(row)
             if not places:
@@ -195,38 +195,38 @@ class Index:
             file = place.file if place.file and place.size is None and not place.first else None
             where = str(file or place.file or place.source)
             score = None if scores is None else float(scores[at])
-            made.append(
+            results.append(
                 Found(row, self.store.key_of(row), place.name, where, tuple(self.store.texts(row)), score)
             )
-        return made
+        return results
 
-    def bytes_of(self, found: Found) -> bytes | None:
+    def bytes_of(self, result: Found) -> bytes | None:
         """The encoded picture of an answer; None where it is gone or is another one now."""
-        for place in self.store.places(found.row):
+        for place in self.store.places(result.row):
             for data in _bytes_at(place):
-                if content_hash(data) == found.key:
+                if content_hash(data) == result.key:
                     return data
         return None
 
     def _reranked(self, terms: tuple[Term, ...], results: list[Found]) -> list[Found]:
         """These answers by the log-odds of the match head, summed over the words; what cannot be read comes last."""
-        asked = [(term.weight, term.words) for term in terms if term.words]
+        queries = [(term.weight, term.words) for term in terms if term.words]
         if able(self.model.system, "match") is None:
             raise Mistake(
                 "The model of this index cannot re-rank.", "It has no match head.", "Leave out --rerank."
             )
-        if not asked:
+        if not queries:
             raise Mistake(
                 "Only words can be re-ranked.", "The match head reads texts.", "Leave out --rerank."
             )
-        weights = torch.tensor([weight for weight, _ in asked], dtype=torch.float64)
+        weights = torch.tensor([weight for weight, _ in queries], dtype=torch.float64)
         scored, unseen = [], []
         for one in results:
             image = self._image(one)
             if image is None:
                 unseen.append(one)
                 continue
-            batch = self.model.batch([image], [words for _, words in asked], image_of=[0] * len(asked))
+            batch = self.model.batch([image], [words for _, words in queries], image_of=[0] * len(queries))
             logits = judge(self.model.system, batch, "match head")[0].double().cpu()
             scored.append(replace(one, match=round(float(logits @ weights), 5)))
         return sorted(scored, key=lambda one: (-(one.match or 0), one.name, one.key)) + unseen
@@ -239,7 +239,7 @@ class Index:
             return None
 
 
-def _bytes_at(place: Place) -> list[bytes]:
+def _bytes_at(place: PairLocation) -> list[bytes]:
     """The encoded pictures that may lie there: one, or where only a shard is known all of that name."""
     try:
         if place.shard is None:

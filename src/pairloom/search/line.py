@@ -86,13 +86,13 @@ class Background:
 
 def draw(store: Store, model: Model) -> dict[str, Any]:
     """Learn the line of an index as it is now, write it down and return it. Not done again where nothing has changed."""
-    state = [store.told("changes"), len(store), store.sayings()]
-    told = store.told("line")
-    if told and store.told("line_of") == state:
-        return dict(told)
-    made = asdict(_draw(store, model))
-    store.tell(line=made, line_of=state)
-    return made
+    state = [store.fact("changes"), len(store), store.sayings()]
+    saved = store.fact("line")
+    if saved and store.fact("line_of") == state:
+        return dict(saved)
+    numbers = asdict(_draw(store, model))
+    store.record(line=numbers, line_of=state)
+    return numbers
 
 
 def _draw(store: Store, model: Model) -> Line:
@@ -100,20 +100,20 @@ def _draw(store: Store, model: Model) -> Line:
     texts = {at: store.texts(row) for at, row in enumerate(rows.tolist())}
     holders = _holders(texts)
     says = {word: math.log(len(rows) / len(held)) for word, held in holders.items()}
-    asked = [
-        (at, said[0])
-        for at, said in texts.items()
-        if said and sum(says[word] for word in words_of(said[0])) >= SAYING
+    queries = [
+        (at, lines[0])
+        for at, lines in texts.items()
+        if lines and sum(says[word] for word in words_of(lines[0])) >= SAYING
     ]
-    if len(asked) > QUERIES:
-        asked = [asked[at] for at in numpy.linspace(0, len(asked) - 1, QUERIES).round().astype(int)]
+    if len(queries) > QUERIES:
+        queries = [queries[at] for at in numpy.linspace(0, len(queries) - 1, QUERIES).round().astype(int)]
     vectors = store.vectors()
     pool, background = vectors.fine[rows], Background(store, vectors)
-    told: list[
+    samples: list[
         tuple[float, float, float, float]
     ] = []  # cosine: own, best wrong; mean, deviation over the collection
     spreads = []
-    for (at, text), query in zip(asked, embed_texts(model, [text for _, text in asked])):
+    for (at, text), query in zip(queries, embed_texts(model, [text for _, text in queries])):
         mean, deviation = background.spread(query)
         spreads.append(deviation)
         shared = numpy.zeros(len(rows))
@@ -123,18 +123,18 @@ def _draw(store: Store, model: Model) -> Line:
         if left.sum() >= LEFT:
             cosines = (pool @ query).numpy()
             rise = _rise(int(left.sum()), len(store)) * deviation
-            told.append((float(cosines[at]), float(cosines[left].max()) + rise, mean, deviation))
-    found = _fit(numpy.array(told).reshape(-1, 4))
-    return replace(found, spread=float(numpy.mean(spreads)) if spreads else 0.0)
+            samples.append((float(cosines[at]), float(cosines[left].max()) + rise, mean, deviation))
+    line = _fit(numpy.array(samples).reshape(-1, 4))
+    return replace(line, spread=float(numpy.mean(spreads)) if spreads else 0.0)
 
 
 def _holders(texts: dict[int, list[str]]) -> dict[str, NDArray[numpy.int64]]:
     """Word -> the pictures whose texts have it."""
-    found: dict[str, list[int]] = {}
-    for at, said in texts.items():
-        for word in set().union(*map(words_of, said)):
-            found.setdefault(word, []).append(at)
-    return {word: numpy.array(held) for word, held in found.items()}
+    holders: dict[str, list[int]] = {}
+    for at, lines in texts.items():
+        for word in set().union(*map(words_of, lines)):
+            holders.setdefault(word, []).append(at)
+    return {word: numpy.array(held) for word, held in holders.items()}
 
 
 def _rise(tried: int, all: int) -> float:
@@ -142,20 +142,20 @@ def _rise(tried: int, all: int) -> float:
     return math.sqrt(2 * math.log(max(all, 2))) - math.sqrt(2 * math.log(max(tried, 2)))
 
 
-def _fit(told: NDArray[numpy.float64]) -> Line:
+def _fit(rows: NDArray[numpy.float64]) -> Line:
     """The curve of the score that tells own from wrong better. told [Q 4]: cosine of both, mean and deviation."""
-    if len(told) < LEAST:
-        why = f"only {len(told)} texts of the set can be searched for as if they were not there; {LEAST} are needed"
-        return Line(why, queries=len(told))
-    scores = {"cosine": told[:, :2], "standing": (told[:, :2] - told[:, 2:3]) / told[:, 3:]}
+    if len(rows) < LEAST:
+        why = f"only {len(rows)} texts of the set can be searched for as if they were not there; {LEAST} are needed"
+        return Line(why, queries=len(rows))
+    scores = {"cosine": rows[:, :2], "standing": (rows[:, :2] - rows[:, 2:3]) / rows[:, 3:]}
     by: Any = max(scores, key=lambda name: auroc(*scores[name].T))
     mixture = mixture_posterior(*scores[by].T)
     if mixture.area.low < AREA or mixture.bad > 0.9:
         why = f"the model hardly tells a text's own picture from the best of the wrong ones here (AUROC {mixture.area})"
-        return Line(why, area=mixture.area.value, queries=len(told))
+        return Line(why, area=mixture.area.value, queries=len(rows))
     # the mixture speaks of pairs of which a share is bad; a search is as likely to have its match as not
     even = mixture.offset - math.log((1 - mixture.bad) / mixture.bad)
-    return Line("", by, even, mixture.slope, mixture.centre, mixture.area.value, len(told))
+    return Line("", by, even, mixture.slope, mixture.centre, mixture.area.value, len(rows))
 
 
 def words_of(text: str) -> set[str]:

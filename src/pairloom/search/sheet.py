@@ -16,13 +16,13 @@ from PIL import Image
 
 from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import Unreadable, open_image
-from pairloom.search.index import EVEN, Answer, Found
+from pairloom.search.index import EVEN, Found, SearchResults
 
 SIDE = 480  # pixels of a thumbnail's longer side: sharp at 240 on a dense screen
 TEXTS = 3  # texts of a picture that are shown
 
 
-def write_sheet(path: Path, answer: Answer, bytes_of: Callable[[Found], bytes | None]) -> None:
+def write_sheet(path: Path, answer: SearchResults, bytes_of: Callable[[Found], bytes | None]) -> None:
     """Write the sheet, in the place of an earlier one. bytes_of: the encoded picture of an answer, or None.
 
     Mistake where `path` holds something else than a sheet, or cannot be written.
@@ -31,7 +31,7 @@ def write_sheet(path: Path, answer: Answer, bytes_of: Callable[[Found], bytes | 
         file.write(render(answer, bytes_of).encode())
 
 
-def render(answer: Answer, bytes_of: Callable[[Found], bytes | None]) -> str:
+def render(answer: SearchResults, bytes_of: Callable[[Found], bytes | None]) -> str:
     """The page. Whatever stands in names and texts stays text."""
     page = files("pairloom.search") / "page"
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
@@ -50,16 +50,16 @@ def render(answer: Answer, bytes_of: Callable[[Found], bytes | None]) -> str:
     )
 
 
-def sentence(answer: Answer) -> str:
+def sentence(answer: SearchResults) -> str:
     """What came of it, for people."""
     among = f"among {answer.pictures:,} picture{'s' * (answer.pictures != 1)}"
     if not answer.results:
         return f"Nothing found {among}"
     if answer.good is False:
         return f"No good match {among}"
-    told = [one for one in answer.results if one.p is not None and one.p >= EVEN]
-    count = len(told) if told else len(answer.results)
-    return f"{count} {'good match' if told else 'answer'}{('es' if told else 's') * (count != 1)} {among}"
+    likely = [one for one in answer.results if one.p is not None and one.p >= EVEN]
+    count = len(likely) if likely else len(answer.results)
+    return f"{count} {'good match' if likely else 'answer'}{('es' if likely else 's') * (count != 1)} {among}"
 
 
 def thumbnail(data: bytes | None) -> dict[str, object] | None:

@@ -31,7 +31,7 @@ from pairloom.search.vectors import Vectors
 
 
 @dataclass(frozen=True)
-class Place:
+class PairLocation:
     """Where a picture lies: a span of a file, or somewhere in a shard. source: the set's path; name: within it."""
 
     source: str
@@ -72,11 +72,11 @@ class Store:
         """The index in this folder, or a new one where the folder is new or empty."""
         try:
             where.mkdir(parents=True, exist_ok=True)
-            found = sorted(entry.name for entry in where.iterdir())
+            entries = sorted(entry.name for entry in where.iterdir())
         except OSError as error:
             raise unwritable(where, error) from error
-        if found and FILE not in found:
-            why = f"It holds {', '.join(found[:3])}, and no {FILE}."
+        if entries and FILE not in entries:
+            why = f"It holds {', '.join(entries[:3])}, and no {FILE}."
             raise Mistake(f"{where} is not an index.", why, "Name an empty or a new folder.")
         with telling(where):
             store = cls(where, connect(where / FILE, "rwc"))
@@ -84,7 +84,7 @@ class Store:
                 with store.change():
                     for statement in TABLES.strip().split(";\n"):
                         store.base.execute(statement)
-                    store.tell(pairloom=pairloom.__version__, whole=False, changes=0)
+                    store.record(pairloom=pairloom.__version__, whole=False, changes=0)
                     store.base.execute(f"PRAGMA application_id = {OURS}")
         return store
 
@@ -101,12 +101,12 @@ class Store:
 
     # facts
 
-    def told(self, name: str, default: Any = None) -> Any:
+    def fact(self, name: str, default: Any = None) -> Any:
         """A fact about the index by name."""
-        found = self._one("SELECT value FROM meta WHERE name = ?", name)
-        return default if found is None else json.loads(found)
+        row = self._one("SELECT value FROM meta WHERE name = ?", name)
+        return default if row is None else json.loads(row)
 
-    def tell(self, **facts: Any) -> None:
+    def record(self, **facts: Any) -> None:
         """Write facts down."""
         with self.change():
             rows = [(name, json.dumps(value)) for name, value in facts.items()]
@@ -133,14 +133,14 @@ class Store:
 
     def vectors(self) -> Vectors:
         """The vectors as they are now; open again after a change."""
-        return Vectors(self.where, self.rows, self.told("width", 0))
+        return Vectors(self.where, self.rows, self.fact("width", 0))
 
     # looking up
 
     def row_of(self, key: str) -> int | None:
         """The row of a picture by its key."""
-        found = self._one("SELECT row FROM picture WHERE key = ?", key)
-        return None if found is None else int(found)
+        row = self._one("SELECT row FROM picture WHERE key = ?", key)
+        return None if row is None else int(row)
 
     def barred(self, key: str) -> bool:
         """Whether somebody took this picture out by hand."""
@@ -150,21 +150,21 @@ class Store:
         """The key of a row's picture; empty where it is free."""
         return self._one("SELECT key FROM picture WHERE row = ?", row) or ""
 
-    def places(self, row: int) -> list[Place]:
+    def places(self, row: int) -> list[PairLocation]:
         """Where a picture lies, by name."""
-        asked = (
+        query = (
             "SELECT source.path, name, file, first, size, shard FROM place JOIN source ON source.id = place.source "
             "WHERE row = ? ORDER BY name, place.id"
         )
         return [
-            Place(source, name, file and Path(file), first, size, _shard(shard))
-            for source, name, file, first, size, shard in self._all(asked, row)
+            PairLocation(source, name, file and Path(file), first, size, _shard(shard))
+            for source, name, file, first, size, shard in self._all(query, row)
         ]
 
     def texts(self, row: int) -> list[str]:
         """What is said about a picture, each once."""
-        asked = "SELECT text FROM said JOIN place ON place.id = said.place WHERE row = ? ORDER BY said.id"
-        return list(dict.fromkeys(text for (text,) in self._all(asked, row)))
+        query = "SELECT text FROM said JOIN place ON place.id = said.place WHERE row = ? ORDER BY said.id"
+        return list(dict.fromkeys(text for (text,) in self._all(query, row)))
 
     def sayings(self) -> int:
         """Texts, of all places."""
@@ -185,13 +185,13 @@ class Store:
         pieces += [piece for piece in words.split('"')[1::2] if piece.strip()]
         if not pieces:
             raise Mistake("There are no words to look for.", "", "Try: --text 'red car'")
-        asked = " ".join('"' + piece.replace('"', '""') + '"' for piece in pieces)
-        found = self._all(
+        query = " ".join('"' + piece.replace('"', '""') + '"' for piece in pieces)
+        rows = self._all(
             "SELECT place.row FROM words JOIN said ON said.id = words.rowid JOIN place ON place.id = said.place "
             "WHERE words MATCH ? ORDER BY bm25(words), place.row",
-            asked,
+            query,
         )
-        return torch.tensor(list(dict.fromkeys(row for (row,) in found)), dtype=torch.long)
+        return torch.tensor(list(dict.fromkeys(row for (row,) in rows)), dtype=torch.long)
 
     # changing
 
@@ -215,27 +215,27 @@ class Store:
         """(number of the set at `path`, number of this pass over it)."""
         with self.change():
             self.base.execute("INSERT OR IGNORE INTO source (path) VALUES (?)", (path,))
-            number = self.told("pass", 0) + 1
-            self.tell(**{"pass": number, "whole": False})
+            number = self.fact("pass", 0) + 1
+            self.record(**{"pass": number, "whole": False})
         return int(self._one("SELECT id FROM source WHERE path = ?", path)), number
 
     def add(
-        self, pairs: Sequence[tuple[Pair, Shard]], found: dict[str, Tensor], where: tuple[int, int]
+        self, pairs: Sequence[tuple[Pair, Shard]], embedded: dict[str, Tensor], where: tuple[int, int]
     ) -> int:
         """One commit: places and texts of these pairs, and the vectors [E] of the pictures that are new, by key.
 
         where: as `begin` gave it. A picture that is neither held nor found is left out. Returns how many are new.
         """
         with self.change():
-            new = [key for key in found if self.row_of(key) is None and not self.barred(key)]
+            new = [key for key in embedded if self.row_of(key) is None and not self.barred(key)]
             rows = self._rows_for(len(new))
             if new:
                 try:
-                    vectors.write(self.where, rows, torch.stack([found[key] for key in new]))
+                    vectors.write(self.where, rows, torch.stack([embedded[key] for key in new]))
                 except OSError as error:
                     raise unwritable(self.where, error) from error
                 self.base.executemany("INSERT INTO picture VALUES (?, ?)", list(zip(rows, new)))
-                self.tell(changes=self.told("changes") + 1)
+                self.record(changes=self.fact("changes") + 1)
             for pair, shard in pairs:
                 row = self.row_of(pair.image_key)
                 if row is not None:
@@ -253,17 +253,17 @@ class Store:
         blob = pair.image
         inside = blob.path is None  # its bytes are known by the shard alone
         held = None if inside else str(blob.path)
-        told = (
+        shard_text = (
             json.dumps({**vars(shard), "root": str(shard.root), "file": str(shard.file)}) if inside else None
         )
         self.base.execute(
             "INSERT INTO place (source, name, pair, row, file, first, size, shard, seen) VALUES (?,?,?,?,?,?,?,?,?) "
             "ON CONFLICT (source, name, pair) DO UPDATE SET row = excluded.row, file = excluded.file, "
             "first = excluded.first, size = excluded.size, shard = excluded.shard, seen = max(seen, excluded.seen)",
-            (source, _plain(pair.name), pair.key, row, held, blob.offset, blob.size, told, seen),
+            (source, _plain(pair.name), pair.key, row, held, blob.offset, blob.size, shard_text, seen),
         )
-        asked = "SELECT id FROM place WHERE source = ? AND name = ? AND pair = ?"
-        place = self._one(asked, source, _plain(pair.name), pair.key)
+        query = "SELECT id FROM place WHERE source = ? AND name = ? AND pair = ?"
+        place = self._one(query, source, _plain(pair.name), pair.key)
         if self._one("SELECT 1 FROM said WHERE place = ?", place) is None:
             texts = [(place, _plain(text.text)) for text in pair.texts if text.text.strip()]
             self.base.executemany("INSERT INTO said (place, text) VALUES (?, ?)", texts)
@@ -285,16 +285,16 @@ class Store:
         with self.change():
             rows: set[int] = set()
             for word in words:
-                found = self._all("SELECT row FROM place WHERE name = ?", word)
-                if not found and len(word) >= 6 and word.isalnum():
-                    found = self._all("SELECT row FROM picture WHERE key GLOB ?", word + "*")
-                if not found:
+                matches = self._all("SELECT row FROM place WHERE name = ?", word)
+                if not matches and len(word) >= 6 and word.isalnum():
+                    matches = self._all("SELECT row FROM picture WHERE key GLOB ?", word + "*")
+                if not matches:
                     raise Mistake(
                         f"The index has no picture '{word}'.",
                         "Nothing was deleted.",
                         "Give a key or a name of it.",
                     )
-                rows |= {row for (row,) in found}
+                rows |= {row for (row,) in matches}
             gone = [(row,) for row in sorted(rows)]
             self.base.executemany("INSERT OR IGNORE INTO barred SELECT key FROM picture WHERE row = ?", gone)
             for row in sorted(rows):
@@ -302,9 +302,9 @@ class Store:
             self._empty(sorted(rows))
         return len(rows)
 
-    def _leave(self, which: str, *given: Any) -> None:
-        self.base.execute(f"DELETE FROM said WHERE place IN (SELECT id FROM place WHERE {which})", given)
-        self.base.execute(f"DELETE FROM place WHERE {which}", given)
+    def _leave(self, which: str, *values: Any) -> None:
+        self.base.execute(f"DELETE FROM said WHERE place IN (SELECT id FROM place WHERE {which})", values)
+        self.base.execute(f"DELETE FROM place WHERE {which}", values)
 
     def _empty(self, rows: Sequence[int]) -> None:
         each = [(row,) for row in rows]
@@ -313,20 +313,20 @@ class Store:
 
     # asking
 
-    def _all(self, asked: str, *given: Any) -> list[Any]:
+    def _all(self, query: str, *values: Any) -> list[Any]:
         with telling(self.where):
-            return self.base.execute(asked, given).fetchall()
+            return self.base.execute(query, values).fetchall()
 
-    def _one(self, asked: str, *given: Any) -> Any:
-        found = self._all(asked, *given)
-        return found[0][0] if found else None
+    def _one(self, query: str, *values: Any) -> Any:
+        rows = self._all(query, *values)
+        return rows[0][0] if rows else None
 
 
-def _shard(told: str | None) -> Shard | None:
-    if told is None:
+def _shard(text: str | None) -> Shard | None:
+    if text is None:
         return None
-    found = json.loads(told)
-    return Shard(**{**found, "root": Path(found["root"]), "file": Path(found["file"])})
+    shard = json.loads(text)
+    return Shard(**{**shard, "root": Path(shard["root"]), "file": Path(shard["file"])})
 
 
 def _plain(text: str) -> str:

@@ -47,17 +47,17 @@ def telling(where: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        said = str(error)
-        if "readonly" in said:
+        reason = str(error)
+        if "readonly" in reason:
             raise Mistake(
                 f"{where} cannot be written.", "You may not write there.", "Index into another folder."
             ) from error
-        if "locked" in said:
+        if "locked" in reason:
             raise Mistake(
                 f"{where} is being written.", "Another run holds it.", "Wait for that run."
             ) from error
-        if "full" in said:
+        if "full" in reason:
             raise Mistake(
                 f"{where} cannot be written.", "The disk is full.", "Make room, and run it again."
             ) from error
-        raise Mistake(f"The index {where} is broken.", f"SQLite says: {said}.", ANEW) from error
+        raise Mistake(f"The index {where} is broken.", f"SQLite says: {reason}.", ANEW) from error

@@ -59,10 +59,10 @@ class Vectors:
             scanned = list(pool.map(scan, cuts))
             best = torch.cat(list(pool.map(rise, scanned)))
             least = best.topk(min(count, len(best))).values[-1] - 2 * slack
-            found = pool.map(
+            parts = pool.map(
                 lambda scores: torch.nonzero((scores >= least) & scores.isfinite())[:, 0], scanned
             )
-            near = torch.cat([rows + first for rows, (first, _) in zip(found, cuts)])
+            near = torch.cat([rows + first for rows, (first, _) in zip(parts, cuts)])
         return best_of(near, self.scores(near, query), count)
 
     def scores(self, rows: Tensor, query: Tensor) -> Tensor:

@@ -63,9 +63,9 @@ def tokens_near(folder: Path, kind: str) -> Tokens:
         if kind == "clip"
         else ("tokenizer.json", "vocab.txt")
     )
-    found = [folder, *(_packaged() if kind == "clip" else [])]
-    found += [where for where in map(cached, CLIP if kind == "clip" else BERT) if where]
-    for where in found:
+    folders = [folder, *(_packaged() if kind == "clip" else [])]
+    folders += [where for where in map(cached, CLIP if kind == "clip" else BERT) if where]
+    for where in folders:
         for name in wanted:
             if name in READERS and (where / name).is_file():
                 return Tokens.load(where / name, clean)

@@ -78,12 +78,12 @@ class Moved:
         """Mistake where anything is missing or left over. may_miss: prefixes of ours that the file may lack."""
         missing = [name for name in self.missing if not name.startswith(tuple(may_miss))]
         if missing or self.left:
-            told = [f"Missing: {_few(missing)}."] * bool(missing) + [
+            reasons = [f"Missing: {_few(missing)}."] * bool(missing) + [
                 f"Not known here: {_few(self.left)}."
             ] * bool(self.left)
             raise Mistake(
                 f"The weights in {where} do not fit their layout.",
-                " ".join(told),
+                " ".join(reasons),
                 "They are another kind of model, or the file is not whole.",
             )
         return self
@@ -99,12 +99,12 @@ class Moved:
 def read(where: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors or torch file, or of the model file in a folder. Mistake where there are none."""
     if where.is_dir():
-        found = [where / name for name in FILES if (where / name).is_file()]
-        if not found:
+        files = [where / name for name in FILES if (where / name).is_file()]
+        if not files:
             raise Mistake(
                 f"{where} has no weights.", f"Looked for {' and '.join(FILES)}.", "Name the file itself."
             )
-        where = found[0]
+        where = files[0]
     if where.name.endswith(".index.json"):
         return _parts(where)
     try:
@@ -115,7 +115,7 @@ def read(where: Path) -> dict[str, Tensor]:
         lazy = zipfile.is_zipfile(where)  # older files are one stream
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the unpickler's own, of what it then refuses
-            made = torch.load(where, map_location="cpu", weights_only=True, mmap=lazy)
+            tensors = torch.load(where, map_location="cpu", weights_only=True, mmap=lazy)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
         why = str(error).split("\n")[0].split(". ")[0]
         raise Mistake(f"{where} cannot be read as weights.", f"{why}.", "Copy the file again.") from error
@@ -126,14 +126,14 @@ def read(where: Path) -> dict[str, Tensor]:
             "Ask its maker for a .safetensors file.",
         ) from error
     for entry in ("model", "state_dict", "model_state_dict"):
-        made = made.get(entry, made) if isinstance(made, Mapping) else made
-    if not isinstance(made, Mapping) or not all(isinstance(value, Tensor) for value in made.values()):
+        tensors = tensors.get(entry, tensors) if isinstance(tensors, Mapping) else tensors
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise Mistake(
             f"{where} is not a table of tensors.",
             "",
             "Give a checkpoint with a 'model' entry or bare tensors.",
         )
-    return dict(made)
+    return dict(tensors)
 
 
 def unknown(where: Path, kind: str) -> Mistake:
@@ -167,18 +167,18 @@ def _parts(index: Path) -> dict[str, Tensor]:
         )
     except (OSError, ValueError, KeyError, AttributeError) as error:
         raise Mistake(f"{index} is not an index of weights.", str(error), "Copy the folder again.") from error
-    made: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for name in names:
-        made |= read(index.with_name(name))
-    return made
+        tensors |= read(index.with_name(name))
+    return tensors
 
 
 def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
     """A name by the first rule whose pattern it matches as a whole; KeyError where none does."""
     for pattern, there in rules:
-        found = re.fullmatch(pattern, name)
-        if found:
-            return found.expand(there)
+        match = re.fullmatch(pattern, name)
+        if match:
+            return match.expand(there)
     raise KeyError(name)
 
 
@@ -186,10 +186,10 @@ def claim_empty(out: Path) -> None:
     """Make a folder for an export. Mistake where it holds anything."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        found = any(out.iterdir())
+        occupied = any(out.iterdir())
     except OSError as error:
         raise unwritable(out, error) from error
-    if found:
+    if occupied:
         raise Mistake(f"{out} is not empty.", "Nothing of yours is overwritten.", "Name a new folder.")
 
 
@@ -214,15 +214,15 @@ def take(theirs: Mapping[str, Tensor], places: Mapping[str, Place], ours: Mappin
 
 def give(ours: Mapping[str, Tensor], places: Mapping[str, Place]) -> dict[str, Tensor]:
     """Our tensors under their names: the inverse of `take`."""
-    made: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     thirds: dict[str, dict[int, Tensor]] = {}
     for name, place in places.items():
         for there in place.names:
             if place.third is None:
-                made[there] = place.theirs(ours[name])
+                tensors[there] = place.theirs(ours[name])
             else:
                 thirds.setdefault(there, {})[place.third] = place.theirs(ours[name])
-    return made | {
+    return tensors | {
         there: torch.cat([parts[index] for index in sorted(parts)]) for there, parts in thirds.items()
     }
 

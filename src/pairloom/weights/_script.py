@@ -56,10 +56,10 @@ def read_script(where: Path) -> dict[str, Tensor]:
 
         def storage(key: str, kind: str, count: int) -> Tensor:
             raw = numpy.frombuffer(bytearray(archive.read(f"{root}/data/{key}")), numpy.uint8)
-            made = torch.from_numpy(raw).view(TYPES[kind])
-            if len(made) < count:
+            tensor = torch.from_numpy(raw).view(TYPES[kind])
+            if len(tensor) < count:
                 raise ValueError(f"tensor {key} is cut off")
-            return made
+            return tensor
 
         try:
             tree = _walk(archive.read(f"{root}/data.pkl"), storage)
@@ -92,8 +92,8 @@ def _walk(program: bytes, storage: Callable[[str, str, int], Tensor]) -> Any:
         del stack[at:]
         return values
 
-    for code, given, _ in pickletools.genops(program):
-        name, argument = code.name, cast(Any, given)
+    for code, operand, _ in pickletools.genops(program):
+        name, argument = code.name, cast(Any, operand)
         if name in ("PROTO", "FRAME"):
             continue
         elif name == "STOP":
@@ -133,8 +133,8 @@ def _build(name: str, argument: Any, stack: list[Any], above_mark: Callable[[], 
         values = above_mark() if name == "SETITEMS" else [stack.pop(-2), stack.pop()]
         stack[-1].update(zip(values[::2], values[1::2]))
     elif name in ("NEWOBJ", "REDUCE"):
-        given, function = stack.pop(), stack.pop()
-        stack.append(_called(function, given))
+        arguments, function = stack.pop(), stack.pop()
+        stack.append(_called(function, arguments))
     elif name == "BUILD":
         state = stack.pop()
         if isinstance(stack[-1], _Module) and isinstance(state, dict):
@@ -143,13 +143,13 @@ def _build(name: str, argument: Any, stack: list[Any], above_mark: Callable[[], 
         raise ValueError(f"opcode {name} has no place in a model's data")
 
 
-def _called(function: Any, given: tuple[Any, ...]) -> Any:
+def _called(function: Any, arguments: tuple[Any, ...]) -> Any:
     """A tensor over its storage, or an object without a life of its own."""
     if function in TENSORS:
-        storage, offset, size, stride = given[:4]
+        storage, offset, size, stride = arguments[:4]
         return torch.as_strided(storage, size, stride, offset).clone()
     if function == PARAMETER:
-        return given[0]
+        return arguments[0]
     return _Module()
 
 

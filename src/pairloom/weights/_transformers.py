@@ -25,13 +25,13 @@ BICUBIC = 3  # Pillow's number
 
 def holds(where: Path, kind: str) -> bool:
     """Whether a folder has a config of this model type, and weights."""
-    told = read_json(where / "config.json") if where.is_dir() else {}
-    return told.get("model_type") == kind and any((where / name).is_file() for name in FILES)
+    config = read_json(where / "config.json") if where.is_dir() else {}
+    return config.get("model_type") == kind and any((where / name).is_file() for name in FILES)
 
 
-def part(told: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def part(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """A part's config: the class's defaults, the file over them, the old `*_dict` over both, as transformers reads it."""
-    return {**defaults, **(told.get(name) or {}), **(told.get(f"{name}_dict") or {})}
+    return {**defaults, **(config.get(name) or {}), **(config.get(f"{name}_dict") or {})}
 
 
 def sides(value: Any) -> set[int]:
@@ -43,30 +43,32 @@ def sides(value: Any) -> set[int]:
 
 def pixels_of(where: Path, size: int) -> Transform:
     """The image processor as a Transform. Mistake where it does what a Transform cannot."""
-    told = read_json(where / "preprocessor_config.json")
-    told = told or read_json(where / "processor_config.json").get("image_processor", {})
+    processor = read_json(where / "preprocessor_config.json")
+    processor = processor or read_json(where / "processor_config.json").get("image_processor", {})
     crop = bool(
-        told.get("do_center_crop", told.get("image_processor_type", "").startswith("CLIP") or not told)
+        processor.get(
+            "do_center_crop", processor.get("image_processor_type", "").startswith("CLIP") or not processor
+        )
     )
-    asked = sides(told.get("size")) | (sides(told.get("crop_size")) if crop else set())
+    wanted = sides(processor.get("size")) | (sides(processor.get("crop_size")) if crop else set())
     odd = [
         name
         for name, fits in (
-            ("size", asked <= {size}),
-            ("resample", told.get("resample", BICUBIC) == BICUBIC),
-            ("do_resize", told.get("do_resize", True)),
-            ("do_normalize", told.get("do_normalize", True)),
-            ("rescale_factor", abs(told.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6),
+            ("size", wanted <= {size}),
+            ("resample", processor.get("resample", BICUBIC) == BICUBIC),
+            ("do_resize", processor.get("do_resize", True)),
+            ("do_normalize", processor.get("do_normalize", True)),
+            ("rescale_factor", abs(processor.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6),
         )
         if not fits
     ]
     if odd:
         raise Mistake(
             f"The image processor in {where} prepares pictures in a way that is not built here.",
-            f"{', '.join(odd)}: {', '.join(str(told.get(name)) for name in odd)}; the model reads {size} px.",
+            f"{', '.join(odd)}: {', '.join(str(processor.get(name)) for name in odd)}; the model reads {size} px.",
             "Give the folder as it was published.",
         )
-    mean, std = told.get("image_mean") or OPENAI_MEAN, told.get("image_std") or OPENAI_STD
+    mean, std = processor.get("image_mean") or OPENAI_MEAN, processor.get("image_std") or OPENAI_STD
     return Transform(size, tuple(mean), tuple(std), "crop" if crop else "square")
 
 

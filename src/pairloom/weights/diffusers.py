@@ -82,12 +82,12 @@ def load(where: Path) -> Model:
     for part, prefix in PARTS.items():
         mine = {name: tensor for name, tensor in ours.items() if name.startswith(prefix)}
         if mine:
-            told = {
+            documents = {
                 name: tensor
                 for name, tensor in read(_file(where / part)).items()
                 if not name.endswith("position_ids")
             }
-            take(told, _places(system, part, mine), mine).whole(where / part).into(system)
+            take(documents, _places(system, part, mine), mine).whole(where / part).into(system)
     if halves:
         put_adapters(system, halves, where)
     tokens = Tokens.load(where / "tokenizer")
@@ -122,7 +122,7 @@ def _config_of(where: Path) -> Config:
     second = _words(where / "text_encoder_2" / "config.json") if (where / "text_encoder_2").is_dir() else {}
     scheduler = _words(where / "scheduler" / "scheduler_config.json", keep="_class_name")
     tokens = Tokens.load(where / "tokenizer")
-    made = Config(
+    config = Config(
         vocabulary=text["vocab_size"], length=text["max_position_embeddings"], pad=_pad(where / "tokenizer", tokens),
         cls=tokens.cls, sep=tokens.sep, pad_2=_pad(where / "tokenizer_2", tokens) if second else 0,
         zero_empty=bool(second) and bool(index.get("force_zeros_for_empty_prompt", True)),
@@ -132,13 +132,13 @@ def _config_of(where: Path) -> Config:
         text_2={name: second[name] for name in TEXT if name in second}, scheduler=scheduler,
     )  # fmt: skip
     width = text["hidden_size"] + second.get("hidden_size", 0)
-    _check(where, made, unet, width, tokens)
-    return made
+    _check(where, config, unet, width, tokens)
+    return config
 
 
-def _check(where: Path, made: Config, unet: Mapping[str, Any], width: int, tokens: Tokens) -> None:
-    channels = latent_shape(made)[0]
-    kind = made.scheduler.get("prediction_type", "epsilon")
+def _check(where: Path, config: Config, unet: Mapping[str, Any], width: int, tokens: Tokens) -> None:
+    channels = latent_shape(config)[0]
+    kind = config.scheduler.get("prediction_type", "epsilon")
     wrong = [
         why
         for fits, why in (
@@ -146,8 +146,8 @@ def _check(where: Path, made: Config, unet: Mapping[str, Any], width: int, token
             (unet["in_channels"] == channels, f"the network reads {unet['in_channels']} channels, the latents have {channels}"),
             (unet["out_channels"] == channels, f"the network says {unet['out_channels']} channels of {channels}"),
             (unet["cross_attention_dim"] == width, f"the network reads texts {unet['cross_attention_dim']} wide, they are {width}"),
-            (tokens.size == made.vocabulary, f"the tokenizer has {tokens.size} ids, the text encoder {made.vocabulary}"),
-            (not made.vae.get("shift_factor") and not made.vae.get("latents_mean"), "the latents are shifted"),
+            (tokens.size == config.vocabulary, f"the tokenizer has {tokens.size} ids, the text encoder {config.vocabulary}"),
+            (not config.vae.get("shift_factor") and not config.vae.get("latents_mean"), "the latents are shifted"),
         )
         if not fits
     ]  # fmt: skip
@@ -161,18 +161,18 @@ def _check(where: Path, made: Config, unet: Mapping[str, Any], width: int, token
 
 def _words(file: Path, keep: str = "") -> dict[str, Any]:
     """The settings in a part's config. Mistake where there are none."""
-    told = read_json(file)
-    if not told:
+    document = read_json(file)
+    if not document:
         raise Mistake(f"{file} is missing or no JSON.", "", "Copy the whole folder.")
-    return {name: value for name, value in told.items() if not name.startswith("_") or name == keep}
+    return {name: value for name, value in document.items() if not name.startswith("_") or name == keep}
 
 
 def _pad(where: Path, tokens: Tokens) -> int:
     """The id that texts are filled up with."""
-    told = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
-    word = told.get("pad_token", END)
-    found = tokens.tokenizer.token_to_id(word["content"] if isinstance(word, Mapping) else str(word))
-    return tokens.pad if found is None else int(found)
+    document = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
+    word = document.get("pad_token", END)
+    pad = tokens.tokenizer.token_to_id(word["content"] if isinstance(word, Mapping) else str(word))
+    return tokens.pad if pad is None else int(pad)
 
 
 def _file(folder: Path) -> Path:
@@ -189,7 +189,7 @@ def _file(folder: Path) -> Path:
 def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, Place]:
     """Where the tensors of a part lie; the halves of adapters lie elsewhere."""
     halves = {name for name, _, _ in _halves(system)}
-    made = {}
+    places = {}
     for name in mine:
         there = name.removeprefix(PARTS[part])
         names: tuple[str, ...] = (there,)
@@ -198,8 +198,8 @@ def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, 
         if part == "vae" and ".attentions." in there:
             names = (there, _spelt(there))
         if name not in halves:
-            made[name] = Place(names)
-    return made
+            places[name] = Place(names)
+    return places
 
 
 def _spelt(name: str) -> str:
@@ -219,12 +219,12 @@ def _halves(system: System) -> Iterator[tuple[str, str, Tensor]]:
 
 def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
     """Released name -> tensor, from any of the three spellings. Mistake for a name of none."""
-    made = {}
+    adapters = {}
     for name, tensor in tensors.items():
         for pattern, halves in SPELLINGS:
-            found = re.fullmatch(pattern, name)
-            if found:
-                made[f"{found[1]}.processor.to_{found[2]}_lora.{halves[found[3]]}.weight"] = tensor
+            match = re.fullmatch(pattern, name)
+            if match:
+                adapters[f"{match[1]}.processor.to_{match[2]}_lora.{halves[match[3]]}.weight"] = tensor
                 break
         else:
             raise Mistake(
@@ -232,7 +232,7 @@ def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]
                 "Others are not built.",
                 "Leave it out.",
             )
-    return made
+    return adapters
 
 
 def put_adapters(system: System, halves: Mapping[str, Tensor], where: Path) -> None:
@@ -300,7 +300,7 @@ def _documents(model: Model) -> dict[str, Any]:
         "scheduler": ["diffusers", c.scheduler["_class_name"]], "feature_extractor": [None, None],
     }  # fmt: skip
     index |= {"force_zeros_for_empty_prompt": c.zero_empty} if c.text_2 else {"safety_checker": [None, None]}
-    made: dict[str, Any] = {
+    documents: dict[str, Any] = {
         "model_index.json": index,
         "unet/config.json": {"_class_name": "UNet2DConditionModel", **c.unet, **own},
         "vae/config.json": {"_class_name": "AutoencoderKL", **c.vae},
@@ -310,7 +310,7 @@ def _documents(model: Model) -> dict[str, Any]:
         if not words:
             continue
         sizes = {"vocab_size": c.vocabulary, "max_position_embeddings": c.length}
-        made[f"{part}/config.json"] = {
+        documents[f"{part}/config.json"] = {
             "architectures": [kind],
             "model_type": "clip_text_model",
             **words,
@@ -321,6 +321,6 @@ def _documents(model: Model) -> dict[str, Any]:
         index[f"tokenizer{suffix}"] = ["transformers", "CLIPTokenizer"]
         pad = tokens.tokenizer.id_to_token(c.pad_2 if number else c.pad)
         ends = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": pad}
-        told = {"tokenizer_class": "CLIPTokenizer", "model_max_length": c.length, **ends}
-        made[f"tokenizer{suffix}/tokenizer_config.json"] = told
-    return made
+        tokenizer = {"tokenizer_class": "CLIPTokenizer", "model_max_length": c.length, **ends}
+        documents[f"tokenizer{suffix}/tokenizer_config.json"] = tokenizer
+    return documents

@@ -22,11 +22,11 @@ KINDS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 def start(model: Model, where: Path) -> Model:
     """The same Flamingo round another language model. Mistake where the folder has no such model or no tokenizer."""
-    told = read_json(where / "config.json")
-    if model.name != "flamingo" or "model_type" not in told:
+    document = read_json(where / "config.json")
+    if model.name != "flamingo" or "model_type" not in document:
         raise Mistake(
             f"{where} cannot be the language model of a {model.name}.",
-            "It has no config.json with a model_type." if "model_type" not in told else "",
+            "It has no config.json with a model_type." if "model_type" not in document else "",
             "Name a folder of transformers with a causal language model.",
         )
     tokens = language_tokens(where)
@@ -34,14 +34,16 @@ def start(model: Model, where: Path) -> Model:
         name: getattr(tokens, theirs) for name, theirs in FROM_TOKENS.items() if hasattr(model.config, name)
     }
     dropped = ("_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "auto_map")
-    library = json.dumps({name: value for name, value in told.items() if name not in dropped}, sort_keys=True)
+    library = json.dumps(
+        {name: value for name, value in document.items() if name not in dropped}, sort_keys=True
+    )
     config = replace(model.config, library=library, **fitted)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         system = System(config)
     put_tensors(system.vision, tensors_of(model.system.vision))
     _fill(system, where)
-    about = {**model.about, "language": f"{told['model_type']} ({where.name})"}
+    about = {**model.about, "language": f"{document['model_type']} ({where.name})"}
     return replace(model, system=system, tokens=tokens, about=about)
 
 
@@ -52,7 +54,7 @@ def _fill(system: System, where: Path) -> None:
     quiet = transformers.logging.get_verbosity()
     transformers.logging.set_verbosity_error()
     try:
-        theirs, found = transformers.AutoModelForCausalLM.from_pretrained(
+        theirs, report = transformers.AutoModelForCausalLM.from_pretrained(
             where,
             local_files_only=True,
             trust_remote_code=False,
@@ -68,9 +70,9 @@ def _fill(system: System, where: Path) -> None:
     finally:
         transformers.logging.set_verbosity(quiet)
     wrong = [
-        f"{kind.removesuffix('_keys')}: {', '.join(sorted(map(str, found[kind]))[:3])}"
+        f"{kind.removesuffix('_keys')}: {', '.join(sorted(map(str, report[kind]))[:3])}"
         for kind in KINDS
-        if found[kind]
+        if report[kind]
     ]
     if wrong:
         raise Mistake(

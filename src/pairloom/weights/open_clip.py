@@ -64,35 +64,35 @@ def sniff(where: Path) -> bool:
 
 def weights_in(where: Path) -> Path:
     """open_clip's own file before others: a hub folder may hold transformers' too."""
-    found = [where / name for name in FILES if (where / name).is_file()]
-    return next((file for file in found if file.name.startswith("open_clip")), found[0])
+    files = [where / name for name in FILES if (where / name).is_file()]
+    return next((file for file in files if file.name.startswith("open_clip")), files[0])
 
 
 def load(where: Path) -> Model:
     """A model from an open_clip folder. Mistake for a tower that is not built here, and for tensors of no place."""
-    told = read_json(where / FILE)
-    config = config_of(told.get("model_cfg", {}), where)
+    document = read_json(where / FILE)
+    config = config_of(document.get("model_cfg", {}), where)
     system = filled(config, read(weights_in(where)), where)
     library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()
     tokens = Tokens.load(where, "clip") if library else tokens_near(where, "clip")
     check_tokens(tokens, config, where)
     about = {"source": f"open_clip ({where.name})"}
-    pixels = pixels_of(told.get("preprocess_cfg", {}), config.image_size, where)
+    pixels = pixels_of(document.get("preprocess_cfg", {}), config.image_size, where)
     return Model("clip", system, tokens, pixels, about)
 
 
-def config_of(told: Mapping[str, Any], where: Path) -> Config:
+def config_of(document: Mapping[str, Any], where: Path) -> Config:
     """The Config of a `model_cfg`."""
-    text, image = told.get("text_cfg", {}), told.get("vision_cfg", {})
+    text, image = document.get("text_cfg", {}), document.get("vision_cfg", {})
     wanting = ("custom_text", "force_custom_text", "init_logit_bias", "audio_cfg")
-    strange = [name for name in wanting if told.get(name)]
+    strange = [name for name in wanting if document.get(name)]
     for part, allowed in ((text, TEXT_IS | BOTH_IS), (image, IMAGE_IS | BOTH_IS)):
         strange += [
             f"{name}={value}"
             for name, value in part.items()
             if name not in SIZES and value not in allowed.get(name, (None,))
         ]
-    if strange or not (text and image and "embed_dim" in told):
+    if strange or not (text and image and "embed_dim" in document):
         raise Mistake(
             f"{where / FILE} describes a CLIP that is not built here.",
             f"It has {', '.join(strange)}." if strange else "It has no embed_dim, text_cfg or vision_cfg.",
@@ -114,20 +114,20 @@ def config_of(told: Mapping[str, Any], where: Path) -> Config:
     return Config(
         image_size=size if isinstance(size, int) else size[0], image_width=width, vocabulary=words,
         length=text.get("context_length", 77), width=text.get("width", 512), depth=text.get("layers", 12),
-        heads=text.get("heads", 8), growth=text.get("mlp_ratio", 4.0), embedding=told["embed_dim"],
-        activation="quick_gelu" if told.get("quick_gelu") else "gelu", pad=words - 1, cls=words - 2, sep=words - 1,
+        heads=text.get("heads", 8), growth=text.get("mlp_ratio", 4.0), embedding=document["embed_dim"],
+        activation="quick_gelu" if document.get("quick_gelu") else "gelu", pad=words - 1, cls=words - 2, sep=words - 1,
         **sizes,
     )  # fmt: skip
 
 
-def pixels_of(told: Mapping[str, Any], size: int, where: Path) -> Transform:
+def pixels_of(document: Mapping[str, Any], size: int, where: Path) -> Transform:
     """The Transform of a `preprocess_cfg`."""
-    mode, way = told.get("resize_mode", "shortest"), told.get("interpolation", "bicubic")
+    mode, way = document.get("resize_mode", "shortest"), document.get("interpolation", "bicubic")
     if mode not in ("shortest", "squash") or way not in ("bicubic", "random"):
         raise Mistake(
             f"{where / FILE} resizes pictures by {mode}, {way}.", "Here: shortest or squash, bicubic."
         )
-    mean, std = told.get("mean") or OPENAI_MEAN, told.get("std") or OPENAI_STD
+    mean, std = document.get("mean") or OPENAI_MEAN, document.get("std") or OPENAI_STD
     return Transform(size, tuple(mean), tuple(std), "crop" if mode == "shortest" else "square")
 
 

@@ -87,21 +87,21 @@ def sniff(where: Path) -> bool:
 
 def load(where: Path) -> Model:
     """A model from an open_clip folder. Mistake for a tower that is not built here, and for tensors of no place."""
-    told = read_json(where / FILE)
-    config = config_of(told["model_cfg"], where)
+    document = read_json(where / FILE)
+    config = config_of(document["model_cfg"], where)
     system = System(config)
     theirs = read(weights_in(where))
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()
     tokens = Tokens.load(where, "clip") if library else tokens_near(where, "clip")
     check_tokens(tokens, config, where)
-    pixels = pixels_of(told.get("preprocess_cfg", {}), config.image_size, where)
+    pixels = pixels_of(document.get("preprocess_cfg", {}), config.image_size, where)
     return Model("coca", system.eval(), tokens, pixels, {"source": f"open_clip CoCa ({where.name})"})
 
 
-def config_of(told: Mapping[str, Any], where: Path) -> Config:
+def config_of(document: Mapping[str, Any], where: Path) -> Config:
     """The Config of a `model_cfg`. Mistake for what open_clip can build and this cannot."""
-    text, image, upper = (told.get(name, {}) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
+    text, image, upper = (document.get(name, {}) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
     fixed = {"embed_cls": (True,), "attentional_pool": (True,), "dim_head": (64,), "n_queries": (256,)}
     strange = [
         f"{name}={value}"
@@ -114,8 +114,8 @@ def config_of(told: Mapping[str, Any], where: Path) -> Config:
     defaults = {"width": 512, "heads": 8, "vocab_size": 49408, "context_length": 77}
     lower = {name: text.get(name, defaults[name]) for name in same}
     strange += [f"another {name} above" for name in same if upper.get(name, defaults[name]) != lower[name]]
-    if told.get("embed_dim") != lower["width"]:
-        strange.append(f"embed_dim={told.get('embed_dim')}")
+    if document.get("embed_dim") != lower["width"]:
+        strange.append(f"embed_dim={document.get('embed_dim')}")
     if strange:
         raise Mistake(
             f"{where / FILE} describes a CoCa that is not built here.",
@@ -130,7 +130,7 @@ def config_of(told: Mapping[str, Any], where: Path) -> Config:
         pool_heads=image.get("attn_pooler_heads", 8), vocabulary=lower["vocab_size"],
         length=lower["context_length"], width=lower["width"], unimodal=text.get("layers", 12),
         multimodal=upper.get("layers", 12), heads=lower["heads"], growth=text.get("mlp_ratio", 4.0),
-        embedding=told["embed_dim"], activation="quick_gelu" if told.get("quick_gelu") else "gelu", pad=PAD,
+        embedding=document["embed_dim"], activation="quick_gelu" if document.get("quick_gelu") else "gelu", pad=PAD,
         cls=lower["vocab_size"] - 2, sep=lower["vocab_size"] - 1,
     )  # fmt: skip
 

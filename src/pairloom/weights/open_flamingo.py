@@ -69,7 +69,7 @@ def start(model: Model, where: Path) -> Model:
     system = model.system
     theirs = {name.removeprefix("module."): tensor for name, tensor in read(where).items()}
     layers = sorted(
-        {int(found[1]) for name in theirs if (found := re.search(r"\.(\d+)\.gated_cross_attn_layer\.", name))}
+        {int(match[1]) for name in theirs if (match := re.search(r"\.(\d+)\.gated_cross_attn_layer\.", name))}
     )
     ours = list(range(system.config.first, system.language.depth, system.config.every))
     if layers != ours:

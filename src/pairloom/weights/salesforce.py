@@ -99,14 +99,14 @@ def kind_of(theirs: Mapping[str, Tensor], where: Path) -> str:
     """Which of KINDS a state dict is. Mistake where it is none."""
     parts = ("text_encoder.", "text_decoder.", "itm_head.")
     has = tuple(any(name.startswith(part) for name in theirs) for part in parts)
-    found = {(True, True, True): "all", (False, True, False): "caption", (True, False, True): "match"}
-    if has not in found:
+    kinds = {(True, True, True): "all", (False, True, False): "caption", (True, False, True): "match"}
+    if has not in kinds:
         raise Mistake(
             f"{where} is a BLIP of another task.",
             "It has neither all of a model, nor a captioner's part, nor a matcher's.",
             "Captioners, matchers, pre-trained models, VQA and NLVR2 can be loaded.",
         )
-    return found[has]
+    return kinds[has]
 
 
 def sizes_of(
@@ -133,13 +133,13 @@ def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] 
     """The Config that the shapes tell. heads: of the image and of the text tower, where it is known (64 columns each)."""
     kind = kind_of(theirs, where)
     sizes = sizes_of(theirs, where, "text_decoder.bert." if kind == "caption" else "text_encoder.", heads)
-    found = Config(
+    config = Config(
         **sizes, queue=0, momentum=0.0, sharing=_sharing(theirs) if kind == "all" else "all",
         **KINDS[kind][1],
     )  # fmt: skip
     if "vision_proj.weight" in theirs:
-        found = replace(found, embedding=len(theirs["vision_proj.weight"]))
-    return replace(found, length=min(found.length, found.positions))
+        config = replace(config, embedding=len(theirs["vision_proj.weight"]))
+    return replace(config, length=min(config.length, config.positions))
 
 
 def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
@@ -152,8 +152,8 @@ def _sharing(theirs: Mapping[str, Tensor]) -> Sharing:
     for name, tensor in theirs.items():
         other = theirs.get(name.replace("text_encoder.", "text_decoder.bert.", 1))
         if name.startswith("text_encoder.") and other is not None and not torch.equal(tensor, other):
-            found = re.search(r"\.(attention|crossattention)\.", name)
-            apart.add(found[1] if found else "embeddings" if ".embeddings." in name else "feed")
+            match = re.search(r"\.(attention|crossattention)\.", name)
+            apart.add(match[1] if match else "embeddings" if ".embeddings." in name else "feed")
     needed = {
         "all": set(),
         "all but self-attention": {"attention"},
@@ -242,9 +242,9 @@ def from_transformers(name: str) -> str:
 
 def _rename(name: str, table: Mapping[str, str]) -> str:
     for before, after in table.items():
-        found = re.match(re.escape(before).replace(r"\{\}", r"(\d+)"), name)
-        if found:
-            return after.format(*found.groups()) + name[found.end() :]
+        match = re.match(re.escape(before).replace(r"\{\}", r"(\d+)"), name)
+        if match:
+            return after.format(*match.groups()) + name[match.end() :]
     return name
 
 
@@ -268,11 +268,11 @@ def text_name(layer: str | None, part: str, kind: str) -> str:
 
 def image_place(name: str) -> Place:
     """Where a tensor of our image tower lies."""
-    found = re.fullmatch(r"stack\.layers\.(\d+)\.(attend|feed)\.0\.(.+)\.(weight|bias)", name)
-    if not found:
+    match = re.fullmatch(r"stack\.layers\.(\d+)\.(attend|feed)\.0\.(.+)\.(weight|bias)", name)
+    if not match:
         stem, _, kind = name.rpartition(".")
         return Place((f"visual_encoder.{IMAGE[name] if name in IMAGE else f'{IMAGE[stem]}.{kind}'}",))
-    layer, part, rest, kind = found.groups()
+    layer, part, rest, kind = match.groups()
     block = f"visual_encoder.blocks.{layer}"
     if rest in ("fn.query", "fn.key", "fn.value"):
         return Place((f"{block}.attn.qkv.{kind}",), ("fn.query", "fn.key", "fn.value").index(rest))
@@ -280,16 +280,16 @@ def image_place(name: str) -> Place:
 
 
 def _text(name: str, names: list[str]) -> Place:
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"(?:stack\.layers\.(\d+)\.)?(embed|attend|cross|feed)\.(\d)\.(.+)\.(weight|bias)", name
     )
-    assert found, name
-    layer, part, way, rest, kind = found.groups()
+    assert match, name
+    layer, part, way, rest, kind = match.groups()
     place = text_name(layer, f"{part}.{rest}", kind)
     before = "" if layer is None else f"stack.layers.{layer}."
     twice = f"towers.text.{before}{part}.1.{rest}.{kind}" in names
     towers = ("text_encoder", "text_decoder.bert")
-    made = [f"{tower}.{place}" for index, tower in enumerate(towers) if not twice or index == int(way)]
+    places = [f"{tower}.{place}" for index, tower in enumerate(towers) if not twice or index == int(way)]
     if part == "embed" and rest == "words" and (not twice or way == "1"):
-        made.append("text_decoder.cls.predictions.decoder.weight")
-    return Place(tuple(made))
+        places.append("text_decoder.cls.predictions.decoder.weight")
+    return Place(tuple(places))

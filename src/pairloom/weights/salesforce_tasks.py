@@ -39,10 +39,10 @@ def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] 
     """The Config of a task's system that the shapes tell."""
     sizes = sizes_of(theirs, where, "text_encoder.", heads)
     if task_of(theirs) == "blip_vqa":
-        found = blip_vqa.Config(
+        config = blip_vqa.Config(
             **sizes, length=min(35, sizes["positions"]), answer_length=min(40, sizes["positions"])
         )
-        return found
+        return config
     merged = [int(name.split(".")[3]) for name in theirs if name.endswith("merge_layer.weight")]
     first = min(merged, default=sizes["depth"])
     return blip_nlvr.Config(**sizes, length=min(40, sizes["positions"]), merge_from=first)
@@ -112,9 +112,9 @@ def _text(name: str) -> str:
         layer, side, what, kind = twin.groups()
         inner = {"out": f"output.dense{side}", "merge": "output.merge_layer"}.get(what, f"self{side}.{what}")
         return f"encoder.layer.{layer}.crossattention.{inner}.{kind}"
-    found = re.fullmatch(
+    match = re.fullmatch(
         r"(?:stack\.layers\.(\d+)\.)?(embed|attend|cross|feed)\.0\.(.+)\.(weight|bias)", name
     )
-    assert found, name
-    layer, part, rest, kind = found.groups()
+    assert match, name
+    layer, part, rest, kind = match.groups()
     return text_name(layer, f"{part}.{rest}", kind)

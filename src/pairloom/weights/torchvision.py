@@ -74,14 +74,14 @@ def start(model: Model, where: Path) -> Model:
             "Take a captioner with a published one: model.encoder=resnet50.",
         )
     theirs = read(where)
-    found = network_of(theirs)
-    if found != plain:
+    network = network_of(theirs)
+    if network != plain:
         raise Mistake(
             f"{where} is not a {plain}.",
-            f"It is a {found}."
-            if found
+            f"It is a {network}."
+            if network
             else "Its tensors are none of VGG, ResNet, GoogLeNet or Inception v3.",
-            f"Set model.encoder={found}." if found else "Give torchvision's file or timm's folder.",
+            f"Set model.encoder={network}." if network else "Give torchvision's file or timm's folder.",
         )
     ours, known = encoder.network.state_dict(), dict(places(name, encoder.network))
     wanted = {key for place in known.values() for key in place.names}
@@ -135,6 +135,6 @@ def places(name: str, network: nn.Module) -> Iterator[tuple[str, Place]]:
 
 def _pixels(model: Model, where: Path, name: str) -> Any:
     """timm's config says how pictures were prepared; torchvision's files say nothing, and there is one way."""
-    told = read_json(where / "config.json").get("pretrained_cfg", {}) if where.is_dir() else {}
+    document = read_json(where / "config.json").get("pretrained_cfg", {}) if where.is_dir() else {}
     mean, std = HALVES if name in UNITS else IMAGENET
-    return replace(model.pixels, mean=tuple(told.get("mean", mean)), std=tuple(told.get("std", std)))
+    return replace(model.pixels, mean=tuple(document.get("mean", mean)), std=tuple(document.get("std", std)))

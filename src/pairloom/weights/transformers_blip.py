@@ -49,13 +49,13 @@ def sniff(where: Path) -> bool:
 
 def load(where: Path) -> Model:
     """A model from a folder of transformers. Mistake for a class that is not built, and for tensors without a place."""
-    told = read_json(where / "config.json")
-    text, image = told.get("text_config") or {}, told.get("vision_config") or {}
+    document = read_json(where / "config.json")
+    text, image = document.get("text_config") or {}, document.get("vision_config") or {}
     theirs = {from_transformers(name): tensor for name, tensor in read(where).items()}
     missing = [
         f"{part}.num_attention_heads"
-        for part, found in (("text_config", text), ("vision_config", image))
-        if "num_attention_heads" not in found
+        for part, part_config in (("text_config", text), ("vision_config", image))
+        if "num_attention_heads" not in part_config
     ]
     if missing:
         raise Mistake(
@@ -74,7 +74,7 @@ def load(where: Path) -> Model:
             f"{where} contradicts itself.",
             f"Its config reads {told_size} px, its weights {config.image_size}.",
         )
-    name = (told.get("architectures") or ["BLIP"])[0]
+    name = (document.get("architectures") or ["BLIP"])[0]
     system = (salesforce_tasks.filled if task else filled)(config, theirs, where)
     return Model(
         task or "blip",

@@ -56,13 +56,13 @@ LETTER = {".query_proj.": ".q_proj.", ".key_proj.": ".k_proj.", ".value_proj.": 
 
 def places(system: System) -> dict[str, Place]:
     """Each tensor of ours -> its place there."""
-    found = {}
+    places_ = {}
     for name in system.state_dict():
         there = rename(name, RULES)
         for long, short in LETTER.items():
             there = there.replace(long, short)
-        found[name] = Place((there,), lead=LEAD.get(name, 0))
-    return found
+        places_[name] = Place((there,), lead=LEAD.get(name, 0))
+    return places_
 
 
 def sniff(where: Path) -> bool:
@@ -82,9 +82,9 @@ def load(where: Path) -> Model:
     return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size), about)
 
 
-def config_of(told: Mapping[str, Any], where: Path) -> Config:
+def config_of(document: Mapping[str, Any], where: Path) -> Config:
     """The Config of a config.json. Mistake where the towers differ in what they share here."""
-    text, image = part(told, "text_config", TEXT), part(told, "vision_config", IMAGE)
+    text, image = part(document, "text_config", TEXT), part(document, "vision_config", IMAGE)
     for name in ("hidden_act", "layer_norm_eps"):
         if text[name] != image[name]:
             raise Mistake(f"The towers in {where} differ in {name}.", f"{text[name]} and {image[name]}.", "")
@@ -100,7 +100,7 @@ def config_of(told: Mapping[str, Any], where: Path) -> Config:
         image_growth=image["intermediate_size"] / image["hidden_size"], vocabulary=words,
         length=text["max_position_embeddings"], width=text["hidden_size"], depth=text["num_hidden_layers"],
         heads=text["num_attention_heads"], growth=text["intermediate_size"] / text["hidden_size"],
-        embedding=told.get("projection_dim", 512), activation=text["hidden_act"], eps=text["layer_norm_eps"],
+        embedding=document.get("projection_dim", 512), activation=text["hidden_act"], eps=text["layer_norm_eps"],
         pad=end, cls=text["bos_token_id"], sep=end,
     )  # fmt: skip
 

@@ -53,9 +53,9 @@ def _timm(place: Place) -> Place:
 
 def _transformers(place: Place) -> Place:
     name = place.names[0].removeprefix("visual_encoder.")
-    found = re.fullmatch(r"(?:blocks\.(\d+)\.)?(.+?)(?:\.(weight|bias))?", name)
-    assert found
-    layer, stem, kind = found.groups()
+    match = re.fullmatch(r"(?:blocks\.(\d+)\.)?(.+?)(?:\.(weight|bias))?", name)
+    assert match
+    layer, stem, kind = match.groups()
     before, after = "" if layer is None else f"encoder.layer.{layer}.", "" if kind is None else f".{kind}"
     if place.third is not None:
         return Place((f"{before}attention.attention.{('query', 'key', 'value')[place.third]}{after}",))

@@ -12,12 +12,12 @@ from pairloom.world.draw import draw, picture
 from pairloom.world.layout import sample
 from pairloom.world.negatives import Negative, negative, negatives
 from pairloom.world.noise import NOISES, SHARES, Truth, spoil, web_text
-from pairloom.world.read import Reading, parse, read
+from pairloom.world.read import CaptionReading, parse, read
 from pairloom.world.scene import Scene, Thing
 from pairloom.world.words import STYLES, caption
 from pairloom.world.world import Row, World, write_folder, write_tars
 
 __all__ = [
-    "NOISES", "SHARES", "STYLES", "Negative", "Reading", "Row", "Scene", "Thing", "Truth", "World", "caption", "draw",
+    "NOISES", "SHARES", "STYLES", "Negative", "CaptionReading", "Row", "Scene", "Thing", "Truth", "World", "caption", "draw",
     "negative", "negatives", "parse", "picture", "read", "sample", "spoil", "web_text", "write_folder", "write_tars",
 ]  # fmt: skip

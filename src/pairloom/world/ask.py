@@ -19,7 +19,7 @@ FORWARD = {"left of": "to the left of", "above": "above", "in front of": "in fro
 
 
 @dataclass(frozen=True)
-class Question:
+class DrawnQuestion:
     """sort: "colour", "size", "pattern", "count", "exists", "is", "place", "what", "who", "action" or "whom".
 
     choices: the answer among plausible others, in no telling order. about: the things it speaks of (indices).
@@ -33,11 +33,11 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Dialog:
+class DrawnDialog:
     """A caption, then questions and answers; later questions say "it" or "they" for the thing spoken of just before."""
 
     caption: str
-    rounds: tuple[Question, ...]
+    rounds: tuple[DrawnQuestion, ...]
 
 
 def name_of(scene: Scene, index: int) -> str:
@@ -48,33 +48,33 @@ def name_of(scene: Scene, index: int) -> str:
     return noun if alone else f"{thing.colour} {noun}"
 
 
-def questions(scene: Scene, variant: int = 0) -> list[Question]:
+def questions(scene: Scene, variant: int = 0) -> list[DrawnQuestion]:
     """All kinds of questions the scene can be asked, in random order. Answers are short: one word or a few."""
     turn = turn_of(scene.seed, "questions", variant)
-    asked = [
+    questions_ = [
         question for ask in (_attributes, _counts, _exists, _place, _ends) for question in ask(scene, turn)
     ]
-    return turn.shuffle(asked)
+    return turn.shuffle(questions_)
 
 
-def dialog(scene: Scene, rounds: int = 5, variant: int = 0) -> Dialog:
+def dialog(scene: Scene, rounds: int = 5, variant: int = 0) -> DrawnDialog:
     """A terse caption and up to `rounds` questions: a thing is asked about more than once, then named by a pronoun."""
     turn = turn_of(scene.seed, "dialog", variant)
     left = questions(scene, variant)
-    told: list[Question] = []
+    rounds_: list[DrawnQuestion] = []
     topic: int | None = None
-    while left and len(told) < rounds:
+    while left and len(rounds_) < rounds:
         same = [question for question in left if question.about == (topic,)]
         chosen = turn.pick(same) if same and turn.chance(0.7) else left[0]
         left.remove(chosen)
         if topic is not None and chosen.about == (topic,):
             chosen = _with_pronoun(chosen, scene, topic)
-        told.append(chosen)
+        rounds_.append(chosen)
         topic = chosen.about[0] if len(chosen.about) == 1 else None
-    return Dialog(caption(scene, "terse", variant), tuple(told))
+    return DrawnDialog(caption(scene, "terse", variant), tuple(rounds_))
 
 
-def _with_pronoun(question: Question, scene: Scene, topic: int) -> Question:
+def _with_pronoun(question: DrawnQuestion, scene: Scene, topic: int) -> DrawnQuestion:
     many = scene.things[topic].count > 1
     name = f"the {name_of(scene, topic)}"
     return replace(question, question=question.question.replace(name, "they" if many else "it"))
@@ -87,12 +87,12 @@ def _question(
     answer: str,
     others: tuple[str, ...] | list[str],
     about: tuple[int, ...] = (),
-) -> Question:
+) -> DrawnQuestion:
     wrong = turn.shuffle([other for other in dict.fromkeys(others) if other != answer])[: CHOICES - 1]
-    return Question(sort, text, answer, tuple(turn.shuffle([answer, *wrong])), about)
+    return DrawnQuestion(sort, text, answer, tuple(turn.shuffle([answer, *wrong])), about)
 
 
-def _attributes(scene: Scene, turn: Turn) -> Iterator[Question]:
+def _attributes(scene: Scene, turn: Turn) -> Iterator[DrawnQuestion]:
     level = scene.level
     for index, thing in enumerate(scene.things):
         name, about = f"the {name_of(scene, index)}", (index,)
@@ -112,11 +112,11 @@ def _attributes(scene: Scene, turn: Turn) -> Iterator[Question]:
             yield _yes_no(turn, "is", f"{verb.capitalize()} {name} {guess}?", guess == thing.colour, about)
 
 
-def _yes_no(turn: Turn, sort: str, text: str, true: bool, about: tuple[int, ...] = ()) -> Question:
+def _yes_no(turn: Turn, sort: str, text: str, true: bool, about: tuple[int, ...] = ()) -> DrawnQuestion:
     return _question(turn, sort, text, "yes" if true else "no", ("yes", "no"), about)
 
 
-def _counts(scene: Scene, turn: Turn) -> Iterator[Question]:
+def _counts(scene: Scene, turn: Turn) -> Iterator[DrawnQuestion]:
     for kind in dict.fromkeys(thing.kind for thing in scene.things):
         number = sum(thing.count for thing in scene.things if thing.kind == kind)
         about = tuple(index for index, thing in enumerate(scene.things) if thing.kind == kind)
@@ -124,7 +124,7 @@ def _counts(scene: Scene, turn: Turn) -> Iterator[Question]:
         yield _question(turn, "count", f"How many {plural(kind)} are there?", NUMBERS[number], near, about)
 
 
-def _exists(scene: Scene, turn: Turn) -> Iterator[Question]:
+def _exists(scene: Scene, turn: Turn) -> Iterator[DrawnQuestion]:
     thing = turn.pick(scene.things)
     for kind, colour in (
         (thing.kind, thing.colour),
@@ -140,29 +140,29 @@ def _exists(scene: Scene, turn: Turn) -> Iterator[Question]:
     )
 
 
-def _place(scene: Scene, turn: Turn) -> Iterator[Question]:
+def _place(scene: Scene, turn: Turn) -> Iterator[DrawnQuestion]:
     if scene.place != "plain":
         others = [PLACE_WORDS[place][0] for place in scene.level.places if place != "plain"]
         yield _question(turn, "place", "Where is this?", PLACE_WORDS[scene.place][0], others)
 
 
-def _ends(scene: Scene, turn: Turn) -> Iterator[Question]:
+def _ends(scene: Scene, turn: Turn) -> Iterator[DrawnQuestion]:
     """Who does what to whom, and what lies on which side, where there is one answer alone."""
     for relation in scene.relations:
         yield from (_sides if relation.name in SPATIAL else _actions)(scene, turn, relation)
 
 
-def _sides(scene: Scene, turn: Turn, relation: Relation) -> Iterator[Question]:
+def _sides(scene: Scene, turn: Turn, relation: Relation) -> Iterator[DrawnQuestion]:
     a, b, things = relation.subject, relation.object, range(len(scene.things))
     before = [index for index in things if holds(scene, relation.name, index, b)]
     after = [index for index in things if holds(scene, relation.name, a, index)]
-    for words, known, found in ((FORWARD[relation.name], b, before), (INVERSE[relation.name], a, after)):
-        if len(found) == 1:
+    for words, known, nearest in ((FORWARD[relation.name], b, before), (INVERSE[relation.name], a, after)):
+        if len(nearest) == 1:
             text = f"What is {words} the {name_of(scene, known)}?"
-            yield _question(turn, "what", text, scene.things[found[0]].kind, scene.level.kinds, (known,))
+            yield _question(turn, "what", text, scene.things[nearest[0]].kind, scene.level.kinds, (known,))
 
 
-def _actions(scene: Scene, turn: Turn, relation: Relation) -> Iterator[Question]:
+def _actions(scene: Scene, turn: Turn, relation: Relation) -> Iterator[DrawnQuestion]:
     a, b, kinds = relation.subject, relation.object, scene.level.kinds
     first, second = name_of(scene, a), name_of(scene, b)
     doing, verb = RELATION_WORDS[relation.name][0][0], RELATION_WORDS[relation.name][1][0]

@@ -62,11 +62,11 @@ def _statements(world: World) -> Iterator[dict[str, Any]]:
 
 def _dialogs(world: World) -> Iterator[dict[str, Any]]:
     for index in range(world.count):
-        told = dialog(world.scene(index))
+        talk = dialog(world.scene(index))
         rounds = [
-            {"question": one.question, "answer": one.answer, "choices": one.choices} for one in told.rounds
+            {"question": one.question, "answer": one.answer, "choices": one.choices} for one in talk.rounds
         ]
-        yield {"id": str(index), "image": _name(index), "caption": told.caption, "rounds": rounds}
+        yield {"id": str(index), "image": _name(index), "caption": talk.caption, "rounds": rounds}
 
 
 KINDS: dict[str, Ask] = {"questions": _questions, "statements": _statements, "dialogs": _dialogs}

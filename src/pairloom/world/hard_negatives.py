@@ -19,11 +19,11 @@ def drawn_negatives(scenes: Sequence[Scene], style: str = "full", alike: int = 3
     for row, text in enumerate(texts):
         table[row, [words[word] for word in text.split()]] = 1
     same = numpy.unique(texts, return_inverse=True)[1]
-    made = []
+    table_rows = []
     for row, (scene, text) in enumerate(zip(scenes, texts)):
         shared = table @ table[row]
         shared[same == same[row]] = -1
         near = numpy.argsort(-shared, kind="stable")[:alike]
         wrong = tuple(dict.fromkeys(one.negative for one in negatives(scene, style)))
-        made.append(Hard(text, f"{row:06d}", wrong, tuple(int(at) for at in near if shared[at] >= 0)))
-    return made
+        table_rows.append(Hard(text, f"{row:06d}", wrong, tuple(int(at) for at in near if shared[at] >= 0)))
+    return table_rows

@@ -10,14 +10,14 @@ from pairloom.world.shapes import Piece, Shape, blob, disc, dome, poly, star, st
 
 def eyes(x: float, y: float, gap: float, radius: float) -> list[Piece]:
     """Two eyes with a glint each: white, pupil, light."""
-    made: list[Piece] = []
+    pieces: list[Piece] = []
     for side in (x - gap / 2, x + gap / 2):
-        made += [
+        pieces += [
             ("white", disc(side, y, radius, radius * 1.15)),
             ("ink", disc(side + radius * 0.25, y + radius * 0.1, radius * 0.66, radius * 0.76)),
             ("white", disc(side + radius * 0.45, y - radius * 0.25, radius * 0.24)),
         ]
-    return made
+    return pieces
 
 
 SHAPES: dict[str, Shape] = {

@@ -31,8 +31,8 @@ class Negative:
 
 def negatives(scene: Scene, style: str = "full", variant: int = 0) -> list[Negative]:
     """One hard negative for every swap that the caption allows."""
-    made = (negative(scene, swap, style, variant) for swap in SWAPS)
-    return [one for one in made if one is not None]
+    candidates = (negative(scene, swap, style, variant) for swap in SWAPS)
+    return [one for one in candidates if one is not None]
 
 
 def negative(scene: Scene, swap: str, style: str = "full", variant: int = 0) -> Negative | None:
@@ -60,7 +60,7 @@ def _with(claim: Claim, changes: dict[int, Mention]) -> Claim:
     return replace(claim, mentions=tuple(changes.get(index, old) for index, old in enumerate(claim.mentions)))
 
 
-def _given(mention: Mention, sort: str, value: str) -> Mention:
+def _with_value(mention: Mention, sort: str, value: str) -> Mention:
     return replace(mention, attributes=tuple((s, value if s == sort else v) for s, v in mention.attributes))
 
 
@@ -73,7 +73,10 @@ def _swap_attribute(claim: Claim, turn: Turn, level: Level) -> Claim | None:
     a, b = claim.mentions[first], claim.mentions[second]
     return _with(
         claim,
-        {first: _given(a, sort, dict(b.attributes)[sort]), second: _given(b, sort, dict(a.attributes)[sort])},
+        {
+            first: _with_value(a, sort, dict(b.attributes)[sort]),
+            second: _with_value(b, sort, dict(a.attributes)[sort]),
+        },
     )
 
 
@@ -159,7 +162,7 @@ def _replace_attribute(claim: Claim, turn: Turn, level: Level) -> Claim | None:
     sort, value = turn.pick(mention.attributes)
     values = {"colour": level.colours, "pattern": level.patterns, "size": SIZES}[sort]
     others = [other for other in values if other not in (value, "plain")]
-    return _with(claim, {index: _given(mention, sort, turn.pick(others))}) if others else None
+    return _with(claim, {index: _with_value(mention, sort, turn.pick(others))}) if others else None
 
 
 def _replace_count(claim: Claim, turn: Turn, level: Level) -> Claim | None:

@@ -29,17 +29,17 @@ _COPULA = frozenset(("is", "are", "was", "were"))
 
 
 @dataclass(frozen=True)
-class Reading:
+class CaptionReading:
     """right: it states something and all of it is true."""
 
     stated: tuple[Stated, ...]
     right: bool
 
 
-def read(text: str, scene: Scene) -> Reading:
+def read(text: str, scene: Scene) -> CaptionReading:
     """The stated facts of a text and their truth for a scene."""
     stated = check(parse(text), scene)
-    return Reading(stated, bool(stated) and all(fact.true for fact in stated))
+    return CaptionReading(stated, bool(stated) and all(fact.true for fact in stated))
 
 
 def _lexicon() -> dict[tuple[str, ...], tuple[str, ...]]:

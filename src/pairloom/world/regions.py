@@ -20,9 +20,9 @@ class Region:
 
 def regions(scene: Scene) -> list[Region]:
     """One region for every single thing (three for a group of three), the nearest last."""
-    found = []
+    boxes = []
     for index, thing in enumerate(scene.things):
         words = (thing.size, "" if thing.pattern == "plain" else thing.pattern, thing.colour, thing.kind)
         label = " ".join(word for word in words if word)
-        found += [Region(box, thing.kind, thing.colour, label, index) for box in thing.boxes()]
-    return sorted(found, key=lambda region: region.box[3])
+        boxes += [Region(box, thing.kind, thing.colour, label, index) for box in thing.boxes()]
+    return sorted(boxes, key=lambda region: region.box[3])

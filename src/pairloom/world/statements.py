@@ -16,7 +16,7 @@ from pairloom.world.words import caption
 
 
 @dataclass(frozen=True)
-class Statement:
+class DrawnStatement:
     """sort: "caption" or the swap that made it false (one picture); "both", "one", "more", "sum", "place", "neither"."""
 
     text: str
@@ -24,31 +24,36 @@ class Statement:
     sort: str
 
 
-def statement(scene: Scene, true: bool, variant: int = 0) -> Statement:
+def statement(scene: Scene, true: bool, variant: int = 0) -> DrawnStatement:
     """A sentence about one picture that is true, or false by one swap."""
     turn = turn_of(scene.seed, "statement", variant)
     style = turn.pick(("full", "paraphrase"))
     for swap in turn.shuffle(list(SWAPS)) if not true else ():
         bent = negative(scene, swap, style, variant)
         if bent is not None:
-            return Statement(bent.negative, False, swap)
-    return Statement(caption(scene, style, variant), True, "caption")
+            return DrawnStatement(bent.negative, False, swap)
+    return DrawnStatement(caption(scene, style, variant), True, "caption")
 
 
-def statements(left: Scene, right: Scene, variant: int = 0) -> list[Statement]:
+def statements(left: Scene, right: Scene, variant: int = 0) -> list[DrawnStatement]:
     """Sentences about two pictures, one of each sort; whether each is to be true is drawn, where that can be had."""
     turn = turn_of(left.seed, "statements", right.seed, variant)
-    return [made for make in _MAKERS for made in (_aim(make, left, right, turn, turn.chance(0.5)),) if made]
+    return [
+        statement
+        for make in _MAKERS
+        for statement in (_aim(make, left, right, turn, turn.chance(0.5)),)
+        if statement
+    ]
 
 
-def _aim(make: _Maker, left: Scene, right: Scene, turn: Turn, true: bool) -> Statement | None:
+def _aim(make: _Maker, left: Scene, right: Scene, turn: Turn, true: bool) -> DrawnStatement | None:
     """Up to eight draws for the truth that is wanted; then what there is."""
-    made = None
+    statement = None
     for _ in range(8):
-        made = make(left, right, turn)
-        if made is not None and made.true == true:
+        statement = make(left, right, turn)
+        if statement is not None and statement.true == true:
             break
-    return made
+    return statement
 
 
 _Maker = Callable[[Scene, Scene, Turn], "Statement | None"]
@@ -69,62 +74,62 @@ def _a(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-def _both(left: Scene, right: Scene, turn: Turn) -> Statement:
+def _both(left: Scene, right: Scene, turn: Turn) -> DrawnStatement:
     """Of a kind, of something with a colour, or of a kind in a colour; half of them of what the two share, if anything."""
     if turn.chance(0.5):
         shared = [t.colour for t in left.things if any(t.colour == other.colour for other in right.things)]
         colour = turn.pick(shared) if shared and turn.chance(0.5) else _some(left, right, turn)[1]
         true = all(any(thing.colour == colour for thing in scene.things) for scene in (left, right))
-        return Statement(f"Both pictures show something {colour}.", true, "both")
+        return DrawnStatement(f"Both pictures show something {colour}.", true, "both")
     shared = [t.kind for t in left.things if _number(right, t.kind)]
     kind, colour = _some(left, right, turn)
     kind, colour = (turn.pick(shared), "") if shared and turn.chance(0.5) else (kind, colour)
     true = _number(left, kind, colour) > 0 and _number(right, kind, colour) > 0
-    return Statement(f"Both pictures show {_a(f'{colour} {kind}'.strip())}.", true, "both")
+    return DrawnStatement(f"Both pictures show {_a(f'{colour} {kind}'.strip())}.", true, "both")
 
 
-def _one(left: Scene, right: Scene, turn: Turn) -> Statement:
+def _one(left: Scene, right: Scene, turn: Turn) -> DrawnStatement:
     kind, colour = _some(left, right, turn)
     side = turn.pick(("left", "right"))
     here, there = (left, right) if side == "left" else (right, left)
     true = _number(here, kind, colour) > 0 and _number(there, kind, colour) == 0
-    return Statement(f"Only the {side} picture has {_a(f'{colour} {kind}')}.", true, "one")
+    return DrawnStatement(f"Only the {side} picture has {_a(f'{colour} {kind}')}.", true, "one")
 
 
-def _more(left: Scene, right: Scene, turn: Turn) -> Statement:
+def _more(left: Scene, right: Scene, turn: Turn) -> DrawnStatement:
     kind, _ = _some(left, right, turn)
     side = turn.pick(("left", "right"))
     here, there = (left, right) if side == "left" else (right, left)
     text = f"There are more {plural(kind)} in the {side} picture than in the other one."
-    return Statement(text, _number(here, kind) > _number(there, kind), "more")
+    return DrawnStatement(text, _number(here, kind) > _number(there, kind), "more")
 
 
-def _sum(left: Scene, right: Scene, turn: Turn) -> Statement:
+def _sum(left: Scene, right: Scene, turn: Turn) -> DrawnStatement:
     kind, _ = _some(left, right, turn)
     number = _number(left, kind) + _number(right, kind)
-    said = number if turn.chance(0.5) else max(1, number + turn.pick((-1, 1)))
-    noun = plural(kind) if said > 1 else kind
-    text = f"Together the pictures show exactly {NUMBERS[min(said, 9)]} {noun}."
-    return Statement(text, min(said, 9) == number, "sum")
+    number_ = number if turn.chance(0.5) else max(1, number + turn.pick((-1, 1)))
+    noun = plural(kind) if number_ > 1 else kind
+    text = f"Together the pictures show exactly {NUMBERS[min(number_, 9)]} {noun}."
+    return DrawnStatement(text, min(number_, 9) == number, "sum")
 
 
-def _place(left: Scene, right: Scene, turn: Turn) -> Statement | None:
+def _place(left: Scene, right: Scene, turn: Turn) -> DrawnStatement | None:
     places = [scene.place for scene in (left, right) if scene.place != "plain"]
     if not places:
         return None
     place = turn.pick(places)
     if turn.chance(0.5):
-        return Statement(
+        return DrawnStatement(
             f"Both pictures are {PLACE_WORDS[place][0]}.", left.place == right.place == place, "place"
         )
     side = turn.pick(("left", "right"))
     true = (left if side == "left" else right).place == place
-    return Statement(f"The {side} picture is {PLACE_WORDS[place][0]}.", true, "place")
+    return DrawnStatement(f"The {side} picture is {PLACE_WORDS[place][0]}.", true, "place")
 
 
-def _neither(left: Scene, right: Scene, turn: Turn) -> Statement:
+def _neither(left: Scene, right: Scene, turn: Turn) -> DrawnStatement:
     kind = _some(left, right, turn)[0] if turn.chance(0.5) else turn.pick(left.level.kinds)
-    return Statement(
+    return DrawnStatement(
         f"There is no {kind} in either picture.", _number(left, kind) + _number(right, kind) == 0, "neither"
     )
 

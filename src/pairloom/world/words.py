@@ -40,14 +40,14 @@ def claim_of(scene: Scene, style: str = "full", variant: int = 0) -> Claim:
     relations = scene.relations[: 1 if style == "terse" else None]
     if style == "alt":
         relations = relations[: turn.pick((1, 1, 2))]
-    told = (
+    mentioned = (
         sorted({end for r in relations for end in (r.subject, r.object)})
         if style == "terse"
         else range(len(scene.things))
     )
-    told = list(told) or [0]
-    mentions = tuple(_mention(scene.things[index], style, turn) for index in told)
-    links = tuple(Link(r.name, told.index(r.subject), told.index(r.object)) for r in relations)
+    mentioned = list(mentioned) or [0]
+    mentions = tuple(_mention(scene.things[index], style, turn) for index in mentioned)
+    links = tuple(Link(r.name, mentioned.index(r.subject), mentioned.index(r.object)) for r in relations)
     placed = style in ("full", "alt") or (style == "paraphrase" and turn.chance(0.6))
     return Claim(mentions, links, scene.place if placed and scene.place != "plain" else "")
 
@@ -95,21 +95,21 @@ class _Speaker:
         return phrases
 
     def _sentences(self) -> str:
-        made = []
+        sentences = []
         for number, link in enumerate(self.claim.links):
-            made.append(self._link(link) + (self._place(" ") if number == 0 else ""))
+            sentences.append(self._link(link) + (self._place(" ") if number == 0 else ""))
         alone = [index for index in range(len(self.claim.mentions)) if index not in self.named]
         if alone:
             verb = "are" if (self.claim.mentions[alone[0]].count or 1) > 1 else "is"
             opening = self.turn.pick(
                 ("There {}", "You can see", "Here {}") if self.style == "paraphrase" else ("There {}",)
             )
-            also = " also" if made and "{" in opening and opening[0] == "T" else ""
-            told = " and ".join(self.noun(index) for index in alone)
-            made.append(
-                f"{opening.format(verb)}{also} {told}" + ("" if self.claim.links else self._place(" "))
+            also = " also" if sentences and "{" in opening and opening[0] == "T" else ""
+            subject = " and ".join(self.noun(index) for index in alone)
+            sentences.append(
+                f"{opening.format(verb)}{also} {subject}" + ("" if self.claim.links else self._place(" "))
             )
-        return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in made)
+        return " ".join(sentence[0].upper() + sentence[1:] + "." for sentence in sentences)
 
     def _link(self, link: Link) -> str:
         bare, finite, inverse, finite_inverse = RELATION_WORDS[link.name]
