@@ -107,7 +107,7 @@ class Judging:
     ) -> np.ndarray:
         """A match head or a writer reads picture and text together; pictures are looked at once, in groups."""
         scores = np.zeros(len(pairs))
-        tokens, keep = self.model.texts(texts)
+        tokens, mask = self.model.texts(texts)
         self.cost["texts"] += len(texts)
         of = np.asarray(pairs)
         for chosen in _groups(list(range(len(images)))):
@@ -118,7 +118,7 @@ class Judging:
             batch: Batch = replace(
                 self.model.batch([images[at] for at in chosen]),
                 tokens=tokens[text_rows],
-                keep=keep[text_rows],
+                keep=mask[text_rows],
                 image_of=torch.as_tensor(of[rows, 0] - chosen[0], device=tokens.device),
             )
             self.cost["pictures"] += len(chosen)

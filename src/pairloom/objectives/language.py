@@ -19,8 +19,8 @@ def caption_loss(
 
 
 def caption_cost(
-    logits: Float[Tensor, "B T V"], tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]
+    logits: Float[Tensor, "B T V"], tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]
 ) -> Float[Tensor, " B"]:
     """- sum_t log p(token t + 1 | tokens to t) of each text, its end among them (Vinyals et al., 2015, eq. 13)."""
     token_losses = F.cross_entropy(logits[:, :-1].float().transpose(1, 2), tokens[:, 1:], reduction="none")
-    return (token_losses * keep[:, 1:]).sum(1)
+    return (token_losses * mask[:, 1:]).sum(1)

@@ -53,9 +53,9 @@ def mix(a: RGB, b: RGB, share: float) -> RGB:
 
 def ridge(turn: Turn, height: float, swell: float) -> Points:
     """A hilly line across the picture, closed below."""
-    phase, waves = turn.between(0, 6.3), turn.between(0.8, 1.8)
+    phase, crests = turn.between(0, 6.3), turn.between(0.8, 1.8)
     x = np.linspace(-0.02, 1.02, 40)
-    y = height - swell * (np.sin(x * waves * 6.3 + phase) + 0.4 * np.sin(x * waves * 14 + 2 * phase)) / 1.4
+    y = height - swell * (np.sin(x * crests * 6.3 + phase) + 0.4 * np.sin(x * crests * 14 + 2 * phase)) / 1.4
     return np.concatenate([np.stack([x, y], 1), [[1.02, 1.02], [-0.02, 1.02]]])
 
 
