@@ -42,8 +42,8 @@ from pairloom.metrics.compare import difference
 from pairloom.model import Model, build
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
-from pairloom.tasks.self_critical import Cider, SelfCritical
 from pairloom.train.loop import fit
+from pairloom.train.reward import Cider, SelfCritical
 from pairloom.train.settings import Settings
 
 MEASURES = ("BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4", "ROUGE-L", "CIDEr-D")

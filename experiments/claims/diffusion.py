@@ -38,9 +38,9 @@ from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.model import Model
 from pairloom.tasks.denoise import DenoisingScorer
-from pairloom.train.hardneg import adapted
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
+from pairloom.train.starting import with_config
 from pairloom.world import Scene, caption, draw
 from pairloom.world.claim import is_true
 from pairloom.world.hard_negatives import drawn_negatives
@@ -223,7 +223,8 @@ def _clip(job: Job) -> Model:
 def _adapters(job: Job) -> Model:
     """Adapters on the seed's diffusion model, taught with the released mix of negatives or with none."""
     s, given = job.setting, _given(job.setting, job.seed)
-    model = adapted(pairloom.load(job.folder / BASE), s.rank)
+    base = pairloom.load(job.folder / BASE)
+    model = with_config(base, replace(base.config, rank=s.rank))
     mix = MIX if job.name == HARDNEG else {}
     rows = drawn_negatives(given.scenes, "terse")
     batches = NegativeBatches(_held(model, given), rows, model.tokens, model.config.length, mix)

@@ -10,7 +10,7 @@ C Y X channels and sides of a latent, H W sides of a picture.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
@@ -59,7 +59,7 @@ class Declares(Protocol):
 
 @runtime_checkable
 class Learns(Protocol):
-    """Can be trained.
+    """Can be trained, by one optimiser: see LearnsInTurns for several.
 
     trains_on: kinds of sets (files of pairloom.data.lessons), the usual one first.
     """
@@ -70,6 +70,42 @@ class Learns(Protocol):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Weighted scalars by name; the training loop minimises their sum."""
         ...
+
+
+@runtime_checkable
+class LearnsInTurns(Protocol):
+    """Can be trained by several optimisers, as adversarial networks are.
+
+    turns: name -> prefixes of the parameters that this turn moves, in the order in which every optimiser step takes them.
+    What other turns move requires no gradient meanwhile. Every turn of a step begins with the same random state, so noise
+    that is drawn first is the same in all.
+
+    A system whose parts are trained one after the other (first the codes of pictures, then what writes them) names its
+    turns too, and in `parts` (name -> turns) which of them are trained together. An earlier part is trained before a later
+    one and stays as it is from then on. Training is asked for "SYSTEM:PART".
+    """
+
+    turns: Mapping[str, tuple[str, ...]]
+
+    def losses(self, batch: Batch, turn: str) -> dict[str, Tensor]:
+        """Weighted scalars of one turn by name."""
+        ...
+
+
+def turns_of(system: Any) -> Mapping[str, tuple[str, ...]]:
+    """Turn -> prefixes of the parameters that it moves; one turn "" that moves all where a system declares none."""
+    return getattr(system, "turns", None) or {"": ("",)}
+
+
+def parts_of(system: Any) -> Mapping[str, tuple[str, ...]]:
+    """Part -> its turns, in the order of training; one part "" of all turns where a system declares none."""
+    return getattr(system, "parts", None) or {"": tuple(turns_of(system))}
+
+
+def losses_of(system: Any, batch: Batch, turn: str = "") -> dict[str, Tensor]:
+    """The losses of one turn; "" is the only one of a system that declares none."""
+    losses: dict[str, Tensor] = system.losses(batch, turn) if turn else system.losses(batch)
+    return losses
 
 
 @runtime_checkable
@@ -97,6 +133,15 @@ class Compares(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. step: optimiser steps done, of `total`; epoch: the same in epochs, with their fraction."""
+
+    step: int
+    epoch: float
+    total: int
+
+
 @runtime_checkable
 class Remembers(Protocol):
     """Keeps training state beside its parameters (momentum copies, queues).
@@ -106,8 +151,8 @@ class Remembers(Protocol):
 
     training_state: tuple[str, ...]
 
-    def begin(self, progress: float) -> None:
-        """Called before each optimiser step; progress = optimiser steps done / steps per epoch."""
+    def begin(self, progress: Progress) -> None:
+        """Called before each optimiser step."""
         ...
 
 

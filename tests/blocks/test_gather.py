@@ -14,6 +14,7 @@ from pairloom.blocks.gather import gather_rows, gather_texts, mean_of_all
 from pairloom.data.batch import Batch
 from pairloom.systems import blip, clip
 from pairloom.systems.blip import TINY
+from pairloom.verbs import Progress
 
 ROWS = 6
 CONFIGS = {
@@ -53,7 +54,7 @@ def learn(name: str, batch: Batch, world: int) -> dict[str, torch.Tensor]:
     system, told = kind(config), {}
     for step in range(2):
         if name != "clip":
-            system.begin(step / 2)
+            system.begin(Progress(step, step / 2, 2))
         system.zero_grad()
         losses = system.losses(batch)
         torch.stack(list(losses.values())).sum().backward()

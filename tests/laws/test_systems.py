@@ -15,7 +15,7 @@ from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, to_dict
 from pairloom.data.batch import Batch
 from pairloom.train.settings import Settings
-from pairloom.verbs import Denoises, Embeds, Learns, Matches, Remembers, Sees, Writes
+from pairloom.verbs import Denoises, Embeds, Learns, Matches, Progress, Remembers, Sees, Writes
 
 ROWS = 6
 SYSTEMS = registry.names("systems")
@@ -100,7 +100,7 @@ def train(system: Any, batch: Batch, steps: int, rate: float = 3e-3) -> list[flo
     for step in range(steps):
         torch.manual_seed(step)
         if isinstance(system, Remembers):
-            system.begin(step / 20)
+            system.begin(Progress(step, step / 20, steps))
         loss = torch.stack(list(system.losses(batch).values())).sum()
         optimiser.zero_grad()
         loss.backward()

@@ -14,6 +14,7 @@ from pairloom.data.batch import Batch
 from pairloom.objectives.match import CHANCE
 from pairloom.systems import blip
 from pairloom.systems.blip import PRESETS, RECIPES, TINY, Config, System
+from pairloom.verbs import Progress
 from pairloom.weights.salesforce import places
 
 PLAIN = replace(TINY, queue=0, momentum=0.0, alpha=0.0)
@@ -180,13 +181,13 @@ def test_teacher_follows_with_momentum():
     with torch.no_grad():
         for parameter in system.towers.parameters():
             parameter.add_(1.0)
-    system.begin(0.0)
+    system.begin(Progress(0, 0.0, 20))
     student = dict(system.towers.named_parameters())
     assert all(torch.equal(slow, student[name]) for name, slow in system.teacher.named_parameters())
     with torch.no_grad():
         for parameter in system.towers.parameters():
             parameter.add_(1.0)
-    system.begin(0.5)
+    system.begin(Progress(10, 0.5, 20))
     for name, slow in system.teacher.named_parameters():
         torch.testing.assert_close(slow, 0.995 * (student[name] - 1) + 0.005 * student[name])
 
@@ -212,7 +213,7 @@ def test_targets_soften_over_the_first_two_epochs(monkeypatch):
 
     monkeypatch.setattr(blip, "contrast", spy)
     for progress in (0.0, 0.5, 1.0, 2.0, 7.0):
-        system.begin(progress)
+        system.begin(Progress(round(20 * progress), progress, 200))
         system.losses(make_batch())
     assert told[::2] == told[1::2] == pytest.approx([0.0, 0.1, 0.2, 0.4, 0.4])
 
@@ -380,7 +381,7 @@ def test_weights_and_order_of_the_losses():
     first = build(replace(PLAIN, contrast_first=1.5))
     told = []
     for progress in (0.0, 1.4, 1.5):
-        first.begin(progress)
+        first.begin(Progress(round(20 * progress), progress, 200))
         told.append(list(first.losses(batch)))
     assert told == [["itc"], ["itc"], ["itc", "itm", "lm"]]
 

@@ -23,9 +23,9 @@ from pairloom.model import Model, build, save  # noqa: E402
 from pairloom.objectives.denoise import guessed_noise, noised, pushed_away, target  # noqa: E402
 from pairloom.systems.latent_diffusion import RECIPES  # noqa: E402
 from pairloom.tasks.denoise import DenoisingScorer  # noqa: E402
-from pairloom.train.hardneg import adapted  # noqa: E402
 from pairloom.train.loop import fit  # noqa: E402
 from pairloom.train.settings import Settings  # noqa: E402
+from pairloom.train.starting import with_config  # noqa: E402
 from pairloom.weights import load  # noqa: E402
 from pairloom.world import World, parse  # noqa: E402
 from pairloom.world.claim import is_true  # noqa: E402
@@ -100,7 +100,7 @@ def test_adapters_alone_learn(model: Model, attention: str, tmp_path: Path) -> N
     scorer = DenoisingScorer(model, steps=3)
     images = [_image(seed) for seed in (1, 2)]
     pairs = [(0, 0), (1, 1)]
-    made = adapted(model, 2, attention)  # type: ignore[arg-type]
+    made = with_config(model, replace(model.config, rank=2, adapted=attention))
     before = scorer.scores(images, TEXTS, pairs)
     np.testing.assert_allclose(DenoisingScorer(made, steps=3).scores(images, TEXTS, pairs), before, atol=1e-6)
     learned = [name for name, value in made.system.named_parameters() if value.requires_grad]
@@ -120,8 +120,8 @@ def test_adapters_alone_learn(model: Model, attention: str, tmp_path: Path) -> N
     after = DenoisingScorer(made, steps=3).scores(images, TEXTS, pairs)
     np.testing.assert_allclose(DenoisingScorer(again, steps=3).scores(images, TEXTS, pairs), after, atol=1e-6)
     assert np.abs(after - before).max() > 1e-5
-    with pytest.raises(Mistake, match="adapters already"):
-        adapted(made)
+    with pytest.raises(Mistake, match="do not fit"):
+        with_config(made, replace(made.config, rank=3))
 
 
 def _image(seed: int):  # type: ignore[no-untyped-def]
@@ -171,7 +171,7 @@ def test_the_mix(model: Model) -> None:
 
 def test_the_loop_learns_from_them(model: Model) -> None:
     """The recipe of the released training, shortened, runs and logs both losses."""
-    made = adapted(model, 2)
+    made = with_config(model, replace(model.config, rank=2))
     settings = Settings(**{**RECIPES["hardneg"], "batch": 4, "epochs": 1, "log_every": 1})  # type: ignore[arg-type]
     lines = fit(made.system, batches(made, {"text": 1.0}), settings).lines
     assert len(lines) == 3 and all(line["losses/negative"] <= 0 <= line["loss"] + 1e-6 for line in lines)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from pairloom.blocks.recurrent import scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.systems.show_and_tell import PRESETS, RECIPES, TINY, Config, System
+from pairloom.verbs import Progress
 
 
 def made(config: Config = TINY, seed: int = 0) -> System:
@@ -127,12 +128,12 @@ def test_a_certain_writer_reads_what_it_says() -> None:
 def test_sampled_words_are_read_and_true_words_asked_for() -> None:
     config = replace(TINY, sampling=1.0, ramp=2.0)
     system, batch = made(config), pairs()
-    system.begin(0.0)
+    system.begin(Progress(0, 0.0, 100))
     plain = system.train().losses(batch)["caption"]
     torch.testing.assert_close(
         plain, made(replace(TINY)).train().losses(batch)["caption"]
     )  # epoch 0: none yet
-    system.begin(5.0)
+    system.begin(Progress(50, 5.0, 100))
     torch.manual_seed(3)
     cost = system.losses(batch)["caption"]
     torch.manual_seed(3)

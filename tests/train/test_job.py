@@ -16,8 +16,9 @@ import pairloom
 from pairloom.cli import train as command
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.train.job import Order, prepare
 from pairloom.train.log import read_log
+from pairloom.train.order import TrainRequest
+from pairloom.train.run import prepare
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200), "yellow": (220, 210, 30)}
 FAST = ["batch=8", "steps=6", "lr=1e-3", "save_every=3", "log_every=1"]
@@ -62,7 +63,7 @@ def test_a_clip_from_scratch_crops_as_clip_does(pairs: Path, tmp_path: Path) -> 
     the centre cut, nothing squashed. BLIP squashes."""
     crops = {}
     for system in ("clip", "blip"):
-        job = prepare(Order(system, pairs, tmp_path / system, (*FAST, "pixels.size=32"), "tiny"))
+        job = prepare(TrainRequest(system, pairs, tmp_path / system, (*FAST, "pixels.size=32"), "tiny"))
         crops[system] = (job.model.pixels.fit, job.model.pixels.crop_scale)
         assert not job.model.pixels.flip and not job.model.pixels.randaugment
         wide = Image.new("RGB", (90, 30), (200, 30, 30))
@@ -70,7 +71,7 @@ def test_a_clip_from_scratch_crops_as_clip_does(pairs: Path, tmp_path: Path) -> 
         shades = {tuple(one) for one in job.model.pixels.to_uint8(wide)[16, 2:-2]}
         assert len(shades) == 1 if system == "clip" else len(shades) > 1
     assert crops == {"clip": ("crop", (0.9, 1.0)), "blip": ("square", (0.5, 1.0))}
-    job = prepare(Order("clip", pairs, tmp_path / "own", (*FAST, "pixels.crop_scale=0.5,1"), "tiny"))
+    job = prepare(TrainRequest("clip", pairs, tmp_path / "own", (*FAST, "pixels.crop_scale=0.5,1"), "tiny"))
     assert (job.model.pixels.fit, job.model.pixels.crop_scale) == ("crop", (0.5, 1.0))
 
 
@@ -156,7 +157,7 @@ def test_a_dry_run_leaves_the_disk_alone(pairs: Path, tmp_path: Path) -> None:
 
 
 def test_recipes_come_before_ones_own_settings(pairs: Path, tmp_path: Path) -> None:
-    order = Order("blip", pairs, tmp_path / "out", ("lr=1e-5",), "tiny", "base")
+    order = TrainRequest("blip", pairs, tmp_path / "out", ("lr=1e-5",), "tiny", "base")
     assert (order.run().batch, order.run().lr, order.run().warmup, order.run().decay_all) == (
         2880,
         1e-5,
@@ -164,7 +165,7 @@ def test_recipes_come_before_ones_own_settings(pairs: Path, tmp_path: Path) -> N
         True,
     )
     with pytest.raises(Mistake, match="Did you mean 'base'"):
-        Order("blip", pairs, tmp_path, recipe="bose").run()
+        TrainRequest("blip", pairs, tmp_path, recipe="bose").run()
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,12 @@ def test_pictures_that_spoil_while_learning_are_told(pairs: Path, tmp_path: Path
 
 
 def test_held_out_pairs_are_never_learned_from(pairs: Path, tmp_path: Path) -> None:
-    job = prepare(Order("blip", pairs, tmp_path / "out", tuple(FAST), "tiny", held_out=0.25), dry_run=True)
-    assert job.held is not None
-    assert not set(job.held.rows) & set(job.learn.rows) and len(job.held.rows) + len(job.learn.rows) == 40
-    assert isinstance(job.learn.rows, numpy.ndarray)
+    job = prepare(
+        TrainRequest("blip", pairs, tmp_path / "out", tuple(FAST), "tiny", held_out=0.25, dry_run=True)
+    )
+    assert job.batches.held_out is not None
+    assert (
+        not set(job.batches.held_out.rows) & set(job.batches.learn.rows)
+        and len(job.batches.held_out.rows) + len(job.batches.learn.rows) == 40
+    )
+    assert isinstance(job.batches.learn.rows, numpy.ndarray)

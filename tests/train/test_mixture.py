@@ -10,8 +10,9 @@ from torch import nn
 
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
-from pairloom.train import job as jobs
 from pairloom.train.loop import fit
+from pairloom.train.order import TrainRequest
+from pairloom.train.run import begin, finish, prepare
 from pairloom.train.settings import Settings
 from pairloom.weights import load
 from pairloom.world import World, write_folder
@@ -55,9 +56,9 @@ def test_the_gradient_is_the_weighted_sum_over_sets() -> None:
     assert sum(seen) == pytest.approx(3 * 1.0 + 5 * 0.2)
 
 
-def order(where: Path, *mix: str) -> jobs.Order:
+def order(where: Path, *mix: str) -> TrainRequest:
     sizes = "model.width=16 model.heads=2 model.length=24 batch=4 steps=2 warmup=1".split()
-    return jobs.Order(
+    return TrainRequest(
         "flamingo",
         where / "pages",
         where / "out",
@@ -73,16 +74,16 @@ def test_pages_and_pairs_together(tmp_path: Path) -> None:
     write_documents(World(24, seed=1, level="simple", size=32), tmp_path / "pages")
     write_folder(World(8, seed=2, level="simple", size=32, styles=("terse",)), tmp_path / "pairs")
     told = order(tmp_path, f"{tmp_path / 'pairs'}=0.2")
-    job = jobs.prepare(told)
-    assert job.mixed is not None and job.mixed.weights == (1.0, 0.2)
-    jobs.begin(job)
-    fitted = fit(job.model.system, job.mixed, job.settings)
+    job = prepare(told)
+    assert job.batches.mixed is not None and job.batches.mixed.weights == (1.0, 0.2)
+    begin(job)
+    fitted = fit(job.model.system, job.batches.mixed, job.settings)
     assert fitted.lines[-1]["loss"] > 0
-    jobs.finish(job, fitted)
+    finish(job, fitted)
     made = load(tmp_path / "out")
     assert made.name == "flamingo" and made.tokens.image_mark == made.config.image_mark
     with pytest.raises(Mistake, match="another run: mix"):
-        jobs.prepare(order(tmp_path, f"{tmp_path / 'pairs'}=0.3"))
+        prepare(order(tmp_path, f"{tmp_path / 'pairs'}=0.3"))
     for word in ("pairs", "pairs=", "pairs=-1", "pairs=nan"):
         with pytest.raises(Mistake, match="no set with a weight"):
-            jobs.prepare(order(tmp_path, word))
+            prepare(order(tmp_path, word))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from pairloom.data.order import Plan
 from pairloom.errors import Mistake
 from pairloom.train import checkpoint
 from pairloom.train.log import Log, read_log
-from pairloom.train.optimiser import adamw, moments_of, put_moments
+from pairloom.train.optimiser import moments_of, optimiser, put_moments, turns
 from pairloom.train.settings import Settings
 
 
@@ -24,7 +25,7 @@ def test_norms_and_biases_do_not_decay_unless_asked() -> None:
     names = {id(value): name for name, value in system.named_parameters()}
 
     def decayed(**settings: bool) -> set[str]:
-        groups = adamw(system, Settings(weight_decay=0.3, **settings)).param_groups
+        groups = optimiser(system.parameters(), Settings(weight_decay=0.3, **settings)).param_groups
         assert {group["weight_decay"] for group in groups} <= {0.0, 0.3}
         return {names[id(value)] for group in groups if group["weight_decay"] for value in group["params"]}
 
@@ -35,13 +36,20 @@ def test_norms_and_biases_do_not_decay_unless_asked() -> None:
 def test_frozen_parameters_are_left_alone() -> None:
     system = Small()
     system.words.weight.requires_grad_(False)
-    held = {id(value) for group in adamw(system, Settings()).param_groups for value in group["params"]}
+    held = {
+        id(value)
+        for group in turns(system, Settings())[0].optimiser.param_groups
+        for value in group["params"]
+    }
     assert id(system.words.weight) not in held and len(held) == 6
     with pytest.raises(ValueError, match="nothing to learn"):
-        adamw(system.requires_grad_(False), Settings())
+        turns(system.requires_grad_(False), Settings())
 
 
-def test_the_optimisers_state_goes_round() -> None:
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+def test_the_optimisers_state_goes_round(kind: Any) -> None:
+    settings = Settings(optimiser=kind)
+
     def step(system: Small, optimiser: torch.optim.Optimizer, number: int) -> None:
         batch = list(small_loader().read(Plan(8), 0))[number][0]
         sum(system.train().losses(batch).values()).backward()
@@ -49,17 +57,17 @@ def test_the_optimisers_state_goes_round() -> None:
         optimiser.zero_grad()
 
     one, two = Small(), Small()
-    first = adamw(one, Settings())
-    assert moments_of(first, one) == {}
-    step(one, first, 0)
+    (first,) = turns(one, settings)
+    assert moments_of(first) == {}
+    step(one, first.optimiser, 0)
     put_tensors(two, tensors_of(one))
-    second = adamw(two, Settings())
-    put_moments(second, two, moments_of(first, one))
-    for system, optimiser in ((one, first), (two, second)):
-        step(system, optimiser, 1)
+    (second,) = turns(two, settings)
+    put_moments(second, moments_of(first))
+    for system, turn in ((one, first), (two, second)):
+        step(system, turn.optimiser, 1)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters()))
     with pytest.raises(Mistake, match="nobody"):
-        put_moments(second, two, {"exp_avg/nobody": torch.zeros(1)})
+        put_moments(second, {"exp_avg/nobody": torch.zeros(1)})
 
 
 def test_shared_tensors_are_kept_once_and_found_by_any_name() -> None:

@@ -19,6 +19,7 @@ from pairloom.train.settings import Settings
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 SMALL = str(Path(__file__).with_name("small.py"))
+GAN = str(Path(__file__).parent / "toys" / "gan.py")
 MAIN = "import torch; torch.set_num_threads(1); from pairloom.cli import main; main()"
 
 
@@ -45,6 +46,14 @@ def test_a_small_system(accumulate: int, tmp_path: Path) -> None:
     words = ["lr=0.01", "batch=8", "steps=12", "log_every=1", "save_every=6", f"accumulate={accumulate}"]
     train(tmp_path / "one", override(Settings(), words))
     run([*TORCHRUN, SMALL, str(tmp_path / "two"), "0", *words])
+    same(tmp_path / "one", tmp_path / "two", 2e-6)
+
+
+def test_two_turns(tmp_path: Path) -> None:
+    """An adversarial system: each turn averages its own gradients, and what the other moves is left out."""
+    words = ["lr=0.01", "batch=8", "steps=8", "log_every=1", "save_every=4", "optimiser=sgd", "accumulate=2"]
+    run([sys.executable, GAN, str(tmp_path / "one"), *words])
+    run([*TORCHRUN, GAN, str(tmp_path / "two"), *words])
     same(tmp_path / "one", tmp_path / "two", 2e-6)
 
 

@@ -24,7 +24,7 @@ import pairloom  # noqa: E402
 from pairloom.cli import export, match, train  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.tasks.denoise import DenoisingScorer  # noqa: E402
-from pairloom.train.hardneg import ADAPTERS, write_adapters  # noqa: E402
+from pairloom.weights.diffusers import ADAPTERS, adapter_bytes  # noqa: E402
 
 TEXTS = ("a red square", "a blue square", "two cats", "a green house", "a tree", "a car")
 
@@ -145,4 +145,4 @@ def test_what_does_not_fit(pipe: Path, given: Path, tmp_path: Path) -> None:
         ask(train.command, "latent_diffusion", *words)
     assert not (tmp_path / "out").exists()
     with pytest.raises(Mistake, match="no adapters to write"):
-        write_adapters(pairloom.load(pipe), tmp_path)
+        adapter_bytes(pairloom.load(pipe))

@@ -22,6 +22,9 @@ from pairloom.blocks.text import TextTower
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 from pairloom.blocks.vision import VisionTower
 
+# what the weights of a pre-trained blip depend on, of its config
+SIZES = tuple("patch image_width image_depth image_heads stem positions width depth heads".split())
+
 
 @dataclass(frozen=True)
 class Grounded:

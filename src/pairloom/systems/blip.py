@@ -32,7 +32,7 @@ from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import contrast, same_picture
 from pairloom.objectives.language import caption_loss
 from pairloom.objectives.match import hard_pairs, match_loss
-from pairloom.verbs import CAPTION, EMBED, MATCH, Ability
+from pairloom.verbs import CAPTION, EMBED, MATCH, Ability, Progress
 
 Sharing = Literal["all", "all but cross-attention", "all but self-attention", "none"]
 # Table 3: what of the text tower encoder and decoder have one of (1) or each their own (2); first the embedding
@@ -194,11 +194,11 @@ class System(nn.Module):
         weights = {MATCH: self.config.itm, EMBED: self.config.itc, CAPTION: self.config.lm}
         return tuple(ability for ability, weight in weights.items() if weight > 0)
 
-    def begin(self, progress: float) -> None:
-        """Before each optimiser step, progress in epochs: the teacher follows, and its say (alpha) grows."""
-        self.progress = progress
+    def begin(self, progress: Progress) -> None:
+        """Before each optimiser step: the teacher follows, and its say (alpha) grows."""
+        self.progress = progress.epoch
         if self.teacher is not None:  # before step one it is the student, whatever was loaded into that
-            ema_update(self.teacher, self.towers, self.config.momentum if progress else 0.0)
+            ema_update(self.teacher, self.towers, self.config.momentum if progress.step else 0.0)
 
     # looking, embedding, matching
 

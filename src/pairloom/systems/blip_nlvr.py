@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.gather import mean_of_all
-from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way, renamed
 from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ
 from pairloom.blocks.transformer import initialise
@@ -115,4 +115,4 @@ def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]
     return made
 
 
-STARTS = {"blip": from_blip}
+STARTS, INHERITS = {"blip": from_blip}, SIZES

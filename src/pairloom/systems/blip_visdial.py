@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.gather import mean_of_all
-from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way, renamed
 from pairloom.blocks.text import READ
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
@@ -109,4 +109,4 @@ def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]
     }
 
 
-STARTS = {"blip": from_blip}
+STARTS, INHERITS = {"blip": from_blip}, SIZES

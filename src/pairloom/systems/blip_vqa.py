@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.gather import mean_of_all
-from pairloom.blocks.grounded import Grounded, begin_with, look, one_way, renamed
+from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way, renamed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE
 from pairloom.blocks.transformer import initialise
@@ -148,4 +148,4 @@ def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]
     }
 
 
-STARTS = {"blip": from_blip}
+STARTS, INHERITS = {"blip": from_blip}, SIZES

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.lora import adapt
+from pairloom.blocks.lora import adapt, adapters
 from pairloom.blocks.prompt import Ids, Prompt, TextConditioning, needs
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
@@ -134,6 +134,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "drawn": dict(lr=3e-3, min_lr=1e-5, batch=64, steps=1300, warmup=30, weight_decay=0.01, ema=0.98),
     "hardneg": dict(lr=1e-4, batch=112, epochs=8, warmup=0, schedule="constant", weight_decay=0.01, decay_all=True, clip=1.0),
 }  # fmt: skip
+BESIDE = "diffusers"  # the layout of what a run writes beside the model: its adapters
 PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
 
 
@@ -175,6 +176,11 @@ class System(nn.Module):
             if name.rpartition(".")[2] in kinds
             for which in MAPS
         ]
+
+    def added(self, before: Config) -> list[str]:
+        """What a model of another config lacks and a run may begin afresh: the adapters, where that one has none."""
+        halves = ("down", "up") if not before.rank else ()
+        return [f"unet.{name}.{half}." for name, _ in adapters(self.unet) for half in halves]
 
     def train(self, mode: bool = True) -> System:
         """What does not learn stays in evaluation mode."""

@@ -19,7 +19,7 @@ from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.recurrent import Recurrent, scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_cost
-from pairloom.verbs import CAPTION
+from pairloom.verbs import CAPTION, Progress
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class System(nn.Module):
             for parameter in part.parameters():
                 nn.init.uniform_(parameter, -0.08, 0.08)
 
-    def begin(self, progress: float) -> None:
-        """Before each optimiser step, progress in epochs."""
-        self.progress = progress
+    def begin(self, progress: Progress) -> None:
+        """Before each optimiser step."""
+        self.progress = progress.epoch
 
     def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once: the mean of the last map, averaged over N."""

@@ -23,7 +23,7 @@ from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, sch
 from pairloom.data.batch import Batch
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.objectives.language import caption_cost
-from pairloom.verbs import CAPTION
+from pairloom.verbs import CAPTION, Progress
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,9 @@ class System(nn.Module):
         self.register_buffer("baseline", torch.zeros(()))
         self.progress = 0.0
 
-    def begin(self, progress: float) -> None:
-        """Before each optimiser step, progress in epochs."""
-        self.progress = progress
+    def begin(self, progress: Progress) -> None:
+        """Before each optimiser step."""
+        self.progress = progress.epoch
 
     # looking
 

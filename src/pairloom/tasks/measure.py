@@ -15,19 +15,26 @@ import torch
 
 from pairloom.data.batch import Batch
 from pairloom.metrics.rank import ranks
-from pairloom.verbs import able
+from pairloom.verbs import able, losses_of
 
 
-def held_out_losses(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Each loss and their sum ("loss"), averaged over the batches."""
-    totals: dict[str, torch.Tensor] = {}
+def held_out_losses(
+    system: Any, batches: Iterable[Batch], turns: tuple[str, ...] = ("",)
+) -> dict[str, float]:
+    """Each loss and their sum ("loss"), averaged over the batches; of several turns as "turn/loss"."""
+    totals: dict[str, dict[str, torch.Tensor]] = {turn: {} for turn in turns}
     count = 0
     for batch in batches:
-        for name, value in system.losses(batch).items():
-            totals[name] = totals.get(name, torch.zeros((), device=value.device)) + value.float()
+        for turn, sums in totals.items():
+            for name, value in losses_of(system, batch, turn).items():
+                sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value.float()
         count += 1
-    means = {name: float(value) / count for name, value in totals.items()}
-    return {"loss": sum(means.values()), **means}
+    numbers: dict[str, float] = {}
+    for turn, sums in totals.items():
+        means = {name: float(value) / count for name, value in sums.items()}
+        before = f"{turn}/" if turn else ""
+        numbers |= {f"{before}{name}": value for name, value in {"loss": sum(means.values()), **means}.items()}
+    return numbers
 
 
 def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pairloom.train.chunks import losses_in_chunks
+from pairloom.verbs import losses_of
 
-Losses = Callable[[Any], dict[str, Tensor]]
+Losses = Callable[[Any, str], dict[str, Tensor]]  # of a batch, in a turn
 
 
 @dataclass(frozen=True)
@@ -66,11 +67,10 @@ class LossModule(nn.Module):
         super().__init__()
         self.system, self.chunk = system, chunk
 
-    def forward(self, batch: Any) -> dict[str, Tensor]:
+    def forward(self, batch: Any, turn: str) -> dict[str, Tensor]:
         if self.chunk:
             return losses_in_chunks(self.system, batch, self.chunk)
-        made: dict[str, Tensor] = self.system.losses(batch)
-        return made
+        return losses_of(self.system, batch, turn)
 
 
 def shared(system: nn.Module, ranks: ProcessGroup, chunk: int = 0) -> Losses:
@@ -78,10 +78,10 @@ def shared(system: nn.Module, ranks: ProcessGroup, chunk: int = 0) -> Losses:
 
     Buffers are not sent round: a system that keeps any fills them with what it gathered, the same everywhere.
     """
-    asked = LossModule(system, chunk)
+    module = LossModule(system, chunk)
     if ranks.world == 1:
-        return asked
-    return DistributedDataParallel(asked, broadcast_buffers=False, find_unused_parameters=True)
+        return module
+    return DistributedDataParallel(module, broadcast_buffers=False, find_unused_parameters=True)
 
 
 def together(losses: Losses, last: bool) -> AbstractContextManager[None]:

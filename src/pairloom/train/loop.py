@@ -1,7 +1,8 @@
 """fit: the one training loop. Resumable at any checkpoint to the same bits, in one process or several.
 
-A step's randomness (dropout, sampled negatives) comes from torch's default generator, which the loop seeds from
-(seed, step, rank) before every step: there is no generator state to save, and none is left behind.
+A step takes the turns of the system in their order, each with an optimiser of its own; most systems have one.
+A turn's randomness (dropout, sampled negatives) comes from torch's default generator, which the loop seeds from
+(seed, step, rank) before every turn: there is no generator state to save, and none is left behind.
 Does not know: what a batch holds, which system learns, how numbers are shown.
 """
 
@@ -29,9 +30,9 @@ from pairloom.train import checkpoint
 from pairloom.train.chunks import demand_chunks
 from pairloom.train.distributed import Losses, ProcessGroup, join, shared, together
 from pairloom.train.log import Log
-from pairloom.train.optimiser import Average, adamw, learned, moments_of, put_moments
+from pairloom.train.optimiser import Turn, averages, learning, moments_of, only, put_moments, swapped, turns
 from pairloom.train.settings import Settings
-from pairloom.verbs import Remembers
+from pairloom.verbs import Progress, Remembers
 
 FREE = ("save_every", "evaluate_every", "keep", "threads", "report")  # may change when a run goes on
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
@@ -64,6 +65,7 @@ def fit(
     settings: Settings,
     out: Path | None = None,
     *,
+    part: str = "",
     evaluate: Evaluate | None = None,
     tell: Tell | None = None,
     device: torch.device | str = "cpu",
@@ -71,15 +73,16 @@ def fit(
     """Train `system` in place and leave it in evaluation mode, carrying the average of its weights where ema > 0.
 
     out: a folder for `checkpoints/` and the log; a run found there goes on. None: nothing is written.
-    evaluate(system) -> name: number, asked every `evaluate_every` steps and at the end, in every process.
+    part: of a system that is trained in parts; the others stay as they are.
+    evaluate(system) -> name: number, called every `evaluate_every` steps and at the end, in every process.
     tell(done, total, numbers): after each logged step.
     Raises Mistake where a loss is not finite, `out` holds a run with other settings or other data, or the settings do not
     fit the system.
     """
     demand_chunks(system, settings.chunk)
-    ranks = join()
-    with _surroundings(settings):
-        return _Run(system.to(device), batches, settings, ranks, out).go(evaluate, tell)
+    group = join()
+    with _surroundings(settings), learning(system, part):
+        return _Run(system.to(device), batches, settings, group, out, part).go(evaluate, tell)
 
 
 @contextlib.contextmanager
@@ -95,31 +98,37 @@ def _surroundings(settings: Settings) -> Iterator[None]:
 
 
 class _Run:
-    """One run: its optimiser, its sums since the last logged line, its place in the data."""
+    """One run: its optimisers, its sums since the last logged line, its place in the data."""
 
     def __init__(
-        self, system: nn.Module, batches: Batches, settings: Settings, ranks: ProcessGroup, out: Path | None
+        self,
+        system: nn.Module,
+        batches: Batches,
+        settings: Settings,
+        group: ProcessGroup,
+        out: Path | None,
+        part: str,
     ) -> None:
-        self.system, self.batches, self.settings, self.ranks, self.out = system, batches, settings, ranks, out
-        self.plan = Plan(settings.batch, settings.seed, settings.accumulate, ranks.rank, ranks.world)
+        self.system, self.batches, self.settings, self.group, self.out = system, batches, settings, group, out
+        self.part = part
+        self.plan = Plan(settings.batch, settings.seed, settings.accumulate, group.rank, group.world)
         self.per_epoch = batches.steps(self.plan)
         self.total = settings.total(self.per_epoch)
-        self.parameters = list(learned(system).values())
-        self.device = self.parameters[0].device
-        self.optimiser = adamw(system, settings)
-        self.average = Average(system, settings.ema) if settings.ema else None
+        self.turns = turns(system, settings, part)
+        self.averages = averages(self.turns)
+        self.device = next(iter(self.turns[0].parameters.values())).device
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, float] = {}
         self.lines: list[dict[str, Any]] = []
         self.log: Log | None = None
         if settings.checkpointing:
-            for part in system.modules():
-                if hasattr(part, "recompute"):
-                    part.recompute = len(part.layers)
+            for module in system.modules():
+                if hasattr(module, "recompute"):
+                    module.recompute = len(module.layers)
 
     def go(self, evaluate: Evaluate | None, tell: Tell | None) -> Fitted:
         begun = self._resume()
-        if self.out is not None and self.ranks.writes:
+        if self.out is not None and self.group.writes:
             self.log = Log(self.out, begun, self.settings.report)
             self.lines = self.log.lines
         try:
@@ -128,27 +137,34 @@ class _Run:
         finally:
             if self.log is not None:
                 self.log.close()
-        if self.average is not None:
-            self.average.swap()
+        for average in self.averages:
+            average.swap()
         self.system.eval()
         return Fitted(self.total, begun, self.lines)
 
     def _train(self, begun: int, evaluate: Evaluate | None, tell: Tell | None) -> None:
-        losses = shared(self.system, self.ranks, self.settings.chunk)
-        self.system.train()
-        for step, parts in self._stream(begun):
-            self._step(step, [part.to(self.device) for part in parts], losses)
+        losses = shared(self.system, self.group, self.settings.chunk)
+        self._train_mode()
+        for step, batches in self._stream(begun):
+            self._step(step, [batch.to(self.device) for batch in batches], losses)
             done = step + 1
-            saves, looks = (
+            saves, evaluates = (
                 self._due(done, self.settings.save_every),
                 self._due(done, self.settings.evaluate_every),
             )
-            if saves or looks or done % self.settings.log_every == 0:
+            if saves or evaluates or done % self.settings.log_every == 0:
                 self._note(done, tell)
-            if looks and evaluate is not None:
+            if evaluates and evaluate is not None:
                 self._evaluate(done, evaluate)
             if saves and self.out is not None:
                 self._save(done)
+
+    def _train_mode(self) -> None:
+        """Training mode; of a system in parts, for what learns alone."""
+        self.system.train()
+        for name, child in self.system.named_children() if self.part else ():
+            moved = any(key.startswith(f"{name}.") for turn in self.turns for key in turn.parameters)
+            child.train(moved)
 
     def _due(self, done: int, every: int) -> bool:
         return done == self.total or (every > 0 and done % every == 0)
@@ -157,35 +173,42 @@ class _Run:
         step = begun
         while step < self.total:
             epoch, at = divmod(step, self.per_epoch)
-            for parts in itertools.islice(self.batches.read(self.plan, epoch, at), self.total - step):
-                yield step, parts
+            for batches in itertools.islice(self.batches.read(self.plan, epoch, at), self.total - step):
+                yield step, batches
                 step += 1
 
-    def _step(self, step: int, parts: list[Batch], losses: Losses) -> None:
-        torch.manual_seed(seed_of("step", self.settings.seed, step, self.ranks.rank))
+    def _step(self, step: int, batches: list[Batch], losses: Losses) -> None:
         if isinstance(self.system, Remembers):
-            self.system.begin(step / self.per_epoch)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.settings.rate(step, self.per_epoch)
-        for index, part in enumerate(parts):
-            with together(losses, last=index == len(parts) - 1):
-                self._backward(part, len(parts), losses)
-        if self.settings.clip:
-            self._add("norm", nn.utils.clip_grad_norm_(self.parameters, self.settings.clip))
-        self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update()
+            self.system.begin(Progress(step, step / self.per_epoch, self.total))
+        for turn in self.turns:
+            torch.manual_seed(seed_of("step", self.settings.seed, step, self.group.rank))
+            with only(turn, self.turns):
+                self._turn(turn, step, batches, losses)
+        for average in self.averages:
+            average.update()
 
-    def _backward(self, part: Batch, parts: int, losses: Losses) -> None:
+    def _turn(self, turn: Turn, step: int, batches: list[Batch], losses: Losses) -> None:
+        for group in turn.optimiser.param_groups:
+            group["lr"] = turn.settings.rate(step, self.per_epoch)
+        for index, batch in enumerate(batches):
+            with together(losses, last=index == len(batches) - 1):
+                self._backward(turn, batch, len(batches), losses)
+        if turn.settings.clip:
+            norm = nn.utils.clip_grad_norm_(list(turn.parameters.values()), turn.settings.clip)
+            self._add(f"{turn.prefix}norm", norm)
+        turn.optimiser.step()
+        turn.optimiser.zero_grad(set_to_none=True)
+
+    def _backward(self, turn: Turn, batch: Batch, batches: int, losses: Losses) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
-            made = losses(part)
-        if "part_weight" in part.extra:  # a set of a mixture
-            made = {name: value * part.extra["part_weight"] for name, value in made.items()}
-        loss = torch.stack([value.float() for value in made.values()]).sum()
-        (loss / parts).backward()
-        for name, value in (("loss", loss), *((f"losses/{name}", value) for name, value in made.items())):
-            self._add(name, value, 1 / parts)
+            values = losses(batch, turn.name)
+        if "part_weight" in batch.extra:  # a set of a mixture
+            values = {name: value * batch.extra["part_weight"] for name, value in values.items()}
+        loss = torch.stack([value.float() for value in values.values()]).sum()
+        (loss / batches).backward()
+        self._add(f"{turn.prefix}loss", loss, 1 / batches)
+        for name, value in values.items():
+            self._add(f"{turn.prefix}losses/{name}", value, 1 / batches)
 
     def _add(self, name: str, value: Tensor, weight: float = 1.0) -> None:
         """Sums stay on the device: nothing waits for it until a line is written."""
@@ -195,18 +218,19 @@ class _Run:
 
     def _note(self, done: int, tell: Tell | None) -> None:
         counts = torch.tensor(list(self.counts.values()), device=self.device)
-        means = self.ranks.mean(torch.stack(list(self.sums.values())) / counts).tolist()
+        means = self.group.mean(torch.stack(list(self.sums.values())) / counts).tolist()
         numbers = dict(zip(self.sums, means))
         self.sums, self.counts = {}, {}
+        rates = {f"{turn.prefix}lr": turn.settings.rate(done - 1, self.per_epoch) for turn in self.turns}
         if not all(map(math.isfinite, means)):
             names = ", ".join(name for name, value in numbers.items() if not math.isfinite(value))
             raise Mistake(
                 f"Training broke down at step {done}: {names} is not a finite number.",
-                f"The learning rate was {self.settings.rate(done - 1, self.per_epoch):.2g}.",
+                f"The learning rate was {max(rates.values()):.2g}.",
                 "Start again with a smaller lr, a longer warmup, clip=1, or precision=fp32.",
             )
-        self._write({"step": done, "lr": self.settings.rate(done - 1, self.per_epoch), **numbers})
-        if tell is not None and self.ranks.writes:
+        self._write({"step": done, **rates, **numbers})
+        if tell is not None and self.group.writes:
             tell(done, self.total, numbers)
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -217,11 +241,11 @@ class _Run:
 
     def _evaluate(self, done: int, evaluate: Evaluate) -> None:
         self.system.eval()
-        with torch.no_grad(), self.average.swapped() if self.average else contextlib.nullcontext():
-            asked = evaluate(self.system)
-        self.system.train()
-        values = self.ranks.mean(torch.tensor(list(asked.values()), dtype=torch.float64)).tolist()
-        self._write({"step": done, **{f"held out/{name}": value for name, value in zip(asked, values)}})
+        with torch.no_grad(), swapped(self.averages):
+            numbers = evaluate(self.system)
+        self._train_mode()
+        values = self.group.mean(torch.tensor(list(numbers.values()), dtype=torch.float64)).tolist()
+        self._write({"step": done, **{f"held out/{name}": value for name, value in zip(numbers, values)}})
 
     def _save(self, done: int) -> None:
         if self.log is not None:
@@ -229,18 +253,20 @@ class _Run:
             self.log.sync()
             groups = {
                 "model": tensors_of(self.system),
-                "optimiser": moments_of(self.optimiser, self.system),
-                "ema": self.average.tensors if self.average else {},
+                **{turn.group: moments_of(turn) for turn in self.turns},
+                "ema": {name: value for average in self.averages for name, value in average.tensors.items()},
             }
             checkpoint.save_checkpoint(
                 self.out / "checkpoints", done, groups, self._state(), self.settings.keep
             )
-        self.ranks.wait()
+        self.group.wait()
 
     def _state(self) -> dict[str, Any]:
         """What a run that goes on must find unchanged; as JSON gives it back."""
         kept = {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in FREE}
-        state: dict[str, Any] = json.loads(json.dumps({**kept, "data": self.batches.identity()}))
+        state: dict[str, Any] = json.loads(
+            json.dumps({**kept, "data": self.batches.identity(), "part": self.part})
+        )
         return state
 
     def _resume(self) -> int:
@@ -249,7 +275,9 @@ class _Run:
             return 0
         groups, state = checkpoint.load_checkpoint(whole[-1])
         step = int(state.pop("step"))
-        changed = [name for name, value in self._state().items() if state.get(name) != value]
+        # settings that an older run did not know have been at their defaults
+        before = {**json.loads(json.dumps(dataclasses.asdict(Settings()))), "part": "", **state}
+        changed = [name for name, value in self._state().items() if before.get(name) != value]
         if changed:
             raise Mistake(
                 f"{self.out} holds a run with other settings or data: {', '.join(changed)}.",
@@ -257,7 +285,8 @@ class _Run:
                 "Give the same settings and data, another folder, or --restart to begin again.",
             )
         put_tensors(self.system, groups["model"])
-        put_moments(self.optimiser, self.system, groups["optimiser"])
-        if self.average is not None:
-            self.average.put(groups["ema"])
+        for turn in self.turns:
+            put_moments(turn, groups[turn.group])
+        for average in self.averages:
+            average.put(groups["ema"])
         return step

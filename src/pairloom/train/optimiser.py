@@ -1,76 +1,177 @@
-"""AdamW over a system's parameters, its state as named tensors, and the average of the weights.
+"""Optimisers of a system's turns, their state as named tensors, and the average of the weights.
 
 Does not know: data, losses, files.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from pairloom.errors import Mistake
+from pairloom.errors import Mistake, nearest
 from pairloom.train.settings import Settings
+from pairloom.verbs import parts_of, turns_of
 
-MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+Parameters = dict[str, nn.Parameter]
 
 
-def learned(system: nn.Module) -> dict[str, nn.Parameter]:
-    """Name -> parameter that the optimiser moves, each once."""
+def learned(system: nn.Module) -> Parameters:
+    """Name -> parameter that requires a gradient, each once."""
     return {name: value for name, value in system.named_parameters() if value.requires_grad}
 
 
-def adamw(system: nn.Module, settings: Settings) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) in two groups: matrices decay; norms, biases and scalars do not, unless asked."""
-    parameters = learned(system)
+@dataclass(frozen=True)
+class Turn:
+    """One optimiser of a system and what it moves; name "" where the system has one turn only."""
+
+    name: str
+    settings: Settings
+    parameters: Parameters
+    optimiser: torch.optim.Optimizer
+
+    @property
+    def prefix(self) -> str:
+        """What the turn's numbers begin with in the log."""
+        return f"{self.name}/" if self.name else ""
+
+    @property
+    def group(self) -> str:
+        """The file of the optimiser's state in a checkpoint."""
+        return f"optimiser-{self.name}" if self.name else "optimiser"
+
+
+def turns(system: nn.Module, settings: Settings, part: str = "") -> list[Turn]:
+    """An optimiser for each turn of the system, or of one part of it, in order.
+
+    Raises Mistake for settings of a turn that there is not; ValueError where a turn moves nothing.
+    """
+    declared = turns_of(system)
+    unknown = [name for name in settings.turns if name not in declared]
+    if unknown:
+        raise Mistake(
+            f"There is no turn '{unknown[0]}' to set.", "", nearest(unknown[0], filter(None, declared))
+        )
+    everything = learned(system)
+    moves = {name: starting_with(everything, prefixes) for name, prefixes in declared.items()}
+    return [
+        Turn(name, own, moves[name], optimiser(moves[name].values(), own))
+        for name in (parts_of(system)[part] if part else declared)
+        for own in [settings.of(name)]
+    ]
+
+
+def starting_with(parameters: Parameters, prefixes: tuple[str, ...]) -> Parameters:
+    return {name: value for name, value in parameters.items() if name.startswith(prefixes)}
+
+
+def optimiser(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2014) or SGD with momentum betas[0], in two groups: matrices
+    decay; norms, biases and scalars do not, unless `decay_all`."""
+    parameters = list(parameters)
     if not parameters:
         raise ValueError("nothing to learn: no parameter requires a gradient")
-    decays = [value for value in parameters.values() if value.ndim > 1 or settings.decay_all]
-    stays = [value for value in parameters.values() if value.ndim <= 1 and not settings.decay_all]
+    decays = [value for value in parameters if value.ndim > 1 or settings.decay_all]
+    stays = [value for value in parameters if value.ndim <= 1 and not settings.decay_all]
     groups = [
         {"params": decays, "weight_decay": settings.weight_decay},
         {"params": stays, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=settings.lr,
-        betas=(settings.betas[0], settings.betas[1]),
-        fused=True,
-    )
+    groups = [group for group in groups if group["params"]]
+    beta1, beta2 = settings.betas
+    if settings.optimiser == "sgd":
+        return torch.optim.SGD(groups, lr=settings.lr, momentum=beta1, fused=True)
+    kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
+    return kind(groups, lr=settings.lr, betas=(beta1, beta2), fused=True)
 
 
-def moments_of(optimiser: torch.optim.Optimizer, system: nn.Module) -> dict[str, Tensor]:
+def moments_of(turn: Turn) -> dict[str, Tensor]:
     """The optimiser's state as "moment/parameter" -> tensor."""
+    state = turn.optimiser.state
     return {
-        f"{moment}/{name}": optimiser.state[value][moment]
-        for name, value in learned(system).items()
-        if value in optimiser.state
-        for moment in MOMENTS
+        f"{moment}/{name}": tensor
+        for name, value in turn.parameters.items()
+        if value in state
+        for moment, tensor in state[value].items()
+        if isinstance(tensor, Tensor)
     }
 
 
-def put_moments(optimiser: torch.optim.Optimizer, system: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def put_moments(turn: Turn, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `moments_of`. Raises Mistake where a tensor belongs to no parameter."""
-    parameters = learned(system)
     for key, tensor in tensors.items():
         moment, _, name = key.partition("/")
-        if name not in parameters or moment not in MOMENTS:
+        if name not in turn.parameters:
             raise Mistake(
                 f"The optimiser's state has '{key}', which the system does not.",
                 "The checkpoint is another system's.",
             )
-        device = "cpu" if moment == "step" and not parameters[name].is_cuda else parameters[name].device
-        optimiser.state[parameters[name]][moment] = tensor.to(device, copy=True)
+        value = turn.parameters[name]
+        device = "cpu" if moment == "step" and not value.is_cuda else value.device
+        turn.optimiser.state[value][moment] = tensor.to(device, copy=True)
+
+
+@contextmanager
+def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Inside, these parameters require no gradient; afterwards as before."""
+    changed = [value for value in parameters if value.requires_grad]
+    try:
+        for value in changed:
+            value.requires_grad_(False)
+        yield
+    finally:
+        for value in changed:
+            value.requires_grad_(True)
+
+
+def only(turn: Turn, turns: Iterable[Turn]) -> AbstractContextManager[None]:
+    """Inside, what the other turns move and this one does not requires no gradient."""
+    others = {name: value for other in turns for name, value in other.parameters.items()}
+    return frozen(value for name, value in others.items() if name not in turn.parameters)
+
+
+def learning(system: nn.Module, part: str) -> AbstractContextManager[None]:
+    """Inside, nothing but this part of the system requires a gradient.
+
+    Raises Mistake where there is no such part; ValueError where a parameter that requires a gradient belongs to no turn.
+    """
+    parts, declared, everything = parts_of(system), turns_of(system), learned(system)
+    demand_part(part, parts)
+    moved = {turn: starting_with(everything, prefixes) for turn, prefixes in declared.items()}
+    stray = everything.keys() - {name for parameters in moved.values() for name in parameters}
+    if stray:
+        raise ValueError(f"no turn moves {', '.join(sorted(stray)[:3])}")
+    own = {name for turn in parts[part] for name in moved[turn]}
+    return frozen(value for name, value in everything.items() if name not in own)
+
+
+def demand_part(part: str, parts: Iterable[str], system: str = "SYSTEM") -> None:
+    """Mistake where there is no such part, or where one of several must be named. system: its name, for the message."""
+    parts = list(parts)
+    if part in parts:
+        return
+    if parts == [""]:
+        raise Mistake(
+            f"There is no part '{part}'.", f"{system} is trained as a whole.", "Leave the part out."
+        )
+    if not part:
+        raise Mistake(
+            f"{system} is trained in parts.",
+            f"In this order: {', '.join(parts)}.",
+            f"Begin with {system}:{parts[0]}.",
+        )
+    raise Mistake(f"There is no part '{part}'.", "", nearest(part, parts))
 
 
 class Average:
-    """Exponential moving average of what is learned: average <- decay * average + (1 - decay) * weights."""
+    """Exponential moving average of parameters: average <- decay * average + (1 - decay) * weights."""
 
-    def __init__(self, system: nn.Module, decay: float) -> None:
+    def __init__(self, parameters: Parameters, decay: float) -> None:
         self.decay = decay
-        self.parameters = learned(system)
+        self.parameters = parameters
         self.tensors = {name: value.detach().clone() for name, value in self.parameters.items()}
 
     @torch.no_grad()
@@ -79,23 +180,38 @@ class Average:
         torch._foreach_lerp_(list(self.tensors.values()), list(self.parameters.values()), 1 - self.decay)
 
     def put(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from saved averages."""
-        for name, tensor in tensors.items():
-            self.tensors[name].copy_(tensor)
-
-    @contextmanager
-    def swapped(self) -> Iterator[None]:
-        """Inside, the system carries the average instead of its weights."""
-        self.swap()
-        try:
-            yield
-        finally:
-            self.swap()
+        """Go on from saved averages, others among them."""
+        for name in self.tensors:
+            self.tensors[name].copy_(tensors[name])
 
     @torch.no_grad()
     def swap(self) -> None:
-        """Swap the average and the weights."""
+        """Exchange the average and the weights."""
         for name, value in self.parameters.items():
-            kept = value.detach().clone()
+            held = value.detach().clone()
             value.copy_(self.tensors[name])
-            self.tensors[name].copy_(kept)
+            self.tensors[name].copy_(held)
+
+
+def averages(turns: Iterable[Turn]) -> list[Average]:
+    """An average for each turn whose settings ask for one; what two turns move is averaged once, as the first says."""
+    made: list[Average] = []
+    for turn in turns:
+        taken = {name for average in made for name in average.parameters}
+        own = {name: value for name, value in turn.parameters.items() if name not in taken}
+        if turn.settings.ema:
+            made.append(Average(own, turn.settings.ema))
+    return made
+
+
+@contextmanager
+def swapped(averages: Iterable[Average]) -> Iterator[None]:
+    """Inside, the system has the averages in place of its weights."""
+    averages = list(averages)
+    for average in averages:
+        average.swap()
+    try:
+        yield
+    finally:
+        for average in averages:
+            average.swap()

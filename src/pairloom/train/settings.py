@@ -6,22 +6,30 @@ Does not know: systems, data, clocks.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+OF_A_TURN = tuple(
+    "optimiser lr min_lr warmup schedule decay decay_every weight_decay decay_all betas clip ema".split()
+)
 
 
 @dataclass(frozen=True)
 class Settings:
     """lr: peak; the rate rises from min_lr over `warmup` steps (below 1: share of all steps) and falls back to it.
     batch: examples per optimiser step, over all processes. steps: 0 means `epochs` whole epochs.
-    schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text).
+    schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text), or after every
+    `decay_every` steps where that is not 0.
+    optimiser: adamw, adam (weight decay is then part of the gradient), or sgd with momentum betas[0].
     decay_all: weight decay on norms, biases and scalars too, as BLIP's own code did; left out otherwise.
     clip: largest gradient norm (0: none). accumulate: parts that a batch is computed in.
     chunk: rows of a contrastive batch that are embedded at a time (0: all): see train/chunks.py.
     checkpointing: recompute layers in the backward pass: less memory, a third more time.
     ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
+    turns: for a system that learns in turns, name of the turn -> its own of OF_A_TURN.
     log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep: checkpoints that stay.
-    reward: "cider" trains a writer on the CIDEr-D of what it writes instead of on its texts (tasks/practice.py).
+    reward: what a writer is trained on instead of on its texts, by name (train/reward.py).
     threads: of torch (0: as they are). report: "tensorboard" writes its files beside the log.
     """
 
@@ -33,6 +41,8 @@ class Settings:
     warmup: float | int = 0.05
     schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
     decay: float = 0.9
+    decay_every: int = 0
+    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
     weight_decay: float = 0.05
     decay_all: bool = False
     betas: tuple[float, ...] = (0.9, 0.999)
@@ -42,7 +52,7 @@ class Settings:
     precision: Literal["fp32", "bf16"] = "fp32"
     checkpointing: bool = False
     ema: float = 0.0
-    reward: Literal["none", "cider"] = "none"
+    reward: str = "none"
     seed: int = 0
     log_every: int = 10
     save_every: int = 500
@@ -50,6 +60,7 @@ class Settings:
     keep: int = 2
     threads: int = 0
     report: Literal["none", "tensorboard"] = "none"
+    turns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("batch", "accumulate", "log_every", "keep"):
@@ -61,6 +72,7 @@ class Settings:
             "warmup",
             "weight_decay",
             "clip",
+            "decay_every",
             "steps",
             "chunk",
             "save_every",
@@ -73,6 +85,15 @@ class Settings:
             raise ValueError("give epochs or steps")
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas) or not 0 <= self.ema < 1:
             raise ValueError("betas are two numbers in [0, 1), and so is ema")
+        for turn, own in self.turns.items():
+            shared = [name for name in own if name not in OF_A_TURN]
+            if shared:
+                raise ValueError(f"{shared[0]} belongs to the run, not to the turn {turn}")
+            self.of(turn)
+
+    def of(self, turn: str) -> Settings:
+        """The settings of one turn: the run's, with its own over them."""
+        return replace(self, turns={}, **self.turns.get(turn, {}))
 
     def total(self, per_epoch: int) -> int:
         """Optimiser steps of the whole run."""
@@ -91,5 +112,5 @@ class Settings:
         if self.schedule == "linear":
             return self.lr + (self.min_lr - self.lr) * gone
         if self.schedule == "exponential":
-            return max(self.min_lr, self.lr * self.decay ** (step // per_epoch))
+            return max(self.min_lr, self.lr * self.decay ** (step // (self.decay_every or per_epoch)))
         return self.lr

@@ -250,6 +250,11 @@ def adapter_bytes(model: Model) -> bytes:
     return to_bytes(learned, {"format": "pt"})
 
 
+def beside(model: Model) -> dict[str, bytes]:
+    """File name -> bytes of what lies beside a trained model: its adapters, where it has any."""
+    return {ADAPTERS: adapter_bytes(model)} if model.config.rank else {}
+
+
 def export(model: Model, out: Path) -> None:
     """Write a folder that StableDiffusionPipeline.from_pretrained loads; adapters beside it, by the released names.
 
@@ -269,8 +274,7 @@ def export(model: Model, out: Path) -> None:
         name = "model" if part.startswith("text") else "diffusion_pytorch_model"
         if mine:
             files[f"{part}/{name}.safetensors"] = to_bytes(give(mine, places), {"format": "pt"})
-    if c.rank:
-        files[ADAPTERS] = adapter_bytes(model)
+    files |= beside(model)
     for folder in ("tokenizer", "tokenizer_2") if c.text_2 else ("tokenizer",):
         files[f"{folder}/tokenizer.json"] = model.tokens.to_json().encode()
     for name, data in files.items():

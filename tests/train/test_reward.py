@@ -14,8 +14,8 @@ from pairloom.data.batch import Batch
 from pairloom.data.loader import TextTable
 from pairloom.data.tokens import Tokens
 from pairloom.metrics.overlap import cider_d
-from pairloom.tasks.self_critical import Cider, SelfCritical
 from pairloom.train.loop import fit
+from pairloom.train.reward import Cider, SelfCritical
 from pairloom.train.settings import Settings
 
 TEXTS = [["a red square", "one red square"], ["a blue circle"], ["a green star"], ["two blue stars"]]

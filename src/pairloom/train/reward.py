@@ -1,8 +1,9 @@
-"""Practice: a writer learns from the reward of what it writes, against what it would have written anyway.
+"""Self-critical sequence training (Rennie et al., 2017, arXiv 1612.00563): a writer learns by the reward of what it writes,
+against what it would have written anyway.
 
-Self-critical sequence training (Rennie et al., 2017, arXiv 1612.00563) for whatever can start, step and give logits. The
-reward is CIDEr-D over token ids: the metric counts n-grams and does not care what its words are, so no text is needed.
-Knows no architecture, no tokenizer and no loop.
+For whatever can start, step and give logits. A reward is a name of REWARDS. CIDEr-D counts n-grams of token ids: the metric
+does not care what its words are, so no text is needed.
+Does not know: architectures, tokenizers, the loop.
 
 B texts, T tokens.
 """
@@ -19,8 +20,10 @@ from torch import Tensor, nn
 from pairloom.data.batch import Batch
 from pairloom.data.loader import TextTable
 from pairloom.data.order import Rows
+from pairloom.errors import Mistake, nearest
 from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
 from pairloom.tasks.decode import Writing, Written, decode
+from pairloom.verbs import Progress, able
 
 # pictures, as image_ids [B], and texts [B] -> how good each is for its picture; higher is better
 Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
@@ -65,7 +68,7 @@ class SelfCritical(nn.Module):
         self.system, self.reward, self.length = system, reward, length
         self.training_state: tuple[str, ...] = ()
 
-    def begin(self, progress: float) -> None:
+    def begin(self, progress: Progress) -> None:
         """Passed on to a system that wants to know."""
         if hasattr(self.system, "begin"):
             self.system.begin(progress)
@@ -102,6 +105,23 @@ class SelfCritical(nn.Module):
         paid = [self.reward(pictures, [_said(one, last) for one in texts]) for texts in (drawn, greedy)]
         better = torch.tensor(paid[0]) - torch.tensor(paid[1])
         return drawn, better.to(batch.image_ids.device, torch.float)
+
+
+REWARDS: dict[str, Callable[[TextTable, Rows, Rows | None], Reward]] = {"cider": Cider.of}
+
+
+def learner(system: Any, reward: str, loader: Any, length: int) -> Any:
+    """The system itself where reward is "none", else what trains it on that reward against the texts of the loader.
+
+    Raises Mistake for a reward that there is not, and for a system that does not write.
+    """
+    if reward == "none":
+        return system
+    if reward not in REWARDS:
+        raise Mistake(f"There is no reward '{reward}'.", "", nearest(reward, ("none", *REWARDS)))
+    if able(system, "caption") is None:
+        raise Mistake("The system cannot learn by a reward.", "It does not write.", "Leave reward out.")
+    return SelfCritical(system, REWARDS[reward](loader.texts, loader.rows, loader.ids), length)
 
 
 def _spell(ids: Sequence[int]) -> str:

@@ -1,0 +1,100 @@
+"""What a training run is asked to do.
+
+Does not know: the command line, how a request is carried out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from pairloom import registry
+from pairloom.config import override
+from pairloom.errors import Mistake, nearest
+from pairloom.train.optimiser import demand_part
+from pairloom.train.settings import OF_A_TURN, Settings
+from pairloom.verbs import parts_of, turns_of
+
+GROUPS = ("model", "pixels")  # settings of these are written group.key=value
+
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """system: its name, or NAME:PART of one that is trained in parts. settings: key=value of Settings, turn.key=value of one
+    turn, model.key=value of the system's Config, pixels.key=value of the Transform. init: a model folder to start from, or
+    PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, learned from in every step beside `data`, whose weight is 1.
+    tokens: a tokenizer (without it one is trained, of at most `vocabulary` ids). negatives: a table of NegCLIP's layout,
+    whose pictures lie in `data`. held_out: share of the pictures kept for evaluation. workers: threads that decode ahead.
+    restart: forget the run in `out`. dry_run: leave the disk as it is."""
+
+    system: str
+    data: Path
+    out: Path
+    settings: tuple[str, ...] = ()
+    preset: str = "base"
+    recipe: str = ""
+    init: Path | None = None
+    tokens: Path | None = None
+    vocabulary: int = 30524
+    held_out: float = 0.05
+    workers: int = 2
+    mix: tuple[str, ...] = ()
+    negatives: Path | None = None
+    device: str = "auto"
+    restart: bool = False
+    dry_run: bool = False
+
+    @property
+    def name(self) -> str:
+        """The system's name without a part."""
+        return self.system.partition(":")[0]
+
+    @property
+    def part(self) -> str:
+        """The part to train; "" for a system that is trained as a whole. Raises Mistake where there is no such part."""
+        part = self.system.partition(":")[2]
+        demand_part(part, parts_of(self.module.System), self.name)
+        return part
+
+    @property
+    def module(self) -> ModuleType:
+        """The system's file."""
+        return registry.find("systems", self.name)
+
+    def of(self, group: str) -> list[str]:
+        """The settings of a group or turn, without its name; "" for the run's own."""
+        groups = (*GROUPS, *filter(None, turns_of(self.module.System)))
+        named = [(setting.partition("=")[0].partition("."), setting) for setting in self.settings]
+        if not group:
+            return [setting for (head, dot, _), setting in named if not (dot and head.strip() in groups)]
+        return [
+            setting.partition(".")[2] for (head, dot, _), setting in named if head.strip() == group and dot
+        ]
+
+    def run(self) -> Settings:
+        """The recipe's settings with the request's own over them."""
+        recipes = self.module.RECIPES
+        if self.recipe and self.recipe not in recipes:
+            raise Mistake(f"{self.name} has no recipe '{self.recipe}'.", "", nearest(self.recipe, recipes))
+        settings = override(replace(Settings(), **recipes.get(self.recipe, {})), self.of(""))
+        own = {
+            turn: {**settings.turns.get(turn, {}), **self._of_turn(turn)}
+            for turn in turns_of(self.module.System)
+            if turn
+        }
+        return replace(settings, turns={turn: values for turn, values in own.items() if values})
+
+    def _of_turn(self, turn: str) -> Mapping[str, Any]:
+        """The settings of a turn as values. Raises Mistake for one that belongs to the run."""
+        words = self.of(turn)
+        names = [word.partition("=")[0].strip() for word in words]
+        for name in names:
+            if name not in OF_A_TURN and name in vars(Settings()):
+                raise Mistake(
+                    f"{turn}.{name} cannot be set.", f"{name} belongs to the whole run.", f"Write {name}=..."
+                )
+        values = vars(override(Settings(), words))
+        return {name: values[name] for name in names}

@@ -1,0 +1,108 @@
+"""The sets of a run: read once, split into what is learned from and what is held out, and the tokenizer learned from them.
+
+Does not know: which system learns, what an example is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pairloom import registry
+from pairloom.data.index import Index
+from pairloom.data.mixture import Mixture
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.train.order import TrainRequest
+
+SAMPLE = 200_000  # texts that a vocabulary is learned from
+HELD_OUT = 1000  # most examples held out
+
+
+@dataclass(frozen=True)
+class Batches:
+    """learn: a loader of what is learned from; held_out: of what is evaluated on, None where too few were held out;
+    mixed: `learn` among other sets, where there are any."""
+
+    learn: Any
+    held_out: Any
+    mixed: Mixture | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The set, and what is mixed in, each with its weight."""
+
+    main: Any
+    others: tuple[tuple[Any, float], ...] = ()
+
+    @property
+    def index(self) -> Index:
+        """Where the pictures of the main set lie."""
+        index: Index = self.main.index
+        return index
+
+    @property
+    def count(self) -> int:
+        """How many texts the main set has."""
+        count: int = self.main.count
+        return count
+
+    def tokenizer(self, vocabulary: int) -> Tokens:
+        """A tokenizer learned from every n-th text of all sets."""
+        sets = [self.main, *(other for other, _ in self.others)]
+        texts = (text for one in sets for group in one.words() for text in group)
+        every = 1 + sum(one.count for one in sets) // SAMPLE
+        return Tokens.train(itertools.islice(texts, 0, None, every), vocabulary)
+
+    def batches(self, model: Model, request: TrainRequest) -> Batches:
+        """Loaders for a model."""
+
+        def loader(source: Any, rows: Any, training: bool) -> Any:
+            return source.loader(model.tokens, model.config, model.pixels, rows, training, request.workers)
+
+        learning, held_out = self.main.split(request.held_out)
+        learn = loader(self.main, learning, True)
+        aside = loader(self.main, held_out[:HELD_OUT], False) if len(held_out) > 1 else None
+        if not self.others:
+            return Batches(learn, aside)
+        more = [loader(other, other.split(request.held_out)[0], True) for other, _ in self.others]
+        weights = (1.0, *(weight for _, weight in self.others))
+        return Batches(learn, aside, Mixture((learn, *more), weights))
+
+
+def open_sources(request: TrainRequest, aside: Path | None) -> Sources:
+    """Read the sets of a request as what its system learns from. aside: a folder for what must be kept beside them."""
+    if request.negatives is not None:
+        return Sources(_with_negatives(request, aside))
+    kind = registry.find("data.lessons", request.module.System.trains_on[0])
+    others = tuple((kind.Lesson(path, aside), weight) for path, weight in map(_weighed, request.mix))
+    return Sources(kind.Lesson(request.data, aside), others)
+
+
+def _with_negatives(request: TrainRequest, aside: Path | None) -> Any:
+    """The pictures of a table, with what is wrong of each."""
+    if request.mix or "negatives" not in request.module.System.trains_on:
+        alone = "A table of them is a set by itself."
+        raise Mistake(
+            "Negatives cannot be used here.",
+            alone if request.mix else f"{request.name} does not learn from them.",
+            f"Leave out {'--mix' if request.mix else '--negatives'}.",
+        )
+    return registry.find("data.lessons", "negatives").Lesson(request.data, aside, request.negatives)
+
+
+def _weighed(word: str) -> tuple[Path, float]:
+    """PATH=WEIGHT. Mistake where it is none, or the weight is not above 0."""
+    path, equals, number = word.rpartition("=")
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = 0.0
+    if not equals or not 0 < weight < math.inf:
+        raise Mistake(f"'{word}' is no set with a weight.", "", "Write PATH=WEIGHT, say --mix pairs=0.2.")
+    return Path(path), weight

@@ -1,0 +1,127 @@
+"""The model that a run starts with: fresh, with published weights in one of its parts, or with the weights of another model.
+
+What a system's file may say of this, beside its Config and System:
+    STARTS     name of another system -> function(its tensors, config): tensors under the names here
+    INHERITS   settings that are taken over from the config of such a system
+    System.added(before: Config) -> prefixes of parameters that a model of that config lacks, and that begin fresh
+
+Does not know: the sets, the loop.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pairloom import registry
+from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
+from pairloom.config import override
+from pairloom.data.pixels import Transform
+from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
+from pairloom.model import Model, at_size, build
+from pairloom.train.order import TrainRequest
+from pairloom.verbs import parts_of
+from pairloom.weights import load, with_part
+
+
+def named_model(request: TrainRequest) -> Model | None:
+    """The model that `init` names, None where it names none, or files for parts.
+
+    Raises Mistake where the part to train builds on one that was not trained.
+    """
+    begun = load(request.init) if request.init is not None and not _files(request) else None
+    parts = list(parts_of(request.module.System))
+    trained = begun.about.get("parts", ()) if begun is not None and begun.name == request.name else ()
+    for part in parts[: parts.index(request.part)]:
+        if part not in trained:
+            raise Mistake(
+                f"{request.system} builds on {request.name}:{part}, which was not trained yet.",
+                f"{request.init} is a model without it."
+                if begun is not None
+                else "No trained model was named.",
+                f"First: pairloom train {request.name}:{part} ... --out DIR; then give --init DIR here.",
+            )
+    return begun
+
+
+def fresh_model(request: TrainRequest, tokens: Tokens, seed: int) -> Model:
+    """A model initialised by the seed, but for the parts that `init` has files for."""
+    model = build(request.name, tokens, request.preset, request.of("model"), seed)
+    for part, file in _files(request).items():
+        model = with_part(model, part, file)
+    return _fitting(replace(model, pixels=_cropped(model.pixels)), request)
+
+
+def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
+    """A model that starts with the weights of another: of the same system, or of one that its STARTS knows."""
+    module, about = request.module, {"init": str(request.init)}
+    if begun.name == request.name:
+        model = with_config(begun, override(begun.config, request.of("model")), seed)
+        kept = {"parts": begun.about["parts"]} if "parts" in begun.about else {}
+        return _fitting(replace(model, about={**about, **kept}), request)
+    starts = getattr(module, "STARTS", {})
+    if begun.name not in starts:
+        known = f" It can begin as a {' or a '.join(starts)}." if starts else ""
+        raise Mistake(
+            f"{request.init} is a {begun.name}, not a {request.name}.",
+            known,
+            f"pairloom train {begun.name} ...",
+        )
+    known = {entry.name for entry in fields(module.Config)}
+    sizes = [
+        f"{name}={getattr(begun.config, name)}"
+        for name in getattr(module, "INHERITS", ())
+        if name in known and hasattr(begun.config, name)
+    ]
+    model = build(request.name, begun.tokens, request.preset, [*sizes, *request.of("model")], seed)
+    begun = at_size(begun, model.config.image_size)
+    fresh = put_shared(model.system, starts[begun.name](tensors_of(begun.system), model.config))
+    about["begun afresh"] = ", ".join(fresh) or "nothing"
+    return _fitting(replace(model, pixels=_cropped(begun.pixels), about=about), request)
+
+
+def with_config(model: Model, config: Any, seed: int = 0) -> Model:
+    """The same weights under another config of the system. What that adds (System.added) begins fresh, by the seed.
+
+    Raises Mistake where the weights do not fit.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        system = registry.find("systems", model.name).System(config)
+    drop = tuple(getattr(system, "training_state", ()))
+    added = tuple(system.added(model.config)) if hasattr(system, "added") else ()
+    put_tensors(system, tensors_of(model.system, drop), (*drop, *added))
+    return replace(model, system=system.to(model.device))
+
+
+def _files(request: TrainRequest) -> dict[str, Path]:
+    """Part -> file, where `init` is written so and is no path."""
+    words = re.split(r",(?=\w+=)", str(request.init or ""))
+    if request.init is None or request.init.exists() or "=" not in words[0]:
+        return {}
+    return {part: Path(file) for part, _, file in (word.partition("=") for word in words)}
+
+
+def _cropped(pixels: Transform) -> Transform:
+    """With random crops in training: the system's own, or BLIP's."""
+    return replace(pixels, crop_scale=pixels.crop_scale or (0.5, 1.0))
+
+
+def _fitting(model: Model, request: TrainRequest) -> Model:
+    """With the pixels that the request sets. Raises Mistake where numbers do not go together."""
+    if getattr(model.config, "length", 3) < 3:
+        raise Mistake(
+            "model.length leaves no text.", "It counts the first and the last token.", "Give 3 or more."
+        )
+    pixels = override(model.pixels, request.of("pixels"))
+    side = getattr(model.config, "image_size", pixels.size)
+    if pixels.size != side:
+        raise Mistake(
+            f"pixels.size={pixels.size} does not fit.", f"The model reads {side} px.", "Set model.image_size."
+        )
+    return replace(model, pixels=pixels)
