@@ -1,0 +1,57 @@
+"""Masked region modelling: which regions are hidden, and what is to be predicted of them.
+
+B pictures, R regions, M hidden regions, F features, K classes of the detector.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def mask_regions(
+    mask: Bool[Tensor, "B R"], generator: torch.Generator, chance: float = 0.15
+) -> Bool[Tensor, "B R"]:
+    """Regions to hide: each real one with this chance; a picture of which none was drawn hides its first.
+
+    mask: True = real.
+    """
+    hidden = mask & (torch.rand(mask.shape, generator=generator).to(mask.device) < chance)
+    first = mask & (mask.cumsum(1) == 1)
+    return hidden | (first & ~hidden.any(1, keepdim=True))
+
+
+def overlapping(
+    boxes: Float[Tensor, "B R 4"], hidden: Bool[Tensor, "B R"], limit: float = 0.4
+) -> Bool[Tensor, "B R"]:
+    """Regions whose intersection over union with a hidden region is above the limit; the hidden ones are among them.
+
+    They would tell what is hidden: ViLBERT leaves them out of the global mean (12-in-1's code).
+    """
+    low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
+    high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    area = (boxes[..., 2:] - boxes[..., :2]).clamp(min=0).prod(-1)
+    union = area[:, :, None] + area[:, None] - shared
+    near = shared / union.clamp(min=1e-12) > limit
+    return hidden | (near & hidden[:, None]).any(2)
+
+
+def region_feature_loss(predicted: Float[Tensor, "M F"], features: Float[Tensor, "M F"]) -> Float[Tensor, ""]:
+    """Masked region feature regression (UNITER's MRFR): mean squared error."""
+    return F.mse_loss(predicted.float(), features.float())
+
+
+def region_class_loss(logits: Float[Tensor, "M K"], probabilities: Float[Tensor, "M K"]) -> Float[Tensor, ""]:
+    """Masked region classification (UNITER's MRC): cross-entropy with the detector's best class other than background,
+    which is class 0."""
+    return F.cross_entropy(logits.float(), probabilities[:, 1:].argmax(1) + 1)
+
+
+def region_distribution_loss(
+    logits: Float[Tensor, "M K"], probabilities: Float[Tensor, "M K"]
+) -> Float[Tensor, ""]:
+    """KL divergence from the detector's class distribution (ViLBERT; UNITER's MRC-kl): sum over classes, mean over regions."""
+    return F.kl_div(logits.float().log_softmax(1), probabilities.float(), reduction="batchmean")

@@ -1,0 +1,51 @@
+"""Word-region alignment by optimal transport (Chen et al., 2020, UNITER, section 3.2).
+
+B pairs, T words, R regions, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def ipot(
+    cost: Float[Tensor, "B T R"],
+    words: Bool[Tensor, "B T"],
+    regions: Bool[Tensor, "B R"],
+    beta: float = 0.5,
+    steps: int = 50,
+) -> Float[Tensor, "B T R"]:
+    """Transport plan between uniform marginals by the inexact proximal point method (Xie et al., 2018), one inner iteration.
+
+    words, regions: True = real; the plan is 0 elsewhere. beta: the proximal step. No gradient goes through the plan.
+    """
+    with torch.no_grad():
+        real = (words[:, :, None] & regions[:, None]).float()
+        kernel = torch.exp(-cost.float() / beta) * real
+        count_words, count_regions = (mask.sum(1).clamp(min=1).float()[:, None] for mask in (words, regions))
+        scale_regions = regions.float() / count_regions
+        plan = real
+        for _ in range(steps):
+            weighted = kernel * plan
+            scale_words = words / (count_words * (weighted @ scale_regions[..., None])[..., 0]).clamp(
+                min=1e-30
+            )
+            scale_regions = regions / (count_regions * (scale_words[:, None] @ weighted)[:, 0]).clamp(
+                min=1e-30
+            )
+            plan = scale_words[..., None] * weighted * scale_regions[:, None]
+    return plan
+
+
+def transport_distance(
+    words: Float[Tensor, "B T D"],
+    regions: Float[Tensor, "B R D"],
+    words_mask: Bool[Tensor, "B T"],
+    regions_mask: Bool[Tensor, "B R"],
+) -> Float[Tensor, " B"]:
+    """What it costs to move the words onto the regions; moving one costs 1 - cosine. In fp32."""
+    cost = 1 - F.normalize(words.float(), dim=-1) @ F.normalize(regions.float(), dim=-1).transpose(1, 2)
+    return (ipot(cost.detach(), words_mask, regions_mask) * cost).sum((1, 2))
