@@ -104,10 +104,10 @@ def test_a_batch_takes_pictures_bytes_and_files(model: Model, tmp_path: Path) ->
     one = model.batch([picture(1), stream.getvalue(), tmp_path / "one.png"], TEXTS)
     assert one.images is not None and one.images.shape == (3, 1, 3, 32, 32)
     assert torch.equal(one.images[0], one.images[1]) and torch.equal(one.images[1], one.images[2])
-    assert one.tokens is not None and one.keep is not None and one.tokens.shape == one.keep.shape
+    assert one.texts is not None and one.texts.ids.shape == one.texts.mask.shape
     several = model.batch([picture(1)], TEXTS, image_of=[0, 0, 0])
     assert several.image_of is not None and several.image_of.tolist() == [0, 0, 0]
-    assert model.batch(texts=TEXTS).images is None and model.batch([picture(1)]).tokens is None
+    assert model.batch(texts=TEXTS).images is None and model.batch([picture(1)]).texts is None
     with pytest.raises(ValueError, match="1 pictures and 3 texts"):
         model.batch([picture(1)], TEXTS)
     with pytest.raises(Unreadable):
@@ -115,7 +115,7 @@ def test_a_batch_takes_pictures_bytes_and_files(model: Model, tmp_path: Path) ->
 
 
 def test_long_texts_are_cut_to_the_length_of_the_config(model: Model) -> None:
-    ids, keep = model.texts(["a red square " * 50])
+    ids, keep = model.batch(texts=["a red square " * 50]).text()
     assert ids.shape == (1, model.config.length) and keep.all() and ids[0, -1] == model.tokens.sep
 
 

@@ -20,7 +20,7 @@ import time
 
 import torch
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems.clip import PRESETS, System
 from pairloom.train.chunks import losses_in_chunks
 
@@ -39,7 +39,7 @@ def step(preset: str, rows: int, chunk: int) -> dict[str, float]:
     images = torch.rand(rows, 1, 3, config.image_size, config.image_size)
     tokens = torch.randint(5, config.vocabulary - 5, (rows, config.length))
     tokens[:, 0], tokens[:, -1] = config.cls, config.sep
-    batch = Batch(images=images, tokens=tokens)
+    batch = Batch(images=images, texts=Texts.unpadded(tokens))
 
     def gradient(batch: Batch) -> float:
         system.zero_grad(set_to_none=False)
@@ -48,7 +48,7 @@ def step(preset: str, rows: int, chunk: int) -> dict[str, float]:
         norms = [value.grad.norm() for value in system.parameters() if value.grad is not None]
         return float(torch.stack(norms).norm())
 
-    gradient(Batch(images=images[:2], tokens=tokens[:2]))
+    gradient(Batch(images=images[:2], texts=Texts.unpadded(tokens[:2])))
     before, began = resident(), time.process_time()
     norm = gradient(batch)
     return {

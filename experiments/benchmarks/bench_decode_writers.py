@@ -64,7 +64,7 @@ def uncached(system: Any, images: torch.Tensor, count: int) -> list[tuple[int, .
     batch = system.encode_image(Batch(images=images))
     tokens = torch.full((len(images), 1), system.config.cls)
     while tokens.shape[1] <= count:
-        scores = system.logits(replace(batch, tokens=tokens))[:, -1]
+        scores = system.logits(replace(batch, texts=replace(batch.texts, ids=tokens)))[:, -1]
         scores[:, system.last_token] = -1e9
         tokens = torch.cat([tokens, scores.argmax(1, keepdim=True)], 1)
     return [tuple(row[1:].tolist()) for row in tokens]
@@ -125,8 +125,8 @@ class Alone:
         return self.read(state, tokens[:, None])
 
     def logits(self, batch: Batch) -> torch.Tensor:
-        assert batch.tokens is not None
-        return self.model.read(self.model.embed(batch.tokens))[0]
+        assert batch.texts is not None
+        return self.model.read(self.model.embed(batch.texts.ids))[0]
 
 
 def library(rows: int, count: int, rounds: int) -> dict[str, Any]:

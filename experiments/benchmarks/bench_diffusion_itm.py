@@ -305,7 +305,8 @@ def _four(model: Any, pixels: np.ndarray, columns: list[Any], steps: int) -> Non
     """What the released loop does for four pictures: one candidate after another, one time after another."""
     noise = torch.randn(steps, *model.system.latent)
     for texts in columns:
-        said = model.system.text(*model.texts(list(texts)))
+        encoded = model.texts(list(texts))
+        said = model.system.text(encoded.ids, encoded.mask)
         for step, t in enumerate(grid(steps)):
             images = torch.from_numpy(model.pixels.normalise(pixels))
             latents, _ = model.system.posterior(images)

@@ -26,7 +26,7 @@ from torch import Tensor
 
 import pairloom
 from pairloom.blocks.engine import engine
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.pixels import open_image
 from pairloom.data.shards import open_set
 from pairloom.tasks.judge import judge
@@ -64,7 +64,7 @@ def ours(system: Any, images: Tensor, tokens: Tensor, keep: Tensor) -> Tensor:
     """The same by `judge`, a picture at a time as its memory allows."""
     count = len(images)
     batch = Batch(
-        images=images[:, None], tokens=tokens.repeat(count, 1), keep=keep.repeat(count, 1),
+        images=images[:, None], texts=Texts(tokens.repeat(count, 1), keep.repeat(count, 1)),
         image_of=torch.arange(count).repeat_interleave(len(tokens)),
     )  # fmt: skip
     return judge(system, batch, "match")[0].view(count, -1)
@@ -86,7 +86,7 @@ def agreement(model: str, where: Path, pictures: int, texts: int) -> None:
             images.append(open_image(found.image.read()))
         if not found.problem and found.texts and len(words) < texts:
             words[found.texts[0].text] = None
-    pixels, (tokens, keep) = asked.pictures(images), asked.texts(list(words))
+    pixels, (tokens, keep) = asked.pictures(images), asked.batch(texts=list(words)).text()
     expected = ours(asked.system, pixels, tokens, keep)
     print(
         f"{len(images)} pictures x {len(words)} texts; spread of a picture's log-odds {float(expected.std(1).mean()):.2f}"

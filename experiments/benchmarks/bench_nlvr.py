@@ -35,7 +35,7 @@ from torch import Tensor, nn
 
 from pairloom.blocks.grounded import begin_with
 from pairloom.data.asked import open_examples
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.lessons.statements import plain
 from pairloom.data.pixels import open_image
 from pairloom.data.tokens import Tokens
@@ -159,7 +159,7 @@ class Course:
         found, system = [], self.model.system.eval()
         for at in range(0, len(told.texts), 128):
             ids, keep = self.model.tokens.encode(told.texts[at : at + 128], self.model.config.length)
-            found.append(system.match(Batch(encoded=told.encoded[at : at + 128], tokens=ids, keep=keep)) > 0)
+            found.append(system.match(Batch(encoded=told.encoded[at : at + 128], texts=Texts(ids, keep))) > 0)
         return (torch.cat(found) == told.true).numpy()
 
 

@@ -18,7 +18,7 @@ from pairloom.data.cached import CachedImages
 from pairloom.data.loader import Loader, Pictures
 from pairloom.data.order import Plan
 from pairloom.model import Model
-from pairloom.systems.blip import EncodedImages
+from pairloom.systems.blip import ImageRows
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
 
@@ -49,7 +49,7 @@ class Rememberer:
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         for parts in self.loader.read(plan, epoch, step):
             yield [
-                replace(part, images=None, encoded=EncodedImages(part.images) if self.blip else part.images)
+                replace(part, images=None, encoded=ImageRows(part.images) if self.blip else part.images)
                 for part in parts
             ]
 

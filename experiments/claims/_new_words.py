@@ -1,7 +1,7 @@
 """New words: pages that call each colour by a word that means nothing elsewhere, for models that have to learn from the page
 ("<image> dax <|endofchunk|> <image> wug <|endofchunk|> ...", Tsimpoukelli et al., 2021: fast binding).
 
-Pictures show one thing of the drawn world. `Texts` are the same lesson without pictures ("red dax . blue wug . red dax .");
+Pictures show one thing of the drawn world. `TextPages` are the same lesson without pictures ("red dax . blue wug . red dax .");
 `Pages` and `Pairs` show the pictures; `questions` ask for the word of one picture more.
 Does not know: systems.
 
@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.order import Plan
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -109,7 +109,7 @@ def _rows(lexicon: Lexicon, triples: list[Numbers | int], told: NDArray[np.bool_
     tokens = torch.from_numpy(np.concatenate([np.full((size[0], 1), lexicon.tokens.cls), body], 1))
     keep = torch.zeros_like(tokens, dtype=torch.bool)
     keep[:, 2::3] = torch.from_numpy(told)
-    return Batch(tokens=tokens, keep=keep)
+    return Batch(texts=Texts(tokens, keep))
 
 
 class _Endless(ABC):
@@ -143,7 +143,7 @@ def ways(length: int) -> int:
 
 
 @dataclass(frozen=True)
-class Texts(_Endless):
+class TextPages(_Endless):
     """Colour, word, stop, up to `longest` times; only words that the page has told are scored. A step has `batch` rows of
     `longest` entries, or as many more as they are shorter."""
 
@@ -159,7 +159,7 @@ class Texts(_Endless):
 
 @dataclass(frozen=True)
 class Pages(_Endless):
-    """Picture and new word, up to `pictures` times, as Texts. images [M 3 S S]: as a model sees those of the scenes."""
+    """Picture and new word, up to `pictures` times, as TextPages. images [M 3 S S]: as a model sees those of the scenes."""
 
     lexicon: Lexicon
     scenes: Scenes

@@ -31,7 +31,7 @@ from torch import Tensor
 import pairloom
 from experiments.claims import _jobs, _new_words
 from experiments.claims._jobs import Job
-from experiments.claims._new_words import Lexicon, Pages, Pairs, Scenes, Texts
+from experiments.claims._new_words import Lexicon, Pages, Pairs, Scenes, TextPages
 from experiments.claims._verdict import Claim, Contrast
 from pairloom import model as models
 from pairloom.blocks.tensors import put_tensors, tensors_of
@@ -159,7 +159,7 @@ def _start(job: Job) -> dict[str, Any]:
     settings = replace(
         _settings(s, s.language_steps, seed), lr=1e-3, batch=20, schedule="constant", warmup=50
     )
-    fit(model.system, Texts(lexicon, s.longest, s.language_steps), settings)
+    fit(model.system, TextPages(lexicon, s.longest, s.language_steps), settings)
     system = flamingo.System(replace(model.config, learn="bridge"))
     put_tensors(system, tensors_of(model.system))
     model = replace(model, system=system.eval())
@@ -253,7 +253,7 @@ def _asked(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) ->
 def _texts_right(model: Any, lexicon: Lexicon, s: Setting, seed: int) -> dict[str, list[float]]:
     """Of texts without pictures, all words told before: the share that the language model says by itself, for each text."""
     generator = np.random.default_rng(seed_of("texts", seed))
-    batch = Texts(lexicon, s.longest, 1).batch(generator, s.questions, 1)
+    batch = TextPages(lexicon, s.longest, 1).batch(generator, s.questions, 1)
     tokens, keep = batch.text()
     logits = model.system.language.read(model.system.language.embed(tokens[:, :-1]))[0]
     right = (logits.argmax(2) == tokens[:, 1:]) & keep[:, 1:]

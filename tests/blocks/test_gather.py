@@ -11,7 +11,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from pairloom.blocks.gather import gather_rows, gather_texts, mean_of_all
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems import blip, clip
 from pairloom.systems.blip import TINY
 from pairloom.verbs import Progress
@@ -33,17 +33,19 @@ def whole() -> Batch:
     images[4] = images[1]
     return Batch(
         images=images,
-        tokens=tokens.masked_fill(~keep, 0),
-        keep=keep,
+        texts=Texts(tokens.masked_fill(~keep, 0), keep),
         image_ids=torch.tensor([1, 2, 3, 4, 2, 6]),
     )
 
 
 def part(batch: Batch, rank: int) -> Batch:
     rows = slice(3 * rank, 3 * rank + 3)
-    length = int(batch.keep[rows].sum(1).max())
+    length = int(batch.texts.mask[rows].sum(1).max())
     return Batch(
-        batch.images[rows], batch.tokens[rows, :length], batch.keep[rows, :length], batch.image_ids[rows]
+        batch.images[rows],
+        batch.texts.ids[rows, :length],
+        batch.texts.mask[rows, :length],
+        batch.image_ids[rows],
     )
 
 

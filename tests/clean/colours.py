@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def model(out: Path, steps: int = 0) -> Path:
             chosen = dice.sample(kinds, 24)
             images = [picture(*kind, seed=10**6 + 100 * step + at) for at, kind in enumerate(chosen)]
             batch: Batch = made.batch(images, [said(*kind) for kind in chosen])
-            batch.image_ids = torch.arange(len(chosen))
+            batch = replace(batch, image_ids=torch.arange(len(chosen)))
             torch.stack(list(made.system.losses(batch).values())).sum().backward()
             optimiser.step()
             optimiser.zero_grad()

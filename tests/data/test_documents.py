@@ -145,7 +145,7 @@ def test_pairs_are_documents_of_one_picture(tmp_path: Path) -> None:
     loader = lesson.loader(TOKENS, CONFIG, Transform(32), lesson.split(0.0)[0], False, 0)
     (batch,) = next(loader.read(Plan(4), 0))
     assert batch.images.shape == (4, 1, 3, 32, 32)
-    assert (batch.tokens[:, 0] == TOKENS.cls).all() and (batch.tokens[:, 1] == TOKENS.image_mark).all()
+    assert (batch.texts.ids[:, 0] == TOKENS.cls).all() and (batch.texts.ids[:, 1] == TOKENS.image_mark).all()
 
 
 def test_the_drawn_world_writes_pages_and_lessons(tmp_path: Path) -> None:
@@ -155,8 +155,8 @@ def test_the_drawn_world_writes_pages_and_lessons(tmp_path: Path) -> None:
         assert sum(len(one.images) for one in documents) == 12 and not any(one.problem for one in documents)
         loader = Lesson(out, None).loader(TOKENS, CONFIG, Transform(32), torch.arange(2).numpy(), False, 0)
         (batch,) = next(loader.read(Plan(2), 0))
-        marks = (batch.tokens == TOKENS.image_mark).sum(1)
-        assert batch.images.shape[1] == int(marks.max()) and batch.tokens.shape[1] <= CONFIG.length
+        marks = (batch.texts.ids == TOKENS.image_mark).sum(1)
+        assert batch.images.shape[1] == int(marks.max()) and batch.texts.ids.shape[1] <= CONFIG.length
     with pytest.raises(Mistake, match="exists already"):
         write_documents(SMALL, tmp_path / "pages")
     with pytest.raises(Mistake, match="no documents 'page'.*\n*.*pages"):
@@ -188,12 +188,12 @@ def test_a_mixture_weighs_its_sets_in_every_step(tmp_path: Path) -> None:
     assert mixture.steps(plan) == 3
     steps = list(mixture.read(plan, 0))
     assert len(steps) == 3 and all(len(parts) == 2 for parts in steps)
-    assert [float(part.extra["part_weight"]) for part in steps[0]] == [2.0, pytest.approx(0.4)]
+    assert [float(part.part_weight) for part in steps[0]] == [2.0, pytest.approx(0.4)]
     again = list(mixture.read(plan, 0, step=2))
     for one, other in zip(steps[2], again[0]):
-        assert torch.equal(one.tokens, other.tokens) and torch.equal(one.images, other.images)
+        assert torch.equal(one.texts.ids, other.texts.ids) and torch.equal(one.images, other.images)
     alone = next(both[1].read(plan, 1))[0]  # its second epoch: 5 rows are one batch of 4
-    assert torch.equal(steps[1][1].tokens, alone.tokens)
+    assert torch.equal(steps[1][1].texts.ids, alone.texts.ids)
     assert mixture.identity() != Mixture((both[0], both[1]), (1.0, 0.3)).identity()
     with pytest.raises(ValueError, match="above 0"):
         Mixture((both[0],), (0.0,))

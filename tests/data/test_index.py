@@ -113,7 +113,7 @@ def test_a_picture_whose_text_names_a_side_is_not_mirrored(tmp_path: Path) -> No
     batch = next(one.read(Plan(40), 0))[0]
     mirrored = batch.images[:, 0, 0, 0, 0] > batch.images[:, 0, 0, 0, 7]
     left = one.texts.sided[
-        numpy.array([one.texts.ids.tolist().index(token) >= 0 for token in batch.tokens[:, 1]])
+        numpy.array([one.texts.ids.tolist().index(token) >= 0 for token in batch.texts.ids[:, 1]])
     ]
     assert left.sum() == 20 and 5 < int(mirrored.sum()) < 15
 
@@ -157,12 +157,12 @@ def test_an_unreadable_picture_gives_its_place_to_a_readable_pair(workers: int, 
     index = Index.of(made)
     one = loader(index, workers=workers)
     batch = next(one.read(Plan(13), 0))[0]
-    assert batch.image_ids is not None and batch.images is not None and batch.tokens is not None
+    assert batch.image_ids is not None and batch.images is not None and batch.texts is not None
     broken = int(index.ids()[12])
     assert broken not in batch.image_ids.tolist() and len(batch.image_ids) == 13
     assert isinstance(one.pictures, DecodedImages) and len(one.pictures.bad) == 1
     assert "cut off" in next(iter(one.pictures.bad.values())) and "broken.png" in next(iter(one.pictures.bad))
-    for image, row, tokens in zip(batch.images, batch.image_ids, batch.tokens):
+    for image, row, tokens in zip(batch.images, batch.image_ids, batch.texts.ids):
         number = list(index.ids()).index(int(row))
         assert torch.allclose(
             image, torch.tensor(10 * number / 255), atol=1e-6

@@ -60,13 +60,13 @@ def test_every_picture_comes_once_with_a_text_of_its_own() -> None:
     rows = numpy.concatenate([row_of(batch) for batch in batches])
     assert len(batches) == 6 and len(set(rows.tolist())) == 48  # 50 // 8 whole batches
     for batch in batches:
-        assert batch.images is not None and batch.tokens is not None and batch.keep is not None
+        assert batch.images is not None and batch.texts is not None
         assert batch.images.shape == (8, 1, 3, 6, 6) and batch.images.dtype == torch.float32
         assert (
-            batch.tokens.shape == batch.keep.shape and batch.keep.any(0).all()
+            batch.texts.ids.shape == batch.texts.mask.shape and batch.texts.mask.any(0).all()
         )  # no wider than its longest text
         assert batch.image_ids is not None and batch.image_ids.tolist() == row_of(batch).tolist()
-        for row, tokens, keep in zip(row_of(batch), batch.tokens, batch.keep):
+        for row, tokens, keep in zip(row_of(batch), batch.texts.ids, batch.texts.mask):
             text = int(tokens[1]) - 200
             assert loader.texts.first[row] <= text < loader.texts.first[row + 1]
             size = loader.texts.lengths[text]
@@ -77,7 +77,7 @@ def test_every_picture_comes_once_with_a_text_of_its_own() -> None:
 def test_texts_of_a_picture_take_turns() -> None:
     loader = made(20)
     chosen = [
-        {int(token) for batch in epoch(loader, Plan(10), number) for token in batch.tokens[:, 1]}
+        {int(token) for batch in epoch(loader, Plan(10), number) for token in batch.texts.ids[:, 1]}
         for number in range(30)
     ]
     assert len(set.union(*chosen)) == len(loader.texts.lengths)  # each is drawn in some epoch
@@ -134,7 +134,7 @@ def test_epochs_and_seeds_differ() -> None:
 
 def test_buckets_save_padding_and_lose_nobody() -> None:
     def padding(loader: Loader) -> float:
-        return float(numpy.mean([1 - batch.keep.float().mean() for batch in epoch(loader, Plan(8))]))
+        return float(numpy.mean([1 - batch.texts.mask.float().mean() for batch in epoch(loader, Plan(8))]))
 
     plain, bucketed = made(240, window=0), made(240, window=10)
     assert padding(bucketed) < 0.5 * padding(plain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,8 +21,7 @@ def test_each_condition_learns_what_it_says() -> None:
     given = _drawn.pictures(8, 1, 32)
     for name, own in coca.CONDITIONS.items():
         model = coca._built(SMALL, given.texts, own, 0)
-        batch = model.batch(texts=given.texts)
-        batch.images = _drawn.look(model, given.pixels)[:, None]
+        batch = replace(model.batch(texts=given.texts), images=_drawn.look(model, given.pixels)[:, None])
         expected = {"contrast alone": {"itc"}, "captioning alone": {"lm"}}.get(name, {"itc", "lm"})
         assert set(model.system.losses(batch)) == expected
         assert model.config.poolers == ("parallel" if name == "parallel" else "cascade")

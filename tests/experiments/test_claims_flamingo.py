@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from experiments.claims import _new_words, flamingo
-from experiments.claims._new_words import COLOURS, WAYS, Lexicon, Pages, Pairs, Texts
+from experiments.claims._new_words import COLOURS, WAYS, Lexicon, Pages, Pairs, TextPages
 from pairloom.data.order import Plan
 from pairloom.errors import Mistake
 
@@ -42,7 +42,7 @@ def test_only_words_told_before_are_scored(lexicon: Lexicon) -> None:
     assert _new_words.again(np.array([[7, 8, 7, 7, 8, 9]])).tolist() == [
         [False, False, True, True, True, False]
     ]
-    batch = Texts(lexicon, 17, 10).batch(np.random.default_rng(0), 4, 10)
+    batch = TextPages(lexicon, 17, 10).batch(np.random.default_rng(0), 4, 10)
     tokens, keep = batch.text()
     assert tokens.shape == (4, 1 + 3 * 17) and keep.any(1).all()
     for row, scored in zip(tokens.tolist(), keep.tolist()):
@@ -57,7 +57,7 @@ def test_only_words_told_before_are_scored(lexicon: Lexicon) -> None:
 
 def test_texts_grow(lexicon: Lexicon) -> None:
     """Three entries at first, all of them at the end, and as many tokens in a step at most."""
-    texts = Texts(lexicon, 17, 100)
+    texts = TextPages(lexicon, 17, 100)
     lengths = [_new_words.grown(at, 100, 17) for at in range(100)]
     assert lengths[0] == lengths[34] == 3 and lengths[80] == lengths[99] == 17 and sorted(lengths) == lengths
     plan = Plan(4, seed=3)

@@ -13,7 +13,7 @@ import torch
 from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, to_dict
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.train.settings import Settings
 from pairloom.verbs import Denoises, Embeds, Learns, Matches, Progress, Remembers, Sees, Writes
 
@@ -49,13 +49,11 @@ def batch(module) -> Batch:
     images = torch.randn(ROWS, pictures, 3, config.image_size, config.image_size, generator=generator)
     ids = torch.arange(ROWS)
     tokens = tokens.masked_fill(~keep, config.pad)
-    return Batch(images=images, tokens=tokens, keep=keep, image_ids=ids, extra={"label": ids % 2})
+    return Batch(images=images, texts=Texts(tokens, keep), image_ids=ids, labels=ids % 2)
 
 
 def rows(batch: Batch, which: list[int]) -> Batch:
-    return replace(
-        batch, **{name: getattr(batch, name)[which] for name in ("images", "tokens", "keep", "image_ids")}
-    )
+    return replace(batch, **{name: getattr(batch, name)[which] for name in ("images", "texts", "image_ids")})
 
 
 def needs(system: Any, *verbs: Any) -> None:
@@ -73,7 +71,7 @@ def answers(system: Any, batch: Batch) -> dict[str, torch.Tensor]:
     if isinstance(system, Matches):
         said["match"] = system.match(batch)
     if isinstance(system, Writes):
-        said["logits"] = system.logits(batch).masked_fill(~batch.keep[..., None], 0.0)
+        said["logits"] = system.logits(batch).masked_fill(~batch.texts.mask[..., None], 0.0)
     if isinstance(system, Denoises):  # the same time and noise for every row
         t = torch.full((len(batch),), system.times // 2)
         noise = torch.randn(system.latent, generator=torch.Generator().manual_seed(3)).expand(
@@ -148,21 +146,27 @@ def test_it_memorises_a_batch(module, batch):
 
 
 def test_padding_says_nothing(system, batch):
-    scribble = torch.randint(5, 60, batch.tokens.shape, generator=torch.Generator().manual_seed(2))
-    scribbled = replace(batch, tokens=torch.where(batch.keep, batch.tokens, scribble))
-    assert not torch.equal(scribbled.tokens, batch.tokens)
+    scribble = torch.randint(5, 60, batch.texts.ids.shape, generator=torch.Generator().manual_seed(2))
+    scribbled = replace(
+        batch, texts=replace(batch.texts, ids=torch.where(batch.texts.mask, batch.texts.ids, scribble))
+    )
+    assert not torch.equal(scribbled.texts.ids, batch.texts.ids)
     same(answers(system, batch), answers(system, scribbled))
     longer = torch.nn.functional.pad
-    padded = replace(batch, tokens=longer(batch.tokens, (0, 2), value=7), keep=longer(batch.keep, (0, 2)))
+    padded = replace(
+        batch, texts=Texts(longer(batch.texts.ids, (0, 2), value=7), longer(batch.texts.mask, (0, 2)))
+    )
     said = answers(system, padded)
     if "logits" in said:
-        said["logits"] = said["logits"][:, : batch.tokens.shape[1]]
+        said["logits"] = said["logits"][:, : batch.texts.ids.shape[1]]
     same(answers(system, batch), said)
 
 
 def test_padding_is_not_learned(system, batch):
     needs(system, Learns)
-    scribbled = replace(batch, tokens=batch.tokens.masked_fill(~batch.keep, 9))
+    scribbled = replace(
+        batch, texts=replace(batch.texts, ids=batch.texts.ids.masked_fill(~batch.texts.mask, 9))
+    )
     same(system.losses(batch), system.losses(scribbled))
 
 
@@ -174,20 +178,26 @@ def test_neighbours_do_not_leak(system, batch):
 def test_words_and_pictures_matter(system, batch):
     """Without this, a system that ignores its input would pass every other law."""
     turned = replace(batch, images=batch.images.flip(0))
-    other = batch.tokens.clone()
+    other = batch.texts.ids.clone()
     other[:, 1] = 5 + (other[:, 1] - 4) % 50
     whole = answers(system, batch)
-    for changed, deaf in ((turned, {"embed_text"}), (replace(batch, tokens=other), {"embed_image"})):
+    for changed, deaf in (
+        (turned, {"embed_text"}),
+        (replace(batch, texts=replace(batch.texts, ids=other)), {"embed_image"}),
+    ):
         for name, said in answers(system, changed).items():
             assert torch.allclose(said, whole[name], atol=1e-5) == (name in deaf), name
 
 
 def test_writers_do_not_see_the_future(system, batch):
     needs(system, Writes)
-    changed = batch.tokens.clone()
+    changed = batch.texts.ids.clone()
     changed[:, 4:] = 5 + (changed[:, 4:] - 4) % 50
     with torch.no_grad():
-        before, after = system.logits(batch), system.logits(replace(batch, tokens=changed))
+        before, after = (
+            system.logits(batch),
+            system.logits(replace(batch, texts=replace(batch.texts, ids=changed))),
+        )
     torch.testing.assert_close(before[:, :4], after[:, :4], atol=1e-5, rtol=1e-4)
     assert (before[0, 4:] - after[0, 4:]).abs().max() > 1e-3
 
@@ -196,15 +206,15 @@ def test_writers_do_not_see_the_future(system, batch):
 def test_step_equals_logits(system, batch):
     """Also with rows repeated, reordered and dropped on the way, as beams are."""
     needs(system, Writes)
-    tokens = batch.tokens.clone()
+    tokens = batch.texts.ids.clone()
     tokens[:, 0] = system.first_token
     expected = system.logits(batch)
-    state = system.start(replace(batch, tokens=None, keep=None))
+    state = system.start(replace(batch, texts=None))
     assert len(state) == ROWS
     order = torch.arange(ROWS)
     for at in range(tokens.shape[1]):
         said, state = system.step(state, tokens[order, at])
-        real = batch.keep[order, at]
+        real = batch.texts.mask[order, at]
         torch.testing.assert_close(said[real], expected[order, at][real], atol=1e-5, rtol=1e-4)
         if at == 1:
             state, order = state.expand(2), order.repeat_interleave(2)

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.momentum import NOBODY
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.objectives.match import CHANCE
 from pairloom.systems import blip
 from pairloom.systems.blip import PRESETS, RECIPES, TINY, Config, System
@@ -33,7 +33,7 @@ def make_batch(rows: int = 5, ids: list[int] | None = None, seed: int = 1) -> Ba
     keep[1, 4:] = False
     images = torch.randn(rows, 1, 3, 32, 32, generator=generator)
     return Batch(
-        images=images, tokens=tokens, keep=keep, image_ids=None if ids is None else torch.tensor(ids)
+        images=images, texts=Texts(tokens, keep), image_ids=None if ids is None else torch.tensor(ids)
     )
 
 
@@ -227,7 +227,7 @@ def test_soft_targets_by_hand():
     system.progress = 2.0
     teacher = system.teacher
     slow_image = teacher.embed_image(teacher.look(batch.images))
-    slow_text = teacher.embed_text(batch.tokens, batch.keep)
+    slow_text = teacher.embed_text(batch.texts.ids, batch.texts.mask)
     queue = system.queue
     hard = F.pad(torch.eye(5), (0, TINY.queue))
     total = 0.0
@@ -308,7 +308,7 @@ def test_each_pair_is_asked_about_beside_two_wrong_ones(monkeypatch):
     monkeypatch.setattr(blip, "hard_pairs", lambda *given: made.append(plain(*given)) or made[-1])
     loss = system.losses(batch)["itm"]
     wrong_text, wrong_image, _ = made[0]
-    texts = replace(batch, tokens=batch.tokens[wrong_text], keep=batch.keep[wrong_text])
+    texts = replace(batch, texts=Texts(batch.texts.ids[wrong_text], batch.texts.mask[wrong_text]))
     images = replace(batch, images=batch.images[wrong_image])
     logits = torch.cat([system.match_logits(asked) for asked in (batch, texts, images)])
     torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([1] * 5 + [0] * 10)))
@@ -353,7 +353,7 @@ def test_caption_loss_is_smoothed_and_skips_the_prompt():
     for prompt in (0, 3):
         system = build(replace(PLAIN, prompt=prompt))
         logits = system.logits(batch)[:, prompt:-1]
-        targets = batch.tokens[:, 1 + prompt :].masked_fill(~batch.keep[:, 1 + prompt :], -100)
+        targets = batch.texts.ids[:, 1 + prompt :].masked_fill(~batch.texts.mask[:, 1 + prompt :], -100)
         expected = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), label_smoothing=0.1)
         torch.testing.assert_close(system.losses(batch)["lm"], expected)
 
@@ -402,7 +402,9 @@ def test_recipes_are_the_papers():
 def test_frames_of_a_video_are_one_memory_and_a_mean():
     """Section 5.6: frame features are put one after the other; for contrast their projections are averaged."""
     system, batch = build(PLAIN, mode=False), make_batch(2)
-    frames = Batch(images=batch.images.transpose(0, 1), tokens=batch.tokens[:1], keep=batch.keep[:1])
+    frames = Batch(
+        images=batch.images.transpose(0, 1), texts=Texts(batch.texts.ids[:1], batch.texts.mask[:1])
+    )
     with torch.no_grad():
         rows = system.encode_image(batch).encoded.rows
         mean = F.normalize(system.towers.image_projection(rows[:, 0, 0]).mean(0), dim=0)

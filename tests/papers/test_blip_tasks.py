@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.multi_image import MultiImageAttention
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Questions, Texts
 from pairloom.systems import blip_nlvr, blip_visdial, blip_vqa
 
 
@@ -60,11 +60,15 @@ def test_the_decoder_reads_the_question_alone_and_through_it_the_picture() -> No
     assert system.config.width != system.config.image_width  # so that it cannot read the picture's rows
     for layer in system.answer.stack.layers:
         assert layer.cross[0].fn.key.in_features == system.config.width
-    batch = Batch(images=pictures(2), tokens=texts(2, 5, 1), extra={"question": texts(2, 6, 2)})
+    batch = Batch(
+        images=pictures(2),
+        texts=Texts.unpadded(texts(2, 5, 1)),
+        question=Questions(Texts.unpadded(texts(2, 6, 2))),
+    )
     whole = system.logits(batch)
     for changed in (
         replace(batch, images=pictures(2).flip(0)),
-        replace(batch, extra={"question": texts(2, 6, 3)}),
+        replace(batch, question=Questions(Texts.unpadded(texts(2, 6, 3)))),
     ):
         assert (system.logits(changed) - whole).abs().max() > 1e-3
 
@@ -72,10 +76,12 @@ def test_the_decoder_reads_the_question_alone_and_through_it_the_picture() -> No
 @torch.no_grad()
 def test_padding_of_a_question_says_nothing() -> None:
     system, question = build(blip_vqa), texts(2, 6, 2)
-    batch = Batch(images=pictures(2), tokens=texts(2, 5, 1), extra={"question": question})
+    batch = Batch(
+        images=pictures(2), texts=Texts.unpadded(texts(2, 5, 1)), question=Questions(Texts.unpadded(question))
+    )
     longer = F.pad(question, (0, 3), value=7)
     keep = F.pad(torch.ones_like(question).bool(), (0, 3))
-    padded = replace(batch, extra={"question": longer, "question_keep": keep})
+    padded = replace(batch, question=Questions(Texts(longer, keep)))
     torch.testing.assert_close(system.logits(batch), system.logits(padded), atol=1e-5, rtol=1e-4)
 
 
@@ -84,13 +90,15 @@ def test_several_questions_of_a_picture_and_several_answers_of_a_question() -> N
     system = build(blip_vqa)
     images, question, answers = pictures(2), texts(3, 6, 2), texts(5, 4, 1)
     of_picture, of_question = torch.tensor([1, 0, 1]), torch.tensor([0, 2, 2, 1, 0])
-    extra = {"question": question, "question_image": of_picture}
-    told = system.logits(Batch(images=images, tokens=answers, image_of=of_question, extra=extra))
+    several = Questions(Texts.unpadded(question), of_picture)
+    told = system.logits(
+        Batch(images=images, texts=Texts.unpadded(answers), image_of=of_question, question=several)
+    )
     for row, one in enumerate(of_question.tolist()):
         alone = Batch(
             images=images[of_picture[one]][None],
-            tokens=answers[row : row + 1],
-            extra={"question": question[one : one + 1]},
+            texts=Texts.unpadded(answers[row : row + 1]),
+            question=Questions(Texts.unpadded(question[one : one + 1])),
         )
         torch.testing.assert_close(told[row : row + 1], system.logits(alone), atol=1e-5, rtol=1e-4)
 
@@ -100,8 +108,10 @@ def test_an_answer_counts_by_its_share_and_a_question_once() -> None:
     system = build(blip_vqa)
     weight, owner = torch.tensor([0.6, 0.3, 0.2]), torch.tensor([0, 0, 1])
     tokens = texts(3, 5, 1)
-    extra = {"question": texts(2, 6, 2), "weight": weight}
-    batch = Batch(images=pictures(2), tokens=tokens, image_of=owner, extra=extra)
+    question = Questions(Texts.unpadded(texts(2, 6, 2)))
+    batch = Batch(
+        images=pictures(2), texts=Texts.unpadded(tokens), image_of=owner, question=question, weights=weight
+    )
     logits = system.logits(batch)[:, :-1]
     each = F.cross_entropy(
         logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none", label_smoothing=0.1
@@ -157,7 +167,7 @@ def test_two_of_the_same_picture_begin_as_the_pretrained_cross_attention() -> No
     )  # fmt: skip
     seen: list[torch.Tensor] = []
     system.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    system.verdict(Batch(images=image.repeat(1, 2, 1, 1, 1), tokens=tokens))
+    system.verdict(Batch(images=image.repeat(1, 2, 1, 1, 1), texts=Texts.unpadded(tokens)))
     torch.testing.assert_close(seen[0], expected[:, 0], atol=1e-5, rtol=1e-4)
 
 
@@ -165,10 +175,12 @@ def test_two_of_the_same_picture_begin_as_the_pretrained_cross_attention() -> No
 def test_left_and_right_are_told_apart_once_learnt() -> None:
     system, tokens = build(blip_nlvr), texts(3, 6, 1)
     images = pictures(3, 2)
-    here, there = (system.match(Batch(images=one, tokens=tokens)) for one in (images, images.flip(1)))
+    here, there = (
+        system.match(Batch(images=one, texts=Texts.unpadded(tokens))) for one in (images, images.flip(1))
+    )
     assert (here - there).abs().max() > 1e-3
     with pytest.raises(ValueError, match="needs 2 pictures"):
-        system.match(Batch(images=pictures(3, 3), tokens=tokens))
+        system.match(Batch(images=pictures(3, 3), texts=Texts.unpadded(tokens)))
 
 
 # 5.5: embeddings of picture and caption are put one after the other and read through cross-attention
@@ -178,38 +190,41 @@ def test_left_and_right_are_told_apart_once_learnt() -> None:
 def test_picture_and_caption_are_read_side_by_side() -> None:
     system = build(blip_visdial)
     tokens, caption = texts(2, 7, 1), texts(2, 5, 2)
-    batch = Batch(images=pictures(2), tokens=tokens, extra={"caption": caption})
+    batch = Batch(images=pictures(2), texts=Texts.unpadded(tokens), caption=Texts.unpadded(caption))
     memory = system.encode_image(batch).encoded
     patches = (32 // 8) ** 2 + 1
     assert memory.layers[0].keys.shape[2] == patches + 5
-    alone = system.encode_image(replace(batch, extra={})).encoded
+    alone = system.encode_image(replace(batch, caption=None)).encoded
     torch.testing.assert_close(memory.layers[1].keys[:, :, :patches], alone.layers[1].keys)
     text = system.text(
         caption, torch.ones_like(caption).bool()
     )  # text mode: no cross-attention, [CLS] in front
     keys = system.text.stack.layers[1].cross[0].fn.project(text).keys
     torch.testing.assert_close(memory.layers[1].keys[:, :, patches:], keys, atol=1e-5, rtol=1e-4)
-    assert (system.match(batch) - system.match(replace(batch, extra={}))).abs().max() > 1e-3
+    assert (system.match(batch) - system.match(replace(batch, caption=None))).abs().max() > 1e-3
 
 
 @torch.no_grad()
 def test_padding_of_a_caption_says_nothing() -> None:
     system, caption = build(blip_visdial), texts(2, 5, 2)
-    batch = Batch(images=pictures(2), tokens=texts(2, 7, 1), extra={"caption": caption})
+    batch = Batch(images=pictures(2), texts=Texts.unpadded(texts(2, 7, 1)), caption=Texts.unpadded(caption))
     keep = F.pad(torch.ones_like(caption).bool(), (0, 3))
-    padded = replace(batch, extra={"caption": F.pad(caption, (0, 3), value=9), "caption_keep": keep})
+    padded = replace(batch, caption=Texts(F.pad(caption, (0, 3), value=9), keep))
     torch.testing.assert_close(system.match(batch), system.match(padded), atol=1e-5, rtol=1e-4)
 
 
 @torch.no_grad()
 def test_a_hundred_candidates_read_one_memory() -> None:
     system = build(blip_visdial)
-    batch = Batch(images=pictures(1), tokens=texts(100, 7, 1), image_of=torch.zeros(100).long())
+    batch = Batch(
+        images=pictures(1), texts=Texts.unpadded(texts(100, 7, 1)), image_of=torch.zeros(100).long()
+    )
     looked = []
     system.image.register_forward_hook(lambda *_: looked.append(1))
     together = system.match(batch)
     assert len(looked) == 1
     apart = [
-        system.match(Batch(images=pictures(1), tokens=batch.tokens[row : row + 1])) for row in (0, 50, 99)
+        system.match(Batch(images=pictures(1), texts=Texts.unpadded(batch.texts.ids[row : row + 1])))
+        for row in (0, 50, 99)
     ]
     torch.testing.assert_close(together[[0, 50, 99]], torch.cat(apart), atol=1e-5, rtol=1e-4)

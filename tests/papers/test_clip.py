@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from pairloom.blocks.resnet import AttentionPool, Bottleneck, ResNetTower
 from pairloom.blocks.transformer import quick_gelu
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems.clip import PRESETS, RECIPES, TINY, Config, System
 
 TINY_RESNET = replace(TINY, image_size=64, stages=(1, 2, 1, 1), image_width=16, image_heads=8)
@@ -29,7 +29,7 @@ def pairs(rows: int = 5, size: int = 32) -> Batch:
     tokens[:, 0] = TINY.cls
     tokens[torch.arange(rows), keep.sum(1) - 1] = TINY.sep
     images = torch.randn(rows, 1, 3, size, size, generator=generator)
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, TINY.pad), keep=keep)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, TINY.pad), keep))
 
 
 # millions of parameters of OpenAI's files, all told
@@ -85,24 +85,24 @@ def test_the_end_speaks_for_the_text_whatever_its_id() -> None:
     """The feature is that of the end token (not of the highest id), and nothing after it is heard."""
     system, batch = made(), pairs()
     said = system.embed_text(batch)
-    assert int(batch.tokens.max()) > TINY.sep  # argmax(id) would look elsewhere
-    rows = system.text(batch.tokens, batch.keep, way=1)
-    ends = batch.keep.sum(1) - 1
+    assert int(batch.texts.ids.max()) > TINY.sep  # argmax(id) would look elsewhere
+    rows = system.text(batch.texts.ids, batch.texts.mask, way=1)
+    ends = batch.texts.mask.sum(1) - 1
     expected = F.normalize(system.text_projection(rows[torch.arange(5), ends]), dim=-1)
     torch.testing.assert_close(said, expected)
-    later = batch.tokens.clone()
+    later = batch.texts.ids.clone()
     later[1, 6:] = 33
     torch.testing.assert_close(
-        system.embed_text(replace(batch, tokens=later, keep=torch.ones_like(batch.keep))), said
+        system.embed_text(replace(batch, texts=Texts(later, torch.ones_like(batch.texts.mask)))), said
     )
 
 
 @torch.no_grad()
 def test_masked_self_attention_in_the_text_tower() -> None:
     system, batch = made(), pairs()
-    changed = batch.tokens.clone()
+    changed = batch.texts.ids.clone()
     changed[0, 5] = 7
-    before, after = (system.text(tokens, batch.keep, way=1) for tokens in (batch.tokens, changed))
+    before, after = (system.text(tokens, batch.texts.mask, way=1) for tokens in (batch.texts.ids, changed))
     torch.testing.assert_close(before[0, :5], after[0, :5])
     assert float((before[0, 5:] - after[0, 5:]).abs().max()) > 1e-3
 

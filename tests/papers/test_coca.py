@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems.coca import PRESETS, TINY, Config, System
 from pairloom.tasks.decode import Writing, decode
 
@@ -30,7 +30,7 @@ def pairs() -> Batch:
     tokens[:, 0] = TINY.cls
     tokens[torch.arange(5), keep.sum(1) - 1] = TINY.sep
     images = torch.randn(5, 1, 3, 32, 32, generator=generator)
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, TINY.pad), keep=keep)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, TINY.pad), keep))
 
 
 # table 1: millions of the image tower, of the text decoder (with its word table and head)
@@ -73,7 +73,7 @@ def test_the_cls_stands_last_and_says_nothing_to_the_words() -> None:
     moved, same = system._read(batch)
     torch.testing.assert_close(rows, same)
     assert (embedded - moved).abs().max() > 1e-3
-    mask = system._mask(batch.keep)
+    mask = system._mask(batch.texts.mask)
     assert mask[1, 0, -1].tolist() == [True] * 5 + [False] * 4 + [True]
     assert not mask[:, 0, :-1, -1].any()
 
@@ -88,7 +88,7 @@ def test_both_losses_come_from_one_pass() -> None:
     labels = torch.arange(5)
     expected = (F.cross_entropy(cosines, labels) + F.cross_entropy(cosines.T, labels)) / 2
     torch.testing.assert_close(told["itc"], expected)
-    wanted = batch.tokens[:, 1:].masked_fill(~batch.keep[:, 1:], -100)
+    wanted = batch.texts.ids[:, 1:].masked_fill(~batch.texts.mask[:, 1:], -100)
     logits = system.logits(batch)[:, :-1].transpose(1, 2)
     torch.testing.assert_close(told["lm"], 2 * F.cross_entropy(logits, wanted))
     assert set(made(itc=0.0).losses(batch)) == {"lm"} and set(made(lm=0.0).losses(batch)) == {"itc"}
@@ -111,8 +111,8 @@ def test_steps_are_logits_in_every_variant(poolers: Any) -> None:
     system, batch = made(poolers=poolers), pairs()
     expected, state = system.logits(batch), system.start(batch)
     for at in range(9):
-        said, state = system.step(state, batch.tokens[:, at])
-        real = batch.keep[:, at]
+        said, state = system.step(state, batch.texts.ids[:, at])
+        real = batch.texts.mask[:, at]
         torch.testing.assert_close(said[real], expected[real, at], atol=1e-5, rtol=1e-4)
 
 

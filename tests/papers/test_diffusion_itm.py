@@ -13,7 +13,7 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from pairloom.data.batch import Batch  # noqa: E402
+from pairloom.data.batch import Batch, Negatives  # noqa: E402
 from pairloom.data.loader import InMemoryImages  # noqa: E402
 from pairloom.data.negatives import MIX, Hard, NegativeBatches, read_negatives  # noqa: E402
 from pairloom.data.order import Plan  # noqa: E402
@@ -79,17 +79,17 @@ def batch(model: Model) -> Batch:
 def test_negatives_share_times_and_noise(model: Model) -> None:
     """A negative that is the pair itself has the pair's error, whatever was drawn; another has another."""
     own = batch(model)
-    same = {"negative_tokens": own.tokens, "negative_keep": own.keep}
-    for extra in (same, {"negative_images": own.images}):
+    same = Negatives(texts=own.texts)
+    for negatives in (same, Negatives(images=own.images)):
         for seed in (0, 1):
             torch.manual_seed(seed)
             with torch.no_grad():
-                said = model.system.train().losses(replace(own, extra=extra))
+                said = model.system.train().losses(replace(own, negatives=negatives))
             assert float(said["negative"]) == pytest.approx(-float(said["denoise"]), rel=1e-5)
     model.system.eval()
-    turned = {"negative_tokens": own.tokens.flip(0), "negative_keep": own.keep.flip(0)}
+    turned = Negatives(texts=own.texts[[3, 2, 1, 0]])
     with torch.no_grad():
-        plain, said = model.system.losses(own), model.system.losses(replace(own, extra=turned))
+        plain, said = model.system.losses(own), model.system.losses(replace(own, negatives=turned))
     assert plain.keys() == {"denoise"} and said["denoise"] == plain["denoise"]
     assert -said["denoise"] * 1.0001 <= said["negative"] < 0
 
@@ -108,7 +108,7 @@ def test_adapters_alone_learn(model: Model, attention: str, tmp_path: Path) -> N
     assert all((".attn2." in name) or attention == "both" for name in learned)
     kept = {name: value.clone() for name, value in made.system.state_dict().items()}
     optimiser = torch.optim.AdamW([value for value in made.system.parameters() if value.requires_grad], 1e-2)
-    own = replace(batch(made), extra={"negative_images": batch(made).images.flip(0)})
+    own = replace(batch(made), negatives=Negatives(images=batch(made).images.flip(0)))
     for step in range(2):
         torch.manual_seed(step)
         sum(made.system.train().losses(own).values()).backward()  # type: ignore[union-attr]
@@ -152,21 +152,23 @@ def test_the_mix(model: Model) -> None:
             rows = part.image_ids
             assert rows is not None and part.images is not None
             assert (part.images[:, 0, 0, 0, 0].round() == rows * 1.0).all()
-            if "negative_images" in part.extra:
+            if part.negatives.images is not None:
                 kinds["image"] += 1
-                shown = part.extra["negative_images"][:, 0, 0, 0, 0].round().long()
+                shown = part.negatives.images[:, 0, 0, 0, 0].round().long()
                 assert all(int(other) in hard()[int(row)].images for row, other in zip(rows, shown))
             else:
-                said = [model.tokens.decode(one) for one in part.extra["negative_tokens"]]
+                said = [model.tokens.decode(one) for one in part.negatives.texts.ids]
                 kinds["text" if said[0].startswith("[UNK]") or "wrong" in said[0] else "random"] += 1
     total = sum(kinds.values())
     assert total == 390
     for kind, share in MIX.items():
         assert abs(kinds[kind] / total - share) < 4 * (share * (1 - share) / total) ** 0.5
     one, other = (next(iter(made.read(Plan(4), 7, 2)))[0] for _ in range(2))
-    assert torch.equal(one.image_ids, other.image_ids) and one.extra.keys() == other.extra.keys()
+    assert torch.equal(one.image_ids, other.image_ids) and torch.equal(
+        one.negatives.texts.ids, other.negatives.texts.ids
+    )
     plain = next(iter(batches(model, {}).read(Plan(4), 7, 2)))[0]
-    assert torch.equal(plain.image_ids, one.image_ids) and not plain.extra
+    assert torch.equal(plain.image_ids, one.image_ids) and plain.negatives is None
 
 
 def test_the_loop_learns_from_them(model: Model) -> None:
@@ -183,11 +185,11 @@ def test_rows_that_are_held_out_are_no_negatives(model: Model) -> None:
     for epoch in range(40):
         for (part,) in made.read(Plan(3), epoch):
             shown |= set(part.image_ids.tolist())
-            more = part.extra.get("negative_images")
+            more = part.negatives.images
             if more is not None:
                 shown |= set(more[:, 0, 0, 0, 0].round().long().tolist())
             else:
-                said |= {model.tokens.decode(one) for one in part.extra["negative_tokens"]}
+                said |= {model.tokens.decode(one) for one in part.negatives.texts.ids}
     assert shown == {0, 1, 2, 5, 7, 11} and made.steps(Plan(3)) == 2 and len(said) > 4
     assert made.identity() != batches(model, MIX).identity()
 

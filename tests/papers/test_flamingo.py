@@ -10,7 +10,7 @@ import torch
 
 from pairloom.blocks.gated import GatedReader, Sight
 from pairloom.blocks.resampler import Resampler, Resampling
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems import clip, flamingo
 from pairloom.systems.flamingo import PRESETS, TINY, Config, System
 
@@ -33,7 +33,7 @@ def document() -> Batch:
     """Text, picture, text, picture, text: 11 tokens."""
     tokens = torch.tensor([[2, 9, END, MARK, 8, 7, END, MARK, 11, 12, END]])
     images = torch.randn(1, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
-    return Batch(images=images, tokens=tokens)
+    return Batch(images=images, texts=Texts.unpadded(tokens))
 
 
 # table 5 (appendix A.1): layers, width and heads of the language model; gated layers; every n-th
@@ -173,7 +173,7 @@ def test_more_pictures_than_were_learned_from_can_be_shown() -> None:
     system = made()
     tokens = torch.tensor([[2] + [MARK, 9, END] * 12])
     images = torch.randn(1, 12, 3, 32, 32)
-    said = system.logits(Batch(images=images, tokens=tokens))
+    said = system.logits(Batch(images=images, texts=Texts.unpadded(tokens)))
     state = system.start(Batch(images=images))
     first, state = system.read(state, tokens[:, :20])
     torch.testing.assert_close(first, said[:, 19], atol=1e-5, rtol=1e-4)
@@ -181,14 +181,14 @@ def test_more_pictures_than_were_learned_from_can_be_shown() -> None:
         step, state = system.step(state, tokens[:, at])
         torch.testing.assert_close(step, said[:, at], atol=1e-5, rtol=1e-4)
     with pytest.raises(ValueError, match="marks 12 pictures, its row has 11"):
-        system.logits(Batch(images=images[:, :11], tokens=tokens))
+        system.logits(Batch(images=images[:, :11], texts=Texts.unpadded(tokens)))
 
 
 @torch.no_grad()
 def test_the_loss_is_of_the_next_token_and_never_of_an_image() -> None:
     system, batch = made(), document()
     said = system.logits(batch).log_softmax(-1)[0]
-    wanted = [(at, token) for at, token in enumerate(batch.tokens[0, 1:].tolist()) if token != MARK]
+    wanted = [(at, token) for at, token in enumerate(batch.texts.ids[0, 1:].tolist()) if token != MARK]
     assert len(wanted) == 8
     expected = -sum(float(said[at, token]) for at, token in wanted) / 8
     assert float(system.losses(batch)["lm"]) == pytest.approx(expected, rel=1e-5)
@@ -203,10 +203,10 @@ def test_the_language_model_learns_first_and_by_itself() -> None:
     assert learned == {"language"}
     tokens = torch.randint(5, 60, (3, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        alone = system.eval().logits(Batch(tokens=tokens))
+        alone = system.eval().logits(Batch(texts=Texts.unpadded(tokens)))
         bridge = System(TINY).eval()
         bridge.load_state_dict(system.state_dict())
-        assert torch.equal(bridge.logits(Batch(tokens=tokens))[..., :62], alone[..., :62])
+        assert torch.equal(bridge.logits(Batch(texts=Texts.unpadded(tokens)))[..., :62], alone[..., :62])
 
 
 def test_a_tower_without_rows_is_refused() -> None:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.recurrent import scheduled_sampling
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems.show_and_tell import PRESETS, RECIPES, TINY, Config, System
 from pairloom.verbs import Progress
 
@@ -26,7 +26,7 @@ def pairs(rows: int = 4) -> Batch:
     tokens[:, 0] = TINY.cls
     tokens[torch.arange(rows), keep.sum(1) - 1] = TINY.sep
     images = torch.randn(rows, 1, 3, 32, 32, generator=generator)
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, TINY.pad), keep=keep)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, TINY.pad), keep))
 
 
 def test_sizes() -> None:
@@ -45,7 +45,7 @@ def test_the_picture_is_the_first_word() -> None:
     answer to the picture is not used."""
     system, batch = made(), pairs()
     vectors = system.encoder(batch.images[:, 0]).mean((2, 3))
-    inputs = torch.cat([system.image(vectors)[:, None], system.words(batch.tokens)], 1)
+    inputs = torch.cat([system.image(vectors)[:, None], system.words(batch.texts.ids)], 1)
     expected = system.head(system.lstm(inputs)[0])[:, 1:]
     torch.testing.assert_close(system.logits(batch), expected)
 
@@ -68,7 +68,7 @@ def test_the_loss_is_the_sum_over_the_words() -> None:
     said = system.logits(batch).log_softmax(-1)
     total = 0.0
     for row, length in enumerate([7, 5, 4, 7]):
-        total -= sum(float(said[row, at, batch.tokens[row, at + 1]]) for at in range(length - 1))
+        total -= sum(float(said[row, at, batch.texts.ids[row, at + 1]]) for at in range(length - 1))
     assert float(system.losses(batch)["caption"]) == pytest.approx(total / 4, rel=1e-5)
 
 
@@ -101,14 +101,17 @@ def test_initialisation() -> None:
 
 def test_rehearsal_mixes_own_words_in() -> None:
     system, batch = made(), pairs()
-    assert scheduled_sampling(system, batch, 0.0) is batch.tokens
+    assert scheduled_sampling(system, batch, 0.0) is batch.texts.ids
     torch.manual_seed(0)
-    wide = replace(batch, images=batch.images.repeat(50, 1, 1, 1, 1), tokens=batch.tokens.repeat(50, 1))
-    wide = replace(wide, keep=batch.keep.repeat(50, 1))
+    wide = replace(
+        batch,
+        images=batch.images.repeat(50, 1, 1, 1, 1),
+        texts=Texts(batch.texts.ids.repeat(50, 1), batch.texts.mask.repeat(50, 1)),
+    )
     for chance in (0.25, 1.0):
         mixed = scheduled_sampling(system, wide, chance)
-        assert torch.equal(mixed[:, 0], wide.tokens[:, 0])
-        share = float((mixed[:, 1:] != wide.tokens[:, 1:]).float().mean())
+        assert torch.equal(mixed[:, 0], wide.texts.ids[:, 0])
+        share = float((mixed[:, 1:] != wide.texts.ids[:, 1:]).float().mean())
         assert share == pytest.approx(chance * (1 - 1 / 64), abs=0.04)  # one draw of 64 is the word itself
 
 
@@ -118,7 +121,7 @@ def test_a_certain_writer_reads_what_it_says() -> None:
     with torch.no_grad():
         system.head.weight *= 1e7
     mixed = scheduled_sampling(system, batch, 1.0)
-    state, token = system.start(batch), batch.tokens[:, 0]
+    state, token = system.start(batch), batch.texts.ids[:, 0]
     for at in range(1, 7):
         said, state = system.step(state, token)
         token = said.argmax(1)
@@ -138,12 +141,15 @@ def test_sampled_words_are_read_and_true_words_asked_for() -> None:
     cost = system.losses(batch)["caption"]
     torch.manual_seed(3)
     fed = scheduled_sampling(system, batch, 1.0)
-    said = system.logits(replace(batch, tokens=fed))[:, :-1]
-    each = F.cross_entropy(said.transpose(1, 2), batch.tokens[:, 1:], reduction="none") * batch.keep[:, 1:]
+    said = system.logits(replace(batch, texts=replace(batch.texts, ids=fed)))[:, :-1]
+    each = (
+        F.cross_entropy(said.transpose(1, 2), batch.texts.ids[:, 1:], reduction="none")
+        * batch.texts.mask[:, 1:]
+    )
     torch.testing.assert_close(cost, each.sum() / 4)
-    assert not torch.equal(fed, batch.tokens)
+    assert not torch.equal(fed, batch.texts.ids)
     true = F.cross_entropy(
-        system.eval().logits(batch)[:, :-1].transpose(1, 2), batch.tokens[:, 1:], reduction="none"
+        system.eval().logits(batch)[:, :-1].transpose(1, 2), batch.texts.ids[:, 1:], reduction="none"
     )
     held = system.losses(batch)["caption"]  # what is held out is measured on true words
-    torch.testing.assert_close(held, (true * batch.keep[:, 1:]).sum() / 4)
+    torch.testing.assert_close(held, (true * batch.texts.mask[:, 1:]).sum() / 4)

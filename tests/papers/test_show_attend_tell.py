@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from pairloom.blocks.recurrent import Recurrent
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.systems.show_attend_tell import PRESETS, TINY, Config, Look, System
 from pairloom.tasks.decode import Writing, decode
@@ -33,7 +33,7 @@ def pairs(rows: int = 4) -> Batch:
     tokens[:, 0] = TINY.cls
     tokens[torch.arange(rows), keep.sum(1) - 1] = TINY.sep
     images = torch.randn(rows, 1, 3, 32, 32, generator=generator)
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, TINY.pad), keep=keep)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, TINY.pad), keep))
 
 
 def test_sizes() -> None:
@@ -72,7 +72,7 @@ def test_the_equations(layers: int) -> None:
     if layers == 2:
         keys = np.tanh(linear("attend.enter.1", keys))
     state, said = system.start(batch), []
-    for at, token in enumerate(batch.tokens[0].tolist()):
+    for at, token in enumerate(batch.texts.ids[0].tolist()):
         e = linear("attend.score", np.tanh(keys + linear("attend.state", h)))[:, 0]
         alpha = np.exp(e - e.max()) / np.exp(e - e.max()).sum()
         z = _sigmoid(linear("gate", h)) * (alpha @ a)
@@ -83,7 +83,7 @@ def test_the_equations(layers: int) -> None:
         h = _sigmoid(o) * np.tanh(c)
         deep = np.tanh(word + linear("from_hidden", h) + linear("from_context", z))
         said.append(linear("head", deep))
-        logits, state = system.step(state, batch.tokens[:, at])
+        logits, state = system.step(state, batch.texts.ids[:, at])
         np.testing.assert_allclose(logits[0].numpy(), said[-1], atol=2e-5)
         np.testing.assert_allclose(state.attention[0].numpy(), alpha, atol=1e-6)
     np.testing.assert_allclose(system.logits(batch)[0].numpy(), np.array(said), atol=2e-5)
@@ -92,13 +92,13 @@ def test_the_equations(layers: int) -> None:
 @torch.no_grad()
 def test_attention_travels_with_the_beams() -> None:
     system, batch = made(), pairs()
-    _, state = system.step(system.start(batch), batch.tokens[:, 0])
+    _, state = system.step(system.start(batch), batch.texts.ids[:, 0])
     torch.testing.assert_close(state.attention.sum(1), torch.ones(4))
     chosen = state.select(torch.tensor([2, 0]))
     assert torch.equal(chosen.attention, state.attention[[2, 0]])
     assert chosen.picture[0] is state.picture[0] and chosen.owner.tolist() == [2, 0]  # held once per picture
     assert chosen.expand(2).owner.tolist() == [2, 2, 0, 0]
-    assert len(decode(system, replace(batch, tokens=None), Writing(max_length=8, min_length=1))) == 4
+    assert len(decode(system, replace(batch, texts=None), Writing(max_length=8, min_length=1))) == 4
 
 
 @torch.no_grad()
@@ -134,7 +134,7 @@ def test_the_losses_of_the_soft_mode() -> None:
     found = system.losses(batch)
     assert set(found) == {"caption", "spread"}
     _, shares, _ = system._write(batch, "all")
-    torch.testing.assert_close(found["spread"], spread(shares[:, :-1], batch.keep[:, 1:]).mean())
+    torch.testing.assert_close(found["spread"], spread(shares[:, :-1], batch.texts.mask[:, 1:]).mean())
     assert set(made(replace(TINY, penalty=0.0)).losses(batch)) == {"caption"}
 
 
@@ -232,8 +232,8 @@ def test_to_write_it_looks_by_expectation_or_at_the_peak() -> None:
     soft, peak = made(HARD), made(replace(HARD, peak=True))
     batch = pairs()
     torch.testing.assert_close(soft.logits(batch), made().logits(batch))  # the same weights, the same way
-    _, state = peak.step(peak.start(batch), batch.tokens[:, 0])
-    _, shares = soft.step(soft.start(batch), batch.tokens[:, 0])
+    _, state = peak.step(peak.start(batch), batch.texts.ids[:, 0])
+    _, shares = soft.step(soft.start(batch), batch.texts.ids[:, 0])
     assert torch.equal(state.attention.sum(1), torch.ones(4))
     assert torch.equal(state.attention.argmax(1), shares.attention.argmax(1))
     assert torch.equal(state.attention.amax(1), torch.ones(4))

@@ -17,7 +17,7 @@ from transformers import (  # noqa: E402
 )
 
 from pairloom.blocks.embed import resize_positions  # noqa: E402
-from pairloom.data.batch import Batch  # noqa: E402
+from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.systems.blip import Config, System  # noqa: E402
 from pairloom.tasks.decode import Writing, adjust, decode, nucleus  # noqa: E402
 from pairloom.weights.salesforce import from_salesforce, from_transformers, to_salesforce, to_transformers  # noqa: E402
@@ -84,7 +84,7 @@ def batch() -> Batch:
     keep = torch.arange(9) < lengths[:, None]
     tokens[torch.arange(BATCH), lengths - 1] = SEP
     images = torch.randn(BATCH, 1, 3, 48, 48, generator=generator)
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, PAD), keep=keep)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, PAD), keep))
 
 
 def far(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -110,37 +110,42 @@ def test_vision_at_another_size(theirs, ours, batch):
 
 @torch.no_grad()
 def test_contrast(theirs, ours, batch):
-    given = dict(input_ids=batch.tokens, attention_mask=batch.keep.long(), pixel_values=batch.images[:, 0])
+    given = dict(
+        input_ids=batch.texts.ids, attention_mask=batch.texts.mask.long(), pixel_values=batch.images[:, 0]
+    )
     expected = theirs[0](**given, use_itm_head=False).itm_score
     assert far(ours.embed_image(batch) @ ours.embed_text(batch).T, expected) < 1e-5
 
 
 @torch.no_grad()
 def test_match_with_enc(theirs, ours, batch):
-    tokens = batch.tokens.clone()
+    tokens = batch.texts.ids.clone()
     tokens[:, 0] = ENC  # the class itself leaves [CLS] there; training, and the paper, do not
-    given = dict(attention_mask=batch.keep.long(), pixel_values=batch.images[:, 0], use_itm_head=True)
+    given = dict(attention_mask=batch.texts.mask.long(), pixel_values=batch.images[:, 0], use_itm_head=True)
     expected = theirs[0](input_ids=tokens, **given).itm_score
     assert far(ours.match_logits(batch), expected) < 1e-5
     assert far(ours.match(batch), expected[:, 1] - expected[:, 0]) < 1e-5
-    assert far(ours.match_logits(batch), theirs[0](input_ids=batch.tokens, **given).itm_score) > 1e-2
+    assert far(ours.match_logits(batch), theirs[0](input_ids=batch.texts.ids, **given).itm_score) > 1e-2
 
 
 @torch.no_grad()
 def test_text_mode_without_pictures(theirs, ours, batch):
     model: BlipTextModel = theirs[0].text_encoder
-    expected = model(input_ids=batch.tokens, attention_mask=batch.keep.long()).last_hidden_state
-    assert far(ours.towers.text(batch.tokens, batch.keep)[batch.keep], expected[batch.keep]) < 1e-5
+    expected = model(input_ids=batch.texts.ids, attention_mask=batch.texts.mask.long()).last_hidden_state
+    assert (
+        far(ours.towers.text(batch.texts.ids, batch.texts.mask)[batch.texts.mask], expected[batch.texts.mask])
+        < 1e-5
+    )
 
 
 @torch.no_grad()
 def test_language(theirs, ours, batch):
-    tokens = batch.tokens.clone()
+    tokens = batch.texts.ids.clone()
     tokens[:, 0] = DEC
-    labels = tokens.masked_fill(~batch.keep, -100)
-    given = dict(input_ids=tokens, attention_mask=batch.keep.long(), pixel_values=batch.images[:, 0])
+    labels = tokens.masked_fill(~batch.texts.mask, -100)
+    given = dict(input_ids=tokens, attention_mask=batch.texts.mask.long(), pixel_values=batch.images[:, 0])
     expected = theirs[1](**given, labels=labels)
-    assert far(ours.logits(batch)[batch.keep], expected.logits[batch.keep]) < 1e-5
+    assert far(ours.logits(batch)[batch.texts.mask], expected.logits[batch.texts.mask]) < 1e-5
     assert abs(float(ours.losses(batch)["lm"] - expected.loss)) < 1e-5
 
 

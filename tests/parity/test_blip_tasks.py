@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from transformers import BlipConfig, BlipForQuestionAnswering  # noqa: E402
 
 import pairloom  # noqa: E402
 from pairloom.blocks.grounded import begin_with  # noqa: E402
-from pairloom.data.batch import Batch  # noqa: E402
+from pairloom.data.batch import Batch, Questions, Texts  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, at_size, build  # noqa: E402
 from pairloom.systems import blip_nlvr  # noqa: E402
@@ -81,9 +82,8 @@ def asked(model: Model, lengths: list[int]) -> tuple[Batch, dict[str, Tensor]]:
     answers, keep = texts([4, 3, 6, 5, 4], model, 6)
     batch = Batch(
         images=pictures(),
-        tokens=answers,
-        keep=keep,
-        extra={"question": question, "question_keep": question_keep},
+        texts=Texts(answers, keep),
+        question=Questions(Texts(question, question_keep)),
     )
     enc = begin_with(model.tokens.enc, question)
     return batch, dict(input_ids=enc, attention_mask=question_keep.long(), pixel_values=batch.images[:, 0])
@@ -101,13 +101,13 @@ def test_questions_read_and_answers_scored(theirs, ours: Model) -> None:
     batch, given = asked(ours, [7, 5, 9, 4, 6])
     said, sums = ours.system.logits(batch), []
     for row in range(BATCH):
-        real, kept = given["attention_mask"][row].bool(), batch.keep[row]
+        real, kept = given["attention_mask"][row].bool(), batch.texts.mask[row]
         alone = dict(
             input_ids=given["input_ids"][row : row + 1, real],
             pixel_values=given["pixel_values"][row : row + 1],
         )
         alone["attention_mask"] = torch.ones_like(alone["input_ids"])
-        dec = begin_with(ours.tokens.dec, batch.tokens[row : row + 1, kept])
+        dec = begin_with(ours.tokens.dec, batch.texts.ids[row : row + 1, kept])
         expected = theirs(**alone, decoder_input_ids=dec, labels=dec)
         states = theirs.text_encoder(
             input_ids=alone["input_ids"], attention_mask=alone["attention_mask"],
@@ -117,7 +117,7 @@ def test_questions_read_and_answers_scored(theirs, ours: Model) -> None:
         torch.testing.assert_close(said[row, kept], logits, **NEAR)
         sums.append(expected.loss * (kept.sum() - 1))
     weight = torch.tensor([0.3, 1.0, 0.6, 0.2, 0.9])
-    batch.extra = {**batch.extra, "weight": weight}
+    batch = replace(batch, weights=weight)
     torch.testing.assert_close(
         ours.system.losses(batch)["answer"], (weight * torch.stack(sums)).sum() / BATCH, **NEAR
     )
@@ -244,7 +244,7 @@ def test_nlvr_by_the_published_formulae() -> None:
     state = salesforce_tasks.to_published(model.system)
     enc = begin_with(model.tokens.enc, tokens)
     expected = nlvr_by_hand(state, enc, keep, [seen[:, 0], seen[:, 1]], model.config)
-    batch = Batch(images=images, tokens=tokens, keep=keep)
+    batch = Batch(images=images, texts=Texts(tokens, keep))
     torch.testing.assert_close(model.system.verdict(batch), expected, **NEAR)
     torch.testing.assert_close(model.system.match(batch), expected[:, 1] - expected[:, 0], **NEAR)
     turned = nlvr_by_hand(state, enc, keep, [seen[:, 1], seen[:, 0]], model.config)

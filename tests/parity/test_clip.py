@@ -33,12 +33,14 @@ def test_transformers(tmp_path: Path, activation: str) -> None:
     ours = pairloom.load(tmp_path)
     assert ours.config.activation == activation
     batch = replace(ours.batch(texts=TEXTS), images=pictures())
-    said = theirs(input_ids=batch.tokens, attention_mask=batch.keep.long(), pixel_values=batch.images[:, 0])
+    said = theirs(
+        input_ids=batch.texts.ids, attention_mask=batch.texts.mask.long(), pixel_values=batch.images[:, 0]
+    )
     torch.testing.assert_close(ours.system.embed_image(batch), said.image_embeds, **NEAR)
     torch.testing.assert_close(ours.system.embed_text(batch), said.text_embeds, **NEAR)
     told = theirs(
-        input_ids=batch.tokens,
-        attention_mask=batch.keep.long(),
+        input_ids=batch.texts.ids,
+        attention_mask=batch.texts.mask.long(),
         pixel_values=batch.images[:, 0],
         return_loss=True,
     )
@@ -52,7 +54,7 @@ def test_the_old_end_token(tmp_path: Path) -> None:
     theirs = clip_folder(tmp_path, eos_token_id=2)
     ours = pairloom.load(tmp_path)
     batch = ours.batch(texts=TEXTS)
-    found = theirs.text_model(input_ids=batch.tokens).pooler_output
+    found = theirs.text_model(input_ids=batch.texts.ids).pooler_output
     expected = torch.nn.functional.normalize(theirs.text_projection(found), dim=-1)
     torch.testing.assert_close(ours.system.embed_text(batch), expected, **NEAR)
     assert ours.config.sep == ours.tokens.sep == ours.tokens.size - 1
@@ -88,7 +90,9 @@ def test_open_clip(tmp_path: Path, kind: str) -> None:
     tokens.save(tmp_path)
     ours = pairloom.load(tmp_path)
     batch = replace(ours.batch(texts=TEXTS), images=pictures(ours.config.image_size))
-    ids = torch.nn.functional.pad(batch.tokens.masked_fill(~batch.keep, 0), (0, 20 - batch.tokens.shape[1]))
+    ids = torch.nn.functional.pad(
+        batch.texts.ids.masked_fill(~batch.texts.mask, 0), (0, 20 - batch.texts.ids.shape[1])
+    )
     expected = theirs.encode_image(batch.images[:, 0], normalize=True)
     torch.testing.assert_close(ours.system.embed_image(batch), expected, **NEAR)
     torch.testing.assert_close(ours.system.embed_text(batch), theirs.encode_text(ids, normalize=True), **NEAR)

@@ -17,7 +17,7 @@ pytest.importorskip("transformers")
 from published import clip_tokens, scatter  # noqa: E402
 
 import pairloom  # noqa: E402
-from pairloom.data.batch import Batch  # noqa: E402
+from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.data.pixels import Transform  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.systems.coca import TINY, System  # noqa: E402
@@ -66,13 +66,13 @@ def test_open_clip(tmp_path: Path, image_width: int) -> None:
     assert ours.name == "coca" and ours.config.poolers == "open_clip"
     images = torch.randn(4, 1, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     batch = replace(ours.batch(texts=TEXTS), images=images)
-    assert batch.keep.sum(1).tolist()[2] == LENGTH, "one text fills the whole length"
-    ids = F.pad(batch.tokens.masked_fill(~batch.keep, 0), (0, LENGTH - batch.tokens.shape[1]))
+    assert batch.texts.mask.sum(1).tolist()[2] == LENGTH, "one text fills the whole length"
+    ids = F.pad(batch.texts.ids.masked_fill(~batch.texts.mask, 0), (0, LENGTH - batch.texts.ids.shape[1]))
     said = theirs(images[:, 0], ids)
     torch.testing.assert_close(ours.system.embed_image(batch), said["image_features"], **NEAR)
     torch.testing.assert_close(ours.system.embed_text(batch), said["text_features"], **NEAR)
-    mine, there = ours.system.logits(batch), said["logits"][:, : batch.tokens.shape[1]]
-    torch.testing.assert_close(mine[batch.keep], there[batch.keep], **NEAR)
+    mine, there = ours.system.logits(batch), said["logits"][:, : batch.texts.ids.shape[1]]
+    torch.testing.assert_close(mine[batch.texts.mask], there[batch.texts.mask], **NEAR)
     losses = ours.system.losses(batch)
     cosines = said["image_features"] @ said["text_features"].T * said["logit_scale"].clamp(max=100)
     expected = (F.cross_entropy(cosines, torch.arange(4)) + F.cross_entropy(cosines.T, torch.arange(4))) / 2
@@ -136,7 +136,7 @@ def test_the_equations_by_hand(poolers: Any) -> None:
     system = System(replace(TINY, poolers=poolers)).eval()
     scatter(system, 5)
     tokens = torch.tensor([[2, 9, 33, 7, 12, 3], [2, 8, 8, 30, 6, 3]])
-    batch = Batch(images=torch.randn(2, 1, 3, 32, 32), tokens=tokens, keep=torch.ones_like(tokens).bool())
+    batch = Batch(images=torch.randn(2, 1, 3, 32, 32), texts=Texts(tokens, torch.ones_like(tokens).bool()))
     everything = torch.ones((), dtype=torch.bool)
     rows = system.image(batch.images[:, 0])
     assert rows.shape == (2, 16, 32), "16 patches and no class row"

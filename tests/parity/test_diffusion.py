@@ -156,7 +156,7 @@ def test_two_text_encoders(tmp_path: Path) -> None:
     model = pairloom.load(tmp_path / "pipe")
     assert model.config.pad == model.tokens.pad != model.config.pad_2
     context, _, pooled, _ = pipe.encode_prompt(TEXTS, do_classifier_free_guidance=False)
-    said = model.system.text(*model.texts(TEXTS))
+    said = model.system.text(*model.batch(texts=TEXTS).text())
     torch.testing.assert_close(said.context, context, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(said.pooled, pooled, atol=1e-5, rtol=1e-5)
     first = torch.randn(model.system.latent, generator=torch.Generator().manual_seed(3))

@@ -18,7 +18,7 @@ from published import scatter  # noqa: E402
 from pairloom.blocks.causal import LibraryModel  # noqa: E402
 from pairloom.blocks.gated import GatedReader, Sight  # noqa: E402
 from pairloom.blocks.resampler import Resampler, Resampling  # noqa: E402
-from pairloom.data.batch import Batch  # noqa: E402
+from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.systems.flamingo import TINY, System  # noqa: E402
 from pairloom.tasks.decode import Writing, decode  # noqa: E402
 
@@ -174,7 +174,7 @@ def test_the_language_model_is_untouched_at_the_start(kind: str) -> None:
     torch.manual_seed(1)
     system = System(replace(TINY, library=told)).eval()
     tokens = torch.randint(5, 60, (2, 9), generator=torch.Generator().manual_seed(0))
-    batch = Batch(images=torch.randn(2, 2, 3, 32, 32), tokens=tokens)
+    batch = Batch(images=torch.randn(2, 2, 3, 32, 32), texts=Texts.unpadded(tokens))
     words = system.language.embed(tokens)
     words[:, 0] = system.marks[0]  # the <image> before the text is the only word that it does not know
     alone = system.language.read(words)[0]
@@ -194,7 +194,7 @@ def test_writing_with_a_library_model(kind: str) -> None:
     found = decode(system, Batch(images=images), Writing("greedy", max_length=9, min_length=9))
     for row, (text,) in enumerate(found):
         tokens = torch.tensor([[TINY.cls, *text.tokens]])
-        said = system.logits(Batch(images=images[row : row + 1], tokens=tokens))[0, :-1]
+        said = system.logits(Batch(images=images[row : row + 1], texts=Texts.unpadded(tokens)))[0, :-1]
         said[:, TINY.sep] = -1e9
         assert said.argmax(1).tolist() == list(text.tokens)
     beams = decode(system, Batch(images=images), Writing("beam", 3, 9))

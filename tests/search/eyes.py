@@ -47,8 +47,8 @@ class Eye(nn.Module):
         return nn.functional.normalize(made * self.gain.detach(), dim=1)
 
     def embed_text(self, batch: Batch) -> Tensor:
-        assert batch.tokens is not None
-        made = torch.stack([(batch.tokens == one).any(1).float() for one in self.ids], 1)
+        assert batch.texts is not None
+        made = torch.stack([(batch.texts.ids == one).any(1).float() for one in self.ids], 1)
         return nn.functional.normalize(torch.cat([made, torch.full((len(made), 1), 0.1)], 1), dim=1)
 
     def match(self, batch: Batch) -> Tensor:

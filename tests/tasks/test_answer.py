@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Questions, Texts
 from pairloom.data.lessons.dialogs import framed, spoken
 from pairloom.data.pair import Round
 from pairloom.data.tokens import Tokens
@@ -50,9 +50,9 @@ def batch(asked: Model) -> Batch:
 def scores_one_by_one(model: Model, batch: Batch, text: str, smoothing: float = 0.1) -> torch.Tensor:
     """Minus the training cost of an answer, question by question, teacher-forced: [Q]."""
     row = torch.tensor(model.tokens.rows([text], 12))
-    questions = len(batch.extra["question"])
+    questions = len(batch.question)
     tokens = row.repeat(questions, 1)
-    logits = model.system.logits(replace(batch, tokens=tokens, keep=torch.ones_like(tokens).bool()))
+    logits = model.system.logits(replace(batch, texts=Texts(tokens, torch.ones_like(tokens).bool())))
     cost = F.cross_entropy(
         logits[:, :-1].flatten(0, 1), tokens[:, 1:].flatten(), reduction="none", label_smoothing=smoothing
     )
@@ -115,9 +115,8 @@ def test_written_answers_do_not_depend_on_who_is_asked_beside(asked: Model, batc
     told = answer.answer(asked.system, asked.tokens, batch)
     assert batch.images is not None
     for at, image in enumerate((1, 0, 0)):
-        extra = {name: batch.extra[name][at : at + 1] for name in ("question", "question_keep")}
-        real = extra["question_keep"][0]
-        alone = Batch(images=batch.images[image : image + 1], extra={"question": extra["question"][:, real]})
+        ids = batch.question.texts.ids[at : at + 1, batch.question.texts.mask[at]]
+        alone = Batch(images=batch.images[image : image + 1], question=Questions(Texts.unpadded(ids)))
         again = answer.answer(asked.system, asked.tokens, alone)
         assert again[0][0].text == told[at][0].text
         assert again[0][0].score == pytest.approx(told[at][0].score, abs=1e-4)
@@ -158,9 +157,9 @@ def test_candidates_are_ranked_as_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
     before = spoken(model.tokens, [*said, Round("is it small")])[-1]
     for score, text in zip(found.tolist(), ANSWERS):
         ids = framed(model.tokens, before, model.tokens.rows([text], 12)[0][1:-1], model.config.length)
-        batch = Batch(images=image[None, None], tokens=torch.tensor([ids]))
-        caption, keep = model.tokens.encode(["a ball on the left of a dog"], model.config.caption_length)
-        batch = replace(batch, extra={"caption": caption, "caption_keep": keep})
+        batch = Batch(images=image[None, None], texts=Texts.unpadded(torch.tensor([ids])))
+        caption = model.tokens.encode(["a ball on the left of a dog"], model.config.caption_length)
+        batch = replace(batch, caption=Texts(*caption))
         assert score == pytest.approx(float(model.system.match(batch)[0]), abs=1e-4)
     other = dialog.rank_answers(model.system, model.tokens, seen, said[::-1], "is it small", ANSWERS)
     assert (other - found).abs().max() > 1e-3

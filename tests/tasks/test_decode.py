@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems import blip
 from pairloom.tasks.decode import Writing, Written, decode, nucleus
 
@@ -235,7 +235,9 @@ def test_blip_writes_the_same_cached_as_teacher_forced():
     for picture, (text,) in enumerate(made):
         tokens = torch.tensor([[system.first_token, *text.tokens]])
         with torch.no_grad():
-            said = system.logits(Batch(images=images[[picture]], tokens=tokens)).log_softmax(-1)[0]
+            said = system.logits(Batch(images=images[[picture]], texts=Texts.unpadded(tokens))).log_softmax(
+                -1
+            )[0]
         chosen = [*text.tokens, *([system.last_token] if text.ended else [])]
         assert said.argmax(-1).tolist()[: len(chosen)] == chosen
         assert text.log_probability == pytest.approx(float(said[range(len(chosen)), chosen].sum()), abs=1e-4)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pairloom import registry
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.tasks import explain as task
@@ -139,7 +139,7 @@ def test_a_writer_that_looks_says_where() -> None:
     made = explain(system, TOKENS, picture(), text)
     assert (made.way, made.by, made.words) == ("attention", "likelihood", ("a", "red", "square"))
     ids, keep = TOKENS.encode([text], 12)
-    batch = Batch(images=picture()[None, None], tokens=ids, keep=keep)
+    batch = Batch(images=picture()[None, None], texts=Texts(ids, keep))
     with torch.no_grad():
         _, shares, _ = system._write(batch, "all")
     torch.testing.assert_close(made.maps.flatten(1), shares[0, :3])
@@ -161,9 +161,9 @@ def test_cross_attention_weighed_by_its_gradient(by: str) -> None:
         seen = system.encode_image(batch).encoded
         seen.rows[0, 0, 1:] = seen.rows[0, 0, 1]
         seen.rows[0, 0, 1 + 6] += torch.randn(32, generator=torch.Generator().manual_seed(4))
-    system.see = lambda batch: replace(batch, encoded=seen)
+    system.encode_image = lambda batch: replace(batch, encoded=seen)
     ids, keep = TOKENS.encode(["a red square"], 12)
-    maps, whole = task._weighed(system, replace(batch, tokens=ids, keep=keep), by)
+    maps, whole = task._weighed(system, replace(batch, texts=Texts(ids, keep)), by)
     assert maps.shape == (3, 4, 4) and whole.shape == (4, 4) and float(maps.min()) >= 0
     flat = torch.cat([maps, whole[None]]).flatten(1)
     rest = flat[:, [cell for cell in range(16) if cell != 6]]
@@ -187,7 +187,7 @@ def test_the_map_speaks_for_the_score() -> None:
 
 def test_explaining_leaves_nothing_behind() -> None:
     system = tiny("blip")
-    batch = Batch(images=picture()[None, None], tokens=TOKENS.encode(["a star"], 12)[0])
+    batch = Batch(images=picture()[None, None], texts=Texts.unpadded(TOKENS.encode(["a star"], 12)[0]))
     with torch.no_grad():
         before = system.match(batch)
         explain(system, TOKENS, picture(), "a star")

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from pairloom import registry
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build, save
@@ -92,7 +92,7 @@ def test_choices_have_the_likelihood_of_teacher_forced_texts(model: Model, looke
         for choice in choices:
             tail = [*model.tokens.rows([choice], 20)[0][1:-1], model.tokens.chunk_end]
             tokens = torch.tensor([[*ids, *tail]])
-            batch = Batch(images=images[pictures].transpose(0, 1), tokens=tokens)
+            batch = Batch(images=images[pictures].transpose(0, 1), texts=Texts.unpadded(tokens))
             said = model.system.logits(batch).log_softmax(-1)[0, len(ids) - 1 : -1]
             expected.append(float(said.gather(1, torch.tensor(tail)[:, None]).sum()))
         assert answer.log_probability == pytest.approx(max(expected), abs=1e-4)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.systems.blip import TINY, System
 from pairloom.tasks.judge import judge
 from pairloom.verbs import ways
@@ -32,7 +32,7 @@ def asked(texts: list[tuple[int, int]]) -> Batch:
     tokens = torch.randint(5, 60, (len(texts), 9), generator=generator)
     images = torch.randn(PICTURES, 1, 3, 32, 32, generator=generator)
     keep = torch.arange(9) < lengths[:, None]
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, TINY.pad), keep=keep, image_of=owner)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, TINY.pad), keep), image_of=owner)
 
 
 @settings(max_examples=12, deadline=None)
@@ -50,8 +50,9 @@ def test_groups_change_no_score(system, texts, rows, pictures):
         ):  # one text and one picture at a time, nothing packed or shared
             one = Batch(
                 images=batch.images[owner : owner + 1],
-                tokens=batch.tokens[row : row + 1, :length],
-                keep=batch.keep[row : row + 1, :length],
+                texts=Texts(
+                    batch.texts.ids[row : row + 1, :length], batch.texts.mask[row : row + 1, :length]
+                ),
             )
             alone.append(judge(system, one, way)[0])
         said, told = judge(system, batch, way, rows, pictures)

@@ -36,9 +36,11 @@ class Small(nn.Module):
             nn.init.normal_(parameter, std=0.1)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        assert batch.images is not None and batch.tokens is not None and batch.keep is not None
+        assert batch.images is not None and batch.texts is not None
         seen = self.drop(self.look(batch.images[:, 0]))
-        read = (self.words(batch.tokens) * batch.keep[..., None]).sum(1) / batch.keep.sum(1, keepdim=True)
+        read = (self.words(batch.texts.ids) * batch.texts.mask[..., None]).sum(1) / batch.texts.mask.sum(
+            1, keepdim=True
+        )
         if self.training:
             self.count += 1
         near = (seen - read - 1).square().mean(1)

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from pairloom import registry
 from pairloom.cli import train as command
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.loader import InMemoryImages, Loader, TextTable
 from pairloom.errors import Mistake
 from pairloom.train.chunks import demand_chunks, losses_in_chunks
@@ -58,7 +58,7 @@ def pairs(config: Any, texts: int = ROWS) -> Batch:
     tokens[torch.arange(texts), keep.sum(1) - 1] = config.sep
     images = torch.randn(ROWS, 1, 3, 32, 32, generator=draw)
     owner = torch.arange(texts) % ROWS if texts > ROWS else None
-    return Batch(images=images, tokens=tokens.masked_fill(~keep, config.pad), keep=keep, image_of=owner)
+    return Batch(images=images, texts=Texts(tokens.masked_fill(~keep, config.pad), keep), image_of=owner)
 
 
 def wide(system: Any, texts: int = ROWS) -> tuple[Any, Batch]:
@@ -99,8 +99,8 @@ def test_dropout_is_the_same_in_both_passes() -> None:
     images = torch.cat([system.embed_image(Batch(images=part)) for part in batch.images.split(4)])
     texts = torch.cat(
         [
-            system.embed_text(Batch(tokens=tokens, keep=keep))
-            for tokens, keep in zip(batch.tokens.split(4), batch.keep.split(4))
+            system.embed_text(Batch(texts=Texts(tokens, keep)))
+            for tokens, keep in zip(batch.texts.ids.split(4), batch.texts.mask.split(4))
         ]
     )
     kept = gradients(system, system.compare(batch, images, texts))
@@ -171,7 +171,7 @@ def test_a_run_in_chunks_is_the_run() -> None:
     config = made("clip").config
     pixels = draw.integers(0, 256, (24, 32, 32, 3), dtype=numpy.uint8)
     batch = pairs(config, 24)
-    loader = Loader(InMemoryImages(pixels), TextTable.from_ids(batch.tokens, batch.keep, config.pad))
+    loader = Loader(InMemoryImages(pixels), TextTable.from_ids(batch.texts.ids, batch.texts.mask, config.pad))
     lines = []
     for chunk in (0, 5):
         settings = Settings(batch=12, steps=6, lr=1e-3, chunk=chunk, log_every=1, warmup=1)

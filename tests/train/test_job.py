@@ -51,7 +51,7 @@ def test_a_set_becomes_a_model(pairs: Path, tmp_path: Path) -> None:
     assert told["step"] == 6 and told["pictures"] + told["held out"] == 40 and told["bad"] == 0
     assert 0 <= told["held out/image to text R@1"] <= 1 and told["held out/loss"] > 0
     assert model.config.vocabulary == model.tokens.size == told["tokens"]
-    assert model.tokens.decode(model.texts(["A RED picture"])[0][0]) == "a red picture"
+    assert model.tokens.decode(model.texts(["A RED picture"]).ids[0]) == "a red picture"
     lines = read_log(tmp_path / "out" / "log.jsonl")
     assert [line["step"] for line in lines] == [1, 2, 3, 3, 4, 5, 6, 6]
     assert model.about["metrics"]["loss"] == lines[-1]["held out/loss"] == told["held out/loss"]

@@ -88,8 +88,8 @@ def test_questions_come_with_every_answer_and_its_weight(tmp_path: Path, sets: P
     assert lesson.index.skipped == {"no answers": 1, "no image": 1} and len(lesson.index) == 1
     batch = next(made.read(Plan(2), 0))[0]
     found = {}
-    for answer, weight, owner in zip(batch.tokens, batch.extra["weight"].tolist(), batch.image_of.tolist()):
-        found[tokens.decode(batch.extra["question"][owner]), tokens.decode(answer)] = round(weight, 6)
+    for answer, weight, owner in zip(batch.texts.ids, batch.weights.tolist(), batch.image_of.tolist()):
+        found[tokens.decode(batch.question.texts.ids[owner]), tokens.decode(answer)] = round(weight, 6)
     assert found == {
         ("what is it?", "cat"): 0.6, ("what is it?", "dog"): 0.3, ("what is it?", "a cat"): 0.1,
         ("how many?", "two"): 0.2,
@@ -119,12 +119,12 @@ def test_exchanged_pictures_take_their_words_with_them(sets: Path) -> None:
                     for m, pair in enumerate(lesson.shows.tolist())
                     if pair in ([left, right], [right, left])
                 ]
-                said = tokens.decode(part.tokens[row])
+                said = tokens.decode(part.texts.ids[row])
                 exchanged = [left, right] != lesson.shows[fits[0]].tolist()
                 texts = [(module.plain(lesson.told[m].text), lesson.told[m].true) for m in fits]
                 texts = [(module.mirrored(text) if exchanged else text, true) for text, true in texts]
                 spelt = [(tokens.decode(tokens.rows([text], 40)[0]), true) for text, true in texts]
-                assert (said, bool(part.extra["label"][row])) in spelt
+                assert (said, bool(part.labels[row])) in spelt
                 turned += exchanged
         assert (turned > 5) == training and (turned > 0) == training
 
@@ -134,8 +134,8 @@ def test_a_round_comes_with_a_right_and_a_wrong_answer(sets: Path) -> None:
     right, wrong = set(), set()
     for epoch in range(3):
         for part in (part for parts in made.read(Plan(8), epoch) for part in parts):
-            assert part.tokens.shape[0] == 16 and part.extra["label"].tolist() == [1] * 8 + [0] * 8
-            for row, said in enumerate(part.tokens.tolist()):
+            assert part.texts.ids.shape[0] == 16 and part.labels.tolist() == [1] * 8 + [0] * 8
+            for row, said in enumerate(part.texts.ids.tolist()):
                 (right if row < 8 else wrong).add(tuple(one for one in said if one != tokens.pad))
     expected: dict[bool, set] = {True: set(), False: set()}
     module = registry.find("data.lessons", "dialogs")

@@ -42,7 +42,7 @@ class Parts:
     def read(self, plan: object, epoch: int, step: int = 0):  # type: ignore[no-untyped-def]
         sets = ((3.0, 1.0), (5.0, 0.2))
         yield [
-            Batch(extra={"number": torch.tensor(number), "part_weight": torch.tensor(2 * weight)})
+            Batch(extra={"number": torch.tensor(number)}, part_weight=torch.tensor(2 * weight))
             for number, weight in sets
         ]
 

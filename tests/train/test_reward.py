@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from pairloom import registry
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.loader import TextTable
 from pairloom.data.tokens import Tokens
 from pairloom.metrics.overlap import cider_d
@@ -32,7 +32,7 @@ def batch(rows: int = 4) -> Batch:
     images = torch.randn(rows, 1, 3, 32, 32, generator=generator)
     tokens = torch.randint(5, 60, (rows, 6), generator=generator)
     keep = torch.ones(rows, 6, dtype=torch.bool)
-    return Batch(images=images, tokens=tokens, keep=keep, image_ids=torch.arange(rows))
+    return Batch(images=images, texts=Texts(tokens, keep), image_ids=torch.arange(rows))
 
 
 def test_the_reward_is_cider_d_over_ids() -> None:

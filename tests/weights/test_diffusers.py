@@ -70,7 +70,7 @@ def test_out_and_in_again(pipe: Path, tmp_path: Path) -> None:
     ids = again.tokenizer(["two cats"], padding="max_length", return_tensors="pt").input_ids
     with torch.no_grad():
         theirs = again.text_encoder(ids)[0]
-        torch.testing.assert_close(model.system.text(*model.texts(["two cats"])).context, theirs)
+        torch.testing.assert_close(model.system.text(*model.batch(texts=["two cats"]).text()).context, theirs)
     assert type(again.scheduler).__name__ == "PNDMScheduler" and again.scheduler.config.steps_offset == 1
     torch.testing.assert_close(errors(pairloom.load(tmp_path / "out")), errors(model))
     registry.find("cli", "import_").command(str(pipe), tmp_path / "ours", json=True)

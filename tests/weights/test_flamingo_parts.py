@@ -64,11 +64,11 @@ def test_parts_from_folders(tmp_path: Path, tie: bool) -> None:
     expected = clip.vision_model(pixel_values=images[:, 0]).last_hidden_state
     rows = model.system.vision.image(images[:, 0])
     torch.testing.assert_close(rows, model.system.vision.image.norm(expected), atol=1e-5, rtol=1e-5)
-    said = model.system.logits(pairloom.data.batch.Batch(tokens=tokens))
+    said = model.system.logits(pairloom.data.batch.Batch(texts=Texts.unpadded(tokens)))
     assert torch.equal(said[..., : theirs.config.vocab_size], theirs(input_ids=tokens).logits)
     save(model, tmp_path / "saved")
     again = pairloom.load(tmp_path / "saved")
-    batch = pairloom.data.batch.Batch(images=images, tokens=tokens)
+    batch = pairloom.data.batch.Batch(images=images, texts=Texts.unpadded(tokens))
     assert torch.equal(again.system.logits(batch), model.system.logits(batch))
     assert again.tokens.image_mark == model.config.image_mark == again.tokens.size - 2
 

@@ -84,7 +84,7 @@ def test_an_archive_of_openais(tmp_path: Path, settings: list[str]) -> None:
     )
     for name, tensor in model.system.state_dict().items():
         assert torch.equal(found.system.state_dict()[name], tensor), name
-    assert found.pixels.fit == "crop" and found.texts(["two cats"])[0][0, -1] == found.config.sep
+    assert found.pixels.fit == "crop" and found.texts(["two cats"]).ids[0, -1] == found.config.sep
 
 
 def test_every_kind_of_tensor_in_an_archive(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,7 @@ def publish(model: Model, where: Path, parts: tuple[str, ...] = ("",), bare: boo
 
 def answers(model: Model, *verbs: str) -> list[torch.Tensor]:
     images = torch.randn(3, 1, 3, 48, 48, generator=torch.Generator().manual_seed(1))
-    batch = model.batch(texts=TEXTS[:3])
-    batch.images = images
+    batch = replace(model.batch(texts=TEXTS[:3]), images=images)
     with torch.no_grad():
         return [getattr(model.system, verb)(batch) for verb in verbs]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def test_clip_goes_round(tmp_path: Path) -> None:
     batch = model.batch(texts=TEXTS[:3])
     with torch.no_grad():
         said = back(
-            input_ids=batch.tokens, attention_mask=batch.keep.long(), pixel_values=PICTURES[:, 0]
+            input_ids=batch.texts.ids, attention_mask=batch.texts.mask.long(), pixel_values=PICTURES[:, 0]
         ).text_embeds
         torch.testing.assert_close(model.system.embed_text(batch), said, **NEAR)
     words = CLIPTokenizer.from_pretrained(tmp_path / "out")
@@ -85,12 +86,11 @@ def test_blip_goes_round(tmp_path: Path, task: str) -> None:
 def test_a_captioner_writes_and_does_nothing_else(tmp_path: Path) -> None:
     theirs = blip_folder(tmp_path, "caption")
     model = pairloom.load(tmp_path)
-    batch = model.batch(texts=TEXTS[:3])
-    batch.images = PICTURES
-    ids = batch.tokens.clone()
+    batch = replace(model.batch(texts=TEXTS[:3]), images=PICTURES)
+    ids = batch.texts.ids.clone()
     ids[:, 0] = model.tokens.dec
-    said = theirs(input_ids=ids, attention_mask=batch.keep.long(), pixel_values=PICTURES[:, 0]).logits
-    torch.testing.assert_close(model.system.logits(batch)[batch.keep], said[batch.keep], **NEAR)
+    said = theirs(input_ids=ids, attention_mask=batch.texts.mask.long(), pixel_values=PICTURES[:, 0]).logits
+    torch.testing.assert_close(model.system.logits(batch)[batch.texts.mask], said[batch.texts.mask], **NEAR)
     assert ways(model.system) == ["likelihood"]
     assert [one.name for one in model.system.abilities] == ["caption"]
     again = pairloom.load(pairloom.save(model, tmp_path / "ours"))
@@ -101,11 +101,10 @@ def test_a_captioner_writes_and_does_nothing_else(tmp_path: Path) -> None:
 def test_a_matcher_matches_from_enc(tmp_path: Path) -> None:
     theirs = blip_folder(tmp_path, "match")
     model = pairloom.load(tmp_path)
-    batch = model.batch(texts=TEXTS[:3])
-    batch.images = PICTURES
-    given = dict(attention_mask=batch.keep.long(), pixel_values=PICTURES[:, 0])
-    cosine = theirs(input_ids=batch.tokens, **given, use_itm_head=False).itm_score
-    ids = batch.tokens.clone()
+    batch = replace(model.batch(texts=TEXTS[:3]), images=PICTURES)
+    given = dict(attention_mask=batch.texts.mask.long(), pixel_values=PICTURES[:, 0])
+    cosine = theirs(input_ids=batch.texts.ids, **given, use_itm_head=False).itm_score
+    ids = batch.texts.ids.clone()
     ids[:, 0] = model.tokens.enc
     torch.testing.assert_close(
         model.system.match_logits(batch), theirs(input_ids=ids, **given).itm_score, **NEAR
@@ -245,14 +244,16 @@ def test_a_trained_model_of_ours_goes_to_both_classes(tmp_path: Path) -> None:
         transformers_blip.export(whole, tmp_path / task, task)
         theirs, info = kind.from_pretrained(tmp_path / task, output_loading_info=True)
         assert not info["missing_keys"] and not info["unexpected_keys"]
-        batch = whole.batch(texts=TEXTS[:3])
-        batch.images = PICTURES
-        ids = batch.tokens.clone()
+        batch = replace(whole.batch(texts=TEXTS[:3]), images=PICTURES)
+        ids = batch.texts.ids.clone()
         ids[:, 0] = whole.tokens.dec if task == "caption" else whole.tokens.enc
         with torch.no_grad():
-            given = dict(input_ids=ids, attention_mask=batch.keep.long(), pixel_values=PICTURES[:, 0])
+            given = dict(input_ids=ids, attention_mask=batch.texts.mask.long(), pixel_values=PICTURES[:, 0])
             if task == "caption":
-                said, ours = theirs.eval()(**given).logits[batch.keep], whole.system.logits(batch)[batch.keep]
+                said, ours = (
+                    theirs.eval()(**given).logits[batch.texts.mask],
+                    whole.system.logits(batch)[batch.texts.mask],
+                )
             else:
                 said, ours = theirs.eval()(**given).itm_score, whole.system.match_logits(batch)
         torch.testing.assert_close(ours, said, **NEAR)

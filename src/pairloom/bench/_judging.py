@@ -107,19 +107,18 @@ class Judging:
     ) -> np.ndarray:
         """A match head or a writer reads picture and text together; pictures are looked at once, in groups."""
         scores = np.zeros(len(pairs))
-        tokens, mask = self.model.texts(texts)
+        encoded = self.model.texts(texts)
         self.cost["texts"] += len(texts)
         of = np.asarray(pairs)
         for chosen in _groups(list(range(len(images)))):
             rows = np.flatnonzero((of[:, 0] >= chosen[0]) & (of[:, 0] <= chosen[-1]))
             if not len(rows):
                 continue
-            text_rows = torch.as_tensor(of[rows, 1], device=tokens.device)
+            text_rows = torch.as_tensor(of[rows, 1], device=encoded.ids.device)
             batch: Batch = replace(
                 self.model.batch([images[at] for at in chosen]),
-                tokens=tokens[text_rows],
-                keep=mask[text_rows],
-                image_of=torch.as_tensor(of[rows, 0] - chosen[0], device=tokens.device),
+                texts=encoded[text_rows],
+                image_of=torch.as_tensor(of[rows, 0] - chosen[0], device=encoded.ids.device),
             )
             self.cost["pictures"] += len(chosen)
             scores[rows] = judge(self.model.system, batch, self.way)[0].double().cpu().numpy()

@@ -84,7 +84,7 @@ def scheduled_sampling(writer: Any, batch: Any, chance: float) -> Int[Tensor, "B
 
     No gradient passes through the draw there either, so the loss of reading these tokens is the paper's.
     """
-    tokens: Tensor = batch.tokens
+    tokens: Tensor = batch.texts.ids
     if not chance:
         return tokens
     tokens = tokens.clone()

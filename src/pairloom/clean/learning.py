@@ -33,7 +33,7 @@ from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
-from pairloom.systems.blip import EncodedImages
+from pairloom.systems.blip import ImageRows
 from pairloom.train import loop
 from pairloom.train.settings import Settings as Training
 
@@ -190,7 +190,7 @@ class Rememberer:
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         for parts in self.loader.read(plan, epoch, step):
-            yield [replace(part, images=None, encoded=EncodedImages(_rows(part))) for part in parts]
+            yield [replace(part, images=None, encoded=ImageRows(_rows(part))) for part in parts]
 
 
 def _rows(batch: Batch) -> Tensor:

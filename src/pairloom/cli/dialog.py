@@ -42,7 +42,7 @@ def command(
     said = [_round(one) for one in history or ()]
     asked = _asked.model_for("dialog", model)
     image = asked.pictures([_asked.read_picture(pictures)])[0]
-    seen = talking.see(asked.system, asked.tokens, image, caption)
+    seen = talking.encode_image(asked.system, asked.tokens, image, caption)
     scores = talking.rank_answers(asked.system, asked.tokens, seen, said, question, listed).tolist()
     cut = talking.shortened(asked.tokens, said, question, asked.config.length)
     if cut:
@@ -78,7 +78,7 @@ def _whole(path: Path, out: Path | None, restart: bool, asked: Any, model: Path)
         return [_dialog(example, asked.pictures(row)[0]) for example, row in zip(examples, images)]
 
     def _dialog(example: Any, image: Any) -> dict[str, Any]:
-        seen = talking.see(asked.system, asked.tokens, image, example.caption)
+        seen = talking.encode_image(asked.system, asked.tokens, image, example.caption)
         rounds = []
         for at, turn in enumerate(example.rounds):
             if not turn.choices:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.order import Plan, Rows, epoch_order
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD
@@ -244,8 +244,7 @@ class Loader:
 
     def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
         """What pairs say: their texts."""
-        tokens, keep = self.texts.take(texts, width)
-        return {"tokens": tokens, "keep": keep}
+        return {"texts": Texts(*self.texts.take(texts, width))}
 
     def _look(self, rows: Rows, texts: Rows, chance: Tensor) -> tuple[Tensor, Rows]:
         """Pictures [B N 3 H W], and the place of the row that each shows: a row with a picture that cannot be read

@@ -2,7 +2,7 @@
 accumulated over the data sets, which they found better than taking turns).
 
 An epoch is one of the first set; the others begin again when they end. The weight of a part goes along as
-`extra["part_weight"]`, and the loop multiplies its losses by it.
+`part_weight`, and the loop multiplies its losses by it.
 Does not know: what the sets hold.
 """
 
@@ -48,7 +48,7 @@ class Mixture:
             made = []
             for stream, weight in zip(streams, self.weights):
                 told = torch.tensor(weight * len(self.loaders))  # the loop divides by the number of parts
-                made += [replace(part, extra={**part.extra, "part_weight": told}) for part in next(stream)]
+                made += [replace(part, part_weight=told) for part in next(stream)]
             yield made
 
 

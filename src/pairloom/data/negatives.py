@@ -12,14 +12,14 @@ from __future__ import annotations
 import ast
 import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Negatives, Texts
 from pairloom.data.loader import Pictures
 from pairloom.data.order import Plan, Rows
 from pairloom.data.pair import content_hash, seed_of
@@ -79,8 +79,7 @@ def _row(row: dict[str, Any], file: Path, number: int) -> Hard:
 
 @dataclass
 class NegativeBatches:
-    """Batches for training, each with one kind of negatives in `extra`: negative_images [B 1 3 H W], or negative_tokens and
-    negative_keep [B T]; drawn for each batch by `mix`, from (seed, epoch, step) alone. A row without negatives of the kind
+    """Batches for training, each with one kind of `negatives`, pictures or texts; drawn for each batch by `mix`, from (seed, epoch, step) alone. A row without negatives of the kind
     gets another row's text or picture.
 
     pictures: one for each row of `table`. length: of texts. mix {}: no negatives (the same batches without them). only:
@@ -144,11 +143,11 @@ class NegativeBatches:
     def _batch(self, chosen: Any, other: list[Any], kind: str) -> Batch:
         images, shown = self._look(chosen)
         chosen, other = chosen[shown], [other[at] for at in shown]
-        tokens, keep = self.tokens.encode([self.table[int(row)].text for row in chosen], self.length)
-        batch = Batch(images, tokens, keep, torch.from_numpy(numpy.asarray(chosen, numpy.int64)))
-        if not kind:
-            return batch
+        texts = Texts(*self.tokens.encode([self.table[int(row)].text for row in chosen], self.length))
+        ids = torch.from_numpy(numpy.asarray(chosen, numpy.int64))
+        negatives = None
         if kind == "image":
-            return replace(batch, extra={"negative_images": self._look(other)[0]})
-        wrong, kept = self.tokens.encode(other, self.length)
-        return replace(batch, extra={"negative_tokens": wrong, "negative_keep": kept})
+            negatives = Negatives(images=self._look(other)[0])
+        elif kind:
+            negatives = Negatives(texts=Texts(*self.tokens.encode(other, self.length)))
+        return Batch(images=images, texts=texts, image_ids=ids, negatives=negatives)

@@ -19,7 +19,7 @@ from PIL import Image
 from torch import Tensor
 
 from pairloom.blocks.engine import Speed, engine
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.pixels import Transform, as_image
 from pairloom.data.tokens import Tokens
 
@@ -58,10 +58,9 @@ class Model:
         that may change: docs/speed.md). Raises ValueError for another speed."""
         return dataclasses.replace(self, system=engine(self.system, speed))
 
-    def texts(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-        """ids [B T] and keep [B T], at most config.length tokens each."""
-        ids, keep = self.tokens.encode(texts, self.config.length)
-        return ids.to(self.device), keep.to(self.device)
+    def texts(self, texts: Sequence[str]) -> Texts:
+        """Tokenised texts, at most config.length tokens each."""
+        return Texts(*self.tokens.encode(texts, self.config.length)).to(self.device)
 
     def pictures(self, images: Sequence[Image.Image | bytes | Path | str]) -> Tensor:
         """Normalised floats [B 3 H W] from PIL images, encoded bytes or files. Raises Unreadable where one is none."""
@@ -79,10 +78,8 @@ class Model:
             raise ValueError(
                 f"{len(images)} pictures and {len(texts)} texts: say which belong together by image_of"
             )
-        tokens, keep = self.texts(texts) if texts is not None else (None, None)
         return Batch(
             images=None if images is None else self.pictures(images)[:, None],
-            tokens=tokens,
-            keep=keep,
+            texts=None if texts is None else self.texts(texts),
             image_of=None if image_of is None else torch.tensor(image_of, device=self.device),
         )

@@ -131,7 +131,7 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class EncodedImages:
+class ImageRows:
     """What `see` makes of pictures: their rows [I N S C], and the memories that the text tower reads, each made once."""
 
     rows: Tensor
@@ -206,7 +206,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once. Cross-attention memories follow when somebody reads them, once."""
         if batch.encoded is not None:
             return batch
-        return replace(batch, encoded=EncodedImages(self.towers.look(_given(batch.images))))
+        return replace(batch, encoded=ImageRows(self.towers.look(batch.required("images"))))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         return self.towers.embed_image(self.encode_image(batch).encoded.rows)
@@ -227,7 +227,7 @@ class System(nn.Module):
         asked = begin_with(self.config.enc, tokens)
         return self.match_head(self.towers.text.first(asked, keep, memory)).float()
 
-    def _memory(self, encoded: EncodedImages, mode: int, owner: Tensor | None = None) -> CrossKeyValues:
+    def _memory(self, encoded: ImageRows, mode: int, owner: Tensor | None = None) -> CrossKeyValues:
         stack = self.towers.text.stack
         key = mode % len(stack.layers[0].cross)  # one projection serves both ways where they share it
         if key not in encoded.memories:
@@ -276,7 +276,7 @@ class System(nn.Module):
         if batch.image_of is None:
             batch = replace(batch, image_of=torch.arange(len(batch), device=self.temperature.device))
         if batch.image_ids is None:  # numbers of their own, that no other batch has
-            pictures = _given(batch.images) if batch.encoded is None else batch.encoded.rows
+            pictures = batch.required("images") if batch.encoded is None else batch.encoded.rows
             nameless = NOBODY + 1 + (self.batches << 24) + first_row(len(pictures))
             batch = replace(batch, image_ids=nameless + batch.image_of)
         return batch
@@ -296,7 +296,9 @@ class System(nn.Module):
         if self.teacher is not None:
             alpha = self.config.alpha * min(1.0, self.progress / self.config.ramp)
             with torch.no_grad():
-                slow_image = self.teacher.embed_image(self.teacher.look(_given(batch.images)))[batch.image_of]
+                slow_image = self.teacher.embed_image(self.teacher.look(batch.required("images")))[
+                    batch.image_of
+                ]
                 slow_text = self.teacher.embed_text(*batch.text())
         new = gather_rows(slow_image), gather_rows(slow_text), gather_rows(batch.image_ids)
         images, texts, ids = new
@@ -314,7 +316,8 @@ class System(nn.Module):
 
         The draw is seeded by the batch's number, over the rows of all processes: any number of them draws the same.
         """
-        (tokens, keep), owner, ids = batch.text(), _given(batch.image_of), _given(batch.image_ids)
+        tokens, keep = batch.text()
+        owner, ids = batch.required("image_of"), batch.required("image_ids")
         wide, first = self.config.negatives == "ranks" and processes() > 1, 0
         if wide:
             image, text, ids = gather_rows(image), gather_rows(text), gather_rows(ids)
@@ -346,9 +349,3 @@ class System(nn.Module):
         # the head runs only where it counts: nothing is wider than the vocabulary
         scores = self.head(hidden[:, :-1][told], self.towers.text.words)
         return mean_of_all(*caption_loss(scores, tokens[:, 1:][told], self.config.label_smoothing))
-
-
-def _given(value: Any) -> Tensor:
-    if value is None:
-        raise ValueError("this verb needs pictures and texts that the batch does not have")
-    return value

@@ -4,8 +4,8 @@ layers, and laid side by side and mapped back in the upper half.
 
 Prose, tables and deviations: docs/papers/blip.md.
 
-`images` [I N 3 X Y] are the pictures of a statement in their order, `tokens` the statement, `extra["label"]` [B] 1 where it
-is true.
+`images` [I N 3 X Y] are the pictures of a statement in their order, `texts` the statements, `labels` [B] 1 where one is
+true.
 
 B statements, I groups of pictures, N pictures of a group, T tokens, S rows of a picture, C width of the image tower.
 """
@@ -101,7 +101,7 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the two classes."""
-        total = F.cross_entropy(self.verdict(batch), batch.extra["label"], reduction="sum")
+        total = F.cross_entropy(self.verdict(batch), batch.required("labels"), reduction="sum")
         return {"statement": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
 
 

@@ -3,9 +3,8 @@ caption and this dialog; the encoder reads the dialog with the answer, and looks
 
 Prose, tables and deviations: docs/papers/blip.md.
 
-`tokens` are the dialog so far with an answer at its end, `image_of` the picture of each; `extra["caption"]` [I L] with
-`caption_keep` [I L] what was said of each picture (left out: the picture alone); `extra["label"]` [B] 1 where the answer is
-the right one. All answers to a question read one memory.
+`texts` are the dialog so far with an answer at its end, `image_of` the picture of each; `caption` [I L] what was said of
+each picture (left out: the picture alone); `labels` [B] 1 where the answer is the right one. All answers to a question read one memory.
 
 B dialogs with an answer, I pictures, N pictures of an example, L tokens of a caption, T tokens, S rows of a picture.
 """
@@ -70,14 +69,12 @@ class System(nn.Module):
         """Encode pictures and captions, once: `seen` is the memory of each picture [I]."""
         if batch.encoded is not None:
             return batch
-        if batch.images is None:
-            raise ValueError("a dialog needs a picture")
-        rows = look(self.image, batch.images).flatten(1, 2)
+        rows = look(self.image, batch.required("images")).flatten(1, 2)
         keep = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
-        caption = batch.extra.get("caption")
+        caption = batch.caption
         if caption is not None:
-            real = batch.extra.get("caption_keep", torch.ones_like(caption, dtype=torch.bool))
-            rows, keep = torch.cat([rows, self.text(caption, real)], 1), torch.cat([keep, real], 1)
+            rows = torch.cat([rows, self.text(caption.ids, caption.mask)], 1)
+            keep = torch.cat([keep, caption.mask], 1)
         memory: CrossKeyValues = self.text.stack.remember(rows, None if caption is None else keep)
         return replace(batch, encoded=memory)
 
@@ -96,7 +93,7 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the two classes."""
-        total = F.cross_entropy(self.verdict(batch), batch.extra["label"], reduction="sum")
+        total = F.cross_entropy(self.verdict(batch), batch.required("labels"), reduction="sum")
         return {"right": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
 
 

@@ -3,9 +3,9 @@ at the picture, and a decoder that sees nothing but what the encoder made of it 
 
 Prose, tables and deviations: docs/papers/blip.md.
 
-What is asked is `batch.extra["question"]` [Q L] with `question_keep` [Q L], one for each row of `images`; or several for a
-picture, where `extra["question_image"]` [Q] says which. `batch.tokens` are answers, `image_of` the question of each. Without
-a question the encoder reads an empty one.
+`question` are the questions [Q L], one for each row of `images`, or several for a picture, where its `image_of` [Q] says
+which. `texts` are answers, `image_of` the question of each, `weights` [B] how many of the people asked gave it. Without a
+question the encoder reads an empty one.
 
 B answers, Q questions, I pictures, N pictures per example, L tokens of a question, T tokens of an answer, S rows of a
 picture, C width of the image tower, V vocabulary.
@@ -28,7 +28,7 @@ from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way,
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE
 from pairloom.blocks.transformer import initialise
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Questions, Texts
 from pairloom.verbs import Ability
 
 
@@ -77,9 +77,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once: `seen` is their rows [I N S C]."""
         if batch.encoded is not None:
             return batch
-        if batch.images is None:
-            raise ValueError("a question needs a picture")
-        return replace(batch, encoded=look(self.image, batch.images))
+        return replace(batch, encoded=look(self.image, batch.required("images")))
 
     def start(self, batch: Batch) -> Cache:
         memory = self._questions(batch)
@@ -99,17 +97,16 @@ class System(nn.Module):
     def _questions(self, batch: Batch) -> CrossKeyValues:
         """What the decoder reads: the questions [Q], read beside their pictures."""
         rows = self.encode_image(batch).encoded.flatten(1, 2)
-        asked = batch.extra.get("question")
-        if asked is None:
-            asked = torch.tensor([[self.config.enc, self.config.sep]], device=rows.device).expand(
-                len(rows), -1
-            )
-        keep = batch.extra.get("question_keep", torch.ones_like(asked, dtype=torch.bool))
+        question = batch.question
+        if question is None:
+            empty = torch.tensor([[self.config.enc, self.config.sep]], device=rows.device)
+            question = Questions(Texts.unpadded(empty.expand(len(rows), -1)))
+        ids, mask = question.texts.ids, question.texts.mask
         memory = self.question.stack.remember(rows)
-        if "question_image" in batch.extra:
-            memory = memory.read_by(batch.extra["question_image"])
-        states = self.question(begin_with(self.config.enc, asked), keep, memory)
-        return self.answer.stack.remember(states, keep)
+        if question.image_of is not None:
+            memory = memory.read_by(question.image_of)
+        states = self.question(begin_with(self.config.enc, ids), mask, memory)
+        return self.answer.stack.remember(states, mask)
 
     def _write(self, tokens: Tensor, keep: Tensor, batch: Batch) -> Tensor:
         memory = self._questions(batch)
@@ -118,20 +115,19 @@ class System(nn.Module):
         return self.answer(begin_with(self.config.dec, tokens), keep, memory, WRITE)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The sum over an answer's tokens, times its weight (`extra["weight"]` [B], how many of the people asked gave it),
+        """The sum over an answer's tokens, times its weight,
         summed over the answers of a question; mean over questions. Section 5.3 and the released code."""
         batch = self.encode_image(batch)
         tokens, keep = batch.text()
         hidden = self._write(tokens, keep, batch)
         told = keep[:, 1:]
-        weight = batch.extra.get("weight", torch.ones(len(tokens), device=tokens.device))[:, None].expand_as(
-            told
-        )
+        weights = torch.ones(len(tokens), device=tokens.device) if batch.weights is None else batch.weights
+        weight = weights[:, None].expand_as(told)
         scores = self.head(hidden[:, :-1][told], self.answer.words)  # only where it counts
         each = F.cross_entropy(
             scores.float(), tokens[:, 1:][told], reduction="none", label_smoothing=self.config.label_smoothing
         )
-        questions = len(batch.extra.get("question", batch.encoded))
+        questions = len(batch.encoded if batch.question is None else batch.question)
         total = (each * weight[told]).sum()
         return {"answer": mean_of_all(total, total.new_tensor(float(questions)))}
 

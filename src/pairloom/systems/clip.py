@@ -148,9 +148,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once."""
         if batch.encoded is not None:
             return batch
-        if batch.images is None:
-            raise ValueError("this verb needs pictures that the batch does not have")
-        images = batch.images
+        images = batch.required("images")
         rows = self.image(images.flatten(0, 1))
         if self.image_projection is not None:
             rows = self.image_projection(rows[:, 0])

@@ -115,7 +115,7 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class EncodedImages:
+class PooledImages:
     """What `see` makes of pictures: their embeddings [I E], and the memory of the rows that the text reads."""
 
     embeddings: Tensor
@@ -175,9 +175,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once; several of a row are read side by side, their embeddings averaged."""
         if batch.encoded is not None:
             return batch
-        if batch.images is None:
-            raise ValueError("this verb needs pictures that the batch does not have")
-        images = batch.images
+        images = batch.required("images")
         rows = self.image(images.flatten(0, 1))
         pooled = self.pool(rows)
         if self.contrast_pool is None:
@@ -186,7 +184,7 @@ class System(nn.Module):
             one = self.contrast_pool(pooled if self.config.poolers == "cascade" else rows)[:, 0]
         space = self.image_projection(one).unflatten(0, images.shape[:2]).mean(1)
         memory = self.multimodal.remember(pooled.unflatten(0, images.shape[:2]).flatten(1, 2))
-        return replace(batch, encoded=EncodedImages(F.normalize(space, dim=-1), memory))
+        return replace(batch, encoded=PooledImages(F.normalize(space, dim=-1), memory))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         embeddings: Tensor = self.encode_image(batch).encoded.embeddings

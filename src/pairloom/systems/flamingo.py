@@ -107,7 +107,7 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 @dataclass
-class EncodedImages:
+class ResampledImages:
     """What `see` makes of pictures: what each gated layer reads of them, how many a row has, and the tower's own embeddings
     [I E] of a row's pictures, for finding others alike."""
 
@@ -115,11 +115,11 @@ class EncodedImages:
     pictures: int
     embeddings: Tensor
 
-    def beside(self, more: EncodedImages) -> EncodedImages:
+    def beside(self, more: ResampledImages) -> ResampledImages:
         """These rows, then others."""
         pairs = zip(self.memory.layers, more.memory.layers)
         layers = [KeyValue(torch.cat([a.keys, b.keys]), torch.cat([a.values, b.values])) for a, b in pairs]
-        return EncodedImages(
+        return ResampledImages(
             CrossKeyValues(layers), self.pictures, torch.cat([self.embeddings, more.embeddings])
         )
 
@@ -217,7 +217,7 @@ class System(nn.Module):
         rows = self.widen(rows[:, 1:]).unflatten(0, (-1, images.shape[2]))
         latents = self.resampler(rows).unflatten(0, images.shape[:2]).flatten(1, 2)
         memory = CrossKeyValues([part.attend.project(latents) for part in self.gated])
-        return replace(batch, encoded=EncodedImages(memory, images.shape[1], F.normalize(ones, dim=-1)))
+        return replace(batch, encoded=ResampledImages(memory, images.shape[1], F.normalize(ones, dim=-1)))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         """What the picture tower alone makes of them."""
@@ -235,7 +235,7 @@ class System(nn.Module):
 
         layers = [KeyValue(gathered(layer.keys), gathered(layer.values)) for layer in encoded.memory.layers]
         embeddings = F.normalize(encoded.embeddings[shows].mean(1), dim=-1)
-        return Batch(encoded=EncodedImages(CrossKeyValues(layers), shows.shape[1], embeddings))
+        return Batch(encoded=ResampledImages(CrossKeyValues(layers), shows.shape[1], embeddings))
 
     def _between(self, memory: CrossKeyValues | None, pictures: int, marks: Int[Tensor, "B T"]) -> Between:
         """The gated layers, each token reading the last picture before it alone (section 2.3, "phi")."""
@@ -309,21 +309,19 @@ class System(nn.Module):
 
     def _marked(self, batch: Batch) -> Tensor:
         """The tokens; where a row has pictures and no mark, its first token becomes one."""
-        if batch.tokens is None:
-            raise ValueError("this verb needs texts that the batch does not have")
-        alone = ~(batch.tokens == self.config.image_mark).any(1)
+        tokens, _ = batch.text()
+        alone = ~(tokens == self.config.image_mark).any(1)
         if batch.images is None and batch.encoded is None:
-            return batch.tokens
-        first = batch.tokens[:, :1].masked_fill(alone[:, None], self.config.image_mark)
-        return torch.cat([first, batch.tokens[:, 1:]], 1)
+            return tokens
+        first = tokens[:, :1].masked_fill(alone[:, None], self.config.image_mark)
+        return torch.cat([first, tokens[:, 1:]], 1)
 
     # learning
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The next token, where there is one and it is no <image> (equation 1)."""
-        assert batch.tokens is not None
-        keep = torch.ones_like(batch.tokens, dtype=torch.bool) if batch.keep is None else batch.keep
-        wanted = batch.tokens[:, 1:]
+        tokens, keep = batch.text()
+        wanted = tokens[:, 1:]
         told = keep[:, 1:] & (wanted != self.config.image_mark)
         scores = self.logits(batch)[:, :-1][told]
         return {"lm": mean_of_all(*caption_loss(scores, wanted[told]))}

@@ -195,7 +195,7 @@ class System(nn.Module):
         return (
             batch
             if batch.encoded is not None
-            else replace(batch, encoded=self.posterior(_given(batch.images)[:, 0])[0])
+            else replace(batch, encoded=self.posterior(batch.required("images")[:, 0])[0])
         )
 
     def posterior(self, images: Float[Tensor, "I 3 H W"]) -> tuple[Tensor, Tensor | None]:
@@ -261,24 +261,27 @@ class System(nn.Module):
         self, batch: Batch, t: Int[Tensor, " B"], noise: Float[Tensor, "B C Y X"]
     ) -> Float[Tensor, " B"]:
         """Mean squared residual of every text's picture (Krojer et al., 2023, section 3.1)."""
-        said = self.text(_given(batch.tokens), _kept(batch))
+        said = self.text(*batch.text())
         return distance(self.residual(self._own(batch, self.encode_image(batch).encoded), t, noise, said))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Squared error of the prediction at random times (equation 3), and what the batch's hard negatives add: the same
-        times and noise with `extra["negative_tokens"]` and `extra["negative_keep"]`, or with `extra["negative_images"]`.
+        times and noise with the texts or the pictures of `negatives`.
 
         In training, chance comes from torch's default generator; in evaluation it is always the same.
         """
         device = self.unet.device
         seed = int(torch.randint(1 << 62, ())) if self.training else 0
         chance = torch.Generator(device).manual_seed(seed)
-        tokens, keep = _given(batch.tokens), _kept(batch)
+        tokens, keep = batch.text()
         rows = len(tokens)
         t = torch.randint(self.times, (rows,), generator=chance, device=device)
         noise = torch.randn(rows, *self.latent, generator=chance, device=device)
         drop = torch.rand(rows, generator=chance, device=device) < self.config.dropped * self.training
-        clean = self._own(batch, self._learned(batch, batch.images, chance))
+        clean = batch.encoded
+        if clean is None:
+            clean = self._learned(batch.required("images"), chance)
+        clean = self._own(batch, clean)
 
         def error(latents: Tensor, said: TextConditioning) -> Tensor:
             share = self.shares.to(device)[t]
@@ -287,22 +290,20 @@ class System(nn.Module):
 
         said = self.text(*self.text.emptied(tokens, keep, drop))
         found = {"denoise": error(clean, said)}
-        more = batch.extra
-        if "negative_tokens" in more:
-            wrong = error(
-                clean, self.text(*self.text.emptied(more["negative_tokens"], more["negative_keep"], drop))
-            )
-        elif "negative_images" in more:
-            wrong = error(self._own(batch, self._learned(batch, more["negative_images"], chance)), said)
-        else:
+        negatives = batch.negatives
+        if negatives is None:
             return found
+        if negatives.texts is not None:
+            emptied = self.text.emptied(negatives.texts.ids, negatives.texts.mask, drop)
+            wrong = error(clean, self.text(*emptied))
+        else:
+            assert negatives.images is not None
+            wrong = error(self._own(batch, self._learned(negatives.images, chance)), said)
         return {**found, "negative": pushed_away(found["denoise"], wrong, self.config.margin)}
 
-    def _learned(self, batch: Batch, images: Tensor | None, chance: torch.Generator) -> Tensor:
+    def _learned(self, images: Float[Tensor, "I 1 3 H W"], chance: torch.Generator) -> Tensor:
         """Latents to learn from: a sample of the posterior in training, its mean otherwise."""
-        if batch.encoded is not None and images is batch.images:
-            return batch.encoded  # type: ignore[no-any-return]
-        mean, deviation = self.posterior(_given(images)[:, 0])
+        mean, deviation = self.posterior(images[:, 0])
         if not self.training or deviation is None:
             return mean
         return mean + deviation * torch.randn(mean.shape, generator=chance, device=mean.device)
@@ -317,10 +318,10 @@ class System(nn.Module):
     ) -> Float[Tensor, "B 3 H W"]:
         """Pictures in [-1, 1] of the texts, with classifier-free guidance (Ho and Salimans, 2022): empty + guidance x (text -
         empty); guidance 1 is none. seeds: one for each row; what a row becomes depends on its own alone."""
-        tokens, device = _given(batch.tokens), self.unet.device
+        (tokens, mask), device = batch.text(), self.unet.device
         seeds = range(len(tokens)) if seeds is None else seeds
         chances = [torch.Generator().manual_seed(seed) for seed in seeds]
-        said, none = self.text(tokens, _kept(batch)), self.text.nothing(len(tokens), device)
+        said, none = self.text(tokens, mask), self.text.nothing(len(tokens), device)
         plan = scheduler_of(self.config)
         plan.set_timesteps(steps, device=device)
         more = {"generator": chances} if "generator" in inspect.signature(plan.step).parameters else {}
@@ -358,13 +359,3 @@ def scheduler_of(config: Config) -> Any:
     maker = getattr(diffusers, kind)
     known = inspect.signature(maker.__init__).parameters
     return maker(**{name: value for name, value in config.scheduler.items() if name in known})
-
-
-def _given(value: Any) -> Tensor:
-    if value is None:
-        raise ValueError("this verb needs pictures or texts that the batch does not have")
-    return value  # type: ignore[no-any-return]
-
-
-def _kept(batch: Batch) -> Tensor:
-    return torch.ones_like(_given(batch.tokens), dtype=torch.bool) if batch.keep is None else batch.keep

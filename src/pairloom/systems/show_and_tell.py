@@ -9,9 +9,7 @@ B texts, I pictures, N pictures per row, T tokens, C channels of the encoder's l
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -95,7 +93,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once: the mean of the last map, averaged over N."""
         if batch.encoded is not None:
             return batch
-        images = _given(batch.images)
+        images = batch.required("images")
         vectors = self.encoder(images.flatten(0, 1)).mean((2, 3))
         return replace(batch, encoded=vectors.unflatten(0, images.shape[:2]).mean(1))
 
@@ -111,7 +109,7 @@ class System(nn.Module):
         return said[:, 0], state
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        return self._read(self.start(batch), _given(batch.tokens))[0]
+        return self._read(self.start(batch), batch.text()[0])[0]
 
     def _read(self, state: Recurrent, tokens: Tensor) -> tuple[Tensor, Recurrent]:
         x = self.dropout(self.words(tokens))
@@ -120,14 +118,8 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """- sum_t log p_t(S_t) of each text (eq. 13), averaged over the texts."""
-        c, tokens, batch = self.config, _given(batch.tokens), self.encode_image(batch)
+        c, texts, batch = self.config, batch.required("texts"), self.encode_image(batch)
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
-        said = self.logits(replace(batch, tokens=scheduled_sampling(self, batch, chance)))
-        keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
-        return {"caption": caption_cost(said, tokens, keep).mean()}
-
-
-def _given(value: Any) -> Tensor:
-    if value is None:
-        raise ValueError("this verb needs pictures and texts that the batch does not have")
-    return value
+        read = replace(texts, ids=scheduled_sampling(self, batch, chance))
+        said = self.logits(replace(batch, texts=read))
+        return {"caption": caption_cost(said, texts.ids, texts.mask).mean()}

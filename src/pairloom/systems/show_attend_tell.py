@@ -130,7 +130,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once: the cells of a row's N pictures one after the other."""
         if batch.encoded is not None:
             return batch
-        images = _given(batch.images)
+        images = batch.required("images")
         cells = self.encoder(images.flatten(0, 1))
         if cells.shape[-1] != self.config.grid:
             cells = F.adaptive_avg_pool2d(cells, self.config.grid)
@@ -184,7 +184,7 @@ class System(nn.Module):
         self, batch: Batch, mode: Literal["all", "peak", "drawn"]
     ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, "B T P"], Float[Tensor, "B T"]]:
         """Teacher-forced: logits, shares of the cells, log-probability of the drawn ones."""
-        words, state = self._embed(_given(batch.tokens)), self.start(batch)
+        words, state = self._embed(batch.text()[0]), self.start(batch)
         looks = []
         for at in range(words.shape[1]):
             looks.append(self._look(state, words[:, at], mode))
@@ -201,13 +201,12 @@ class System(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Of each text, averaged over the texts: its cost and the penalty (eq. 14); in the hard mode the entropy, and
         where cells were drawn the learning rule of section 4.1. Outside training nothing is drawn."""
-        c, tokens, batch = self.config, _given(batch.tokens), self.encode_image(batch)
+        c, texts, batch = self.config, batch.required("texts"), self.encode_image(batch)
         drawn = c.mode == "hard" and self.training and float(torch.rand(())) < c.drawn
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
-        fed = replace(batch, tokens=scheduled_sampling(self, batch, chance))
+        fed = replace(batch, texts=replace(texts, ids=scheduled_sampling(self, batch, chance)))
         said, shares, chosen = self._write(fed, "drawn" if drawn else "all")
-        keep = torch.ones_like(tokens, dtype=torch.bool) if batch.keep is None else batch.keep
-        cost, wrote = caption_cost(said, tokens, keep), keep[:, 1:]
+        cost, wrote = caption_cost(said, texts.ids, texts.mask), texts.mask[:, 1:]
         found = {"caption": cost.mean()}
         if c.penalty:
             found["spread"] = c.penalty * spread(shares[:, :-1], wrote).mean()

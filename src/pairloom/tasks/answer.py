@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Questions, Texts
 from pairloom.data.lessons.questions import plain
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -42,11 +42,9 @@ def questions_batch(
     image_of: Sequence[int] | None = None,
 ) -> Batch:
     """Pictures [I 3 H W] with questions, one for each or as `image_of` says. What is longer than the system reads is cut."""
-    ids, keep = tokens.encode([plain(question) for question in questions], config.length)
-    extra = {"question": ids, "question_keep": keep}
-    if image_of is not None:
-        extra["question_image"] = torch.tensor(list(image_of), dtype=torch.long)
-    return Batch(images=images[:, None], extra=extra).to(images.device)
+    texts = Texts(*tokens.encode([plain(question) for question in questions], config.length))
+    owner = None if image_of is None else torch.tensor(list(image_of), dtype=torch.long)
+    return Batch(images=images[:, None], question=Questions(texts, owner)).to(images.device)
 
 
 def demand_short(what: str, text: str, tokens: Tokens, length: int) -> None:
@@ -119,7 +117,7 @@ def choose(
     eps = getattr(system.config, "label_smoothing", 0.0) if smoothing is None else smoothing
     state = system.start(batch)
     questions = len(state)
-    device = batch.images.device if batch.images is not None else None
+    device = batch.device
     logits, state = system.step(state, torch.full((questions,), system.first_token, device=device))
     best: list[dict[int, float]] = [{} for _ in range(questions)]
     rows = [(question, choices.root, 0.0) for question in range(questions)]

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
 
@@ -70,8 +70,8 @@ def class_embeddings(
     device = next(iter(system.parameters())).device
     found = []
     for first in range(0, len(texts), rows):
-        ids, keep = tokens.encode(texts[first : first + rows], system.config.length)
-        found.append(system.embed_text(Batch(tokens=ids, keep=keep).to(device)).float())
+        part = Texts(*tokens.encode(texts[first : first + rows], system.config.length))
+        found.append(system.embed_text(Batch(texts=part.to(device))).float())
     return F.normalize(torch.cat(found).unflatten(0, (len(names), len(prompts))).mean(1), dim=-1)
 
 

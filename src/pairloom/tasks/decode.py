@@ -92,9 +92,7 @@ def decode(
         )
     state = system.start(batch)
     pictures = len(state)
-    history = given.to(_device(batch)).expand(
-        pictures, -1
-    )  # equally long for all pictures: nothing is padded
+    history = given.to(batch.device).expand(pictures, -1)  # equally long for all pictures: nothing is padded
     if isinstance(system, Reads):
         logits, state = system.read(state, history)
     else:
@@ -133,11 +131,6 @@ def nucleus(
     before = chances.cumsum(1) - chances
     chances = chances.masked_fill(before >= writing.top_p, 0.0)
     return chances / chances.sum(1, keepdim=True), tokens
-
-
-def _device(batch: Batch) -> torch.device | None:
-    given = batch.images if batch.images is not None else batch.image_of
-    return None if given is None else given.device
 
 
 def _dice(seeds: Sequence[int] | None, pictures: int, writing: Writing) -> Tensor:

@@ -165,7 +165,8 @@ class Denoiser:
         written: list[Any] = [text for text in new if text is not NOTHING]
         for first in range(0, len(written), self.rows):
             part = written[first : first + self.rows]
-            said = self.model.system.encode_text(*self.model.texts(part))
+            encoded = self.model.texts(part)
+            said = self.model.system.encode_text(encoded.ids, encoded.mask)
             for row, text in enumerate(part):
                 self._said[text] = said.rows(torch.tensor([row], device=self.model.device))
         long = [text for text in written if tokens.too_long(text, length) and text not in self.cut]

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.lessons.dialogs import framed, spoken
 from pairloom.data.loader import TextTable
 from pairloom.data.pair import Round
@@ -25,13 +25,13 @@ from pairloom.metrics.rank import ranks
 GROUP = 128  # candidates that are read together
 
 
-def see(system: Any, tokens: Tokens, image: Tensor, caption: str) -> Batch:
+def encode_image(system: Any, tokens: Tokens, image: Tensor, caption: str) -> Batch:
     """A picture [3 H W] with what was said of it first, looked at once for all rounds."""
-    ids, keep = tokens.encode([caption], system.config.caption_length)
-    extra = {"caption": ids, "caption_keep": keep} if caption else {}
+    words = Texts(*tokens.encode([caption], system.config.caption_length)) if caption else None
+    batch = Batch(images=image[None, None], caption=words).to(image.device)
     with torch.no_grad():
-        seen: Batch = system.encode_image(Batch(images=image[None, None], extra=extra).to(image.device))
-    return seen
+        encoded: Batch = system.encode_image(batch)
+    return encoded
 
 
 @torch.no_grad()
@@ -49,12 +49,12 @@ def rank_answers(
     length = system.config.length
     rows = (framed(tokens, before, row[1:-1], length) for row in tokens.rows(list(candidates), length))
     texts = TextTable.of_rows(([row] for row in rows), tokens.pad)
-    device = None if seen.images is None else seen.images.device
+    device = seen.device
     scores = torch.zeros(len(candidates), device=device)
     for chosen in torch.from_numpy(texts.lengths).argsort(stable=True).split(GROUP):
-        ids, keep = texts.take(chosen.numpy())
+        answers = Texts(*texts.take(chosen.numpy())).to(device or "cpu")
         owner = torch.zeros(len(chosen), dtype=torch.long, device=device)
-        part = replace(seen, tokens=ids.to(device), keep=keep.to(device), image_of=owner)
+        part = replace(seen, texts=answers, image_of=owner)
         scores[chosen.to(device)] = system.match(part).float()
     return scores
 

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pairloom import verbs
 from pairloom.blocks.watch import AttentionRecorder
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.tasks.judge import judge
@@ -103,7 +103,7 @@ def explain(
 def _batch(image: Tensor, row: Sequence[int]) -> Batch:
     """One picture and one text."""
     tokens = torch.tensor([row], device=image.device)
-    return Batch(images=image[None, None], tokens=tokens, keep=torch.ones_like(tokens, dtype=torch.bool))
+    return Batch(images=image[None, None], texts=Texts.unpadded(tokens))
 
 
 def _score_of(system: Any, able: Sequence[str], way: str | None) -> str:
@@ -138,8 +138,8 @@ def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str
 @torch.no_grad()
 def _looked(system: Any, batch: Batch) -> Tensor | None:
     """Where the State says that the writer looked for each token; None where it says nothing."""
-    tokens = _given(batch.tokens)
-    state = system.start(replace(batch, tokens=None, keep=None))
+    tokens, _ = batch.text()
+    state = system.start(replace(batch, texts=None))
     looks = []
     for at in range(tokens.shape[1] - 2):
         _, state = system.step(state, tokens[:, at])
@@ -168,7 +168,7 @@ def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None
     The layer is two thirds up (the ninth of twelve, as in the released code), and never the last: there only the row that
     the match head reads has a gradient.
     """
-    tokens = _given(batch.tokens)
+    tokens, _ = batch.text()
     if isinstance(system, verbs.Sees):
         with torch.no_grad():
             batch = system.encode_image(batch)
@@ -206,13 +206,13 @@ def _cam(score: Tensor, weights: Tensor) -> Tensor:
 @torch.no_grad()
 def _hidden(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor]:
     """The fall of the score, and for a writer of each token's log-probability, when a cell is painted over."""
-    image = _given(batch.images)[0, 0]
+    image = batch.required("images")[0, 0]
     painted = paint(image, torch.eye(SIDE * SIDE, dtype=torch.bool).unflatten(1, (SIDE, SIDE)))
     scores = score_all(system, batch, by, torch.cat([image[None], painted]))
     whole = (scores[0] - scores[1:]).clamp_min(0).view(SIDE, SIDE)
     if by != "likelihood":
         return torch.zeros(0, SIDE, SIDE), whole
-    tokens = _given(batch.tokens)
+    tokens, _ = batch.text()
     said = torch.cat([
         system.logits(_of(batch, part))[:, :-2].float().log_softmax(-1).cpu()
         for part in torch.cat([image[None], painted]).split(GROUP)
@@ -238,9 +238,8 @@ def score_all(system: Any, batch: Batch, by: str, images: Tensor) -> Tensor:
 
 def _of(batch: Batch, images: Tensor) -> Batch:
     """The one text of a batch with each of several pictures."""
-    count = len(images)
-    tokens, keep = _given(batch.tokens), _given(batch.keep)
-    return Batch(images=images[:, None], tokens=tokens.expand(count, -1), keep=keep.expand(count, -1))
+    texts = batch.required("texts")
+    return Batch(images=images[:, None], texts=texts[[0] * len(images)])
 
 
 @torch.no_grad()
@@ -283,9 +282,3 @@ def words_of(tokens: Tokens, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
             goes_on = at > 0 and spell(one).startswith("##")
         groups[-1].append(at) if goes_on else groups.append([at])
     return [(tokens.decode([ids[at] for at in group]), group) for group in groups]
-
-
-def _given(value: Tensor | None) -> Tensor:
-    if value is None:
-        raise ValueError("the batch lacks a picture or a text")
-    return value

@@ -21,6 +21,13 @@ from pairloom.data.batch import Batch
 from pairloom.tasks.denoise import grid, seeded_noise
 from pairloom.verbs import Declares, demand_way
 
+BESIDE = (
+    "regions",
+    "codes",
+    "clips",
+    "question",
+    "caption",
+)  # what a batch may have beside pictures and texts
 STEPS = 10  # times at which noise is looked for, the same noise for every pair
 
 
@@ -34,15 +41,13 @@ def judge(
     `pictures` are in mind at a time; their texts go through in groups of `rows`, for the match those of one picture
     together, else those of similar length. Mistake where the system declares no such way.
     """
-    tokens, keep = batch.tokens, batch.keep
-    if tokens is None or keep is None:
-        raise ValueError("the batch has no texts to judge")
+    texts = batch.required("texts")
     way = demand_way(system, way)
-    of = batch.image_of if batch.image_of is not None else torch.arange(len(tokens), device=tokens.device)
-    lengths = keep.sum(1)
-    scores = torch.zeros(len(tokens), device=tokens.device)
+    of = batch.image_of if batch.image_of is not None else torch.arange(len(texts), device=texts.ids.device)
+    lengths = texts.mask.sum(1)
+    scores = torch.zeros(len(texts), device=texts.ids.device)
     if isinstance(system, verbs.Sees) and batch.encoded is None:
-        bare = batch.regions is None and not batch.extra
+        bare = not batch.extra and all(getattr(batch, name) is None for name in BESIDE)
         if bare and batch.images is not None and len(batch.images) > pictures:
             for chosen, part in _by_pictures(batch, of, pictures):
                 scores[chosen] = judge(system, part, way, rows, pictures)[0]
@@ -50,25 +55,19 @@ def judge(
         batch = system.encode_image(batch)
     for chosen in torch.argsort(of if way == "match head" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
-        part = replace(
-            batch,
-            tokens=tokens[chosen, :longest],
-            keep=keep[chosen, :longest],
-            image_of=of[chosen],
-        )
+        part = replace(batch, texts=texts[chosen, :longest], image_of=of[chosen])
         scores[chosen] = WAYS[way](system, part).float()
     return scores, way
 
 
 def _by_pictures(batch: Batch, of: Tensor, pictures: int) -> Iterator[tuple[Tensor, Batch]]:
     """Which texts, and the batch of them and their pictures, for so many pictures at a time."""
-    assert batch.images is not None and batch.tokens is not None and batch.keep is not None
-    for first in range(0, len(batch.images), pictures):
+    every, texts = batch.required("images"), batch.required("texts")
+    for first in range(0, len(every), pictures):
         chosen = ((of >= first) & (of < first + pictures)).nonzero()[:, 0]
         if len(chosen):
-            images = batch.images[first : first + pictures]
-            part = dict(images=images, tokens=batch.tokens[chosen], keep=batch.keep[chosen])
-            yield chosen, Batch(**part, image_of=of[chosen] - first)
+            images = every[first : first + pictures]
+            yield chosen, Batch(images=images, texts=texts[chosen], image_of=of[chosen] - first)
 
 
 def _match(system: verbs.Matches, batch: Batch) -> Tensor:
@@ -82,18 +81,16 @@ def _cosine(system: verbs.Embeds, batch: Batch) -> Tensor:
 
 def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
     """Mean log-probability of the tokens after the first: long texts are not punished for their length."""
-    assert batch.tokens is not None and batch.keep is not None
-    said = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(2, batch.tokens[:, 1:, None])[
-        ..., 0
-    ]
-    real = batch.keep[:, 1:]
+    ids, mask = batch.text()
+    said = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(2, ids[:, 1:, None])[..., 0]
+    real = mask[:, 1:]
     return (said * real).sum(1) / real.sum(1).clamp(min=1)
 
 
 def _denoising(system: verbs.Denoises, batch: Batch) -> Tensor:
     """Minus the mean squared error over an even grid of times."""
-    assert batch.tokens is not None
-    rows, device = len(batch.tokens), batch.tokens.device
+    ids, _ = batch.text()
+    rows, device = len(ids), ids.device
     noise = seeded_noise(system.latent, STEPS, 0).to(device)
     errors = [
         system.denoising_error(batch, torch.full((rows,), t, device=device), one.expand(rows, -1, -1, -1))

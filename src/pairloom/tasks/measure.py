@@ -62,8 +62,8 @@ def accuracy(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
     batches have no labels, or the system does not match."""
     matches = any(able(system, name) for name in ("match", "reason", "dialog"))
     right = [
-        (system.match(batch) > 0) == batch.extra["label"].bool()
+        (system.match(batch) > 0) == batch.labels.bool()
         for batch in batches
-        if matches and "label" in batch.extra
+        if matches and batch.labels is not None
     ]
     return {"accuracy": float(torch.cat(right).float().mean())} if right else {}

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.lessons.statements import plain
 from pairloom.data.tokens import Tokens
 from pairloom.metrics.answers import consistency
@@ -27,9 +27,9 @@ def reason(
     image_of: Sequence[int] | None = None,
 ) -> Tensor:
     """Probability [B] that each statement is true of its pictures, `images` [I N 3 H W]: one for each, or as image_of says."""
-    ids, keep = tokens.encode([plain(text) for text in statements], system.config.length)
+    texts = Texts(*tokens.encode([plain(text) for text in statements], system.config.length))
     owner = None if image_of is None else torch.tensor(list(image_of))
-    batch = Batch(images=images, tokens=ids, keep=keep, image_of=owner).to(images.device)
+    batch = Batch(images=images, texts=texts, image_of=owner).to(images.device)
     found: Tensor = system.match(batch)
     return found.float().sigmoid()
 

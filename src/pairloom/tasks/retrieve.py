@@ -9,7 +9,6 @@ D distinct texts, E shared embedding.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ import torch
 from torch import Tensor
 
 from pairloom import verbs
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts, tensors_in
 from pairloom.data.disk import atomic_write
 from pairloom.data.index import Index
 from pairloom.data.loader import TextTable
@@ -170,8 +169,8 @@ class Retriever:
         return torch.stack([found[at] for at in range(count)])
 
     def _texts(self, chosen: Rows) -> Batch:
-        tokens, keep = self.table.take(chosen, int(self.table.lengths[chosen].max()))
-        return Batch(tokens=tokens, keep=keep).to(self.model.device)
+        texts = Texts(*self.table.take(chosen, int(self.table.lengths[chosen].max())))
+        return Batch(texts=texts.to(self.model.device))
 
     def _look(self, first: int, spans: int) -> tuple[Rows, Tensor | None]:
         """Rows of a span that can be read, and their vectors; what was seen of them is kept while there is room."""
@@ -189,7 +188,7 @@ class Retriever:
                 vectors.append(self.model.system.embed_image(batch).float().cpu())
             if "match head" in self.able:
                 seen.append(batch if batch.encoded is None else replace(batch, images=None))
-        if (size := _bytes(seen)) <= self.room:
+        if (size := sum(tensor.nbytes for tensor in tensors_in(seen))) <= self.room:
             self.room -= size
             self.kept[first] = seen
         found = torch.cat(vectors) if vectors else torch.zeros(0, getattr(self.model.config, "embedding", 0))
@@ -246,21 +245,10 @@ class Retriever:
             inside = codes[(codes >= begin * strings) & (codes < (begin + count) * strings)] - begin * strings
             texts = self._texts(inside % strings)
             owner = torch.from_numpy(inside // strings).to(self.model.device)
-            whole = replace(batch, tokens=texts.tokens, keep=texts.keep, image_of=owner)
+            whole = replace(batch, texts=texts.texts, image_of=owner)
             found.append(judge(system, whole, self._way())[0].double().cpu().numpy())
             begin += count
         return numpy.concatenate(found) if found else numpy.zeros(0)
 
     def _way(self) -> str:
         return "match head" if "match head" in self.able else self.able[0]
-
-
-def _bytes(thing: Any) -> int:
-    """Bytes of all tensors in a thing."""
-    if isinstance(thing, Tensor):
-        return thing.nbytes
-    if dataclasses.is_dataclass(thing) and not isinstance(thing, type):
-        return sum(_bytes(getattr(thing, entry.name)) for entry in dataclasses.fields(thing))
-    if isinstance(thing, dict):
-        return sum(map(_bytes, thing.values()))
-    return sum(map(_bytes, thing)) if isinstance(thing, (list, tuple)) else 0

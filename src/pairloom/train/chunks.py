@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.errors import Mistake
 from pairloom.verbs import Compares
 
@@ -38,13 +38,9 @@ def demand_chunks(system: Any, chunk: int) -> None:
 
 def losses_in_chunks(system: Compares, batch: Batch, chunk: int) -> dict[str, Tensor]:
     """The system's losses of a batch, `chunk` rows of which are in memory at a time. ValueError where it lacks pictures."""
-    if batch.images is None:
-        raise ValueError("what is embedded in chunks needs the pictures themselves")
-    tokens, keep = batch.text()
-    image = _by_chunk(lambda images: system.embed_image(Batch(images=images)), chunk, batch.images)
-    text = _by_chunk(
-        lambda tokens, keep: system.embed_text(Batch(tokens=tokens, keep=keep)), chunk, tokens, keep
-    )
+    images = batch.required("images")
+    image = _by_chunk(lambda part: system.embed_image(Batch(images=part)), chunk, images)
+    text = _by_chunk(lambda ids, mask: system.embed_text(Batch(texts=Texts(ids, mask))), chunk, *batch.text())
     return system.compare(batch, image, text)
 
 

@@ -202,8 +202,8 @@ class _Run:
     def _backward(self, turn: Turn, batch: Batch, batches: int, losses: Losses) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             values = losses(batch, turn.name)
-        if "part_weight" in batch.extra:  # a set of a mixture
-            values = {name: value * batch.extra["part_weight"] for name, value in values.items()}
+        if batch.part_weight is not None:  # a set of a mixture
+            values = {name: value * batch.part_weight for name, value in values.items()}
         loss = torch.stack([value.float() for value in values.values()]).sum()
         (loss / batches).backward()
         self._add(f"{turn.prefix}loss", loss, 1 / batches)

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.loader import TextTable
 from pairloom.data.order import Rows
 from pairloom.errors import Mistake, nearest
@@ -81,9 +81,9 @@ class SelfCritical(nn.Module):
         if batch.image_ids is None:
             raise ValueError("a reward needs image_ids: which picture each row shows")
         drawn, better = self._practise(batch)
-        tokens, keep = _tensors(self.system, drawn, batch.image_ids.device)
-        said = self.system.logits(replace(batch, tokens=tokens, keep=keep))[:, :-1].float().log_softmax(-1)
-        likely = (said.gather(2, tokens[:, 1:, None])[..., 0] * keep[:, 1:]).sum(1)
+        texts = _tensors(self.system, drawn).to(batch.image_ids.device)
+        said = self.system.logits(replace(batch, texts=texts))[:, :-1].float().log_softmax(-1)
+        likely = (said.gather(2, texts.ids[:, 1:, None])[..., 0] * texts.mask[:, 1:]).sum(1)
         return {"self-critical": -(better * likely).mean()}
 
     @torch.no_grad()
@@ -91,7 +91,7 @@ class SelfCritical(nn.Module):
         """A drawn text for each row, and how much better it was than the greedy one. Written as in use, without dropout."""
         assert batch.image_ids is not None
         self.system.eval()
-        asked = replace(batch, tokens=None, keep=None)
+        asked = replace(batch, texts=None)
         asked = self.system.encode_image(asked) if hasattr(self.system, "encode_image") else asked
         seeds = torch.randint(2**31, (len(batch.image_ids),)).tolist()
         plain = dict(max_length=self.length, min_length=1)
@@ -133,10 +133,9 @@ def _said(one: Written, last: int) -> str:
     return _spell([*one.tokens, last] if one.ended else one.tokens)
 
 
-def _tensors(system: Any, texts: Sequence[Written], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Tokens and keep [B T] of written texts, first token and, where there is one, end among them."""
+def _tensors(system: Any, texts: Sequence[Written]) -> Texts:
+    """Written texts as ids, first token and, where there is one, end among them."""
     rows = [[system.first_token, *one.tokens, *([system.last_token] if one.ended else [])] for one in texts]
     longest = max(map(len, rows))
-    keep = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
-    tokens = torch.tensor([row + [system.last_token] * (longest - len(row)) for row in rows])
-    return tokens.to(device), keep.to(device)
+    mask = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
+    return Texts(torch.tensor([row + [system.last_token] * (longest - len(row)) for row in rows]), mask)

@@ -1,7 +1,7 @@
 """Dialogs, a round at a time: the rounds before it, its question, and the right answer or a wrong one of its candidates.
 
 A batch has each round twice, with the right answer and with a wrong one drawn anew each time; `image_of` is the round, and
-`extra` has label (1: right), caption and caption_keep. Rounds are joined by [SEP]; where a dialog is longer than the system
+`labels` 1 where the answer is right; `caption` is the picture's. Rounds are joined by [SEP]; where a dialog is longer than the system
 reads, its oldest words are left out. Paper and released code say neither how a dialog is laid out nor how many wrong
 answers there are to a right one: both are ours.
 
@@ -19,6 +19,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from pairloom.data.batch import Texts
 from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import Loader, TextTable
@@ -105,12 +106,12 @@ class Rounds:
             ([self._row(row, answer)] for row, answer in zip([*rows.tolist()] * 2, chosen.tolist())),
             self.tokens.pad,
         )
-        tokens, keep = table.take(numpy.arange(len(chosen)))
-        caption, caption_keep = self.captions.take(self.dialog[rows])
-        label = torch.arange(len(chosen)) < len(rows)
-        extra = {"label": label.long(), "caption": caption, "caption_keep": caption_keep}
-        owner = torch.arange(len(rows)).repeat(2)
-        return {"tokens": tokens, "keep": keep, "image_of": owner, "extra": extra}
+        return {
+            "texts": Texts(*table.take(numpy.arange(len(chosen)))),
+            "image_of": torch.arange(len(rows)).repeat(2),
+            "caption": Texts(*self.captions.take(self.dialog[rows])),
+            "labels": (torch.arange(len(chosen)) < len(rows)).long(),
+        }
 
     def _row(self, row: int, answer: int) -> list[int]:
         said, answers = self.said, self.answers

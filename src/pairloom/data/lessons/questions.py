@@ -1,6 +1,6 @@
 """Questions: each with every answer that people gave, weighted by how many gave it (Li et al., 2022, section 5.3).
 
-A batch has the answers as tokens, `image_of` the question of each, and `extra` question, question_keep and weight.
+A batch has the answers as `texts`, `image_of` the question of each, and `question` and `weights`.
 
 Q questions, A answers.
 """
@@ -16,6 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from pairloom.data.batch import Questions, Texts
 from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import Loader, TextTable
@@ -73,12 +74,14 @@ class Answers:
     def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
         first = self.answers.first
         answers = numpy.concatenate([numpy.arange(first[row], first[row + 1]) for row in rows])
-        tokens, keep = self.answers.take(answers)
-        question, question_keep = self.questions.take(texts, width)
+        question = Questions(Texts(*self.questions.take(texts, width)))
         owner = numpy.repeat(numpy.arange(len(rows)), first[rows + 1] - first[rows])
-        weight = torch.from_numpy(self.weights[answers])
-        extra = {"question": question, "question_keep": question_keep, "weight": weight}
-        return {"tokens": tokens, "keep": keep, "image_of": torch.from_numpy(owner), "extra": extra}
+        return {
+            "texts": Texts(*self.answers.take(answers)),
+            "image_of": torch.from_numpy(owner),
+            "question": question,
+            "weights": torch.from_numpy(self.weights[answers]),
+        }
 
     def identity(self) -> str:
         return content_hash(self.answers.ids.tobytes(), self.answers.first.tobytes(), self.weights.tobytes())

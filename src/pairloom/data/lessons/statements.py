@@ -2,7 +2,7 @@
 
 In training a statement about two pictures comes as it is or, as often, with the pictures exchanged and the words "left" and
 "right" with them, as in the released code of BLIP; outside training never (that code exchanges them there, too).
-A batch has `extra["label"]` [B], 1 where the statement is true.
+A batch has `labels` [B], 1 where the statement is true.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy
 import torch
 from torch import Tensor
 
+from pairloom.data.batch import Texts
 from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import SIDES, Loader, TextTable
@@ -84,8 +85,7 @@ class Labels:
         self.texts, self.true = texts, numpy.asarray(list(true), numpy.int64)
 
     def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
-        tokens, keep = self.texts.take(texts, width)
-        return {"tokens": tokens, "keep": keep, "extra": {"label": torch.from_numpy(self.true[rows])}}
+        return {"texts": Texts(*self.texts.take(texts, width)), "labels": torch.from_numpy(self.true[rows])}
 
     def identity(self) -> str:
         return content_hash(self.true.tobytes())
