@@ -518,7 +518,11 @@ def test_what_only_diffusion_models_hear_is_of_no_matter_to_others(folders, tmp_
     given = gdbench.entrants(models, dict, {"way": "", "steps": 4, "protocol": ""}, True)
     assert plain[0].mark == given[0].mark and plain[1].mark != given[1].mark
     assert given[0].deaf == "--steps 4 says nothing to clip" and not given[1].deaf and not plain[0].deaf
-    assert [gdbench.denoises(where) for where in (*models, "nowhere")] == [False, True, False]
+    assert [gdbench.denoises(where, gdbench.declared(where)) for where in (*models, "nowhere")] == [
+        False,
+        True,
+        False,
+    ]
 
 
 def test_texts_are_compared_with_texts_by_those_who_embed_them(folders, tmp_path: Path, monkeypatch) -> None:

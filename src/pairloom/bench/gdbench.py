@@ -23,7 +23,7 @@ from pairloom.bench._results import BenchmarkResult, Entrant
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, read_config, read_json
-from pairloom.verbs import able
+from pairloom.verbs import Declares, able, demand_way
 from pairloom.weights import _hub
 
 CLAIM = "GDBench: all of its tasks, with blind baselines, intervals, cost, and the measure of bias"
@@ -173,10 +173,14 @@ def entrants(
     models: Sequence[str], make: Callable[[str], Any], settings: Mapping[str, Any], blind: bool
 ) -> list[Entrant]:
     """One entrant a model, by the name of its folder; make(where) gives its scorers. settings that are of DIFFUSION count
-    for those models alone. Mistake where two models are the same, or none of them hears a setting of DIFFUSION."""
+    for those models alone. Mistake where two models are the same, where one cannot judge (in the way of the settings), or
+    where none of them hears a setting of DIFFUSION."""
     if len(set(models)) < len(models):
         raise Mistake("A model is named twice.", ", ".join(models), "Name each --model once.")
-    hears = {where: denoises(where) for where in models}
+    systems = {where: declared(where) for where in models}
+    for system in filter(None, systems.values()):
+        demand_way(system, settings.get("way"))
+    hears = {where: denoises(where, system) for where, system in systems.items()}
     unheard = [f"--{name} {settings[name]}" for name in DIFFUSION if settings.get(name)]
     if unheard and not any(hears.values()) and all(_folder(where).exists() for where in models):
         raise Mistake(
@@ -201,16 +205,21 @@ def entrants(
     ]
 
 
-def denoises(where: str) -> bool:
+def declared(where: str) -> Declares | None:
+    """What declares the abilities of a model folder of ours, built without its weights; None for other layouts."""
+    document = read_json(_folder(where) / "config.json")
+    if MARK not in document or str(document.get("system")) not in registry.names("systems"):
+        return None
+    with torch.device("meta"):
+        system: Declares = registry.find("systems", str(document["system"])).System(read_config(document))
+    return system
+
+
+def denoises(where: str, system: Declares | None) -> bool:
     """Whether a model is a diffusion model, as far as its folder tells without its weights being read."""
-    place = _folder(where)
-    document = read_json(place / "config.json")
-    if MARK in document and str(document.get("system")) in registry.names("systems"):
-        module = registry.find("systems", str(document["system"]))
-        with torch.device("meta"):
-            system = module.System(read_config(document))
-        return able(system, "denoise") is not None
-    return (place / "model_index.json").is_file()
+    if system is None:
+        return (_folder(where) / "model_index.json").is_file()
+    return able(system, "denoise") is not None
 
 
 def _folder(where: str) -> Path:

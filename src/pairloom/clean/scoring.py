@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.blocks.engine import Speed
-from pairloom.clean.judging import ModelJudge
+from pairloom.clean.judging import ModelJudge, able
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
@@ -70,6 +70,7 @@ def score_set(
 ) -> dict[str, Any]:
     """Write `out` (.parquet). Unfinished work lies beside it and is gone on with. Mistake where `out` exists."""
     check_output(out, found.path)
+    able(str(model), speed)
     shards = [shard.name for shard in found.shards]
     plan = json.dumps({"set": str(found.path), "model": str(model), "speed": speed, "shards": shards})
     parts = parts_of(out)

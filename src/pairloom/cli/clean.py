@@ -121,6 +121,7 @@ def command(
         bool, typer.Option("--json", help="Machine-readable output.", rich_help_panel=RUN)
     ] = False,
 ) -> None:
+    from pairloom.clean.judging import able
     from pairloom.clean.plan import Settings, permit
     from pairloom.cli import _show
     from pairloom.data.shards import open_set
@@ -137,6 +138,8 @@ def command(
         raise Mistake("These options do not fit.", str(error)) from error
     found = open_set(pairs)
     permit(found.path, out, settings)
+    if model != "self":
+        able(model)
     if dry_run:
         _show.say_json(
             {

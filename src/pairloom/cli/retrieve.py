@@ -40,13 +40,16 @@ def command(
     from pairloom.errors import Mistake
     from pairloom.tasks.ranking import settings, worth
     from pairloom.tasks.retrieve import Corpus, Retriever
+    from pairloom.verbs import demand_way
 
     chosen = settings(protocol, k)
     if top < 1:
         raise Mistake(f"--top {top} keeps nothing.", "", "Give 1 or more.")
     found = open_set(pairs)
     parts = _parts(out, found.path, restart) if out else None
-    asked, corpus = pairloom.load(model), Corpus.of(found.pairs())
+    asked = pairloom.load(model)
+    demand_way(asked.system)
+    corpus = Corpus.of(found.pairs())
     if parts is not None:
         _claim(parts, corpus, asked, chosen)
     with _show.steps(quiet=json) as tell:
