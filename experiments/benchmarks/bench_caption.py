@@ -76,7 +76,7 @@ def agreement(model: str, where: Path, most: int) -> None:
     pixels = asked.pictures(images)
     for way in (Writing("greedy", max_length=asked.config.length), Writing("beam", 3, asked.config.length)):
         said = [
-            [texts[0] for texts in caption(made.system, made.tokens, pixels, way)]
+            [texts[0] for texts in caption(made, pixels, way)]
             for made in (asked, asked.at_speed("exact"), asked.at_speed("fast"))
         ]
         for name, texts in zip(("exact", "fast"), said[1:]):

@@ -102,7 +102,7 @@ def judged(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], 
     said = []
     for at in range(0, len(asked), 64):
         part = asked[at : at + 64]
-        chances = reason(model.system, model.tokens, pictures_of(model, part), [one.text for one in part])
+        chances = [one.chance for one in reason(model, pictures_of(model, part), [one.text for one in part])]
         said += [str(chance > 0.5) for chance in chances.tolist()]
     return said, [str(bool(one.true)) for one in asked]
 

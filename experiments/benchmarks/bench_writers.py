@@ -210,7 +210,7 @@ def scores(model: Model, seen: Tensor, held: Photos) -> dict[str, Any]:
     """Every measure of beam-3 captions, the captions, and the CIDEr-D of each."""
     writing, said = Writing("beam", beams=3, max_length=LENGTH, min_length=3), []
     for part in seen.split(70):
-        said += [options[0].text for options in caption(model.system, model.tokens, part, writing)]
+        said += [options[0].text for options in caption(model, part, writing)]
     report = evaluate(
         {str(row): text for row, text in enumerate(said)},
         {str(row): texts for row, texts in enumerate(held.texts)},

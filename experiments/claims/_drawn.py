@@ -81,7 +81,7 @@ def write(model: Any, pixels: np.ndarray, writing: Writing, seeds: Sequence[int]
     texts: list[str] = []
     for at in range(0, len(pixels), 256):
         chosen = None if seeds is None else seeds[at : at + 256]
-        found = caption(model.system, model.tokens, look(model, pixels[at : at + 256]), writing, seeds=chosen)
+        found = caption(model, look(model, pixels[at : at + 256]), writing, chosen)
         texts += [options[0].text for options in found]
     return texts
 

@@ -41,7 +41,7 @@ from pairloom.data.mixture import Mixture
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.systems import clip, flamingo
-from pairloom.tasks.few_shot import TEMPLATES, Asking, Shot, prompt
+from pairloom.tasks.few_shot import TEMPLATES, Prompting, Shot, prompt
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
 
@@ -230,7 +230,7 @@ def _asked(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) ->
     asked = _new_words.questions(held, lexicon, s.questions, SHOTS[-1], seed)
     answers = torch.from_numpy(lexicon.word)[[lexicon.words.index(one.word) for one in asked]]
     for shots in SHOTS:
-        asking = Asking(TEMPLATES["name"], shots, alike=False)
+        asking = Prompting(TEMPLATES["name"], shots, alike=False)
         built = []
         for one in asked:
             examples = [Shot(picture, word) for picture, word in zip(one.pictures[:shots], one.words)]

@@ -212,9 +212,7 @@ def _told(model: Any, held: Pictures) -> dict[str, list[float]]:
 def _looked(model: Any, held: Pictures, row: int) -> dict[str, float]:
     """How one picture was looked at while its true caption was read: entropy of a step in nats, variance over the cells
     of their sums, and the mass inside the boxes of each thing when its noun was written, beside their area."""
-    made = explain(
-        model.system, model.tokens, _drawn.look(model, held.pixels[row : row + 1])[0], held.texts[row]
-    )
+    made = explain(model, _drawn.look(model, held.pixels[row : row + 1])[0], held.texts[row])
     maps, sums = made.maps.flatten(1), made.maps.flatten(1).sum(0)
     each = -(maps * maps.clamp_min(1e-12).log()).sum(1)
     masses, areas = [], []

@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pairloom import systems
-    from pairloom.model import save
-    from pairloom.weights import load
+    from pairloom.api import Mistake, Model, PairSet, load, open, save, systems
 
-__all__ = ["load", "save", "systems"]
+__all__ = ["Mistake", "Model", "PairSet", "load", "open", "save", "systems"]
+FUNCTIONS = (
+    "systems",
+    "train",
+)  # names of rooms too: `pairloom.train(...)` calls, `pairloom.train.loop` is a module
 
 
 def __getattr__(name: str) -> Any:
     """The front door opens late: `import pairloom` does not import torch."""
-    if name == "load":
-        from pairloom.weights import load
+    if name in FUNCTIONS:  # the room, which `_Front` makes callable
+        __import__(f"{__name__}.{name}")
+        return sys.modules[f"{__name__}.{name}"]
+    if name in __all__:
+        from pairloom import api
 
-        return load
-    if name == "save":
-        from pairloom.model import save
-
-        return save
-    if name == "systems":
-        import pairloom.systems
-
-        return pairloom.systems
+        return getattr(api, name)
     raise AttributeError(f"module 'pairloom' has no attribute '{name}'")
+
+
+class _Callable(ModuleType):
+    """A room that is a function of the front door as well."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        from pairloom import api
+
+        return getattr(api, self.__name__.rpartition(".")[2])(*args, **kwargs)
+
+
+class _Front(ModuleType):
+    """This module. Importing a room sets it here as an attribute, whoever imports it first."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in FUNCTIONS and isinstance(value, ModuleType):
+            value.__class__ = _Callable
+        super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return sorted({*vars(self), *__all__})
+
+
+sys.modules[__name__].__class__ = _Front

@@ -165,7 +165,7 @@ def test_the_captioner_writes_what_it_sees_and_leaves_the_image_tower_as_it_was(
     before, after = (tensors_of(one.system.towers.image) for one in (judge, model))
     assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
     images = torch.from_numpy(model.pixels.normalise(data.pixels[:32]))
-    said = caption(model.system.eval(), model.tokens, images, Writing("greedy", max_length=8))
+    said = caption(model, images, Writing("greedy", max_length=8))
     right = [texts[0].split()[1] in found[0].text for texts, found in zip(data.texts, said)]
     assert np.mean(right) > 0.9
     assert selfjudge.describe(folder) == {"model": "self", "way": "cosine", "folds": 4}

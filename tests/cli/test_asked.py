@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pairloom.cli._asked import texts_of
+from pairloom.api.inputs import listed_texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import build, save
@@ -46,14 +46,14 @@ def test_lists_of_texts(tmp_path: Path) -> None:
     """A file with a byte order mark, a JSON list, and more names than the name of a file may be long."""
     file = tmp_path / "names.txt"
     file.write_bytes(b"\xef\xbb\xbfcat\r\n\r\ndog\r\ncat\r\n")
-    assert texts_of(str(file), "names") == ["cat", "dog"]
+    assert listed_texts(str(file), "names") == ["cat", "dog"]
     file.write_text('["a, b", 3]')
-    assert texts_of(str(file), "names") == ["a, b", "3"]
+    assert listed_texts(str(file), "names") == ["a, b", "3"]
     many = [f"name {at}" for at in range(999)]
-    assert texts_of(",".join(many), "names") == texts_of(" ,".join(many), "names") == many
+    assert listed_texts(",".join(many), "names") == listed_texts(" ,".join(many), "names") == many
     file.write_bytes("café".encode("latin-1"))
     with pytest.raises(Mistake, match="cannot be read"):
-        texts_of(str(file), "names")
+        listed_texts(str(file), "names")
 
 
 def test_one_question_about_one_picture(call, there: Path) -> None:

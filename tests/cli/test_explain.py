@@ -12,7 +12,8 @@ import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-from pairloom.cli import _figure, caption
+from pairloom.api import figure
+from pairloom.cli import caption
 from pairloom.cli import explain as command
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -47,10 +48,10 @@ def test_a_figure_has_a_panel_a_word(place: Path, tmp_path: Path) -> None:
     assert (
         "a red square" in said and "explained by attention" in said and "random ones that left more" in said
     )
-    step, high = _figure.SIDE + 8, _figure.LABEL + _figure.SIDE + 8 + _figure.LABEL + 8
+    step, high = figure.SIDE + 8, figure.LABEL + figure.SIDE + 8 + figure.LABEL + 8
     with Image.open(out) as image:
         assert image.size == (5 * step + 8, high)  # picture, three words, all of it
-        plain = np.asarray(image.crop((8, 120, 8 + _figure.SIDE, 220)))
+        plain = np.asarray(image.crop((8, 120, 8 + figure.SIDE, 220)))
     assert plain[:, :100].mean((0, 1)) == pytest.approx([200, 30, 30], abs=3) and plain[:, 130:].mean() < 3
 
 
@@ -111,7 +112,7 @@ def test_a_map_is_light_where_it_is_high() -> None:
     view = np.full((28, 28, 3), 120, np.uint8)
     shares = np.zeros((4, 4), np.float32)
     shares[0, 0] = 0.2
-    (_, _), (word, lit), (_, dark) = _figure.panels(view, ["red"], shares[None], np.zeros((4, 4), np.float32))
+    (_, _), (word, lit), (_, dark) = figure.panels(view, ["red"], shares[None], np.zeros((4, 4), np.float32))
     pixels = np.asarray(lit).astype(int)
     assert word == "red" and pixels[20, 20].min() > 150 and pixels[200, 200].max() < 50
     assert np.asarray(dark).max() < 50

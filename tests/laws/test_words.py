@@ -22,7 +22,10 @@ RETIRED = {
     "rehearse": "scheduled_sampling", "practice": "self_critical", "waves": "sinusoidal_positions",
     "sines": "sinusoidal_positions_2d", "keep": "mask", "lacks": "abilities",
 }  # fmt: skip
-SAME_BY_CONTRACT = {"Config", "System"}  # every file of systems/ has them
+SAME_BY_CONTRACT = {
+    "Config", "System",  # every file of systems/ has them
+    "Model", "PairSet",  # api/ gives users those of model/ and data/ with more methods
+}  # fmt: skip
 PENDING = {
     "blocks",
     "clean",

@@ -112,12 +112,12 @@ def test_the_tree_reads_less(asked: Model, batch: Batch) -> None:
 
 @torch.no_grad()
 def test_written_answers_do_not_depend_on_who_is_asked_beside(asked: Model, batch: Batch) -> None:
-    told = answer.answer(asked.system, asked.tokens, batch)
+    told = answer.write(asked, batch)
     assert batch.images is not None
     for at, image in enumerate((1, 0, 0)):
         ids = batch.question.texts.ids[at : at + 1, batch.question.texts.mask[at]]
         alone = Batch(images=batch.images[image : image + 1], question=Questions(Texts.unpadded(ids)))
-        again = answer.answer(asked.system, asked.tokens, alone)
+        again = answer.write(asked, alone)
         assert again[0][0].text == told[at][0].text
         assert again[0][0].score == pytest.approx(told[at][0].score, abs=1e-4)
 
@@ -137,13 +137,14 @@ def test_statements_are_judged_by_pictures_in_their_order() -> None:
     model = model_of("blip_nlvr")
     images = torch.randn(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     said = ["the left ball is red", "two dogs"]
-    both = reason.reason(model.system, model.tokens, images, said)
-    turned = reason.reason(model.system, model.tokens, images.flip(1), said)
-    assert ((both > 0) & (both < 1)).all() and (both - turned).abs().max() > 1e-3
-    one = reason.reason(model.system, model.tokens, images[:1], said, image_of=[0, 0])
-    assert one[0] == pytest.approx(float(both[0]), abs=1e-5)
+    both = [one.chance for one in reason.reason(model, images, said)]
+    turned = [one.chance for one in reason.reason(model, images.flip(1), said)]
+    assert all(0 < chance < 1 for chance in both)
+    assert max(abs(one - other) for one, other in zip(both, turned)) > 1e-3
+    one = reason.reason(model, images[:1], said, image_of=[0, 0])
+    assert one[0].chance == pytest.approx(both[0], abs=1e-5) and one[0].true == (both[0] > 0.5)
     with pytest.raises(ValueError, match="needs 2 pictures"):
-        reason.reason(model.system, model.tokens, images[:, :1], said)
+        reason.reason(model, images[:, :1], said)
 
 
 @torch.no_grad()
@@ -152,8 +153,8 @@ def test_candidates_are_ranked_as_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
     model = model_of("blip_visdial")
     image = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(2))
     said = [Round("what colour is the ball", "red"), Round("is it big", "no")]
-    seen = dialog.encode_image(model.system, model.tokens, image, "a ball on the left of a dog")
-    found = dialog.rank_answers(model.system, model.tokens, seen, said, "is it small", ANSWERS)
+    seen = dialog.encode(model, image, "a ball on the left of a dog")
+    found = dialog.rank_answers(model, seen, said, "is it small", ANSWERS)
     before = spoken(model.tokens, [*said, Round("is it small")])[-1]
     for score, text in zip(found.tolist(), ANSWERS):
         ids = framed(model.tokens, before, model.tokens.rows([text], 12)[0][1:-1], model.config.length)
@@ -161,7 +162,11 @@ def test_candidates_are_ranked_as_one_by_one(monkeypatch: pytest.MonkeyPatch) ->
         caption = model.tokens.encode(["a ball on the left of a dog"], model.config.caption_length)
         batch = replace(batch, caption=Texts(*caption))
         assert score == pytest.approx(float(model.system.match(batch)[0]), abs=1e-4)
-    other = dialog.rank_answers(model.system, model.tokens, seen, said[::-1], "is it small", ANSWERS)
+    ranking = dialog.rank(model, seen, said, "is it small", ANSWERS)
+    assert ranking.scores == tuple(sorted(found.tolist(), reverse=True)) and set(ranking.texts) == set(
+        ANSWERS
+    )
+    other = dialog.rank_answers(model, seen, said[::-1], "is it small", ANSWERS)
     assert (other - found).abs().max() > 1e-3
     assert dialog.shortened(model.tokens, said * 3, "is it small", model.config.length)
     assert not dialog.shortened(model.tokens, said[:1], "is it small", model.config.length)

@@ -48,7 +48,7 @@ def test_the_80_prompts_of_imagenet() -> None:
 def test_an_ensemble_is_a_mean_in_the_space_of_embeddings(model: Model) -> None:
     """ "we construct the ensemble over the embedding space instead of probability space"."""
     prompts = ("a photo of a {}.", "the {}", "{}")
-    found = class_embeddings(model.system, model.tokens, NAMES, prompts, rows=4)
+    found = class_embeddings(model, NAMES, prompts, rows=4)
     for row, name in enumerate(NAMES):
         each = model.system.embed_text(model.batch(texts=[prompt.format(name) for prompt in prompts]))
         torch.testing.assert_close(found[row], F.normalize(each.mean(0), dim=-1), atol=1e-6, rtol=1e-5)
@@ -58,8 +58,8 @@ def test_an_ensemble_is_a_mean_in_the_space_of_embeddings(model: Model) -> None:
 @torch.no_grad()
 def test_shares_are_a_softmax_of_cosines(model: Model) -> None:
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    space = class_embeddings(model.system, model.tokens, NAMES, TEMPLATES["photo"])
-    cosines, shares = classify(model.system, images, space, 0.05)
+    space = class_embeddings(model, NAMES, TEMPLATES["photo"])
+    cosines, shares = classify(model, images, space, 0.05)
     assert cosines.shape == shares.shape == (4, 3) and float(cosines.abs().max()) <= 1 + 1e-6
     torch.testing.assert_close(shares.sum(1), torch.ones(4))
     odds = (shares[:, 0] / shares[:, 1]).log() * 0.05
@@ -85,8 +85,8 @@ def test_the_command_answers_and_goes_on(model: Model, tmp_path: Path, pictures:
     command(pictures, where, str(tmp_path / "names.txt"), out, top=2)
     lines = {line["name"]: line for line in map(json.loads, out.read_text().splitlines())}
     assert len(lines) == 3 and sum("problem" in line for line in lines.values()) == 1
-    space = class_embeddings(model.system, model.tokens, NAMES, TEMPLATES["photo"])
-    cosines, _ = classify(model.system, model.pictures([pictures / "0.png"]), space)
+    space = class_embeddings(model, NAMES, TEMPLATES["photo"])
+    cosines, _ = classify(model, model.pictures([pictures / "0.png"]), space)
     found = next(line for name, line in lines.items() if name.startswith("0"))["classes"]
     assert [entry["name"] for entry in found] == [NAMES[at] for at in cosines[0].topk(2).indices]
     assert found[0]["cosine"] == pytest.approx(float(cosines.max()), abs=1e-5)
@@ -113,5 +113,5 @@ def test_the_command_refuses_what_cannot_be(model: Model, tmp_path: Path, pictur
     with pytest.raises(Mistake, match="nothing to choose between"):
         command(pictures, where, "cat")
     blind = build("blip", Tokens.train(["a cat"] * 9, 64), "tiny", ["itc=0"])
-    with pytest.raises(Mistake, match="cannot classify"):
+    with pytest.raises(Mistake, match="cannot embed"):
         command(pictures, save(replace(blind), tmp_path / "blind"), "a,b")

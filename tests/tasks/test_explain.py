@@ -12,10 +12,12 @@ from torch import Tensor, nn
 
 from pairloom import registry
 from pairloom.data.batch import Batch, Texts
+from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.model import Model
 from pairloom.tasks import explain as task
-from pairloom.tasks.explain import Explanation, explain, faithfulness, paint, words_of
+from pairloom.tasks.explain import Explaining, Explanation, explain, faithfulness, paint, words_of
 from pairloom.verbs import MATCH
 
 TOKENS = Tokens.train(["a red square on unbelievable grass", "two blue circles", "a green star"] * 3, 128)
@@ -49,6 +51,10 @@ class Steady(nn.Module):
         return self.weight * batch.images.mean((1, 2, 3, 4)) + 1.0
 
 
+def of(system: Any) -> Model:
+    return Model("stub", system, TOKENS, Transform(28))
+
+
 def bright() -> Tensor:
     """A picture whose top left quarter is bright."""
     image = torch.zeros(3, 28, 28)
@@ -76,7 +82,7 @@ def picture(size: int = 32) -> Tensor:
 
 def test_what_is_hidden_and_missed_is_what_counts() -> None:
     """Cells of 4 px: hiding one in the quarter lowers the score, hiding another does not."""
-    made = explain(Corner(), TOKENS, bright(), "a red square")
+    made = explain(of(Corner()), bright(), "a red square")
     assert (made.way, made.by, made.words) == ("occlusion", "match head", ())
     assert made.whole.shape == (7, 7) and made.score == pytest.approx(1.0)
     inside = torch.zeros(7, 7)
@@ -108,11 +114,11 @@ def test_a_right_map_stands_out_and_a_wrong_one_falls_back() -> None:
         made = Explanation(
             "a red square", (2, 7, 3), (), torch.zeros(0, 7, 7), whole, "occlusion", "match head", 1.0
         )
-        (found,) = faithfulness(Corner(), bright(), made, shares=(0.15,), times=40)
+        (found,) = faithfulness(of(Corner()), bright(), made, shares=(0.15,), times=40)
         assert found.rank == pytest.approx(rank, abs=0.05)
     assert found.first == pytest.approx(1.0)  # nothing of the quarter was hidden
     made = replace(made, whole=right)
-    (found,) = faithfulness(Corner(), bright(), made, shares=(16 / 49,), times=40)
+    (found,) = faithfulness(of(Corner()), bright(), made, shares=(16 / 49,), times=40)
     assert found.first == pytest.approx(0.25) and found.random == pytest.approx(1 - 0.75 * 16 / 49, abs=0.06)
 
 
@@ -120,13 +126,13 @@ def test_a_map_of_nothing_is_as_good_as_any() -> None:
     made = Explanation(
         "a star", (2, 7, 3), (), torch.zeros(0, 7, 7), torch.rand(7, 7), "occlusion", "match head", 1.0
     )
-    for found in faithfulness(Steady(), bright(), made, times=10):
+    for found in faithfulness(of(Steady()), bright(), made, times=10):
         assert found.rank == 0.5 and found.deviation == 0.0
 
 
 def test_random_cells_come_from_the_seed() -> None:
-    made = explain(Corner(), TOKENS, bright(), "a red square")
-    one, same, other = (faithfulness(Corner(), bright(), made, times=5, seed=seed) for seed in (1, 1, 2))
+    made = explain(of(Corner()), bright(), "a red square")
+    one, same, other = (faithfulness(of(Corner()), bright(), made, times=5, seed=seed) for seed in (1, 1, 2))
     assert one == same != other
 
 
@@ -136,7 +142,7 @@ def test_random_cells_come_from_the_seed() -> None:
 def test_a_writer_that_looks_says_where() -> None:
     """The map of a word is the attention of the step that wrote it: the first one belongs to the first word."""
     system, text = tiny("show_attend_tell"), "a red square"
-    made = explain(system, TOKENS, picture(), text)
+    made = explain(of(system), picture(), text)
     assert (made.way, made.by, made.words) == ("attention", "likelihood", ("a", "red", "square"))
     ids, keep = TOKENS.encode([text], 12)
     batch = Batch(images=picture()[None, None], texts=Texts(ids, keep))
@@ -145,7 +151,7 @@ def test_a_writer_that_looks_says_where() -> None:
     torch.testing.assert_close(made.maps.flatten(1), shares[0, :3])
     torch.testing.assert_close(made.maps.sum((1, 2)), torch.ones(3))
     torch.testing.assert_close(made.whole, made.maps.mean(0))
-    written = explain(system, TOKENS, picture(), ids[0, 1:-1].tolist())
+    written = explain(of(system), picture(), ids[0, 1:-1].tolist())
     assert written.text == text and torch.equal(written.maps, made.maps)
 
 
@@ -174,11 +180,11 @@ def test_cross_attention_weighed_by_its_gradient(by: str) -> None:
 def test_the_map_speaks_for_the_score() -> None:
     """Turned round, the score has another map: what speaks for a match does not speak against it."""
     system = tiny("blip")
-    for_it = explain(system, TOKENS, picture(), "a red square", by="match")
+    for_it = explain(of(system), picture(), "a red square", Explaining(by="match head"))
     assert for_it.way == "gradient" and for_it.words == ("a", "red", "square")
     match = system.match
     system.match = lambda batch: -match(batch)
-    against = explain(system, TOKENS, picture(), "a red square", by="match")
+    against = explain(of(system), picture(), "a red square", Explaining(by="match head"))
     assert against.score == pytest.approx(-for_it.score)
     assert not torch.allclose(
         against.whole / against.whole.sum(), for_it.whole / for_it.whole.sum(), atol=1e-3
@@ -190,7 +196,7 @@ def test_explaining_leaves_nothing_behind() -> None:
     batch = Batch(images=picture()[None, None], texts=Texts.unpadded(TOKENS.encode(["a star"], 12)[0]))
     with torch.no_grad():
         before = system.match(batch)
-        explain(system, TOKENS, picture(), "a star")
+        explain(of(system), picture(), "a star")
         assert torch.equal(system.match(batch), before)
     assert all(parameter.grad is None for parameter in system.parameters())
 
@@ -199,9 +205,9 @@ def test_explaining_leaves_nothing_behind() -> None:
 
 
 def test_writers_that_do_not_look_are_occluded() -> None:
-    made = explain(tiny("show_and_tell"), TOKENS, picture(), "a red square")
+    made = explain(of(tiny("show_and_tell")), picture(), "a red square")
     assert (made.way, made.by) == ("occlusion", "likelihood") and made.maps.shape == (3, 7, 7)
-    clip = explain(tiny("clip"), TOKENS, picture(), "a red square")
+    clip = explain(of(tiny("clip")), picture(), "a red square")
     assert (clip.way, clip.by, clip.words) == ("occlusion", "cosine", ())
 
 
@@ -210,7 +216,7 @@ def test_pieces_of_a_word_stand_together() -> None:
     groups = words_of(TOKENS, ids)
     assert [word for word, _ in groups] == ["a", "red", "unbelievable", "square"]
     assert [at for _, group in groups for at in group] == list(range(len(ids)))
-    made = explain(tiny("show_attend_tell"), TOKENS, picture(), "a red square")
+    made = explain(of(tiny("show_attend_tell")), picture(), "a red square")
     assert len(made.words) == len(made.maps)
 
 
@@ -223,8 +229,10 @@ def test_wrong_use_is_a_mistake() -> None:
         ("a star", "heatmap", "no way 'heatmap'"),
     ):
         with pytest.raises(Mistake, match=match):
-            explain(system, TOKENS, picture(), text, way)
+            explain(of(system), picture(), text, Explaining(way))
     with pytest.raises(Mistake, match="cannot be explained by attention"):
-        explain(tiny("show_and_tell"), TOKENS, picture(), "a star", "attention")
-    with pytest.raises(Mistake, match="nothing to explain"):
-        explain(nn.Linear(1, 1), TOKENS, picture(), "a star")
+        explain(of(tiny("show_and_tell")), picture(), "a star", Explaining("attention"))
+    dumb = Corner()
+    dumb.abilities = ()
+    with pytest.raises(Mistake, match="cannot score"):
+        explain(of(dumb), picture(), "a star")

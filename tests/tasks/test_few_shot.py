@@ -16,7 +16,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build, save
 from pairloom.tasks.decode import Writing
-from pairloom.tasks.few_shot import TEMPLATES, Asking, Shot, choose, few_shot, prompt
+from pairloom.tasks.few_shot import TEMPLATES, Prompting, Shot, choose, few_shot, prompt
 
 ANSWERS = ["red cat", "blue dog", "red dog", "a blue cat", "dog"]
 TEXTS = ["red cat blue dog a Output: Question: what is it? Answer: short"] * 4
@@ -52,38 +52,39 @@ def words(model: Model, ids: list[int]) -> str:
 
 def test_prompts_by_hand(model: Model) -> None:
     """ "<image>Output: red cat<EOC><image>Output:"; with no shots two examples without their pictures."""
-    ids, pictures = prompt(model.tokens, Asking(shots=2), SUPPORT[:2], QUERIES[0])
+    ids, pictures = prompt(model.tokens, Prompting(shots=2), SUPPORT[:2], QUERIES[0])
     assert words(model, ids) == (
         "[CLS] <image> output : red cat <|endofchunk|> <image> output : blue dog <|endofchunk|> <image> output :"
     )
     assert pictures == [0, 1, 5]
-    ids, pictures = prompt(model.tokens, Asking(TEMPLATES["question"], 0), SUPPORT[:1], QUERIES[1])
+    ids, pictures = prompt(model.tokens, Prompting(TEMPLATES["question"], 0), SUPPORT[:1], QUERIES[1])
     question = "question : what is it ? answer :"
     assert words(model, ids) == f"[CLS] {question} red cat <|endofchunk|> <image> {question}"
     assert pictures == [6]
-    assert words(model, prompt(model.tokens, Asking("{answer}", 0), [], QUERIES[0])[0]) == "[CLS] <image>"
-    spelt = prompt(model.tokens, Asking("<image> {answer}", 0), [], QUERIES[0])[0]
+    assert words(model, prompt(model.tokens, Prompting("{answer}", 0), [], QUERIES[0])[0]) == "[CLS] <image>"
+    spelt = prompt(model.tokens, Prompting("<image> {answer}", 0), [], QUERIES[0])[0]
     assert spelt.count(model.tokens.image_mark) == 1, "a text that spells a mark is text"
 
 
 def test_the_most_alike_stands_last() -> None:
     support = torch.nn.functional.normalize(torch.tensor([[1.0, 0], [0.6, 0.8], [0, 1.0], [-1.0, 0]]), dim=-1)
     queries = torch.tensor([[1.0, 0.1], [-0.9, 0.2]])
-    assert choose(support, queries, Asking(shots=3)) == [[2, 1, 0], [1, 2, 3]]
-    drawn = choose(support, queries, Asking(shots=3, alike=False, seed=1))
-    assert drawn == choose(support, queries, Asking(shots=3, alike=False, seed=1))
+    assert choose(support, queries, Prompting(shots=3)) == [[2, 1, 0], [1, 2, 3]]
+    drawn = choose(support, queries, Prompting(shots=3, alike=False, seed=1))
+    assert drawn == choose(support, queries, Prompting(shots=3, alike=False, seed=1))
     assert all(len(set(row)) == 3 for row in drawn)
-    assert drawn != choose(support, queries, Asking(shots=3, alike=False, seed=2))
+    assert drawn != choose(support, queries, Prompting(shots=3, alike=False, seed=2))
     with pytest.raises(Mistake, match="6 examples are to stand in every prompt, and there are 4"):
-        choose(support, queries, Asking(shots=6))
+        choose(support, queries, Prompting(shots=6))
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("shots", [0, 1, 4])
 def test_choices_have_the_likelihood_of_teacher_forced_texts(model: Model, looked: Batch, shots: int) -> None:
     """Read once and stepped from there, with pictures looked at once, it is what the whole row says at one go."""
-    asking, choices = Asking(shots=shots), ["red", "a blue cat", "dog"]
-    found = few_shot(model.system, model.tokens, looked, SUPPORT, QUERIES, asking, choices=choices)
+    choices = ("red", "a blue cat", "dog")
+    asking = Prompting(shots=shots, choices=choices)
+    found = few_shot(model, looked, SUPPORT, QUERIES, asking)
     images = torch.randn(8, 1, 3, 32, 32, generator=torch.Generator().manual_seed(3))
     for query, answer in zip(QUERIES, found):
         given = [SUPPORT[at] for at in answer.shots]
@@ -103,12 +104,10 @@ def test_choices_have_the_likelihood_of_teacher_forced_texts(model: Model, looke
 def test_open_answers_depend_on_their_own_prompt_alone(model: Model, looked: Batch) -> None:
     """Several questions at once, whose prompts are of several lengths, are answered as each is by itself."""
     writing = Writing("greedy", max_length=6, min_length=0)
-    together = few_shot(
-        model.system, model.tokens, looked, SUPPORT, QUERIES, Asking(shots=2, alike=False), writing
-    )
+    together = few_shot(model, looked, SUPPORT, QUERIES, Prompting(shots=2, alike=False, writing=writing))
     for row, query in enumerate(QUERIES):
         support = [SUPPORT[at] for at in together[row].shots]
-        ids, pictures = prompt(model.tokens, Asking(shots=2), support, query)
+        ids, pictures = prompt(model.tokens, Prompting(shots=2), support, query)
         batch = model.system.arrange(looked, torch.tensor([pictures]))
         logits, state = model.system.read(model.system.start(batch), torch.tensor([ids]))
         said: list[int] = []
@@ -119,14 +118,14 @@ def test_open_answers_depend_on_their_own_prompt_alone(model: Model, looked: Bat
             logits, state = model.system.step(state, torch.tensor(said[-1:]))
         ended = said[-1] == model.tokens.chunk_end
         assert together[row].text == model.tokens.decode(said[:-1] if ended else said).strip()
-    assert len({len(prompt(model.tokens, Asking(), [SUPPORT[at] for at in one.shots], QUERIES[0])[0]) for one in together}) > 1  # fmt: skip
+    assert len({len(prompt(model.tokens, Prompting(), [SUPPORT[at] for at in one.shots], QUERIES[0])[0]) for one in together}) > 1  # fmt: skip
 
 
 @torch.no_grad()
 def test_orders_are_averaged(model: Model, looked: Batch) -> None:
-    choices = ["red", "dog"]
+    choices = ("red", "dog")
     one, several = (
-        few_shot(model.system, model.tokens, looked, SUPPORT, QUERIES, Asking(shots=3, orders=orders), choices=choices)
+        few_shot(model, looked, SUPPORT, QUERIES, Prompting(shots=3, orders=orders, choices=choices))
         for orders in (1, 6)
     )  # fmt: skip
     assert [answer.shots for answer in one] == [answer.shots for answer in several]
@@ -136,18 +135,18 @@ def test_orders_are_averaged(model: Model, looked: Batch) -> None:
 
 
 def test_mistakes(model: Model, looked: Batch) -> None:
-    def ask(asking: Asking) -> None:
-        few_shot(model.system, model.tokens, looked, SUPPORT * 4, QUERIES, asking)
+    def ask(asking: Prompting) -> None:
+        few_shot(model, looked, SUPPORT * 4, QUERIES, asking)
 
     with pytest.raises(Mistake, match="(?s)9 shots are more than .*takes 8, and learned from rows of 5"):
-        ask(Asking(shots=9))
+        ask(Prompting(shots=9))
     with pytest.raises(Mistake, match="tokens is longer than the 64 that the model reads"):
-        ask(Asking("a a a a a a a a a {answer}", shots=6))
+        ask(Prompting("a a a a a a a a a {answer}", shots=6))
     with pytest.raises(ValueError, match="ends with {answer}"):
-        Asking("{answer} is it")
+        Prompting("{answer} is it")
     clip = build("clip", Tokens.train(TEXTS, 100), "tiny")
     with pytest.raises(Mistake, match="cannot be prompted"):
-        few_shot(clip.system, clip.tokens, looked, SUPPORT, QUERIES)
+        few_shot(clip, looked, SUPPORT, QUERIES)
 
 
 def test_the_command(model: Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -82,9 +82,7 @@ def _write(asked: Proposing) -> list[tuple[int, str, float]]:
         images, kept = _pictures(asked, model, rows)
         seeds = [seed_of(keys[row], "caption", asked.seed) for row in kept]
         with torch.no_grad():
-            written = caption(
-                model.system, model.tokens, images, asked.writing(model.config.length), seeds=seeds
-            )
+            written = caption(model, images, asked.writing(model.config.length), seeds)
         found += [
             (row, made.text, made.log_probability)
             for row, several in zip(kept, written)

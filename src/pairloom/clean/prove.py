@@ -170,9 +170,7 @@ def _write(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) -> 
     writing = Writing("beam", beams=3, max_length=model.config.length, min_length=3)
     said: dict[str, str] = {}
     for start in range(0, len(images), 128):
-        for at, found in enumerate(
-            caption(model.system, model.tokens, images[start : start + 128], writing), start
-        ):
+        for at, found in enumerate(caption(model, images[start : start + 128], writing), start):
             said[str(at)] = found[0].text or "nothing"
     report = evaluate(said, {str(at): list(group) for at, group in enumerate(texts)}, with_java=False)
     return [float(value) for value in report.scores["CIDEr-D"].each.tolist()]

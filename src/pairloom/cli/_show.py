@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -44,6 +44,36 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     for row in rows:
         made.add_row(*(Text(_short(str(cell))) for cell in row))
     out.print(made)
+
+
+def facts(title: str, values: dict[str, Any], json_: bool) -> None:
+    """What a single question came to, as JSON or as a table of names and values."""
+    if json_:
+        say_json(values)
+    else:
+        rows = [
+            [name, f"{value:.4f}" if isinstance(value, float) else value] for name, value in values.items()
+        ]
+        table(title, ["what", "value"], rows)
+
+
+def write_lines(lines: Any) -> None:
+    """Show how far a `Lines` job is; its lines go to standard output where it has no file. Exit code 1 where not one
+    picture could be read; the numbers of a set of examples, on standard error."""
+    where = lines.file.out
+    with progress(lines.task.label, None, quiet=where is None) as bar:
+        if lines.done:
+            console.print(f"{lines.done} already done in {where}", markup=False)
+        for line in lines:
+            if where is None:
+                sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            bar.step(1, bad=int("problem" in line))
+    if lines.task.kind:
+        numbers = lines.totals().items()
+        words = (f"{name} {one:.4f}" if isinstance(one, float) else f"{one} {name}" for name, one in numbers)
+        console.print(", ".join(words), markup=False)
+    elif not lines.answered:
+        raise typer.Exit(1)
 
 
 def _short(text: str, most: int = 300) -> str:
@@ -103,8 +133,9 @@ def progress(label: str, total: int | None = None, quiet: bool = False) -> Itera
 
 def workers(wanted: int, items: int) -> int:
     """How many processes to use: what was asked, else one for each core where there is enough to do."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return wanted or (1 if items < 3 else min(cores, items))
+    from pairloom.scale import worker_count
+
+    return worker_count(wanted, items)
 
 
 @contextmanager

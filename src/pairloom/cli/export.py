@@ -16,19 +16,10 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     import pairloom
-    from pairloom import registry
     from pairloom.cli import _show
-    from pairloom.errors import Mistake
 
-    layouts = [registry.find("weights", name) for name in registry.names("weights")]
-    asked = pairloom.load(model)
-    able = {layout.WRITES: layout for layout in layouts if getattr(layout, "SYSTEM", "") == asked.name}
-    if to not in able:
-        known = f"{asked.name} can go to {' and '.join(sorted(able))}." if able else "No layout holds it."
-        raise Mistake(f"{asked.name} cannot be written for '{to}'.", known)
-    if task and not hasattr(able[to], "CLASSES"):
-        raise Mistake(f"There is no --task for {asked.name}.", "Its layout holds all of it.", "Leave it out.")
-    able[to].export(asked, out, **({"task": task} if task else {}))
+    asked = pairloom.load(model, "cpu")
+    asked.export(out, to, task)
     if json:
         _show.say_json({"model": str(model), "out": str(out), "to": to, "system": asked.name})
     else:

@@ -21,24 +21,14 @@ def command(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    import pairloom
+    from pairloom.api import import_weights
     from pairloom.cli import _show
-    from pairloom.model import at_size
-    from pairloom.weights import _hub
-    from pairloom.weights._layout import claim_empty
 
-    claim_empty(out)
-    if download and not Path(source).exists() and _hub.cached(source) is None:
-        _hub.download(source)
-    model = pairloom.load(source)
-    if size:
-        model = at_size(model, size)
-    pairloom.save(model, out)
-    count = sum(parameter.numel() for parameter in model.system.parameters())
-    facts = {"source": source, "out": str(out), "system": model.name, "parameters": count, **model.about}
+    facts = import_weights(source, out, size, download)
     if json:
         _show.say_json(facts)
     else:
         _show.out.print(
-            f"{model.name}, {count:,} parameters, {model.pixels.size} px; written to {out}", markup=False
+            f"{facts['system']}, {facts['parameters']:,} parameters, {facts['pixels']} px; written to {out}",
+            markup=False,
         )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from pairloom.cli._options import Device, Json
 
 
 def command(
@@ -27,12 +28,14 @@ def command(
     workers: Annotated[
         int, typer.Option(help="Threads that decode pictures; 0: one for each core.", min=0)
     ] = 0,
+    device: Device = "auto",
     restart: Annotated[bool, typer.Option("--restart", help="Forget the index and begin anew.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    json: Json = False,
 ) -> None:
+    import pairloom
+    from pairloom.api.indexing import delete_pictures, indexed
     from pairloom.cli import _show
     from pairloom.errors import Mistake
-    from pairloom.search.store import Store
 
     if pairs is None and not delete:
         raise Mistake(
@@ -40,42 +43,19 @@ def command(
         )
     facts: dict[str, Any] = {"out": str(out)}
     if delete:
-        store = Store.open(out)
-        facts |= {"deleted": store.delete(delete), "pictures": len(store)}
-        store.close()
+        facts |= delete_pictures(out, delete)
     if pairs is not None:
-        facts |= _fill(pairs, model, out, restart, many, _show.workers(workers, 1 << 30), json)
+        before = 0 if restart else indexed(out)
+        if before and not json:
+            _show.console.print(f"{before:,} pictures already in {out}", markup=False)
+        with _show.progress("indexing", None, json) as bar:
+            facts |= pairloom.open(pairs).index(
+                out, model, many=many, workers=workers, device=device, restart=restart, tell=bar.step
+            )
     if json:
         _show.say_json(facts)
     else:
         _tell(facts)
-
-
-def _fill(
-    pairs: Path, model: Path | None, out: Path, restart: bool, many: bool | None, workers: int, quiet: bool
-) -> dict[str, Any]:
-    import pairloom
-    from pairloom.cli import _show
-    from pairloom.data.shards import open_set
-    from pairloom.errors import Mistake
-    from pairloom.search.filling import fill
-    from pairloom.search.store import FILE, Store
-
-    where = str(model) if model else ""
-    if (out / FILE).is_file() and (out / FILE).stat().st_size and not restart:
-        store = Store.open(out)
-        where = where or store.fact("model", "")
-        if not quiet and len(store):
-            _show.console.print(f"{len(store):,} pictures already in {out}", markup=False)
-        store.close()
-    if not where:
-        raise Mistake(
-            "Which model?", "A new index needs one that embeds: CLIP or BLIP.", "Add --model MODEL."
-        )
-    found = open_set(pairs)
-    with _show.progress("indexing", None, quiet) as bar:
-        done = fill(found, pairloom.load(where), where, out, restart, many, workers, bar.step)
-    return asdict(done)
 
 
 def _tell(facts: dict[str, Any]) -> None:

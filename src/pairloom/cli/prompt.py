@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from pairloom.cli._lines import Pictures
+from pairloom.cli._options import Device, LinesOut, Pictures, ReplaceOut
 
 
 def command(
@@ -30,79 +30,18 @@ def command(
     orders: Annotated[int, typer.Option(help="Orders of the examples that choices are averaged over.")] = 1,
     beams: Annotated[int, typer.Option(help="Width of the beam for open answers.")] = 3,
     max_length: Annotated[int, typer.Option(help="Most tokens of an open answer.")] = 20,
-    out: Annotated[Path | None, typer.Option(help="A .jsonl file; standard output without it.")] = None,
+    out: LinesOut = None,
     seed: Annotated[int, typer.Option(help="Of drawn examples and of orders.")] = 0,
-    restart: Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")] = False,
+    device: Device = "auto",
+    restart: ReplaceOut = False,
 ) -> None:
     import pairloom
-    from pairloom.cli._asked import texts_of
-    from pairloom.cli._lines import answer_all
-    from pairloom.data.batch import Batch
-    from pairloom.errors import Mistake
-    from pairloom.tasks.decode import Writing
-    from pairloom.tasks.few_shot import TEMPLATES, Asking, Shot, few_shot
-    from pairloom.verbs import demand
+    from pairloom.api.inputs import listed_texts
+    from pairloom.cli import _show
 
-    asked = pairloom.load(model).eval()
-    demand(asked.system, "prompt")
-    try:
-        asking = Asking(TEMPLATES.get(template, template), shots, not draw, orders, seed)
-        writing = Writing("beam", beams, max_length, 0)
-    except ValueError as error:
-        raise Mistake("These options do not fit.", str(error)) from error
-    if "{question}" in asking.template and not question:
-        raise Mistake("The template asks a question.", f"'{asking.template}'", "Give it by --question.")
-    support, pixels = _examples(asked, examples, question)
-    closed, known = texts_of(choices, "choices") if choices else [], _looked(asked, pixels).encoded
-
-    def answer(images: list[Any], keys: list[str]) -> list[dict[str, Any]]:
-        looked = known.beside(_looked(asked, images).encoded)
-        queries = [Shot(len(support) + row, question=question) for row in range(len(images))]
-        found = few_shot(
-            asked.system, asked.tokens, Batch(encoded=looked), support, queries, asking, writing, closed
-        )
-        return [
-            {"answer": one.text, "log_probability": one.log_probability, "examples": [support[at].answer for at in one.shots]}
-            for one in found
-        ]  # fmt: skip
-
-    about = {
-        "model": model,
-        "examples": examples,
-        **vars(asking),
-        "question": question,
-        "choices": choices,
-        **vars(writing),
-    }
-    answer_all(pictures, out, restart, "prompting", {"answer": ""}, answer, about=about)
-
-
-def _looked(asked: Any, images: Any) -> Any:
-    import torch
-
-    from pairloom.data.batch import Batch
-
-    with torch.no_grad():
-        return asked.system.encode_image(Batch(images=asked.pictures(images)[:, None]))
-
-
-def _examples(asked: Any, where: Path, question: str) -> tuple[list[Any], list[Any]]:
-    """The first text of every pair whose picture can be read, and the pictures."""
-    from pairloom.data.pixels import Unreadable, open_image
-    from pairloom.data.shards import open_set
-    from pairloom.errors import Mistake
-    from pairloom.tasks.few_shot import Shot
-
-    support: list[Any] = []
-    pixels: list[Any] = []
-    for pair in open_set(where).pairs():
-        if pair.problem or not pair.texts:
-            continue
-        try:
-            pixels.append(open_image(pair.image.read()))
-        except (OSError, Unreadable):
-            continue
-        support.append(Shot(len(support), pair.texts[0].text, question))
-    if not support:
-        raise Mistake(f"{where} has no examples.", "No pair with a readable picture and a text.", "")
-    return support, pixels
+    closed = listed_texts(choices, "choices") if choices else []
+    lines = pairloom.load(model, device).lines(
+        "prompt", pictures, out, restart=restart, examples=examples, question=question, template=template, shots=shots,
+        alike=not draw, orders=orders, beams=beams, max_length=max_length, choices=closed, seed=seed,
+    )  # fmt: skip
+    _show.write_lines(lines)

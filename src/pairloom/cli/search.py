@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pairloom.cli._options import Device, Json
+
 if TYPE_CHECKING:
     from pairloom.search.index import SearchResults
 
@@ -28,14 +30,15 @@ def command(
     rerank: Annotated[int, typer.Option(help="Let the match head order this many of the best.")] = 0,
     model: Annotated[Path | None, typer.Option(help="Where the index's model lies now.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a contact sheet: one .html file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
     import pairloom
     from pairloom import search
     from pairloom.cli import _show
     from pairloom.search.sheet import write_sheet
 
-    index = search.open(where, pairloom.load(model) if model else None)
+    index = search.open(where, pairloom.load(model, device) if model else None, device)
     answer = index.search(" ".join(asked or ()), top, text, rerank)
     if html:
         write_sheet(html, answer, index.bytes_of)

@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
+from pairloom.cli._options import Json
 
 NEEDS = False
 
 
-def command(json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False) -> None:
-    from pairloom import registry
-    from pairloom.cli import _show
-    from pairloom.errors import Mistake
+def command(json: Json = False) -> None:
+    from dataclasses import asdict
 
-    rows = []
-    for name in registry.names("systems"):
-        module, lacking = registry.find("systems", name), ""
-        try:
-            system = module.System(module.TINY)
-        except Mistake as mistake:  # a library of an extra is not there
-            system, lacking = None, mistake.do
-        paper = " ".join((module.__doc__ or "").split("\n\n")[0].split())
-        rows.append(
-            {
-                "system": name,
-                "paper": paper.partition("): ")[0] + ")",
-                "abilities": [vars(ability) for ability in (() if system is None else system.abilities)],
-                "presets": sorted(module.PRESETS),
-                "needs": lacking,
-            }
-        )
+    import pairloom
+    from pairloom.cli import _show
+
+    rows = pairloom.systems()
     if json:
-        _show.say_json(rows)
+        _show.say_json([{"system": one.name, **asdict(one)} for one in rows])
         return
     lines = [
         [
-            row["system"],
-            row["paper"],
-            row["needs"] or ", ".join(one["name"] for one in row["abilities"]),
-            ", ".join(row["presets"]),
+            one.name,
+            one.paper,
+            one.needs or ", ".join(ability.name for ability in one.abilities),
+            ", ".join(one.presets),
         ]
-        for row in rows
+        for one in rows
     ]
     _show.table("Systems", ["system", "paper", "abilities", "presets"], lines)

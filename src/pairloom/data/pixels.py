@@ -15,9 +15,10 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from pairloom.data import augment
@@ -42,6 +43,8 @@ OPENAI_MEAN, OPENAI_STD = (
 THINNEST = 64.0  # sides' ratio past which the ends are cut before resizing the shortest side, to bound memory
 
 _quiet = threading.Lock()
+# as a person has it: a path, encoded bytes, a PIL image, an array [H W], [H W 1], [H W 3] or [H W 4]
+Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 
 
 class Unreadable(ValueError):
@@ -100,7 +103,7 @@ def open_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) ->
     return read_image(data, limit, shrink_to)[0]
 
 
-def as_image(picture: str | os.PathLike[str] | bytes | Image.Image | np.ndarray) -> Image.Image:
+def as_image(picture: Picture) -> Image.Image:
     """A picture as a person has it, a path, encoded bytes, a PIL image or an array, as an upright RGB image.
 
     Arrays are [H W], [H W 1], [H W 3] or [H W 4]; floats are 0 to 1. Raises Unreadable, or OSError for a path.

@@ -10,17 +10,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pairloom.blocks.engine import Speed, engine
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.pixels import Transform, as_image
+from pairloom.data.pixels import Picture, Transform, as_image
 from pairloom.data.tokens import Tokens
 
 
@@ -62,14 +60,19 @@ class Model:
         """Tokenised texts, at most config.length tokens each."""
         return Texts(*self.tokens.encode(texts, self.config.length)).to(self.device)
 
-    def pictures(self, images: Sequence[Image.Image | bytes | Path | str]) -> Tensor:
-        """Normalised floats [B 3 H W] from PIL images, encoded bytes or files. Raises Unreadable where one is none."""
-        pixels = numpy.stack([self.pixels.to_uint8(as_image(one)) for one in images])
-        return torch.from_numpy(self.pixels.normalise(pixels)).to(self.device)
+    def pictures(self, images: Tensor | Sequence[Picture]) -> Tensor:
+        """Normalised floats [B 3 H W] of pictures, on the model's device; a tensor is taken to be that already.
+
+        Raises Unreadable where a picture cannot be decoded.
+        """
+        if not isinstance(images, Tensor):
+            pixels = numpy.stack([self.pixels.to_uint8(as_image(one)) for one in images])
+            images = torch.from_numpy(self.pixels.normalise(pixels))
+        return images.to(self.device)
 
     def batch(
         self,
-        images: Sequence[Image.Image | bytes | Path | str] | None = None,
+        images: Tensor | Sequence[Picture] | None = None,
         texts: Sequence[str] | None = None,
         image_of: Sequence[int] | None = None,
     ) -> Batch:

@@ -7,6 +7,7 @@ content: the same plan then gives the same bytes on every engine and after any k
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -20,3 +21,9 @@ def run(
 ) -> Iterator[tuple[Item, Any]]:
     """Yield (item, function(item)) as they finish. An exception of the function reaches the caller."""
     return registry.find("scale", engine).run(function, items, workers)
+
+
+def worker_count(wanted: int, items: int) -> int:
+    """How many processes to use: what was asked, else one for each core where there is enough to do."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return wanted or (1 if items < 3 else min(cores, items))

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 __all__ = ["open"]
 
 
-def open(where: Path | str, model: Model | None = None) -> Index:
-    """The index at a folder, ready to be asked. model: where it is loaded already. Mistake where there is no index."""
+def open(where: Path | str, model: Model | None = None, device: str = "auto") -> Index:
+    """The index at a folder, ready to be asked. model: where it is loaded already; device: where it is loaded to.
+
+    Mistake where there is no index.
+    """
+    from pairloom.runtime.devices import resolve_device
     from pairloom.search.index import Index
 
-    return Index(where, model)
+    return Index(where, model, resolve_device(device))

@@ -68,9 +68,9 @@ class SearchResults:
 class Index:
     """An index that is open for asking. Mistake where there is none, or it is empty or broken."""
 
-    def __init__(self, where: Path | str, model: Model | None = None) -> None:
+    def __init__(self, where: Path | str, model: Model | None = None, device: str = "cpu") -> None:
         self.store = Store.open(where)
-        self._model = model
+        self._model, self._device = model, device
         self.pictures = len(self.store)
         if not self.pictures:
             raise Mistake(
@@ -92,7 +92,7 @@ class Index:
     def _load(self) -> Model:
         model_name = self.store.fact("model", "")
         try:
-            return load(model_name)
+            return load(model_name).to(self._device)
         except Mistake as mistake:
             do = "Say where it is now: --model MODEL"
             raise Mistake(

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from pairloom.data.batch import Batch, Questions, Texts
 from pairloom.data.lessons.questions import plain
+from pairloom.data.pixels import Picture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.model import Model
 from pairloom.tasks.decode import Writing, decode
 
-GENERATE = Writing(way="beam", beams=3, max_length=10, min_length=1)  # as published
 FIRST = 128  # answers that are read to their end, by the probability of their first token: as published
 
 
@@ -32,6 +33,9 @@ class Answer:
 
     text: str
     score: float
+
+    def __str__(self) -> str:
+        return self.text
 
 
 def questions_batch(
@@ -55,14 +59,6 @@ def demand_short(what: str, text: str, tokens: Tokens, length: int) -> None:
             f"It begins: {text[:60]!r}.",
             "Give a shorter one.",
         )
-
-
-def answer(system: Any, tokens: Tokens, batch: Batch, writing: Writing = GENERATE) -> list[list[Answer]]:
-    """Written answers, `writing.several` for each question, best first."""
-    return [
-        [Answer(tokens.decode(list(one.tokens)).strip(), one.log_probability) for one in written]
-        for written in decode(system, batch, writing)
-    ]
 
 
 @dataclass
@@ -98,6 +94,56 @@ class Choices:
 
     def __len__(self) -> int:
         return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How to answer; the defaults are as published. choices: answers to choose from, else the model writes by `writing`;
+    first: read only choices with the likeliest first tokens, this many (0: all). several: answers to each question."""
+
+    writing: Writing = Writing(way="beam", beams=3, max_length=10, min_length=1)
+    choices: Choices | None = None
+    first: int = FIRST
+    several: int = 1
+
+    @classmethod
+    def checked(
+        cls, model: Model, choices: Sequence[str] = (), several: int = 1, beams: int = 3, max_length: int = 10,
+        first: int = FIRST,
+    ) -> Answering:  # fmt: skip
+        """Options that fit the model. Mistake where they do not."""
+        if max_length < 2:
+            raise Mistake(
+                f"--max-length {max_length} leaves nothing to write.", "The first token counts.", "Give 10."
+            )
+        try:
+            writing = Writing("beam", max(beams, several), max_length, 1, several=several)
+        except ValueError as error:
+            raise Mistake("These options do not fit.", str(error)) from error
+        listed = Choices(model.tokens, choices, model.config.answer_length) if choices else None
+        return cls(writing, listed, first, several)
+
+
+def answer(
+    model: Model,
+    images: Tensor | Sequence[Picture],
+    questions: Sequence[str],
+    options: Answering = Answering(),
+    image_of: Sequence[int] | None = None,
+) -> list[list[Answer]]:
+    """`options.several` answers to each question, best first. image_of: which picture each question is about."""
+    batch = questions_batch(model.pictures(images), questions, model.tokens, model.config, image_of)
+    if options.choices is not None:
+        return choose(model.system, batch, options.choices, options.several, options.first)
+    return write(model, batch, options.writing)
+
+
+def write(model: Model, batch: Batch, writing: Writing = Answering.writing) -> list[list[Answer]]:
+    """Written answers to the questions of a batch, `writing.several` for each, best first."""
+    return [
+        [Answer(model.tokens.decode(list(one.tokens)).strip(), one.log_probability) for one in written]
+        for written in decode(model.system, batch, writing)
+    ]
 
 
 @torch.no_grad()

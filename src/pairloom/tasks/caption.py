@@ -12,8 +12,12 @@ from typing import Any
 from torch import Tensor
 
 from pairloom.data.batch import Batch
-from pairloom.data.tokens import Tokens
+from pairloom.data.pixels import Picture
+from pairloom.errors import Mistake, nearest
+from pairloom.model import Model
 from pairloom.tasks.decode import Writing, decode
+
+METHODS = "greedy", "beam", "nucleus"
 
 
 @dataclass(frozen=True)
@@ -25,27 +29,60 @@ class Caption:
     per_token: float
     ended: bool
 
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Captioning(Writing):
+    """How to write captions. prompt: the words that every caption begins with, counted in max_length."""
+
+    prompt: str = ""
+
+    @classmethod
+    def checked(cls, model: Model, *, way: str = "beam", max_length: int = 0, **options: Any) -> Captioning:
+        """Options that fit the model; max_length 0: as it was trained. Mistake where they do not fit."""
+        if way not in METHODS:
+            raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, METHODS))
+        longest = getattr(model.config, "positions", model.config.length)
+        if max_length > longest:
+            raise Mistake(
+                f"--max-length {max_length} is longer than the model writes.",
+                f"It writes at most {longest} tokens.",
+                "Give less, or 0 for what it learnt.",
+            )
+        try:
+            own = cls(way=way, max_length=max_length or model.config.length, **options)  # type: ignore[arg-type]
+        except ValueError as error:
+            raise Mistake("These options do not fit.", str(error)) from error
+        if model.tokens.too_long(own.prompt, own.max_length):
+            raise Mistake(
+                f"{own.max_length} tokens leave nothing to write.",
+                "max_length counts the first token and those of the prompt.",
+                "Shorten --prompt, or give more --max-length.",
+            )
+        return own
+
 
 def caption(
-    system: Any,
-    tokens: Tokens,
-    images: Tensor,
-    writing: Writing,
-    prompt: str = "",
+    model: Model,
+    images: Tensor | Sequence[Picture],
+    options: Writing = Captioning(),
     seeds: Sequence[int] | None = None,
 ) -> list[list[Caption]]:
-    """Captions for pictures [I 3 H W] (normalised): `writing.several` for each, best or first drawn first.
+    """Captions for pictures: `options.several` for each, best or first drawn first.
 
-    The prompt is given, not counted as written, and stands at the head of the text. Equal texts of one picture are
-    given once. seeds: one per picture, needed for nucleus sampling.
+    Equal texts of one picture are given once. seeds: one per picture, needed for nucleus sampling.
     """
-    given = tokens.rows([prompt], writing.max_length)[0][1:-1] if prompt else []
-    found = decode(system, Batch(images=images[:, None]), writing, given, seeds)
-    made: list[list[Caption]] = []
-    for written in found:
+    prompt, tokens = getattr(options, "prompt", ""), model.tokens
+    begins = tokens.rows([prompt], options.max_length)[0][1:-1] if prompt else []
+    captions: list[list[Caption]] = []
+    for written in decode(
+        model.system, Batch(images=model.pictures(images)[:, None]), options, begins, seeds
+    ):
         texts: dict[str, Caption] = {}
-        for text in written:
-            said = tokens.decode([*given, *text.tokens]).strip()
-            texts.setdefault(said, Caption(said, text.log_probability, text.mean, text.ended))
-        made.append(list(texts.values()))
-    return made
+        for one in written:
+            text = tokens.decode([*begins, *one.tokens]).strip()
+            texts.setdefault(text, Caption(text, one.log_probability, one.mean, one.ended))
+        captions.append(list(texts.values()))
+    return captions

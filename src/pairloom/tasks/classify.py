@@ -9,15 +9,16 @@ N pictures, K classes, P prompts, E shared embedding.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from pairloom.data.batch import Batch, Texts
-from pairloom.data.tokens import Tokens
+from pairloom.data.batch import Batch
+from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake, nearest
+from pairloom.model import Model
 
 LOOKS = (
     "bad", "good", "bright", "dark", "blurry", "cropped", "close-up", "pixelated", "low resolution", "jpeg corrupted",
@@ -61,28 +62,74 @@ def templates(words: str) -> tuple[str, ...]:
     return TEMPLATES[words]
 
 
+@dataclass(frozen=True)
+class Classifying:
+    """How to classify. template: see `templates`; top: names for each picture; temperature: of the softmax over cosines,
+    0.01 is where all of OpenAI's models stopped."""
+
+    template: str = "photo"
+    top: int = 5
+    temperature: float = 0.01
+
+    def __post_init__(self) -> None:
+        templates(self.template)
+        if self.top < 1 or self.temperature <= 0:
+            raise Mistake(
+                "These options do not fit.",
+                f"top {self.top} and temperature {self.temperature} must be above 0.",
+            )
+
+
+@dataclass(frozen=True)
+class Label:
+    """A name, its share of the softmax over all names, and its cosine with the picture."""
+
+    name: str
+    share: float
+    cosine: float
+
+
 @torch.no_grad()
-def class_embeddings(
-    system: Any, tokens: Tokens, names: Sequence[str], prompts: Sequence[str], rows: int = 256
-) -> Tensor:
+def class_embeddings(model: Model, names: Sequence[str], prompts: Sequence[str], rows: int = 256) -> Tensor:
     """[K E]: each name in every prompt, averaged in the space of embeddings and normalised."""
     texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
-    device = next(iter(system.parameters())).device
-    found = []
-    for first in range(0, len(texts), rows):
-        part = Texts(*tokens.encode(texts[first : first + rows], system.config.length))
-        found.append(system.embed_text(Batch(texts=part.to(device))).float())
-    return F.normalize(torch.cat(found).unflatten(0, (len(names), len(prompts))).mean(1), dim=-1)
+    parts = [
+        model.system.embed_text(model.batch(texts=texts[first : first + rows])).float()
+        for first in range(0, len(texts), rows)
+    ]
+    return F.normalize(torch.cat(parts).unflatten(0, (len(names), len(prompts))).mean(1), dim=-1)
 
 
 @torch.no_grad()
 def classify(
-    system: Any, images: Tensor, classes: Tensor, temperature: float = 0.01
+    model: Model, images: Tensor | Sequence[Picture], classes: Tensor, temperature: float = 0.01
 ) -> tuple[Tensor, Tensor]:
-    """Cosines [N K] of pictures [N 3 H W] with classes [K E], and the shares of a softmax of cosine / temperature.
+    """Cosines [N K] of pictures with classes [K E], and the shares of a softmax of cosine / temperature.
 
-    temperature: 0.01 is where all of OpenAI's models stopped. Shares compare the classes that were asked, no more: a
-    picture of none of them has a highest share too.
+    Shares compare the classes that were asked, no more: a picture of none of them has a highest share too.
     """
-    cosines = system.embed_image(Batch(images=images[:, None])).float() @ classes.T
+    cosines = model.system.embed_image(Batch(images=model.pictures(images)[:, None])).float() @ classes.T
     return cosines, (cosines / temperature).softmax(1)
+
+
+class Classifier:
+    """Names embedded once, for any number of pictures. Mistake where there are fewer than two names."""
+
+    def __init__(self, model: Model, names: Sequence[str], options: Classifying = Classifying()) -> None:
+        self.model, self.names, self.options = model, list(dict.fromkeys(names)), options
+        if len(self.names) < 2:
+            raise Mistake(
+                "There is nothing to choose between.",
+                f"{len(self.names)} name in {', '.join(map(repr, self.names)) or 'an empty list'}.",
+                "Give two or more.",
+            )
+        self.classes = class_embeddings(model, self.names, templates(options.template))
+
+    def labels(self, images: Tensor | Sequence[Picture]) -> list[list[Label]]:
+        """The `top` best names of each picture, best first."""
+        cosines, shares = classify(self.model, images, self.classes, self.options.temperature)
+        best = shares.topk(min(self.options.top, len(self.names)), dim=1).indices.tolist()
+        return [
+            [Label(self.names[at], float(shares[row, at]), float(cosines[row, at])) for at in chosen]
+            for row, chosen in enumerate(best)
+        ]

@@ -7,8 +7,7 @@ C candidates.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -18,50 +17,72 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.data.lessons.dialogs import framed, spoken
 from pairloom.data.loader import TextTable
 from pairloom.data.pair import Round
+from pairloom.data.pixels import Picture
 from pairloom.data.tokens import Tokens
 from pairloom.metrics.answers import ndcg
 from pairloom.metrics.rank import ranks
+from pairloom.model import Model
 
 GROUP = 128  # candidates that are read together
 
 
-def encode_image(system: Any, tokens: Tokens, image: Tensor, caption: str) -> Batch:
-    """A picture [3 H W] with what was said of it first, looked at once for all rounds."""
-    words = Texts(*tokens.encode([caption], system.config.caption_length)) if caption else None
-    batch = Batch(images=image[None, None], caption=words).to(image.device)
-    with torch.no_grad():
-        encoded: Batch = system.encode_image(batch)
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates in the order of their scores, the log-odds of being the right answer, best first.
+
+    shortened: the dialog is longer than the model reads, and its oldest words were left out.
+    """
+
+    texts: tuple[str, ...]
+    scores: tuple[float, ...]
+    shortened: bool = False
+
+    def __str__(self) -> str:
+        return self.texts[0]
+
+
+@torch.no_grad()
+def encode(model: Model, image: Tensor | Picture, caption: str) -> Batch:
+    """A picture, [3 H W] or as a person has it, with what was said of it first: encoded once for all rounds."""
+    pixels = image if isinstance(image, Tensor) else model.pictures([image])[0]
+    words = Texts(*model.tokens.encode([caption], model.config.caption_length)) if caption else None
+    batch = Batch(images=pixels[None, None], caption=words).to(model.device)
+    encoded: Batch = model.system.encode_image(batch)
     return encoded
+
+
+def rank(
+    model: Model, encoded: Batch, history: Sequence[Round], question: str, candidates: Sequence[str]
+) -> Ranking:
+    """The candidates in order of `rank_answers`; equal ones stay as they came."""
+    scores = rank_answers(model, encoded, history, question, candidates).tolist()
+    order = sorted(range(len(scores)), key=lambda at: -scores[at])
+    cut = shortened(model.tokens, history, question, model.config.length)
+    return Ranking(tuple(candidates[at] for at in order), tuple(scores[at] for at in order), cut)
 
 
 @torch.no_grad()
 def rank_answers(
-    system: Any,
-    tokens: Tokens,
-    seen: Batch,
-    said: Sequence[Round],
-    question: str,
-    candidates: Sequence[str],
+    model: Model, encoded: Batch, history: Sequence[Round], question: str, candidates: Sequence[str]
 ) -> Tensor:
-    """Log-odds [C] that each candidate is the right answer to `question` after the rounds `said`. All of them read the
+    """Log-odds [C] that each candidate is the right answer to `question` after the rounds `history`. All of them read the
     picture's keys uncopied, in groups of like length."""
-    before = spoken(tokens, [*said, Round(question)])[-1]
-    length = system.config.length
+    tokens, length, device = model.tokens, model.config.length, model.device
+    before = spoken(tokens, [*history, Round(question)])[-1]
     rows = (framed(tokens, before, row[1:-1], length) for row in tokens.rows(list(candidates), length))
     texts = TextTable.of_rows(([row] for row in rows), tokens.pad)
-    device = seen.device
-    scores = torch.zeros(len(candidates), device=device)
+    scores = torch.zeros(len(candidates))
     for chosen in torch.from_numpy(texts.lengths).argsort(stable=True).split(GROUP):
-        answers = Texts(*texts.take(chosen.numpy())).to(device or "cpu")
+        answers = Texts(*texts.take(chosen.numpy())).to(device)
         owner = torch.zeros(len(chosen), dtype=torch.long, device=device)
-        part = replace(seen, texts=answers, image_of=owner)
-        scores[chosen.to(device)] = system.match(part).float()
+        part = replace(encoded, texts=answers, image_of=owner)
+        scores[chosen] = model.system.match(part).float().cpu()
     return scores
 
 
-def shortened(tokens: Tokens, said: Sequence[Round], question: str, length: int) -> bool:
+def shortened(tokens: Tokens, history: Sequence[Round], question: str, length: int) -> bool:
     """Whether the oldest words of this dialog are left out."""
-    return len(spoken(tokens, [*said, Round(question)])[-1]) > length - 3
+    return len(spoken(tokens, [*history, Round(question)])[-1]) > length - 3
 
 
 def worth(scores: Sequence[float], right: int | None, relevance: Sequence[float] = ()) -> dict[str, float]:

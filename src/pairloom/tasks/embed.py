@@ -1,10 +1,12 @@
-"""Embed the pictures of a shard: a row of the shared space for each, beside its key. Does not know: what it is for.
+"""Embed: pictures and texts as rows of the shared space; those of a shard beside their keys. Does not know: what for.
 
-E shared embedding.
+N pictures, M texts, E shared embedding.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,23 +15,45 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from pairloom.blocks.engine import Speed
 from pairloom.data.ahead import ahead
-from pairloom.data.disk import atomic_write
+from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.pair import Pair
-from pairloom.data.pixels import Unreadable
-from pairloom.data.shards import Shard
+from pairloom.data.pixels import Picture, Unreadable
+from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
+from pairloom.scale._table import make_table, parts_of
+from pairloom.verbs import demand
 from pairloom.weights import load
 
 GROUP = 32  # pictures that are embedded together
 
 
+@torch.no_grad()
+def embed_images(model: Model, images: Tensor | Sequence[Picture], rows: int = GROUP) -> NDArray[Any]:
+    """[N E] float32 unit vectors of pictures, `rows` at a time."""
+    count = range(0, len(images), rows)
+    parts = [model.system.embed_image(model.batch(images[first : first + rows])) for first in count]
+    array: NDArray[Any] = torch.cat(parts).float().cpu().numpy()
+    return array
+
+
+@torch.no_grad()
+def embed_texts(model: Model, texts: Sequence[str], rows: int = 256) -> NDArray[Any]:
+    """[M E] float32 unit vectors of texts, `rows` at a time; what is longer than the model reads is cut."""
+    count = range(0, len(texts), rows)
+    parts = [model.system.embed_text(model.batch(texts=texts[first : first + rows])) for first in count]
+    array: NDArray[Any] = torch.cat(parts).float().cpu().numpy()
+    return array
+
+
 @lru_cache(maxsize=1)
-def _model(where: str, speed: Speed) -> Model:
-    return load(where).at_speed(speed)
+def _model(where: str, speed: Speed, device: str) -> Model:
+    return load(where).to(device).at_speed(speed)
 
 
 @dataclass(frozen=True)
@@ -40,6 +64,7 @@ class Job:
     model: str
     part: Path
     speed: Speed = "exact"
+    device: str = "cpu"
 
 
 def schema(width: int) -> pa.Schema:
@@ -54,15 +79,14 @@ def embed_shard(job: Job) -> None:
     """Write the rows of a shard; its part on disk is the commit mark."""
     if job.part.exists():
         return
-    model = _model(job.model, job.speed)
+    model = _model(job.model, job.speed, job.device)
     rows: list[dict[str, Any]] = []
     waiting: list[tuple[int, Any]] = []
 
     def embed() -> None:
         if waiting:
-            with torch.no_grad():
-                found = model.system.embed_image(model.batch([image for _, image in waiting]))
-            for (at, _), vector in zip(waiting, found.float().cpu().numpy()):
+            vectors = embed_images(model, [image for _, image in waiting])
+            for (at, _), vector in zip(waiting, vectors):
                 rows[at]["embedding"] = vector
         waiting.clear()
 
@@ -81,3 +105,39 @@ def embed_shard(job: Job) -> None:
     embed()
     with atomic_write(job.part) as file:
         pq.write_table(pa.Table.from_pylist(rows, schema(model.config.embedding)), file)
+
+
+def embed_set(
+    pairs: PairSet,
+    model: Path | str,
+    out: Path,
+    *,
+    workers: int = 1,
+    speed: Speed = "exact",
+    device: str = "cpu",
+    restart: bool = False,
+    tell: Callable[[str, int, int], None] = lambda step, done, total: None,
+) -> dict[str, Any]:
+    """Write `out` (.parquet) with the embedding of every picture, shard by shard; goes on where it was stopped.
+
+    Returns how many pictures were embedded, how many could not be read, and the width. Mistake where `out` exists.
+    """
+    check_output(out, pairs.path)
+    loaded = _model(str(model), speed, device)
+    demand(loaded.system, "embed")
+    parts = parts_of(out)
+    jobs = [Job(shard, str(model), parts / f"{shard.name}.parquet", speed, device) for shard in pairs.shards]
+    plan = json.dumps(
+        {
+            "set": str(pairs.path),
+            "model": str(model),
+            "speed": speed,
+            "shards": [job.shard.name for job in jobs],
+        }
+    )
+    width = loaded.config.embedding
+    make_table(
+        embed_shard, jobs, out, schema(width), plan, workers, restart, lambda done, total: tell("embed", done, total)
+    )  # fmt: skip
+    vectors = pq.read_table(out, columns=["embedding"]).column("embedding")
+    return {"pictures": len(vectors) - vectors.null_count, "unreadable": vectors.null_count, "width": width}

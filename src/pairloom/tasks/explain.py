@@ -26,6 +26,8 @@ from pairloom.blocks.watch import AttentionRecorder
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.tasks.decode import Writing, decode
 from pairloom.tasks.judge import judge
 
 WAYS = ("attention", "gradient", "occlusion")
@@ -61,19 +63,23 @@ class Faithfulness:
     rank: float
 
 
+@dataclass(frozen=True)
+class Explaining:
+    """How to explain. way: "attention", "gradient" or "occlusion"; by: the score; the best that the system can, if None."""
+
+    way: str | None = None
+    by: str | None = None
+
+
 def explain(
-    system: Any,
-    tokens: Tokens,
-    image: Tensor,
-    text: str | Sequence[int],
-    way: str | None = None,
-    by: str | None = None,
+    model: Model, image: Tensor, text: str | Sequence[int], options: Explaining = Explaining()
 ) -> Explanation:
-    """Explain what the system says of a picture [3 H H] (normalised) and a text, or the ids that it wrote, without first
-    and last. way, by: the best that it can, if None.
+    """Explain what the model says of a picture [3 H H] (normalised) and a text, or the ids that it wrote, without first
+    and last.
 
     Mistake where it cannot, where the text has no words, or more than the system reads.
     """
+    system, tokens, way, by = model.system, model.tokens, options.way, options.by
     verbs.demand_way(system)
     able = verbs.ways(system)
     by = verbs.demand_way(system, by) if by else None
@@ -90,14 +96,14 @@ def explain(
         )
     if len(row) < 3:
         raise Mistake("The text has no words.", "", "Give a text, or none: the model then writes one.")
-    device = next(iter(system.parameters())).device
-    batch = _batch(image.to(device), row)
+    batch = _batch(image.to(model.device), row)
     way, by, maps, whole = _maps(system, batch, way, by or _score_of(system, able, way))
     score = float(judge(system, batch, by)[0][0])
     groups = words_of(tokens, row[1:-1]) if len(maps) else []
     joined = torch.stack([maps[at].mean(0) for _, at in groups]) if groups else maps
     said = text if isinstance(text, str) else tokens.decode(row)
-    return Explanation(said, tuple(row), tuple(word for word, _ in groups), joined, whole, way, by, score)
+    words = tuple(word for word, _ in groups)
+    return Explanation(said, tuple(row), words, joined.cpu(), whole.cpu(), way, by, score)
 
 
 def _batch(image: Tensor, row: Sequence[int]) -> Batch:
@@ -244,7 +250,7 @@ def _of(batch: Batch, images: Tensor) -> Batch:
 
 @torch.no_grad()
 def faithfulness(
-    system: Any,
+    model: Model,
     image: Tensor,
     made: Explanation,
     shares: Sequence[float] = (0.1, 0.2, 0.3),
@@ -252,7 +258,7 @@ def faithfulness(
     seed: int = 0,
 ) -> list[Faithfulness]:
     """Paint over the first cells of the whole map, and `times` other choices of as many; see what the score does."""
-    image = image.to(next(iter(system.parameters())).device)
+    image = image.to(model.device)
     batch = _batch(image, made.ids)
     generator = torch.Generator().manual_seed(seed)
     order = made.whole.flatten().argsort(descending=True, stable=True)
@@ -263,12 +269,27 @@ def faithfulness(
         hidden = torch.zeros(len(rows), len(order), dtype=torch.bool)
         for row, chosen in enumerate(rows):
             hidden[row, chosen[:count]] = True
-        scores = score_all(system, batch, made.by, paint(image, hidden.view(-1, *made.whole.shape)))
+        scores = score_all(model.system, batch, made.by, paint(image, hidden.view(-1, *made.whole.shape)))
         rest = scores[1:]
         rank = float((rest > scores[0]).float().mean() + (rest == scores[0]).float().mean() / 2)
         deviation = float(rest.std()) if times > 1 else 0.0
         found.append(Faithfulness(share, float(scores[0]), float(rest.mean()), deviation, rank))
     return found
+
+
+def written(model: Model, image: Tensor) -> tuple[int, ...]:
+    """The model's own caption of a picture [3 H H], as the tokens it wrote. Mistake where it writes none."""
+    if verbs.able(model.system, "caption") is None:
+        raise Mistake(
+            f"A {model.name} cannot write.", "It only judges texts that are given.", "Give a text too."
+        )
+    writing = Writing(max_length=model.config.length - 1)  # the end has a place of its own
+    tokens = decode(model.system, Batch(images=image[None, None].to(model.device)), writing)[0][0].tokens
+    if not tokens:
+        raise Mistake(
+            f"The {model.name} wrote nothing.", "Its likeliest caption has no words.", "Give a text."
+        )
+    return tokens
 
 
 def words_of(tokens: Tokens, ids: Sequence[int]) -> list[tuple[str, list[int]]]:

@@ -21,8 +21,10 @@ from torch import Tensor
 
 from pairloom.data.batch import Batch
 from pairloom.data.pair import seed_of
+from pairloom.data.pixels import Picture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.model import Model
 from pairloom.tasks.decode import Writing, decode
 from pairloom.verbs import demand
 
@@ -46,21 +48,42 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How to ask. shots: examples in a prompt; alike: those that look alike (else drawn by seed); orders: orders of the
-    examples over which the likelihood of a choice is averaged (the paper: 6)."""
+class Prompting:
+    """How to prompt. shots: examples in a prompt; alike: those that look alike (else drawn by seed); orders: orders of the
+    examples over which the likelihood of a choice is averaged (the paper: 6). choices: closed answers; without them open
+    ones are written, of at most writing.max_length tokens."""
 
     template: str = TEMPLATES["caption"]
     shots: int = 4
     alike: bool = True
     orders: int = 1
     seed: int = 0
+    writing: Writing = Writing("beam", 3, 20, 0)
+    choices: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.template.count(ANSWER) != 1 or not self.template.endswith(ANSWER):
             raise ValueError(f"a template ends with {ANSWER}, and has it once: '{self.template}'")
         if self.shots < 0 or self.orders < 1:
             raise ValueError("shots are 0 or more, orders 1 or more")
+
+    @classmethod
+    def checked(
+        cls,
+        template: str,
+        *,
+        beams: int = 3,
+        max_length: int = 20,
+        choices: Sequence[str] = (),
+        **options: Any,
+    ) -> Prompting:
+        """A template of TEMPLATES by name, or one's own. Mistake where the options do not fit."""
+        try:
+            writing = Writing("beam", beams, max_length, 0)
+            own = TEMPLATES.get(template, template)
+            return cls(own, writing=writing, choices=tuple(choices), **options)
+        except ValueError as error:
+            raise Mistake("These options do not fit.", str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -70,6 +93,9 @@ class Answer:
     text: str
     log_probability: float
     shots: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass(frozen=True)
@@ -99,34 +125,36 @@ class Until:
         return said
 
 
-def choose(support: Tensor, queries: Tensor, asking: Asking) -> list[list[int]]:
+def choose(support: Tensor, queries: Tensor, options: Prompting) -> list[list[int]]:
     """The examples [B shots] for each question, by the embeddings of pictures [M E] and [B E]; the most alike stands last.
 
     Raises Mistake where there are fewer examples than shots.
     """
-    wanted = asking.shots or BLIND
+    wanted = options.shots or BLIND
     if len(support) < wanted:
         raise Mistake(
             f"{wanted} examples are to stand in every prompt, and there are {len(support)}.",
-            "Without shots there are still two, whose pictures are left out." if not asking.shots else "",
+            "Without shots there are still two, whose pictures are left out." if not options.shots else "",
             "Give more examples, or ask for fewer shots.",
         )
-    if asking.alike and asking.shots:
+    if options.alike and options.shots:
         return (queries.float() @ support.float().T).topk(wanted).indices.flip(1).tolist()
-    draws = (numpy.random.default_rng(seed_of("shots", asking.seed, row)) for row in range(len(queries)))
+    draws = (numpy.random.default_rng(seed_of("shots", options.seed, row)) for row in range(len(queries)))
     return [draw.permutation(len(support))[:wanted].tolist() for draw in draws]
 
 
-def prompt(tokens: Tokens, asking: Asking, shots: Sequence[Shot], query: Shot) -> tuple[list[int], list[int]]:
+def prompt(
+    tokens: Tokens, options: Prompting, shots: Sequence[Shot], query: Shot
+) -> tuple[list[int], list[int]]:
     """The ids of a prompt, from [CLS] to where the answer begins, and the pictures that its marks stand for."""
     assert tokens.image_mark is not None and tokens.chunk_end is not None
     ids, pictures = [tokens.cls], []
     for shot in shots:
-        if asking.shots:
+        if options.shots:
             ids.append(tokens.image_mark)
             pictures.append(shot.picture)
-        ids += [*_ids(tokens, _fill(asking.template, shot)), tokens.chunk_end]
-    ask = _fill(asking.template.removesuffix(ANSWER), query).rstrip()
+        ids += [*_ids(tokens, _fill(options.template, shot)), tokens.chunk_end]
+    ask = _fill(options.template.removesuffix(ANSWER), query).rstrip()
     return [*ids, tokens.image_mark, *_ids(tokens, ask)], [*pictures, query.picture]
 
 
@@ -140,37 +168,35 @@ def _ids(tokens: Tokens, text: str) -> list[int]:
 
 @torch.no_grad()
 def few_shot(
-    system: Any,
-    tokens: Tokens,
-    looked: Batch,
+    model: Model,
+    encoded: Batch,
     support: Sequence[Shot],
     queries: Sequence[Shot],
-    asking: Asking = Asking(),
-    writing: Writing = Writing("beam", 3, 20, 0),
-    choices: Sequence[str] = (),
+    options: Prompting = Prompting(),
 ) -> list[Answer]:
-    """An answer to every query. looked: a batch of single pictures, already seen. writing.max_length: most tokens of an open
-    answer. Raises Mistake where prompts are longer, or hold more pictures, than the model takes."""
-    _check(system, asking)
-    embeddings = system.embed_image(looked)
+    """An answer to every query. encoded: a batch of single pictures, already encoded. Raises Mistake where prompts are
+    longer, or hold more pictures, than the model takes."""
+    system, tokens, choices, writing = model.system, model.tokens, options.choices, options.writing
+    _check(system, options)
+    embeddings = system.embed_image(encoded)
     device = embeddings.device
     rows = torch.tensor([shot.picture for shot in support], device=device)
     asked = torch.tensor([shot.picture for shot in queries], device=device)
-    chosen = choose(embeddings[rows], embeddings[asked], asking)
+    chosen = choose(embeddings[rows], embeddings[asked], options)
     answers: list[Answer | None] = [None] * len(queries)
     totals = torch.zeros(len(queries), len(choices), device=device)
-    for order in range(asking.orders if choices else 1):
-        ordered = [_ordered(row, order, asking.seed) for row in chosen]
+    for order in range(options.orders if choices else 1):
+        ordered = [_ordered(row, order, options.seed) for row in chosen]
         built = [
-            prompt(tokens, asking, [support[at] for at in row], one) for row, one in zip(ordered, queries)
+            prompt(tokens, options, [support[at] for at in row], one) for row, one in zip(ordered, queries)
         ]
         for group in _alike(built):
             ids = torch.tensor([built[row][0] for row in group], device=device)
-            batch = system.arrange(looked, torch.tensor([built[row][1] for row in group], device=device))
+            batch = system.arrange(encoded, torch.tensor([built[row][1] for row in group], device=device))
             longest = max((len(_ids(tokens, choice)) for choice in choices), default=writing.max_length - 1)
             _fits(system, ids.shape[1] + longest + 1)
             if choices:
-                totals[group] += _likelihoods(system, tokens, batch, ids, choices) / asking.orders
+                totals[group] += _likelihoods(system, tokens, batch, ids, choices) / options.orders
                 continue
             for row, text in zip(group, _written(system, tokens, batch, ids, writing)):
                 answers[row] = Answer(*text, tuple(ordered[row]))
@@ -182,11 +208,11 @@ def few_shot(
     return [answer for answer in answers if answer is not None]
 
 
-def _check(system: Any, asking: Asking) -> None:
+def _check(system: Any, options: Prompting) -> None:
     demand(system, "prompt")
-    if asking.shots > system.config.shots:
+    if options.shots > system.config.shots:
         raise Mistake(
-            f"{asking.shots} shots are more than this model was made for.",
+            f"{options.shots} shots are more than this model was made for.",
             f"It takes {system.config.shots}, and learned from rows of {system.config.images} pictures.",
             f"Ask for at most {system.config.shots}.",
         )
@@ -244,3 +270,39 @@ def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices
         if at + 1 < max(map(len, rows)):
             logits, state = system.step(state, told)
     return total.unflatten(0, (len(ids), len(rows)))
+
+
+def demand_question(options: Prompting, question: str) -> None:
+    """Mistake where the template asks a question and there is none."""
+    if "{question}" in options.template and not question:
+        raise Mistake("The template asks a question.", f"'{options.template}'", "Give it by --question.")
+
+
+class Prompter:
+    """Examples encoded once, for prompts about any number of pictures.
+
+    examples: pictures, each with its answer. question: what goes in for {question}, the same for all.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        images: Sequence[Picture],
+        answers: Sequence[str],
+        options: Prompting = Prompting(),
+        question: str = "",
+    ) -> None:
+        demand_question(options, question)
+        self.model, self.options, self.question = model, options, question
+        self.support = [Shot(at, answer, question) for at, answer in enumerate(answers)]
+        self.known = self._encode(images)
+
+    @torch.no_grad()
+    def _encode(self, images: Sequence[Picture]) -> Any:
+        return self.model.system.encode_image(Batch(images=self.model.pictures(images)[:, None])).encoded
+
+    def answer(self, images: Sequence[Picture]) -> list[Answer]:
+        """An answer about each picture."""
+        encoded = Batch(encoded=self.known.beside(self._encode(images)))
+        queries = [Shot(len(self.support) + row, question=self.question) for row in range(len(images))]
+        return few_shot(self.model, encoded, self.support, queries, self.options)

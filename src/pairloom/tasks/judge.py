@@ -9,15 +9,19 @@ N pictures, M texts, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pairloom import verbs
 from pairloom.data.batch import Batch
+from pairloom.data.pixels import Picture
+from pairloom.model import Model
 from pairloom.tasks.denoise import grid, seeded_noise
 from pairloom.verbs import Declares, demand_way
 
@@ -58,6 +62,35 @@ def judge(
         part = replace(batch, texts=texts[chosen, :longest], image_of=of[chosen])
         scores[chosen] = WAYS[way](system, part).float()
     return scores, way
+
+
+@torch.no_grad()
+def score_table(
+    model: Model,
+    images: Sequence[Picture] | Tensor,
+    texts: Sequence[str],
+    by: Sequence[str],
+    pictures: int = 8,
+) -> dict[str, NDArray[numpy.float32]]:
+    """way -> scores [N M] of every picture with every text. Pictures are encoded once for all of them, `pictures` at a
+    time; for the cosine each text is embedded once. ValueError for a way that the model has not."""
+    own = model.texts(texts)
+    rows: dict[str, list[Tensor]] = {way: [] for way in by}
+    words = model.system.embed_text(Batch(texts=own)) if "cosine" in by else None
+    for first in range(0, len(images), pictures):
+        batch = model.batch(images[first : first + pictures])
+        if isinstance(model.system, verbs.Sees):
+            batch = model.system.encode_image(batch)
+        count = len(images[first : first + pictures])
+        owner = torch.arange(count, device=model.device).repeat_interleave(len(own))
+        pairs = replace(batch, texts=own[list(range(len(own))) * count], image_of=owner)
+        for way in by:
+            if way == "cosine" and words is not None:
+                table = model.system.embed_image(batch).float() @ words.float().T
+            else:
+                table = judge(model.system, pairs, way)[0].view(count, -1)
+            rows[way].append(table.float().cpu())
+    return {way: torch.cat(parts).numpy() for way, parts in rows.items()}
 
 
 def _by_pictures(batch: Batch, of: Tensor, pictures: int) -> Iterator[tuple[Tensor, Batch]]:

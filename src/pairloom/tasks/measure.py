@@ -33,7 +33,9 @@ def held_out_losses(
     for turn, sums in totals.items():
         means = {name: float(value) / count for name, value in sums.items()}
         before = f"{turn}/" if turn else ""
-        numbers |= {f"{before}{name}": value for name, value in {"loss": sum(means.values()), **means}.items()}
+        numbers |= {
+            f"{before}{name}": value for name, value in {"loss": sum(means.values()), **means}.items()
+        }
     return numbers
 
 

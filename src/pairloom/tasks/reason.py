@@ -6,32 +6,53 @@ B statements, N pictures of each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch, Texts
+from pairloom.data.batch import Batch
 from pairloom.data.lessons.statements import plain
-from pairloom.data.tokens import Tokens
+from pairloom.data.pixels import Picture
+from pairloom.errors import Mistake
 from pairloom.metrics.answers import consistency
+from pairloom.model import Model
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a statement is true of its pictures, and the probability that it is."""
+
+    true: bool
+    chance: float
+
+
+def demand_pictures(model: Model, there: int) -> None:
+    """Mistake where a statement comes with another number of pictures than the model takes."""
+    wanted = model.config.pictures
+    if there != wanted:
+        raise Mistake(
+            f"A statement comes with {wanted} picture{'s' * (wanted != 1)} here, not with {there}.",
+            "Each picture of a statement has a cross-attention of its own.",
+            "Give them in their order, then the statement in quotes.",
+        )
 
 
 @torch.no_grad()
 def reason(
-    system: Any,
-    tokens: Tokens,
-    images: Tensor,
+    model: Model,
+    images: Tensor | Sequence[Sequence[Picture]],
     statements: Sequence[str],
     image_of: Sequence[int] | None = None,
-) -> Tensor:
-    """Probability [B] that each statement is true of its pictures, `images` [I N 3 H W]: one for each, or as image_of says."""
-    texts = Texts(*tokens.encode([plain(text) for text in statements], system.config.length))
+) -> list[Verdict]:
+    """A verdict on each statement about its pictures, normalised [I N 3 H W] or lists of N: one for each, or as image_of."""
+    pixels = images if isinstance(images, Tensor) else torch.stack([model.pictures(row) for row in images])
+    texts = model.texts([plain(text) for text in statements])
     owner = None if image_of is None else torch.tensor(list(image_of))
-    batch = Batch(images=images, texts=texts, image_of=owner).to(images.device)
-    found: Tensor = system.match(batch)
-    return found.float().sigmoid()
+    batch = Batch(images=pixels, texts=texts, image_of=owner).to(model.device)
+    chances = model.system.match(batch).float().sigmoid().tolist()
+    return [Verdict(chance > 0.5, chance) for chance in chances]
 
 
 def verdicts(chances: Sequence[float], true: Sequence[bool], group: Sequence[str]) -> dict[str, float]:

@@ -15,15 +15,17 @@ FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
 FOREIGN[".safetensors"] = "bare weights, without a config"
 
 
-def load(where: Path | str) -> Model:
-    """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id in the local
-    cache. Raises Mistake that says what was found instead."""
-    from pairloom.weights import _hub
-    from pairloom.weights import _layout as tensors_file
+def load(where: Path | str, download: bool = False) -> Model:
+    """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id.
 
-    where = Path(where)
+    download: a hub id that is not in the local cache may be fetched; without it nothing is looked up on the network. Raises
+    Mistake that says what was found instead.
+    """
+    from pairloom.weights import _hub
+
+    name, where = str(where), Path(where)
     if not where.exists():
-        where = _hub.cached(str(where)) or where
+        where = _hub.cached(name) or (_hub.download(name) if download else where)
     if not where.exists():
         raise Mistake(
             f"There is no model at {where}.",
@@ -38,6 +40,8 @@ def load(where: Path | str) -> Model:
             model: Model = layout.load(where)
             return model
     if where.suffix in FOREIGN and where.is_file():
+        from pairloom.weights import _layout as tensors_file
+
         raise tensors_file.unknown(where, FOREIGN[where.suffix])
     raise Mistake(
         f"{where} is not a model folder.",
@@ -58,6 +62,22 @@ def with_part(model: Model, part: str, where: Path) -> Model:
         )
     made: Model = layouts[part].start(model, where)
     return made
+
+
+def export(model: Model, out: Path, to: str = "transformers", task: str = "") -> Path:
+    """Write a model in a published layout, which `to` names. task: caption or match, where a BLIP can do both.
+
+    Mistake where that layout cannot hold the system.
+    """
+    layouts = [find_layout(name) for name in registry.names("weights")]
+    able = {layout.WRITES: layout for layout in layouts if getattr(layout, "SYSTEM", "") == model.name}
+    if to not in able:
+        known = f"{model.name} can go to {' and '.join(sorted(able))}." if able else "No layout holds it."
+        raise Mistake(f"{model.name} cannot be written for '{to}'.", known)
+    if task and not hasattr(able[to], "CLASSES"):
+        raise Mistake(f"There is no --task for {model.name}.", "Its layout holds all of it.", "Leave it out.")
+    able[to].export(model, out, **({"task": task} if task else {}))
+    return out
 
 
 def find_layout(name: str) -> Any:

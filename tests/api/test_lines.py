@@ -11,7 +11,8 @@ import pytest
 import typer
 from PIL import Image
 
-from pairloom.cli._lines import STREAM, answer_all
+from pairloom.api.lines import STREAM, Lines, LineTask
+from pairloom.cli import _show
 from pairloom.errors import Mistake
 
 
@@ -37,7 +38,9 @@ def colours(pictures: Path, out: Path, restart: bool = False, by: str = "eye") -
         asked.extend(str(one["colour"]) for one in found)
         return found
 
-    answer_all(pictures, out, restart, "asking", {"colour": ""}, answer, about={"model": by})
+    _show.write_lines(
+        Lines(LineTask("asking", {"colour": ""}, {"model": by}, answer), pictures, out, restart)
+    )
     return asked
 
 
@@ -95,8 +98,8 @@ def test_where_nothing_can_be_written_is_said_before_anything_is_asked(
     (tmp_path / "folder").mkdir()
     for out in (tmp_path / "folder", tmp_path / "set" / "x.txt" / "out.jsonl"):
         with pytest.raises(Mistake) as found:
-            answer_all(
-                pictures, out, False, "asking", {"colour": ""}, lambda *_: pytest.fail("asked"), about={}
+            list(
+                Lines(LineTask("asking", {"colour": ""}, {}, lambda *_: pytest.fail("asked")), pictures, out)
             )
         assert str(out) in found.value.what and found.value.do
     assert len(colours(pictures, tmp_path / "new" / "deeper" / "out.jsonl")) == 4
@@ -111,7 +114,7 @@ def test_a_full_disk_keeps_what_is_there(pictures: Path, tmp_path: Path, monkeyp
     def full(*_: object, **__: object) -> Iterator[None]:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pairloom.cli._lines._append", full)
+    monkeypatch.setattr("pairloom.api.lines._append", full)
     with pytest.raises(Mistake, match="disk is full"):
         colours(pictures, out)
     monkeypatch.undo()
@@ -141,9 +144,7 @@ def test_names_come_from_a_stream_and_one_that_is_nothing_is_told(
     out = tmp_path / "out.jsonl"
     for _ in range(2):  # the second time all is done
         monkeypatch.setattr("sys.stdin", io.StringIO("\r\n".join(names) + "\n\n"))
-        answer_all(STREAM, out, False, "asking", {"colour": ""}, lambda images, _: [
-            {"colour": image.convert("RGB").getpixel((0, 0))} for image in images
-        ], about={})  # fmt: skip
+        colours(STREAM, out)
     assert [line["name"] for line in told(out)] == names
     assert [line["colour"] for line in told(out)] == [[255, 255, 255], "", "", [255, 0, 0]]
     assert [line.get("problem", "") != "" for line in told(out)] == [False, True, True, False]

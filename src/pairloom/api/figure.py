@@ -51,17 +51,17 @@ def _lit(plain: Image.Image, shares: np.ndarray) -> Image.Image:
     return Image.fromarray(np.uint8(seen + (255 - seen) * LIGHT * lit))
 
 
-def sheet(made: Sequence[Panel], title: str) -> Image.Image:
+def sheet(drawn: Sequence[Panel], title: str) -> Image.Image:
     """All panels on one picture, five in a row, each under its word."""
-    font, columns = ImageFont.load_default(16), min(COLUMNS, len(made))
-    rows = -(-len(made) // columns)
+    font, columns = ImageFont.load_default(16), min(COLUMNS, len(drawn))
+    rows = -(-len(drawn) // columns)
     gap = 8
     image = Image.new(
         "RGB", (columns * (SIDE + gap) + gap, LABEL + rows * (SIDE + LABEL + gap) + gap), "white"
     )
     pen = ImageDraw.Draw(image)
     pen.text((gap, 5), _fitted(title, font, image.width - 2 * gap), "black", font)
-    for at, (word, panel) in enumerate(made):
+    for at, (word, panel) in enumerate(drawn):
         left, top = gap + at % columns * (SIDE + gap), LABEL + at // columns * (SIDE + LABEL + gap)
         pen.text((left, top + 4), _fitted(word, font, SIDE), "black", font)
         image.paste(panel, (left, top + LABEL))
@@ -78,12 +78,12 @@ def _fitted(text: str, font: Any, width: int) -> str:
     return text + "..."
 
 
-def page(made: Sequence[Panel], title: str, note: str, columns: Sequence[str], rows: Sequence[Any]) -> str:
+def page(drawn: Sequence[Panel], title: str, note: str, columns: Sequence[str], rows: Sequence[Any]) -> str:
     """The same as one HTML file that needs no other, with a table under it."""
     figures = "\n".join(
         f'<figure><img width={SIDE} height={SIDE} alt="{html.escape(word, True)}" src="{_inline(panel)}">'
         f"<figcaption>{html.escape(word) or '&nbsp;'}</figcaption></figure>"
-        for word, panel in made
+        for word, panel in drawn
     )
     head = "".join(f"<th>{html.escape(name)}" for name in columns)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}" for cell in row) for row in rows)

@@ -1,0 +1,69 @@
+"""What `import pairloom` offers. Light: whatever needs torch is imported when it is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pairloom.api.listing import SystemInfo
+    from pairloom.api.model import Model
+    from pairloom.api.pairs import PairSet
+    from pairloom.model import Model as BareModel
+
+
+def load(where: str | Path, device: str = "auto", download: bool = False) -> Model:
+    """A model ready to be asked, from its folder, published weights (docs/weights.md) or a hub id.
+
+    device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. download: a hub id that is not in the local cache
+    may be fetched from the network; without it nothing ever is. Mistake that says what was found instead.
+    """
+    from pairloom import weights
+    from pairloom.api.model import Model
+    from pairloom.runtime.devices import resolve_device
+
+    chosen = resolve_device(device)
+    return Model.of(weights.load(where, download).to(chosen), str(where))
+
+
+def save(model: BareModel, where: str | Path) -> Path:
+    """Write a model as a folder that `load` reads. Mistake where the folder holds something else."""
+    from pairloom.model import save
+
+    return save(model, where)
+
+
+def open(where: str | Path, format: str | None = None) -> PairSet:
+    """The set of pairs at a folder or file; its format is recognised by its content unless named (docs/formats.md)."""
+    from pairloom.api.pairs import PairSet
+    from pairloom.data.shards import open_set
+
+    return PairSet.of(open_set(where, format))
+
+
+def systems() -> list[SystemInfo]:
+    """Every system: its name, its paper, what it can be asked, its presets."""
+    from pairloom.api.listing import systems
+
+    return systems()
+
+
+def import_weights(
+    source: str | Path, out: str | Path, size: int = 0, download: bool = False
+) -> dict[str, Any]:
+    """Take published weights into a model folder that needs nothing else; returns what is known of them.
+
+    size: side of the pictures, where another is wanted: positions are resized. Mistake where `out` is not empty.
+    """
+    from pairloom import model as models
+    from pairloom import weights
+    from pairloom.weights._layout import claim_empty
+
+    claim_empty(Path(out))
+    model = weights.load(source, download)
+    if size:
+        model = models.at_size(model, size)
+    models.save(model, out)
+    count = sum(parameter.numel() for parameter in model.system.parameters())
+    facts = {"source": str(source), "out": str(out), "system": model.name, "parameters": count}
+    return {**facts, "pixels": model.pixels.size, **model.about}

@@ -1,0 +1,62 @@
+"""An index of pictures for searching: filled from a set, thinned by key or name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pairloom.api.front import load
+from pairloom.data.shards import PairSet
+from pairloom.errors import Mistake
+from pairloom.scale import worker_count
+from pairloom.search.filling import fill
+from pairloom.search.store import FILE, Store
+
+
+def indexed(out: Path) -> int:
+    """How many pictures an index holds; 0 where there is none."""
+    return _known(out)[1]
+
+
+def delete_pictures(out: Path, names: Sequence[str]) -> dict[str, int]:
+    """Take pictures out for good, by key or name: how many were deleted, and how many are left."""
+    store = Store.open(out)
+    try:
+        return {"deleted": store.delete(list(names)), "pictures": len(store)}
+    finally:
+        store.close()
+
+
+def index_set(
+    pairs: PairSet,
+    out: Path,
+    model: Path | str | None = None,
+    *,
+    many: bool | None = None,
+    workers: int = 0,
+    device: str = "auto",
+    restart: bool = False,
+    tell: Callable[[int, int], None] = lambda done, bad: None,
+) -> dict[str, Any]:
+    """Bring the index at `out` up to what the set holds now. model: where a model that embeds lies; the index's own without
+    it. many: inverted lists; by default past two million. Mistake where there is no model."""
+    where = str(model) if model else "" if restart else _known(out)[0]
+    if not where:
+        raise Mistake(
+            "Which model?", "A new index needs one that embeds: CLIP or BLIP.", "Add --model MODEL."
+        )
+    count = worker_count(workers, 1 << 30)
+    return asdict(fill(pairs, load(where, device), where, out, restart, many, count, tell))
+
+
+def _known(out: Path) -> tuple[str, int]:
+    """The model of an index, and how many pictures it holds."""
+    if not (out / FILE).is_file() or not (out / FILE).stat().st_size:
+        return "", 0
+    store = Store.open(out)
+    try:
+        return store.fact("model", ""), len(store)
+    finally:
+        store.close()

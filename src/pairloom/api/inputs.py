@@ -1,0 +1,90 @@
+"""Inputs as a person has them: pictures and texts, one or several. Knows no tensors and no models."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy
+from PIL import Image
+
+from pairloom.data.pixels import Picture, Unreadable, as_image
+from pairloom.errors import Mistake, nearest
+
+Pictures: TypeAlias = Picture | Sequence[Picture]
+Texts: TypeAlias = str | Sequence[str]
+
+
+def is_one_picture(pictures: Pictures) -> bool:
+    """Whether this is one picture; a list, a tuple or an array [N H W C] is several."""
+    if isinstance(pictures, numpy.ndarray):
+        return pictures.ndim < 4
+    return isinstance(pictures, (str, bytes, os.PathLike, Image.Image))
+
+
+def open_picture(picture: Picture) -> Image.Image:
+    """The picture as an upright RGB image. Mistake where it cannot be read."""
+    try:
+        return as_image(picture)
+    except (OSError, Unreadable) as error:
+        name = os.fspath(picture) if isinstance(picture, (str, os.PathLike)) else "A picture"
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        raise Mistake(f"{name} cannot be read.", reason, "Give a picture file.") from error
+
+
+def open_pictures(pictures: Pictures) -> list[Image.Image]:
+    """All of them as upright RGB images, one or several. Mistake where there is none, or one cannot be read."""
+    several = [pictures] if is_one_picture(pictures) else list(pictures)  # type: ignore[arg-type]
+    if not several:
+        raise Mistake("There is no picture.", "The list is empty.", "Give one picture or more.")
+    return [open_picture(one) for one in several]  # type: ignore[arg-type]
+
+
+def text_list(texts: Texts, what: str = "text") -> list[str]:
+    """All of them as a list, one or several. Mistake where there is none."""
+    several = [texts] if isinstance(texts, str) else [str(text) for text in texts]
+    if not several:
+        raise Mistake(f"There is no {what}.", "The list is empty.", f"Give one {what} or more.")
+    return several
+
+
+def one_or_all(results: Sequence[Any], single: bool) -> Any:
+    """The only result where one thing was handed in, else all of them as a list."""
+    return results[0] if single else list(results)
+
+
+def distinct(texts: Iterable[str]) -> list[str]:
+    """Each text once, without blanks around it, in the order given."""
+    return list(dict.fromkeys(text.strip() for text in texts if text.strip()))
+
+
+def demand_speed(word: str) -> Any:
+    """The word, where it is "exact" or "fast". Mistake where it is not."""
+    if word not in ("exact", "fast"):
+        raise Mistake(f"There is no speed '{word}'.", "", nearest(word, ("exact", "fast")))
+    return word
+
+
+def listed_texts(source: str, what: str) -> list[str]:
+    """Texts from a file (one a line, or a JSON list), or with commas between, each once. Mistake where there are none."""
+    try:
+        text = Path(source).read_text("utf-8-sig") if _is_file(source) else source.replace(",", "\n")
+        listed = json.loads(text) if text.lstrip().startswith("[") else text.splitlines()
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{source} cannot be read.", str(error), "Give a text file, one a line.") from error
+    texts = distinct(str(line) for line in listed)
+    if not texts:
+        raise Mistake(
+            f"There are no {what} in {source or 'an empty list'}.", "It is empty.", "Give one a line."
+        )
+    return texts
+
+
+def _is_file(source: str) -> bool:
+    try:
+        return Path(source).is_file()
+    except (OSError, ValueError):  # longer than a name may be: a list
+        return False

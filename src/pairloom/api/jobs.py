@@ -1,0 +1,98 @@
+"""Jobs of a Model over whole sources and into files: each goes on where it was stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairloom import verbs
+from pairloom.api.drawing import DrawnFiles
+from pairloom.api.inputs import Texts, text_list
+from pairloom.api.line_tasks import line_task
+from pairloom.api.lines import Lines
+from pairloom.api.pairs import as_set
+from pairloom.data.shards import PairSet
+from pairloom.model import Model as BareModel
+from pairloom.model import save
+from pairloom.tasks.draw import Sampling
+from pairloom.weights import export
+
+if TYPE_CHECKING:
+    from pairloom.api.retrieval import Retrieval
+
+Tell = Callable[[str, int, int], None]  # tell(step, done, total): how far a job is
+
+
+def silent(step: str, done: int, total: int) -> None:
+    """Says nothing."""
+
+
+@dataclass(repr=False)
+class ModelJobs(BareModel):
+    """A model that knows where it was loaded from, so that a later run of a job can tell whether it is the same."""
+
+    where: str = ""
+
+    def draw_files(
+        self,
+        texts: Texts,
+        out: Path | str,
+        *,
+        several: int = 1,
+        steps: int = 50,
+        guidance: float = 7.5,
+        seed: int = 0,
+        group: int = 4,
+    ) -> DrawnFiles:
+        """`draw` into a folder, one PNG for each text and number, as it is iterated; what is there is not drawn again."""
+        verbs.demand(self.system, "draw")
+        options = Sampling(steps, guidance)
+        return DrawnFiles(self, self.where, text_list(texts), Path(out), several, options, seed, group)
+
+    def retrieve(
+        self,
+        pairs: PairSet | str | Path,
+        *,
+        protocol: str = "odds",
+        k: int | None = None,
+        out: Path | str | None = None,
+        top: int = 10,
+        restart: bool = False,
+        tell: Tell = silent,
+    ) -> Retrieval:
+        """Rank all texts of a set for each picture and all pictures for each text: R@1, R@5, R@10, median rank and MRR.
+
+        protocol: "odds" (ours), "blip" or "blip-flickr"; k: candidates of a query that the match head scores. out: a new
+        .parquet file with the `top` best of every query.
+        """
+        from pairloom.api.retrieval import retrieve
+
+        where = None if out is None else Path(out)
+        return retrieve(self, as_set(pairs), protocol, k, where, top, restart, tell)
+
+    def save(self, where: Path | str) -> Path:
+        """Write it as a folder that `pairloom.load` reads. Mistake where the folder holds something else."""
+        return save(self, where)
+
+    def export(self, out: Path | str, to: str = "transformers", task: str = "") -> Path:
+        """Write it in a published layout, for other libraries to load. Mistake where that layout cannot hold it."""
+        return export(self, Path(out), to, task)
+
+    def lines(
+        self,
+        method: str,
+        source: Path | str,
+        out: Path | str | None = None,
+        *,
+        restart: bool = False,
+        **options: Any,
+    ) -> Lines:
+        """A method over every picture of a file, folder or set: an iterable of one dict each, in the set's order.
+
+        method: "caption", "classify", "answer" or "prompt", with that method's options; "answer" without a question, "reason"
+        and "dialog" go over the examples of a set. out: a .jsonl file that each line is appended to; what an earlier run left
+        there is not done again, unless `restart`.
+        """
+        return Lines(line_task(self, method, self.where, **options), source, out, restart)

@@ -1,0 +1,292 @@
+"""Model as a user holds it: every ability is a method that takes pictures and texts and returns plain results.
+
+Nothing needs `.eval()`, `torch.no_grad()`, a tokenizer or a Batch. A picture is a path, bytes, a PIL image or an array; one
+gives one result, a list gives a list. A method that the model has no ability for raises a Mistake that names those it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairloom import verbs
+from pairloom.api.explanation import PictureExplanation, explain_picture
+from pairloom.api.inputs import (
+    Pictures,
+    Texts,
+    demand_speed,
+    distinct,
+    is_one_picture,
+    one_or_all,
+    open_picture,
+    open_pictures,
+    text_list,
+)
+from pairloom.api.jobs import ModelJobs
+from pairloom.api.pairs import example_pairs
+from pairloom.api.results import Drawing, Embeddings, Scores
+from pairloom.data.pair import Round, content_hash, seed_of
+from pairloom.errors import Mistake
+from pairloom.tasks import answer as answering
+from pairloom.tasks import caption as captioning
+from pairloom.tasks import classify as classifying
+from pairloom.tasks import dialog as talking
+from pairloom.tasks import draw as drawing
+from pairloom.tasks import embed as embedding
+from pairloom.tasks import few_shot
+from pairloom.tasks import judge as judging
+from pairloom.tasks import reason as reasoning
+
+if TYPE_CHECKING:
+    from pairloom.api.pairs import PairSet
+    from pairloom.model import Model as BareModel
+
+
+@dataclass(repr=False)
+class Model(ModelJobs):
+    """A system with its tokens and pixels, ready to be asked. `pairloom.load` gives one; where: from what it was loaded."""
+
+    @classmethod
+    def of(cls, model: BareModel, where: str = "") -> Model:
+        """The same model, with the methods of this class."""
+        parts = {entry.name: getattr(model, entry.name) for entry in fields(model)}
+        own = cls(**{**parts, "where": where})
+        own.system.eval()
+        return own
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What it can be asked, as its system declares: "match", "embed", "caption", "answer", "reason" ..."""
+        return frozenset(ability.name for ability in self.system.abilities)
+
+    @property
+    def scores_by(self) -> tuple[str, ...]:
+        """How it can score a text against a picture, the best judge first: "match head", "cosine" ..."""
+        return tuple(verbs.ways(self.system))
+
+    def __repr__(self) -> str:
+        size = sum(parameter.numel() for parameter in self.system.parameters())
+        able = ", ".join(sorted(self.abilities))
+        return f"Model({self.name}, {size:,} parameters, abilities: {able or 'none'}, on {self.device})"
+
+    def at_speed(self, speed: str = "fast") -> Model:
+        """The same model laid out for this machine: "exact" (fp32, the same tokens) or "fast" (docs/speed.md).
+
+        Mistake for another word.
+        """
+        return super().at_speed(demand_speed(speed))  # type: ignore[return-value]
+
+    def match(self, images: Pictures, texts: Texts, *, by: str | None = None) -> Scores:
+        """Score every text against every picture: values [M] for one picture, [N M] for a list; higher is better.
+
+        by: one of `scores_by`; the best judge without it.
+        """
+        return self.match_all(images, texts, by=[verbs.demand_way(self.system, by)])[0]
+
+    def match_all(
+        self, images: Pictures, texts: Texts, *, by: Iterable[str] | None = None
+    ) -> tuple[Scores, ...]:
+        """`match` by each of `scores_by`, the best judge first; pictures are encoded once for all of them."""
+        wanted = text_list(texts)
+        verbs.demand_way(self.system)
+        ways = tuple(verbs.demand_way(self.system, one) for one in by) if by else self.scores_by
+        tables = judging.score_table(self, open_pictures(images), wanted, ways)
+        long = tuple(text for text in wanted if self.tokens.too_long(text, self.config.length))
+        flat = is_one_picture(images)
+        return tuple(
+            Scores(table[0] if flat else table, way, tuple(wanted), long) for way, table in tables.items()
+        )
+
+    def caption(
+        self,
+        images: Pictures,
+        *,
+        beams: int = 3,
+        several: int = 1,
+        prompt: str = "",
+        way: str = "beam",
+        top_p: float = 0.9,
+        max_length: int = 0,
+        min_length: int = 3,
+        seed: int = 0,
+    ) -> Any:
+        """A `Caption` for each picture; with several > 1 a list of so many for each.
+
+        way: beam, greedy or nucleus. max_length: most tokens, the prompt among them; 0: as the model learnt.
+        """
+        verbs.demand(self.system, "caption")
+        options = captioning.Captioning.checked(
+            self, way=way, beams=beams, max_length=max_length, min_length=min_length, top_p=top_p,
+            several=several, prompt=prompt,
+        )  # fmt: skip
+        opened = open_pictures(images)
+        seeds = [seed_of(content_hash(image.tobytes()), "caption", seed) for image in opened]
+        rows = captioning.caption(self, opened, options, seeds)
+        return one_or_all([row[0] if several == 1 else row for row in rows], is_one_picture(images))
+
+    def embed(self, images: Pictures | None = None, texts: Texts | None = None) -> Embeddings:
+        """Unit vectors of pictures and texts in one space; `.similarity` has the cosines of all with all."""
+        verbs.demand(self.system, "embed")
+        if images is None and texts is None:
+            raise Mistake("There is nothing to embed.", "", "Give images=, texts= or both.")
+        return Embeddings(
+            None if images is None else embedding.embed_images(self, open_pictures(images)),
+            None if texts is None else embedding.embed_texts(self, text_list(texts)),
+        )
+
+    def answer(
+        self,
+        images: Pictures,
+        questions: Texts,
+        *,
+        choices: Sequence[str] = (),
+        several: int = 1,
+        beams: int = 3,
+        max_length: int = 10,
+        first: int = 128,
+    ) -> Any:
+        """An `Answer` to each question: one question about each picture, or one question a picture in order.
+
+        choices: answers to choose from, of which only the `first` with the likeliest beginnings are read (0: all); without
+        them the model writes. With several > 1 a list for each.
+        """
+        verbs.demand(self.system, "answer")
+        options = answering.Answering.checked(
+            self, choices=choices, several=several, beams=beams, max_length=max_length, first=first
+        )
+        opened, question_list = open_pictures(images), text_list(questions, "question")
+        for text in question_list:
+            answering.demand_short("question", answering.plain(text), self.tokens, self.config.length)
+        wanted, of = _paired(len(opened), question_list)
+        rows = answering.answer(self, opened, wanted, options, of)
+        single = is_one_picture(images) and isinstance(questions, str)
+        return one_or_all([row[0] if several == 1 else row for row in rows], single)
+
+    def classify(
+        self,
+        images: Pictures,
+        classes: Sequence[str],
+        *,
+        template: str = "photo",
+        top: int = 5,
+        temperature: float = 0.01,
+    ) -> Any:
+        """A list of `Label` for each picture, best first: its name, its share of the softmax, its cosine.
+
+        template: "photo", "name", "imagenet" (80 prompts), or your own: "a sketch of a {}.".
+        """
+        verbs.demand(self.system, "embed")
+        options = classifying.Classifying(template, top, temperature)
+        classifier = classifying.Classifier(self, distinct(classes), options)
+        return one_or_all(classifier.labels(open_pictures(images)), is_one_picture(images))
+
+    def reason(self, images: Any, statements: Texts) -> Any:
+        """A `Verdict`, true or not and how likely: of a statement about its pictures, in their order.
+
+        Several statements come with a list of pictures each: reason([["l.png", "r.png"], ...], [statement, ...]).
+        """
+        verbs.demand(self.system, "reason")
+        single = isinstance(statements, str)
+        groups = [images] if single else list(images)
+        statement_list = text_list(statements, "statement")
+        if len(groups) != len(statement_list):
+            raise ValueError(f"{len(statement_list)} statements and {len(groups)} groups of pictures")
+        for group, text in zip(groups, statement_list):
+            reasoning.demand_pictures(self, 1 if is_one_picture(group) else len(group))
+            answering.demand_short("statement", reasoning.plain(text), self.tokens, self.config.length)
+        return one_or_all(
+            reasoning.reason(self, [open_pictures(group) for group in groups], statement_list), single
+        )
+
+    def dialog(
+        self,
+        image: Any,
+        question: str,
+        candidates: Sequence[str],
+        *,
+        caption: str = "",
+        history: Sequence[tuple[str, str]] = (),
+    ) -> talking.Ranking:
+        """The candidates in the order in which they fit as answer to `question`, after the caption and all rounds.
+
+        history: earlier rounds, (question, answer), in order.
+        """
+        verbs.demand(self.system, "dialog")
+        rounds = [Round(*entry) for entry in history]
+        encoded = talking.encode(self, open_picture(image), caption)
+        return talking.rank(self, encoded, rounds, question, distinct(candidates))
+
+    def prompt(
+        self,
+        images: Pictures,
+        examples: PairSet | str | Path | Iterable[tuple[Any, str]],
+        *,
+        question: str = "",
+        choices: Sequence[str] = (),
+        shots: int = 4,
+        template: str = "caption",
+        alike: bool = True,
+        orders: int = 1,
+        beams: int = 3,
+        max_length: int = 20,
+        seed: int = 0,
+    ) -> Any:
+        """An answer to each picture by examples in the prompt, a set of pairs or (picture, answer) tuples."""
+        verbs.demand(self.system, "prompt")
+        opened = open_pictures(images)
+        shown, answers = example_pairs(examples)
+        options = few_shot.Prompting.checked(
+            template, shots=shots, alike=alike, orders=orders, seed=seed, beams=beams, max_length=max_length,
+            choices=choices,
+        )  # fmt: skip
+        prompter = few_shot.Prompter(self, shown, answers, options, question)
+        return one_or_all(prompter.answer(opened), is_one_picture(images))
+
+    def explain(
+        self, image: Any, text: str = "", *, way: str = "", by: str = "", checks: int = 20, seed: int = 0
+    ) -> PictureExplanation:
+        """Which parts of the picture account for each word of a text; without a text the model writes one.
+
+        way: attention, gradient or occlusion. by: which of `scores_by` to explain. checks: random choices of cells that
+        the map is tested against.
+        """
+        return explain_picture(self, open_picture(image), text, way, by, checks, seed)
+
+    def draw(
+        self,
+        texts: Texts,
+        *,
+        several: int = 1,
+        steps: int = 50,
+        guidance: float = 7.5,
+        seed: int = 0,
+        group: int = 4,
+    ) -> Any:
+        """A `Drawing` for each text; with several > 1 a list of so many for each. group: drawn together."""
+        verbs.demand(self.system, "draw")
+        wanted = text_list(texts)
+        drawing.demand_short(self, wanted)
+        jobs = [(text, seed_of(text, "draw", seed, at)) for text in wanted for at in range(several)]
+        images = drawing.draw(
+            self,
+            [text for text, _ in jobs],
+            drawing.Sampling(steps, guidance),
+            [own for _, own in jobs],
+            group,
+        )
+        results = [Drawing(text, image, own) for (text, own), image in zip(jobs, images)]
+        rows = [results[first : first + several] for first in range(0, len(results), several)]
+        return one_or_all([row[0] if several == 1 else row for row in rows], isinstance(texts, str))
+
+
+def _paired(pictures: int, texts: list[str]) -> tuple[list[str], list[int]]:
+    """Texts with the picture of each: one text for all pictures, all texts for one picture, or one each in order."""
+    if len(texts) == 1:
+        return texts * pictures, list(range(pictures))
+    if pictures == 1:
+        return texts, [0] * len(texts)
+    if pictures != len(texts):
+        raise ValueError(f"{pictures} pictures and {len(texts)} questions: give one of either, or as many")
+    return texts, list(range(pictures))

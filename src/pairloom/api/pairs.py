@@ -1,0 +1,150 @@
+"""PairSet as a user holds it: a set of image-text pairs on disk that is iterated, checked, cleaned, or turned into tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairloom.data.pair import Pair
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.shards import PairSet as BarePairSet
+from pairloom.data.shards import open_set
+from pairloom.errors import Mistake
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from pairloom.clean.check import Findings
+
+
+class PairSet(BarePairSet):
+    """A set on disk; nothing of it is in memory. `pairloom.open` gives one. Iterating it yields every `Pair` in order."""
+
+    @classmethod
+    def of(cls, pairs: BarePairSet) -> PairSet:
+        """The same set, with the methods of this class."""
+        return cls(**{entry.name: getattr(pairs, entry.name) for entry in fields(pairs)})
+
+    def __iter__(self) -> Iterator[Pair]:
+        return self.pairs()
+
+    def __repr__(self) -> str:
+        return f"PairSet({str(self.path)!r}, {self.format}, {len(self.shards)} shard{'s' * (len(self.shards) != 1)})"
+
+    def check(
+        self, against: BarePairSet | str | Path | None = None, *, workers: int = 0, tell: Any = None
+    ) -> Findings:
+        """What is wrong with the set without any model: broken pictures, duplicates, spam, file names, leaks.
+
+        against: another set whose pictures must not be in this one. workers: processes; 0: one for each core.
+        """
+        from pairloom.clean.check import check
+        from pairloom.scale import worker_count
+
+        other = None if against is None else as_set(against)
+        return check(self, worker_count(workers, len(self.shards)), other, tell=tell)
+
+    def embed(
+        self, model: str | Path, out: str | Path, *, workers: int = 0, speed: str = "exact", device: str = "auto",
+        restart: bool = False, tell: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The embedding of every picture by a model's folder, into a new .parquet file; goes on where it was stopped.
+
+        Returns how many pictures were embedded, how many could not be read, and the width.
+        """
+        from pairloom.api.inputs import demand_speed
+        from pairloom.runtime.devices import resolve_device
+        from pairloom.scale import worker_count
+        from pairloom.tasks.embed import embed_set
+
+        return embed_set(
+            self, model, Path(out), workers=worker_count(workers, len(self.shards)), speed=demand_speed(speed),
+            device=resolve_device(device), restart=restart, tell=tell or (lambda step, done, total: None),
+        )  # fmt: skip
+
+    def index(
+        self, out: str | Path, model: str | Path | None = None, *, many: bool | None = None, workers: int = 0,
+        device: str = "auto", restart: bool = False, tell: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Embed the pictures once and keep them for searching (`pairloom.search.open`); again, it takes in what is new and
+        takes out what has gone. model: one that embeds; by default the index's own."""
+        from pairloom.api.indexing import index_set
+
+        return index_set(
+            self, Path(out), model, many=many, workers=workers, device=device, restart=restart,
+            tell=tell or (lambda done, bad: None),
+        )  # fmt: skip
+
+    def rows(self, images: bool = False) -> Iterator[dict[str, Any]]:
+        """A row for each text: key, name, text, source, problem; with images the decoded picture too, None where there is
+        none. A pair without a text has one row, whose text is None."""
+        for pair in self.pairs():
+            texts = [(text.text, text.source) for text in pair.texts] or [(None, None)]
+            shown = {"image": _picture(pair)} if images else {}
+            for text, source in texts:
+                yield {
+                    "key": pair.key,
+                    "name": pair.name,
+                    "text": text,
+                    "source": source,
+                    "problem": pair.problem,
+                    **shown,
+                }
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame of `rows`: a row for each text. Mistake where pandas is not installed."""
+        try:
+            import pandas
+        except ImportError as error:
+            raise _absent("pandas") from error
+        columns = ["key", "name", "text", "source", "problem"]
+        return pandas.DataFrame(list(self.rows()), columns=columns)
+
+    def to_datasets(self) -> Any:
+        """A Dataset of Hugging Face's `datasets` with columns image, text, key, name, source, problem, read lazily into its
+        cache. Mistake where datasets is not installed."""
+        try:
+            import datasets
+        except ImportError as error:
+            raise _absent("datasets") from error
+        text = {name: datasets.Value("string") for name in ("text", "key", "name", "source", "problem")}
+        features = datasets.Features({"image": datasets.Image(), **text})
+        return datasets.Dataset.from_generator(self.rows, features, gen_kwargs={"images": True})
+
+
+def as_set(source: BarePairSet | str | Path) -> BarePairSet:
+    """The set at a path, or the set that is handed in."""
+    return source if isinstance(source, BarePairSet) else open_set(source)
+
+
+def example_pairs(
+    examples: BarePairSet | str | Path | Iterable[tuple[Any, str]],
+) -> tuple[list[Any], list[str]]:
+    """Pictures and the answer to each: the first text of every pair whose picture can be read, or the tuples handed in.
+    Mistake where there is none."""
+    from pairloom.api.inputs import open_picture
+
+    if not isinstance(examples, (BarePairSet, str, Path)):
+        rows = [(open_picture(picture), str(answer)) for picture, answer in examples]
+    else:
+        shown = (
+            (_picture(pair), pair) for pair in as_set(examples).pairs() if pair.texts and not pair.problem
+        )
+        rows = [(picture, pair.texts[0].text) for picture, pair in shown if picture is not None]
+    if not rows:
+        where = "the list" if not isinstance(examples, (str, Path)) else examples
+        raise Mistake(f"{where} has no examples.", "No pair with a readable picture and a text.", "")
+    return [picture for picture, _ in rows], [answer for _, answer in rows]
+
+
+def _picture(pair: Pair) -> Image.Image | None:
+    try:
+        return open_image(pair.image.read())
+    except (OSError, Unreadable):
+        return None
+
+
+def _absent(package: str) -> Mistake:
+    return Mistake(f"{package} is not installed.", "Only this method needs it.", f"pip install {package}")

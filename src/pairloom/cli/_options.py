@@ -1,0 +1,25 @@
+"""Options that several commands share, each with the same words everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")]
+Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+LinesOut = Annotated[Path | None, typer.Option(help="A .jsonl file; standard output without it.")]
+Pairs = Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")]
+Pictures = Annotated[
+    Path,
+    typer.Argument(
+        help="A picture, any set that pairloom reads, or - for file names, one a line, from standard input."
+    ),
+]
+ReplaceOut = Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")]
+Restart = Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")]
+Speed = Annotated[
+    str, typer.Option(help="exact: fp32, the same tokens; fast: products in bf16 (docs/speed.md).")
+]
+Workers = Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)]

@@ -1,0 +1,60 @@
+"""api.PairSet: iterated, tabled, checked; and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import pairloom
+from pairloom.api.pairs import PairSet, example_pairs
+from pairloom.errors import Mistake
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> PairSet:
+    for name, colour in {"a": "red", "b": "blue", "c": "green"}.items():
+        Image.new("RGB", (40, 30), colour).save(tmp_path / f"{name}.png")
+        (tmp_path / f"{name}.txt").write_text(f"a {colour} wall")
+    (tmp_path / "b.png").write_bytes(b"")
+    return pairloom.open(tmp_path)
+
+
+def test_it_iterates_pairs(pairs: PairSet) -> None:
+    assert isinstance(pairs, PairSet) and "folder_text, 1 shard)" in repr(pairs)
+    assert [pair.name for pair in pairs] == ["a", "b", "c"] == [pair.name for pair in pairs]
+
+
+def test_a_row_a_text(pairs: PairSet) -> None:
+    table = pytest.importorskip("pandas") and pairs.to_pandas()
+    assert list(table["text"]) == ["a red wall", "a blue wall", "a green wall"]
+    assert list(table["problem"] != "") == [False, True, False]
+    assert [row["image"] is None for row in pairs.rows(images=True)] == [False, True, False]
+
+
+@pytest.mark.parametrize(("package", "method"), [("pandas", "to_pandas"), ("datasets", "to_datasets")])
+def test_a_package_that_is_not_there_is_named(
+    pairs: PairSet, package: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Mistake, match=f"{package} is not installed"):
+        getattr(pairs, method)()
+
+
+def test_examples_are_pairs_or_tuples(pairs: PairSet) -> None:
+    images, answers = example_pairs(pairs)
+    assert answers == ["a red wall", "a green wall"] and images[0].getpixel((0, 0)) == (255, 0, 0)
+    assert example_pairs([(images[1], "green")])[1] == ["green"]
+    with pytest.raises(Mistake, match="has no examples"):
+        example_pairs([])
+
+
+def test_check_finds_the_broken_picture(pairs: PairSet) -> None:
+    found = pairs.check()
+    assert found.pairs == 3 and found.bad() >= 1
+    with pytest.raises(Mistake, match="nothing at"):
+        pairs.check(against="nowhere")
+    with pytest.raises(Mistake, match="nothing at"):
+        pairloom.open("nowhere")
