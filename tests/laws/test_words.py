@@ -35,7 +35,6 @@ PENDING = {
     "runtime",
     "systems",
     "tasks",
-    "train",
     "verbs",
     "weights",
 }  # rooms under repair

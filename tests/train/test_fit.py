@@ -19,7 +19,7 @@ from pairloom.config import override
 from pairloom.data.batch import Batch
 from pairloom.data.order import Plan
 from pairloom.errors import Mistake
-from pairloom.train.checkpoint import found
+from pairloom.train.checkpoint import checkpoints
 from pairloom.train.loop import fit
 from pairloom.train.settings import Settings
 from pairloom.verbs import Progress
@@ -105,10 +105,10 @@ def test_the_same_again_and_no_trace_in_the_global_generator() -> None:
 
 @pytest.mark.parametrize("stop", [3, 9, 18])
 def test_going_on_from_any_checkpoint_gives_the_same_bits(stop: int, tmp_path: Path) -> None:
-    settings = replace(FAST, keep=99)
+    settings = replace(FAST, keep_last=99)
     whole, _ = train(tmp_path, settings, drop=0.3)
     log = (tmp_path / "log.jsonl").read_bytes()
-    for path in found(tmp_path / "checkpoints"):
+    for path in checkpoints(tmp_path / "checkpoints"):
         if int(path.name) > stop:
             shutil.rmtree(path)
     again, fitted = train(tmp_path, settings, drop=0.3)
@@ -126,8 +126,8 @@ def test_a_finished_run_is_not_run_again(tmp_path: Path) -> None:
 
 
 def test_the_newest_checkpoints_stay(tmp_path: Path) -> None:
-    train(tmp_path, replace(FAST, keep=2, save_every=4))
-    assert [path.name for path in found(tmp_path / "checkpoints")] == ["00000016", "00000020"]
+    train(tmp_path, replace(FAST, keep_last=2, save_every=4))
+    assert [path.name for path in checkpoints(tmp_path / "checkpoints")] == ["00000016", "00000020"]
     assert {path.name for path in (tmp_path / "checkpoints" / "00000020").iterdir()} == {
         "model.safetensors",
         "optimiser.safetensors",
@@ -171,7 +171,7 @@ def test_other_settings_do_not_go_on(changed: dict[str, float], tmp_path: Path) 
     train(tmp_path, FAST)
     with pytest.raises(Mistake, match=f"other settings or data: {next(iter(changed))}"):
         train(tmp_path, replace(FAST, **changed))
-    train(tmp_path, replace(FAST, save_every=7, keep=9))  # how often to save is free
+    train(tmp_path, replace(FAST, save_every=7, keep_last=9))  # how often to save is free
 
 
 def test_other_data_does_not_go_on(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_other_data_does_not_go_on(tmp_path: Path) -> None:
 
 def test_a_spoilt_checkpoint_is_said(tmp_path: Path) -> None:
     train(tmp_path, FAST)
-    file = found(tmp_path / "checkpoints")[-1] / "optimiser.safetensors"
+    file = checkpoints(tmp_path / "checkpoints")[-1] / "optimiser.safetensors"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(Mistake, match="00000020 cannot be read"):
         train(tmp_path, FAST)
@@ -196,7 +196,7 @@ def test_a_loss_that_breaks_down_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(Mistake, match="step 9: loss, losses/near, norm"):
         fit(Breaks(), small_loader(), FAST, tmp_path)
-    assert found(tmp_path / "checkpoints")[-1].name == "00000006"  # the last good one stays
+    assert checkpoints(tmp_path / "checkpoints")[-1].name == "00000006"  # the last good one stays
 
 
 def test_the_average_is_what_is_evaluated_and_left(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ def test_a_checkpoint_is_whole_or_not_there(
 ) -> None:
     """The disk fails at one write or rename after another: the newest checkpoint is whole, the old or the new one."""
     groups = {"model": {"a": torch.arange(3.0)}, "empty": {}}
-    checkpoint.save_checkpoint(tmp_path, 1, groups, {"x": [1, 2]}, keep=1)
+    checkpoint.save_checkpoint(tmp_path, 1, groups, {"x": [1, 2]}, keep_last=1)
     calls = 0
 
     def may_fail(real):  # type: ignore[no-untyped-def]
@@ -129,16 +129,16 @@ def test_a_checkpoint_is_whole_or_not_there(
         for name in ("fsync", "rename"):
             patch.setattr(os, name, may_fail(getattr(os, name)))
         if failing in (3, 5):  # a folder's flush is allowed to fail
-            checkpoint.save_checkpoint(tmp_path, 2, groups, {}, keep=1)
+            checkpoint.save_checkpoint(tmp_path, 2, groups, {}, keep_last=1)
         else:
             with pytest.raises(Mistake) as caught:
-                checkpoint.save_checkpoint(tmp_path, 2, groups, {}, keep=1)
+                checkpoint.save_checkpoint(tmp_path, 2, groups, {}, keep_last=1)
             assert "disk is full" in caught.value.why
-    newest = checkpoint.found(tmp_path)[-1]
+    newest = checkpoint.checkpoints(tmp_path)[-1]
     tensors, state = checkpoint.load_checkpoint(newest)
     assert torch.equal(tensors["model"]["a"], torch.arange(3.0)) and state["step"] == int(newest.name)
     assert state["step"] == (2 if failing > 4 or failing == 3 else 1)
-    checkpoint.save_checkpoint(tmp_path, 3, groups, {}, keep=2)
+    checkpoint.save_checkpoint(tmp_path, 3, groups, {}, keep_last=2)
     assert not list(tmp_path.glob(f"{checkpoint.PART}*"))
     checkpoint.clear(tmp_path)
     assert not tmp_path.exists()

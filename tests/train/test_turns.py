@@ -16,7 +16,8 @@ from toys import codes, gan
 import pairloom
 from pairloom.data.order import Plan
 from pairloom.errors import Mistake
-from pairloom.train.checkpoint import found, load_checkpoint
+from pairloom.train import loop
+from pairloom.train.checkpoint import checkpoints, load_checkpoint
 from pairloom.train.loop import Fitted, fit
 from pairloom.train.order import TrainRequest
 from pairloom.train.run import train
@@ -89,10 +90,10 @@ def test_the_critic_learns_to_tell() -> None:
 
 @pytest.mark.parametrize("stop", [3, 18])
 def test_two_turns_go_on_to_the_same_bits(stop: int, tmp_path: Path) -> None:
-    settings = replace(FAST, keep=99)
+    settings = replace(FAST, keep_last=99)
     whole, _ = play(tmp_path, settings)
     log = (tmp_path / "log.jsonl").read_bytes()
-    for path in found(tmp_path / "checkpoints"):
+    for path in checkpoints(tmp_path / "checkpoints"):
         if int(path.name) > stop:
             shutil.rmtree(path)
     again, fitted = play(tmp_path, settings)
@@ -102,7 +103,7 @@ def test_two_turns_go_on_to_the_same_bits(stop: int, tmp_path: Path) -> None:
 
 def test_an_optimiser_and_an_average_for_each_turn(tmp_path: Path) -> None:
     system, _ = play(tmp_path)
-    groups, _ = load_checkpoint(found(tmp_path / "checkpoints")[-1])
+    groups, _ = load_checkpoint(checkpoints(tmp_path / "checkpoints")[-1])
     assert set(groups) == {"model", "optimiser-critic", "optimiser-generator", "ema"}
     assert {name.split("/")[1].split(".")[0] for name in groups["optimiser-critic"]} == {"critic"}
     assert {name.split(".")[0] for name in groups["ema"]} == {"generator", "words"}
@@ -163,10 +164,10 @@ def test_a_part_learns_and_the_others_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("part", ["codes", "writer"])
 def test_a_part_goes_on_to_the_same_bits(part: str, tmp_path: Path) -> None:
-    settings = replace(PLAIN, keep=99)
+    settings = replace(PLAIN, keep_last=99)
     whole, again = codes.fresh(), codes.fresh()
     fit(whole, small_loader(), settings, tmp_path, part=part)
-    for path in found(tmp_path / "checkpoints")[2:]:
+    for path in checkpoints(tmp_path / "checkpoints")[2:]:
         shutil.rmtree(path)
     assert fit(again, small_loader(), settings, tmp_path, part=part).resumed == 6 and equal(whole, again)
     with pytest.raises(Mistake, match="other settings or data: part"):
@@ -185,6 +186,12 @@ def test_parts_that_there_are_not(part: str, said: str) -> None:
         fit(Small(), small_loader(), PLAIN, part="writer")
 
 
+def test_the_loop_knows_no_modality() -> None:
+    room = Path(loop.__file__).parent
+    speaks = {file.name for file in room.glob("*.py") if "image" in file.read_text().lower()}
+    assert speaks == {"__init__.py", "chunks.py", "reward.py", "starting.py"}
+
+
 # from a request to a model folder
 
 
@@ -197,23 +204,23 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return where
 
 
-def asked(system: str, pairs: Path, out: Path, *settings: str, **more: Any) -> TrainRequest:
+def request(system: str, pairs: Path, out: Path, *settings: str, **more: Any) -> TrainRequest:
     words = ("batch=4", "steps=4", "log_every=1", *settings)
     return TrainRequest(system, pairs, out, words, "tiny", held_out=0.3, device="cpu", **more)
 
 
 def test_settings_of_a_turn(pairs: Path, tmp_path: Path) -> None:
     words = ("critic.lr=0.01", "critic.betas=0.4,0.9", "lr=1e-4")
-    request = asked("toys.gan", pairs, tmp_path / "out", *words, recipe="base")
-    settings = request.run()
+    gan_run = request("toys.gan", pairs, tmp_path / "out", *words, recipe="base")
+    settings = gan_run.run()
     assert settings.of("critic").lr == 0.01 and settings.of("critic").betas == (0.4, 0.9)
     assert settings.of("critic").optimiser == "adam"  # the recipe's
     assert settings.of("generator") == replace(settings, turns={})
     with pytest.raises(Mistake, match="belongs to the whole run"):
-        asked("toys.gan", pairs, tmp_path / "out", "critic.batch=3").run()
+        request("toys.gan", pairs, tmp_path / "out", "critic.batch=3").run()
     with pytest.raises(Mistake, match="Did you mean 'lr'"):
-        asked("toys.gan", pairs, tmp_path / "out", "critic.lrr=3").run()
-    result = train(request)
+        request("toys.gan", pairs, tmp_path / "out", "critic.lrr=3").run()
+    result = train(gan_run)
     assert result.metrics["critic/lr"] > result.metrics["generator/lr"]
     assert result.metrics["held out/critic/loss"] > 0 and result.metrics["held out/generator/fooled"] > 0
     assert pairloom.load(tmp_path / "out").name == "toys.gan"
@@ -223,23 +230,23 @@ def test_parts_one_after_the_other(pairs: Path, tmp_path: Path) -> None:
     """Each part has its own run folder; a part that needs an earlier one says what to run first, before any work."""
     one, two = tmp_path / "codes", tmp_path / "writer"
     with pytest.raises(Mistake, match="which was not trained yet") as caught:
-        train(asked("toys.codes:writer", pairs, two))
+        train(request("toys.codes:writer", pairs, two))
     assert "First: pairloom train toys.codes:codes ... --out DIR" in caught.value.do and not two.exists()
     with pytest.raises(Mistake, match="Begin with toys.codes:codes"):
-        train(asked("toys.codes", pairs, two))
+        train(request("toys.codes", pairs, two))
     with pytest.raises(Mistake, match="Did you mean 'writer'"):
-        train(asked("toys.codes:writr", pairs, two))
+        train(request("toys.codes:writr", pairs, two))
     with pytest.raises(Mistake, match="clip is trained as a whole"):
-        train(asked("clip:writer", pairs, two))
-    train(asked("toys.codes:codes", pairs, one))
-    result = train(asked("toys.codes:writer", pairs, two, init=one))
+        train(request("clip:writer", pairs, two))
+    train(request("toys.codes:codes", pairs, one))
+    result = train(request("toys.codes:writer", pairs, two, init=one))
     assert (
         result.metrics["writer/loss"] > 0
-        and train(asked("toys.codes:writer", pairs, two, init=one)).resumed == 4
+        and train(request("toys.codes:writer", pairs, two, init=one)).resumed == 4
     )
     first, second = pairloom.load(one), pairloom.load(two)
     assert first.about["parts"] == ["codes"] and second.about["parts"] == ["codes", "writer"]
     for name, value in second.system.state_dict().items():
         assert torch.equal(value, first.system.state_dict()[name]) == (not name.startswith("writer.")), name
     with pytest.raises(Mistake, match="another run: system"):
-        train(asked("toys.codes:codes", pairs, two))
+        train(request("toys.codes:codes", pairs, two))

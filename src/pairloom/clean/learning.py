@@ -217,5 +217,5 @@ def _training(
     return Training(
         lr=lr * (size / batch) ** 0.5, min_lr=0.0, batch=size, steps=epochs * max(1, pairs // size), warmup=0.1,
         weight_decay=0.05, betas=(0.9, 0.98), precision=precision, ema=0.99, seed=seed, log_every=50, save_every=SAVE,
-        keep=1, threads=1,
+        keep_last=1, threads=1,
     )  # fmt: skip

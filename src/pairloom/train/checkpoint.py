@@ -24,8 +24,10 @@ PART = ".part-"
 Groups = Mapping[str, Mapping[str, Tensor]]
 
 
-def save_checkpoint(folder: Path, step: int, groups: Groups, state: Mapping[str, Any], keep: int) -> Path:
-    """Write `folder/STEP/` with GROUP.safetensors for each group and state.json; then drop all but the newest `keep`.
+def save_checkpoint(
+    folder: Path, step: int, groups: Groups, state: Mapping[str, Any], keep_last: int
+) -> Path:
+    """Write `folder/STEP/` with GROUP.safetensors for each group and state.json; then drop all but the newest `keep_last`.
 
     Raises Mistake where the disk refuses.
     """
@@ -44,14 +46,14 @@ def save_checkpoint(folder: Path, step: int, groups: Groups, state: Mapping[str,
         sync_folder(part)
         os.rename(part, final)
         sync_folder(folder)
-        for old in found(folder)[:-keep]:
+        for old in checkpoints(folder)[:-keep_last]:
             shutil.rmtree(old.rename(folder / f"{PART}{old.name}"))
     except OSError as error:
         raise unwritable(final, error) from error
     return final
 
 
-def found(folder: Path) -> list[Path]:
+def checkpoints(folder: Path) -> list[Path]:
     """Whole checkpoints, oldest first."""
     entries = folder.iterdir() if folder.is_dir() else ()
     return sorted(entry for entry in entries if entry.name.isdigit() and (entry / "state.json").is_file())

@@ -5,8 +5,8 @@ Does not know: how the processes were started, beyond torchrun's own variables.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,10 +54,15 @@ def join() -> ProcessGroup:
     return ProcessGroup(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ProcessGroup()
 
 
-def leave() -> None:
-    """Part from the others, at the end of the program."""
-    if dist.is_available() and dist.is_initialized():
-        dist.destroy_process_group()
+@contextmanager
+def process_group() -> Iterator[ProcessGroup]:
+    """Inside, this process is one of those that torchrun started; a group that was there before stays afterwards."""
+    there = dist.is_available() and dist.is_initialized()
+    try:
+        yield join()
+    finally:
+        if not there and dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 class LossModule(nn.Module):

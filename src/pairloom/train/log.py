@@ -59,12 +59,12 @@ def read_log(file: Path) -> list[dict[str, Any]]:
     """The whole lines of a log; a line that a kill cut off is left out."""
     if not file.is_file():
         return []
-    made = []
+    lines = []
     for line in file.read_text("utf-8").splitlines(keepends=True):
         if not line.endswith("\n"):
             break
-        made.append(json.loads(line))
-    return made
+        lines.append(json.loads(line))
+    return lines
 
 
 def _line(line: Mapping[str, Any]) -> str:

@@ -30,11 +30,20 @@ from pairloom.train import checkpoint
 from pairloom.train.chunks import demand_chunks
 from pairloom.train.distributed import Losses, ProcessGroup, join, shared, together
 from pairloom.train.log import Log
-from pairloom.train.optimiser import Turn, averages, learning, moments_of, only, put_moments, swapped, turns
+from pairloom.train.optimiser import (
+    TurnOptimiser,
+    averages,
+    learning,
+    moments_of,
+    only,
+    put_moments,
+    swapped,
+    turns,
+)
 from pairloom.train.settings import Settings
 from pairloom.verbs import Progress, Remembers
 
-FREE = ("save_every", "evaluate_every", "keep", "threads", "report")  # may change when a run goes on
+FREE = ("save_every", "evaluate_every", "keep_last", "threads", "report")  # may change when a run goes on
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 Tell = Callable[[int, int, Mapping[str, float]], None]
 
@@ -187,7 +196,7 @@ class _Run:
         for average in self.averages:
             average.update()
 
-    def _turn(self, turn: Turn, step: int, batches: list[Batch], losses: Losses) -> None:
+    def _turn(self, turn: TurnOptimiser, step: int, batches: list[Batch], losses: Losses) -> None:
         for group in turn.optimiser.param_groups:
             group["lr"] = turn.settings.rate(step, self.per_epoch)
         for index, batch in enumerate(batches):
@@ -199,7 +208,7 @@ class _Run:
         turn.optimiser.step()
         turn.optimiser.zero_grad(set_to_none=True)
 
-    def _backward(self, turn: Turn, batch: Batch, batches: int, losses: Losses) -> None:
+    def _backward(self, turn: TurnOptimiser, batch: Batch, batches: int, losses: Losses) -> None:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             values = losses(batch, turn.name)
         if batch.part_weight is not None:  # a set of a mixture
@@ -257,7 +266,7 @@ class _Run:
                 "ema": {name: value for average in self.averages for name, value in average.tensors.items()},
             }
             checkpoint.save_checkpoint(
-                self.out / "checkpoints", done, groups, self._state(), self.settings.keep
+                self.out / "checkpoints", done, groups, self._state(), self.settings.keep_last
             )
         self.group.wait()
 
@@ -270,7 +279,7 @@ class _Run:
         return state
 
     def _resume(self) -> int:
-        whole = checkpoint.found(self.out / "checkpoints") if self.out is not None else []
+        whole = checkpoint.checkpoints(self.out / "checkpoints") if self.out is not None else []
         if not whole:
             return 0
         groups, state = checkpoint.load_checkpoint(whole[-1])

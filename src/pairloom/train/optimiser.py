@@ -25,7 +25,7 @@ def learned(system: nn.Module) -> Parameters:
 
 
 @dataclass(frozen=True)
-class Turn:
+class TurnOptimiser:
     """One optimiser of a system and what it moves; name "" where the system has one turn only."""
 
     name: str
@@ -44,7 +44,7 @@ class Turn:
         return f"optimiser-{self.name}" if self.name else "optimiser"
 
 
-def turns(system: nn.Module, settings: Settings, part: str = "") -> list[Turn]:
+def turns(system: nn.Module, settings: Settings, part: str = "") -> list[TurnOptimiser]:
     """An optimiser for each turn of the system, or of one part of it, in order.
 
     Raises Mistake for settings of a turn that there is not; ValueError where a turn moves nothing.
@@ -58,7 +58,7 @@ def turns(system: nn.Module, settings: Settings, part: str = "") -> list[Turn]:
     everything = learned(system)
     moves = {name: starting_with(everything, prefixes) for name, prefixes in declared.items()}
     return [
-        Turn(name, own, moves[name], optimiser(moves[name].values(), own))
+        TurnOptimiser(name, own, moves[name], optimiser(moves[name].values(), own))
         for name in (parts_of(system)[part] if part else declared)
         for own in [settings.of(name)]
     ]
@@ -88,7 +88,7 @@ def optimiser(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.o
     return kind(groups, lr=settings.lr, betas=(beta1, beta2), fused=True)
 
 
-def moments_of(turn: Turn) -> dict[str, Tensor]:
+def moments_of(turn: TurnOptimiser) -> dict[str, Tensor]:
     """The optimiser's state as "moment/parameter" -> tensor."""
     state = turn.optimiser.state
     return {
@@ -100,7 +100,7 @@ def moments_of(turn: Turn) -> dict[str, Tensor]:
     }
 
 
-def put_moments(turn: Turn, tensors: Mapping[str, Tensor]) -> None:
+def put_moments(turn: TurnOptimiser, tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `moments_of`. Raises Mistake where a tensor belongs to no parameter."""
     for key, tensor in tensors.items():
         moment, _, name = key.partition("/")
@@ -127,7 +127,7 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             value.requires_grad_(True)
 
 
-def only(turn: Turn, turns: Iterable[Turn]) -> AbstractContextManager[None]:
+def only(turn: TurnOptimiser, turns: Iterable[TurnOptimiser]) -> AbstractContextManager[None]:
     """Inside, what the other turns move and this one does not requires no gradient."""
     others = {name: value for other in turns for name, value in other.parameters.items()}
     return frozen(value for name, value in others.items() if name not in turn.parameters)
@@ -193,15 +193,15 @@ class Average:
             self.tensors[name].copy_(held)
 
 
-def averages(turns: Iterable[Turn]) -> list[Average]:
+def averages(turns: Iterable[TurnOptimiser]) -> list[Average]:
     """An average for each turn whose settings ask for one; what two turns move is averaged once, as the first says."""
-    made: list[Average] = []
+    kept: list[Average] = []
     for turn in turns:
-        taken = {name for average in made for name in average.parameters}
+        taken = {name for average in kept for name in average.parameters}
         own = {name: value for name, value in turn.parameters.items() if name not in taken}
         if turn.settings.ema:
-            made.append(Average(own, turn.settings.ema))
-    return made
+            kept.append(Average(own, turn.settings.ema))
+    return kept
 
 
 @contextmanager

@@ -76,14 +76,14 @@ class SelfCritical(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Outside training: the system's own losses, so that what is held out is measured as ever."""
         if not self.training:
-            made: dict[str, Tensor] = self.system.losses(batch)
-            return made
+            own: dict[str, Tensor] = self.system.losses(batch)
+            return own
         if batch.image_ids is None:
             raise ValueError("a reward needs image_ids: which picture each row shows")
         drawn, better = self._practise(batch)
         texts = _tensors(self.system, drawn).to(batch.image_ids.device)
-        said = self.system.logits(replace(batch, texts=texts))[:, :-1].float().log_softmax(-1)
-        likely = (said.gather(2, texts.ids[:, 1:, None])[..., 0] * texts.mask[:, 1:]).sum(1)
+        log_p = self.system.logits(replace(batch, texts=texts))[:, :-1].float().log_softmax(-1)
+        likely = (log_p.gather(2, texts.ids[:, 1:, None])[..., 0] * texts.mask[:, 1:]).sum(1)
         return {"self-critical": -(better * likely).mean()}
 
     @torch.no_grad()
@@ -91,18 +91,18 @@ class SelfCritical(nn.Module):
         """A drawn text for each row, and how much better it was than the greedy one. Written as in use, without dropout."""
         assert batch.image_ids is not None
         self.system.eval()
-        asked = replace(batch, texts=None)
-        asked = self.system.encode_image(asked) if hasattr(self.system, "encode_image") else asked
+        prompt = replace(batch, texts=None)
+        prompt = self.system.encode_image(prompt) if hasattr(self.system, "encode_image") else prompt
         seeds = torch.randint(2**31, (len(batch.image_ids),)).tolist()
         plain = dict(max_length=self.length, min_length=1)
         drawn = [
-            one[0] for one in decode(self.system, asked, Writing("nucleus", top_p=1.0, **plain), (), seeds)
+            one[0] for one in decode(self.system, prompt, Writing("nucleus", top_p=1.0, **plain), (), seeds)
         ]
-        greedy = [one[0] for one in decode(self.system, asked, Writing("greedy", **plain))]
+        greedy = [one[0] for one in decode(self.system, prompt, Writing("greedy", **plain))]
         self.system.train()
         pictures = batch.image_ids.tolist()
         last = self.system.last_token
-        paid = [self.reward(pictures, [_said(one, last) for one in texts]) for texts in (drawn, greedy)]
+        paid = [self.reward(pictures, [_words(one, last) for one in texts]) for texts in (drawn, greedy)]
         better = torch.tensor(paid[0]) - torch.tensor(paid[1])
         return drawn, better.to(batch.image_ids.device, torch.float)
 
@@ -129,7 +129,7 @@ def _spell(ids: Sequence[int]) -> str:
     return " ".join(map(str, ids))
 
 
-def _said(one: Written, last: int) -> str:
+def _words(one: Written, last: int) -> str:
     return _spell([*one.tokens, last] if one.ended else one.tokens)
 
 

@@ -20,13 +20,13 @@ from pairloom.model import Model, claim, save
 from pairloom.runtime.devices import resolve_device
 from pairloom.train import checkpoint, run_folder
 from pairloom.train.chunks import demand_chunks
-from pairloom.train.distributed import ProcessGroup, join, leave
+from pairloom.train.distributed import ProcessGroup, process_group
 from pairloom.train.evaluate import evaluation
 from pairloom.train.loop import Fitted, fit
 from pairloom.train.order import TrainRequest
 from pairloom.train.reward import learner
 from pairloom.train.settings import Settings
-from pairloom.train.sources import Batches, Sources, open_sources
+from pairloom.train.sources import Loaders, Sources, open_sources
 from pairloom.train.starting import fresh_model, named_model, started_model
 from pairloom.verbs import parts_of
 
@@ -42,7 +42,7 @@ class TrainRun:
     settings: Settings
     model: Model
     sources: Sources
-    batches: Batches
+    batches: Loaders
 
     def facts(self) -> dict[str, Any]:
         """What run.json tells; a run goes on only where these are the same."""
@@ -82,7 +82,11 @@ def train(request: TrainRequest, report: Report | None = None) -> TrainResult:
 
     Raises Mistake for everything in the request that does not fit, before any work.
     """
-    group = join()
+    with process_group() as group:
+        return _train(request, report, group)
+
+
+def _train(request: TrainRequest, report: Report | None, group: ProcessGroup) -> TrainResult:
     device = resolve_device(request.device, group.rank)
     if request.restart and group.writes and not request.dry_run:
         run_folder.restart(request.out)
@@ -101,7 +105,6 @@ def train(request: TrainRequest, report: Report | None = None) -> TrainResult:
     fitted = _fit(run, steps, device, group, report)
     if group.writes:
         finish(run, fitted)
-    leave()
     last = {name: value for line in fitted.lines[-2:] for name, value in line.items()}
     return replace(result, metrics=last, resumed=fitted.resumed, unreadable=run.unreadable())
 
@@ -163,7 +166,7 @@ def begin(run: TrainRun) -> None:
 
 def _fit(run: TrainRun, steps: int, device: str, group: ProcessGroup, report: Report | None) -> Fitted:
     request, settings, batches = run.request, run.settings, run.batches
-    whole = checkpoint.found(request.out / "checkpoints")
+    whole = checkpoint.checkpoints(request.out / "checkpoints")
     if report is not None and group.writes:
         report(int(whole[-1].name) if whole else 0, steps, {}, 0)
 

@@ -28,7 +28,7 @@ class Settings:
     checkpointing: recompute layers in the backward pass: less memory, a third more time.
     ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
     turns: for a system that learns in turns, name of the turn -> its own of OF_A_TURN.
-    log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep: checkpoints that stay.
+    log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep_last: checkpoints that stay.
     reward: what a writer is trained on instead of on its texts, by name (train/reward.py).
     threads: of torch (0: as they are). report: "tensorboard" writes its files beside the log.
     """
@@ -57,13 +57,13 @@ class Settings:
     log_every: int = 10
     save_every: int = 500
     evaluate_every: int = 0
-    keep: int = 2
+    keep_last: int = 2
     threads: int = 0
     report: Literal["none", "tensorboard"] = "none"
     turns: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for name in ("batch", "accumulate", "log_every", "keep"):
+        for name in ("batch", "accumulate", "log_every", "keep_last"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
         for name in (

@@ -24,7 +24,7 @@ HELD_OUT = 1000  # most examples held out
 
 
 @dataclass(frozen=True)
-class Batches:
+class Loaders:
     """learn: a loader of what is learned from; held_out: of what is evaluated on, None where too few were held out;
     mixed: `learn` among other sets, where there are any."""
 
@@ -59,7 +59,7 @@ class Sources:
         every = 1 + sum(one.count for one in sets) // SAMPLE
         return Tokens.train(itertools.islice(texts, 0, None, every), vocabulary)
 
-    def batches(self, model: Model, request: TrainRequest) -> Batches:
+    def batches(self, model: Model, request: TrainRequest) -> Loaders:
         """Loaders for a model."""
 
         def loader(source: Any, rows: Any, training: bool) -> Any:
@@ -69,10 +69,10 @@ class Sources:
         learn = loader(self.main, learning, True)
         aside = loader(self.main, held_out[:HELD_OUT], False) if len(held_out) > 1 else None
         if not self.others:
-            return Batches(learn, aside)
+            return Loaders(learn, aside)
         more = [loader(other, other.split(request.held_out)[0], True) for other, _ in self.others]
         weights = (1.0, *(weight for _, weight in self.others))
-        return Batches(learn, aside, Mixture((learn, *more), weights))
+        return Loaders(learn, aside, Mixture((learn, *more), weights))
 
 
 def open_sources(request: TrainRequest, aside: Path | None) -> Sources:

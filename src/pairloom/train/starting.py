@@ -66,10 +66,10 @@ def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
         return _fitting(replace(model, about={**about, **kept}), request)
     starts = getattr(module, "STARTS", {})
     if begun.name not in starts:
-        known = f" It can begin as a {' or a '.join(starts)}." if starts else ""
+        others = f" It can begin as a {' or a '.join(starts)}." if starts else ""
         raise Mistake(
             f"{request.init} is a {begun.name}, not a {request.name}.",
-            known,
+            others,
             f"pairloom train {begun.name} ...",
         )
     known = {entry.name for entry in fields(module.Config)}
