@@ -48,6 +48,25 @@ def test_a_room_is_a_function_too_in_any_order(first: str) -> None:
     )
 
 
+def test_training_is_one_call(tmp_path) -> None:
+    from PIL import Image
+
+    (tmp_path / "set").mkdir()
+    for at in range(8):
+        Image.new("RGB", (32, 32), ("red", "blue")[at % 2]).save(tmp_path / "set" / f"{at}.png")
+        (tmp_path / "set" / f"{at}.txt").write_text(f"a {('red', 'blue')[at % 2]} wall number {at}")
+    pairs = pairloom.open(tmp_path / "set")
+    options = {"preset": "tiny", "held_out": 0.0, "device": "cpu", "epochs": 1, "batch": 4}
+    model = pairloom.train("clip", pairs, tmp_path / "out", **options)
+    assert isinstance(model, pairloom.Model) and model.where == str(tmp_path / "out")
+    assert model.match(tmp_path / "set" / "0.png", ["a red wall", "a blue wall"]).values.shape == (2,)
+    import pairloom.train.loop as loop
+
+    assert pairloom.train.loop is loop
+    with pytest.raises(pairloom.Mistake, match="Did you mean 'epochs'"):
+        pairloom.train("clip", pairs, tmp_path / "other", preset="tiny", epoch=1)
+
+
 def test_systems_are_listed() -> None:
     rows = pairloom.systems()
     assert [row.name for row in rows] == registry.names("systems")

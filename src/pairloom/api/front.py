@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,3 +68,36 @@ def import_weights(
     count = sum(parameter.numel() for parameter in model.system.parameters())
     facts = {"source": str(source), "out": str(out), "system": model.name, "parameters": count}
     return {**facts, "pixels": model.pixels.size, **model.about}
+
+
+def train(
+    system: str,
+    pairs: PairSet | str | Path,
+    out: str | Path,
+    *,
+    preset: str = "base",
+    recipe: str = "",
+    init: str | Path | None = None,
+    tokens: str | Path | None = None,
+    held_out: float = 0.05,
+    device: str = "auto",
+    restart: bool = False,
+    settings: Sequence[str] = (),
+    **values: Any,
+) -> Model:
+    """Train a system on a set and return the model; `out` becomes its folder, and a run that was stopped goes on.
+
+    Settings of docs/training.md are keywords, `epochs=1, batch=16`; those with a dot are texts, settings=["model.depth=4"].
+    Mistake for everything that does not fit, before any work.
+    """
+    from pairloom.train.order import TrainRequest
+    from pairloom.train.run import train
+
+    words = (*settings, *(f"{name}={value}" for name, value in values.items()))
+    where = getattr(pairs, "path", pairs)
+    starts = [None if one is None else Path(one) for one in (init, tokens)]
+    request = TrainRequest(
+        system, Path(where), Path(out), words, preset, recipe, *starts, held_out=held_out, device=device, restart=restart
+    )  # fmt: skip
+    train(request)
+    return load(out, device)

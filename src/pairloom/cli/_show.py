@@ -52,7 +52,7 @@ def facts(title: str, values: dict[str, Any], json_: bool) -> None:
         say_json(values)
     else:
         rows = [
-            [name, f"{value:.4f}" if isinstance(value, float) else value] for name, value in values.items()
+            [name, f"{value:.5g}" if isinstance(value, float) else value] for name, value in values.items()
         ]
         table(title, ["what", "value"], rows)
 

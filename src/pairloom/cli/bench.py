@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._options import Device, Json
+
 NEEDS = False
 BLIND = ("text only", "image only")  # the blind likenesses of a system, which stand beside it
 
@@ -51,102 +53,39 @@ def command(
     ] = None,
     blind: Annotated[bool, typer.Option(help="Judge also with a gray picture, and with no text.")] = True,
     seed: Annotated[int | None, typer.Option(help="Of the miniatures; 0 without.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    device: Device = "auto",
+    json: Json = False,
 ) -> None:
-    from pairloom.bench import gdbench
+    from pairloom.api.benchmark import bench, benchmark_list
     from pairloom.cli import _show
     from pairloom.errors import Mistake
 
     if not name:
         if model or data or mini:
             raise Mistake("Which benchmark?", "", "Name one, or gdbench; `pairloom bench` alone lists them.")
-        _list(json)
+        rows = benchmark_list()
+        if json:
+            _show.say_json(rows)
+        else:
+            cells = [[row["name"], "yes" if row["gdbench"] else "", row["claim"]] for row in rows]
+            _show.table("Benchmarks", ["name", "GDBench", "asks"], cells)
         return
-    if not model:
-        raise Mistake("There is no model to ask.", "", f"Try: pairloom bench {name} --mini --model FOLDER")
-    if mini == (data is not None):
-        raise Mistake("Which files?", "", "Give --data FOLDER, or --mini for a drawn miniature.")
-    if seed is not None and not mini:
-        raise Mistake("--seed would change nothing.", "It is of the miniatures.", "Leave it out.")
-    way, blind = _only(name, way), blind and not gdbench.only_way(name)
-    _known("protocol", protocol, ("sound", "published"))
-    _known("way", way, ("match", "cosine", "likelihood", "denoising"))
-    settings = {"way": way, "steps": steps, "protocol": protocol, "race": race}
-    asked = gdbench.BenchRequest(name, out, data, limit, seed or 0, against, settings)
-    systems = gdbench.entrants(model, lambda where: _scorers(where, settings, blind), settings, blind)
-    for system in systems:  # before hours of scoring, and again below
-        if system.deaf and not json:
-            _show.console.print(system.deaf, markup=False)
+
+    def warn(text: str) -> None:
+        if not json:
+            _show.console.print(text, markup=False)
+
     with _show.steps(quiet=json) as tell:
-        results = gdbench.run(asked, systems, tell)
+        done = bench(
+            name, model or [], out, data=data, mini=mini, limit=limit, way=way, steps=steps, protocol=protocol, race=race,
+            against=against, blind=blind, seed=seed, device=device, tell=tell, warn=warn,
+        )  # fmt: skip
     if json:
-        _show.say_json(
-            {key: value for key, value in results.items() if key != "benchmarks"}
-            | {"benchmarks": _brief(results)}
-        )
+        _show.say_json(done.brief())
     else:
-        _tell(results, [system.name for system in systems], out)
-    if gdbench.lost(results) or results["bench"]["absent"]:
+        _tell(done.results, list(done.systems), out)
+    if not done.complete:
         raise typer.Exit(1)
-
-
-def _known(option: str, value: str, choices: tuple[str, ...]) -> None:
-    """Mistake where an option has a value that there is not, before any model is loaded."""
-    from pairloom.errors import Mistake, nearest
-
-    if value and value not in choices:
-        raise Mistake(f"There is no {option} '{value}'.", "", nearest(value, choices))
-
-
-def _only(name: str, way: str) -> str:
-    """The way of a benchmark that can be asked in one way alone. Mistake where another is wanted."""
-    from pairloom.bench import gdbench
-    from pairloom.errors import Mistake
-
-    only = gdbench.only_way(name)
-    if only and way not in ("", only):
-        raise Mistake(f"{name} cannot be asked by {way}.", f"It is asked by {only}.", "Leave --way out.")
-    return only or way
-
-
-def _scorers(where: str, settings: dict[str, Any], blind: bool) -> dict[str, Any]:
-    """The model's scorers, on the accelerator where there is one."""
-    import torch
-
-    import pairloom
-    from pairloom.bench import gdbench
-    from pairloom.bench._judging import scorers
-
-    asked = pairloom.load(where).to("cuda" if torch.cuda.is_available() else "cpu")
-    options = {key: value for key, value in settings.items() if key in gdbench.DIFFUSION and value}
-    return dict(scorers(asked, str(settings["way"]) or None, blind, options))
-
-
-def _list(json: bool) -> None:
-    from pairloom.bench import gdbench
-    from pairloom.cli import _show
-
-    rows = [
-        [name, "yes" if name in gdbench.SUITE else "", module.CLAIM]
-        for name, module in gdbench.benchmarks().items()
-    ]
-    rows.append([gdbench.NAME, "", gdbench.CLAIM])
-    if json:
-        _show.say_json(
-            [{"name": name, "gdbench": bool(suite), "claim": claim} for name, suite, claim in rows]
-        )
-    else:
-        _show.table("Benchmarks", ["name", "GDBench", "asks"], rows)
-
-
-def _brief(results: dict[str, Any]) -> dict[str, Any]:
-    """Without the values of single cases, which results.json has."""
-    told = results["benchmarks"]
-    assert isinstance(told, dict)
-    return {
-        name: {key: value for key, value in one.items() if key not in ("values", "questions")}
-        for name, one in told.items()
-    }
 
 
 def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:

@@ -68,7 +68,7 @@ def command(
     if result.rank:
         return  # the first process tells
     if dry_run:
-        _tell({**result.facts, "steps": result.steps, **vars(result.settings)}, json)
+        _show.facts("Training", {**result.facts, "steps": result.steps, **vars(result.settings)}, json)
         return
     for name, reason in list(result.unreadable.items())[:3]:
         _show.console.print(f"could not be read: {name}: {reason}", markup=False)
@@ -78,7 +78,7 @@ def command(
         **result.metrics,
         "model": str(result.model),
     }
-    _tell({**result.facts, **ran}, json)
+    _show.facts("Training", {**result.facts, **ran}, json)
 
 
 def _progress(stack: ExitStack) -> Any:
@@ -96,12 +96,3 @@ def _progress(stack: ExitStack) -> Any:
         bars[0].step(done - bars[0].done, unreadable - bars[0].bad, " ".join(losses))
 
     return report
-
-
-def _tell(facts: dict[str, Any], json: bool) -> None:
-    from pairloom.cli import _show
-
-    if json:
-        _show.say_json(facts)
-    else:
-        _show.table("Training", ["what", "value"], [[name, value] for name, value in facts.items()])

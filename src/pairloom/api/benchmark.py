@@ -1,0 +1,119 @@
+"""Benchmarks: any models are asked the questions of one, or of GDBench, with intervals, blind baselines and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pairloom.bench import gdbench
+from pairloom.errors import Mistake, nearest
+
+WAYS = ("match", "cosine", "likelihood", "denoising")
+PROTOCOLS = ("sound", "published")
+
+
+@dataclass(frozen=True)
+class BenchRun:
+    """results: what results.json holds; systems: the names of the models, in order; out: the folder of the run."""
+
+    results: dict[str, Any] = field(repr=False)
+    systems: tuple[str, ...]
+    out: Path
+
+    @property
+    def complete(self) -> bool:
+        """Whether every case of every benchmark was scored."""
+        return not (gdbench.lost(self.results) or self.results["bench"]["absent"])
+
+    def brief(self) -> dict[str, Any]:
+        """The results without the values of single cases."""
+        benchmarks = {
+            name: {key: value for key, value in one.items() if key not in ("values", "questions")}
+            for name, one in self.results["benchmarks"].items()
+        }
+        return {**self.results, "benchmarks": benchmarks}
+
+
+def benchmark_list() -> list[dict[str, Any]]:
+    """Every benchmark: its name, whether GDBench has it, what it asks."""
+    rows = [
+        {"name": name, "gdbench": name in gdbench.SUITE, "claim": module.CLAIM}
+        for name, module in gdbench.benchmarks().items()
+    ]
+    return [*rows, {"name": gdbench.NAME, "gdbench": False, "claim": gdbench.CLAIM}]
+
+
+def bench(
+    name: str,
+    models: Sequence[str],
+    out: Path | str = "bench",
+    *,
+    data: Path | None = None,
+    mini: bool = False,
+    limit: int = 0,
+    way: str = "",
+    steps: int = 0,
+    protocol: str = "",
+    race: float = 0.0,
+    against: Path | None = None,
+    blind: bool = True,
+    seed: int | None = None,
+    device: str = "auto",
+    tell: Callable[..., None] = lambda *arguments, **more: None,
+    warn: Callable[[str], None] = lambda text: None,
+) -> BenchRun:
+    """Ask models the questions of a benchmark; a run that is found in `out` goes on.
+
+    data: the released files; mini: a drawn miniature instead. limit: most cases of each, evenly spread. way: how to judge;
+    steps, protocol, race: of diffusion models. against: results.json of an earlier run. blind: also without picture or text.
+    warn: is told of settings that a model does not hear, before any scoring. Mistake for what does not fit.
+    """
+    if not models:
+        raise Mistake("There is no model to ask.", "", f"Try: pairloom bench {name} --mini --model FOLDER")
+    if mini == (data is not None):
+        raise Mistake("Which files?", "", "Give --data FOLDER, or --mini for a drawn miniature.")
+    if seed is not None and not mini:
+        raise Mistake("--seed would change nothing.", "It is of the miniatures.", "Leave it out.")
+    way, blind = _only(name, way), blind and not gdbench.only_way(name)
+    _demand("protocol", protocol, PROTOCOLS)
+    _demand("way", way, WAYS)
+    settings = {"way": way, "steps": steps, "protocol": protocol, "race": race}
+    request = gdbench.BenchRequest(name, Path(out), data, limit, seed or 0, against, settings)
+    scorers = _Scorers(settings, blind, device)
+    entrants = gdbench.entrants(models, scorers.of, settings, blind)
+    for entrant in entrants:  # before hours of scoring, and again in the results
+        if entrant.deaf:
+            warn(entrant.deaf)
+    results = gdbench.run(request, entrants, tell)
+    return BenchRun(results, tuple(entrant.name for entrant in entrants), Path(out))
+
+
+@dataclass(frozen=True)
+class _Scorers:
+    settings: dict[str, Any]
+    blind: bool
+    device: str
+
+    def of(self, where: str) -> dict[str, Any]:
+        """The scorers of the model at a place."""
+        from pairloom.api.front import load
+        from pairloom.bench._judging import scorers
+
+        options = {key: value for key, value in self.settings.items() if key in gdbench.DIFFUSION and value}
+        return dict(scorers(load(where, self.device), str(self.settings["way"]) or None, self.blind, options))
+
+
+def _demand(option: str, value: str, choices: tuple[str, ...]) -> None:
+    """Mistake where an option has a value that there is not, before any model is loaded."""
+    if value and value not in choices:
+        raise Mistake(f"There is no {option} '{value}'.", "", nearest(value, choices))
+
+
+def _only(name: str, way: str) -> str:
+    """The way of a benchmark that can be asked in one way alone. Mistake where another is wanted."""
+    only = gdbench.only_way(name)
+    if only and way not in ("", only):
+        raise Mistake(f"{name} cannot be asked by {way}.", f"It is asked by {only}.", "Leave --way out.")
+    return only or way
