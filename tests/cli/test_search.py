@@ -17,7 +17,7 @@ def pairs(tmp_path: Path, monkeypatch) -> Path:
     import colours
 
     for place in ("pairloom.weights.load", "pairloom.search.index.load"):
-        monkeypatch.setattr(place, lambda where: eye())
+        monkeypatch.setattr(place, lambda where, download=False: eye())
     where = tmp_path / "pairs"
     where.mkdir()
     for at in range(70):
