@@ -21,10 +21,10 @@ from rounds import autocast, prepare, timed
 from torch import Tensor
 
 import pairloom
-from pairloom.blocks.engine import engine
 from pairloom.data.batch import Batch
 from pairloom.data.pixels import open_image
 from pairloom.data.shards import open_set
+from pairloom.runtime.engine import engine
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing, decode
 

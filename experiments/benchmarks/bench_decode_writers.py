@@ -23,7 +23,7 @@ from typing import Any
 import torch
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.causal import LibraryModel
+from pairloom.blocks.library_language import LibraryModel
 from pairloom.data.batch import Batch
 from pairloom.systems import clip, coca, flamingo
 from pairloom.tasks.decode import Writing, decode

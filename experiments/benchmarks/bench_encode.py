@@ -19,8 +19,8 @@ from published import pair
 from rounds import autocast, prepare, timed
 from torch import Tensor
 
-from pairloom.blocks.engine import engine
 from pairloom.data.batch import Batch
+from pairloom.runtime.engine import engine
 from pairloom.systems import clip
 from pairloom.weights._layout import take
 from pairloom.weights.transformers_clip import places

@@ -25,10 +25,10 @@ from rounds import autocast, prepare, timed
 from torch import Tensor
 
 import pairloom
-from pairloom.blocks.engine import engine
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.pixels import open_image
 from pairloom.data.shards import open_set
+from pairloom.runtime.engine import engine
 from pairloom.tasks.judge import judge
 
 ENC = 30523

@@ -33,7 +33,7 @@ from frozen import PATCH, ends, looked, shape
 from nlvr_scenes import Scene, cells, example, phrase, picture, stacked
 from torch import Tensor, nn
 
-from pairloom.blocks.grounded import begin_with
+from pairloom.blocks.text import begin_with
 from pairloom.data.asked import open_examples
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.lessons.statements import plain
@@ -111,7 +111,7 @@ class Course:
         """The [ENC] row of texts beside their boxes."""
         tower = self.model.system.text
         ids, keep = self.model.tokens.encode(texts, self.model.config.length)
-        memory = tower.stack.remember(seen.flatten(1, 2))
+        memory = tower.stack.project(seen.flatten(1, 2))
         row: Tensor = tower(begin_with(self.model.config.enc, ids), keep, memory)[:, 0]
         return row
 

@@ -19,7 +19,7 @@ from published import pair
 from rounds import prepare
 from torch.utils.flop_counter import FlopCounterMode
 
-from pairloom.blocks.engine import Packed, engine
+from pairloom.runtime.engine import PrepackedLinear, engine
 
 SHAPES = ((2048, 2048, 2048), (1154, 768, 3072), (4616, 768, 3072), (2308, 3072, 768))
 
@@ -41,7 +41,7 @@ def products(dtype: torch.dtype) -> dict[str, tuple[float, Callable[[], Any]]]:
     made: dict[str, tuple[float, Callable[[], Any]]] = {}
     for rows, inner, outer in SHAPES:
         x, weight = torch.randn(rows, inner, dtype=dtype), torch.randn(outer, inner, dtype=dtype)
-        packed = Packed(weight, None, dtype)
+        packed = PrepackedLinear(weight, None, dtype)
         work = 2e-9 * rows * inner * outer
         made[f"{rows} x {inner} x {outer}"] = work, lambda x=x, weight=weight: x @ weight.T
         made[f"{rows} x {inner} x {outer} packed"] = work, lambda x=x, packed=packed: packed(x)

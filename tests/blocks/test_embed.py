@@ -3,9 +3,10 @@
 import pytest
 import torch
 
-from pairloom.blocks.convnet import ResidualStem, recalibrate_batch_norm
-from pairloom.blocks.embed import PatchEmbed, TextEmbed, conv_stem, resize_positions, sinusoidal_positions_2d
-from pairloom.blocks.text import BagOfWords
+from pairloom.blocks.bag_of_words import BagOfWords
+from pairloom.blocks.convnet import ResidualStem, conv_stem, recalibrate_batch_norm
+from pairloom.blocks.embed import PatchEmbed, TextEmbed
+from pairloom.blocks.positions import resize_positions, sinusoidal_positions_2d
 
 
 def test_a_patch_row_depends_on_its_patch_alone():

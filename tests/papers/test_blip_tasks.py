@@ -163,7 +163,7 @@ def test_two_of_the_same_picture_begin_as_the_pretrained_cross_attention() -> No
     rows = before.encode_image(Batch(images=image)).encoded.rows
     expected = before.towers.text(
         torch.cat([torch.full((3, 1), 63), tokens[:, 1:]], 1), torch.ones(3, 6).bool(),
-        before.towers.text.stack.remember(rows.flatten(1, 2)),
+        before.towers.text.stack.project(rows.flatten(1, 2)),
     )  # fmt: skip
     seen: list[torch.Tensor] = []
     system.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))

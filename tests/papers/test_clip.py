@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pairloom.blocks.feed import quick_gelu
 from pairloom.blocks.resnet import AttentionPool, Bottleneck, ResNetTower
-from pairloom.blocks.transformer import quick_gelu
 from pairloom.data.batch import Batch, Texts
 from pairloom.systems.clip import PRESETS, RECIPES, TINY, Config, System
 
@@ -86,7 +86,7 @@ def test_the_end_speaks_for_the_text_whatever_its_id() -> None:
     system, batch = made(), pairs()
     said = system.embed_text(batch)
     assert int(batch.texts.ids.max()) > TINY.sep  # argmax(id) would look elsewhere
-    rows = system.text(batch.texts.ids, batch.texts.mask, way=1)
+    rows = system.text(batch.texts.ids, batch.texts.mask, mode=1)
     ends = batch.texts.mask.sum(1) - 1
     expected = F.normalize(system.text_projection(rows[torch.arange(5), ends]), dim=-1)
     torch.testing.assert_close(said, expected)
@@ -102,7 +102,7 @@ def test_masked_self_attention_in_the_text_tower() -> None:
     system, batch = made(), pairs()
     changed = batch.texts.ids.clone()
     changed[0, 5] = 7
-    before, after = (system.text(tokens, batch.texts.mask, way=1) for tokens in (batch.texts.ids, changed))
+    before, after = (system.text(tokens, batch.texts.mask, mode=1) for tokens in (batch.texts.ids, changed))
     torch.testing.assert_close(before[0, :5], after[0, :5])
     assert float((before[0, 5:] - after[0, 5:]).abs().max()) > 1e-3
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from pairloom.blocks.gated import GatedReader, Sight
+from pairloom.blocks.gated import GatedCrossBlock, GatedMask
 from pairloom.blocks.resampler import Resampler, Resampling
 from pairloom.data.batch import Batch, Texts
 from pairloom.systems import clip, flamingo
@@ -113,7 +113,7 @@ def test_through_the_language_model_all_pictures_before_are_seen() -> None:
 def test_equation_3_by_hand() -> None:
     """y = y + tanh(a) attention(y, x); y = y + tanh(b) ffw(y); a position that sees nothing gets no attention."""
     torch.manual_seed(1)
-    block = GatedReader(8, 6, 2, 10, "squared_relu", 1e-5)
+    block = GatedCrossBlock(8, 6, 2, 10, "squared_relu", 1e-5)
     block.attend_gate.fill_(0.3)
     block.feed_gate.fill_(-0.6)
     y, rows = torch.randn(1, 2, 8), torch.randn(1, 4, 6)
@@ -122,7 +122,7 @@ def test_equation_3_by_hand() -> None:
     after = y + torch.tensor(0.3).tanh() * torch.cat([torch.zeros_like(seen), seen], 1)
     hidden = torch.relu(block.norm_feed(after) @ block.feed.up.weight.T) ** 2
     expected = after + torch.tensor(-0.6).tanh() * (hidden @ block.feed.down.weight.T)
-    torch.testing.assert_close(block(y, block.attend.project(rows), Sight.of(mask)), expected)
+    torch.testing.assert_close(block(y, block.attend.project(rows), GatedMask.of(mask)), expected)
 
 
 @torch.no_grad()

@@ -16,7 +16,7 @@ from transformers import (  # noqa: E402
     BlipTextModel,
 )
 
-from pairloom.blocks.embed import resize_positions  # noqa: E402
+from pairloom.blocks.positions import resize_positions  # noqa: E402
 from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.systems.blip import Config, System  # noqa: E402
 from pairloom.tasks.decode import Writing, adjust, decode, nucleus  # noqa: E402

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file  # noqa: E402
 from transformers import BlipConfig, BlipForQuestionAnswering  # noqa: E402
 
 import pairloom  # noqa: E402
-from pairloom.blocks.grounded import begin_with  # noqa: E402
+from pairloom.blocks.text import begin_with  # noqa: E402
 from pairloom.data.batch import Batch, Questions, Texts  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, at_size, build  # noqa: E402

@@ -15,8 +15,8 @@ transformers = pytest.importorskip("transformers")
 
 from published import scatter  # noqa: E402
 
-from pairloom.blocks.causal import LibraryModel  # noqa: E402
-from pairloom.blocks.gated import GatedReader, Sight  # noqa: E402
+from pairloom.blocks.gated import GatedCrossBlock, GatedMask  # noqa: E402
+from pairloom.blocks.library_language import LibraryModel  # noqa: E402
 from pairloom.blocks.resampler import Resampler, Resampling  # noqa: E402
 from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.systems.flamingo import TINY, System  # noqa: E402
@@ -82,7 +82,7 @@ def test_the_gated_layer_beside_idefics() -> None:
     scatter(theirs, 2)
     theirs.alpha_cross_attn.fill_(0.7)
     theirs.alpha_dense.fill_(-0.4)
-    ours = GatedReader(32, 24, 2, 32, "relu", 1e-5)
+    ours = GatedCrossBlock(32, 24, 2, 32, "relu", 1e-5)
     for name in ("query", "key", "value"):
         getattr(ours.attend, name).weight.copy_(getattr(theirs.cross_attn, f"{name[0]}_proj").weight)
     ours.attend.out.weight.copy_(theirs.cross_attn.o_proj.weight)
@@ -104,7 +104,7 @@ def test_the_gated_layer_beside_idefics() -> None:
         image_attention_mask=closed,
         cross_attention_gate=(image > 0).float(),
     )
-    torch.testing.assert_close(ours(x, ours.attend.project(rows), Sight.of(mask)), said, **NEAR)
+    torch.testing.assert_close(ours(x, ours.attend.project(rows), GatedMask.of(mask)), said, **NEAR)
 
 
 @torch.no_grad()
@@ -123,7 +123,7 @@ def test_both_beside_open_flamingo() -> None:
     rows = torch.randn(2, 3, 1, 7, 24)
     media = theirs.perceiver(rows)
     torch.testing.assert_close(ours(rows.flatten(0, 1)), media.flatten(0, 1), **NEAR)
-    reader = GatedReader(32, 24, 4, 32, "gelu", 1e-5)
+    reader = GatedCrossBlock(32, 24, 4, 32, "gelu", 1e-5)
     for name, place in gated_places(reader, "gated.").items():
         reader.state_dict()[name].copy_(place.ours(state[place.names[0]]))
     x, marks = torch.randn(2, 9, 32), torch.zeros(2, 9, dtype=torch.bool)
@@ -131,7 +131,7 @@ def test_both_beside_open_flamingo() -> None:
     mask = marks.cumsum(1)[:, :, None] - 1 == torch.arange(3).repeat_interleave(5)
     said = theirs.gated(x, media, media_locations=marks, use_cached_media=False)
     torch.testing.assert_close(
-        reader(x, reader.attend.project(media.flatten(1, 2)), Sight.of(mask)), said, **NEAR
+        reader(x, reader.attend.project(media.flatten(1, 2)), GatedMask.of(mask)), said, **NEAR
     )
 
 

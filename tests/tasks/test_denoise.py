@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from pairloom.blocks.prompt import TextConditioning
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.objectives.denoise import distance, noised
+from pairloom.systems._diffusion_text import TextConditioning
 from pairloom.tasks.denoise import (
     PROTOCOLS,
     DenoisingScorer,

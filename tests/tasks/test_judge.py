@@ -79,7 +79,7 @@ def test_pictures_that_nobody_reads_take_no_part(system):
     """Memories before the first and after the last that is read are left out, as a view."""
     seen = system.encode_image(asked([(5, 0)])).encoded
     memory = system._memory(seen, 0)
-    near = memory.near(torch.tensor([3, 2, 3]))
-    assert len(near) == 2 and near.packing.owner.tolist() == [1, 0, 1]
+    near = memory.narrowed_to(torch.tensor([3, 2, 3]))
+    assert len(near) == 2 and near.readers.owner.tolist() == [1, 0, 1]
     assert near.layers[0].keys.data_ptr() == memory.layers[0].keys[2].data_ptr()
-    assert len(memory.near(torch.tensor([0, 4]))) == PICTURES
+    assert len(memory.narrowed_to(torch.tensor([0, 4]))) == PICTURES

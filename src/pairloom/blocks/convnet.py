@@ -83,3 +83,19 @@ def recalibrate_batch_norm(network: nn.Module, passes: Iterable[object]) -> None
     for norm, momentum in zip(norms, momenta):
         norm.momentum = momentum
     network.eval()
+
+
+def conv_stem(patch: int, width: int) -> nn.Sequential:
+    """[B 3 X Y] -> [B width X/patch Y/patch] by halvings. Raises ValueError where patch is no power of two above 1."""
+    halvings = patch.bit_length() - 1
+    if patch != 2**halvings or not halvings:
+        raise ValueError(f"a convolution stem halves the picture: patch {patch} is no power of two")
+    sizes = [3] + [max(8, width >> (halvings - step)) for step in range(1, halvings + 1)]
+    layers: list[nn.Module] = []
+    for before, after in zip(sizes, sizes[1:]):
+        layers += [
+            nn.Conv2d(before, after, 3, 2, 1, bias=False),
+            nn.GroupNorm(1, after),
+            nn.ReLU(inplace=True),
+        ]
+    return nn.Sequential(*layers, nn.Conv2d(sizes[-1], width, 1))

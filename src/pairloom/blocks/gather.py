@@ -41,6 +41,23 @@ def gather_rows(x: Tensor) -> Tensor:
     return _Gather.apply(x) if processes() > 1 else x
 
 
+def gather_pairs(image: Tensor, text: Tensor, ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """`gather_rows` of images, texts and ids of their pictures."""
+    return gather_rows(image), gather_rows(text), gather_rows(ids)
+
+
+def pair_up(
+    image: Tensor, texts: int, owner: Tensor | None = None, ids: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """The picture of each text [I E] -> [B E], and its id [B]. owner: its row (None: text i has picture i); pictures without
+    ids all differ, on all processes."""
+    if owner is None:
+        owner = torch.arange(texts, device=image.device)
+    if ids is None:
+        ids = first_row(len(image)) + owner
+    return image[owner], ids
+
+
 def gather_texts(tokens: Tensor, pad: int = 0) -> Tensor:
     """[B T] where T differs between processes -> [processes * B, longest T], padded on the right."""
     if processes() == 1:

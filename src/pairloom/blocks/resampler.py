@@ -1,8 +1,8 @@
-"""Pooler and Resampler: however many rows a picture or a film has, a few learned queries read them into as many rows.
+"""Perceiver resampler: however many rows a picture or a film has, a few learned queries read them into as many rows.
 
 Does not know: pixels, texts, what is made of the rows.
 
-B pictures (or films), F frames, S rows of a picture, Q queries, D width of the queries, C width of the rows.
+B pictures (or films), F frames, S rows of a picture, Q queries, D width of the queries.
 """
 
 from __future__ import annotations
@@ -15,23 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import Attention
-from pairloom.blocks.transformer import Activation, FeedForward
-
-
-class Pooler(nn.Module):
-    """One attention with learned queries over normed rows, and a norm ("attentional pooling", Lee et al., 2019)."""
-
-    def __init__(self, queries: int, width: int, context: int, heads: int, eps: float) -> None:
-        super().__init__()
-        self.queries = nn.Parameter(torch.randn(queries, width))
-        self.norm_query = nn.LayerNorm(width, eps=eps)
-        self.norm_rows = nn.LayerNorm(context, eps=eps)
-        self.attend = Attention(width, heads, context)
-        self.norm = nn.LayerNorm(width, eps=eps)
-
-    def forward(self, rows: Float[Tensor, "B S C"]) -> Float[Tensor, "B Q D"]:
-        asked = self.norm_query(self.queries).expand(len(rows), -1, -1)
-        return self.norm(self.attend(asked, self.attend.project(self.norm_rows(rows))))
+from pairloom.blocks.feed import Activation, FeedForward
 
 
 class Resampling(NamedTuple):

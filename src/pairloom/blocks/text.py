@@ -1,121 +1,128 @@
-"""TextTower: token ids through embedding and stack, as a bidirectional reader or a causal writer.
+"""TextTower: token ids through embedding and stack, as a bidirectional encoder or a causal decoder.
 
 B rows, T tokens, D width.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import CrossKeyValues, KeyValue, PackedSequence
+from pairloom.blocks.attention import KeyValue
+from pairloom.blocks.cache import ROOM
+from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.masks import causal, padding
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, for_mode
 
-READ, WRITE = 0, 1  # the two ways through a tower: every token sees all, or only what came before
+READ, WRITE = 0, 1  # the two modes of a tower: every token sees all, or only what came before
+
+
+class PackedForward(Protocol):
+    """How a stack is run over padded texts when a tower answers (runtime/packing.py has one that skips the padding)."""
+
+    def __call__(
+        self,
+        stack: Stack,
+        x: Float[Tensor, "B T D"],
+        mask: Bool[Tensor, "B T"],
+        context: CrossKeyValues | None,
+        mode: int,
+        first: bool,
+    ) -> Tensor:
+        """The rows of the real tokens [P 1 D], in their order; with `first` the first row of each text alone [B 1 D]."""
+        ...
 
 
 class TextTower(nn.Module):
-    """embeds, ways: how many variants the embedding and each part of a layer have; reader and writer share what has one.
+    """A text transformer. embeds, sharing: how many variants the embedding and each part of a block have; encoder and decoder
+    share what has one. segments: token types. cross: builds the cross-attention of each layer in place of the plain one.
 
-    A post-norm tower norms its embedding (BERT), a pre-norm one what leaves the stack (GPT-2)."""
+    A post-norm tower norms its embedding (BERT), a pre-norm one what leaves the stack (GPT-2). packed: set by runtime/; in
+    evaluation mode it runs the stack without the padding.
+    """
+
+    packed: PackedForward | None = None
 
     def __init__(
         self,
-        shape: TransformerConfig,
+        config: TransformerConfig,
         vocabulary: int,
         positions: int,
         embeds: int = 1,
         sharing: ModeSharing = ModeSharing(),
+        segments: int = 0,
+        cross: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        pre = shape.norm == "pre"
+        pre = config.norm == "pre"
+        eps = None if pre else config.eps
         self.embed = nn.ModuleList(
-            TextEmbed(vocabulary, positions, shape.width, None if pre else shape.eps, shape.dropout)
+            TextEmbed(vocabulary, positions, config.width, eps, config.dropout, segments)
             for _ in range(embeds)
         )
-        self.stack = Stack(shape, sharing)
-        self.norm = nn.LayerNorm(shape.width, eps=shape.eps) if pre else nn.Identity()
+        self.stack = Stack(config, sharing, cross)
+        self.norm = nn.LayerNorm(config.width, eps=config.eps) if pre else nn.Identity()
 
     def forward(
         self,
         tokens: Int[Tensor, "B T"],
-        keep: Bool[Tensor, "B T"],
-        memory: CrossKeyValues | None = None,
+        mask: Bool[Tensor, "B T"],
+        context: CrossKeyValues | None = None,
         mode: int = READ,
+        segments: Int[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "B T D"]:
-        """keep: True = real. The first token is taken as real whatever keep says; what comes out for padding means nothing."""
-        keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
-        x = for_mode(self.embed, mode)(tokens)
-        if not self.training and not bool(keep.all()):
-            y = self._packed(x, keep, memory, mode)
-            return y.new_zeros(*keep.shape, y.shape[-1]).masked_scatter(keep[..., None], y)
-        return self.norm(self.stack(x, _seen(keep, mode), memory, mode))
+        """mask: True = real. The first token is taken as real whatever the mask says; rows of padding mean nothing."""
+        mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], 1)
+        x = for_mode(self.embed, mode)(tokens, 0, segments)
+        if self.packed is None or self.training or bool(mask.all()):
+            return self.norm(self.stack(x, visible(mask, mode), context, mode))
+        y = self.norm(self.packed(self.stack, x, mask, context, mode, False))
+        return y.new_zeros(*mask.shape, y.shape[-1]).masked_scatter(mask[..., None], y)
 
     def first(
-        self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"], memory: CrossKeyValues | None = None
-    ) -> Float[Tensor, "B D"]:
-        """The first row of each text, as the reader has it; the last layer computes no other, but in training."""
-        if self.training:
-            return self(tokens, keep, memory)[:, 0]
-        keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], 1)
-        return self._packed(for_mode(self.embed, READ)(tokens), keep, memory, READ, True)[:, 0]
-
-    def _packed(
         self,
-        x: Float[Tensor, "B T D"],
-        keep: Bool[Tensor, "B T"],
-        memory: CrossKeyValues | None,
-        mode: int,
-        first: bool = False,
-    ) -> Float[Tensor, "P 1 D"]:
-        """Dense maps and cross-attention read the P real tokens and no padding. first: only those at the head of a text."""
-        text = keep.nonzero()[:, 0]
-        packing = PackedSequence(text, len(keep))
-        if memory is not None:
-            memory = memory.read_by(text if memory.packing is None else memory.packing.owner[text])
-        real = torch.arange(packing.most, device=keep.device) < keep.sum(1, keepdim=True)
-        rows = keep.sum(1).cumsum(0) - keep.sum(1) if first else None
-        return self.norm(self.stack(x[keep][:, None], _seen(real, mode), memory, mode, packing, rows))
+        tokens: Int[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+        context: CrossKeyValues | None = None,
+        segments: Int[Tensor, "B T"] | None = None,
+    ) -> Float[Tensor, "B D"]:
+        """The first row of each text, as the encoder has it."""
+        if self.packed is None or self.training:
+            return self(tokens, mask, context, READ, segments)[:, 0]
+        mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], 1)
+        x = for_mode(self.embed, READ)(tokens, 0, segments)
+        return self.norm(self.packed(self.stack, x, mask, context, READ, True))[:, 0]
 
     def step(
-        self, tokens: Int[Tensor, " B"], at: int, past: list[KeyValue] | None, memory: CrossKeyValues | None
+        self,
+        tokens: Int[Tensor, " B"],
+        position: int,
+        past: Sequence[KeyValue] | None,
+        context: CrossKeyValues | None,
+        room: int = ROOM,
     ) -> tuple[Float[Tensor, "B D"], list[KeyValue]]:
-        """The writer, one token more at position `at`."""
-        x, past = self.stack.step(for_mode(self.embed, WRITE)(tokens[:, None], at), past, memory, WRITE)
+        """The decoder, one token more at `position`. room: tokens that the text will have, where that is known."""
+        x = for_mode(self.embed, WRITE)(tokens[:, None], position)
+        x, past = self.stack.step(x, past, context, WRITE, room)
         return self.norm(x)[:, 0], past
 
     @property
     def words(self) -> Tensor:
-        """The writer's word table [V D]."""
+        """The decoder's word table [V D]."""
         table: Tensor = for_mode(self.embed, WRITE).words.weight
         return table
 
 
-def _seen(keep: Bool[Tensor, "B T"], mode: int) -> Tensor:
-    return causal(keep) if mode == WRITE else padding(keep)
+def visible(mask: Bool[Tensor, "B T"], mode: int) -> Tensor:
+    """Who sees whom: every real token, or those up to itself."""
+    return causal(mask) if mode == WRITE else padding(mask)
 
 
-class BagOfWords(nn.Module):
-    """What a text says whatever its order: the norm of its mean word, learnt in tens of steps where a stack takes thousands.
-
-    dropout: chance that a word of the text is left out in training.
-    """
-
-    def __init__(self, width: int, eps: float, dropout: float = 0.0) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, eps=eps)
-        self.dropout = dropout
-
-    def forward(
-        self, words: Float[Tensor, "V D"], tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]
-    ) -> Float[Tensor, "B D"]:
-        """words: the table that the tokens point into. The first token ([CLS]) is left out."""
-        weight = F.dropout(keep[:, 1:].to(words.dtype), self.dropout, self.training)
-        mean = (words[tokens[:, 1:]] * weight[..., None]).sum(1) / keep[:, 1:].sum(1, keepdim=True).clamp(
-            min=1
-        )
-        return self.norm(mean)
+def begin_with(token: int, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
+    """The texts with another first token in place of [CLS], as it tells a tower its mode."""
+    return torch.cat([torch.full_like(tokens[:, :1], token), tokens[:, 1:]], 1)

@@ -1,6 +1,6 @@
-"""Sub, FeedForward, Layer, Stack: every transformer here is put together from these and Attention.
+"""Transformer blocks and stacks of them: self-attention, cross-attention and feed-forward parts as residuals, in any order.
 
-Does not know: tokens, pixels, heads of tasks.
+Does not know: tokens, pixels, heads of tasks, how a system is run fast (runtime/ drives a Block through `run`).
 
 B rows, T positions, S positions of a context, D width, C width of the context.
 """
@@ -11,73 +11,56 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from pairloom.blocks.attention import Attention, CrossKeyValues, KeyValue, PackedSequence
+from pairloom.blocks.attention import Attention, KeyValue
+from pairloom.blocks.cache import ROOM, KeyValueCache
+from pairloom.blocks.cross import CrossAttention, CrossKeyValues
+from pairloom.blocks.feed import Activation, FeedForward, NormKind, norm_of
 from pairloom.blocks.masks import padding
 
 Norm = Literal["pre", "post"]
-Activation = Literal["gelu", "quick_gelu", "relu", "squared_relu"]
-
-
-def quick_gelu(x: Tensor) -> Tensor:
-    """GELU by a sigmoid (Hendrycks and Gimpel, 2016, section 2): weights trained with it need it."""
-    return x * torch.sigmoid(1.702 * x)
-
-
-def squared_relu(x: Tensor) -> Tensor:
-    """So et al., 2021 ("Primer")."""
-    return F.relu(x).square()
-
-
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "quick_gelu": quick_gelu,
-    "relu": F.relu,
-    "squared_relu": squared_relu,
-}
-
-
-class FeedForward(nn.Module):
-    """Two linear maps with an activation between; "gelu" is erf-GELU."""
-
-    def __init__(self, width: int, hidden: int, activation: Activation = "gelu", bias: bool = True) -> None:
-        super().__init__()
-        self.up = nn.Linear(width, hidden, bias)
-        self.down = nn.Linear(hidden, width, bias)
-        self.activation = activation
-
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
-        return self.down(ACTIVATIONS[self.activation](self.up(x)))
+Part = Literal["self", "cross", "feed"]
+Routing = tuple[Any, Any]  # experts.Routing: which positions each expert is given
+Mask = Bool[Tensor, "#B #H #T #S"] | Float[Tensor, "#B #H #T #S"] | None
 
 
 class Residual(nn.Module):
-    """A residual round a function, with the norm before the function (pre) or after the sum (post).
+    """Residual connection with pre- or post-layer-norm.
 
     path: chance that a row skips the function in training (stochastic depth, Huang et al., 2016).
     """
 
     def __init__(
-        self, fn: nn.Module, width: int, norm: Norm, eps: float, dropout: float = 0.0, path: float = 0.0
+        self, fn: nn.Module, norm: nn.Module, place: Norm, dropout: float = 0.0, path: float = 0.0
     ) -> None:
         super().__init__()
-        self.fn, self.place, self.path = fn, norm, path
-        self.norm = nn.LayerNorm(width, eps=eps)
+        self.fn, self.place, self.path = fn, place, path
+        self.norm = norm
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Float[Tensor, "B T D"], *args: Any) -> Float[Tensor, "B T D"]:
-        y = self.dropout(self.fn(self.norm(x) if self.place == "pre" else x, *args))
+        return self.around(x, lambda inner: self.fn(inner, *args))
+
+    def around(
+        self, x: Float[Tensor, "B T D"], function: Callable[[Tensor], Tensor]
+    ) -> Float[Tensor, "B T D"]:
+        """The same round another function: how runtime/ puts a faster equal in place of `fn`."""
+        y = self.dropout(function(self.inner(x)))
         if self.path and self.training:
             y = y * (torch.rand(len(y), 1, 1, device=y.device) >= self.path).to(y.dtype) / (1 - self.path)
         return x + y if self.place == "pre" else self.norm(x + y)
 
+    def inner(self, x: Tensor) -> Tensor:
+        """What the function is given."""
+        return self.norm(x) if self.place == "pre" else x
+
 
 class ModeSharing(NamedTuple):
-    """How many variants of each part a layer holds. Several passes through one stack then share what has one variant
-    and differ in what has two; no cross-attention where `cross` is 0."""
+    """How many variants of each part a block holds: modes (such as reading and writing) share what has one variant, and
+    differ in what has two. No cross-attention where `cross` is 0."""
 
     attend: int = 1
     cross: int = 0
@@ -85,8 +68,12 @@ class ModeSharing(NamedTuple):
 
 
 class TransformerConfig(NamedTuple):
-    """The numbers of a transformer. context: width of what cross-attention reads; growth: hidden width of the
-    feed-forward parts over width."""
+    """The numbers of a transformer.
+
+    norm: before each part or after it. context: width of what cross-attention reads. growth: hidden width of the
+    feed-forward parts over width. inside: width of all heads together (None: width). scale: of the products of queries and
+    keys (None: 1 / sqrt(d)). experts: feed-forward parts of a block, chosen by position. order: of a block's parts.
+    """
 
     width: int
     depth: int
@@ -98,136 +85,185 @@ class TransformerConfig(NamedTuple):
     context: int | None = None
     growth: float = 4
     activation: Activation = "gelu"
+    norm_kind: NormKind = "layer"
+    bias: bool = True
+    inside: int | None = None
+    scale: float | None = None
+    experts: int = 1
+    order: tuple[Part, ...] = ("self", "cross", "feed")
 
 
-class Layer(nn.Module):
-    """Self-attention, cross-attention where a memory is given, feed-forward, in this order."""
+class Block(nn.Module):
+    """A transformer block. The order of its parts is the config's: self, cross, feed (Vaswani et al., 2017); cross, self,
+    feed (LXMERT); cross, feed (ViLBERT's co-attention). Cross-attention is left out where there is no context.
+
+    cross: builds the cross-attention in place of the plain one.
+    """
 
     def __init__(
-        self, shape: TransformerConfig, path: float = 0.0, sharing: ModeSharing = ModeSharing()
+        self,
+        config: TransformerConfig,
+        path: float = 0.0,
+        sharing: ModeSharing = ModeSharing(),
+        cross: Callable[[], nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        width, drop = shape.width, shape.dropout
+        c, self.order = config, config.order
 
-        def sub(fn: nn.Module) -> Residual:
-            return Residual(fn, width, shape.norm, shape.eps, drop, path)
+        def residual(fn: nn.Module) -> Residual:
+            return Residual(fn, norm_of(c.norm_kind, c.width, c.eps), c.norm, c.dropout, path)
 
-        self.attend = nn.ModuleList(
-            sub(Attention(width, shape.heads, None, drop)) for _ in range(sharing.attend)
-        )
-        self.cross = nn.ModuleList(
-            sub(Attention(width, shape.heads, shape.context, drop)) for _ in range(sharing.cross)
-        )
-        hidden = round(width * shape.growth)
-        self.feed = nn.ModuleList(
-            sub(FeedForward(width, hidden, shape.activation)) for _ in range(sharing.feed)
-        )
+        def attention(kind: type[Attention], context: int | None = None) -> Attention:
+            return kind(c.width, c.heads, context, c.dropout, None, c.inside, c.bias, c.scale)
+
+        def feed() -> nn.Module:
+            hidden = round(c.width * c.growth)
+            each = [residual(FeedForward(c.width, hidden, c.activation, c.bias)) for _ in range(c.experts)]
+            if c.experts == 1:
+                return each[0]
+            from pairloom.blocks.experts import Experts
+
+            return Experts(each)
+
+        attends = sharing.attend if "self" in c.order else 0
+        self.attend = nn.ModuleList(residual(attention(Attention)) for _ in range(attends))
+        make = cross or (lambda: attention(CrossAttention, c.context))
+        self.cross = nn.ModuleList(residual(make()) for _ in range(sharing.cross))
+        self.feed = nn.ModuleList(feed() for _ in range(sharing.feed))
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        mask: Bool[Tensor, "#M 1 #U #S"] | None = None,
-        memory: CrossKeyValues | None = None,
+        mask: Mask = None,
+        context: CrossKeyValues | None = None,
         index: int = 0,
         mode: int = 0,
-        packing: PackedSequence | None = None,
-        rows: Int[Tensor, " R"] | None = None,
+        routing: Routing | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """index: which layer of the context is this block's."""
+        return self.run(x, lambda residual, x: residual(x, None, mask), context, index, mode, routing)
+
+    def run(
+        self,
+        x: Float[Tensor, "B T D"],
+        attend: Callable[[Residual, Tensor], Tensor],
+        context: CrossKeyValues | None = None,
+        index: int = 0,
+        mode: int = 0,
+        routing: Routing | None = None,
     ) -> Float[Tensor, "_ T D"]:
-        """index: which layer of the memory is this layer's. fold: which rows see each other; the mask is then of its table.
-        rows: the only ones that are wanted, each the first of its text."""
-        sub = for_mode(self.attend, mode)
-        if rows is None:
-            return self._rest(sub(x, None, mask, packing), memory, index, mode)
-        read = sub.fn.project(sub.norm(x) if sub.place == "pre" else x, packing)
-        if memory is not None and memory.packing is not None:
-            memory = memory.read_by(memory.packing.owner[rows])
-        return self._rest(sub(x[rows], read, None if mask is None else mask[:, :, :1]), memory, index, mode)
+        """The parts in their order. attend(residual, x) does the self-attention: of whole rows (`forward`), of one position
+        more (`step`), or of packed sequences (runtime/packing.py); it may give fewer rows than it is given."""
+        for part in self.order:
+            if part == "self":
+                x = attend(for_mode(self.attend, mode), x)
+            elif part == "feed":
+                feed = for_mode(self.feed, mode)
+                x = feed(x) if routing is None else feed(x, routing)
+            elif context is not None:
+                mask = None if context.mask is None else padding(context.mask)
+                x = for_mode(self.cross, mode)(x, context.layers[index], mask, context.readers)
+        return x
 
     def step(
         self,
         x: Float[Tensor, "B T D"],
         past: KeyValue | None,
-        memory: CrossKeyValues | None = None,
+        context: CrossKeyValues | None = None,
         index: int = 0,
         mode: int = 0,
         mask: Bool[Tensor, "1 1 T S"] | None = None,
+        room: int = ROOM,
     ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
         """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike.
-        Several positions at once need a mask over all so far."""
-        sub = for_mode(self.attend, mode)
-        new = sub.fn.project(sub.norm(x) if sub.place == "pre" else x)
-        past = past.append(new) if past else new
-        return self._rest(sub(x, past, mask), memory, index, mode), past
+        Several positions at once need a mask over all so far. room: positions that there will be, where that is known."""
+        grown: list[KeyValue] = []
 
-    def _rest(self, x: Tensor, memory: CrossKeyValues | None, index: int, mode: int) -> Tensor:
-        if memory is not None:
-            keep = None if memory.keep is None else padding(memory.keep)
-            x = for_mode(self.cross, mode)(x, memory.layers[index], keep, memory.packing)
-        return for_mode(self.feed, mode)(x)
+        def attend(residual: Residual, x: Tensor) -> Tensor:
+            new = residual.fn.project(residual.inner(x))
+            grown.append(
+                past.append(new) if isinstance(past, KeyValueCache) else KeyValueCache.begin(new, room)
+            )
+            return residual(x, grown[0], mask)
+
+        x = self.run(x, attend, context, index, mode)
+        return x, grown[0]
+
+    def project(
+        self, context: Float[Tensor, "B S C"], mask: Bool[Tensor, "B S"] | None = None, mode: int = 0
+    ) -> CrossKeyValues:
+        """What this block's cross-attention reads of a context."""
+        return CrossKeyValues([for_mode(self.cross, mode).fn.project(context)], mask)
 
 
 class Stack(nn.Module):
-    """Layers, with stochastic depth growing linearly.
+    """Blocks, with stochastic depth growing linearly.
 
-    recompute: how many of the last layers keep no activations for the backward pass; set by who trains.
+    cross: builds the cross-attention of each layer, by its index, in place of the plain one. recompute: how many of the last
+    blocks keep no activations for the backward pass; set by who trains.
     """
 
-    def __init__(self, shape: TransformerConfig, sharing: ModeSharing = ModeSharing()) -> None:
+    def __init__(
+        self,
+        config: TransformerConfig,
+        sharing: ModeSharing = ModeSharing(),
+        cross: Callable[[int], nn.Module] | None = None,
+    ) -> None:
         super().__init__()
-        paths = [shape.path * index / max(1, shape.depth - 1) for index in range(shape.depth)]
-        self.layers = nn.ModuleList(Layer(shape, path, sharing) for path in paths)
+        self.layers = nn.ModuleList()
+        for index in range(config.depth):
+            path = config.path * index / max(1, config.depth - 1)
+            make = None if cross is None else (lambda index=index: cross(index))
+            self.layers.append(Block(config, path, sharing, make))
         self.recompute = 0
 
     def forward(
         self,
         x: Float[Tensor, "B T D"],
-        mask: Bool[Tensor, "#M 1 #U #S"] | None = None,
-        memory: CrossKeyValues | None = None,
+        mask: Mask = None,
+        context: CrossKeyValues | None = None,
         mode: int = 0,
-        packing: PackedSequence | None = None,
-        rows: Int[Tensor, " R"] | None = None,
-    ) -> Float[Tensor, "_ T D"]:
-        """fold: rows of one position each that are the tokens of packed texts (text.py). rows: those that the last layer
-        is to give, the first of each text; it then computes no other."""
+        routing: Routing | None = None,
+    ) -> Float[Tensor, "B T D"]:
+        """mask: True = may be seen; floats (relative positions) are added to the products of queries and keys."""
         for index, layer in enumerate(self.layers):
-            if rows is not None and index == len(self.layers) - 1:
-                return layer(x, mask, memory, index, mode, packing, rows)
             if self.training and index >= len(self.layers) - self.recompute:
-                x = checkpoint(layer, x, mask, memory, index, mode, packing, use_reentrant=False)
+                x = checkpoint(layer, x, mask, context, index, mode, routing, use_reentrant=False)
             else:
-                x = layer(x, mask, memory, index, mode, packing)
-        return x if rows is None else x[rows]
+                x = layer(x, mask, context, index, mode, routing)
+        return x
 
-    def remember(
-        self, context: Float[Tensor, "B S C"], keep: Bool[Tensor, "B S"] | None = None, mode: int = 0
+    def project(
+        self, context: Float[Tensor, "B S C"], mask: Bool[Tensor, "B S"] | None = None, mode: int = 0
     ) -> CrossKeyValues:
-        """The memory that this stack's cross-attention reads: one projection per layer."""
+        """What this stack's cross-attention reads of a context: one projection for each layer. mask: True = real."""
         return CrossKeyValues(
-            [for_mode(layer.cross, mode).fn.project(context) for layer in self.layers], keep
+            [for_mode(layer.cross, mode).fn.project(context) for layer in self.layers], mask
         )
 
     def step(
         self,
         x: Float[Tensor, "B 1 D"],
         past: Sequence[KeyValue] | None,
-        memory: CrossKeyValues | None = None,
+        context: CrossKeyValues | None = None,
         mode: int = 0,
+        room: int = ROOM,
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it. past None: this is the first position."""
         grown = []
         for index, layer in enumerate(self.layers):
-            x, row = layer.step(x, past[index] if past else None, memory, index, mode)
+            x, row = layer.step(x, past[index] if past else None, context, index, mode, None, room)
             grown.append(row)
         return x, grown
 
 
 def for_mode(parts: nn.ModuleList, mode: int) -> Any:
-    """The variant of a part for this way through: its own where there are several, else the shared one."""
+    """The variant of a part for this mode: its own where there are several, else the shared one."""
     return parts[mode % len(parts)]
 
 
 def initialise(module: nn.Module, std: float = 0.02) -> None:
-    """Normal weights, zero biases, unit norms: what BERT and ViT start from."""
+    """Linear maps, convolutions and embeddings from a normal cut at two standard deviations; biases zero."""
     for part in module.modules():
         if isinstance(part, nn.Linear | nn.Conv2d | nn.Embedding):
             nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)

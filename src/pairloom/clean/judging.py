@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 import torch
 
 from pairloom import verbs
-from pairloom.blocks.engine import Speed
 from pairloom.clean import rows as audited
 from pairloom.clean import selfjudge
 from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import Unreadable
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
+from pairloom.runtime import Speed
 from pairloom.tasks.judge import judge
 
 SCHEMA = pa.schema(

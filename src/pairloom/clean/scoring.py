@@ -11,11 +11,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairloom.blocks.engine import Speed
 from pairloom.clean.judging import ModelJudge, able
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
+from pairloom.runtime import Speed
 from pairloom.scale._table import make_table, parts_of
 
 SCHEMA = pa.schema(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from pairloom import registry
-from pairloom.blocks.embed import resize_positions
+from pairloom.blocks.positions import resize_positions
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import override
 from pairloom.data.pixels import Transform

@@ -16,10 +16,11 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairloom.blocks.engine import Speed, engine
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.pixels import Picture, Transform, as_image
 from pairloom.data.tokens import Tokens
+from pairloom.runtime import Speed
+from pairloom.runtime.packing import pack_texts
 
 
 @dataclass
@@ -31,6 +32,10 @@ class Model:
     tokens: Tokens
     pixels: Transform
     about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.system, torch.nn.Module):
+            pack_texts(self.system)
 
     @property
     def config(self) -> Any:
@@ -54,6 +59,8 @@ class Model:
     def at_speed(self, speed: Speed = "fast") -> Model:
         """The same model, only to be asked, by an engine of this machine: "exact" (fp32, the same tokens) or "fast" (what
         that may change: docs/speed.md). Raises ValueError for another speed."""
+        from pairloom.runtime.engine import engine
+
         return dataclasses.replace(self, system=engine(self.system, speed))
 
     def texts(self, texts: Sequence[str]) -> Texts:

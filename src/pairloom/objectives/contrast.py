@@ -1,4 +1,4 @@
-"""Contrast: each row should point to its own kind among all columns.
+"""Contrastive losses: each row should point to its own kind among all columns.
 
 B rows, K columns, E shared width.
 """
@@ -34,3 +34,24 @@ def contrast(
             soft_targets = (teacher.float() @ columns.T / temperature).softmax(1)
             targets = (1 - alpha) * targets + alpha * soft_targets
     return -(targets * (rows.float() @ columns.T / temperature).log_softmax(1)).sum(1).mean()
+
+
+def symmetric_contrast(
+    images: Float[Tensor, "B E"],
+    texts: Float[Tensor, "B E"],
+    ids: Int[Tensor, " B"],
+    candidates: tuple[Float[Tensor, "K E"], Float[Tensor, "K E"], Int[Tensor, " K"]],
+    temperature: Float[Tensor, ""],
+    teacher: tuple[Float[Tensor, "B E"], Float[Tensor, "B E"]] | None = None,
+    alpha: float = 0.0,
+) -> Float[Tensor, ""]:
+    """Mean of image-to-text and text-to-image contrast (Radford et al., 2021, figure 3) of the pairs of this process with the
+    candidates: images, texts and ids of the pairs of all processes, and of a queue where there is one.
+
+    ids: pairs with one id show the same picture. teacher, alpha: its images and texts, and the weight of its soft targets.
+    """
+    targets = same_picture(ids, candidates[2])
+    slow_images, slow_texts = teacher or (None, None)
+    to_text = contrast(images, candidates[1], temperature, targets, slow_images, alpha)
+    to_image = contrast(texts, candidates[0], temperature, targets, slow_texts, alpha)
+    return (to_text + to_image) / 2

@@ -18,18 +18,24 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
+from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.embed import Stem
-from pairloom.blocks.gather import first_row, gather_rows, gather_texts, mean_of_all, processes
-from pairloom.blocks.grounded import begin_with
+from pairloom.blocks.gather import (
+    first_row,
+    gather_pairs,
+    gather_rows,
+    gather_texts,
+    mean_of_all,
+    processes,
+)
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.momentum import NOBODY, Queue, ema_update
-from pairloom.blocks.text import READ, WRITE, BagOfWords, TextTower
+from pairloom.blocks.momentum import NOBODY, Features, MomentumContrast
+from pairloom.blocks.text import READ, WRITE, TextTower, begin_with
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
-from pairloom.objectives.contrast import contrast, same_picture
+from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 from pairloom.objectives.match import hard_pairs, match_loss
 from pairloom.verbs import CAPTION, EMBED, MATCH, Ability, Progress
@@ -149,7 +155,11 @@ class Towers(nn.Module):
         self.text = TextTower(shape, c.vocabulary, c.positions, embeds, sharing)
         self.image_projection = nn.Linear(c.image_width, c.embedding)
         self.text_projection = nn.Linear(c.width, c.embedding)
-        self.bag = BagOfWords(c.width, 1e-12, c.dropout) if c.bag else None
+        self.bag = None
+        if c.bag:
+            from pairloom.blocks.bag_of_words import BagOfWords
+
+            self.bag = BagOfWords(c.width, 1e-12, c.dropout)
 
     def look(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
         return self.image(images.flatten(0, 1)).unflatten(0, images.shape[:2])
@@ -167,9 +177,9 @@ class Towers(nn.Module):
 
 
 class System(nn.Module):
-    """BLIP. The teacher, the queue and the count of batches are training state."""
+    """BLIP. The momentum teacher, the queue and the count of batches are training state."""
 
-    training_state = ("teacher.", "queue.", "batches")
+    training_state = ("contrast.", "batches")
     trains_on = ("pairs",)
 
     def __init__(self, config: Config) -> None:
@@ -181,12 +191,13 @@ class System(nn.Module):
         self.match_head = nn.Linear(c.width, 2)
         self.temperature = nn.Parameter(torch.tensor(c.temperature))
         initialise(self)
-        self.teacher = Towers(c).requires_grad_(False) if c.momentum else None
-        self.queue = Queue(c.queue, c.embedding) if c.queue and c.momentum else None
+        self.contrast = None
+        if c.momentum:
+            teacher = Towers(c)
+            self.contrast = MomentumContrast(teacher, c.queue, c.embedding, c.momentum, c.alpha, c.ramp)
+            self.contrast.follow(self.towers, 0)
         self.register_buffer("batches", torch.zeros((), dtype=torch.long))
         self.progress = 0.0
-        if self.teacher is not None:
-            ema_update(self.teacher, self.towers, 0.0)
 
     @property
     def abilities(self) -> tuple[Ability, ...]:
@@ -195,10 +206,10 @@ class System(nn.Module):
         return tuple(ability for ability, weight in weights.items() if weight > 0)
 
     def begin(self, progress: Progress) -> None:
-        """Before each optimiser step: the teacher follows, and its say (alpha) grows."""
+        """Before each optimiser step: the teacher follows, and the weight of its targets grows."""
         self.progress = progress.epoch
-        if self.teacher is not None:  # before step one it is the student, whatever was loaded into that
-            ema_update(self.teacher, self.towers, self.config.momentum if progress.step else 0.0)
+        if self.contrast is not None:
+            self.contrast.follow(self.towers, progress.step)
 
     # looking, embedding, matching
 
@@ -231,8 +242,8 @@ class System(nn.Module):
         stack = self.towers.text.stack
         key = mode % len(stack.layers[0].cross)  # one projection serves both ways where they share it
         if key not in encoded.memories:
-            encoded.memories[key] = stack.remember(encoded.rows.flatten(1, 2), mode=mode)
-        return encoded.memories[key] if owner is None else encoded.memories[key].near(owner)
+            encoded.memories[key] = stack.project(encoded.rows.flatten(1, 2), mode=mode)
+        return encoded.memories[key] if owner is None else encoded.memories[key].narrowed_to(owner)
 
     # writing
 
@@ -244,8 +255,8 @@ class System(nn.Module):
 
     def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
         text = self.towers.text
-        x, past = text.step(tokens, state.at, state.past, state.memory)
-        return self.head(x, text.words), replace(state, past=past, at=state.at + 1)
+        x, past = text.step(tokens, state.position, state.past, state.context)
+        return self.head(x, text.words), replace(state, past=past, position=state.position + 1)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         memory = self._memory(self.encode_image(batch).encoded, WRITE, batch.image_of)
@@ -292,24 +303,20 @@ class System(nn.Module):
         """ITC: the student's rows against everybody's columns: the teacher's of all processes, then the queue's."""
         batch = self._named(batch)
         image = image[batch.image_of]
-        slow_image, slow_text, alpha = image, text, 0.0
-        if self.teacher is not None:
-            alpha = self.config.alpha * min(1.0, self.progress / self.config.ramp)
-            with torch.no_grad():
-                slow_image = self.teacher.embed_image(self.teacher.look(batch.required("images")))[
-                    batch.image_of
-                ]
-                slow_text = self.teacher.embed_text(*batch.text())
-        new = gather_rows(slow_image), gather_rows(slow_text), gather_rows(batch.image_ids)
-        images, texts, ids = new
-        if self.queue is not None:
-            images, texts, ids = (torch.cat(both) for both in zip(new, self.queue.held()))
-        targets = same_picture(batch.image_ids, ids)
-        to_text = contrast(image, texts, self.temperature, targets, slow_image, alpha)
-        to_image = contrast(text, images, self.temperature, targets, slow_text, alpha)
-        if self.queue is not None and self.training:
-            self.queue.push(*new)
-        return {"itc": self.config.itc * ((to_text + to_image) / 2)}
+        if self.contrast is None:
+            everybody = gather_pairs(image, text, batch.image_ids)
+            loss = symmetric_contrast(image, text, batch.image_ids, everybody, self.temperature)
+            return {"itc": self.config.itc * loss}
+        teacher = self.contrast.teacher
+        with torch.no_grad():
+            slow_image = teacher.embed_image(teacher.look(batch.required("images")))[batch.image_of]
+            slow = slow_image, teacher.embed_text(*batch.text())
+        new = Features(*gather_pairs(*slow, batch.image_ids))
+        candidates, alpha = self.contrast.candidates(new), self.contrast.weight(self.progress)
+        loss = symmetric_contrast(image, text, batch.image_ids, candidates, self.temperature, slow, alpha)
+        if self.training:
+            self.contrast.push(new)
+        return {"itc": self.config.itc * loss}
 
     def _match(self, batch: Batch, image: Tensor, text: Tensor) -> Tensor:
         """Each pair, its picture with a wrong text, its text with a wrong picture; wrong ones drawn where they are hard.
@@ -329,7 +336,7 @@ class System(nn.Module):
         own = self._memory(batch.encoded, READ, torch.cat([owner, owner]))
         if wide:
             rows = gather_rows(batch.encoded.rows[owner])[wrong_image]
-            other = self.towers.text.stack.remember(rows.flatten(1, 2))
+            other = self.towers.text.stack.project(rows.flatten(1, 2))
         else:
             other = self._memory(batch.encoded, READ).select(owner[wrong_image])
         both = torch.cat([mine, wrong_text])

@@ -22,16 +22,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.gather import mean_of_all
-from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way, renamed
 from pairloom.blocks.multi_image import MultiImageAttention
-from pairloom.blocks.text import READ
+from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
+from pairloom.systems import _blip_tasks as tasks
 from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)
-class Config(Grounded):
+class Config(tasks.Grounded):
     """The released fine-tuning: 384 px, drop path 0.1. pictures: 2 in the paper; ours for other numbers (1: plain
     cross-attention). merge_from: the first layer that merges by a map instead of the mean."""
 
@@ -64,12 +64,7 @@ class System(nn.Module):
         if c.pictures < 1:
             raise ValueError("a statement is about one picture at least")
         self.image = c.image_tower()
-        self.text = c.text_tower(c.image_width)
-        for index, layer in enumerate(self.text.stack.layers):
-            merge = index >= c.merge_from and c.pictures > 1
-            layer.cross[0].fn = MultiImageAttention(
-                c.pictures, c.width, c.heads, c.image_width, c.dropout, merge
-            )
+        self.text = c.text_tower(c.image_width, self._cross)
         self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
         initialise(self)
 
@@ -78,13 +73,18 @@ class System(nn.Module):
         """Statements about as many pictures as the config says."""
         return (Ability("reason", reads="statement", by="match head", pictures=self.config.pictures),)
 
+    def _cross(self, layer: int) -> nn.Module:
+        c = self.config
+        merge = layer >= c.merge_from and c.pictures > 1
+        return MultiImageAttention(c.pictures, c.width, c.heads, c.image_width, c.dropout, merge)
+
     def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures, once: `seen` is their rows [I N S C]. ValueError for another number of pictures."""
         if batch.encoded is not None:
             return batch
         if batch.images is None or batch.images.shape[1] != self.config.pictures:
             raise ValueError(f"a statement needs {self.config.pictures} pictures")
-        return replace(batch, encoded=look(self.image, batch.images))
+        return replace(batch, encoded=tasks.look(self.image, batch.images))
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
         """Log-odds that the statement is true."""
@@ -94,7 +94,7 @@ class System(nn.Module):
     def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: false, true."""
         tokens, keep = batch.text()
-        memory = self.text.stack.remember(self.encode_image(batch).encoded.flatten(1, 2))
+        memory = self.text.stack.project(self.encode_image(batch).encoded.flatten(1, 2))
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
         return self.head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()
@@ -107,12 +107,12 @@ class System(nn.Module):
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here: each picture's cross-attention begins as the one it had."""
-    made = renamed(theirs, "towers.image.", "image.")
-    for name, value in one_way(renamed(theirs, "towers.text.", "text."), READ).items():
+    made = tasks.renamed(theirs, "towers.image.", "image.")
+    for name, value in tasks.one_mode(tasks.renamed(theirs, "towers.text.", "text."), READ).items():
         found = re.fullmatch(r"(.+\.cross\.0\.fn\.)(.+)", name)
         copies = [f"{found[1]}each.{at}.{found[2]}" for at in range(config.pictures)] if found else [name]
         made |= dict.fromkeys(copies, value)
     return made
 
 
-STARTS, INHERITS = {"blip": from_blip}, SIZES
+STARTS, INHERITS = {"blip": from_blip}, tasks.SIZES

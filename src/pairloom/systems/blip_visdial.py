@@ -19,17 +19,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import CrossKeyValues
+from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.gather import mean_of_all
-from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way, renamed
-from pairloom.blocks.text import READ
+from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
+from pairloom.systems import _blip_tasks as tasks
 from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)
-class Config(Grounded):
+class Config(tasks.Grounded):
     """384 px, as the paper says; length: tokens of a dialog, of which the oldest are left out where there are more (ours:
     the paper does not say). Caption and picture lie side by side, so both towers have one width."""
 
@@ -69,13 +69,13 @@ class System(nn.Module):
         """Encode pictures and captions, once: `seen` is the memory of each picture [I]."""
         if batch.encoded is not None:
             return batch
-        rows = look(self.image, batch.required("images")).flatten(1, 2)
+        rows = tasks.look(self.image, batch.required("images")).flatten(1, 2)
         keep = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
         caption = batch.caption
         if caption is not None:
             rows = torch.cat([rows, self.text(caption.ids, caption.mask)], 1)
             keep = torch.cat([keep, caption.mask], 1)
-        memory: CrossKeyValues = self.text.stack.remember(rows, None if caption is None else keep)
+        memory: CrossKeyValues = self.text.stack.project(rows, None if caption is None else keep)
         return replace(batch, encoded=memory)
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
@@ -100,10 +100,10 @@ class System(nn.Module):
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here: its matching use."""
     return {
-        **renamed(theirs, "towers.image.", "image."),
-        **renamed(theirs, "match_head.", "match_head."),
-        **renamed(one_way(renamed(theirs, "towers.text.", ""), READ), "", "text."),
+        **tasks.renamed(theirs, "towers.image.", "image."),
+        **tasks.renamed(theirs, "match_head.", "match_head."),
+        **tasks.renamed(tasks.one_mode(tasks.renamed(theirs, "towers.text.", ""), READ), "", "text."),
     }
 
 
-STARTS, INHERITS = {"blip": from_blip}, SIZES
+STARTS, INHERITS = {"blip": from_blip}, tasks.SIZES

@@ -21,19 +21,19 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
+from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.gather import mean_of_all
-from pairloom.blocks.grounded import SIZES, Grounded, begin_with, look, one_way, renamed
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.text import READ, WRITE
+from pairloom.blocks.text import READ, WRITE, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch, Questions, Texts
+from pairloom.systems import _blip_tasks as tasks
 from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)
-class Config(Grounded):
+class Config(tasks.Grounded):
     """The released fine-tuning: 480 px, drop path 0.1, questions of at most 35 tokens. answer_length: most tokens of an
     answer. label_smoothing is part of the score by which answers are ranked, too."""
 
@@ -77,7 +77,7 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once: `seen` is their rows [I N S C]."""
         if batch.encoded is not None:
             return batch
-        return replace(batch, encoded=look(self.image, batch.required("images")))
+        return replace(batch, encoded=tasks.look(self.image, batch.required("images")))
 
     def start(self, batch: Batch) -> Cache:
         memory = self._questions(batch)
@@ -87,8 +87,8 @@ class System(nn.Module):
         return Cache(memory.read_by(owner), owner)
 
     def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
-        x, past = self.answer.step(tokens, state.at, state.past, state.memory)
-        return self.head(x, self.answer.words), replace(state, past=past, at=state.at + 1)
+        x, past = self.answer.step(tokens, state.position, state.past, state.context)
+        return self.head(x, self.answer.words), replace(state, past=past, position=state.position + 1)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         tokens, keep = batch.text()
@@ -102,11 +102,11 @@ class System(nn.Module):
             empty = torch.tensor([[self.config.enc, self.config.sep]], device=rows.device)
             question = Questions(Texts.unpadded(empty.expand(len(rows), -1)))
         ids, mask = question.texts.ids, question.texts.mask
-        memory = self.question.stack.remember(rows)
+        memory = self.question.stack.project(rows)
         if question.image_of is not None:
             memory = memory.read_by(question.image_of)
         states = self.question(begin_with(self.config.enc, ids), mask, memory)
-        return self.answer.stack.remember(states, mask)
+        return self.answer.stack.project(states, mask)
 
     def _write(self, tokens: Tensor, keep: Tensor, batch: Batch) -> Tensor:
         memory = self._questions(batch)
@@ -135,13 +135,13 @@ class System(nn.Module):
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here. A large one's decoder read wider rows: its keys and values for
     them have another shape, and here begin afresh."""
-    text = renamed(theirs, "towers.text.", "")
+    text = tasks.renamed(theirs, "towers.text.", "")
     return {
-        **renamed(theirs, "towers.image.", "image."),
-        **renamed(theirs, "head.", "head."),
-        **renamed(one_way(text, READ), "", "question."),
-        **renamed(one_way(text, WRITE), "", "answer."),
+        **tasks.renamed(theirs, "towers.image.", "image."),
+        **tasks.renamed(theirs, "head.", "head."),
+        **tasks.renamed(tasks.one_mode(text, READ), "", "question."),
+        **tasks.renamed(tasks.one_mode(text, WRITE), "", "answer."),
     }
 
 
-STARTS, INHERITS = {"blip": from_blip}, SIZES
+STARTS, INHERITS = {"blip": from_blip}, tasks.SIZES

@@ -16,13 +16,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.blocks.gather import first_row, gather_rows
-from pairloom.blocks.resnet import ResNetTower
+from pairloom.blocks.feed import Activation
+from pairloom.blocks.gather import gather_pairs, pair_up
 from pairloom.blocks.text import WRITE, TextTower
-from pairloom.blocks.transformer import Activation, TransformerConfig, initialise_scaled
+from pairloom.blocks.transformer import TransformerConfig, initialise_scaled
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
-from pairloom.objectives.contrast import contrast, same_picture
+from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.verbs import EMBED
 
 
@@ -177,21 +177,15 @@ class System(nn.Module):
         """Symmetric cross-entropy (figure 3) over the pairs of all processes; pictures without image_ids all differ."""
         with torch.no_grad():
             self.scale.clamp_(max=math.log(self.config.scale_limit))
-        owner, ids = batch.image_of, batch.image_ids
-        if owner is None:
-            owner = torch.arange(len(text), device=text.device)
-        if ids is None:
-            ids = first_row(len(image)) + owner
-        image = image[owner]
-        images, texts = gather_rows(image), gather_rows(text)
-        targets = same_picture(ids, gather_rows(ids))
-        temperature = torch.exp(-self.scale)
-        both = contrast(image, texts, temperature, targets) + contrast(text, images, temperature, targets)
-        return {"contrast": both / 2}
+        image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
+        everybody = gather_pairs(image, text, ids)
+        return {"contrast": symmetric_contrast(image, text, ids, everybody, torch.exp(-self.scale))}
 
 
 def _image_tower(c: Config) -> nn.Module:
     if c.stages:
+        from pairloom.blocks.resnet import ResNetTower
+
         return ResNetTower(c.stages, c.image_width, c.image_heads, c.image_size, c.embedding)
     shape = TransformerConfig(
         c.image_width,

@@ -18,15 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import CrossKeyValues
 from pairloom.blocks.cache import Cache
+from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.embed import Stem, TextEmbed
-from pairloom.blocks.gated import GroundedStack
-from pairloom.blocks.gather import first_row, gather_rows, mean_of_all
+from pairloom.blocks.feed import Activation
+from pairloom.blocks.gather import gather_pairs, mean_of_all, pair_up
 from pairloom.blocks.masks import causal
-from pairloom.blocks.resampler import Pooler
+from pairloom.blocks.pooler import Pooler
 from pairloom.blocks.transformer import (
-    Activation,
     ModeSharing,
     Stack,
     TransformerConfig,
@@ -35,7 +34,7 @@ from pairloom.blocks.transformer import (
 )
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
-from pairloom.objectives.contrast import contrast, same_picture
+from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 from pairloom.verbs import CAPTION, EMBED, Ability
 
@@ -151,7 +150,7 @@ class System(nn.Module):
         )
         self.unimodal = Stack(shape)
         shape = shape._replace(depth=c.multimodal)
-        self.multimodal = GroundedStack(shape) if theirs else Stack(shape, ModeSharing(cross=1))
+        self.multimodal = _multimodal(shape, theirs)
         self.norm_cls = nn.LayerNorm(c.width, eps=c.eps)
         self.norm = nn.LayerNorm(c.width, eps=c.eps)
         self.head = nn.Linear(c.width, c.vocabulary, bias=False)
@@ -183,7 +182,7 @@ class System(nn.Module):
         else:
             one = self.contrast_pool(pooled if self.config.poolers == "cascade" else rows)[:, 0]
         space = self.image_projection(one).unflatten(0, images.shape[:2]).mean(1)
-        memory = self.multimodal.remember(pooled.unflatten(0, images.shape[:2]).flatten(1, 2))
+        memory = self.multimodal.project(pooled.unflatten(0, images.shape[:2]).flatten(1, 2))
         return replace(batch, encoded=PooledImages(F.normalize(space, dim=-1), memory))
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
@@ -232,9 +231,9 @@ class System(nn.Module):
         lower, upper = None, None
         if state.past is not None:
             lower, upper = state.past[: self.config.unimodal], state.past[self.config.unimodal :]
-        x, lower = self.unimodal.step(self.embed(tokens[:, None], state.at), lower)
-        x, upper = self.multimodal.step(x, upper, state.memory)
-        return self.head(self.norm(x[:, 0])), replace(state, past=lower + upper, at=state.at + 1)
+        x, lower = self.unimodal.step(self.embed(tokens[:, None], state.position), lower)
+        x, upper = self.multimodal.step(x, upper, state.context)
+        return self.head(self.norm(x[:, 0])), replace(state, past=lower + upper, position=state.position + 1)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         return self.head(self._ground(batch, self._read(batch)[1]))
@@ -270,15 +269,10 @@ class System(nn.Module):
         """Contrast over the pairs of all processes; pictures without image_ids all differ."""
         with torch.no_grad():
             self.scale.clamp_(max=math.log(self.config.scale_limit))
-        owner, ids = batch.image_of, batch.image_ids
-        if owner is None:
-            owner = torch.arange(len(text), device=text.device)
-        ids = first_row(len(image)) + owner if ids is None else ids
-        image, temperature = image[owner], torch.exp(-self.scale)
-        targets = same_picture(ids, gather_rows(ids))
-        to_text = contrast(image, gather_rows(text), temperature, targets)
-        both = to_text + contrast(text, gather_rows(image), temperature, targets)
-        return {"itc": self.config.itc * (both / 2)}
+        image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
+        everybody = gather_pairs(image, text, ids)
+        loss = symmetric_contrast(image, text, ids, everybody, torch.exp(-self.scale))
+        return {"itc": self.config.itc * loss}
 
     def _caption(self, batch: Batch, rows: Tensor) -> Tensor:
         """The next token, where there is one."""
@@ -286,3 +280,11 @@ class System(nn.Module):
         told = keep[:, 1:]
         scores = self.head(self._ground(batch, rows)[:, :-1][told])
         return mean_of_all(*caption_loss(scores, tokens[:, 1:][told]))
+
+
+def _multimodal(shape: TransformerConfig, theirs: bool) -> nn.Module:
+    if theirs:
+        from pairloom.blocks.alternating import AlternatingStack
+
+        return AlternatingStack(shape)
+    return Stack(shape, ModeSharing(cross=1))

@@ -10,20 +10,22 @@ language model, V vocabulary.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pairloom.blocks.attention import CrossKeyValues, KeyValue
+from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.cache import Cache
-from pairloom.blocks.causal import Between, LanguageModel, LibraryModel, Past
-from pairloom.blocks.gated import GatedReader, Sight
+from pairloom.blocks.causal import Between, LanguageModel, Past
+from pairloom.blocks.cross import CrossKeyValues
+from pairloom.blocks.feed import Activation
+from pairloom.blocks.gated import GatedCrossBlock, GatedMask
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.resampler import Resampler, Resampling
-from pairloom.blocks.transformer import Activation, TransformerConfig
+from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
@@ -168,7 +170,7 @@ class System(nn.Module):
         )  # fmt: skip
         depth = self.language.depth
         self.gated = nn.ModuleList(
-            GatedReader(
+            GatedCrossBlock(
                 self.language.width, c.resampler_width, c.gate_heads, c.gate_inside, c.activation, c.eps
             )
             for _ in range(c.first, depth, c.every)
@@ -188,8 +190,10 @@ class System(nn.Module):
         return (CAPTION, Ability("prompt", reads="document", by="likelihood", pictures=self.config.shots + 1))
 
     @staticmethod
-    def _language(c: Config) -> LanguageModel | LibraryModel:
+    def _language(c: Config) -> Any:
         if c.library:
+            from pairloom.blocks.library_language import LibraryModel
+
             return LibraryModel(c.library)
         return LanguageModel(
             TransformerConfig(c.width, c.depth, c.heads, "pre", c.eps), c.vocabulary, c.positions
@@ -239,17 +243,17 @@ class System(nn.Module):
 
     def _between(self, memory: CrossKeyValues | None, pictures: int, marks: Int[Tensor, "B T"]) -> Between:
         """The gated layers, each token reading the last picture before it alone (section 2.3, "phi")."""
-        sight = None
+        mask = None
         if memory is not None:
             at = torch.arange(pictures, device=marks.device).repeat_interleave(self.config.latents)
-            sight = Sight.of(marks[:, :, None] - 1 == at, memory.packing)
+            mask = GatedMask.of(marks[:, :, None] - 1 == at, memory.readers)
 
         def between(index: int, x: Tensor) -> Tensor:
             which, off = divmod(index - self.config.first, self.config.every)
             if off or which < 0:
                 return x
             read = None if memory is None else memory.layers[which]
-            return self.gated[which](x, read, sight)
+            return self.gated[which](x, read, mask)
 
         return between
 
@@ -286,8 +290,8 @@ class System(nn.Module):
         """Several tokens at once, as in a prompt; the logits after the last."""
         marks = state.marks[:, None] + (tokens == self.config.image_mark).cumsum(1)
         cache = state.cache
-        logits, past = self._read(tokens, cache.past, self._between(cache.memory, state.pictures, marks))
-        cache = replace(cache, past=past, at=cache.at + tokens.shape[1])
+        logits, past = self._read(tokens, cache.past, self._between(cache.context, state.pictures, marks))
+        cache = replace(cache, past=past, position=cache.position + tokens.shape[1])
         return logits[:, -1], Reading(cache, state.pictures, marks[:, -1])
 
     def step(self, state: Reading, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Reading]:

@@ -20,10 +20,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.lora import adapt, adapters
-from pairloom.blocks.prompt import Ids, Prompt, TextConditioning, needs
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
+from pairloom.systems import _diffusion_text as texts
 from pairloom.verbs import DENOISE, DRAW
 
 Words = dict[str, Any]  # settings by diffusers' own names
@@ -149,14 +149,16 @@ class System(nn.Module):
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        needs("diffusers")
+        texts.needs("diffusers")
         from diffusers import AutoencoderKL, UNet2DConditionModel
 
         c = self.config = config
         self.vae: Any = AutoencoderKL(**c.vae).requires_grad_(False) if c.vae else None
         self.latent = latent_shape(c)
-        ids = Ids(c.vocabulary, c.cls, c.sep, (c.pad, c.pad_2))
-        self.text = Prompt(c.text, c.text_2, ids, c.length, c.zero_empty).requires_grad_(c.learn_text)
+        ids = texts.Ids(c.vocabulary, c.cls, c.sep, (c.pad, c.pad_2))
+        self.text = texts.TextEncoder(c.text, c.text_2, ids, c.length, c.zero_empty).requires_grad_(
+            c.learn_text
+        )
         channels, side, _ = self.latent
         own = {"sample_size": side, "in_channels": channels, "out_channels": channels}
         self.unet: Any = UNet2DConditionModel(**{**c.unet, **own, "cross_attention_dim": self.text.width})
@@ -211,12 +213,12 @@ class System(nn.Module):
         scale = self.vae.config.scaling_factor
         return found.mean.float() * scale, found.std.float() * scale
 
-    def encode_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> TextConditioning:
+    def encode_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> texts.TextConditioning:
         """What the UNet reads of texts."""
-        conditioning: TextConditioning = self.text(tokens, mask)
+        conditioning: texts.TextConditioning = self.text(tokens, mask)
         return conditioning
 
-    def empty_text(self, rows: int) -> TextConditioning:
+    def empty_text(self, rows: int) -> texts.TextConditioning:
         """What the UNet reads of the empty text, for so many rows."""
         return self.text.nothing(rows, self.unet.device)
 
@@ -224,7 +226,7 @@ class System(nn.Module):
         self,
         noisy: Float[Tensor, "B C Y X"],
         t: Int[Tensor, " B"] | Float[Tensor, " B"],
-        said: TextConditioning,
+        said: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """What the UNet answers: the noise, or v."""
         more = {}
@@ -245,7 +247,7 @@ class System(nn.Module):
         latents: Float[Tensor, "B C Y X"],
         t: Int[Tensor, " B"],
         noise: Float[Tensor, "B C Y X"],
-        said: TextConditioning,
+        said: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """The noise less the noise that the network finds in the noised latents, in 32 bits."""
         share = self.shares.to(latents.device)[t]
@@ -283,7 +285,7 @@ class System(nn.Module):
             clean = self._learned(batch.required("images"), chance)
         clean = self._own(batch, clean)
 
-        def error(latents: Tensor, said: TextConditioning) -> Tensor:
+        def error(latents: Tensor, said: texts.TextConditioning) -> Tensor:
             share = self.shares.to(device)[t]
             answer = self.predict(noised(latents, noise, share), t, said)
             return F.mse_loss(answer, target(latents, noise, share, self.prediction))
@@ -350,7 +352,7 @@ def latent_shape(c: Config) -> tuple[int, int, int]:
 
 def scheduler_of(config: Config) -> Any:
     """diffusers' scheduler of a config, fresh. Mistake for a kind that is none."""
-    needs("diffusers")
+    texts.needs("diffusers")
     import diffusers
 
     kind = str(config.scheduler["_class_name"])

@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pairloom.blocks.engine import Speed
 from pairloom.data.ahead import ahead
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.pair import Pair
@@ -26,6 +25,7 @@ from pairloom.data.pixels import Picture, Unreadable
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
+from pairloom.runtime import Speed
 from pairloom.scale._table import make_table, parts_of
 from pairloom.verbs import demand
 from pairloom.weights import load

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pairloom import verbs
-from pairloom.blocks.watch import AttentionRecorder
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.runtime.attention_recorder import AttentionRecorder
 from pairloom.tasks.decode import Writing, decode
 from pairloom.tasks.judge import judge
 

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pairloom.blocks.embed import resize_positions
+from pairloom.blocks.positions import resize_positions
 from pairloom.data.disk import unwritable
 from pairloom.errors import Mistake
 from pairloom.weights._script import is_script, read_script

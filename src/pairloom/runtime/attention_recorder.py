@@ -1,9 +1,9 @@
-"""Watch: keep what cross-attention weighs, while somebody looks on. Fused attention gives no weights, so it is taken apart
-for as long as the watch lasts, and only in the layers that are watched.
+"""Attention recorder: keep the weights of cross-attention while a system runs. Fused attention gives none, so that it is taken
+apart for as long as the recorder is on, and only where it is recorded.
 
 Knows no paper, and not what the weights are good for.
 
-M memories, H heads, T positions (of all rows of a memory), S positions of a memory.
+M contexts, H heads, T positions (of all rows of a context), S positions of a context.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from pairloom.blocks.transformer import Layer
+from pairloom.blocks.transformer import Block
 
 
 class AttentionRecorder(TorchFunctionMode):
-    """`with Watch(system) as seen:` the weights [M H T S] of every cross-attention that runs inside, in `seen.weights` in
-    the order of the calls, with their graph. What the system answers stays the same, up to rounding."""
+    """`with AttentionRecorder(system) as recorder:` the weights [M H T S] of every cross-attention of a Block that runs inside,
+    in `recorder.weights` in the order of the calls, with their graph. The outputs stay the same, up to rounding."""
 
     def __init__(self, system: nn.Module) -> None:
         super().__init__()
         self.weights: list[Tensor] = []
         self._inside = False
-        layers = [part for part in system.modules() if isinstance(part, Layer)]
-        self._watched = [sub.fn for layer in layers for sub in layer.cross]
+        blocks = [part for part in system.modules() if isinstance(part, Block)]
+        self._recorded = [residual.fn for block in blocks for residual in block.cross]
         self._hooks: list[Any] = []
 
     def __enter__(self) -> AttentionRecorder:
-        for part in self._watched:
+        for part in self._recorded:
             self._hooks.append(part.register_forward_pre_hook(lambda *_: self._turn(True)))
             self._hooks.append(part.register_forward_hook(lambda *_: self._turn(False)))
         super().__enter__()
         return self
 
-    def __exit__(self, *told: Any) -> None:
-        super().__exit__(*told)
+    def __exit__(self, *raised: Any) -> None:
+        super().__exit__(*raised)
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
@@ -64,14 +64,19 @@ class AttentionRecorder(TorchFunctionMode):
         query: Tensor,
         keys: Tensor,
         values: Tensor,
-        attn_mask: Tensor | None = None,
-        dropout_p: float = 0.0,
+        mask: Tensor | None = None,
+        dropout: float = 0.0,
+        scale: float | None = None,
     ) -> Tensor:
         scores = query @ keys.transpose(-1, -2) / math.sqrt(query.shape[-1])
-        if attn_mask is not None:
-            scores = scores.masked_fill(~attn_mask, float("-inf"))
+        if scale is not None:
+            scores = scores * (scale * math.sqrt(query.shape[-1]))
+        if mask is not None and mask.dtype == torch.bool:
+            scores = scores.masked_fill(~mask, -math.inf)
+        elif mask is not None:
+            scores = scores + mask
         weights = scores.softmax(-1)
         if torch.is_grad_enabled() and not weights.requires_grad:
             weights.requires_grad_()
         self.weights.append(weights)
-        return F.dropout(weights, dropout_p) @ values
+        return F.dropout(weights, dropout) @ values

@@ -1,4 +1,4 @@
-"""Engine: a network as it answers fastest on this machine. The weights of every Stack, gated layer and LanguageHead are laid
+"""Engine: a network as it answers fastest on this machine, for inference alone. The weights of every Stack, gated layer and LanguageHead are laid
 out for the processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by OpenVINO where that is
 installed.
 
@@ -10,20 +10,22 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pairloom.blocks.alternating import AlternatingStack
 from pairloom.blocks.attention import Attention
-from pairloom.blocks.gated import GatedReader, GroundedStack
+from pairloom.blocks.feed import FeedForward
+from pairloom.blocks.gated import GatedCrossBlock
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.transformer import FeedForward, Stack
+from pairloom.blocks.transformer import Stack
 from pairloom.blocks.vision import VisionTower
-
-Speed = Literal["exact", "fast"]
+from pairloom.runtime import Speed
+from pairloom.runtime.packing import pack_texts
 
 
 def engine(network: nn.Module, speed: Speed) -> nn.Module:
@@ -45,10 +47,11 @@ def engine(network: nn.Module, speed: Speed) -> nn.Module:
         if graphs and isinstance(part, VisionTower):
             _run_by_openvino(part, dtype)
     for part in list(made.modules()):
-        if isinstance(part, Stack | GroundedStack | GatedReader):
-            _pack(part, dtype)
+        if isinstance(part, Stack | AlternatingStack | GatedCrossBlock):
+            _prepack(part, dtype)
         elif isinstance(part, LanguageHead):
-            part.dense, part.table = Packed(part.dense.weight, part.dense.bias, dtype), Table(dtype)
+            part.dense, part.table = PrepackedLinear(part.dense.weight, part.dense.bias, dtype), Table(dtype)
+    pack_texts(made)
     made.speed = speed
     return made
 
@@ -61,7 +64,7 @@ def has_bf16(device: torch.device) -> bool:
     return any(has for name, has in told.items() if "bf16" in name)
 
 
-class Packed(nn.Module):
+class PrepackedLinear(nn.Module):
     """A linear map with its weight [O D] as oneDNN wants it, so that no call lays it out again.
 
     Decoding is bound by reading weights: bf16 halves it, and the layout spares a copy of them at every step. gelu: follows,
@@ -103,30 +106,30 @@ class Table(nn.Module):
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.packed: Packed | None = None
+        self.packed: PrepackedLinear | None = None
 
     def forward(self, x: Tensor, words: Tensor, bias: Tensor) -> Tensor:
         if self.packed is None:
-            self.packed = Packed(words, bias, self.dtype)
+            self.packed = PrepackedLinear(words, bias, self.dtype)
         return self.packed(x).float()
 
 
-def _pack(part: nn.Module, dtype: torch.dtype) -> None:
+def _prepack(part: nn.Module, dtype: torch.dtype) -> None:
     for name, child in list(part.named_children()):
         if type(child) is nn.Linear:
-            setattr(part, name, Packed(child.weight, child.bias, dtype))
+            setattr(part, name, PrepackedLinear(child.weight, child.bias, dtype))
         elif type(child) is FeedForward and child.activation == "gelu" and type(child.up) is nn.Linear:
-            _pack(child, dtype)
+            _prepack(child, dtype)
             child.up.gelu = True
             setattr(part, name, nn.Sequential(child.up, child.down))
         else:
-            _pack(child, dtype)
-            if type(child) is Attention and dtype != torch.float32:  # once for query, key and value
+            _prepack(child, dtype)
+            if isinstance(child, Attention) and dtype != torch.float32:  # once for query, key and value
                 child.register_forward_pre_hook(lambda _, given: (given[0].to(dtype), *given[1:]))
 
 
 def _run_by_openvino(tower: VisionTower, dtype: torch.dtype) -> None:
-    from pairloom.blocks.graph import Graph, can_run
+    from pairloom.runtime.openvino_graph import Graph, can_run
 
     if can_run(tower.stack):
         tower.stack, tower.norm = Graph(tower.stack, tower.norm, dtype), nn.Identity()

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from pairloom.blocks.engine import Packed, engine, has_bf16
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import WRITE, TextTower
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
+from pairloom.runtime.engine import PrepackedLinear, engine, has_bf16
 
 SHAPE = TransformerConfig(width=32, depth=2, heads=4, norm="pre", eps=1e-6)
 CPU = torch.device("cpu")
@@ -36,12 +36,12 @@ def tower(**changed) -> VisionTower:
 @torch.no_grad()
 def test_a_packed_map_is_the_map(rows, bias):
     linear, x = nn.Linear(48, 40, bias), draw(2, rows, 48)
-    packed = Packed(linear.weight, linear.bias, torch.float32)
+    packed = PrepackedLinear(linear.weight, linear.bias, torch.float32)
     torch.testing.assert_close(packed(x), linear(x), atol=1e-6, rtol=1e-5)
-    half = Packed(linear.weight, linear.bias, torch.bfloat16)(x)
+    half = PrepackedLinear(linear.weight, linear.bias, torch.bfloat16)(x)
     expected = nn.functional.linear(x.bfloat16().float(), linear.weight.bfloat16().float(), linear.bias)
     assert half.dtype == torch.bfloat16
-    bent = Packed(linear.weight, linear.bias, torch.float32, gelu=True)(x)
+    bent = PrepackedLinear(linear.weight, linear.bias, torch.float32, gelu=True)(x)
     torch.testing.assert_close(bent, nn.functional.gelu(linear(x)), atol=1e-6, rtol=1e-5)
     torch.testing.assert_close(half.float(), expected, atol=0.02, rtol=0.01)
 
@@ -50,7 +50,7 @@ def test_a_packed_map_is_the_map(rows, bias):
 @torch.no_grad()
 def test_openvino_runs_the_tower(activation):
     pytest.importorskip("openvino")
-    from pairloom.blocks.graph import Graph
+    from pairloom.runtime.openvino_graph import Graph
 
     plain, x = tower(activation=activation), draw(3, 3, 32, 32)
     made = engine(plain, "exact")
@@ -61,7 +61,7 @@ def test_openvino_runs_the_tower(activation):
 
 @torch.no_grad()
 def test_what_a_graph_cannot_run_stays_with_torch():
-    from pairloom.blocks.graph import can_run
+    from pairloom.runtime.openvino_graph import can_run
 
     odd = tower()
     odd.stack.layers[0].feed[0].fn.up = nn.Sequential(odd.stack.layers[0].feed[0].fn.up)
@@ -80,9 +80,9 @@ def test_importing_openvino_tells_nobody():
     pytest.importorskip("openvino")
     check = """
 import sys, torch
-from pairloom.blocks.graph import Graph
-from pairloom.blocks.transformer import Shape, Stack
-Graph(Stack(Shape(8, 1, 2, "pre", 1e-6)), torch.nn.LayerNorm(8), torch.float32)
+from pairloom.runtime.openvino_graph import Graph
+from pairloom.blocks.transformer import Stack, TransformerConfig
+Graph(Stack(TransformerConfig(8, 1, 2, "pre", 1e-6)), torch.nn.LayerNorm(8), torch.float32)
 assert sys.modules["openvino_telemetry"] is None
 """
     assert subprocess.run([sys.executable, "-W", "ignore", "-c", check]).returncode == 0
@@ -108,7 +108,7 @@ def test_steps_of_an_engine_equal_its_whole():
         SHAPE._replace(norm="post", context=12), 20, 8, sharing=ModeSharing(attend=2, cross=1)
     ).eval()
     made, tokens = engine(text, "exact"), torch.arange(12).view(2, 6)
-    memory = made.stack.remember(draw(2, 5, 12), way=WRITE)
+    memory = made.stack.project(draw(2, 5, 12), mode=WRITE)
     whole, past = made(tokens, torch.ones(2, 6, dtype=torch.bool), memory, WRITE), None
     for at in range(6):
         x, past = made.step(tokens[:, at], at, past, memory)

@@ -1,4 +1,4 @@
-"""Prompt: texts as a text-to-image network reads them, through one or two CLIP text encoders of transformers.
+"""The text encoder of Stable Diffusion and SDXL: one or two CLIP text encoders of transformers.
 
 A text is filled up to a fixed length and the filling is read too: that is how these networks were trained.
 Does not know: the network, tokenizers, where weights come from.
@@ -48,7 +48,7 @@ class Ids(NamedTuple):
     pads: Sequence[int]
 
 
-class Prompt(nn.Module):
+class TextEncoder(nn.Module):
     """One encoder: its last rows, normed (Stable Diffusion). Two: the last layer but one of each, side by side, and the
     projected end token of the second (SDXL). zero_empty: the empty text is all zeros.
 

@@ -1,4 +1,4 @@
-"""Graph: a pre-norm Stack and its last norm as one OpenVINO graph, compiled once and held in memory.
+"""OpenVINO graph: a pre-norm Stack and its last norm as one graph, compiled once and held in memory.
 
 The graph is built from OpenVINO's own operators; nothing is traced, exported or written to disk.
 Does not know: masks, memories (an image tower has none), gradients.
@@ -17,30 +17,29 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import Attention
-from pairloom.blocks.transformer import FeedForward, Stack
+from pairloom.blocks.feed import FeedForward
+from pairloom.blocks.transformer import Block, Residual, Stack
 
 PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 def can_run(stack: nn.Module) -> bool:
-    """Whether this is a plain pre-norm stack: one way through, no cross-attention, linear maps as they were built."""
+    """Whether this is a plain pre-norm stack: one mode, no cross-attention, linear maps as they were built."""
+    return type(stack) is Stack and len(stack.layers) > 0 and all(map(_is_plain, stack.layers))
+
+
+def _is_plain(block: Block) -> bool:
+    if len(block.attend) != 1 or len(block.cross) or len(block.feed) != 1 or block.order[0] == "feed":
+        return False
+    attend, feed = block.attend[0], block.feed[0]
     return (
-        type(stack) is Stack
-        and len(stack.layers) > 0
-        and all(
-            len(layer.attend) == len(layer.feed) == 1
-            and not len(layer.cross)
-            and layer.attend[0].place == layer.feed[0].place == "pre"
-            and type(layer.attend[0].fn) is Attention
-            and type(layer.feed[0].fn) is FeedForward
-            and layer.feed[0].fn.activation in ("gelu", "quick_gelu")
-            and all(
-                type(part) is nn.Linear
-                for sub in (layer.attend[0], layer.feed[0])
-                for part in sub.fn.children()
-            )
-            for layer in stack.layers
-        )
+        all(type(part) is Residual and part.place == "pre" for part in (attend, feed))
+        and all(isinstance(part.norm, nn.LayerNorm | nn.Identity) for part in (attend, feed))
+        and type(attend.fn) is Attention
+        and attend.fn.scale is None
+        and type(feed.fn) is FeedForward
+        and feed.fn.activation in ("gelu", "quick_gelu")
+        and all(type(part) is nn.Linear for fn in (attend.fn, feed.fn) for part in fn.children())
     )
 
 

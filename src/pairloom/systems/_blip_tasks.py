@@ -1,21 +1,19 @@
-"""Grounded: the numbers of an image tower and of text towers that read it, the towers built from them, and how a text
-begins.
+"""What BLIP's task systems share: the numbers of an image tower and of text towers that read it, the towers built from them,
+and the names of the tensors that they take over from a pre-trained blip.
 
-Does not know: heads, losses, what is asked.
+Does not know: heads, losses, tasks.
 
-B rows, I examples of pictures, N pictures of an example, T tokens, X Y sides, S rows of a picture, C width of the image
-tower.
+I examples of pictures, N pictures of an example, X Y sides, S rows of a picture, C width of the image tower.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float, Int
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from pairloom.blocks.embed import Stem
 from pairloom.blocks.text import TextTower
@@ -62,12 +60,12 @@ class Grounded:
         )
         return VisionTower(shape, self.image_size, self.patch, self.stem)
 
-    def text_tower(self, context: int) -> TextTower:
-        """context: width of what its cross-attention reads."""
+    def text_tower(self, context: int, cross: Callable[[int], nn.Module] | None = None) -> TextTower:
+        """context: width of what its cross-attention reads; cross: builds that of each layer, in place of the plain one."""
         shape = TransformerConfig(
             self.width, self.depth, self.heads, "post", 1e-12, self.dropout, context=context
         )
-        return TextTower(shape, self.vocabulary, self.positions, 1, ModeSharing(cross=1))
+        return TextTower(shape, self.vocabulary, self.positions, 1, ModeSharing(cross=1), cross=cross)
 
 
 def look(tower: VisionTower, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
@@ -75,21 +73,16 @@ def look(tower: VisionTower, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor
     return tower(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
-def begin_with(token: int, tokens: Int[Tensor, "B T"]) -> Int[Tensor, "B T"]:
-    """The first token tells the way through a tower; it replaces [CLS]."""
-    return torch.cat([torch.full_like(tokens[:, :1], token), tokens[:, 1:]], 1)
-
-
 def renamed(tensors: Mapping[str, Tensor], before: str, after: str) -> dict[str, Tensor]:
     """The tensors whose names begin with `before`, under names that begin with `after`."""
     return {after + name[len(before) :]: value for name, value in tensors.items() if name.startswith(before)}
 
 
-def one_way(tensors: Mapping[str, Tensor], mode: int) -> dict[str, Tensor]:
-    """Of a text tower whose parts have one variant or one for each way through (READ, WRITE), the tensors of one way, named
-    as in a tower with one way alone."""
-    found: dict[str, dict[int, Tensor]] = {}
+def one_mode(tensors: Mapping[str, Tensor], mode: int) -> dict[str, Tensor]:
+    """Of a text tower whose parts have one variant, or one for each mode (READ, WRITE), the tensors of one mode, named as in
+    a tower with that mode alone."""
+    parts: dict[str, dict[int, Tensor]] = {}
     for name, value in tensors.items():
         part = re.fullmatch(r"(.*\b(?:embed|attend|cross|feed)\.)(\d+)(\..+)", name)
-        found.setdefault(f"{part[1]}0{part[3]}" if part else name, {})[int(part[2]) if part else 0] = value
-    return {name: variants[mode % len(variants)] for name, variants in found.items()}
+        parts.setdefault(f"{part[1]}0{part[3]}" if part else name, {})[int(part[2]) if part else 0] = value
+    return {name: variants[mode % len(variants)] for name, variants in parts.items()}

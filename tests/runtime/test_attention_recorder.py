@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig
-from pairloom.blocks.watch import AttentionRecorder
+from pairloom.runtime.attention_recorder import AttentionRecorder
 
 
 def stack() -> tuple[Stack, torch.Tensor, torch.Tensor]:
@@ -17,7 +17,7 @@ def stack() -> tuple[Stack, torch.Tensor, torch.Tensor]:
 def test_weights_of_each_layer_and_the_same_answer() -> None:
     made, x, context = stack()
     keep = torch.arange(7) < torch.tensor([[7], [4]])
-    memory = made.remember(context, keep)
+    memory = made.project(context, keep)
     plain = made(x, None, memory)
     with AttentionRecorder(made) as seen:
         watched = made(x, None, memory)
@@ -27,7 +27,7 @@ def test_weights_of_each_layer_and_the_same_answer() -> None:
         torch.testing.assert_close(weights.sum(-1), torch.ones(2, 4, 5))
         assert float(weights[1, :, :, 4:].detach().abs().max()) == 0  # what is not real is not looked at
     attend = made.layers[0].cross[0]
-    query = attend.fn._split(attend.fn.query(made.layers[0].attend[0](x, None, None)))
+    query = attend.fn.split(attend.fn.query(made.layers[0].attend[0](x, None, None)))
     expected = (query @ memory.layers[0].keys.transpose(2, 3) / 2).masked_fill(~keep[:, None, None], -1e30)
     torch.testing.assert_close(seen.weights[0], expected.softmax(-1))
 
@@ -36,7 +36,7 @@ def test_nothing_is_watched_afterwards() -> None:
     made, x, context = stack()
     with AttentionRecorder(made) as seen:
         pass
-    made(x, None, made.remember(context))
+    made(x, None, made.project(context))
     assert not seen.weights and not any(part._forward_hooks for part in made.modules())
 
 
@@ -44,6 +44,6 @@ def test_the_score_has_a_gradient_with_respect_to_the_weights() -> None:
     made, x, context = stack()
     made.requires_grad_(False)  # frozen systems can be explained too
     with AttentionRecorder(made) as seen:
-        said = made(x, None, made.remember(context))
+        said = made(x, None, made.project(context))
     (gradient,) = torch.autograd.grad(said[:, 0].sum() + said.square().sum(), seen.weights[1])
     assert gradient.shape == seen.weights[1].shape and float(gradient.abs().max()) > 0
