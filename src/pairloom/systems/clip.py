@@ -154,6 +154,11 @@ class System(nn.Module):
             rows = self.image_projection(rows[:, 0])
         return replace(batch, encoded=F.normalize(rows.unflatten(0, images.shape[:2]).mean(1), dim=-1))
 
+    @property
+    def temperature(self) -> Tensor:
+        """What cosines are divided by: one over the learned scale."""
+        return torch.exp(-self.scale)
+
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         """Averaged over the N pictures of a row."""
         encoded: Tensor = self.encode_image(batch).encoded
@@ -179,7 +184,7 @@ class System(nn.Module):
             self.scale.clamp_(max=math.log(self.config.scale_limit))
         image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
         everybody = gather_pairs(image, text, ids)
-        return {"contrast": symmetric_contrast(image, text, ids, everybody, torch.exp(-self.scale))}
+        return {"contrast": symmetric_contrast(image, text, ids, everybody, self.temperature)}
 
 
 def _image_tower(c: Config) -> nn.Module:

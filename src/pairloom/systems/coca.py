@@ -185,6 +185,11 @@ class System(nn.Module):
         memory = self.multimodal.project(pooled.unflatten(0, images.shape[:2]).flatten(1, 2))
         return replace(batch, encoded=PooledImages(F.normalize(space, dim=-1), memory))
 
+    @property
+    def temperature(self) -> Tensor:
+        """What cosines are divided by: one over the learned scale."""
+        return torch.exp(-self.scale)
+
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
         embeddings: Tensor = self.encode_image(batch).encoded.embeddings
         return embeddings
@@ -271,7 +276,7 @@ class System(nn.Module):
             self.scale.clamp_(max=math.log(self.config.scale_limit))
         image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
         everybody = gather_pairs(image, text, ids)
-        loss = symmetric_contrast(image, text, ids, everybody, torch.exp(-self.scale))
+        loss = symmetric_contrast(image, text, ids, everybody, self.temperature)
         return {"itc": self.config.itc * loss}
 
     def _caption(self, batch: Batch, rows: Tensor) -> Tensor:
