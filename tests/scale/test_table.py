@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pairloom.errors import Mistake
+from pairloom.scale import Execution
 from pairloom.scale._table import make_table, parts_of
 
 SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float64())])
@@ -33,7 +34,7 @@ def work(job: Job) -> str:
 
 def make(out: Path, keys: str = "ab", model: str = "there", restart: bool = False) -> list[str]:
     jobs = [Job(parts_of(out) / f"{key}.parquet", key, model) for key in keys]
-    return make_table(work, jobs, out, SCHEMA, keys + model, 1, restart, lambda done, total: None)
+    return make_table(work, jobs, out, SCHEMA, keys + model, Execution(), restart, lambda done, total: None)
 
 
 def test_rows_stand_in_the_order_of_the_jobs_and_parts_go(tmp_path: Path) -> None:
@@ -74,7 +75,7 @@ def test_rows_of_another_plan_are_refused(tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="no model"):
         make_table(
             work, [Job(parts_of(out) / "a.parquet", "a"), Job(parts_of(out) / "b.parquet", "b", "nowhere")],
-            out, SCHEMA, "one plan", 1, False, lambda done, total: None,
+            out, SCHEMA, "one plan", Execution(), False, lambda done, total: None,
         )  # fmt: skip
     with pytest.raises(Mistake, match="another set or model"):
         make(out)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pairloom import registry
@@ -27,3 +28,18 @@ def worker_count(wanted: int, items: int) -> int:
     """How many processes to use: what was asked, else one for each core where there is enough to do."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return wanted or (1 if items < 3 else min(cores, items))
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Execution settings: the engine that runs a job's tasks, and how many workers it has.
+
+    Made once, by the command or by who calls a job, and handed down to every step of it.
+    """
+
+    engine: str = "local"
+    workers: int = 1
+
+    def run(self, function: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
+        """Yield (item, function(item)) as they finish."""
+        return run(function, items, self.workers, self.engine)

@@ -13,10 +13,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairloom import scale
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.errors import Mistake
+from pairloom.scale import Execution
 
 
 def parts_of(out: Path) -> Path:
@@ -30,7 +30,7 @@ def make_table(
     out: Path,
     schema: pa.Schema,
     plan: str,
-    workers: int,
+    execution: Execution,
     restart: bool,
     tell: Callable[[int, int], None],
 ) -> list[Any]:
@@ -60,7 +60,7 @@ def make_table(
         file.write(mark.encode())
     tell(0, len(jobs))
     results = []
-    for _, result in scale.run(function, jobs, workers):
+    for _, result in execution.run(function, jobs):
         results.append(result)
         tell(1, len(jobs))
     with atomic_write(out) as file, pq.ParquetWriter(file, schema) as writer:

@@ -26,6 +26,7 @@ from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
 from pairloom.runtime import Speed
+from pairloom.scale import Execution
 from pairloom.scale._table import make_table, parts_of
 from pairloom.verbs import demand
 from pairloom.weights import load
@@ -137,7 +138,7 @@ def embed_set(
     )
     width = loaded.config.embedding
     make_table(
-        embed_shard, jobs, out, schema(width), plan, workers, restart, lambda done, total: tell("embed", done, total)
+        embed_shard, jobs, out, schema(width), plan, Execution(workers=workers), restart, lambda done, total: tell("embed", done, total)
     )  # fmt: skip
     vectors = pq.read_table(out, columns=["embedding"]).column("embedding")
     return {"pictures": len(vectors) - vectors.null_count, "unreadable": vectors.null_count, "width": width}
