@@ -6,13 +6,24 @@ Does not know: HTML, charts, how a decision was made.
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
+import json
 import math
-from collections.abc import Callable, Iterable
+import zlib
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pyarrow
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from pairloom.data.pixels import Unreadable, open_image
@@ -21,13 +32,14 @@ COLUMNS = (
     "key", "name", "shard", "text_id", "text",
     "source", "findings", "score", "p_match", "decision", "reason",
 )  # fmt: skip
+BATCH = 4096  # rows of a column in memory at a time
 SIDE = 160  # pixels of an embedded picture's longer side
 LARGEST = 100_000_000  # pixels of a picture that is still opened for a thumbnail
 WHOLE = 64_000_000  # characters of all texts that the page carries uncut
 CUT = 2_000  # characters kept of each text beyond that
 
 
-class Words:
+class DistinctValues:
     """A list of distinct values and a number for each: what makes columns of repeated sentences small."""
 
     def __init__(self) -> None:
@@ -41,75 +53,202 @@ class Words:
         return list(self.numbers)
 
 
+@dataclass(frozen=True)
+class Columns:
+    """A ledger column by column, a few thousand rows of it in memory: a table, or the file of one. ValueError where it
+    lacks a column."""
+
+    ledger: pyarrow.Table | Path
+
+    def __post_init__(self) -> None:
+        missing = [name for name in COLUMNS if name not in self.names]
+        if missing:
+            raise ValueError(f"the ledger lacks {', '.join(missing)}")
+
+    @cached_property
+    def names(self) -> list[str]:
+        if isinstance(self.ledger, Path):
+            return list(pq.read_schema(self.ledger).names)
+        return list(self.ledger.column_names)
+
+    def rows(self, *names: str) -> Iterator[tuple[Any, ...]]:
+        """The values of these columns, row by row."""
+        for batch in self._batches(list(names)):
+            yield from zip(*(column.to_pylist() for column in batch.columns))
+
+    def values(self, name: str) -> Iterator[Any]:
+        """The values of one column."""
+        for batch in self._batches([name]):
+            yield from batch.column(0).to_pylist()
+
+    def _batches(self, names: list[str]) -> Iterator[pyarrow.RecordBatch]:
+        if isinstance(self.ledger, Path):
+            with pq.ParquetFile(self.ledger) as file:
+                for batch in file.iter_batches(BATCH, columns=names, use_threads=False):
+                    yield batch.select(names)
+        else:
+            yield from self.ledger.select(names).to_batches(BATCH)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Which rows of a ledger are one pair: those with the same key, shard and name.
+
+    of [rows]: the pair of each row, numbered as they come; first [pairs]: its first row; keys [pairs].
+    """
+
+    of: NDArray[np.int64]
+    first: NDArray[np.int64]
+    keys: NDArray[Any]  # of bytes
+
+    @classmethod
+    def read(cls, columns: Columns) -> Pairs:
+        numbers: dict[bytes, int] = {}
+        of, first, keys = array("q"), array("q"), []
+        for row, place in enumerate(columns.rows("key", "shard", "name")):
+            digest = hashlib.blake2b(repr(place).encode("utf-8", "surrogatepass"), digest_size=12).digest()
+            number = numbers.setdefault(digest, len(numbers))
+            if number == len(first):
+                first.append(row)
+                keys.append((place[0] or "").encode())
+            of.append(number)
+        held = np.array(keys, np.bytes_) if keys else np.zeros(0, "S1")
+        return cls(np.asarray(of, np.int64), np.asarray(first, np.int64), held)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def key(self, pair: int) -> str:
+        return bytes(self.keys[pair]).decode()
+
+    def one(self, values: Iterable[Any]) -> Iterator[Any]:
+        """Of a column's values those of the pairs' first rows."""
+        waiting = iter(self.first.tolist())
+        wanted = next(waiting, None)
+        for row, value in enumerate(values):
+            if row == wanted:
+                yield value
+                wanted = next(waiting, None)
+
+
+class JsonStream:
+    """A JSON document written bit by bit into a compressor; it is never whole in memory."""
+
+    def __init__(self) -> None:
+        self._compressor = zlib.compressobj(6)
+        self._digest = hashlib.blake2b(digest_size=8)
+        self._parts: list[bytes] = []
+
+    def write(self, text: str) -> None:
+        data = text.encode()
+        self._digest.update(data)
+        self._parts.append(self._compressor.compress(data))
+
+    def array(self, values: Iterable[Any]) -> None:
+        """[...] of plain JSON values."""
+        self.write("[")
+        waiting, before = iter(values), ""
+        while part := list(islice(waiting, BATCH)):
+            self.write(before + dumps(part)[1:-1])
+            before = ","
+        self.write("]")
+
+    def close(self) -> tuple[bytes, str]:
+        """The deflated document, and a name that is the same for the same document."""
+        return b"".join([*self._parts, self._compressor.flush()]), self._digest.hexdigest()
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def write_gallery(
+    out: JsonStream,
+    columns: Columns,
+    pairs: Pairs,
+    settings: dict[str, Any],
+    thumbnail: Callable[[str], bytes | None],
+    link: Callable[[str], str | None],
+    sample: int,
+    middle: float | int | None,
+) -> None:
+    """Write plain JSON values for the page: {"pairs": columns, "texts": columns, the lists that they point into, and
+    settings}. middle: the P(match) around which pairs are doubtful.
+    """
+    words = {name: DistinctValues() for name in ("shards", "sources", "findings", "decisions", "reasons")}
+    decisions, chances = list(columns.values("decision")), list(columns.values("p_match"))
+    chosen = choose(pairs.keys, pairs.of, decisions, chances, sample, middle)
+    out.write('{"pairs":{"key":')
+    out.array(pairs.key(pair) for pair in range(len(pairs)))
+    out.write(',"shard":')
+    out.array(words["shards"](shard or "") for shard in pairs.one(columns.values("shard")))
+    out.write(',"name":')
+    out.array(name or "" for name in pairs.one(columns.values("name")))
+    out.write(',"link":')
+    out.array(_relative(link(pairs.key(pair))) for pair in range(len(pairs)))
+    out.write(',"picture":' + dumps(_pictures(chosen, pairs, thumbnail)))
+    texts: dict[str, Iterable[Any]] = {
+        "pair": pairs.of.tolist(),
+        "id": columns.values("text_id"),
+        "text": _cut(columns),
+        "source": (words["sources"](source or "original") for source in columns.values("source")),
+        "findings": (words["findings"](tuple(codes or ())) for codes in columns.values("findings")),
+        "score": (_round(score, 9) for score in columns.values("score")),
+        "p": (_round(p, 4) for p in chances),
+        "decision": (words["decisions"](decision) for decision in decisions),
+        "reason": (words["reasons"](reason or "") for reason in columns.values("reason")),
+    }
+    for before, (name, values) in zip(['},"texts":{', *[","] * len(texts)], texts.items()):
+        out.write(f'{before}"{name}":')
+        out.array(values)
+    out.write("}")
+    for name, held in {**{name: each.values for name, each in words.items()}, "settings": settings}.items():
+        out.write(f',"{name}":{dumps(held)}')
+    out.write("}")
+
+
 def gallery(
-    ledger: pyarrow.Table,
+    ledger: pyarrow.Table | Path,
     thumbnail: Callable[[str], bytes | None],
     link: Callable[[str], str | None],
     sample: int,
     middle: float | int | None,
 ) -> dict[str, Any]:
-    """Plain JSON values for the page: {"pairs": columns, "texts": columns, and the lists that they point into}.
-
-    Rows with the same key, shard and name are one pair. middle: the P(match) around which pairs are doubtful.
-    Raises ValueError where the ledger lacks a column.
-    """
-    missing = [name for name in COLUMNS if name not in ledger.column_names]
-    if missing:
-        raise ValueError(f"the ledger lacks {', '.join(missing)}")
-    rows = {name: ledger.column(name).to_pylist() for name in COLUMNS}
-    shards, sources, findings, decisions, reasons = Words(), Words(), Words(), Words(), Words()
-    pairs = Words()
-    pair_of = [pairs(entry) for entry in zip(rows["key"], rows["shard"], rows["name"])]
-    keys = [key for key, _, _ in pairs.values]
-    chosen = choose(keys, pair_of, rows["decision"], rows["p_match"], sample, middle)
-    return {
-        "pairs": {
-            "key": keys,
-            "shard": [shards(shard or "") for _, shard, _ in pairs.values],
-            "name": [name or "" for _, _, name in pairs.values],
-            "link": [_relative(link(key)) for key in keys],
-            "picture": _pictures(chosen, keys, thumbnail),
-        },
-        "texts": {
-            "pair": pair_of,
-            "id": rows["text_id"],
-            "text": _cut(rows["text"]),
-            "source": [sources(source or "original") for source in rows["source"]],
-            "findings": [findings(tuple(codes or ())) for codes in rows["findings"]],
-            "score": [_round(score, 9) for score in rows["score"]],
-            "p": [_round(p, 4) for p in rows["p_match"]],
-            "decision": [decisions(decision) for decision in rows["decision"]],
-            "reason": [reasons(reason or "") for reason in rows["reason"]],
-        },
-        "shards": shards.values,
-        "sources": sources.values,
-        "findings": findings.values,
-        "decisions": decisions.values,
-        "reasons": reasons.values,
-    }
+    """What `write_gallery` writes, as values."""
+    out, columns = JsonStream(), Columns(ledger)
+    pairs = Pairs.read(columns)
+    write_gallery(out, columns, pairs, {}, thumbnail, link, sample, middle)
+    held: dict[str, Any] = json.loads(zlib.decompress(out.close()[0]))
+    return held
 
 
 def choose(
-    keys: list[str],
-    pair_of: list[int],
-    decisions: list[str],
-    chances: list[float | None],
+    keys: Sequence[str] | NDArray[Any],
+    pair_of: Sequence[int] | NDArray[np.int64],
+    decisions: Sequence[str],
+    chances: Sequence[float | None],
     sample: int,
     middle: float | int | None,
 ) -> list[int]:
     """Which pairs get their picture embedded: every decision and the doubtful ones in turn, half of them those that
     the page shows first (lowest P, or nearest to the threshold), half by key (a content hash: as good as by lot).
     """
-    groups: dict[str, dict[int, float]] = {}
-    for pair, decision, p in zip(pair_of, decisions, chances):
-        place = math.inf if p is None else p
-        groups.setdefault(decision, {}).setdefault(pair, place)
-        groups[decision][pair] = min(groups[decision][pair], place)
-        if middle is not None and p is not None:
-            nearest = groups.setdefault("doubtful", {}).get(pair, math.inf)
-            groups["doubtful"][pair] = min(nearest, abs(p - middle))
-    first = [sorted(group, key=lambda pair: (group[pair], keys[pair])) for _, group in sorted(groups.items())]
-    by_lot = [sorted(group, key=lambda pair: keys[pair]) for _, group in sorted(groups.items())]
+    names, group_of = np.unique(np.asarray(decisions, np.str_), return_inverse=True)
+    of = np.asarray(pair_of, np.int64)
+    known = np.array([math.inf if p is None else p for p in chances], np.float64)
+    groups = {str(name): (of[group_of == at], known[group_of == at]) for at, name in enumerate(names)}
+    if middle is not None and np.isfinite(known).any():
+        near = np.isfinite(known)
+        groups["doubtful"] = of[near], np.abs(known[near] - middle)
+    order = np.asarray(keys)
+    first, by_lot = [], []
+    for _, (rows, places) in sorted(groups.items()):
+        members, inverse = np.unique(rows, return_inverse=True)
+        least = np.full(len(members), math.inf)
+        np.minimum.at(least, inverse, places)
+        first.append(members[np.lexsort((order[members], least))][:sample].tolist())
+        by_lot.append(members[np.argsort(order[members], kind="stable")][: 2 * sample].tolist())
     chosen = _in_turn(first, sample // 2, {})
     return sorted(_in_turn(by_lot, sample, chosen))
 
@@ -128,15 +267,15 @@ def _in_turn(groups: list[list[int]], most: int, chosen: dict[int, None]) -> dic
 
 
 def _pictures(
-    chosen: Iterable[int], keys: list[str], thumbnail: Callable[[str], bytes | None]
+    chosen: Iterable[int], pairs: Pairs, thumbnail: Callable[[str], bytes | None]
 ) -> dict[str, str]:
-    made = {}
+    pictures = {}
     for pair in chosen:
-        data = thumbnail(keys[pair])
+        data = thumbnail(pairs.key(pair))
         small = shrink(data) if data else None
         if small:
-            made[str(pair)] = base64.b64encode(small).decode("ascii")
-    return made
+            pictures[str(pair)] = base64.b64encode(small).decode("ascii")
+    return pictures
 
 
 def shrink(data: bytes) -> bytes | None:
@@ -162,13 +301,14 @@ def _relative(link: str | None) -> str | None:
     return None if parts.scheme or parts.netloc or link.startswith(("/", "\\")) else link
 
 
-def _cut(texts: list[str | None]) -> list[str]:
+def _cut(columns: Columns) -> Iterator[str]:
     """All texts whole, unless together they would be too much for a browser; then the long ones lose their tails."""
-    words = [text or "" for text in texts]
+    words = (text or "" for text in columns.values("text"))
     if sum(map(len, words)) <= WHOLE:
-        return words
+        return (text or "" for text in columns.values("text"))
     end = "\u2026 [cut here: {:,} characters in all; pairs.parquet has them]"
-    return [text if len(text) <= CUT else text[:CUT] + end.format(len(text)) for text in words]
+    texts = (text or "" for text in columns.values("text"))
+    return (text if len(text) <= CUT else text[:CUT] + end.format(len(text)) for text in texts)
 
 
 def _round(value: float | int | None, digits: int) -> float | None:

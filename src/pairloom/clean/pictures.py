@@ -3,59 +3,86 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from array import array
+from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
-import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from PIL import Image
 
 from pairloom.data.pair import Blob
 from pairloom.data.shards import PairSet
+from pairloom.data.shards import read as read_shard
 
 
-class Pictures:
-    """The pictures of a set by the keys of their pairs. Holds references, not bytes."""
+class ReportPictures:
+    """The pictures of a set by the keys of their pairs. Holds 8 bytes for each pair, and the references of one shard."""
 
-    def __init__(self, found: PairSet, out: Path, work: Path) -> None:
-        self.found, self.out, self.work = found, out, work
-
-    @cached_property
-    def _places(self) -> dict[str, Blob]:
-        return {
-            pair.key: pair.image
-            for pair in self.found.pairs()
-            if pair.image.path is not None and pair.image.data is None
-        }
+    def __init__(self, pairs: PairSet, out: Path, work: Path) -> None:
+        self.pairs, self.out, self.work = pairs, out, work
 
     @cached_property
-    def _rows(self) -> dict[str, int]:
-        keys = pq.read_table(self.work / "rows.parquet", columns=["key"]).column("key").to_pylist()
-        return {key: row for row, key in enumerate(keys)}
+    def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
+        """Short keys in order with the row of each, and where each shard's rows begin."""
+        keys, first = array("Q"), [0]
+        for shard in self.pairs.shards:
+            keys.extend(_short(pair.key) for pair in read_shard(shard))
+            first.append(len(keys))
+        short = np.asarray(keys, np.uint64)
+        order = np.argsort(short, kind="stable")
+        return short[order], order, np.asarray(first, np.int64)
+
+    def _row(self, key: str) -> tuple[int, int] | None:
+        """(shard, row in it) of the last pair with a key."""
+        keys, rows, first = self._index
+        at = int(np.searchsorted(keys, np.uint64(_short(key)), "right")) - 1
+        if at < 0 or int(keys[at]) != _short(key):
+            return None
+        shard = int(np.searchsorted(first, rows[at], "right")) - 1
+        return shard, int(rows[at] - first[shard])
+
+    @lru_cache(maxsize=1)  # noqa: B019  # of one object, which lives as long as the report is written
+    def _blobs(self, shard: int) -> list[Blob | None]:
+        """References to a shard's pictures; None for what is no file or span of one."""
+        images = (pair.image for pair in read_shard(self.pairs.shards[shard]))
+        return [image if image.path is not None and image.data is None else None for image in images]
+
+    def _blob(self, key: str) -> Blob | None:
+        place = self._row(key)
+        return None if place is None else self._blobs(place[0])[place[1]]
 
     def link(self, key: str) -> str | None:
         """The picture's own file, relative to the report; None where it lies inside a tar or a table."""
-        blob = self._places.get(key)
+        blob = self._blob(key)
         if blob is None or blob.path is None or blob.offset or blob.size is not None:
             return None
         return quote(os.path.relpath(blob.path, self.out))
 
     def thumbnail(self, key: str) -> bytes | None:
         """The encoded picture; where its file cannot be reached by a reference, the audit's small copy of it."""
-        blob = self._places.get(key)
+        place, blob = self._row(key), self._blob(key)
         if blob is not None:
             try:
                 return blob.read()
             except OSError:
                 return None
-        row = self._rows.get(key)
-        if row is None:
+        return None if place is None else self._small(*place)
+
+    def _small(self, shard: int, row: int) -> bytes | None:
+        file = self.work / "audit" / f"{self.pairs.shards[shard].name}.npy"
+        if not file.exists():
             return None
-        pixels = np.load(self.work / "pixels.npy", mmap_mode="r")[row]
+        pixels = np.load(file, mmap_mode="r")[row]
         if not pixels.any():
             return None
-        file = BytesIO()
-        Image.fromarray(np.asarray(pixels)).save(file, "PNG")
-        return file.getvalue()
+        out = BytesIO()
+        Image.fromarray(np.asarray(pixels)).save(out, "PNG")
+        return out.getvalue()
+
+
+def _short(key: str) -> int:
+    """The first 64 bits of a key."""
+    return int(key[:16] or "0", 16)

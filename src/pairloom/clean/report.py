@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
@@ -17,12 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 import pyarrow
 
 from pairloom.clean import charts
-from pairloom.clean.gallery import gallery
+from pairloom.clean.gallery import Columns, JsonStream, Pairs, write_gallery
 from pairloom.data.disk import atomic_write
 
+PACKED = "-packed-gallery-"  # where the gallery stands in the page
+CHUNK = 3 << 18  # bytes that are written as base64 at a time: a multiple of 3
 PAGE = files("pairloom.clean") / "page"
 SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "keys", "start")
 PARTS = {
@@ -42,7 +44,7 @@ DOUBT = 0.1  # P(match) this near to the threshold is doubtful
 def write_report(
     path: Path,
     run: Mapping[str, Any],
-    ledger: pyarrow.Table,
+    ledger: pyarrow.Table | Path,
     thumbnail: Callable[[str], bytes | None],
     link: Callable[[str], str | None],
     sample: int = 600,
@@ -50,19 +52,24 @@ def write_report(
     """Write the report to `path`, atomically.
 
     run: run.json; audit, judge, calibration, captioner, prove and truth may be missing or None.
-    ledger: pairs.parquet, one row per text. thumbnail(key): the encoded picture of a pair, any size, or None;
+    ledger: pairs.parquet or its table, one row per text. thumbnail(key): the encoded picture of a pair, any size, or None;
     asked for `sample` pairs at most. link(key): where the picture lies, relative to the report, or None.
     Raises ValueError where the ledger lacks a column, Mistake where the file cannot be written.
     """
     calibration = _meant(run.get("calibration") or {})
     run = {**run, "calibration": calibration}
-    data = gallery(ledger, thumbnail, link, sample, calibration.get("p_threshold"))
-    data["settings"] = _settings(run, calibration)
-    packed = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    data_name = hashlib.blake2b(packed, digest_size=8).hexdigest()
-    text = render(run, counted(ledger), base64.b64encode(zlib.compress(packed, 6)).decode("ascii"), data_name)
+    columns, out = Columns(ledger), JsonStream()
+    pairs = Pairs.read(columns)
+    settings, middle = _settings(run, calibration), calibration.get("p_threshold")
+    write_gallery(out, columns, pairs, settings, thumbnail, link, sample, middle)
+    packed, data_name = out.close()
+    text = render(run, _counted(columns, pairs), PACKED, data_name)
+    head, tail = text.split(PACKED)
     with atomic_write(path, replace=True) as file:
-        file.write(text.encode())
+        file.write(head.encode())
+        for start in range(0, len(packed), CHUNK):
+            file.write(base64.b64encode(packed[start : start + CHUNK]))
+        file.write(tail.encode())
 
 
 def _meant(calibration: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,18 +93,24 @@ def _settings(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[st
     }
 
 
-def counted(ledger: pyarrow.Table) -> dict[str, int]:
+def counted(ledger: pyarrow.Table | Path) -> dict[str, int]:
     """Counts of the ledger itself: every decision, the texts the set came with, its pairs, and pairs without a text
     that was kept or added."""
-    decisions = ledger.column("decision").to_pylist()
-    pairs = list(zip(*(ledger.column(name).to_pylist() for name in ("key", "shard", "name"))))
-    counts = Counter(decisions)
-    left = {pair for pair, decision in zip(pairs, decisions) if decision in ("keep", "add")}
+    columns = Columns(ledger)
+    return _counted(columns, Pairs.read(columns))
+
+
+def _counted(columns: Columns, pairs: Pairs) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    left = np.zeros(len(pairs), bool)
+    for pair, decision in zip(pairs.of, columns.values("decision")):
+        counts[decision] += 1
+        left[pair] |= decision in ("keep", "add")
     return {
         **{name: counts[name] for name in ("keep", "drop", "replace", "add", "reject")},
         "originals": counts["keep"] + counts["drop"] + counts["replace"],
-        "pairs": len(set(pairs)),
-        "gone": len(set(pairs) - left),
+        "pairs": len(pairs),
+        "gone": int((~left).sum()),
     }
 
 
@@ -163,13 +176,13 @@ def sentence(counts: Mapping[str, int]) -> str:
         return f"{read} read, nothing changed."
     words = [(counts["drop"], "dropped"), (counts["replace"], "replaced")]
     done = [(number, word) for number, word in words if number]
-    found = f"{count(bad)} bad {unit}{'s' if bad != 1 else ''} found" if bad else "no bad ones found"
+    bad_ones = f"{count(bad)} bad {unit}{'s' if bad != 1 else ''} found" if bad else "no bad ones found"
     if len(done) == 1:
-        found += f" and {done[0][1]}"
+        bad_ones += f" and {done[0][1]}"
     elif done:
-        found += ": " + ", ".join(f"{count(number)} {word}" for number, word in done)
+        bad_ones += ": " + ", ".join(f"{count(number)} {word}" for number, word in done)
     added = f", {count(counts['add'])} new texts added" if counts["add"] and not counts["replace"] else ""
-    return f"{read} read, {found}{added}."
+    return f"{read} read, {bad_ones}{added}."
 
 
 def warning(run: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[str, str] | None:
