@@ -8,20 +8,21 @@ What is under test is the main job around the judge; how good a learnt judge is,
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import colours
 import numpy as np
 
-from pairloom.clean import capfilt, judging
-from pairloom.clean.plan import Settings
-from pairloom.clean.run import clean
+from pairloom.clean.plan import CleanSettings
+from pairloom.clean.run import CleanResult, clean
+from pairloom.clean.scoring import AuditedShard
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import open_image
-from pairloom.data.shards import read
+from pairloom.scale import Execution
 
-MODEL = "model"  # the folder beside the set that --model names; nobody asks it
-SETTINGS = Settings(model=MODEL, size=32, proposals=2)
+SETTINGS = CleanSettings(size=32, proposals=2)
 
 
 def truth(data: bytes) -> str:
@@ -34,47 +35,44 @@ def truth(data: bytes) -> str:
     return colours.said(colour, "striped" if share > 0.15 else "dotted" if share > 0.02 else "plain")
 
 
-class Oracle:
+@dataclass(frozen=True)
+class Judge:
     """Scores 3 where the text names the colour, else -3, with a little noise that the pair's content decides."""
 
-    way = "oracle"
+    name: str = "oracle"
 
-    def __init__(self, where: str, shard: object, first: int) -> None:
-        self.shard, self.first = shard, first
+    def way(self) -> str:
+        return "oracle"
 
-    def score(self, rows: list[int], texts: list[str]) -> np.ndarray:
-        shown = {self.first + at: pair for at, pair in enumerate(read(self.shard))}  # type: ignore[arg-type]
-        colour = {row: truth(shown[row].image.read()).split()[2] for row in set(rows)}
+    def score(self, pictures: AuditedShard, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
+        colour = {row: truth(data).split()[2] for row, data in pictures.encoded(sorted(set(rows)))}
+        keys = pictures.column("key")
         scores = []
         for row, text in zip(rows, texts):
             right = colour[row] in text.split()
-            noise = seed_of(shown[row].key, text) % 1000 / 1000
-            scores.append((3 if right else -3) + noise)
+            scores.append((3 if right else -3) + seed_of(keys[row], text) % 1000 / 1000)
         return np.array(scores)
 
 
-def write(asked: capfilt.Proposing) -> list[tuple[int, str, float]]:
+@dataclass(frozen=True)
+class Captioner:
     """Two proposals for each picture: the right one and a wrong one."""
-    first = judging.load_rows(asked.job.work, tuple(s.name for s in asked.job.shards)).first[asked.job.index]
-    pairs = list(read(asked.job.shards[asked.job.index]))
-    return [
-        (row, text, 0.0)
-        for row in asked.rows
-        for text in (truth(pairs[row - int(first)].image.read()), "a plain nothing")
-    ]
+
+    name: str = "oracle"
+
+    def write(
+        self, pictures: AuditedShard, rows: Sequence[int], seeds: Sequence[int]
+    ) -> Iterator[tuple[int, str, float]]:
+        for row, data in pictures.encoded(rows):
+            for text in (truth(data), "a plain nothing"):
+                yield row, text, 0.0
 
 
-def install() -> None:
-    """Put the oracles in the place of models, in this process."""
-    judging.ModelJudge = Oracle  # type: ignore[misc, assignment]
-    judging.able = lambda where: ["oracle"]
-    judging.can_write = lambda where: True
-    capfilt._write = write
+def run(raw: Path | str, out: Path | str, settings: CleanSettings = SETTINGS, **more: object) -> CleanResult:
+    """`clean` with the oracles."""
+    return clean(raw, out, settings, judge=Judge(), captioner=Captioner(), **more)  # type: ignore[arg-type]
 
 
-if __name__ in ("__main__", "__mp_main__"):
-    install()
 if __name__ == "__main__":
     raw, out, workers = sys.argv[1:]
-    (Path(raw).parent / MODEL).mkdir(exist_ok=True)
-    clean(raw, out, SETTINGS, workers=int(workers))
+    run(raw, out, execution=Execution(workers=int(workers)))

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pairloom.clean.applying import apply, read_decisions
-from pairloom.clean.run import clean, silent
+from pairloom.clean.run import silent
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
@@ -23,13 +23,8 @@ def run(tmp_path_factory) -> Path:
     root = tmp_path_factory.mktemp("apply")
     save_set(open_set(colours.write(root / "folder", 60)).pairs(), root / "raw", "webdataset", size=40)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pairloom.clean.judging.ModelJudge", oracle.Oracle)
-        patch.setattr("pairloom.clean.judging.able", lambda where: ["oracle"])
-        patch.setattr("pairloom.clean.judging.can_write", lambda where: True)
-        patch.setattr("pairloom.clean.capfilt._write", oracle.write)
         patch.chdir(root)
-        (root / oracle.MODEL).mkdir()
-        clean("raw", "out", oracle.SETTINGS)
+        oracle.run("raw", "out")
     return root
 
 

@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pairloom.clean import audit, faults
-from pairloom.clean.audit import Facts, across, look
+from pairloom.clean.audit import ShardFacts, across, look
 from pairloom.data.pair import Blob, make_pair
 
 NAMES = ["", "en", "de"]
 
 
-def facts(pairs: list[tuple[int, int, int, list[tuple[int, str]]]]) -> Facts:
+def facts(pairs: list[tuple[int, int, int, list[tuple[int, str]]]]) -> ShardFacts:
     """(key, picture, look, [(text, language)]) of each pair of a shard."""
     texts = [text for *_, found in pairs for text in found]
-    return Facts(
+    return ShardFacts(
         "s", *(np.array([pair[at] for pair in pairs], np.uint64) for at in range(3)),
         np.array([text for text, _ in texts], np.uint64),
         np.array([NAMES.index(name) for _, name in texts], np.uint8),

@@ -8,6 +8,7 @@ import os
 import struct
 import tarfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import colours
@@ -18,21 +19,13 @@ import pytest
 from PIL import Image
 
 from pairloom import registry
-from pairloom.clean.plan import Settings
+from pairloom.clean.plan import CleanSettings
 from pairloom.clean.run import clean
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
 FORMATS = registry.names("data.formats")
 ASKED = oracle.SETTINGS
-
-
-@pytest.fixture(autouse=True)
-def oracles(monkeypatch) -> None:
-    monkeypatch.setattr("pairloom.clean.judging.ModelJudge", oracle.Oracle)
-    monkeypatch.setattr("pairloom.clean.judging.able", lambda where: ["oracle"])
-    monkeypatch.setattr("pairloom.clean.judging.can_write", lambda where: True)
-    monkeypatch.setattr("pairloom.clean.capfilt._write", oracle.write)
 
 
 def tree(root: Path) -> str:
@@ -52,10 +45,10 @@ def put(raw: Path, name: str, data: bytes, text: str | bytes | None = "a plain r
         (raw / name).with_suffix(".txt").write_bytes(words)
 
 
-def cleaned(raw: Path, out: Path, asked: Settings = ASKED) -> dict[str, list[dict]]:
+def cleaned(raw: Path, out: Path, asked: CleanSettings = ASKED) -> dict[str, list[dict]]:
     """The ledger by name, after checking that the input is as it was and the output can be read."""
     before = tree(raw) if raw.is_dir() else raw.read_bytes()
-    clean(raw, out, asked)
+    (oracle.run if asked is ASKED else clean)(raw, out, asked)
     assert before == (tree(raw) if raw.is_dir() else raw.read_bytes())
     assert not [path for path in out.rglob(".*")]
     rows: dict[str, list[dict]] = {}
@@ -165,7 +158,7 @@ def test_a_set_too_small_to_judge_is_kept_as_it_is(tmp_path, pairs: int) -> None
 @pytest.mark.parametrize("texts", ["a plain red wall", None])
 def test_the_judge_self_is_not_trained_on_next_to_nothing(tmp_path, texts: str | None) -> None:
     put(tmp_path / "raw", "one.png", GOOD, texts)
-    asked = Settings(size=32, prove=True, test=str(tmp_path / "raw"))
+    asked = CleanSettings(size=32, prove=True, test=str(tmp_path / "raw"))
     (row,) = cleaned(tmp_path / "raw", tmp_path / "out", asked)["one"]
     assert row["decision"] == ("keep" if texts else "drop")
     facts = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -182,7 +175,7 @@ def test_a_set_without_a_single_text_gives_an_empty_clean_set(tmp_path) -> None:
 
 def test_ten_thousand_texts_on_one_picture(tmp_path) -> None:
     put(tmp_path / "raw", "one.png", GOOD, "\n".join(f"a plain red wall, number {i}" for i in range(10_000)))
-    rows = cleaned(tmp_path / "raw", tmp_path / "out", Settings())
+    rows = cleaned(tmp_path / "raw", tmp_path / "out", CleanSettings())
     assert len(rows["one"]) == 10_000 and {row["decision"] for row in rows["one"]} == {"keep"}
     (pair,) = open_set(tmp_path / "out" / "pairs").pairs()
     assert len(pair.texts) == 10_000
@@ -231,7 +224,7 @@ def test_wrong_json_is_a_mistake_that_names_the_file(tmp_path) -> None:
     )
     before = tree(tmp_path / "raw")
     with pytest.raises(Mistake, match="captions.json"):
-        clean(tmp_path / "raw" / "captions.json", tmp_path / "out", ASKED)
+        oracle.run(tmp_path / "raw" / "captions.json", tmp_path / "out", ASKED)
     assert tree(tmp_path / "raw") == before
 
 
@@ -252,11 +245,11 @@ def test_every_format_comes_out_as_itself_with_kept_texts_intact(tmp_path, forma
     assert names == {"keep", "replace", "add", "reject"}
 
 
-def refused(source: Path, out: Path, asked: Settings = ASKED, restart: bool = False) -> str:
+def refused(source: Path, out: Path, asked: CleanSettings = ASKED, restart: bool = False) -> str:
     """What the Mistake says; neither folder has changed."""
     before = tree(source), tree(out) if out.is_dir() else ""
     with pytest.raises(Mistake) as caught:
-        clean(source, out, asked, restart=restart)
+        oracle.run(source, out, asked, restart=restart)
     assert before == (tree(source), tree(out) if out.is_dir() else "")
     return str(caught.value)
 
@@ -272,10 +265,10 @@ def test_output_and_input_may_not_lie_in_each_other(tmp_path, raw) -> None:
     assert "lies in the set" in refused(raw, raw / "out")
     assert "cannot be the output" in refused(raw, raw)
     assert "lies inside it" in refused(raw, tmp_path)
-    clean(raw, tmp_path / "out", ASKED)
+    oracle.run(raw, tmp_path / "out", ASKED)
     for restart in (False, True):  # --restart would remove the very set that is read
         assert "lies inside it" in refused(tmp_path / "out" / "pairs", tmp_path / "out", restart=restart)
-    held = Settings(**{**vars(ASKED), "test": str(tmp_path / "out" / "pairs")})
+    held = CleanSettings(**{**vars(ASKED), "test": str(tmp_path / "out" / "pairs")})
     assert "--test lies inside it" in refused(raw, tmp_path / "out", held, restart=True)
 
 
@@ -289,11 +282,11 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path, raw) -> None:
 
 
 def test_another_run_is_not_gone_on_with_and_the_change_is_named(tmp_path, raw) -> None:
-    clean(raw, tmp_path / "out", ASKED)
-    other = Settings(**{**vars(ASKED), "proposals": 3, "accept": 0.7})
+    oracle.run(raw, tmp_path / "out", ASKED)
+    other = CleanSettings(**{**vars(ASKED), "proposals": 3, "accept": 0.7})
     said = refused(raw, tmp_path / "out", other)
     assert "accept was 0.5, is 0.7" in said and "proposals was 2, is 3" in said
-    assert clean(raw, tmp_path / "out", other, restart=True)["command"]["proposals"] == 3
+    assert oracle.run(raw, tmp_path / "out", other, restart=True).facts["command"]["proposals"] == 3
     put(raw, "9.png", colours.picture("red", "plain", 9))
     assert "the texts" in refused(raw, tmp_path / "out", other)
 
@@ -302,7 +295,7 @@ def test_another_run_is_not_gone_on_with_and_the_change_is_named(tmp_path, raw) 
 def test_a_disk_that_refuses_is_a_mistake_and_the_run_goes_on_later(
     tmp_path, raw, monkeypatch, code: int
 ) -> None:
-    clean(raw, tmp_path / "whole", ASKED)
+    oracle.run(raw, tmp_path / "whole", ASKED)
     real, calls = os.fsync, []
 
     def fails(handle: int) -> None:
@@ -314,8 +307,8 @@ def test_a_disk_that_refuses_is_a_mistake_and_the_run_goes_on_later(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fails)
         with pytest.raises(Mistake, match="cannot be written"):
-            clean(raw, tmp_path / "out", ASKED)
-    clean(raw, tmp_path / "out", ASKED)
+            oracle.run(raw, tmp_path / "out", ASKED)
+    oracle.run(raw, tmp_path / "out", ASKED)
     one, other = tmp_path / "whole", tmp_path / "out"
     assert tree(one / "pairs") == tree(other / "pairs")
     assert (one / "pairs.parquet").read_bytes() == (other / "pairs.parquet").read_bytes()
@@ -324,5 +317,22 @@ def test_a_disk_that_refuses_is_a_mistake_and_the_run_goes_on_later(
 def test_output_below_a_file_is_a_mistake(tmp_path, raw) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(Mistake, match="cannot be written"):
-        clean(raw, tmp_path / "file" / "out", ASKED)
+        oracle.run(raw, tmp_path / "file" / "out", ASKED)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_rounds_end_when_no_decision_changes_and_all_of_them_are_told(tmp_path) -> None:
+    raw = colours.write(tmp_path / "raw", 60)
+    once = oracle.run(raw, tmp_path / "once")
+    thrice = oracle.run(raw, tmp_path / "thrice", replace(ASKED, rounds=3))
+    assert [(entry["round"], entry["changed"]) for entry in thrice.facts["rounds"]] == [(1, 1.0), (2, 0.0)]
+    assert thrice.ledger.table().equals(once.ledger.table())
+
+
+def test_a_result_names_what_a_run_left(tmp_path, raw) -> None:
+    result = oracle.run(raw, tmp_path / "out")
+    assert result.report.is_file() and result.pairs.is_dir() and len(result.ledger) == 4
+    assert result.counts["keep"] == 4 and not result.calibration["decides"]
+    assert [row["decision"] for row in result.ledger.of("0")] == ["keep"]
+    again = oracle.run(raw, tmp_path / "out")
+    assert again.facts == result.facts

@@ -12,7 +12,6 @@ import oracle
 import pytest
 
 from pairloom.clean import plan
-from pairloom.clean.run import clean
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
@@ -38,26 +37,15 @@ def where(tmp_path_factory) -> Path:
     folder = colours.write(root / "folder", 70)
     save_set(open_set(folder).pairs(), root / "raw", "webdataset", size=40)
     with pytest.MonkeyPatch.context() as patch:
-        replace_models(patch)
         patch.chdir(root)
-        facts = clean("raw", "whole", oracle.SETTINGS)
-    assert (
-        facts["counts"]["replace"] >= 5 and facts["counts"]["add"] >= 5
-    )  # captions are part of what is killed
+        counts = oracle.run("raw", "whole").counts
+    assert counts["replace"] >= 5 and counts["add"] >= 5  # captions are part of what is killed
     return root
 
 
 @pytest.fixture(autouse=True)
-def oracles(monkeypatch, where) -> None:
-    replace_models(monkeypatch)
+def inside(monkeypatch, where) -> None:
     monkeypatch.chdir(where)
-
-
-def replace_models(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr("pairloom.clean.judging.ModelJudge", oracle.Oracle)
-    patch.setattr("pairloom.clean.judging.able", lambda where: ["oracle"])
-    patch.setattr("pairloom.clean.judging.can_write", lambda where: True)
-    patch.setattr("pairloom.clean.capfilt._write", oracle.write)
 
 
 def die_at(step: int, out: str, restart: bool = False) -> int:
@@ -78,7 +66,7 @@ def die_at(step: int, out: str, restart: bool = False) -> int:
         for name in CHANGES:
             setattr(os, name, counted(getattr(os, name)))
         try:
-            clean("raw", out, oracle.SETTINGS, restart=restart)
+            oracle.run("raw", out, restart=restart)
         finally:
             os._exit(0 if left[0] >= 0 else 9)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -88,7 +76,7 @@ def survives(step: int, name: str) -> bool:
     """Whether the run was killed at that step at all; checks that it then ended as if it had not been."""
     out = f"{name}-{step}"
     code = die_at(step, out)
-    clean("raw", out, oracle.SETTINGS)
+    oracle.run("raw", out)
     assert files(Path(out)) == files(Path("whole")), f"killed before change {step}"
     return code == 9
 
@@ -110,9 +98,9 @@ def test_a_kill_before_every_single_change_leaves_no_trace() -> None:
 def test_a_kill_while_an_old_run_is_forgotten_leaves_no_trace(step: int) -> None:
     """--restart over a finished run, killed while the old one is removed: the folder still counts as ours."""
     out = f"again-{step}"
-    clean("raw", out, oracle.SETTINGS)
+    oracle.run("raw", out)
     assert die_at(step, out, restart=True) == 9
-    clean("raw", out, oracle.SETTINGS, restart=True)
+    oracle.run("raw", out, restart=True)
     assert files(Path(out)) == files(Path("whole"))
 
 
@@ -138,7 +126,7 @@ def test_a_killed_parent_takes_its_workers_along(where) -> None:
             break
         time.sleep(0.05)
     assert not any(map(alive, family))
-    clean("raw", "orphans", oracle.SETTINGS)
+    oracle.run("raw", "orphans")
     assert files(where / "orphans") == files(where / "whole")
 
 
@@ -156,7 +144,7 @@ def test_the_judge_self_survives_random_kills(tmp_path) -> None:
 
 def test_two_runs_do_not_write_into_one_folder(where) -> None:
     with plan.alone(where / "whole"), pytest.raises(Mistake, match="Another run is at work"):
-        clean("raw", "whole", oracle.SETTINGS)
+        oracle.run("raw", "whole")
 
 
 def test_what_is_done_already_is_said_and_not_done_again(where) -> None:
@@ -167,9 +155,9 @@ def test_what_is_done_already_is_said_and_not_done_again(where) -> None:
         if not done:
             said[step] = note
 
-    clean("raw", "told", oracle.SETTINGS, tell=tell)
+    oracle.run("raw", "told", tell=tell)
     assert said["audit"] == "2 of 2 already done"
-    clean("raw", "told", oracle.SETTINGS, tell=tell)
+    oracle.run("raw", "told", tell=tell)
     assert "finished already" in said["clean"]
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from pairloom.clean import demo as demos
+from pairloom.clean.run import CleanResult
 
 
 @pytest.fixture()
 def drawn(call, tmp_path: Path, monkeypatch) -> Path:
-    monkeypatch.setattr(demos, "clean", lambda *_, **__: {})
+    monkeypatch.setattr(demos, "clean", lambda *_, **__: CleanResult(tmp_path / "clean", {}))
     assert call("demo", "--out", tmp_path, "--pairs", "20", "--json")[0] == 0
     return tmp_path
 

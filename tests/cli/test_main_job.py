@@ -26,14 +26,7 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def cleaned(root) -> Path:
     """A finished run with captions."""
-    from pairloom.clean.run import clean
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pairloom.clean.judging.ModelJudge", oracle.Oracle)
-        patch.setattr("pairloom.clean.judging.able", lambda where: ["oracle"])
-        patch.setattr("pairloom.clean.judging.can_write", lambda where: True)
-        patch.setattr("pairloom.clean.capfilt._write", oracle.write)
-        clean(root / "raw", root / "cleaned", oracle.SETTINGS)
+    oracle.run(root / "raw", root / "cleaned")
     return root / "cleaned"
 
 

@@ -28,7 +28,6 @@ SAME_BY_CONTRACT = {
 }  # fmt: skip
 PENDING = {
     "blocks",
-    "clean",
     "cli",
     "data",
     "model",

@@ -16,7 +16,7 @@ from pairloom.errors import Mistake
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairloom.clean.check import Findings
+    from pairloom.clean.audit_set import Findings
 
 
 class PairSet(BarePairSet):
@@ -40,11 +40,11 @@ class PairSet(BarePairSet):
 
         against: another set whose pictures must not be in this one. workers: processes; 0: one for each core.
         """
-        from pairloom.clean.check import check
-        from pairloom.scale import worker_count
+        from pairloom.clean.audit_set import check
+        from pairloom.scale import Execution, worker_count
 
         other = None if against is None else as_set(against)
-        return check(self, worker_count(workers, len(self.shards)), other, tell=tell)
+        return check(self, Execution(workers=worker_count(workers, len(self.shards))), other, tell=tell)
 
     def embed(
         self, model: str | Path, out: str | Path, *, workers: int = 0, speed: str = "exact", device: str = "auto",

@@ -16,14 +16,14 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import pairloom
-from pairloom.clean import ledger, merging, plan
+from pairloom.clean import ledger, plan, writing
+from pairloom.clean.decisions import Judged, Outcome, TextDecision, write_outcomes
 from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
-from pairloom.clean.merge import Decision, Judged, Outcome
-from pairloom.clean.pictures import Pictures
-from pairloom.clean.plan import CLEAN, Settings
+from pairloom.clean.pictures import ReportPictures
+from pairloom.clean.plan import CLEAN, CleanSettings
 from pairloom.clean.report import write_report
 from pairloom.data.disk import atomic_write, unwritable
-from pairloom.data.shards import PairSet, open_set
+from pairloom.data.shards import PairSet, Shard, open_set
 from pairloom.errors import Mistake
 
 Place = tuple[str, str, str, int]  # shard, name, key, text_id
@@ -46,7 +46,7 @@ def read_decisions(file: Path) -> dict[Place, tuple[str, str]]:
             if file.suffix == ".csv"
             else json.loads(text)["decisions"]
         )
-        found = {_place(row): (row["decision"], row["wanted"]) for row in rows}
+        decisions = {_place(row): (row["decision"], row["wanted"]) for row in rows}
     except FileNotFoundError as error:
         raise Mistake(
             f"There is no file {file}.", "", "Export it from report.html: triage, then Export JSON."
@@ -54,16 +54,16 @@ def read_decisions(file: Path) -> dict[Place, tuple[str, str]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = f"Each decision needs {', '.join(COLUMNS)} ({type(error).__name__}: {error})."
         raise Mistake(f"{file} does not hold decisions.", why, "Export it from report.html again.") from error
-    for (_, name, _, _), (was, wanted) in found.items():
+    for (_, name, _, _), (was, wanted) in decisions.items():
         if wanted not in MAY.get(was, ()):
             raise Mistake(
                 f"{file}: '{was}' of {name} cannot become '{wanted}'.", f"It may become {MAY.get(was)}."
             )
-    if not found:
+    if not decisions:
         raise Mistake(
             f"{file} holds no decision.", "", "In the report, agree or overrule first, then export."
         )
-    return found
+    return decisions
 
 
 def _place(row: dict[str, Any]) -> Place:
@@ -80,34 +80,45 @@ def apply(cleaned: Path, decisions: Path, out: Path, tell: Callable[..., None]) 
     if facts is None:
         raise Mistake(f"{cleaned} holds no finished run.", "", f"Run: pairloom clean PAIRS --out {cleaned}")
     wanted = read_decisions(decisions)
-    found, settings = open_set(facts["set"]["path"], facts["set"]["format"]), Settings(**facts["command"])
-    plan.permit(found.path, out, settings)
+    pairs, settings = (
+        open_set(facts["set"]["path"], facts["set"]["format"]),
+        CleanSettings(**facts["command"]),
+    )
+    plan.permit(pairs.path, out, settings)
     plan.permit(cleaned, out, settings)
-    outcomes = _decided(found, table, wanted, settings)
+    _demand_known(pairs, table, wanted, settings)
     facts["applied"] = {
         "decisions": len(wanted),
         "overruled": sum(was != now for was, now in wanted.values()),
     }
     with plan.alone(out):
-        work = plan.prepare(found, out, settings, also={"ledger": table, "decisions": decisions})
+        work = plan.prepare(pairs, out, settings, also={"ledger": table, "decisions": decisions})
         done = plan.finished(out)
         if done is not None:
             return done
         try:
-            _merge(found, outcomes, out, work, tell)
-            return _finish(found, out, work, facts)
+            _write(pairs, _decided(pairs, table, dict(wanted), settings), out, work, tell)
+            return _finish(pairs, out, work, facts)
         except OSError as error:
             raise unwritable(Path(error.filename or out), error) from error
 
 
 def _decided(
-    found: PairSet, table: Path, wanted: dict[Place, tuple[str, str]], settings: Settings
-) -> list[tuple[Outcome, ...]]:
-    """The outcomes of every shard's pairs. Mistake where a decision finds no text."""
-    left, outcomes = dict(wanted), []
-    for shard in found.shards:
+    pairs: PairSet, table: Path, wanted: dict[Place, tuple[str, str]], settings: CleanSettings
+) -> Iterator[tuple[Shard, list[Outcome]]]:
+    """Every shard with the outcomes of its pairs. Takes out of `wanted` what it has applied."""
+    for shard in pairs.shards:
         rows = pq.read_table(table, filters=[("shard", "=", shard.name)]).to_pylist()
-        outcomes.append(tuple(_outcomes(rows, left, settings.keep_alt_text)))
+        yield shard, list(_outcomes(rows, wanted, settings.keep_alt_text))
+
+
+def _demand_known(
+    pairs: PairSet, table: Path, wanted: dict[Place, tuple[str, str]], settings: CleanSettings
+) -> None:
+    """Mistake where a decision finds no text."""
+    left = dict(wanted)
+    for _ in _decided(pairs, table, left, settings):
+        pass
     if left:
         shard_name, name, key, at = next(iter(left))
         raise Mistake(
@@ -115,42 +126,42 @@ def _decided(
             f"Text {at} of {name} (key {key[:12]}, shard {shard_name}) is not there, or was decided otherwise.",
             "Export them from its own report.",
         )
-    return outcomes
 
 
-def _merge(
-    found: PairSet, outcomes: list[tuple[Outcome, ...]], out: Path, work: Path, tell: Callable[..., None]
-) -> None:
-    jobs = [
-        merging.Job(shard, out / CLEAN, work / "ledger" / f"{shard.name}.parquet", given)
-        for shard, given in zip(found.shards, outcomes)
-    ]
-    tell("merge", 0, len(jobs), note=plan.already(job.part for job in jobs))
-    for job in jobs:
+def _write(
+    pairs: PairSet, decided: Iterator[tuple[Shard, list[Outcome]]], out: Path, work: Path, tell: Callable[..., None]
+) -> None:  # fmt: skip
+    def task_of(shard: Shard) -> writing.WriteTask:
+        name = f"{shard.name}.parquet"
+        return writing.WriteTask(shard, out / CLEAN, work / "ledger" / name, work / "decisions" / name)
+
+    note = plan.already(task_of(shard).part for shard in pairs.shards)
+    tell("merge", 0, len(pairs.shards), note=note)
+    for shard, outcomes in decided:
+        task = task_of(shard)
+        write_outcomes(task.decisions, outcomes)
         try:
-            merging.merge_shard(job)
+            writing.write_shard(task)
         except ValueError as error:
-            why = f"Its shard {job.shard.name} no longer has the pairs of the ledger."
+            why = f"Its shard {shard.name} no longer has the pairs of the ledger."
             raise Mistake(
-                f"{found.path} has changed since it was cleaned.", why, "Run pairloom clean again."
+                f"{pairs.path} has changed since it was cleaned.", why, "Run pairloom clean again."
             ) from error
-        tell("merge", 1, len(jobs))
-    merging.finish(found, out / CLEAN)
+        tell("merge", 1, len(pairs.shards))
+    writing.finish(pairs, out / CLEAN)
 
 
-def _finish(found: PairSet, out: Path, work: Path, facts: dict[str, Any]) -> dict[str, Any]:
+def _finish(pairs: PairSet, out: Path, work: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """Ledger, report and run.json. What was measured of the other clean set is not said of this one."""
-    parts = [work / "ledger" / f"{shard.name}.parquet" for shard in found.shards]
+    parts = [work / "ledger" / f"{shard.name}.parquet" for shard in pairs.shards]
     counts = ledger.join_parts(parts, out / "pairs.parquet")
     facts |= {
         "pairloom": pairloom.__version__,
         "counts": counts,
         **dict.fromkeys(("models", "truth", "prove")),
     }
-    shown = Pictures(found, out, work)
-    write_report(
-        out / "report.html", facts, pq.read_table(out / "pairs.parquet"), shown.thumbnail, shown.link
-    )
+    shown = ReportPictures(pairs, out, work)
+    write_report(out / "report.html", facts, out / "pairs.parquet", shown.thumbnail, shown.link)
     facts["plan"] = json.loads((work / "plan.json").read_text())["hash"]
     with atomic_write(out / "run.json") as file:
         file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
@@ -186,11 +197,11 @@ def _pairs(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield pair
 
 
-def _decision(row: dict[str, Any], left: dict[Place, tuple[str, str]]) -> Decision:
+def _decision(row: dict[str, Any], left: dict[Place, tuple[str, str]]) -> TextDecision:
     judged = Judged(row["text"], row["source"], tuple(row["findings"]), row["score"], row["p_match"])
-    asked = left.get(_place(row))
-    if asked is None or asked[0] != row["decision"]:
-        return Decision(judged, row["decision"], row["reason"])
+    wish = left.get(_place(row))
+    if wish is None or wish[0] != row["decision"]:
+        return TextDecision(judged, row["decision"], row["reason"])
     del left[_place(row)]
-    said = "You agreed." if asked[0] == asked[1] else f"You overruled: {asked[0]} became {asked[1]}."
-    return Decision(judged, asked[1], f"{said} {row['reason']}")
+    note = "You agreed." if wish[0] == wish[1] else f"You overruled: {wish[0]} became {wish[1]}."
+    return TextDecision(judged, wish[1], f"{note} {row['reason']}")

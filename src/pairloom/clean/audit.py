@@ -47,21 +47,21 @@ SCHEMA = pa.schema(
 
 
 @dataclass(frozen=True)
-class Job:
-    """What one call of `audit_shard` does. keep: where rows and pixels are written (None: facts only); size: pixels a side."""
+class AuditTask:
+    """One shard to audit. folder: where rows and pixels are written (None: facts only); size: pixels a side."""
 
     shard: Shard
-    keep: Path | None = None
+    folder: Path | None = None
     size: int = 64
 
     @property
     def part(self) -> Path | None:
         """The shard's rows on disk; its pixels lie beside it as .npy."""
-        return None if self.keep is None else self.keep / f"{self.shard.name}.parquet"
+        return None if self.folder is None else self.folder / f"{self.shard.name}.parquet"
 
 
 @dataclass
-class Facts:
+class ShardFacts:
     """What a shard leaves in memory: about 40 bytes per pair, counts, and a few examples of every fault."""
 
     shard: str
@@ -86,7 +86,7 @@ def _language_code(name: str) -> int:
 
 
 class _Notes:
-    """Gathers what is found in a shard, pair by pair, into Facts."""
+    """Gathers what is found in a shard, pair by pair, into ShardFacts."""
 
     def __init__(self) -> None:
         self.keys: list[int] = []
@@ -102,10 +102,10 @@ class _Notes:
         self.keys.append(_short(row["key"]))
         self.images.append(_short(row["image_key"]) if row["looks"] else 0)
         self.looks.append(row["looks"])
-        for text, found in zip(row["texts"], row["text_faults"]):
+        for text, codes in zip(row["texts"], row["text_faults"]):
             self.texts.append(_short(content_hash(text.strip().lower().encode())))
             self.languages.append(_language_code(faults.language(text)))
-            for code in found:
+            for code in codes:
                 self._note(code, row["name"], text)
         for code in row["image_faults"]:
             self._note(code, row["name"], row["problem"] or (row["texts"][0] if row["texts"] else ""))
@@ -118,8 +118,8 @@ class _Notes:
         if len(shown := self.examples.setdefault(code, [])) < EXAMPLES:
             shown.append((name, text[:300]))
 
-    def facts(self, shard: str) -> Facts:
-        return Facts(
+    def facts(self, shard: str) -> ShardFacts:
+        return ShardFacts(
             shard,
             np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.looks, np.uint64),
             np.array(self.texts, np.uint64), np.array(self.languages, np.uint8), np.array(self.first, np.int32),
@@ -127,26 +127,26 @@ class _Notes:
         )  # fmt: skip
 
 
-def audit_shard(job: Job) -> Facts:
-    """Read, decode and look at every pair of a shard. A finished shard (job.keep) is not decoded again."""
+def audit_shard(task: AuditTask) -> ShardFacts:
+    """Read, decode and look at every pair of a shard. A finished shard (task.folder) is not decoded again."""
     notes = _Notes()
-    part = job.part
+    part = task.part
     if part is not None and part.exists():
         for rows in pq.ParquetFile(part).iter_batches():
             for row in rows.to_pylist():
                 notes.pair(row)
-        return notes.facts(job.shard.name)
+        return notes.facts(task.shard.name)
     kept: list[dict[str, Any]] = []
     squares: list[np.ndarray] = []
-    for pair in read_shard(job.shard):
-        image, row = look(pair, 0 if part is None else 2 * job.size)
+    for pair in read_shard(task.shard):
+        image, row = look(pair, 0 if part is None else 2 * task.size)
         notes.pair(row)
         if part is not None:
             kept.append(row)
-            squares.append(_square(image, job.size))
+            squares.append(_square(image, task.size))
     if part is not None:
-        _write(part, job.size, kept, squares)
-    return notes.facts(job.shard.name)
+        _write(part, task.size, kept, squares)
+    return notes.facts(task.shard.name)
 
 
 def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[str, Any]]:
@@ -187,15 +187,15 @@ def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[s
 
 def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
     """small: the picture on GRID."""
-    found = []
+    codes = []
     width, height = known.width, known.height
     if min(width, height) < TINY:
-        found.append("tiny")
+        codes.append("tiny")
     if max(width, height) > SHAPE * min(width, height):
-        found.append("extreme_shape")
+        codes.append("extreme_shape")
     if _is_flat(small):
-        found.append("blank")
-    return found
+        codes.append("blank")
+    return codes
 
 
 def _is_flat(small: Image.Image) -> bool:
@@ -218,6 +218,11 @@ def _short(key: str) -> int:
     return int(key[:16], 16) if key else 0
 
 
+def thumbnail(data: bytes, size: int) -> np.ndarray:
+    """The small copy [size size 3] that the audit makes of an encoded picture. Raises Unreadable."""
+    return _square(read_image(data, shrink_to=max(2 * size, *GRID))[0], size)
+
+
 def _square(image: Image.Image | None, size: int) -> np.ndarray:
     if image is None:
         return np.zeros((size, size, 3), np.uint8)
@@ -236,7 +241,7 @@ def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.nd
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
 
 
-def across(shards: list[Facts], other: list[Facts] | None = None) -> dict[str, np.ndarray]:
+def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> dict[str, np.ndarray]:
     """Faults that only show across the whole set: code -> indices of pairs (or, for common_text and other_language,
     of texts) in the order of the shards. `other`: a second set, for leaks."""
     images, looks, keys = (
@@ -246,18 +251,18 @@ def across(shards: list[Facts], other: list[Facts] | None = None) -> dict[str, n
     texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
     counts = np.concatenate([np.diff(f.first_text) for f in shards] or [np.zeros(0, np.int32)])
     owner = np.repeat(np.arange(len(keys)), counts)
-    found: dict[str, np.ndarray] = {}
+    findings: dict[str, np.ndarray] = {}
     has = images != 0
-    found["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))
-    found["conflict"] = _conflicts(images, keys, has)
+    findings["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))
+    findings["conflict"] = _conflicts(images, keys, has)
     alike = _near(looks)
-    found["near_duplicate"] = alike[_count_of(images)[alike] == 1] if len(alike) else alike
-    found["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
-    found["other_language"] = _foreign(shards)
+    findings["near_duplicate"] = alike[_count_of(images)[alike] == 1] if len(alike) else alike
+    findings["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
+    findings["other_language"] = _foreign(shards)
     if other is not None:
         theirs = np.concatenate([f.images for f in other] or [np.zeros(0, np.uint64)])
-        found["leak"] = np.flatnonzero(has & np.isin(images, theirs))
-    return {code: np.asarray(indices, np.int64) for code, indices in found.items()}
+        findings["leak"] = np.flatnonzero(has & np.isin(images, theirs))
+    return {code: np.asarray(indices, np.int64) for code, indices in findings.items()}
 
 
 def _first_of(values: np.ndarray, among: np.ndarray) -> np.ndarray:
@@ -314,7 +319,7 @@ def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
     return np.flatnonzero(np.isin(texts, values[counts > max(10, 0.005 * pairs)]))
 
 
-def _foreign(shards: list[Facts]) -> np.ndarray:
+def _foreign(shards: list[ShardFacts]) -> np.ndarray:
     """Texts in another language than the one that at least four in five of the recognised texts are in."""
     names = np.concatenate([np.array(f.named)[f.languages] for f in shards] or [np.zeros(0, "U1")])
     seen, counts = np.unique(names[names != ""], return_counts=True)

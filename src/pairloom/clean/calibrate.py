@@ -4,14 +4,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairloom.metrics.calibrate import ScoreMixture, mixture_posterior, threshold_for
-from pairloom.metrics.compare import wilson
+from pairloom.metrics.compare import Interval, wilson
 
 Floats = NDArray[np.float64]
 LEAST = 50  # own texts and planted ones below which nothing can be learnt
@@ -35,6 +36,18 @@ class Calibration:
         """P(match) of scores; NaN where nothing could be learnt."""
         return np.full(np.shape(scores), np.nan) if self.mixture is None else self.mixture(scores)
 
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; floats come back to the last bit."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, known: Mapping[str, Any]) -> Calibration:
+        """What `to_dict` gave."""
+        mixture = known["mixture"]
+        if mixture is not None:
+            mixture = ScoreMixture(**{**mixture, "area": Interval(**mixture["area"])})
+        return cls(mixture, known["threshold"], known["why"], known["facts"])
+
     @property
     def p_threshold(self) -> float | None:
         return None if self.threshold is None or self.mixture is None else float(self.mixture(self.threshold))
@@ -53,18 +66,18 @@ def calibrate(own: Floats, planted: Floats, false_drop: float) -> Calibration:
     mixture = mixture_posterior(own, planted)
     bad = mixture.bad
     threshold = min(threshold_for(own, planted, bad, false_drop), _even(mixture))
-    found = float((planted < threshold).mean())
+    caught = float((planted < threshold).mean())
     dropped = float((own < threshold).mean())
-    precision = min(1.0, bad * found / dropped) if dropped else 1.0
+    precision = min(1.0, bad * caught / dropped) if dropped else 1.0
     why = _why_not(mixture, precision)
-    lost = 0.0 if bad >= 1 else min(1.0, max(0.0, (dropped - bad * found) / (1 - bad)))
+    lost = 0.0 if bad >= 1 else min(1.0, max(0.0, (dropped - bad * caught) / (1 - bad)))
     reach = wilson(int((planted < threshold).sum()), len(planted))
     facts = {
         "planted": len(planted), "own": len(own), "false_drop_budget": false_drop,
         "auroc": mixture.area.value, "auroc_low": mixture.area.low, "auroc_high": mixture.area.high,
         "auroc_good": _without_bad(mixture.area.value, bad), "bad_share": bad,
         "threshold": threshold, "p_threshold": float(mixture(threshold)),
-        "false_drop": lost, "found": found, "found_low": reach.low, "found_high": reach.high, "precision": precision,
+        "false_drop": lost, "found": caught, "found_low": reach.low, "found_high": reach.high, "precision": precision,
         "decides": not why, "why": why,
         **_pictures(own, planted, mixture),
     }  # fmt: skip
@@ -100,8 +113,8 @@ def _pictures(own: Floats, planted: Floats, mixture: ScoreMixture, bins: int = 4
     low, high = np.quantile(np.concatenate([own, planted]), [0.001, 0.999])
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     clipped = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] for values in (own, planted)]
-    said = mixture(own)
-    order = np.argsort(said, kind="stable")
+    chances = mixture(own)
+    order = np.argsort(chances, kind="stable")
     reliability = []
     for group in np.array_split(order, 12):
         if not len(group):
@@ -109,7 +122,7 @@ def _pictures(own: Floats, planted: Floats, mixture: ScoreMixture, bins: int = 4
         low_score, high_score = own[group].min(), own[group].max()
         inside = float(((planted >= low_score) & (planted <= high_score)).mean())
         rate = 1 - min(1.0, mixture.bad * inside / (len(group) / len(own)))
-        reliability.append({"p": float(said[group].mean()), "rate": rate, "n": len(group)})
+        reliability.append({"p": float(chances[group].mean()), "rate": rate, "n": len(group)})
     error = sum(abs(entry["p"] - entry["rate"]) * entry["n"] for entry in reliability) / len(own)
     return {
         "bins": reliability,

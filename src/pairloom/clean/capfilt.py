@@ -9,110 +9,148 @@ Does not know: decisions.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from pairloom.clean import judging
-from pairloom.clean.judging import Job
+from pairloom.clean.judges import PairJudge, PictureSource
+from pairloom.clean.rows import LEARN, read_part
+from pairloom.clean.scoring import AuditedShard, write_scores
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import Unreadable, open_image
-from pairloom.data.shards import read as read_shard
+from pairloom.data.shards import Shard
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
+from pairloom.verbs import able
+from pairloom.weights import load as load_model
 
 GROUP = 64  # pictures written about together
 
 
-@dataclass(frozen=True)
-class Proposing:
-    """How captions are proposed for the rows of one shard. captioner: a model folder."""
-
-    job: Job
-    captioner: str
-    rows: tuple[int, ...]
-    way: str
-    top_p: float
-    several: int
-    seed: int
+@runtime_checkable
+class Captioner(Protocol):
+    """What `clean` asks of a captioner. It is pickled to every worker, so it names what is large and loads it when asked."""
 
     @property
-    def part(self) -> Path:
-        return self.job.folder / "captions" / f"{self.job.shards[self.job.index].name}.parquet"
+    def name(self) -> str: ...
+
+    def write(
+        self, pictures: PictureSource, rows: Sequence[int], seeds: Sequence[int]
+    ) -> Iterator[tuple[int, str, float]]:
+        """(row, caption, log-probability), several for each of these rows, drawn by its seed."""
+        ...
+
+
+@dataclass(frozen=True)
+class ModelCaptioner:
+    """A model folder as a captioner. decode, top_p, several: how captions are proposed."""
+
+    where: str
+    name: str
+    decode: str = "nucleus"
+    top_p: float = 0.9
+    several: int = 6
+    device: str = "cpu"
 
     def writing(self, length: int) -> Writing:
-        if self.way == "beam":
+        if self.decode == "beam":
             return Writing(
                 "beam", beams=max(3, self.several), several=self.several, max_length=length, min_length=3
             )
         return Writing("nucleus", top_p=self.top_p, several=self.several, max_length=length, min_length=3)
 
-
-def propose_shard(asked: Proposing) -> int:
-    """Write and score captions for the asked rows of a shard, the surest of each row first (score + log-probability);
-    the part on disk is the commit mark."""
-    if asked.part.exists():
-        return pq.read_metadata(asked.part).num_rows
-    found = list(_write(asked))
-    rows, texts = [row for row, _, _ in found], [text for _, text, _ in found]
-    scores = judging.judge_of(asked.job).score(rows, texts) if found else np.zeros(0)
-    sure = scores + np.array([probability for _, _, probability in found])
-    order = sorted(range(len(found)), key=lambda at: (rows[at], -sure[at], texts[at]))
-    judging.write_scores(
-        asked.part, [rows[at] for at in order], range(len(order)), [texts[at] for at in order], scores[order]
-    )
-    return len(found)
-
-
-def _write(asked: Proposing) -> list[tuple[int, str, float]]:
-    if not asked.rows:
-        return []
-    model = _captioner(asked.captioner)
-    data = judging.load_rows(asked.job.work, tuple(shard.name for shard in asked.job.shards))
-    keys = data.column("key")
-    found: list[tuple[int, str, float]] = []
-    for start in range(0, len(asked.rows), GROUP):
-        rows = asked.rows[start : start + GROUP]
-        images, kept = _pictures(asked, model, rows)
-        seeds = [seed_of(keys[row], "caption", asked.seed) for row in kept]
-        with torch.no_grad():
-            written = caption(model, images, asked.writing(model.config.length), seeds)
-        found += [
-            (row, made.text, made.log_probability)
-            for row, several in zip(kept, written)
-            for made in several
-            if made.text
-        ]
-    return found
-
-
-def _pictures(asked: Proposing, model: Any, rows: Sequence[int]) -> tuple[torch.Tensor, list[int]]:
-    """The rows' pictures as the captioner wants them: the audit's pixels where they are of its size, else the files."""
-    data = judging.load_rows(asked.job.work, tuple(shard.name for shard in asked.job.shards))
-    if model.pixels.size == data.pixels.shape[1]:
-        return torch.from_numpy(model.pixels.normalise(np.stack([data.pixels[row] for row in rows]))), list(
-            rows
-        )
-    wanted, first = set(rows), int(data.first[asked.job.index])
-    kept, images = [], []
-    for local, pair in enumerate(read_shard(asked.job.shards[asked.job.index])):
-        if first + local in wanted:
-            try:
-                images.append(model.pixels.to_uint8(open_image(pair.image.read())))
-                kept.append(first + local)
-            except (Unreadable, OSError):
+    def write(
+        self, pictures: PictureSource, rows: Sequence[int], seeds: Sequence[int]
+    ) -> Iterator[tuple[int, str, float]]:
+        model = _model(self.where, self.device)
+        seed = dict(zip(rows, seeds))
+        for start in range(0, len(rows), GROUP):
+            kept, images = self._images(model, pictures, rows[start : start + GROUP])
+            if not kept:
                 continue
-    return torch.from_numpy(model.pixels.normalise(np.stack(images))), kept
+            with torch.no_grad():
+                written = caption(
+                    model, images, self.writing(model.config.length), [seed[row] for row in kept]
+                )
+            for row, several in zip(kept, written):
+                for text in several:
+                    if text.text:
+                        yield row, text.text, text.log_probability
+
+    def _images(
+        self, model: Any, pictures: PictureSource, rows: Sequence[int]
+    ) -> tuple[list[int], torch.Tensor]:
+        """The rows' pictures as the captioner wants them: the audit's pixels where they are of its size, else the files."""
+        stored = pictures.stored if isinstance(pictures, AuditedShard) else None
+        if stored is not None and stored.shape[1] == model.pixels.size:
+            kept, pixels = list(rows), [stored[row] for row in rows]
+        else:
+            kept, pixels = [], []
+            for row, data in pictures.encoded(rows):
+                try:
+                    pixels.append(model.pixels.to_uint8(open_image(data)))
+                except Unreadable:
+                    continue
+                kept.append(row)
+        images = torch.from_numpy(model.pixels.normalise(np.stack(pixels))) if kept else torch.zeros(0)
+        return kept, images.to(model.device)
 
 
 @lru_cache(maxsize=1)
-def _captioner(where: str) -> Any:
-    from pairloom.weights import load
+def _model(where: str, device: str) -> Any:
+    return load_model(where).to(device).eval()
 
-    return load(where).eval()
+
+def can_write(where: Path | str) -> bool:
+    """Whether a model can propose captions."""
+    return able(load_model(where).system, "caption") is not None
+
+
+@dataclass(frozen=True)
+class CaptionTask:
+    """One shard to propose captions for. folder: where they go; draft: the folder of its decisions so far; every: beside
+    kept texts too."""
+
+    work: Path
+    shard: Shard
+    folder: Path
+    draft: Path
+    judge: PairJudge
+    captioner: Captioner
+    seed: int
+    every: bool = False
+
+    @property
+    def part(self) -> Path:
+        return self.folder / f"{self.shard.name}.parquet"
+
+    def wanted(self) -> list[int]:
+        """The usable rows that are left without a text, or all usable ones."""
+        usable = read_part(self.work / "rows", self.shard.name, ["usable"]).column("usable").to_pylist()
+        texts = read_part(self.draft, self.shard.name, [LEARN]).column(LEARN).to_pylist()
+        return [row for row, fine in enumerate(usable) if fine and (self.every or not texts[row])]
+
+
+def caption_shard(task: CaptionTask) -> int:
+    """Write and score captions for the rows of a shard that want one, the surest of each row first (score +
+    log-probability); the part on disk is the commit mark."""
+    if task.part.exists():
+        return pq.read_metadata(task.part).num_rows
+    pictures, rows = AuditedShard(task.work, task.shard), task.wanted()
+    keys = pictures.column("key")
+    seeds = [seed_of(keys[row], "caption", task.seed) for row in rows]
+    proposals = list(task.captioner.write(pictures, rows, seeds)) if rows else []
+    owners, texts = [row for row, _, _ in proposals], [text for _, text, _ in proposals]
+    scores = task.judge.score(pictures, owners, texts) if proposals else np.zeros(0)
+    sure = scores + np.array([probability for _, _, probability in proposals])
+    order = sorted(range(len(proposals)), key=lambda at: (owners[at], -sure[at], texts[at]))
+    write_scores(
+        task.part, [owners[at] for at in order], range(len(order)), [texts[at] for at in order], scores[order]
+    )
+    return len(proposals)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from pairloom.clean.plan import Settings
-from pairloom.clean.run import Tell, clean, silent
+from pairloom.clean.plan import CleanSettings
+from pairloom.clean.run import CleanResult, Tell, clean, silent
 from pairloom.clean.truth import measure
 from pairloom.errors import Mistake
+from pairloom.scale import Execution
 from pairloom.world import World, write_folder
 from pairloom.world.world import truth_line
 
@@ -20,8 +20,12 @@ PAIRS, HELD_OUT, NOISE = 4000, 500, 0.3
 
 
 def demo(
-    out: Path, pairs: int = PAIRS, settings: Settings = Settings(), workers: int = 1, tell: Tell = silent
-) -> dict[str, Any]:
+    out: Path,
+    pairs: int = PAIRS,
+    settings: CleanSettings = CleanSettings(),
+    execution: Execution = Execution(),
+    tell: Tell = silent,
+) -> CleanResult:
     """Draw `pairs` pairs, 30 % of them with bad texts of seven kinds, and clean them: out/raw -> out/clean.
 
     A held-out set without noise (out/test) serves the proof. Going on after a kill works as in `clean`.
@@ -36,22 +40,22 @@ def demo(
         size=settings.size,
         styles=("terse", "full"),
     )
-    for made, name in ((world, "raw"), (test, "test")):
+    for drawn, name in ((world, "raw"), (test, "test")):
         if (out / name).exists():
-            _demand_same(made, out / name)
+            _demand_same(drawn, out / name)
         else:
-            tell(f"draw {name}", 0, made.count)
+            tell(f"draw {name}", 0, drawn.count)
             out.mkdir(parents=True, exist_ok=True)
             (out / f"{name}.truth.jsonl").unlink(
                 missing_ok=True
             )  # ours, of a run that was killed between the two
-            write_folder(made, out / name)
-    asked = replace(settings, prove=True, test=str(out / "test"))
+            write_folder(drawn, out / name)
+    proving = replace(settings, prove=True, test=str(out / "test"))
     return clean(
         out / "raw",
         out / "clean",
-        asked,
-        workers=workers,
+        proving,
+        execution=execution,
         truth=lambda table: measure(table, world),
         tell=tell,
     )
@@ -60,10 +64,10 @@ def demo(
 def _demand_same(world: World, drawn: Path) -> None:
     """Mistake where a folder is not this world: its truth would be that of another one."""
     try:
-        told = drawn.with_name(f"{drawn.name}.truth.jsonl").read_text("utf-8", "replace")
+        truth = drawn.with_name(f"{drawn.name}.truth.jsonl").read_text("utf-8", "replace")
     except OSError:
-        told = ""
-    if told.count("\n") != world.count or not told.startswith(truth_line(world.row(0))):
+        truth = ""
+    if truth.count("\n") != world.count or not truth.startswith(truth_line(world.row(0))):
         raise Mistake(
             f"{drawn} was not drawn with these numbers.",
             "The demo draws its own sets, by --pairs and --seed, and never over what is there.",

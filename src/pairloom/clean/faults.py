@@ -124,7 +124,7 @@ _LANGUAGES_OF = {
 
 def text_faults(text: str) -> list[str]:
     """Codes of the faults that a text shows by itself."""
-    found = []
+    codes = []
     stripped = text.strip()
     if (
         not stripped
@@ -136,25 +136,25 @@ def text_faults(text: str) -> list[str]:
     start = stripped[:2000]
     low = start.lower()
     if _FILE_NAME.match(low):
-        found.append("file_name")
+        codes.append("file_name")
     if _URL_HTML.search(low):
-        found.append("url_html")
+        codes.append("url_html")
     if _SPAM.search(low):
-        found.append("spam")
+        codes.append("spam")
     if _BOILERPLATE.search(low):
-        found.append("boilerplate")
+        codes.append("boilerplate")
     if _REFUSAL.search(low):
-        found.append("refusal")
+        codes.append("refusal")
     if not start.isascii() and _MOJIBAKE.search(start):
-        found.append("mojibake")
+        codes.append("mojibake")
     words = _WORD.findall(start)
     if len(words) >= 12 and _repeats(low):
-        found.append("repetition")
+        codes.append("repetition")
     if len(words) > 75 or len(stripped) > 2000:
-        found.append("too_long")
+        codes.append("too_long")
     if start.endswith(("...", "…", "-")) or (len(words) > 2 and words[-1].lower() in _DANGLING):
-        found.append("cut_off")
-    return found
+        codes.append("cut_off")
+    return codes
 
 
 def _repeats(text: str) -> bool:

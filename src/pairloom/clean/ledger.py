@@ -6,6 +6,7 @@ Does not know: how a score was made.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,32 @@ SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True)
+class Ledger:
+    """The ledger of a finished run: one row for every text."""
+
+    path: Path
+
+    def __len__(self) -> int:
+        count: int = pq.read_metadata(self.path).num_rows
+        return count
+
+    def table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """As a pyarrow table, of these columns alone where they are named."""
+        return pq.read_table(self.path, columns=columns)
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
+        """As a pandas DataFrame. Mistake where pandas is not installed."""
+        try:
+            return self.table(columns).to_pandas()
+        except ImportError as error:
+            raise Mistake("pandas is not installed.", str(error), "Run: pip install pandas") from error
+
+    def of(self, key: str) -> list[dict[str, Any]]:
+        """All rows of a pair, by its key (the first digits are enough) or its name."""
+        return find(self.path, key)
+
+
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     """The ledger rows of one shard, atomically."""
     with atomic_write(path) as file:
@@ -58,7 +85,8 @@ def join_parts(parts: Iterable[Path], path: Path) -> dict[str, int]:
     with atomic_write(path) as file:
         with pq.ParquetWriter(file, SCHEMA) as writer:
             for part in parts:
-                table = pq.read_table(part, schema=SCHEMA)
+                with pq.ParquetFile(part) as rows:
+                    table = rows.read(use_threads=False)
                 for decision in table.column("decision").to_pylist():
                     counts[decision] += 1
                 counts["textless"] += table.column("text_id").to_pylist().count(-1)

@@ -28,7 +28,7 @@ RESULTS = ("run.json", "report.html", "pairs.parquet")  # the first says that a 
 
 
 @dataclass(frozen=True)
-class Settings:
+class CleanSettings:
     """What a user may decide about a run.
 
     model: "self" (trained on these very pairs, cross-fitted) or a model folder. false_drop: largest share of the good
@@ -37,6 +37,7 @@ class Settings:
     are proposed (CapFilt: nucleus, 0.9). accept: P(match) that a proposal needs (the paper's filter: 0.5).
     decoupled: captioner and filter are two models, fine-tuned apart (section 4.3 of BLIP); else one. trusted: a
     human-made set they are fine-tuned on. rounds: how often judge and captions are made anew from the last result.
+    captioner: a model folder that proposes captions instead. self_system: the system that the judge "self" is.
     prove: train the same new model on raw and on clean pairs and compare; test: a set to compare on. size: pixels a
     side that the self judge reads. effort: its training time, 1 as measured in docs/papers/blip.md.
     """
@@ -56,6 +57,8 @@ class Settings:
     prove: bool = False
     test: str | None = None
     seeds: int = 3
+    captioner: str | None = None
+    self_system: str = "blip"
     size: int = 64
     effort: float = 1.0
     seed: int = 0
@@ -73,7 +76,7 @@ class Settings:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-def permit(source: Path, out: Path, settings: Settings) -> None:
+def permit(source: Path, out: Path, settings: CleanSettings) -> None:
     """Mistake where the output folder lies in what is read, or what is read in the output folder: neither may
     write over the other."""
     check_output(out, source)
@@ -86,9 +89,9 @@ def permit(source: Path, out: Path, settings: Settings) -> None:
             )
 
 
-def _others(settings: Settings) -> list[tuple[str, Path]]:
+def _others(settings: CleanSettings) -> list[tuple[str, Path]]:
     """What a run reads beside the set."""
-    named = {"trusted": settings.trusted, "test": settings.test}
+    named = {"trusted": settings.trusted, "test": settings.test, "captioner": settings.captioner}
     named["model"] = None if settings.model == "self" else settings.model
     return [(f"--{name}", Path(place)) for name, place in named.items() if place is not None]
 
@@ -120,14 +123,14 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def prepare(
-    found: PairSet, out: Path, settings: Settings, restart: bool = False, also: Mapping[str, Path] = MappingProxyType({})
+    pairs: PairSet, out: Path, settings: CleanSettings, restart: bool = False, also: Mapping[str, Path] = MappingProxyType({})
 ) -> Path:  # fmt: skip
     """Make or find the work folder of this very run. also: files, by name, that make another run when they change.
     Returns the folder; raises Mistake where the output folder is not ours, cannot be written, or holds another run."""
-    plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(found.path)}
+    plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(pairs.path)}
     plan |= {name: _fingerprint(place) for name, place in _others(settings)}
     plan |= {name: _fingerprint(place) for name, place in also.items()}
-    plan["format"] = found.format
+    plan["format"] = pairs.format
     if restart:
         _forget(out)
     held = _held(out)
@@ -184,22 +187,22 @@ def _held(out: Path) -> dict[str, Any] | None:
         (out / "run.json", "command", "plan"),
         (out / WORK / "plan.json", "settings", "hash"),
     ):
-        told = _read(file)
-        if isinstance(told.get(settings), dict) and mark in told:
-            return {"hash": told[mark], "settings": told[settings]}
+        known = _read(file)
+        if isinstance(known.get(settings), dict) and mark in known:
+            return {"hash": known[mark], "settings": known[settings]}
     return None
 
 
 def _read(file: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none."""
     try:
-        told = json.loads(file.read_text("utf-8"))
+        known = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return known if isinstance(known, dict) else {}
 
 
-def _difference(theirs: dict[str, Any], ours: Settings) -> str:
+def _difference(theirs: dict[str, Any], ours: CleanSettings) -> str:
     return "; ".join(
         f"{name} was {theirs[name]!r}, is {value!r}"
         for name, value in asdict(ours).items()

@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 
-from pairloom import scale
-from pairloom.clean import rows as audited
-from pairloom.clean import selfjudge
-from pairloom.clean.check import check
-from pairloom.clean.deciding import Deciding
+from pairloom.clean import run, self_judge
+from pairloom.clean.decisions import read_outcomes
 from pairloom.clean.ledger import KEEP
-from pairloom.clean.plan import Settings, already
+from pairloom.clean.plan import CleanSettings, already
+from pairloom.clean.rows import LEARN, Rows, load, read_part
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import open_set
 from pairloom.metrics.captions import evaluate
 from pairloom.metrics.compare import difference, holm
 from pairloom.metrics.rank import ranks
+from pairloom.scale import Execution
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
-from pairloom.weights import load
+from pairloom.weights import load as load_model
 
 METRICS = {
     "image_to_text": "R@1, image to text",
@@ -45,24 +46,30 @@ LEAST = 20  # held-out pictures, or pairs to learn from, below which nothing is 
 class HeldOut:
     """Held-out pairs: rows of an audited set and their texts."""
 
-    work: Path
-    shards: tuple[str, ...]
-    rows: tuple[int, ...]
-    texts: tuple[tuple[str, ...], ...]
+    rows: Rows
+    chosen: list[int]
+    texts: list[list[str]]
+
+    @property
+    def pixels(self) -> np.ndarray:
+        return np.stack([self.rows.pixels[row] for row in self.chosen])
 
 
 @dataclass(frozen=True)
-class Job:
-    """One model to train and measure."""
+class ProveTask:
+    """One model to train and measure. side: "raw" or "clean"; test: the work folder of the test set, where there is one."""
 
     side: str
     seed: int
     work: Path
-    shards: tuple[str, ...]
-    texts: list[list[str]]
-    held: HeldOut
-    folder: Path
-    settings: Settings
+    decisions: Path
+    test: Path | None
+    settings: CleanSettings
+    device: str = "cpu"
+
+    @property
+    def folder(self) -> Path:
+        return self.work / "prove"
 
     @property
     def result(self) -> Path:
@@ -70,80 +77,107 @@ class Job:
 
 
 def prove(
-    folder: Path, decided: Deciding, settings: Settings, workers: int, tell: Callable[..., None]
-) -> dict[str, Any]:
-    """rows: metric, raw, clean, difference with its interval over pictures and seeds, and p after Holm's correction."""
-    held, free = _held(folder, decided, settings, workers)
-    if len(held.rows) < LEAST:
+    work: Path, decisions: Path, settings: CleanSettings, execution: Execution, tell: Callable[..., None], device: str = "cpu"
+) -> dict[str, Any]:  # fmt: skip
+    """rows: metric, raw, clean, difference with its interval over pictures and seeds, and p after Holm's correction.
+
+    decisions: the folder of parts that say what was decided of every pair.
+    """
+    folder, test = work / "prove", None
+    if settings.test is not None:
+        test = run.audited(open_set(settings.test), folder / "test", settings.size, execution).work
+    held = held_out(work, decisions, test)
+    if len(held.chosen) < LEAST:
         return {
             "rows": [],
             "seeds": 0,
-            "why": f"Only {len(held.rows)} held-out pictures with a good text; {LEAST} are needed.",
+            "why": f"Only {len(held.chosen)} held-out pictures with a good text; {LEAST} are needed.",
         }
-    raw = [
-        list(texts) if decided.rows.usable[row] and free[row] else []
-        for row, texts in enumerate(decided.rows.texts)
-    ]
-    clean = [texts if free[row] else [] for row, texts in enumerate(decided.texts())]
-    if (few := min(sum(map(bool, raw)), sum(map(bool, clean)))) < LEAST:
+    counts = _write_texts(work, decisions, held if test is not None else None, folder)
+    if (few := min(counts.values())) < LEAST:
         why = f"Only {few} pairs to learn from; {LEAST} are needed."
         return {"rows": [], "seeds": 0, "why": why}
-    jobs = [
-        Job(side, seed, decided.rows.work, decided.rows.shards, [[text for text in given if text.strip()] for given in texts], held, folder, settings)
+    tasks = [
+        ProveTask(side, seed, work, decisions, test, settings, device)
         for seed in range(settings.seeds)
-        for side, texts in (("raw", raw), ("clean", clean))
-    ]  # fmt: skip
-    tell("prove", 0, len(jobs), note=already(job.result for job in jobs))
-    for _ in scale.run(measure, jobs, workers):
-        tell("prove", 1, len(jobs))
-    found = {job.result: json.loads(job.result.read_text()) for job in jobs}
+        for side in ("raw", "clean")
+    ]
+    tell("prove", 0, len(tasks), note=already(task.result for task in tasks))
+    for _ in execution.run(measure, tasks):
+        tell("prove", 1, len(tasks))
+    results = {task.result: json.loads(task.result.read_text()) for task in tasks}
     return {
-        "rows": _compare(jobs, found), "seeds": settings.seeds, "held_out": len(held.rows),
-        "trained_on": {"raw": sum(map(bool, raw)), "clean": sum(map(bool, clean))},
+        "rows": _compare(tasks, results), "seeds": settings.seeds, "held_out": len(held.chosen), "trained_on": counts,
     }  # fmt: skip
 
 
-def _held(folder: Path, decided: Deciding, settings: Settings, workers: int) -> tuple[HeldOut, list[bool]]:
-    """The held-out pairs, and which rows of the set may be trained on."""
-    data = decided.rows
-    if settings.test is not None:
-        found = open_set(settings.test)
-        (folder / "test" / "audit").mkdir(parents=True, exist_ok=True)
-        names = [shard.name for shard in found.shards]
-        audited.gather(
-            folder / "test", names, check(found, workers, keep=folder / "test" / "audit", size=settings.size)
-        )
-        test = audited.load(folder / "test", names)
-        rows = [row for row in range(len(test)) if test.judged(row)]
-        texts = tuple(tuple(test.texts[row][at] for at in test.judged(row)) for row in rows)
-        known = set(test.image_keys)
-        return HeldOut(test.work, test.shards, tuple(rows), texts), [
-            key not in known for key in data.image_keys
-        ]
-    apart = [int(key[:8] or "0", 16) % HELD_OUT == 0 for key in data.image_keys]
-    rows, kept = [], []
-    for row in np.flatnonzero(apart).tolist():
-        good = tuple(item.judged.text for item in decided.outcome(row).decisions if item.decision == KEEP)
-        if good:
-            rows.append(row)
+def held_out(work: Path, decisions: Path, test: Path | None) -> HeldOut:
+    """The pairs of the test set that a judge would score; without one, kept pairs of every tenth picture."""
+    if test is not None:
+        rows = load(test)
+        texts = list(rows.column(LEARN))
+        chosen = [row for row, each in enumerate(texts) if each]
+        return HeldOut(rows, chosen, [texts[row] for row in chosen])
+    rows = load(work)
+    chosen, kept = [], []
+    outcomes = (one for shard in rows.shards for one in read_outcomes(decisions / f"{shard}.parquet"))
+    for row, (key, outcome) in enumerate(zip(rows.column("image_key"), outcomes)):
+        good = [item.judged.text for item in outcome.decisions if item.decision == KEEP]
+        if good and _apart(key):
+            chosen.append(row)
             kept.append(good)
-    return HeldOut(data.work, data.shards, tuple(rows), tuple(kept)), [not out for out in apart]
+    return HeldOut(rows, chosen, kept)
 
 
-def measure(job: Job) -> None:
+def _apart(image_key: str) -> bool:
+    """Whether a picture is held out where no test set is given."""
+    return int(image_key[:8] or "0", 16) % HELD_OUT == 0
+
+
+def _write_texts(work: Path, decisions: Path, test: HeldOut | None, folder: Path) -> dict[str, int]:
+    """The parts that both sides learn from, without held-out pictures; returns how many pairs each side has."""
+    known = None if test is None else set(test.rows.column("image_key"))
+    counts = {"raw": 0, "clean": 0}
+    rows = load(work)
+    for shard in rows.shards:
+        part = read_part(rows.folder, shard, ["image_key", "usable", "texts"])
+        clean = read_part(decisions, shard, [LEARN]).column(LEARN).to_pylist()
+        raw = part.column("texts").to_pylist()
+        free = [
+            not (_apart(key) if known is None else key in known)
+            for key in part.column("image_key").to_pylist()
+        ]
+        sides = {
+            "raw": [each if fine and may else [] for each, fine, may in zip(raw, part.column("usable").to_pylist(), free)],
+            "clean": [each if may else [] for each, may in zip(clean, free)],
+        }  # fmt: skip
+        for side, texts in sides.items():
+            counts[side] += sum(map(bool, texts))
+            table = pa.table({LEARN: pa.array(_written(texts), pa.list_(pa.string()))})
+            with atomic_write(folder / side / f"{shard}.parquet") as file:
+                pq.write_table(table, file)
+    return counts
+
+
+def _written(texts: list[list[str]]) -> list[list[str]]:
+    """Without blank texts."""
+    return [[text for text in each if text.strip()] for each in texts]
+
+
+def measure(task: ProveTask) -> None:
     """Train a fresh model and measure it on the held-out pairs; the result file is the commit mark."""
-    if job.result.exists():
+    if task.result.exists():
         return
-    data = audited.load(job.work, job.shards)
-    where = selfjudge.learn(job.folder / f"{job.side}-{job.seed}", data, job.texts, job.settings, job.seed)
-    model = load(where).eval()
-    test = audited.load(job.held.work, job.held.shards)
-    images = torch.from_numpy(model.pixels.normalise(np.stack([test.pixels[row] for row in job.held.rows])))
+    out, texts = task.folder / f"{task.side}-{task.seed}", task.folder / task.side
+    where = self_judge.train_to_prove(out, load(task.work), texts, task.settings, task.seed, task.device)
+    model = load_model(where).to(task.device).eval()
+    held = held_out(task.work, task.decisions, task.test)
+    images = torch.from_numpy(model.pixels.normalise(held.pixels)).to(model.device)
     result: dict[str, Any] = {
-        **_retrieve(model, images, job.held.texts),
-        "cider": _write(model, images, job.held.texts),
+        **_retrieve(model, images, held.texts),
+        "cider": _write(model, images, held.texts),
     }
-    with atomic_write(job.result) as file:
+    with atomic_write(task.result) as file:
         file.write(json.dumps(result).encode())
 
 
@@ -155,10 +189,10 @@ def _retrieve(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) 
     )
     flat = [text for group in texts for text in group]
     owner = np.repeat(np.arange(len(texts)), [len(group) for group in texts])
-    said = torch.cat(
+    embedded = torch.cat(
         [model.system.embed_text(model.batch(texts=flat[at : at + 256])) for at in range(0, len(flat), 256)]
     )
-    scores = (pictures @ said.T).numpy()
+    scores = (pictures @ embedded.T).cpu().numpy()
     right = np.array([[text in set(group) for text in flat] for group in texts])
     texts_hit = ranks(scores.T, right.T).hits(1)
     by_picture = np.bincount(owner, texts_hit) / np.bincount(owner)
@@ -168,19 +202,19 @@ def _retrieve(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) 
 def _write(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) -> list[float]:
     """CIDEr-D of each picture's beam-searched caption, document frequencies from the held-out references."""
     writing = Writing("beam", beams=3, max_length=model.config.length, min_length=3)
-    said: dict[str, str] = {}
+    captions: dict[str, str] = {}
     for start in range(0, len(images), 128):
-        for at, found in enumerate(caption(model, images[start : start + 128], writing), start):
-            said[str(at)] = found[0].text or "nothing"
-    report = evaluate(said, {str(at): list(group) for at, group in enumerate(texts)}, with_java=False)
+        for at, written in enumerate(caption(model, images[start : start + 128], writing), start):
+            captions[str(at)] = written[0].text or "nothing"
+    report = evaluate(captions, {str(at): list(group) for at, group in enumerate(texts)}, with_java=False)
     return [float(value) for value in report.scores["CIDEr-D"].each.tolist()]
 
 
-def _compare(jobs: Sequence[Job], found: dict[Path, dict[str, list[float]]]) -> list[dict[str, Any]]:
+def _compare(tasks: Sequence[ProveTask], results: dict[Path, dict[str, list[float]]]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for name, label in METRICS.items():
         sides = {
-            side: np.array([found[job.result][name] for job in jobs if job.side == side])
+            side: np.array([results[task.result][name] for task in tasks if task.side == side])
             for side in ("raw", "clean")
         }
         gain = difference(sides["clean"], sides["raw"])

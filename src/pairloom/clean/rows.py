@@ -1,10 +1,14 @@
-"""Rows: the audited set as the later steps see it. One row per pair, in the order of the shards, pictures as pixels.
+"""Audited rows: what is known of each pair after the audit, in one part on disk for every shard.
 
-Does not know: where pictures came from, models, decisions.
+The parts are the only store. Whoever works on a shard reads its part; whoever trains on the whole set reads the parts
+one after the other. Does not know: where pictures came from, models, decisions.
 """
 
 from __future__ import annotations
 
+import heapq
+import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,146 +19,195 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairloom.clean.check import TEXTWISE, Findings
+from pairloom.clean import audit
+from pairloom.clean.audit_set import TEXTWISE, Findings
 from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
 
 DONORS = 20_000  # texts that planted mismatches are drawn from: a sample, so that memory stays small
+LEARN = "learn"  # the column of every part that training reads: the texts of a row that are learned from
+SCHEMA = pa.schema(
+    [
+        *audit.SCHEMA,
+        ("usable", pa.bool_()),  # the picture can be read and is worth reading
+        ("judged", pa.list_(pa.int32())),  # the texts that no rule drops: what a judge scores
+        (LEARN, pa.list_(pa.string())),  # these texts
+    ]
+)
+DONOR_SCHEMA = pa.schema([("image_key", pa.string()), ("text", pa.string())])
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The audited pairs of a set. first [shards + 1]: shard s has the rows first[s]:first[s + 1]."""
+    """The audited pairs of a set: a part for each shard in work/rows, and the pixels of all in one file.
+
+    shards: their names, in order; counts: pairs of each.
+    """
 
     work: Path
     shards: tuple[str, ...]
-    first: np.ndarray
-    table: pa.Table
+    counts: tuple[int, ...]
 
     def __len__(self) -> int:
-        return len(self.table)
-
-    def column(self, name: str) -> list[Any]:
-        return self.table.column(name).to_pylist()
+        return sum(self.counts)
 
     @cached_property
-    def texts(self) -> list[list[str]]:
-        return self.column("texts")
+    def first(self) -> np.ndarray:
+        """[shards + 1]: shard s has the rows first[s]:first[s + 1] of the set."""
+        return np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
 
-    @cached_property
-    def image_keys(self) -> list[str]:
-        return self.column("image_key")
+    @property
+    def folder(self) -> Path:
+        return self.work / "rows"
 
-    @cached_property
-    def image_faults(self) -> list[list[str]]:
-        return self.column("image_faults")
-
-    @cached_property
-    def text_faults(self) -> list[list[list[str]]]:
-        return self.column("text_faults")
+    def column(self, name: str) -> Iterator[Any]:
+        """A column over all shards, one shard in memory at a time."""
+        return column_of(self.folder, self.shards, name)
 
     @cached_property
     def pixels(self) -> np.ndarray:
         """uint8 [n size size 3], memory-mapped."""
         return np.load(self.work / "pixels.npy", mmap_mode="r")
 
-    @cached_property
-    def usable(self) -> np.ndarray:
-        """[n] bool: the picture can be read and is worth reading."""
-        return np.array([not _bad(found) for found in self.image_faults], bool)
 
-    def judged(self, row: int) -> list[int]:
-        """The texts of a row that no rule drops: what a judge looks at."""
-        return (
-            [at for at, found in enumerate(self.text_faults[row]) if not _bad(found)]
-            if self.usable[row]
-            else []
+def column_of(folder: Path, shards: Iterable[str], name: str) -> Iterator[Any]:
+    """The values of a column of the shards' parts in a folder, in order."""
+    for shard in shards:
+        yield from read_part(folder, shard, [name]).column(name).to_pylist()
+
+
+def read_part(folder: Path, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """A shard's part in a folder of parts."""
+    with pq.ParquetFile(folder / f"{shard}.parquet") as part:
+        return part.read(columns=columns, use_threads=False)
+
+
+def load(work: Path) -> Rows:
+    """The rows that `gather` made."""
+    known = json.loads((work / "shards.json").read_text())
+    return Rows(work, tuple(known["shards"]), tuple(known["counts"]))
+
+
+def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
+    """Make the parts of the audit into rows: with the faults that only show across shards, and what follows of them."""
+    if (work / "shards.json").exists():
+        return
+    counts: list[int] = []
+    texts = 0
+    for shard in shards:
+        table = read_part(work / "audit", shard)
+        image_faults, text_faults = (
+            table.column(name).to_pylist() for name in ("image_faults", "text_faults")
         )
+        for code, indices in findings.pairwise.items():
+            for row in _inside(indices, sum(counts), len(table)):
+                image_faults[row].append(code)
+        owners = [(row, at) for row, faults in enumerate(text_faults) for at in range(len(faults))]
+        for code in TEXTWISE:
+            for index in _inside(findings.textwise[code], texts, len(owners)):
+                row, at = owners[index]
+                text_faults[row][at].append(code)
+        write_rows(work, shard, table, image_faults, text_faults)
+        counts.append(len(table))
+        texts += len(owners)
+    _join_pixels(work, shards, sum(counts))
+    with atomic_write(work / "shards.json") as file:  # last: the rows are whole
+        file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
 
-    def of_shard(self, index: int) -> range:
-        return range(int(self.first[index]), int(self.first[index + 1]))
+
+def _inside(indices: np.ndarray, first: int, count: int) -> list[int]:
+    """Those of rising indices that lie in a span, counted from its first."""
+    start, stop = np.searchsorted(indices, [first, first + count])
+    local: list[int] = (indices[start:stop] - first).tolist()
+    return local
+
+
+def write_rows(
+    work: Path, shard: str, table: pa.Table, image_faults: list[list[str]], text_faults: list[list[list[str]]]
+) -> None:
+    """One shard's part: the audit's columns with these faults, and what a judge and a learner take of them."""
+    usable = [not _bad(faults) for faults in image_faults]
+    judged = [
+        [at for at, faults in enumerate(each) if fine and not _bad(faults)]
+        for fine, each in zip(usable, text_faults)
+    ]
+    texts = table.column("texts").to_pylist()
+    more = {
+        "image_faults": image_faults,
+        "text_faults": text_faults,
+        "usable": usable,
+        "judged": judged,
+        LEARN: [[each[at] for at in chosen] for each, chosen in zip(texts, judged)],
+    }
+    columns = {field.name: more.get(field.name) for field in SCHEMA}
+    arrays = [
+        table.column(name) if values is None else pa.array(values, SCHEMA.field(name).type)
+        for name, values in columns.items()
+    ]
+    with atomic_write(work / "rows" / f"{shard}.parquet") as file:
+        pq.write_table(pa.table(arrays, SCHEMA), file)
 
 
 def _bad(codes: Iterable[str]) -> bool:
     return any(FAULTS[code].severity == "bad" for code in codes)
 
 
-def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
-    """Join the audit's parts into rows.parquet and pixels.npy, with the faults that only show across shards."""
-    if (work / "rows.parquet").exists():
+def _join_pixels(work: Path, shards: Sequence[str], total: int) -> None:
+    """One array of all shards' pixels, copied as bytes: neither is ever in memory."""
+    with atomic_write(work / "pixels.npy") as file:
+        for number, shard in enumerate(shards):
+            with open(work / "audit" / f"{shard}.npy", "rb") as part:
+                np.lib.format.read_magic(part)
+                shape, _, _ = np.lib.format.read_array_header_1_0(part)
+                if not number:
+                    head = {"descr": "|u1", "fortran_order": False, "shape": (total, *shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, head)
+                shutil.copyfileobj(part, file, 1 << 20)
+
+
+# -- planted mismatches ------------------------------------------------------------------------------------------------
+
+
+def write_donors(rows: Rows) -> None:
+    """Choose the texts that planted mismatches are drawn from, once: the first of all judged ones by content hash."""
+    path = rows.work / "donors.parquet"
+    if path.exists():
         return
-    tables = [pq.read_table(work / "audit" / f"{name}.parquet") for name in shards]
-    table = pa.concat_tables(tables)
-    image_faults, text_faults = (
-        table.column("image_faults").to_pylist(),
-        table.column("text_faults").to_pylist(),
-    )
-    for code, indices in findings.pairwise.items():
-        for row in indices.tolist():
-            image_faults[row].append(code)
-    owners = [(row, at) for row, found in enumerate(text_faults) for at in range(len(found))]
-    for code in TEXTWISE:
-        for index in findings.textwise[code].tolist():
-            row, at = owners[index]
-            text_faults[row][at].append(code)
-    table = table.set_column(
-        table.schema.get_field_index("image_faults"),
-        "image_faults",
-        pa.array(image_faults, pa.list_(pa.string())),
-    )
-    table = table.set_column(
-        table.schema.get_field_index("text_faults"),
-        "text_faults",
-        pa.array(text_faults, pa.list_(pa.list_(pa.string()))),
-    )
-    table = table.append_column(
-        "shard", pa.array(np.repeat(np.arange(len(shards)), [len(part) for part in tables]), pa.int32())
-    )
-    _join_pixels(work, shards, len(table))
-    with atomic_write(work / "rows.parquet") as file:
+    chosen = heapq.nsmallest(DONORS, _judged_texts(rows))
+    table = pa.table([[one[3] for one in chosen], [one[4] for one in chosen]], DONOR_SCHEMA)
+    with atomic_write(path) as file:
         pq.write_table(table, file)
 
 
-def _join_pixels(work: Path, shards: Sequence[str], total: int) -> None:
-    parts = [np.load(work / "audit" / f"{name}.npy", mmap_mode="r") for name in shards]
-    with atomic_write(work / "pixels.npy") as file:
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "|u1", "fortran_order": False, "shape": (total, *parts[0].shape[1:])}
-        )
-        for part in parts:
-            file.write(part.tobytes())
+def _judged_texts(rows: Rows) -> Iterator[tuple[int, int, int, str, str]]:
+    """(seed, row, text_id, image_key, text) of every judged text."""
+    row = 0
+    for shard in rows.shards:
+        part = read_part(rows.folder, shard, ["image_key", "judged", LEARN])
+        for key, judged, texts in zip(*(column.to_pylist() for column in part.columns)):
+            for at, text in zip(judged, texts):
+                yield seed_of(key, text), row, at, key, text
+            row += 1
 
 
-def load(work: Path, shards: Sequence[str]) -> Rows:
-    """The gathered rows."""
-    table = pq.read_table(work / "rows.parquet")
-    counts = np.bincount(table.column("shard").to_numpy(), minlength=len(shards))
-    return Rows(work, tuple(shards), np.concatenate([[0], np.cumsum(counts)]), table)
+def plant(part: pa.Table, donors: Sequence[tuple[str, str]], times: int) -> Iterator[tuple[int, str]]:
+    """Planted mismatches of a shard: (row, a text of another picture), `times` for every row that is judged.
 
-
-def plant(rows: Rows, times: int) -> Iterator[tuple[int, str]]:
-    """Planted mismatches: (row, a text of another picture), `times` for every row that is judged.
-
-    The donor is drawn by the pair's key, so that it is the same in every run and on every machine. A text that the row
-    has itself, or that stands on the same picture, is passed over.
+    The donor (image_key, text) is drawn by the picture's key, so that it is the same in every run and on every
+    machine. A text that the row has itself, or that stands on the same picture, is passed over.
     """
-    judged = [(row, rows.judged(row)) for row in range(len(rows))]
-    donors = [
-        (seed_of(rows.image_keys[row], rows.texts[row][at]), row, at) for row, found in judged for at in found
-    ]
-    donors = sorted(donors)[:DONORS]
     if not donors:
         return
-    for row, found in judged:
-        if not found:
+    columns = (part.column(name).to_pylist() for name in ("image_key", "texts", "judged"))
+    for row, (key, texts, judged) in enumerate(zip(*columns)):
+        if not judged:
             continue
-        own = {text.strip().lower() for text in rows.texts[row]}
+        own = {text.strip().lower() for text in texts}
         for time in range(times):
-            start = seed_of(rows.image_keys[row], "planted", time)
+            start = seed_of(key, "planted", time)
             for step in range(min(len(donors), 50)):
-                _, other, at = donors[(start + step * 7919) % len(donors)]
-                text = rows.texts[other][at]
-                if rows.image_keys[other] != rows.image_keys[row] and text.strip().lower() not in own:
+                other, text = donors[(start + step * 7919) % len(donors)]
+                if other != key and text.strip().lower() not in own:
                     yield row, text
                     break

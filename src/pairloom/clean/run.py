@@ -1,105 +1,225 @@
 """The main job, step by step: audit, judge, calibrate, caption, filter and merge, prove, report.
 
-Every step leaves parts on disk that are their own commit marks, so that the same command goes on after any kill and
-ends with the same bytes. Does not know: how a step does its work.
+Every step is a task for each shard, which leaves a part on disk that is its own commit mark, so that the same command
+goes on after any kill and ends with the same bytes. This process holds counts and scores, never the set's texts. Does
+not know: how a step does its work.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 import pairloom
-from pairloom import scale
-from pairloom.clean import capfilt, deciding, judging, learning, ledger, merging, plan, rows, selfjudge
+from pairloom.clean import capfilt, decisions, ledger, plan, rows, scoring, self_judge, writing
+from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
-from pairloom.clean.check import Findings, check
-from pairloom.clean.deciding import Deciding
-from pairloom.clean.merge import Rules
-from pairloom.clean.plan import CLEAN, Settings
+from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
+from pairloom.clean.decisions import DecideTask, Rules, Verdict
+from pairloom.clean.judges import Judge, JudgeAt, PairJudge, is_judge, load_judge
+from pairloom.clean.ledger import Ledger
+from pairloom.clean.plan import CLEAN, CleanSettings
+from pairloom.clean.rows import LEARN, Rows, column_of, read_part
+from pairloom.clean.scoring import ScoreTask
+from pairloom.clean.writing import WriteTask
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import PairSet, open_set
+from pairloom.scale import Execution
 
-PLANTED = 2  # planted mismatches for each pair
 FEWEST = 10  # pictures without which no judge is asked: each fold needs some, and each text another's
 STILL = 0.005  # rounds stop when fewer texts than this share change their decision
 
 Tell = Callable[..., None]  # tell(step, done, total, bad=0, note="")
+Truth = Callable[[Path], dict[str, Any]]
 
 
 def silent(*_: Any, **__: Any) -> None:
     """Says nothing."""
 
 
+@dataclass(frozen=True)
+class CleanResult:
+    """A finished run: its folder, and what run.json holds."""
+
+    out: Path
+    facts: dict[str, Any]
+
+    @property
+    def ledger(self) -> Ledger:
+        """One row for every text, with score, P(match), decision and reason."""
+        return Ledger(self.out / "pairs.parquet")
+
+    @property
+    def report(self) -> Path:
+        return self.out / "report.html"
+
+    @property
+    def pairs(self) -> Path:
+        """The clean set, in the format of the raw one."""
+        return self.out / CLEAN
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each decision was taken."""
+        counts: dict[str, int] = self.facts["counts"]
+        return counts
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        calibration: dict[str, Any] = self.facts["calibration"]
+        return calibration
+
+    def judge(self, device: str = "cpu") -> Judge:
+        """The very judge of the ledger."""
+        return load_judge(self.out / "models" / "judge", device)
+
+
 @dataclass
 class Run:
-    """One run: where it reads and writes, what it was asked, and what it has found so far."""
+    """One run: where it reads and writes, what decides and writes, and the facts so far.
 
-    found: PairSet
+    judge: None where a judge is trained on the set itself; captioner: None where that is trained too, or none is named.
+    """
+
+    pairs: PairSet
     out: Path
     work: Path
-    settings: Settings
-    workers: int = 1
+    settings: CleanSettings
+    judge: PairJudge | None
+    captioner: Captioner | None = None
+    execution: Execution = Execution()
+    device: str = "cpu"
     tell: Tell = silent
     facts: dict[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
-        return [shard.name for shard in self.found.shards]
+        return [shard.name for shard in self.pairs.shards]
+
+    def each(self, step: str, function: Callable[[Any], int], tasks: Sequence[Any]) -> None:
+        """Run the tasks of a step, and tell of them."""
+        self.tell(step, 0, len(tasks), note=plan.already(task.part for task in tasks))
+        for _, count in self.execution.run(function, tasks):
+            self.tell(step, 1, len(tasks), note=f"{count} texts")
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """What a round came to: its folder and that of its decisions, its judge, and what the scores mean."""
+
+    folder: Path
+    decisions: Path
+    judge: PairJudge | None
+    verdict: Verdict
 
 
 def clean(
-    source: Path | str, out: Path | str, settings: Settings = Settings(), *, format: str | None = None,
-    workers: int = 1, restart: bool = False, truth: Callable[[Path], dict[str, Any]] | None = None, tell: Tell = silent,
-) -> dict[str, Any]:  # fmt: skip
-    """Clean a set of pairs into `out`. Returns what run.json holds.
+    source: Path | str, out: Path | str, settings: CleanSettings = CleanSettings(), *,
+    judge: PairJudge | Path | str | None = None, captioner: Captioner | Path | str | None = None,
+    format: str | None = None, execution: Execution = Execution(), device: str = "cpu", restart: bool = False,
+    truth: Truth | None = None, tell: Tell = silent,
+) -> CleanResult:  # fmt: skip
+    """Clean a set of pairs into `out`.
 
     `out` gets pairs/ (the clean set, in the format of the raw one), pairs.parquet (the ledger), run.json,
-    report.html and models/ (judge and captioner). truth: where the noise was planted and is known, a function that
-    compares the ledger with it. Raises Mistake where the set or the output folder cannot be used.
+    report.html and models/ (judge and captioner). judge: "self", a judge's folder, a model's, or an object; captioner: a
+    model's folder or an object; both stand in for what the settings name. truth: where the noise was planted and is
+    known, a function that compares the ledger with it. Raises Mistake where the set, the output folder or a model
+    cannot be used.
     """
-    found, out = open_set(source, format), Path(out)
-    _usable(settings)
-    plan.permit(found.path, out, settings)
+    pairs, out = open_set(source, format), Path(out)
+    settings = _named(settings, judge, captioner)
+    demand_usable(settings, judge, device)
+    plan.permit(pairs.path, out, settings)
     with plan.alone(out):
-        work = plan.prepare(found, out, settings, restart)
+        work = plan.prepare(pairs, out, settings, restart)
         done = plan.finished(out)
         if done is not None:
             tell("clean", 0, None, note="finished already; nothing is left to do")
             plan.tidy(out)
-            return done
-        run = Run(found, out, work, settings, workers, tell)
+            return CleanResult(out, done)
+        named = judge is None or isinstance(judge, (str, Path))
+        agents = _judge(settings, judge, work, device), _captioner(settings, captioner, named, device)
+        run = Run(pairs, out, work, settings, *agents, execution, device, tell)
         try:
-            return _steps(run, truth)
+            return CleanResult(out, _steps(run, truth))
         except OSError as error:
             raise unwritable(Path(error.filename or out), error) from error
 
 
-def _usable(settings: Settings) -> None:
+def _named(
+    settings: CleanSettings, judge: PairJudge | Path | str | None, captioner: Captioner | Path | str | None
+) -> CleanSettings:
+    """The settings with the names of what was handed in: a run goes on only with the same."""
+    if judge is not None:
+        name = f"judge {judge.identity}" if isinstance(judge, Judge) else getattr(judge, "name", str(judge))
+        settings = replace(settings, model=name)
+    if captioner is not None:
+        settings = replace(settings, captioner=getattr(captioner, "name", str(captioner)))
+    return settings
+
+
+def demand_usable(settings: CleanSettings, judge: PairJudge | Path | str | None, device: str) -> None:
     """Mistake, before hours of work, where a set or a model that is named, or the size, cannot be used."""
-    learning.shape(settings.size)
-    if settings.model != "self":
-        judging.able(settings.model)
+    self_judge.demand_size(settings.size)
+    if settings.model == "self":
+        self_judge.demand_judge(settings.self_system, settings.size)
+    elif judge is None or isinstance(judge, (str, Path)):
+        JudgeAt(settings.model, device).way()  # loads it
     for other in (settings.trusted, settings.test):
         if other is not None:
             open_set(other)
 
 
-def _steps(run: Run, truth: Callable[[Path], dict[str, Any]] | None) -> dict[str, Any]:
+def _judge(
+    settings: CleanSettings, judge: PairJudge | Path | str | None, work: Path, device: str
+) -> PairJudge | None:
+    """What tasks ask: a judge in memory is saved first, so that workers can load it."""
+    if isinstance(judge, Judge):
+        folder = work / "judge"
+        if not is_judge(folder):
+            shutil.rmtree(folder, ignore_errors=True)  # half a judge, of a kill
+            judge.save(folder)
+        return JudgeAt(str(folder), device)
+    if judge is not None and not isinstance(judge, (str, Path)):
+        return judge
+    return None if settings.model == "self" else JudgeAt(settings.model, device)
+
+
+def _captioner(
+    settings: CleanSettings, captioner: Captioner | Path | str | None, named: bool, device: str
+) -> Captioner | None:
+    """named: the judge is a model's folder, which may write as well."""
+    if captioner is not None and not isinstance(captioner, (str, Path)):
+        return captioner
+    where = settings.captioner
+    if where is None and named and settings.model != "self":
+        where = settings.model
+    return None if where is None else _model_captioner(settings, where, where, device)
+
+
+def _model_captioner(settings: CleanSettings, where: str, name: str, device: str) -> ModelCaptioner:
+    return ModelCaptioner(where, name, settings.decode, settings.top_p, settings.proposals, device)
+
+
+def _steps(run: Run, truth: Truth | None) -> dict[str, Any]:
     findings = _audit(run)
-    decided = _rounds(run)
-    _merge(run, decided)
+    last = _rounds(run)
+    _write(run, last)
     if run.settings.prove:
         from pairloom.clean.prove import prove
 
-        run.facts["prove"] = prove(run.work / "prove", decided, run.settings, run.workers, run.tell)
-    return _finish(run, findings, truth)
+        run.facts["prove"] = prove(
+            run.work, last.decisions, run.settings, run.execution, run.tell, run.device
+        )
+    return _finish(run, last, findings, truth)
 
 
 def _audit(run: Run) -> Findings:
@@ -107,189 +227,228 @@ def _audit(run: Run) -> Findings:
     run.tell("audit", 0, None, note=plan.already(parts))
     (run.work / "audit").mkdir(exist_ok=True)
     findings = check(
-        run.found, run.workers, keep=run.work / "audit", size=run.settings.size,
+        run.pairs, run.execution, folder=run.work / "audit", size=run.settings.size,
         tell=lambda pairs, bad: run.tell("audit", pairs, None, bad=bad),
     )  # fmt: skip
     rows.gather(run.work, run.names, findings)
     run.facts["set"] = {
-        "path": str(run.found.path), "format": run.found.format,
+        "path": str(run.pairs.path), "format": run.pairs.format,
         "pairs": findings.pairs, "texts": findings.texts, "images": findings.images,
     }  # fmt: skip
     run.facts["audit"] = findings.audit()
     return findings
 
 
-def _rounds(run: Run) -> Deciding:
+def audited(pairs: PairSet, work: Path, size: int, execution: Execution = Execution()) -> Rows:
+    """A second set, read and audited into rows and pixels."""
+    names = [shard.name for shard in pairs.shards]
+    (work / "audit").mkdir(parents=True, exist_ok=True)
+    rows.gather(work, names, check(pairs, execution, folder=work / "audit", size=size))
+    return rows.load(work)
+
+
+# -- rounds ------------------------------------------------------------------------------------------------------------
+
+
+def _rounds(run: Run) -> RoundResult:
     """Judge, calibrate and caption, as often as asked, or until the decisions stand still."""
-    data = rows.load(run.work, run.names)
-    judging.write_planted(run.work, data, PLANTED)
-    texts = [[data.texts[row][at] for at in data.judged(row)] for row in range(len(data))]
-    before: list[str] | None = None
-    history = []
+    data = rows.load(run.work)
+    rows.write_donors(data)
+    texts, last, history = data.folder, None, []
     for number in range(1, run.settings.rounds + 1):
-        decided = _round(run, data, texts, run.work / f"round-{number}")
-        now = [
-            item.decision
-            for row in range(len(data))
-            for item in decided.outcome(row).decisions[: len(data.texts[row])]
-        ]
-        moved = float(np.mean([a != b for a, b in zip(before, now)])) if before else 1.0
-        history.append({"round": number, "auroc": decided.calibration.facts.get("auroc"), "changed": moved})
-        before, texts = now, decided.texts()
-        if moved < STILL or decided.calibration.threshold is None:
+        before, last = last, _round(run, data, texts, run.work / f"round-{number}")
+        moved = 1.0
+        if before is not None:
+            moved = decisions.changed(last.decisions, before.decisions, run.work, run.names)
+        auroc = last.verdict.calibration.facts.get("auroc")
+        history.append({"round": number, "auroc": auroc, "changed": moved})
+        texts = last.decisions
+        if moved < STILL or last.verdict.calibration.threshold is None:
             break
     run.facts["rounds"] = history
-    return decided
+    assert last is not None
+    return last
 
 
-def _round(run: Run, data: rows.Rows, texts: list[list[str]], folder: Path) -> Deciding:
+def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
+    """texts: the folder of parts that a judge learns from."""
     settings = run.settings
-    shown = len({data.image_keys[row] for row, given in enumerate(texts) if given})
-    if (count := sum(map(len, texts))) < LEAST or shown < FEWEST:
-        why = (
-            f"Only {count:,} texts on {shown:,} pictures can be judged; at least {LEAST} texts on {FEWEST} pictures are "
-            "needed to tell good from bad."
-        )
-        return _unjudged(run, data, why, folder)
-    trusted = _trusted(run)
-    if settings.model == "self":
-        selfjudge.fit(folder, data, texts, settings, trusted, run.workers, run.tell)
-    jobs = [
-        judging.Job(run.work, run.found.shards, index, folder, settings.model)
-        for index in range(len(run.names))
-    ]
-    _each(run, "judge", judging.score_shard, jobs)
-    scores, own, planted = deciding.read_scores(folder, run.names)
-    calibration = calibrate(own[np.isfinite(own)], planted[np.isfinite(planted)], settings.false_drop)
+    folder.mkdir(exist_ok=True)
+    run.facts["captioner"] = None
+    few = _too_few(data, texts)
+    if few:
+        calibration = Calibration(None, None, few, {"planted": 0, "decides": False, "why": few})
+        run.facts |= {"judge": {"model": settings.model, "way": ""}, "calibration": calibration.facts}
+        return _decide(run, folder, None, Verdict(calibration, _rules(settings, calibration)))
+    judge = run.judge
+    if judge is None:
+        where = self_judge.train_judge(folder, data, texts, settings, run.execution, run.tell, run.device)
+        judge = JudgeAt(str(where), run.device)
+    tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
+    run.each("judge", scoring.score_shard, tasks)
+    calibration = calibrate(*scoring.read_scores(folder, run.names), settings.false_drop)
     run.facts["judge"] = (
-        selfjudge.describe(folder)
-        if settings.model == "self"
-        else {"model": settings.model, "way": _way(jobs[0])}
+        self_judge.describe(folder / "folds")
+        if run.judge is None
+        else {"model": settings.model, "way": judge.way()}
     )
     run.facts["calibration"] = calibration.facts
-    decided = Deciding(data, scores, calibration, {}, _rules(settings, calibration))
-    run.facts["captioner"] = None
+    verdict = Verdict(calibration, _rules(settings, calibration))
     if settings.captions and calibration.threshold is not None:
-        decided = _caption(run, decided, jobs, trusted, folder)
-    return decided
+        return _caption(run, data, folder, judge, verdict)
+    return _decide(run, folder, judge, verdict)
 
 
-def _unjudged(run: Run, data: rows.Rows, why: str, folder: Path) -> Deciding:
-    """A set too small for any judge to be calibrated on: what the rules keep stays."""
-    folder.mkdir(exist_ok=True)
-    calibration = Calibration(None, None, why, {"planted": 0, "decides": False, "why": why})
-    run.facts |= {"judge": {"model": run.settings.model, "way": ""}, "captioner": None}
-    run.facts["calibration"] = calibration.facts
-    return Deciding(data, {}, calibration, {}, _rules(run.settings, calibration))
+def _too_few(data: Rows, texts: Path) -> str:
+    """Why a set is too small for any judge to be calibrated on; "" where it is not."""
+    count, shown = 0, set[str]()
+    for key, each in zip(data.column("image_key"), column_of(texts, data.shards, LEARN)):
+        count += len(each)
+        if each and len(shown) < LEAST:  # more are not counted
+            shown.add(key)
+    if count >= LEAST and len(shown) >= FEWEST:
+        return ""
+    return (
+        f"Only {count:,} texts on {len(shown):,} pictures can be judged; at least {LEAST} texts on {FEWEST} pictures are "
+        "needed to tell good from bad."
+    )
 
 
-def _way(job: judging.Job) -> str:
-    return judging.judge_of(job).way
-
-
-def _rules(settings: Settings, calibration: Calibration) -> Rules:
+def _rules(settings: CleanSettings, calibration: Calibration) -> Rules:
     return Rules(
         calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
         add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
     )  # fmt: skip
 
 
-def _trusted(run: Run) -> rows.Rows | None:
+def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: Verdict) -> RoundResult:
+    """Decide of every shard, without captions."""
+    file, place = verdict.save(folder / "verdict.json"), folder / "decisions"
+    scores = None if judge is None else folder / "scores"
+    tasks = [DecideTask(run.work, name, file, place, scores) for name in run.names]
+    for _ in run.execution.run(decisions.decide_shard, tasks):
+        pass
+    return RoundResult(folder, place, judge, verdict)
+
+
+def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Verdict) -> RoundResult:
+    """Decide without captions, propose some where they are wanted, and decide again where any were."""
+    settings, first = run.settings, _decide(run, folder, judge, verdict)
+    wanted = _wanted(run, first.decisions)
+    captioner = _teach(run, data, folder, first.decisions) if wanted else None
+    if captioner is None:
+        return first
+    captions, place = folder / "captions", folder / "captioned"
+    tasks = [
+        CaptionTask(run.work, shard, captions, first.decisions, judge, captioner, settings.seed, settings.add)
+        for shard in run.pairs.shards
+    ]
+    run.each("caption", capfilt.caption_shard, tasks)
+    chances = verdict.calibration.p_match(_column(captions, run.names, "score"))
+    run.facts["captioner"] = {
+        "model": captioner.name, "decode": settings.decode, "pictures": wanted, "proposals": len(chances),
+        # the paper's: the share that the filter turns down
+        "noise_ratio": float((chances < settings.accept).mean()) if len(chances) else 0.0,
+    }  # fmt: skip
+    verdict = replace(verdict, writer=f"synthetic:{captioner.name}")
+    file = verdict.save(folder / "verdict-captions.json")
+    again = [
+        DecideTask(run.work, name, file, place, captions=captions, draft=first.decisions)
+        for name in run.names
+    ]
+    for _ in run.execution.run(decisions.decide_shard, again):
+        pass
+    return RoundResult(folder, place, judge, verdict)
+
+
+def _wanted(run: Run, draft: Path) -> int:
+    """How many usable pairs a caption is wanted for: those without a text, or all of them."""
+    count = 0
+    for name in run.names:
+        usable = read_part(run.work / "rows", name, ["usable"]).column("usable").to_pylist()
+        texts = read_part(draft, name, [LEARN]).column(LEARN).to_pylist()
+        count += sum(fine and (run.settings.add or not each) for fine, each in zip(usable, texts))
+    return count
+
+
+def _teach(run: Run, data: Rows, folder: Path, draft: Path) -> Captioner | None:
+    """The captioner: as it was handed in, or trained on what was kept. None, with the reason, where there is none."""
+    settings, why = run.settings, ""
+    if run.captioner is not None:
+        named = run.captioner.where if isinstance(run.captioner, ModelCaptioner) else None
+        if named is None or (not is_judge(named) and capfilt.can_write(named)):
+            return run.captioner
+        why = f"{named} cannot write texts."
+    elif run.judge is not None:
+        why = "A judge alone cannot write texts."
+    else:
+        trusted = _trusted(run)
+        learnt = (data, draft) if trusted is None else (trusted, trusted.folder)
+        where = self_judge.train_captioner(folder, *learnt, settings, run.tell, run.device)
+        if where is not None:
+            return _model_captioner(settings, str(where), "self", run.device)
+        why = f"{settings.self_system} cannot write texts."
+    run.facts["captioner"] = {"model": None, "why": why}
+    return None
+
+
+def _trusted(run: Run) -> Rows | None:
     """The human-made set that captioner and filter are fine-tuned on, audited like the set itself."""
     if run.settings.trusted is None:
         return None
-    return audited(open_set(run.settings.trusted), run.work / "trusted", run.settings.size, run.workers)
+    return audited(open_set(run.settings.trusted), run.work / "trusted", run.settings.size, run.execution)
 
 
-def audited(found: PairSet, work: Path, size: int, workers: int) -> rows.Rows:
-    """A second set, read and audited into rows and pixels."""
-    names = [shard.name for shard in found.shards]
-    (work / "audit").mkdir(parents=True, exist_ok=True)
-    rows.gather(work, names, check(found, workers, keep=work / "audit", size=size))
-    return rows.load(work, names)
+def _column(folder: Path, names: Sequence[str], column: str) -> np.ndarray:
+    """A column of numbers over the parts of a folder."""
+    parts = [read_part(folder, name, [column]).column(column).to_numpy() for name in names]
+    return np.concatenate([np.zeros(0), *parts])
 
 
-def _caption(
-    run: Run, decided: Deciding, jobs: Sequence[judging.Job], trusted: rows.Rows | None, folder: Path
-) -> Deciding:
-    settings = run.settings
-    wanted = (
-        [row for row in range(len(decided.rows)) if decided.rows.usable[row]]
-        if settings.add
-        else decided.wordless()
-    )
-    if not wanted:
-        return decided
-    if settings.model == "self":
-        captioner = str(selfjudge.fit_captioner(folder, decided, settings, trusted, run.workers, run.tell))
-        name = "self"
-    else:
-        captioner = name = settings.model
-        if not judging.can_write(settings.model):
-            run.facts["captioner"] = {"model": None, "why": f"{settings.model} cannot write texts."}
-            return decided
-    asked = np.array(wanted)
-    first = decided.rows.first
-    proposals = [
-        capfilt.Proposing(
-            job, captioner, tuple(asked[(asked >= first[job.index]) & (asked < first[job.index + 1])].tolist()),
-            settings.decode, settings.top_p, settings.proposals, settings.seed,
-        )
-        for job in jobs
-    ]  # fmt: skip
-    _each(run, "caption", capfilt.propose_shard, proposals)
-    found = deciding.read_proposals(folder, run.names)
-    run.facts["captioner"] = {
-        "model": name, "decode": settings.decode, "pictures": len(wanted), "proposals": sum(map(len, found.values())),
-        "noise_ratio": _rejected(found, decided),
-    }  # fmt: skip
-    return replace(decided, proposals=found, writer=f"synthetic:{name}")
+# -- output ------------------------------------------------------------------------------------------------------------
 
 
-def _rejected(found: deciding.Proposals, decided: Deciding) -> float:
-    """The paper's noise ratio: the share of proposed captions that the filter turns down."""
-    scores = np.array([score for given in found.values() for _, score in given])
-    if not len(scores):
-        return 0.0
-    return float((decided.calibration.p_match(scores) < decided.rules.accept).mean())
-
-
-def _merge(run: Run, decided: Deciding) -> None:
+def _write(run: Run, last: RoundResult) -> None:
     """Write the clean set and the ledger's parts, shard by shard."""
-    first = decided.rows.first
-    jobs = [
-        merging.Job(
+    tasks = [
+        WriteTask(
             shard, run.out / CLEAN, run.work / "ledger" / f"{shard.name}.parquet",
-            tuple(decided.outcome(row) for row in range(int(first[index]), int(first[index + 1]))),
+            last.decisions / f"{shard.name}.parquet",
         )
-        for index, shard in enumerate(run.found.shards)
+        for shard in run.pairs.shards
     ]  # fmt: skip
-    _each(run, "merge", merging.merge_shard, jobs)
-    merging.finish(run.found, run.out / CLEAN)
+    run.each("merge", writing.write_shard, tasks)
+    writing.finish(run.pairs, run.out / CLEAN)
 
 
-def _each(run: Run, step: str, function: Callable[[Any], int], jobs: Sequence[Any]) -> None:
-    run.tell(step, 0, len(jobs), note=plan.already(job.part for job in jobs))
-    for _, count in scale.run(function, jobs, run.workers):
-        run.tell(step, 1, len(jobs), note=f"{count} texts")
+def _publish(run: Run, last: RoundResult) -> dict[str, str]:
+    """Save the last round's judge, with its calibration, and the captioner that was trained; name -> folder."""
+    models: dict[str, str] = {}
+    judge = last.judge.judge if isinstance(last.judge, JudgeAt) else None
+    if judge is not None and judge.folds:
+        shutil.rmtree(run.out / "models" / "judge", ignore_errors=True)  # half a judge, of a kill
+        judge.calibrated(last.verdict.calibration).save(run.out / "models" / "judge")
+        models["judge"] = "models/judge"
+    if (last.folder / "captioner").exists():
+        shutil.copytree(last.folder / "captioner", run.out / "models" / "captioner", dirs_exist_ok=True)
+        models["captioner"] = "models/captioner"
+    return models
 
 
-def _finish(run: Run, findings: Findings, truth: Callable[[Path], dict[str, Any]] | None) -> dict[str, Any]:
+def _finish(run: Run, last: RoundResult, findings: Findings, truth: Truth | None) -> dict[str, Any]:
     """Ledger, models, run.json and report; then no work is left behind."""
     from pairloom.clean import pictures, report
 
     run.tell("report", 0, None)
     table = run.out / "pairs.parquet"
     counts = ledger.join_parts([run.work / "ledger" / f"{name}.parquet" for name in run.names], table)
-    run.facts["models"] = (
-        selfjudge.publish(run.work, run.out / "models") if run.settings.model == "self" else None
-    )
+    run.facts["models"] = _publish(run, last)
     facts = {
         "pairloom": pairloom.__version__, "command": asdict(run.settings), **run.facts, "counts": counts,
         "truth": truth(table) if truth is not None else None,
     }  # fmt: skip
-    shown = pictures.Pictures(run.found, run.out, run.work)
-    report.write_report(run.out / "report.html", facts, pq.read_table(table), shown.thumbnail, shown.link)
+    shown = pictures.ReportPictures(run.pairs, run.out, run.work)
+    report.write_report(run.out / "report.html", facts, table, shown.thumbnail, shown.link)
     facts["plan"] = json.loads((run.work / "plan.json").read_text())["hash"]
     with atomic_write(run.out / "run.json") as file:  # last: the run is finished
         file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())

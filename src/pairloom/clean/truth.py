@@ -32,10 +32,10 @@ def measure(table: Path, world: World) -> dict[str, Any]:
     numbers = {"good texts taken out": lost / max(1, len(names[""]))}
     good, bad = ([score[name] for name in names[kind] if name in score] for kind in ("", "mismatch"))
     if good and bad:
-        area, found = auroc_interval(good, bad), found_at(good, bad, 0.05)
+        area, caught = auroc_interval(good, bad), found_at(good, bad, 0.05)
         numbers |= {
             "AUROC of P(match), mismatches": area.value,
-            "mismatches found at 5 % false drop": found.value,
+            "mismatches found at 5 % false drop": caught.value,
         }
     if captions:
         right = [read(text, truth[name].scene).right for name, text in captions]
@@ -63,11 +63,11 @@ def _sort(
 
 
 def _kind(kind: str, names: list[str], taken: Mapping[str, bool], lost: int) -> dict[str, Any]:
-    found = sum(taken[name] for name in names)
+    caught = sum(taken[name] for name in names)
     return {
         "kind": kind,
         "planted": len(names),
-        "found": found,
-        "recall": found / len(names),
-        "precision": found / (found + lost) if found + lost else None,
+        "found": caught,
+        "recall": caught / len(names),
+        "precision": caught / (caught + lost) if caught + lost else None,
     }

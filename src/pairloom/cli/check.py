@@ -21,14 +21,17 @@ def command(
     workers: Annotated[int, typer.Option(help="Processes that decode; 0: one for each core.", min=0)] = 0,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    from pairloom.clean.check import check
+    from pairloom.clean.audit_set import check
     from pairloom.cli import _show
     from pairloom.data.shards import open_set
+    from pairloom.scale import Execution
 
     found = open_set(pairs)
     other = None if against is None else open_set(against)
     with _show.progress("checking", None, quiet=json) as bar:
-        findings = check(found, _show.workers(workers, len(found.shards)), other, tell=bar.step)
+        findings = check(
+            found, Execution(workers=_show.workers(workers, len(found.shards))), other, tell=bar.step
+        )
     audit = findings.audit()
     share = findings.bad() / max(1, findings.pairs)
     if json:

@@ -46,6 +46,12 @@ def command(
             rich_help_panel=WRITES,
         ),
     ] = False,
+    captioner: Annotated[
+        Path | None,
+        typer.Option(
+            help="A model folder that writes captions, instead of the judge's.", rich_help_panel=WRITES
+        ),
+    ] = None,
     keep_alt_text: Annotated[
         bool,
         typer.Option(
@@ -105,9 +111,18 @@ def command(
             help="Judge and caption anew from the last result, at most so often.", rich_help_panel=SPEED
         ),
     ] = 1,
+    self_judge_system: Annotated[
+        str,
+        typer.Option(
+            help="The system that `self` trains: any that embeds or matches.", rich_help_panel=SPEED
+        ),
+    ] = "blip",
     workers: Annotated[
         int, typer.Option(help="Processes; 0: one for each core.", min=0, rich_help_panel=SPEED)
     ] = 0,
+    device: Annotated[
+        str, typer.Option(help="Where models run: cpu, cuda, cuda:1 ...", rich_help_panel=SPEED)
+    ] = "cpu",
     seed: Annotated[int, typer.Option(help="Of everything random.", rich_help_panel=RUN)] = 0,
     restart: Annotated[
         bool,
@@ -121,26 +136,27 @@ def command(
         bool, typer.Option("--json", help="Machine-readable output.", rich_help_panel=RUN)
     ] = False,
 ) -> None:
-    from pairloom.clean.judging import able
-    from pairloom.clean.plan import Settings, permit
+    from pairloom.clean.plan import CleanSettings, permit
+    from pairloom.clean.run import clean, demand_usable
     from pairloom.cli import _show
     from pairloom.data.shards import open_set
     from pairloom.errors import Mistake
+    from pairloom.scale import Execution
 
     try:
-        settings = Settings(
+        settings = CleanSettings(
             model=model, false_drop=false_drop, captions=captions, add=add, keep_alt_text=keep_alt_text, decode=decode.value,  # type: ignore[arg-type]
             top_p=top_p,
             proposals=proposals, accept=accept, decoupled=decoupled, trusted=None if trusted is None else str(trusted), rounds=rounds,
             prove=prove or test is not None, test=None if test is None else str(test), size=size, effort=effort, seed=seed,
+            captioner=None if captioner is None else str(captioner), self_system=self_judge_system,
         )  # fmt: skip
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
     found = open_set(pairs)
     permit(found.path, out, settings)
-    if model != "self":
-        able(model)
     if dry_run:
+        demand_usable(settings, None, device)
         _show.say_json(
             {
                 "set": str(pairs),
@@ -151,11 +167,10 @@ def command(
             }
         )
         return
-    from pairloom.clean.run import clean
-
     with _show.steps(quiet=json) as tell:
-        facts = clean(pairs, out, settings, workers=_show.workers(workers, 99), restart=restart, tell=tell)
+        execution = Execution(workers=_show.workers(workers, 99))
+        result = clean(pairs, out, settings, execution=execution, device=device, restart=restart, tell=tell)
     if json:
-        _show.say_json(facts)
+        _show.say_json(result.facts)
     else:
-        _show.summary(facts, out)
+        _show.summary(result.facts, out)

@@ -21,16 +21,18 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     from pairloom.clean.demo import demo
-    from pairloom.clean.plan import Settings
+    from pairloom.clean.plan import CleanSettings
     from pairloom.cli import _show
     from pairloom.errors import Mistake
+    from pairloom.scale import Execution
 
     try:
-        settings = Settings(seed=seed, effort=effort)
+        settings = CleanSettings(seed=seed, effort=effort)
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
     with _show.steps(quiet=json) as tell:
-        facts = demo(out, pairs, settings, _show.workers(workers, 99), tell)
+        execution = Execution(workers=_show.workers(workers, 99))
+        facts = demo(out, pairs, settings, execution, tell).facts
     if json:
         _show.say_json(facts)
     else:

@@ -1,6 +1,6 @@
 """Every decision about a pair, by hand."""
 
-from pairloom.clean.merge import Judged, Rules, decide
+from pairloom.clean.decisions import Judged, Rules, decide, read_outcomes, write_outcomes
 
 RULES = Rules(threshold=0.0, p_threshold=0.4, accept=0.5)
 
@@ -102,3 +102,14 @@ def test_a_picture_without_text_is_a_row_and_can_be_captioned():
     assert decisions(decide([], "", [], [], RULES)) == ["drop"]
     outcome = decide([], "", [], [Judged("a cat", "synthetic:self", score=1.0, p_match=0.9)], RULES)
     assert decisions(outcome) == ["add"] and outcome.texts == [("a cat", "synthetic:self")]
+
+
+def test_outcomes_come_back_from_their_part_as_they_were(tmp_path):
+    proposals = [Judged("a cat", "synthetic:self", (), 1.0, 0.6)]
+    outcomes = [
+        decide([], "", [Judged("a dog", "original", (), -1.0, 0.1)], proposals, RULES),
+        decide(["unreadable"], "cut off", [], [], RULES),
+        decide(["alpha"], "", [Judged("a car", "original", ("too_long",), 1.5, 0.9)], [], RULES),
+    ]
+    write_outcomes(tmp_path / "part.parquet", outcomes)
+    assert list(read_outcomes(tmp_path / "part.parquet")) == outcomes

@@ -10,36 +10,36 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pairloom.clean import ledger
-from pairloom.clean.merge import Outcome
+from pairloom.clean.decisions import Outcome, read_outcomes
 from pairloom.data.pair import Pair, Text
 from pairloom.data.shards import PairSet, Shard, find
 from pairloom.data.shards import read as read_shard
 
 
 @dataclass(frozen=True)
-class Job:
-    """A shard, where its clean pairs go, where its ledger part goes, and what was decided of each of its pairs."""
+class WriteTask:
+    """A shard, where its clean pairs go, where its ledger part goes, and the part that says what was decided of it."""
 
     shard: Shard
     out: Path
     part: Path
-    outcomes: tuple[Outcome, ...]
+    decisions: Path
 
 
-def merge_shard(job: Job) -> int:
+def write_shard(task: WriteTask) -> int:
     """Write the clean pairs in the set's own format, then the ledger part: it is the commit mark."""
-    if job.part.exists():
-        return pq.read_metadata(job.part).num_rows
+    if task.part.exists():
+        return pq.read_metadata(task.part).num_rows
     entries: list[dict[str, Any]] = []
 
     def kept() -> Iterator[Pair]:
-        for pair, outcome in zip(read_shard(job.shard), job.outcomes, strict=True):
-            entries.extend(_entries(job.shard.name, pair, outcome))
+        for pair, outcome in zip(read_shard(task.shard), read_outcomes(task.decisions), strict=True):
+            entries.extend(_entries(task.shard.name, pair, outcome))
             if outcome.texts:
                 yield pair.with_texts(_texts(pair, outcome))
 
-    find(job.shard.format).write(job.out, job.shard.name, kept())
-    ledger.write_part(job.part, entries)
+    find(task.shard.format).write(task.out, task.shard.name, kept())
+    ledger.write_part(task.part, entries)
     return len(entries)
 
 
@@ -60,7 +60,7 @@ def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any
         }  # fmt: skip
 
 
-def finish(found: PairSet, out: Path) -> None:
+def finish(pairs: PairSet, out: Path) -> None:
     """Join the parts where the format is one file. A clean set without a single pair is an empty folder."""
     out.mkdir(parents=True, exist_ok=True)
-    find(found.format).finish(out, [shard.name for shard in found.shards])
+    find(pairs.format).finish(out, [shard.name for shard in pairs.shards])

@@ -1,4 +1,4 @@
-"""Check a whole set without a model: shards through the audit, then what only shows across them. Reads, never writes
+"""Audit a whole set without a model: its shards one by one, then what only shows across them. Reads, never writes
 to the set. Does not know: scores, decisions."""
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from pairloom import scale
-from pairloom.clean.audit import EXAMPLES, Facts, Job, across, audit_shard
+from pairloom.clean.audit import EXAMPLES, AuditTask, ShardFacts, across, audit_shard
 from pairloom.clean.faults import FAULTS
 from pairloom.data.shards import PairSet
 from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
+from pairloom.scale import Execution
 
 Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
 
@@ -25,7 +25,7 @@ Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
 class Findings:
     """What was found. pairwise: code -> indices of pairs; textwise: code -> indices of texts, in the set's order."""
 
-    facts: list[Facts]
+    facts: list[ShardFacts]
     pairwise: dict[str, np.ndarray]
     textwise: dict[str, np.ndarray]
     shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # examples of these: (name, text)
@@ -46,7 +46,7 @@ class Findings:
 
     def audit(self) -> dict[str, dict[str, Any]]:
         """code -> count, severity, sentence and examples; the gravest and most frequent first."""
-        counts = {code: len(found) for code, found in {**self.pairwise, **self.textwise}.items()}
+        counts = {code: len(indices) for code, indices in {**self.pairwise, **self.textwise}.items()}
         examples = {code: list(shown) for code, shown in self.shown.items()}
         for facts in self.facts:
             for code, count in facts.counts.items():
@@ -54,7 +54,7 @@ class Findings:
             for code, shown in facts.examples.items():
                 examples.setdefault(code, []).extend(shown)
         order = {"bad": 0, "doubt": 1, "note": 2}
-        found = sorted(
+        ordered = sorted(
             (FAULTS[code] for code, count in counts.items() if count),
             key=lambda f: (order[f.severity], -counts[f.code]),
         )
@@ -63,7 +63,7 @@ class Findings:
                 "count": counts[fault.code], "severity": fault.severity, "says": fault.says,
                 "examples": [{"name": name, "text": text} for name, text in examples.get(fault.code, [])[:EXAMPLES]],
             }
-            for fault in found
+            for fault in ordered
         }  # fmt: skip
 
     def bad(self) -> int:
@@ -76,19 +76,19 @@ TEXTWISE = ("common_text", "other_language")
 
 
 def check(
-    found: PairSet,
-    workers: int = 1,
+    pairs: PairSet,
+    execution: Execution = Execution(),
     against: PairSet | None = None,
-    keep: Path | None = None,
+    folder: Path | None = None,
     size: int = 64,
     tell: Tell | None = None,
 ) -> Findings:
-    """Audit every shard of a set. keep: a folder for rows and pixels (resumes there); against: a set that must not leak."""
-    other = None if against is None else _all(against, workers, None, size, tell)
-    facts = _all(found, workers, keep, size, tell)
+    """Audit every shard of a set. folder: for rows and pixels (resumes there); against: a set that must not leak."""
+    other = None if against is None else _all(against, execution, None, size, tell)
+    facts = _all(pairs, execution, folder, size, tell)
     if not sum(len(shard.keys) for shard in facts):
         raise Mistake(
-            f"{found.path} has no pairs.",
+            f"{pairs.path} has no pairs.",
             "Its files were read and not one picture or text was in them.",
             "Point at the folder that holds the pictures.",
         )
@@ -98,11 +98,11 @@ def check(
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
         {code: rows for code, rows in whole.items() if code in TEXTWISE},
     )
-    findings.shown = _examples(found, findings)
+    findings.shown = _examples(pairs, findings)
     return findings
 
 
-def _examples(found: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
+def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
     """The first few pairs of each fault that shows across shards: their shards are read again, names are not kept."""
     first = np.concatenate([[0], np.cumsum([len(facts.keys) for facts in findings.facts])])
     texts = np.concatenate([[0], np.cumsum([len(facts.texts) for facts in findings.facts])])
@@ -121,7 +121,7 @@ def _examples(found: PairSet, findings: Findings) -> dict[str, list[tuple[str, s
             wanted.setdefault(shard, {}).setdefault(local, []).append((code, at))
     shown: dict[str, list[tuple[str, str]]] = {}
     for shard, pairs in sorted(wanted.items()):
-        for local, pair in enumerate(islice(read_shard(found.shards[shard]), max(pairs) + 1)):
+        for local, pair in enumerate(islice(read_shard(pair_set.shards[shard]), max(pairs) + 1)):
             for code, at in pairs.get(local, ()):
                 shown.setdefault(code, []).append(
                     (pair.name, pair.texts[at].text[:300] if at < len(pair.texts) else "")
@@ -129,13 +129,16 @@ def _examples(found: PairSet, findings: Findings) -> dict[str, list[tuple[str, s
     return shown
 
 
-def _all(found: PairSet, workers: int, keep: Path | None, size: int, tell: Tell | None) -> list[Facts]:
-    done: dict[str, Facts] = {}
-    for job, facts in scale.run(audit_shard, [Job(shard, keep, size) for shard in found.shards], workers):
-        done[job.shard.name] = facts
+def _all(
+    pairs: PairSet, execution: Execution, folder: Path | None, size: int, tell: Tell | None
+) -> list[ShardFacts]:
+    done: dict[str, ShardFacts] = {}
+    tasks = [AuditTask(shard, folder, size) for shard in pairs.shards]
+    for task, facts in execution.run(audit_shard, tasks):
+        done[task.shard.name] = facts
         if tell is not None:
             tell(
                 len(facts.keys),
                 sum(count for code, count in facts.counts.items() if FAULTS[code].severity == "bad"),
             )
-    return [done[shard.name] for shard in found.shards]
+    return [done[shard.name] for shard in pairs.shards]

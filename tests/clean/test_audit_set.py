@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from pairloom.clean import ledger, rows
-from pairloom.clean.check import check
+from pairloom.clean.audit_set import check
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
+from pairloom.scale import Execution
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,9 @@ def test_counts_examples_and_sizes(world) -> None:
 
 
 def test_workers_and_a_second_call_find_the_same(world, tmp_path) -> None:
-    first = check(world, keep=tmp_path, size=32)
+    first = check(world, folder=tmp_path, size=32)
     stamps = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = check(world, workers=2, keep=tmp_path, size=32)
+    again = check(world, Execution(workers=2), folder=tmp_path, size=32)
     assert first.audit() == again.audit()
     assert stamps == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     for shard in world.shards:
@@ -59,31 +60,45 @@ def data(world, tmp_path_factory) -> rows.Rows:
     work = tmp_path_factory.mktemp("work")
     (work / "audit").mkdir()
     names = [shard.name for shard in world.shards]
-    rows.gather(work, names, check(world, keep=work / "audit", size=32))
-    return rows.load(work, names)
+    rows.gather(work, names, check(world, folder=work / "audit", size=32))
+    return rows.load(work)
 
 
 def test_rows_are_the_pairs_in_order_with_the_faults_of_the_whole_set(world, data) -> None:
     pairs = list(world.pairs())
-    assert data.column("key") == [pair.key for pair in pairs]
+    assert list(data.column("key")) == [pair.key for pair in pairs]
     assert data.first.tolist() == [0, 25, 50, 61]
-    assert [row for row, found in enumerate(data.image_faults) if "exact_duplicate" in found] == [60]
-    assert not data.usable[60] and data.usable[7]
-    assert data.judged(60) == [] and data.judged(7) == [0]
+    faults, usable, judged = (list(data.column(name)) for name in ("image_faults", "usable", "judged"))
+    assert [row for row, found in enumerate(faults) if "exact_duplicate" in found] == [60]
+    assert not usable[60] and usable[7]
+    assert judged[60] == [] and judged[7] == [0]
+    assert [len(texts) for texts in data.column(rows.LEARN)] == list(map(len, judged))
+
+
+def test_pixels_of_all_shards_are_those_of_each(data) -> None:
+    parts = [np.load(data.work / "audit" / f"{shard}.npy") for shard in data.shards]
+    assert np.array_equal(data.pixels, np.concatenate(parts))
 
 
 def test_planted_texts_are_never_the_rows_own_nor_of_the_same_picture(data) -> None:
-    made = list(rows.plant(data, 2))
-    assert made == list(rows.plant(data, 2))
-    assert {row for row, _ in made} == {row for row in range(len(data)) if data.judged(row)}
-    assert max(np.bincount([row for row, _ in made])) <= 2
+    rows.write_donors(data)
+    table = pq.read_table(data.work / "donors.parquet")
+    donors = list(zip(*(table.column(name).to_pylist() for name in ("image_key", "text"))))
     stands: dict[str, set[str]] = {}
-    for row, texts in enumerate(data.texts):
-        for at in data.judged(row):
-            stands.setdefault(texts[at], set()).add(data.image_keys[row])
-    for row, text in made:
-        assert text.strip().lower() not in {own.strip().lower() for own in data.texts[row]}
-        assert stands[text] - {data.image_keys[row]}
+    for key, texts in zip(data.column("image_key"), data.column(rows.LEARN)):
+        for text in texts:
+            stands.setdefault(text, set()).add(key)
+    assert len(donors) == sum(map(len, data.column(rows.LEARN)))
+    for shard in data.shards:
+        part = rows.read_part(data.folder, shard)
+        planted = list(rows.plant(part, donors, 2))
+        assert planted == list(rows.plant(part, donors, 2))
+        pairs = part.to_pylist()
+        assert {row for row, _ in planted} == {row for row, pair in enumerate(pairs) if pair["judged"]}
+        assert max(np.bincount([row for row, _ in planted])) <= 2
+        for row, text in planted:
+            assert text.strip().lower() not in {own.strip().lower() for own in pairs[row]["texts"]}
+            assert stands[text] - {pairs[row]["image_key"]}
 
 
 def entry(name: str, key: str) -> dict:

@@ -1,0 +1,339 @@
+"""Decisions: keep, replace, add or drop, by P(match) and the audit. Step 5 of `clean`, made shard by shard.
+
+A calibration is a few numbers, so that each shard decides of its own pairs, and writes them as a part. `decide` is a pure function of one pair's facts, so that every decision can be explained and tested by hand.
+Source: BLIP, section 3.3 (CapFilt): the filter takes out unmatched texts, web and synthetic alike.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pairloom.clean.calibrate import Calibration
+from pairloom.clean.faults import FAULTS
+from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
+from pairloom.clean.rows import LEARN, read_part
+from pairloom.clean.scoring import PLANTED
+from pairloom.data.disk import atomic_write
+
+TEXT = [("text", pa.string()), ("source", pa.string())]
+SCHEMA = pa.schema(
+    [
+        ("findings", pa.list_(pa.string())),  # of the picture
+        (LEARN, pa.list_(pa.string())),  # the texts of the clean set
+        ("sources", pa.list_(pa.string())),  # of these
+        (
+            "decisions",
+            pa.list_(
+                pa.struct(
+                    [
+                        *TEXT,
+                        ("findings", pa.list_(pa.string())),
+                        ("score", pa.float64()),
+                        ("p_match", pa.float64()),
+                        ("decision", pa.string()),
+                        ("reason", pa.string()),
+                    ]
+                )
+            ),
+        ),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A text with what is known of it. score and p_match are None where no judge looked."""
+
+    text: str
+    source: str = "original"
+    findings: Sequence[str] = ()
+    score: float | None = None
+    p_match: float | None = None
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How decisions are taken.
+
+    threshold: texts that score below are unmatched; None: the judge cannot tell, nothing is dropped by score.
+    accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5).
+    add: accepted captions also join texts that are kept (the paper's union). keep_alt_text: a replaced text stays
+    in the clean set, behind the caption that took its place. replace: whether proposals may stand in for dropped texts.
+    """
+
+    threshold: float | None
+    p_threshold: float | None = None
+    false_drop: float = 0.05
+    accept: float = 0.5
+    add: bool = False
+    replace: bool = True
+    keep_alt_text: bool = False
+
+
+@dataclass
+class TextDecision:
+    """One ledger row's worth: a text, what happens to it and why."""
+
+    judged: Judged
+    decision: str
+    reason: str
+
+
+@dataclass
+class Outcome:
+    """What becomes of a pair: a decision per text and proposal, and the (text, source) list of the clean set."""
+
+    decisions: list[TextDecision] = field(default_factory=list)
+    texts: list[tuple[str, str]] = field(default_factory=list)
+    findings: tuple[str, ...] = ()  # of the picture
+
+
+def decide(
+    image_findings: Sequence[str],
+    problem: str,
+    texts: Sequence[Judged],
+    proposals: Sequence[Judged],
+    rules: Rules,
+) -> Outcome:
+    """Take every decision about one pair. Original texts first, then proposals, the surest first."""
+    outcome = Outcome(findings=tuple(image_findings))
+    broken = next((code for code in image_findings if FAULTS[code].severity == "bad"), None)
+    if broken is not None:
+        why = FAULTS[broken].says + (f" ({problem})" if problem else "")
+        outcome.decisions = [TextDecision(text, DROP, why) for text in texts or [Judged("", "")]]
+        return outcome
+    outcome.decisions = [_original(text, rules) for text in texts]
+    kept = [item for item in outcome.decisions if item.decision == KEEP]
+    taken = _choose(proposals, rules, needed=not kept)
+    if taken and not kept:
+        for item in outcome.decisions:
+            item.decision = REPLACE
+    outcome.decisions += [_proposal(proposal, proposal is taken, rules) for proposal in proposals]
+    if not texts and not taken:
+        why = FAULTS["no_text"].says + (f" ({problem})" if problem not in ("", "no text") else "")
+        outcome.decisions.insert(0, TextDecision(Judged("", ""), DROP, why))
+    outcome.texts = [(item.judged.text, item.judged.source) for item in kept]
+    if taken:
+        outcome.texts.append((taken.text, taken.source))
+        if rules.keep_alt_text:
+            replaced = [item.judged for item in outcome.decisions if item.decision == REPLACE]
+            outcome.texts += [(text.text, text.source) for text in replaced if text.text.strip()]
+    return outcome
+
+
+def _original(text: Judged, rules: Rules) -> TextDecision:
+    fault = next((code for code in text.findings if FAULTS[code].severity == "bad"), None)
+    if fault is not None:
+        return TextDecision(text, DROP, FAULTS[fault].says)
+    doubts = " ".join(FAULTS[code].says for code in text.findings if FAULTS[code].severity == "doubt")
+    if text.score is None:
+        return TextDecision(
+            text, KEEP, doubts or "No judge looked at this text, and the audit found nothing against it."
+        )
+    if rules.threshold is None:
+        return TextDecision(
+            text,
+            KEEP,
+            ("The judge cannot tell on this set, so nothing is dropped by score. " + doubts).strip(),
+        )
+    if text.score < rules.threshold:
+        limit = f" the limit of {rules.p_threshold:.0%}" if rules.p_threshold is not None else " the limit"
+        why = f"P(match) is {text.p_match:.0%}, below{limit} that drops at most {rules.false_drop:.0%} of the good pairs."
+        return TextDecision(text, DROP, f"{why} {doubts}".strip())
+    return TextDecision(text, KEEP, f"P(match) is {text.p_match:.0%}. {doubts}".strip())
+
+
+def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged | None:
+    """The first accepted proposal, where one is wanted at all."""
+    if not (rules.add or (needed and rules.replace)):
+        return None
+    return next((proposal for proposal in proposals if _accepted(proposal, rules)), None)
+
+
+def _accepted(proposal: Judged, rules: Rules) -> bool:
+    return rules.threshold is not None and proposal.p_match is not None and proposal.p_match >= rules.accept
+
+
+def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
+    p = "unknown" if proposal.p_match is None else f"{proposal.p_match:.0%}"
+    if taken:
+        return TextDecision(proposal, ADD, f"The surest of the proposed captions; P(match) is {p}.")
+    if _accepted(proposal, rules):
+        return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text serves better.")
+    return TextDecision(
+        proposal, REJECT, f"P(match) is {p}, under the {rules.accept:.0%} that a new caption needs."
+    )
+
+
+# -- by the shard ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All that decisions of a whole set depend on: what scores mean, the rules, and who wrote the proposals."""
+
+    calibration: Calibration
+    rules: Rules
+    writer: str = ""  # the source of proposals: "synthetic:MODEL"
+
+    def save(self, file: Path) -> Path:
+        """A few numbers in a file, for the tasks of every shard."""
+        known = {
+            "calibration": self.calibration.to_dict(),
+            "rules": asdict(self.rules),
+            "writer": self.writer,
+        }
+        with atomic_write(file, replace=True) as out:
+            out.write(json.dumps(known).encode())
+        return file
+
+    @classmethod
+    def load(cls, file: Path) -> Verdict:
+        return _verdict(file, file.stat().st_mtime_ns)
+
+    def judged(
+        self,
+        texts: Sequence[str],
+        sources: Sequence[str],
+        findings: Sequence[Sequence[str]],
+        scores: Sequence[float | None],
+    ) -> list[Judged]:
+        """Texts with what their scores mean; a score that is not finite is none."""
+        known = np.array([np.nan if score is None else score for score in scores], np.float64)
+        chances = self.calibration.p_match(known)
+        return [
+            Judged(
+                text,
+                source,
+                faults,
+                float(score) if np.isfinite(score) else None,
+                float(p) if np.isfinite(score) and np.isfinite(p) else None,
+            )
+            for text, source, faults, score, p in zip(texts, sources, findings, known, chances)
+        ]
+
+
+@lru_cache(maxsize=1)
+def _verdict(file: Path, _: int) -> Verdict:
+    known = json.loads(file.read_text())
+    return Verdict(Calibration.from_dict(known["calibration"]), Rules(**known["rules"]), known["writer"])
+
+
+@dataclass(frozen=True)
+class DecideTask:
+    """One shard to decide. verdict: the file of one; scores, captions: folders of parts, None where there are none;
+    draft: of decisions without the captions, which are taken over where a row has no caption proposed."""
+
+    work: Path
+    shard: str
+    verdict: Path
+    folder: Path
+    scores: Path | None = None
+    captions: Path | None = None
+    draft: Path | None = None
+
+    @property
+    def part(self) -> Path:
+        return self.folder / f"{self.shard}.parquet"
+
+
+def decide_shard(task: DecideTask) -> int:
+    """Decide of a shard's pairs; the part on disk is the commit mark. Returns how many usable pairs have no text left."""
+    if not task.part.exists():
+        write_outcomes(task.part, list(_outcomes(task)))
+    learnt = read_part(task.folder, task.shard, [LEARN]).column(LEARN).to_pylist()
+    usable = read_part(task.work / "rows", task.shard, ["usable"]).column("usable").to_pylist()
+    return sum(fine and not texts for fine, texts in zip(usable, learnt))
+
+
+def _outcomes(task: DecideTask) -> Iterator[Outcome]:
+    verdict = Verdict.load(task.verdict)
+    if task.draft is not None and task.captions is not None:
+        yield from _with_captions(task, verdict, task.draft, task.captions)
+        return
+    names = ["image_faults", "problem", "texts", "sources", "text_faults"]
+    columns = read_part(task.work / "rows", task.shard, names)
+    scores = _scores(task.scores, task.shard)
+    values = zip(*(columns.column(name).to_pylist() for name in names))
+    for row, (findings, problem, texts, sources, faults) in enumerate(values):
+        known = [scores.get((row, at)) for at in range(len(texts))]
+        judged = verdict.judged(texts, sources, faults, known)
+        yield decide(findings, problem, judged, [], verdict.rules)
+
+
+def _scores(folder: Path | None, shard: str) -> dict[tuple[int, int], float]:
+    """(row, text_id) -> score of a shard's own texts."""
+    if folder is None:
+        return {}
+    table = read_part(folder, shard, ["row", "text_id", "score"])
+    columns = (table.column(name).to_pylist() for name in ("row", "text_id", "score"))
+    return {(row, at): score for row, at, score in zip(*columns) if at != PLANTED}
+
+
+def _with_captions(task: DecideTask, verdict: Verdict, draft: Path, captions: Path) -> Iterator[Outcome]:
+    """The draft's outcomes; pairs that captions were proposed for are decided again."""
+    proposals: dict[int, list[tuple[str, float]]] = {}
+    for entry in read_part(captions, task.shard).to_pylist():
+        proposals.setdefault(entry["row"], []).append((entry["text"], entry["score"]))
+    columns = read_part(task.work / "rows", task.shard, ["problem", "texts"])
+    problems, texts = (columns.column(name).to_pylist() for name in ("problem", "texts"))
+    for row, outcome in enumerate(read_outcomes(draft / f"{task.shard}.parquet")):
+        if row not in proposals:
+            yield outcome
+            continue
+        originals = [item.judged for item in outcome.decisions[: len(texts[row])]]
+        words, scores = zip(*proposals[row])
+        proposed = verdict.judged(words, [verdict.writer] * len(words), [()] * len(words), scores)
+        yield decide(outcome.findings, problems[row], originals, proposed, verdict.rules)
+
+
+def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """The outcomes of one shard's pairs, atomically."""
+    rows: list[dict[str, Any]] = [
+        {
+            "findings": list(outcome.findings),
+            LEARN: [text for text, _ in outcome.texts],
+            "sources": [source for _, source in outcome.texts],
+            "decisions": [
+                {**asdict(item.judged), "decision": item.decision, "reason": item.reason}
+                for item in outcome.decisions
+            ],
+        }
+        for outcome in outcomes
+    ]
+    with atomic_write(path) as file:
+        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
+
+
+def read_outcomes(path: Path) -> Iterator[Outcome]:
+    """What `write_outcomes` wrote."""
+    with pq.ParquetFile(path) as part:
+        for row in part.read(use_threads=False).to_pylist():
+            decisions = []
+            for item in row["decisions"]:
+                decision, reason = item.pop("decision"), item.pop("reason")
+                judged = Judged(**{**item, "findings": tuple(item["findings"])})
+                decisions.append(TextDecision(judged, decision, reason))
+            yield Outcome(decisions, list(zip(row[LEARN], row["sources"])), tuple(row["findings"]))
+
+
+def changed(folder: Path, before: Path, work: Path, shards: Sequence[str]) -> float:
+    """The share of the set's own texts whose decision is another one than in the round before."""
+    moved = total = 0
+    for shard in shards:
+        counts = [len(texts) for texts in read_part(work / "rows", shard, ["texts"]).column(0).to_pylist()]
+        pairs = (read_outcomes(place / f"{shard}.parquet") for place in (folder, before))
+        for count, now, then in zip(counts, *pairs):
+            both = list(zip(now.decisions[:count], then.decisions[:count]))
+            moved += sum(one.decision != other.decision for one, other in both)
+            total += len(both)
+    return moved / total if total else float("nan")

@@ -1,0 +1,175 @@
+"""Folds of a judge: one model each, and the references that its scores are held against.
+
+Does not know: which pictures a fold judges in the end, calibration, files of a set.
+
+n requests (a picture and a text), m pictures, R references, E shared embedding, S pixels a side.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+from torch import Tensor
+
+from pairloom.data.batch import Batch, Texts
+from pairloom.data.disk import atomic_write
+from pairloom.data.loader import SIDES
+from pairloom.model import Model
+
+Floats = NDArray[np.float64]
+# rows of every pass through a fold's towers, the last one filled up: see `JudgeFold`
+PICTURES, TEXTS = 32, 16
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Sums of floats depend on how many threads make them: the same bytes in one process and in several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def fold_of(image_key: str, folds: int) -> int:
+    """The fold of a picture: by content, so that copies of one picture are never on both sides."""
+    return int(image_key[-8:] or "0", 16) % folds
+
+
+@dataclass(frozen=True)
+class References:
+    """What a fold's scores are held against: embeddings of pictures it never saw [R E], and of texts of the set [R E]."""
+
+    pictures: Tensor
+    texts: Tensor
+
+
+@dataclass(frozen=True)
+class JudgeFold:
+    """One model of a judge, and its references where its system embeds.
+
+    score = s - (log mean exp s over reference texts + log mean exp s over reference pictures) / 2, s = cosine /
+    temperature: pointwise mutual information where the softmax is calibrated, averaged over both directions of ITC.
+    A picture is the average of itself and its mirrored view, but for texts that say left or right.
+
+    Every pass through the towers has the same shape (texts of one length, TEXTS or PICTURES rows): a score then depends
+    on its own picture and text alone, to the last bit, whatever else is asked with it.
+    """
+
+    model: Model
+    references: References | None = None
+
+    @torch.no_grad()
+    def contrast(self, pixels: NDArray[np.uint8], owner: NDArray[np.int64], texts: Sequence[str]) -> Floats:
+        """Scores [n] of texts, text i against picture owner[i] of pixels [m S S 3]."""
+        assert self.references is not None
+        device = self.model.device
+        pictures, words = self.references.pictures.to(device), self.references.texts.to(device)
+        temperature = temperature_of(self.model.system)
+        distinct = sorted(set(texts))
+        place = {text: index for index, text in enumerate(distinct)}
+        straight, both = self.embed_pictures(pixels)
+        embedded = self.embed_texts(distinct)
+        of_picture = _log_mean_exp(both, words, temperature)[owner]
+        of_text = _log_mean_exp(embedded, pictures, temperature)
+        numbers = torch.tensor([place[text] for text in texts], device=device)
+        sided = torch.tensor([bool(SIDES.search(text)) for text in texts], device=device)[:, None]
+        seen = torch.where(sided, straight[owner], both[owner])
+        fit = _in_blocks(lambda a, b: (a * b).sum(1), seen, embedded[numbers]) / temperature
+        scores: Floats = (fit - (of_picture + of_text[numbers]) / 2).double().cpu().numpy()
+        return scores
+
+    @torch.no_grad()
+    def embed_pictures(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+        """[m E] each: the pictures as they are, and their average with the mirrored view."""
+        straight, both = [], []
+        for start in range(0, len(pixels), PICTURES):
+            part = np.asarray(pixels[start : start + PICTURES])
+            images = torch.from_numpy(self.model.pixels.normalise(_filled(part, PICTURES)))
+            images = images.to(self.model.device)
+            views = [
+                self.model.system.embed_image(Batch(images=view[:, None]))
+                for view in (images, images.flip(3))
+            ]
+            straight.append(views[0][: len(part)])
+            both.append(F.normalize(torch.stack(views).mean(0), dim=-1)[: len(part)])
+        return torch.cat(straight), torch.cat(both)
+
+    @torch.no_grad()
+    def embed_texts(self, texts: Sequence[str]) -> Tensor:
+        """[n E], texts of one length at a time."""
+        tokens = self.model.texts(texts)
+        lengths = tokens.mask.sum(1).cpu().numpy()
+        rows: list[Tensor] = []
+        order: list[int] = []
+        for length in np.unique(lengths):
+            at = np.flatnonzero(lengths == length)
+            for start in range(0, len(at), TEXTS):
+                part = at[start : start + TEXTS]
+                chosen = torch.from_numpy(_filled(part, TEXTS)).to(tokens.ids.device)
+                batch = Batch(texts=Texts(tokens.ids[chosen, :length], tokens.mask[chosen, :length]))
+                rows.append(self.model.system.embed_text(batch)[: len(part)])
+                order += part.tolist()
+        back = torch.tensor(order, device=tokens.ids.device).argsort()
+        return torch.cat(rows)[back]
+
+
+def _filled(part: NDArray[Any], count: int) -> NDArray[Any]:
+    """A part with its first row again and again behind it, `count` rows in all."""
+    return np.concatenate([part, np.repeat(part[:1], count - len(part), axis=0)])
+
+
+def _in_blocks(function: Any, *tensors: Tensor) -> Tensor:
+    """A function of rows, applied to PICTURES rows at a time, the last block filled up."""
+    blocks = []
+    for start in range(0, len(tensors[0]), PICTURES):
+        parts = [tensor[start : start + PICTURES] for tensor in tensors]
+        count = len(parts[0])
+        full = [torch.cat([part, part[:1].expand(PICTURES - count, -1)]) for part in parts]
+        blocks.append(function(*full)[:count])
+    return torch.cat(blocks)
+
+
+def _log_mean_exp(rows: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
+    """log mean exp of the cosines [n] of rows [n E] with references [R E], over a temperature."""
+    means = _in_blocks(lambda part: (part @ references.T / temperature).logsumexp(1), rows)
+    return means - math.log(len(references))
+
+
+@runtime_checkable
+class Contrasts(Protocol):
+    """A system whose cosines were trained over a temperature."""
+
+    @property
+    def temperature(self) -> Tensor: ...
+
+
+def temperature_of(system: Any) -> Tensor | float:
+    """The temperature that a system's cosines were trained with; 1 where it has none."""
+    return system.temperature if isinstance(system, Contrasts) else 1.0
+
+
+def write_references(file: Path, references: References) -> None:
+    """The references of a fold, in a file of their own."""
+    with atomic_write(file, replace=True) as out:
+        tensors = {"pictures": references.pictures.cpu(), "texts": references.texts.cpu()}
+        out.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
+
+
+def read_references(folder: Path, file: str | None) -> References | None:
+    """The references of a fold; None where it has none."""
+    if file is None:
+        return None
+    tensors = load_file(folder / file)
+    return References(tensors["pictures"], tensors["texts"])

@@ -1,0 +1,109 @@
+"""Score a whole set with a judge or a model, shard by shard, into one table. Does not know: thresholds, decisions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from pairloom.clean.judges import JudgeAt, shrunk
+from pairloom.data.disk import atomic_write, check_output
+from pairloom.data.pair import Pair
+from pairloom.data.shards import PairSet, Shard
+from pairloom.data.shards import read as read_shard
+from pairloom.runtime import Speed
+from pairloom.scale import Execution
+from pairloom.scale._table import make_table, parts_of
+
+SCHEMA = pa.schema(
+    [("key", pa.string()), ("name", pa.string()), ("text_id", pa.int32()), ("text", pa.string()), ("score", pa.float64()), ("problem", pa.string())]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TableTask:
+    """One shard, the judge that scores it, and where its part goes."""
+
+    shard: Shard
+    judge: JudgeAt
+    part: Path
+
+
+class _Pictures:
+    """The pictures of a shard's pairs."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        self.pairs = pairs
+
+    def keys(self, rows: Sequence[int]) -> list[str]:
+        return [self.pairs[row].image_key for row in rows]
+
+    def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        files = dict(self.encoded(rows))
+        return shrunk((files.get(row) for row in rows), size)
+
+    def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        for row in rows:
+            try:
+                data = self.pairs[row].image.read()
+            except OSError:
+                continue
+            yield row, data
+
+
+def score_shard(task: TableTask) -> str:
+    """Score a shard; its part on disk is the commit mark. Returns the way scores were made."""
+    if task.part.exists():
+        return task.judge.way()
+    pairs = list(read_shard(task.shard))
+    requests = [(row, at, text.text) for row, pair in enumerate(pairs) for at, text in enumerate(pair.texts)]
+    rows, texts = [row for row, _, _ in requests], [text for _, _, text in requests]
+    scores: Any = task.judge.score(_Pictures(pairs), rows, texts) if rows else []
+    entries = [
+        {
+            "key": pairs[row].key, "name": pairs[row].name, "text_id": at, "text": text.encode("utf-8", "replace").decode(),
+            "score": float(score) if score > float("-inf") else None,
+            "problem": "" if score > float("-inf") else pairs[row].problem or "the picture cannot be read",
+        }
+        for (row, at, text), score in zip(requests, scores)
+    ]  # fmt: skip
+    with atomic_write(task.part) as file:
+        pq.write_table(pa.Table.from_pylist(entries, SCHEMA), file)
+    return task.judge.way()
+
+
+def score_set(
+    pairs: PairSet,
+    model: Path,
+    out: Path,
+    execution: Execution,
+    restart: bool,
+    tell: Callable[..., None],
+    speed: Speed = "exact",
+    device: str = "cpu",
+) -> dict[str, Any]:
+    """Write `out` (.parquet). Unfinished work lies beside it and is gone on with. Mistake where `out` exists."""
+    check_output(out, pairs.path)
+    shards = [shard.name for shard in pairs.shards]
+    plan = json.dumps({"set": str(pairs.path), "model": str(model), "speed": speed, "shards": shards})
+    parts = parts_of(out)
+    judge = JudgeAt(str(model), device, speed)
+    judge.way()  # loads it, or says before all work that it cannot judge
+    tasks = [TableTask(shard, judge, parts / f"{shard.name}.parquet") for shard in pairs.shards]
+    ways = make_table(
+        score_shard, tasks, out, SCHEMA, plan, execution, restart, lambda done, all: tell("score", done, all)
+    )
+    scores = pq.read_table(out, columns=["score"]).column("score")
+    return {
+        "texts": len(scores) - scores.null_count,
+        "unreadable": scores.null_count,
+        "way": " ".join(sorted(set(ways))),
+        "out": str(out),
+    }
