@@ -26,7 +26,7 @@ from pathlib import Path
 from PIL import Image
 
 from pairloom import scale
-from pairloom.clean.check import check
+from pairloom.clean.audit_set import check
 from pairloom.data.formats._tar import members
 from pairloom.data.shards import Shard, open_set
 from pairloom.world import World, write_tars
@@ -114,7 +114,7 @@ def walk(shard: Shard) -> int:
 
 
 def checked(where: Path, workers: int) -> None:
-    check(open_set(where), workers)
+    check(open_set(where), scale.Execution(workers=workers))
 
 
 SIDES = {"check": checked, "bare": bare, "barest": barest}

@@ -87,8 +87,9 @@ def one(root: Path, name: str, workers: int, after: float, wanted: dict[str, byt
 def start(root: Path, name: str, workers: int) -> subprocess.Popen[bytes]:
     """`clean` in a process of its own, in `root`, so that no path differs between runs."""
     call = (
-        "from pairloom.clean.run import clean; from pairloom.clean.plan import Settings\n"
-        f"if __name__ == '__main__': clean('raw', {name!r}, Settings(test='test', **{SETTINGS}), workers={workers})\n"
+        "from pairloom.clean.run import clean; from pairloom.clean.plan import CleanSettings\n"
+        "from pairloom.scale import Execution\n"
+        f"if __name__ == '__main__': clean('raw', {name!r}, CleanSettings(test='test', **{SETTINGS}), execution=Execution(workers={workers}))\n"
     )
     script = root / f"{name}.py"
     script.write_text(call)

@@ -19,14 +19,18 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from pairloom.clean import selfjudge
+from pairloom.clean import self_judge
 from pairloom.clean.calibrate import calibrate
-from pairloom.clean.plan import Settings
-from pairloom.clean.rows import Rows, plant
+from pairloom.clean.judges import Judge, load_judge
+from pairloom.clean.plan import CleanSettings
+from pairloom.clean.rows import LEARN, Rows, plant, read_part, write_donors
 from pairloom.clean.run import audited
 from pairloom.data.shards import open_set
 from pairloom.metrics.calibrate import auroc_interval, found_at
+from pairloom.scale import Execution
 from pairloom.world import World, write_folder
 
 WORLD = 4000
@@ -43,13 +47,47 @@ def spoil(texts: list[list[str]], share: float, seed: int) -> tuple[list[list[st
     return made, bad
 
 
-def scored(judge: selfjudge.Judge, texts: list[list[str]]) -> np.ndarray:
+class Pictures:
+    """The audit's pictures of a whole set, by row."""
+
+    def __init__(self, data: Rows) -> None:
+        self.data, self.image_keys = data, list(data.column("image_key"))
+
+    def keys(self, rows: list[int]) -> list[str]:
+        return [self.image_keys[row] for row in rows]
+
+    def pixels(self, rows: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
+        return np.asarray(self.data.pixels[rows]), np.ones(len(rows), bool)
+
+
+def scored(judge: Judge, pictures: Pictures, texts: list[list[str]]) -> np.ndarray:
     """Mean score of each picture's texts [n]; NaN where it has none."""
-    asked = [(row, text) for row, given in enumerate(texts) for text in given]
-    scores = judge.score([row for row, _ in asked], [text for _, text in asked])
-    sums = np.bincount([row for row, _ in asked], scores, len(texts))
+    requests = [(row, text) for row, given in enumerate(texts) for text in given]
+    scores = judge.score(pictures, [row for row, _ in requests], [text for _, text in requests])
+    sums = np.bincount([row for row, _ in requests], scores, len(texts))
     counts = np.array([len(given) for given in texts])
     return np.divide(sums, counts, out=np.full(len(texts), np.nan), where=counts > 0)
+
+
+def write_texts(folder: Path, data: Rows, texts: list[list[str]]) -> Path:
+    """Parts that the judge learns from: these texts of every row."""
+    folder.mkdir(parents=True)
+    for shard, start, stop in zip(data.shards, data.first, data.first[1:]):
+        part = pa.table({LEARN: pa.array(texts[start:stop], pa.list_(pa.string()))})
+        pq.write_table(part, folder / f"{shard}.parquet")
+    return folder
+
+
+def planted_texts(data: Rows) -> list[tuple[int, str]]:
+    """(row of the set, planted text)."""
+    write_donors(data)
+    table = pq.read_table(data.work / "donors.parquet")
+    donors = list(zip(*(table.column(name).to_pylist() for name in ("image_key", "text"))))
+    return [
+        (int(start) + row, text)
+        for shard, start in zip(data.shards, data.first)
+        for row, text in plant(read_part(data.folder, shard), donors, 2)
+    ]
 
 
 def told(good: np.ndarray, bad: np.ndarray) -> dict[str, object]:
@@ -70,29 +108,34 @@ def kinds_of(world: World, data: Rows) -> np.ndarray:
 
 def measure(args: argparse.Namespace, seed: int, work: Path) -> dict[str, object]:
     """One seed on one set."""
-    settings = Settings(size=args.size, effort=args.effort, seed=seed)
+    settings = CleanSettings(size=args.size, effort=args.effort, seed=seed)
     world = World(
         WORLD, seed=seed, level="simple", size=args.size, styles=("terse", "full"), noise=args.noise
     )
     if args.set == "world":
         write_folder(world, work / "set")
     data = audited(
-        open_set(work / "set" if args.set == "world" else args.set), work / "audited", args.size, args.workers
+        open_set(work / "set" if args.set == "world" else args.set),
+        work / "audited",
+        args.size,
+        Execution(workers=args.workers),
     )
-    texts = [[data.texts[row][at] for at in data.judged(row)] for row in range(len(data))]
+    texts = list(data.column(LEARN))
     if args.set == "world":
         kinds = kinds_of(world, data)
     else:
         texts, bad = spoil(texts, args.noise, seed)
         kinds = np.where(bad, "mismatch", "")
     start, used = time.perf_counter(), _cpu()
-    selfjudge.fit(work, data, texts, settings, None, args.workers, lambda *_, **__: None)
-    judge = selfjudge.Judge(work / "folds", data.pixels, data.image_keys)
-    scores = scored(judge, texts)
+    learnt = write_texts(work / "texts", data, texts)
+    execution = Execution(workers=args.workers)
+    where = self_judge.train_judge(work, data, learnt, settings, execution, lambda *_, **__: None)
+    judge, pictures = load_judge(where), Pictures(data)
+    scores = scored(judge, pictures, texts)
     wall, cpu = time.perf_counter() - start, _cpu() - used
     known = np.isfinite(scores)
-    asked = [(row, text) for row, text in plant(data, 2) if texts[row]]
-    planted = judge.score([row for row, _ in asked], [text for _, text in asked])
+    requests = [(row, text) for row, text in planted_texts(data) if texts[row]]
+    planted = judge.score(pictures, [row for row, _ in requests], [text for _, text in requests])
     facts = calibrate(scores[known], planted, 0.05).facts
     return {
         "set": str(args.set), "seed": seed, "pairs": int(known.sum()), "wall_s": round(wall), "cpu_s": round(cpu),
