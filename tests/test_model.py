@@ -16,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from vocabularies import sentencepiece
 
 import pairloom
 from pairloom.data.pixels import Unreadable
@@ -48,6 +49,13 @@ def answers(model: Model) -> list[torch.Tensor]:
     batch = model.batch([picture(1), picture(2), picture(3)], TEXTS)
     with torch.no_grad():
         return [model.system.match(batch), model.system.embed_image(batch), model.system.logits(batch)]
+
+
+def test_tokens_without_a_role_that_the_system_needs() -> None:
+    tokens = Tokens(sentencepiece("$A </s>", "<pad>", "</s>", "<unk>"))
+    with pytest.raises(Mistake, match="show_and_tell needs tokens that the tokenizer has not: cls") as caught:
+        build("show_and_tell", tokens, "tiny")
+    assert caught.value.why == "It has pad, unk, sep."
 
 
 def test_it_is_built_to_fit_its_tokens(model: Model) -> None:

@@ -79,8 +79,8 @@ class Lexicon:
     @classmethod
     def of(cls, seed: int) -> Lexicon:
         words = new_words(WORDS, Turn(seed))
-        tokens = Tokens.train([" ".join((*COLOURS, *words, STOP))] * 2, 400).marked()
-        rows = [row[1:-1] for row in tokens.rows([*COLOURS, *words, STOP], 9)]
+        tokens = Tokens.train([" ".join((*COLOURS, *words, STOP))] * 2, 400).with_roles("end", "image")
+        rows = tokens.bare([*COLOURS, *words, STOP])
         if any(len(row) != 1 for row in rows):
             raise ValueError("every word of this world is to be one token")
         ids = np.array(rows)[:, 0]
@@ -177,8 +177,7 @@ class Pages(_Endless):
     ) -> Batch:
         """Pages of a picture of each colour and what is said of it."""
         tokens = self.lexicon.tokens
-        assert tokens.image_mark is not None and tokens.chunk_end is not None
-        made = _rows(self.lexicon, [tokens.image_mark, said, tokens.chunk_end], told)
+        made = _rows(self.lexicon, [tokens.id("image"), said, tokens.id("end")], told)
         made.images = self.images[torch.from_numpy(pictured(generator, self.scenes, colours))]
         return made
 

@@ -27,7 +27,7 @@ from pairloom.world.scene import Turn
 SMALL = World(12, seed=3, level="simple", size=32, styles=("terse",))
 TOKENS = Tokens.train(
     ["one two three four five six seven eight red cat blue dog a pictures."] * 3, 120
-).marked()
+).with_roles("end", "image")
 CONFIG = SimpleNamespace(length=16, images=3, next_image=False)
 
 
@@ -134,7 +134,7 @@ def test_long_documents_become_several_rows_and_lose_nothing() -> None:
     for versions, pictures in rows:
         (row,) = versions
         assert len(row) <= CONFIG.length and len(pictures) <= CONFIG.images
-        assert row.count(TOKENS.image_mark) == len(pictures)
+        assert row.count(TOKENS.id("image")) == len(pictures)
     said = [word for versions, _ in rows for word in words(versions[0])]
     assert said.count("three") == 8 and said.count("one") == 1 and said.count("six") > 5
 
@@ -145,7 +145,7 @@ def test_pairs_are_documents_of_one_picture(tmp_path: Path) -> None:
     loader = lesson.loader(TOKENS, CONFIG, Transform(32), lesson.split(0.0)[0], False, 0)
     (batch,) = next(loader.read(Plan(4), 0))
     assert batch.images.shape == (4, 1, 3, 32, 32)
-    assert (batch.texts.ids[:, 0] == TOKENS.cls).all() and (batch.texts.ids[:, 1] == TOKENS.image_mark).all()
+    assert (batch.texts.ids[:, 0] == TOKENS.cls).all() and (batch.texts.ids[:, 1] == TOKENS.id("image")).all()
 
 
 def test_the_drawn_world_writes_pages_and_lessons(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_the_drawn_world_writes_pages_and_lessons(tmp_path: Path) -> None:
         assert sum(len(one.images) for one in documents) == 12 and not any(one.problem for one in documents)
         loader = Lesson(out, None).loader(TOKENS, CONFIG, Transform(32), torch.arange(2).numpy(), False, 0)
         (batch,) = next(loader.read(Plan(2), 0))
-        marks = (batch.texts.ids == TOKENS.image_mark).sum(1)
+        marks = (batch.texts.ids == TOKENS.id("image")).sum(1)
         assert batch.images.shape[1] == int(marks.max()) and batch.texts.ids.shape[1] <= CONFIG.length
     with pytest.raises(Mistake, match="exists already"):
         write_documents(SMALL, tmp_path / "pages")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from vocabularies import sentencepiece
 
 from pairloom.data.tokens import FIRST, Tokens
 from pairloom.errors import Mistake
@@ -170,3 +171,51 @@ def test_nothing_to_learn_from_is_a_mistake() -> None:
         Tokens.train(["", "  ", "\x00"], 100)
     with pytest.raises(Mistake, match="Did you mean 'blip'"):
         Tokens.train(["a"], 100, clean="blib")
+
+
+def test_t5_has_an_end_and_no_start(tmp_path: Path) -> None:
+    sentencepiece("$A </s>", "<pad>", "</s>", "<unk>").save(str(tmp_path / "tokenizer.json"))
+    tokens = Tokens.load(tmp_path)
+    assert tokens.roles == {"pad": 0, "unk": 2, "sep": 1} and (tokens.prefix, tokens.suffix) == ([], [1])
+    ids, mask = tokens.encode(["a red square", "a"], 20)
+    assert ids.tolist() == [[3, 4, 5, 1], [3, 1, 0, 0]] and mask.sum(1).tolist() == [4, 2]
+    assert tokens.decode(ids[0]) == "a red square" and tokens.decode(ids[1]) == "a"
+    assert tokens.rows(["a red square"], 3) == [[3, 4, 1]] and tokens.bare(["a red square"]) == [[3, 4, 5]]
+    assert tokens.too_long("a red square", 3) and not tokens.too_long("a red square", 4)
+    assert tokens.rows(["\u56fe"], 9)[0][-2:] == [tokens.unk, 1]
+    with pytest.raises(Mistake, match=r"no token for 'cls' \(\[CLS\] or") as caught:
+        tokens.id("cls")
+    assert "pad, unk, sep" in caught.value.why
+    tokens.save(tmp_path)
+    assert Tokens.load(tmp_path).roles == tokens.roles
+
+
+def test_sentencepiece_with_a_start_and_a_mask() -> None:
+    """XLM-R's layout; and a template that begins texts by their end is believed rather than the names (OPT)."""
+    names = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
+    tokens = Tokens(sentencepiece("<s> $A </s>", *names))
+    assert [tokens.roles[role] for role in ("cls", "pad", "sep", "unk", "mask")] == [0, 1, 2, 3, 4]
+    assert tokens.rows(["a red"], 9) == [[0, 5, 6, 2]]
+    assert Tokens(sentencepiece("</s> $A </s>", *names)).rows(["a red"], 9) == [[2, 5, 6, 2]]
+
+
+def test_characters() -> None:
+    """Zhang et al.'s 70 characters, as Reed et al. (2016) read texts: no start, no end, anything else is as if nothing."""
+    alphabet = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
+    alphabet = "".join(dict.fromkeys(alphabet)) + "\n"
+    tokens = Tokens.of_characters(alphabet)
+    assert (len(alphabet), tokens.size) == (70, 71) and tokens.roles == {"pad": 0, "unk": 0}
+    assert tokens.rows(["A b\u00e9!"], 201) == [[1, 69, 2, 0, alphabet.index("!") + 1]]
+    assert tokens.decode(tokens.rows(["the bird is red"], 201)[0]) == "the bird is red"
+    assert len(tokens.rows(["x" * 300], 201)[0]) == 201 and tokens.too_long("x" * 202, 201)
+    assert Tokens.from_json(tokens.to_json()).rows(["a\nb"], 9) == tokens.rows(["a\nb"], 9) == [[1, 70, 2]]
+    with pytest.raises(ValueError, match="twice"):
+        Tokens.of_characters("aba")
+
+
+def test_roles_are_added_behind_what_is_there(tokens: Tokens) -> None:
+    made = tokens.with_roles("mask", "end", "image")
+    assert (made.id("end"), made.id("image"), made.size) == (tokens.size, tokens.size + 1, tokens.size + 2)
+    assert made.mask == tokens.mask and made.with_roles("image") is made and "image" not in tokens.roles
+    letters = Tokens.of_characters("abc").with_roles("mask")
+    assert letters.mask == letters.size - 1 == 4 and letters.rows(["a[MASK]b"], 20)[0][0] == 1

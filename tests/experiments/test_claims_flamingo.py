@@ -76,7 +76,7 @@ def test_pages_show_what_they_say(lexicon: Lexicon, scenes: _new_words.Scenes) -
     made = Pages(lexicon, scenes, images, 6, 1).batch(np.random.default_rng(2), 8, 1)
     assert made.images is not None
     numbers, tokens = made.images[:, :, 0, 0, 0].long(), made.text()[0]
-    assert (tokens[:, 1::3] == lexicon.tokens.image_mark).all()
+    assert (tokens[:, 1::3] == lexicon.tokens.id("image")).all()
     for shown, said in zip(scenes.colour[numbers.numpy()], tokens[:, 2::3].tolist()):
         assert len(set(zip(shown, said))) == len(set(said)) == len(set(shown))
     made = Pairs(lexicon, scenes, images, 1, 1).batch(np.random.default_rng(2), 8, 0)

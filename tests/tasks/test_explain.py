@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from vocabularies import sentencepiece
 
 from pairloom import registry
 from pairloom.data.batch import Batch, Texts
@@ -218,6 +219,16 @@ def test_pieces_of_a_word_stand_together() -> None:
     assert [at for _, group in groups for at in group] == list(range(len(ids)))
     made = explain(of(tiny("show_attend_tell")), picture(), "a red square")
     assert len(made.words) == len(made.maps)
+
+
+def test_pieces_of_sentencepiece_stand_together() -> None:
+    tokens = Tokens(sentencepiece("$A </s>", "<pad>", "</s>", "<unk>"))
+    ids = tokens.bare(["a red bird"])[0]
+    assert [(word, len(group)) for word, group in words_of(tokens, ids)] == [
+        ("a", 1),
+        ("red", 1),
+        ("bird", 5),
+    ]
 
 
 def test_wrong_use_is_a_mistake() -> None:

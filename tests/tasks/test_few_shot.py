@@ -63,7 +63,7 @@ def test_prompts_by_hand(model: Model) -> None:
     assert pictures == [6]
     assert words(model, prompt(model.tokens, Prompting("{answer}", 0), [], QUERIES[0])[0]) == "[CLS] <image>"
     spelt = prompt(model.tokens, Prompting("<image> {answer}", 0), [], QUERIES[0])[0]
-    assert spelt.count(model.tokens.image_mark) == 1, "a text that spells a mark is text"
+    assert spelt.count(model.tokens.id("image")) == 1, "a text that spells a mark is text"
 
 
 def test_the_most_alike_stands_last() -> None:
@@ -91,7 +91,7 @@ def test_choices_have_the_likelihood_of_teacher_forced_texts(model: Model, looke
         ids, pictures = prompt(model.tokens, asking, given, query)
         expected = []
         for choice in choices:
-            tail = [*model.tokens.rows([choice], 20)[0][1:-1], model.tokens.chunk_end]
+            tail = [*model.tokens.rows([choice], 20)[0][1:-1], model.tokens.id("end")]
             tokens = torch.tensor([[*ids, *tail]])
             batch = Batch(images=images[pictures].transpose(0, 1), texts=Texts.unpadded(tokens))
             said = model.system.logits(batch).log_softmax(-1)[0, len(ids) - 1 : -1]
@@ -113,10 +113,10 @@ def test_open_answers_depend_on_their_own_prompt_alone(model: Model, looked: Bat
         said: list[int] = []
         while len(said) < 6:
             said.append(int(logits.argmax()))
-            if said[-1] == model.tokens.chunk_end:
+            if said[-1] == model.tokens.id("end"):
                 break
             logits, state = model.system.step(state, torch.tensor(said[-1:]))
-        ended = said[-1] == model.tokens.chunk_end
+        ended = said[-1] == model.tokens.id("end")
         assert together[row].text == model.tokens.decode(said[:-1] if ended else said).strip()
     assert len({len(prompt(model.tokens, Prompting(), [SUPPORT[at] for at in one.shots], QUERIES[0])[0]) for one in together}) > 1  # fmt: skip
 

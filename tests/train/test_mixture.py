@@ -81,7 +81,7 @@ def test_pages_and_pairs_together(tmp_path: Path) -> None:
     assert fitted.lines[-1]["loss"] > 0
     finish(job, fitted)
     made = load(tmp_path / "out")
-    assert made.name == "flamingo" and made.tokens.image_mark == made.config.image_mark
+    assert made.name == "flamingo" and made.tokens.id("image") == made.config.image_mark
     with pytest.raises(Mistake, match="another run: mix"):
         prepare(order(tmp_path, f"{tmp_path / 'pairs'}=0.3"))
     for word in ("pairs", "pairs=", "pairs=-1", "pairs=nan"):

@@ -70,7 +70,7 @@ def test_parts_from_folders(tmp_path: Path, tie: bool) -> None:
     again = pairloom.load(tmp_path / "saved")
     batch = pairloom.data.batch.Batch(images=images, texts=Texts.unpadded(tokens))
     assert torch.equal(again.system.logits(batch), model.system.logits(batch))
-    assert again.tokens.image_mark == model.config.image_mark == again.tokens.size - 2
+    assert again.tokens.id("image") == model.config.image_mark == again.tokens.size - 2
 
 
 @torch.no_grad()

@@ -14,7 +14,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, processors
 
-from pairloom.data.tokens import MARKS, Tokens
+from pairloom.data.tokens import DOCUMENT, ROLES, Tokens
 from pairloom.errors import Mistake
 
 PAD = "<PAD>"
@@ -43,7 +43,8 @@ def language_tokens(where: Path) -> Tokens:
             f"tokenizer_config.json gives eos_token {end or 'nothing'}.",
             "Set eos_token in tokenizer_config.json.",
         )
-    tokenizer.add_special_tokens([name for name in (*MARKS, PAD) if name not in ids])
+    marks = [ROLES[role][0] for role in DOCUMENT]
+    tokenizer.add_special_tokens([name for name in (*marks, PAD) if name not in ids])
     frame = list(dict.fromkeys([(begin, ids[begin]), (end, ids[end])]))
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{begin} $A {end}", special_tokens=frame)
     return Tokens(tokenizer)

@@ -1,5 +1,7 @@
-"""Tokens: strings <-> ids, around the tokenizers library. Trains a WordPiece vocabulary, or loads one that BERT or CLIP
-made.
+"""Tokenizer: strings <-> ids, around the tokenizers library, whatever the vocabulary: WordPiece (BERT; trained here, too), byte
+pairs (CLIP, language models), SentencePiece (T5, XLM-R), characters.
+
+What a special token is for is its role; `Tokens.roles` maps each role that a vocabulary has to its id.
 
 Does not know: models, batches of pictures, the hub. Downloads nothing.
 
@@ -12,7 +14,7 @@ import json
 import string
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy
@@ -32,19 +34,23 @@ from torch import Tensor
 from pairloom.data import byte_pairs
 from pairloom.errors import Mistake, nearest
 
-FIRST = (
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "[MASK]",
-)  # BERT's five (Devlin et al. 2019); in front, so that pad is 0
-LAST = (
-    "[DEC]",
-    "[ENC]",
-)  # BLIP's two (Li et al. 2022, section 3.2): first token of the writer, of the matcher
-# the end of a text in a document and the place of a picture; OpenFlamingo's names
-MARKS = ("<|endofchunk|>", "<image>")
+# A role -> the tokens that play it in published vocabularies; what is added for a role is spelt like the first
+ROLES: dict[str, tuple[str, ...]] = {
+    "pad": ("[PAD]", "<PAD>", "<pad>"),  # fills a row up to the longest
+    "unk": ("[UNK]", "<unk>"),  # whatever the vocabulary does not have
+    "cls": ("[CLS]", byte_pairs.START, "<s>"),  # begins a text
+    "sep": ("[SEP]", byte_pairs.END, "</s>"),  # ends a text
+    "mask": ("[MASK]", "<mask>"),  # stands for a token that is to be predicted
+    "dec": ("[DEC]",),  # BLIP (Li et al. 2022, section 3.2): first token of the writer,
+    "enc": ("[ENC]",),  # and of the matcher
+    "end": ("<|endofchunk|>",),  # OpenFlamingo: the end of a text in a document,
+    "image": ("<image>",),  # and the place of a picture
+}
+BERT = ("pad", "unk", "cls", "sep", "mask")  # Devlin et al. 2019; in front, so that pad is 0
+FIRST = tuple(ROLES[role][0] for role in BERT)
+LAST = tuple(ROLES[role][0] for role in ("dec", "enc"))
+DOCUMENT = ("end", "image")  # the roles that documents need
+WORD_BEGIN = "\u2581"  # how SentencePiece spells the blank before a word
 ALPHABET = 1000  # characters that get a token of their own, as in BERT's own trainer
 
 
@@ -66,11 +72,10 @@ CLEAN = {"": list, "blip": _blip, "clip": _clip}  # a name -> what runs before B
 
 
 class Tokens:
-    """A vocabulary of `size` V with the ids pad, unk, cls, sep, mask, dec, enc.
+    """A vocabulary of `size` V. roles: role -> id, of the roles that it has; `pad` and `unk` always.
 
-    CLIP's byte pairs have a start (cls) and an end, which is sep, pad and unk; they have no mask, dec and enc (None).
-    `marked` adds the marks of documents, chunk_end and image_mark (None before); a language model's tokenizer
-    (data/language_tokens.py) comes with them, and is framed by what its own template puts round a text.
+    A text is framed as the tokenizer's own template frames one ([CLS] ... [SEP]; T5: ... </s>), or, where it has none, by
+    cls and sep if the vocabulary has them. CLIP's byte pairs pad with their end; characters have neither start nor end.
 
     Cleaning lives inside the tokenizer's own normaliser: it is saved with it and holds for whoever loads the file.
     Text that spells a special token ("[SEP]") is text: no caption can end itself.
@@ -78,44 +83,89 @@ class Tokens:
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         known = tokenizer.get_vocab(with_added_tokens=True)
-        self.byte_pairs = byte_pairs.START in known and byte_pairs.END in known
-        missing = [name for name in FIRST[:4] if name not in known]
-        self.framed = bool(missing) and not self.byte_pairs and set(MARKS) <= known.keys()
-        if missing and not self.byte_pairs and not self.framed:
-            raise Mistake(
-                f"The tokenizer has no {', '.join(missing)}.",
-                "Texts are framed by [CLS] ... [SEP] and padded with [PAD], as in BERT.",
-                "Give a tokenizer like BERT's or CLIP's, or leave it out: one is trained on the set.",
-            )
-        if not self.byte_pairs and not self.framed:
+        if set(FIRST[:4]) <= known.keys():  # like BERT's: what pairloom's systems add to it
             tokenizer.add_special_tokens([name for name in (*FIRST, *LAST) if name not in known])
         tokenizer.no_padding()
         tokenizer.no_truncation()
         tokenizer.encode_special_tokens = True
         self.tokenizer = tokenizer
-        ids = tokenizer.get_vocab(with_added_tokens=True)
-        self.size = 1 + max(ids.values())
-        self.mask: int | None = None
-        self.dec: int | None = None
-        self.enc: int | None = None
-        if self.byte_pairs:
-            self.cls, self.sep = ids[byte_pairs.START], ids[byte_pairs.END]
-            self.pad = self.unk = self.sep
-        elif self.framed:
-            self.cls, self.sep = tokenizer.encode("").ids
-            self.pad = self.unk = ids["<PAD>"]
-        else:
-            self.pad, self.unk, self.cls, self.sep, self.mask = (ids[name] for name in FIRST)
-            self.dec, self.enc = (ids[name] for name in LAST)
-        self.chunk_end, self.image_mark = (ids.get(name) for name in MARKS)
+        self.size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
+        self.roles = _roles(tokenizer)
 
-    def marked(self) -> Tokens:
-        """The same tokens and the marks of documents after them, where they are not there yet."""
-        if self.image_mark is not None and self.chunk_end is not None:
+    def id(self, role: str) -> int:
+        """The token that plays a role. Mistake where the vocabulary has none."""
+        if role not in self.roles:
+            raise Mistake(
+                f"The tokenizer has no token for '{role}' ({' or '.join(ROLES[role])}).",
+                f"It has {', '.join(self.roles)}.",
+                "Give another tokenizer, or leave it out: one is trained on the set.",
+            )
+        return self.roles[role]
+
+    @property
+    def pad(self) -> int:
+        return self.roles["pad"]
+
+    @property
+    def unk(self) -> int:
+        return self.roles["unk"]
+
+    @property
+    def cls(self) -> int:
+        return self.id("cls")
+
+    @property
+    def sep(self) -> int:
+        return self.id("sep")
+
+    @property
+    def mask(self) -> int:
+        return self.id("mask")
+
+    @property
+    def dec(self) -> int:
+        return self.id("dec")
+
+    @property
+    def enc(self) -> int:
+        return self.id("enc")
+
+    @property
+    def prefix(self) -> list[int]:
+        """What stands before every text."""
+        return [self.roles["cls"]] if "cls" in self.roles else []
+
+    @property
+    def suffix(self) -> list[int]:
+        """What stands after every text."""
+        return [self.roles["sep"]] if "sep" in self.roles else []
+
+    @property
+    def byte_pairs(self) -> bool:
+        """Whether these are CLIP's byte pairs."""
+        return _is_clip(self.tokenizer.get_vocab(with_added_tokens=True))
+
+    def with_roles(self, *roles: str) -> Tokens:
+        """The same vocabulary and, after it, a token for each of these roles that it lacks."""
+        lacking = [ROLES[role][0] for role in roles if role not in self.roles]
+        if not lacking:
             return self
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
-        tokenizer.add_special_tokens(list(MARKS))
+        tokenizer.add_special_tokens(lacking)
         return Tokens(tokenizer)
+
+    @classmethod
+    def of_characters(cls, alphabet: str) -> Tokens:
+        """One token a character, lower-case; id 0 pads and stands for every other character. No start, no end."""
+        vocabulary = {ROLES["pad"][0]: 0, **{char: 1 + at for at, char in enumerate(alphabet)}}
+        if len(vocabulary) != 1 + len(alphabet):
+            raise ValueError("a character stands in the alphabet twice")
+        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=ROLES["pad"][0]))
+        tokenizer.normalizer = normalizers.Lowercase()
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
+        tokenizer.decoder = decoders.Fuse()
+        tokenizer.add_special_tokens([ROLES["pad"][0]])
+        return cls(tokenizer)
 
     @classmethod
     def train(cls, texts: Iterable[str], size: int, clean: str = "") -> Tokens:
@@ -201,33 +251,81 @@ class Tokens:
         return cls(Tokenizer.from_str(text))
 
     def rows(self, texts: Sequence[str], length: int) -> list[list[int]]:
-        """Ids of every text, [CLS] ... [SEP], at most `length` of them; what is cut is cut before [SEP]."""
-        if length < 3:
-            raise ValueError("a text needs at least three tokens: [CLS], one of its own, [SEP]")
+        """Ids of every framed text, at most `length` of them; what is cut is cut before the end token."""
+        before, after = self.prefix, self.suffix
+        room = length - len(before) - len(after)
+        if room < 1:
+            raise ValueError("a text needs room for a token of its own beside those that frame it")
+        return [[*before, *ids[:room], *after] for ids in self.bare(texts)]
+
+    def bare(self, texts: Sequence[str]) -> list[list[int]]:
+        """Ids of every text alone, without what frames it."""
         coded = self.tokenizer.encode_batch_fast([_whole(text) for text in texts], add_special_tokens=False)
-        return [[self.cls, *one.ids[: length - 2], self.sep] for one in coded]
+        return [one.ids for one in coded]
 
     def encode(self, texts: Sequence[str], length: int) -> tuple[Tensor, Tensor]:
-        """ids [B T] int64 and keep [B T] (True = real), padded to the longest text here, T <= length."""
+        """ids [B T] int64 and mask [B T] (True = real), padded to the longest text here, T <= length."""
         rows = self.rows(texts, length)
         ids = numpy.full((len(rows), max(map(len, rows), default=0)), self.pad, dtype=numpy.int64)
-        keep = numpy.zeros(ids.shape, dtype=bool)
+        mask = numpy.zeros(ids.shape, dtype=bool)
         for row, one in enumerate(rows):
             ids[row, : len(one)] = one
-            keep[row, : len(one)] = True
-        return torch.from_numpy(ids), torch.from_numpy(keep)
+            mask[row, : len(one)] = True
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
     def too_long(self, text: str, length: int) -> bool:
         """Whether `encode` would cut this text."""
-        return len(self.tokenizer.encode(_whole(text), add_special_tokens=False).ids) > length - 2
+        return len(self.prefix) + len(self.bare([text])[0]) + len(self.suffix) > length
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
-        """The text of one row of ids [T]: up to the first [SEP], special tokens left out."""
+        """The text of one row of ids [T]: up to the first end token, special tokens left out."""
         row = ids.tolist() if isinstance(ids, Tensor) else list(ids)
-        if self.sep in row:
-            row = row[: row.index(self.sep)]
+        if (end := self.roles.get("sep")) in row:
+            row = row[: row.index(end)]
         text = str(self.tokenizer.decode(row, skip_special_tokens=True))
         return text.replace(byte_pairs.WORD_END, " ").strip() if self.byte_pairs else text
+
+
+def _is_clip(vocabulary: Mapping[str, int]) -> bool:
+    return byte_pairs.START in vocabulary and byte_pairs.END in vocabulary
+
+
+def _roles(tokenizer: Tokenizer) -> dict[str, int]:
+    """Role -> id: by the usual names, but start and end as the template says where there is one. Mistake where nothing could
+    pad a row."""
+    ids = tokenizer.get_vocab(with_added_tokens=True)
+    known = ids
+    if _is_clip(ids):  # any other name is a merge of its letters
+        names = (byte_pairs.START, byte_pairs.END, *(ROLES[role][0] for role in ("mask", *DOCUMENT)))
+        known = {name: ids[name] for name in names if name in ids}
+    found = {
+        role: next(known[name] for name in names if name in known)
+        for role, names in ROLES.items()
+        if not known.keys().isdisjoint(names)
+    }
+    before, after = _template(tokenizer)
+    if before or after:
+        found.pop("cls", None)
+    found |= {"cls": before[0]} if before else {}
+    found |= {"sep": after[-1]} if after else {}
+    if not found.keys() & {"pad", "sep"}:
+        raise Mistake(
+            f"The tokenizer has no {' and no '.join((ROLES['pad'][0], ROLES['sep'][0]))}, nor any other token for these.",
+            "Rows are padded to one length, and texts end.",
+            "Give a tokenizer like BERT's, CLIP's or T5's, or leave it out: one is trained on the set.",
+        )
+    pad = found.get("pad", found.get("sep", 0))
+    return {"pad": pad, "unk": found.get("unk", pad), **found}
+
+
+def _template(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """What the tokenizer's own template puts before and after a text."""
+    coded = tokenizer.encode("a")
+    real = [at for at, special in enumerate(coded.special_tokens_mask) if not special]
+    if not real:  # "a" is nothing to this vocabulary
+        half = len(coded.ids) // 2
+        return coded.ids[:half], coded.ids[half:]
+    return coded.ids[: real[0]], coded.ids[real[-1] + 1 :]
 
 
 def _cleaner(name: str) -> list[normalizers.Normalizer]:

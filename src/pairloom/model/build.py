@@ -16,10 +16,13 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
 from pairloom.model.model import Model
 
+# A setting of a system's Config -> the role whose id it takes from the tokenizer
 FROM_TOKENS = {
-    "vocabulary": "size",
-    **{name: name for name in ("pad", "cls", "sep", "dec", "enc", "image_mark", "chunk_end")},
+    **{role: role for role in ("pad", "unk", "cls", "sep", "mask", "dec", "enc")},
+    "image_mark": "image",
+    "chunk_end": "end",
 }
+ADDED = ("mask", "end", "image")  # roles that any vocabulary is given where a system needs them
 
 
 def build(
@@ -35,16 +38,17 @@ def build(
     settings = list(settings)
     config = override(module.PRESETS[preset], settings)
     known = {entry.name for entry in dataclasses.fields(config)}
-    tokens = tokens.marked() if "image_mark" in known else tokens
-    fitted = {key: getattr(tokens, value) for key, value in FROM_TOKENS.items() if key in known}
-    lacking = [key for key, value in fitted.items() if value is None]
+    needed = {setting: role for setting, role in FROM_TOKENS.items() if setting in known}
+    tokens = tokens.with_roles(*(role for role in ADDED if role in needed.values()))
+    lacking = [role for role in needed.values() if role not in tokens.roles]
     if lacking:
         raise Mistake(
             f"{name} needs tokens that the tokenizer has not: {', '.join(lacking)}.",
-            "CLIP's byte pairs have a start and an end alone.",
+            f"It has {', '.join(tokens.roles)}.",
             "Give a tokenizer like BERT's, or leave it out.",
         )
-    config = dataclasses.replace(config, **fitted)
+    sizes = {"vocabulary": tokens.size} if "vocabulary" in known else {}
+    config = dataclasses.replace(config, **sizes, **{key: tokens.roles[role] for key, role in needed.items()})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:

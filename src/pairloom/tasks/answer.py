@@ -83,10 +83,10 @@ class Choices:
                 "There is no answer to choose from.", "The list is empty.", "Give one answer a line."
             )
         self.root = Node()
-        for number, row in enumerate(tokens.rows(self.texts, length)):
+        for number, row in enumerate(tokens.bare(self.texts)):
             node = self.root
             node.count += 1
-            for token in row[1:-1]:
+            for token in row[: length - 2]:
                 node = node.under.setdefault(token, Node())
                 node.count += 1
             node.ends = number if node.ends is None else node.ends  # answers that read alike are one

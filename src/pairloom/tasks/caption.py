@@ -75,7 +75,7 @@ def caption(
     Equal texts of one picture are given once. seeds: one per picture, needed for nucleus sampling.
     """
     prompt, tokens = getattr(options, "prompt", ""), model.tokens
-    begins = tokens.rows([prompt], options.max_length)[0][1:-1] if prompt else []
+    begins = tokens.bare([prompt])[0][: options.max_length - 2] if prompt else []
     captions: list[list[Caption]] = []
     for written in decode(
         model.system, Batch(images=model.pictures(images)[:, None]), options, begins, seeds

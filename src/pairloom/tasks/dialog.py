@@ -69,7 +69,7 @@ def rank_answers(
     picture's keys uncopied, in groups of like length."""
     tokens, length, device = model.tokens, model.config.length, model.device
     before = spoken(tokens, [*history, Round(question)])[-1]
-    rows = (framed(tokens, before, row[1:-1], length) for row in tokens.rows(list(candidates), length))
+    rows = (framed(tokens, before, answer[: length - 2], length) for answer in tokens.bare(list(candidates)))
     texts = TextTable.of_rows(([row] for row in rows), tokens.pad)
     scores = torch.zeros(len(candidates))
     for chosen in torch.from_numpy(texts.lengths).argsort(stable=True).split(GROUP):

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from pairloom import verbs
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.tokens import Tokens
+from pairloom.data.tokens import WORD_BEGIN, Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.runtime.attention_recorder import AttentionRecorder
@@ -295,10 +295,13 @@ def written(model: Model, image: Tensor) -> tuple[int, ...]:
 def words_of(tokens: Tokens, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
     """Words, and which of the ids make each: pieces of a word stand together."""
     spell: Callable[[int], Any] = tokens.tokenizer.id_to_token
+    sentencepiece = any(spell(one).startswith(WORD_BEGIN) for one in ids)
     groups: list[list[int]] = []
     for at, one in enumerate(ids):
         if tokens.byte_pairs:
             goes_on = at > 0 and not spell(ids[at - 1]).endswith("</w>")
+        elif sentencepiece:
+            goes_on = at > 0 and not spell(one).startswith(WORD_BEGIN)
         else:
             goes_on = at > 0 and spell(one).startswith("##")
         groups[-1].append(at) if goes_on else groups.append([at])

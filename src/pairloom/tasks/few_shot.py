@@ -147,15 +147,14 @@ def prompt(
     tokens: Tokens, options: Prompting, shots: Sequence[Shot], query: Shot
 ) -> tuple[list[int], list[int]]:
     """The ids of a prompt, from [CLS] to where the answer begins, and the pictures that its marks stand for."""
-    assert tokens.image_mark is not None and tokens.chunk_end is not None
     ids, pictures = [tokens.cls], []
     for shot in shots:
         if options.shots:
-            ids.append(tokens.image_mark)
+            ids.append(tokens.id("image"))
             pictures.append(shot.picture)
-        ids += [*_ids(tokens, _fill(options.template, shot)), tokens.chunk_end]
+        ids += [*_ids(tokens, _fill(options.template, shot)), tokens.id("end")]
     ask = _fill(options.template.removesuffix(ANSWER), query).rstrip()
-    return [*ids, tokens.image_mark, *_ids(tokens, ask)], [*pictures, query.picture]
+    return [*ids, tokens.id("image"), *_ids(tokens, ask)], [*pictures, query.picture]
 
 
 def _fill(template: str, shot: Shot) -> str:
@@ -163,7 +162,7 @@ def _fill(template: str, shot: Shot) -> str:
 
 
 def _ids(tokens: Tokens, text: str) -> list[int]:
-    return tokens.rows([text], 1 << 20)[0][1:-1]
+    return tokens.bare([text])[0]
 
 
 @torch.no_grad()
@@ -245,20 +244,18 @@ def _alike(built: Sequence[tuple[list[int], list[int]]]) -> list[list[int]]:
 def _written(
     system: Any, tokens: Tokens, batch: Batch, ids: Tensor, writing: Writing
 ) -> list[tuple[str, float]]:
-    assert tokens.chunk_end is not None
     room = replace(
         writing,
         max_length=ids.shape[1] + writing.max_length,
         min_length=ids.shape[1] + writing.min_length if writing.min_length else 0,
     )
-    found = decode(Until(system, tokens.chunk_end), batch, room, ids)
+    found = decode(Until(system, tokens.id("end")), batch, room, ids)
     return [(tokens.decode(texts[0].tokens).strip(), texts[0].log_probability) for texts in found]
 
 
 def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices: Sequence[str]) -> Tensor:
     """[B C] log-probability of each choice and its end. The prompt is read once for all of them."""
-    assert tokens.chunk_end is not None
-    rows = [[*_ids(tokens, choice), tokens.chunk_end] for choice in choices]
+    rows = [[*_ids(tokens, choice), tokens.id("end")] for choice in choices]
     logits, state = system.read(system.start(batch), ids)
     logits, state = logits.repeat_interleave(len(rows), 0), state.expand(len(rows))
     total = logits.new_zeros(len(logits))

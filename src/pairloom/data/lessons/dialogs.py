@@ -32,7 +32,7 @@ from pairloom.data.tokens import Tokens
 def spoken(tokens: Tokens, rounds: Sequence[Round]) -> list[list[int]]:
     """For each round the ids of all that was said before it, and of its question: without [CLS] and the last [SEP]."""
     words = [word for one in rounds for word in (one.question, one.answer)]
-    ids = [row[1:-1] for row in tokens.rows(words, 1 << 30)] if words else []
+    ids = tokens.bare(words)
     before: list[int] = []
     made = []
     for question, answer in zip(ids[::2], ids[1::2]):

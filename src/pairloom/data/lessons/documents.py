@@ -89,7 +89,7 @@ def cut(
     """Rows of at most config.length tokens and config.images pictures: each in one version or two, and its pictures. A text
     that is longer than a row is cut; one that would be shown no picture is left out."""
     room = config.length - 4
-    coded = [row[1:-1][:room] for row in tokens.rows(texts, config.length)]
+    coded = [ids[:room] for ids in tokens.bare(texts)]
     pieces: list[Piece] = [(coded[0], -1)] if coded[0] else []
     pieces += list(zip(coded[1:], pictures))
     waiting: list[Piece] = []
@@ -107,8 +107,7 @@ def _row(pieces: list[Piece], tokens: Tokens, config: Any) -> Iterator[tuple[lis
     pictures = [picture for _, picture in pieces if picture >= 0]
     if not pictures:
         return
-    assert tokens.image_mark is not None and tokens.chunk_end is not None
-    mark, end = tokens.image_mark, tokens.chunk_end
+    mark, end = tokens.id("image"), tokens.id("end")
     here, ahead = [tokens.cls], [tokens.cls]
     marks = [picture >= 0 for _, picture in pieces]
     for at, (words, _) in enumerate(pieces):
