@@ -206,7 +206,7 @@ def test_what_cannot_be_done(corpus, blip, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(retrieve, "FULL", 10)
     with pytest.raises(Mistake, match="too large"):
         Retriever(fresh("blip", "itc=0"), corpus, Settings()).run()
-    with pytest.raises(Mistake, match="cannot judge"):
+    with pytest.raises(Mistake, match="cannot score"):
         Retriever(fresh("blip", "itc=0", "itm=0", "lm=0"), corpus, Settings())
     with pytest.raises(Mistake, match="no protocol 'blib'.*\n.*blip"):
         ranking.settings("blib")

@@ -29,7 +29,6 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="pairloom",
         no_args_is_help=True,
-        add_completion=False,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
