@@ -11,37 +11,18 @@ C Y X channels and sides of a latent, H W sides of a picture.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from pairloom.abilities import CAPTION, DENOISE, DRAW, EMBED, MATCH, Ability, Progress
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
 
-Name = Literal[
-    "match", "embed", "caption", "answer", "reason", "dialog", "prompt", "draw", "denoise", "write_codes"
-]
-TextKind = Literal["caption", "question", "statement", "dialog", "document"]
-
-
-@dataclass(frozen=True)
-class Ability:
-    """One thing that a system can be asked.
-
-    reads: what kind of text. by: how its scores come out ("" where it gives none). pictures: how many pictures one text is
-    about, at most; 0 where no picture is read. Raises ValueError for a name that is not in KINDS.
-    """
-
-    name: Name
-    reads: TextKind = "caption"
-    by: str = ""
-    pictures: int = 1
-
-    def __post_init__(self) -> None:
-        if self.name not in KINDS:
-            raise ValueError(f"there is no ability '{self.name}'; known: {', '.join(KINDS)}")
+__all__ = [
+    "CAPTION", "DENOISE", "DRAW", "EMBED", "MATCH", "Ability", "Progress", "able", "demand", "demand_way", "ways",
+]  # fmt: skip
 
 
 @runtime_checkable
@@ -131,15 +112,6 @@ class Compares(Protocol):
     ) -> dict[str, Tensor]:
         """The losses, from embeddings that were computed before."""
         ...
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. step: optimiser steps done, of `total`; epoch: the same in epochs, with their fraction."""
-
-    step: int
-    epoch: float
-    total: int
 
 
 @runtime_checkable
@@ -408,12 +380,6 @@ KINDS: dict[str, Kind] = {
     "write_codes": Kind((WritesCodes,), "write image codes", 'draw "A TEXT" --out DIR'),
 }  # fmt: skip
 SCORES = ("match", "embed", "caption", "denoise")  # abilities that score a picture with a caption, best first
-
-MATCH = Ability("match", by="match head")
-EMBED = Ability("embed", by="cosine")
-CAPTION = Ability("caption", by="likelihood")
-DENOISE = Ability("denoise", by="denoising error")
-DRAW = Ability("draw", pictures=0)
 
 
 def able(system: Declares, name: str) -> Ability | None:

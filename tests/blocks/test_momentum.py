@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from pairloom.blocks.momentum import NOBODY, Features, MomentumContrast, Queue, ema_update
+from pairloom.blocks.momentum import NOBODY, MomentumContrast, Queue, ema_update
 
 
 def test_follow_by_hand():
@@ -67,11 +67,11 @@ def test_soft_targets_ramp_up_linearly():
 def test_candidates_are_the_batch_and_then_the_queue():
     torch.manual_seed(0)
     contrast = MomentumContrast(nn.Identity(), 3, 4, momentum=0.9, alpha=0.4, ramp=2.0)
-    new = Features(torch.randn(2, 4), torch.randn(2, 4), torch.tensor([5, 6]))
-    assert contrast.candidates(new).ids.tolist() == [5, 6, NOBODY, NOBODY, NOBODY]
+    new = torch.randn(2, 4), torch.randn(2, 4), torch.tensor([5, 6])
+    assert contrast.candidates(new)[2].tolist() == [5, 6, NOBODY, NOBODY, NOBODY]
     contrast.push(new)
-    found = contrast.candidates(Features(*(part[:1] for part in new)))
-    assert found.ids.tolist() == [5, 5, 6, NOBODY] and torch.equal(found.texts[1:3], new.texts)
+    _, texts, ids = contrast.candidates(tuple(part[:1] for part in new))
+    assert ids.tolist() == [5, 5, 6, NOBODY] and torch.equal(texts[1:3], new[1])
     alone = MomentumContrast(nn.Identity(), 0, 4, momentum=0.9, alpha=0.4, ramp=2.0)
     alone.push(new)
     assert alone.candidates(new) is new

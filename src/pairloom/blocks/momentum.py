@@ -8,13 +8,14 @@ E shared width, K places of the queue, B rows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+Features = tuple[
+    Tensor, Tensor, Tensor
+]  # of images and texts [B E] of pairs, and the ids [B] of their pictures
 NOBODY = torch.iinfo(torch.long).min  # the id of a place in the queue that no picture ever had
 
 
@@ -27,14 +28,6 @@ def ema_update(slow: nn.Module, quick: nn.Module, momentum: float) -> None:
     source = dict(quick.named_parameters())
     for name, parameter in slow.named_parameters():
         parameter.lerp_(source[name].to(parameter.dtype), 1 - momentum)
-
-
-class Features(NamedTuple):
-    """Image and text features [B E] of pairs, and the ids [B] of their pictures."""
-
-    images: Tensor
-    texts: Tensor
-    ids: Tensor
 
 
 class Queue(nn.Module):
@@ -54,7 +47,7 @@ class Queue(nn.Module):
 
     def features(self) -> Features:
         """Of all places."""
-        return Features(self.images, self.texts, self.ids)
+        return self.images, self.texts, self.ids
 
     @torch.no_grad()
     def push(self, images: Float[Tensor, "B E"], texts: Float[Tensor, "B E"], ids: Int[Tensor, " B"]) -> None:
@@ -96,7 +89,8 @@ class MomentumContrast(nn.Module):
         """What rows are contrasted with: the teacher's features of this batch (of all processes), then the queue's."""
         if self.queue is None:
             return new
-        return Features(*(torch.cat(both) for both in zip(new, self.queue.features())))
+        images, texts, ids = (torch.cat(both) for both in zip(new, self.queue.features()))
+        return images, texts, ids
 
     def push(self, new: Features) -> None:
         """Remember the teacher's features of a batch; training alone calls it."""

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 import torch
 
 from pairloom import registry
-from pairloom.blocks.positions import resize_positions
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import override
 from pairloom.data.pixels import Transform
@@ -79,6 +78,8 @@ def at_size(model: Model, size: int) -> Model:
     tensors, places = tensors_of(model.system, drop), tensors_of(system, drop)
     for name, tensor in tensors.items():
         if tensor.shape != places[name].shape:
+            from pairloom.blocks.positions import resize_positions
+
             tensors[name] = resize_positions(tensor, places[name].shape[1])
     put_tensors(system, tensors, drop)
     about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}

@@ -23,7 +23,6 @@ from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model.card import card
 from pairloom.model.model import Model
 
 MARK = "pairloom"  # the key by which config.json says whose it is
@@ -36,6 +35,8 @@ def save(model: Model, where: Path | str) -> Path:
     Raises Mistake where the folder holds something that is not a model of ours, or the disk refuses; ValueError for an
     engine (`at_speed`), which has no weights to save.
     """
+    from pairloom.model.card import card
+
     if hasattr(model.system, "speed"):
         raise ValueError("an engine cannot be saved: save the model that at_speed was asked of")
     where = Path(where)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import CAPTION, EMBED, MATCH, Ability, Progress
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.embed import Stem
@@ -30,7 +31,6 @@ from pairloom.blocks.gather import (
     processes,
 )
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.momentum import NOBODY, Features, MomentumContrast
 from pairloom.blocks.text import READ, WRITE, TextTower, begin_with
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower
@@ -38,8 +38,8 @@ from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 from pairloom.objectives.match import hard_pairs, match_loss
-from pairloom.verbs import CAPTION, EMBED, MATCH, Ability, Progress
 
+FIRST_ID = torch.iinfo(torch.long).min + 1  # of pictures without one; the id below it is the empty queue's
 Sharing = Literal["all", "all but cross-attention", "all but self-attention", "none"]
 # Table 3: what of the text tower encoder and decoder have one of (1) or each their own (2); first the embedding
 TABLE_3: dict[Sharing, tuple[int, ModeSharing]] = {
@@ -193,6 +193,8 @@ class System(nn.Module):
         initialise(self)
         self.contrast = None
         if c.momentum:
+            from pairloom.blocks.momentum import MomentumContrast
+
             teacher = Towers(c)
             self.contrast = MomentumContrast(teacher, c.queue, c.embedding, c.momentum, c.alpha, c.ramp)
             self.contrast.follow(self.towers, 0)
@@ -288,7 +290,7 @@ class System(nn.Module):
             batch = replace(batch, image_of=torch.arange(len(batch), device=self.temperature.device))
         if batch.image_ids is None:  # numbers of their own, that no other batch has
             pictures = batch.required("images") if batch.encoded is None else batch.encoded.rows
-            nameless = NOBODY + 1 + (self.batches << 24) + first_row(len(pictures))
+            nameless = FIRST_ID + (self.batches << 24) + first_row(len(pictures))
             batch = replace(batch, image_ids=nameless + batch.image_of)
         return batch
 
@@ -311,7 +313,7 @@ class System(nn.Module):
         with torch.no_grad():
             slow_image = teacher.embed_image(teacher.look(batch.required("images")))[batch.image_of]
             slow = slow_image, teacher.embed_text(*batch.text())
-        new = Features(*gather_pairs(*slow, batch.image_ids))
+        new = gather_pairs(*slow, batch.image_ids)
         candidates, alpha = self.contrast.candidates(new), self.contrast.weight(self.progress)
         loss = symmetric_contrast(image, text, batch.image_ids, candidates, self.temperature, slow, alpha)
         if self.training:

@@ -21,13 +21,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pairloom.abilities import Ability
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
 from pairloom.systems import _blip_tasks as tasks
-from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)

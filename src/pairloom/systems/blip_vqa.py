@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import Ability
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.gather import mean_of_all
@@ -29,7 +30,6 @@ from pairloom.blocks.text import READ, WRITE, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch, Questions, Texts
 from pairloom.systems import _blip_tasks as tasks
-from pairloom.verbs import Ability
 
 
 @dataclass(frozen=True)

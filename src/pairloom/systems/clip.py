@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pairloom.abilities import EMBED
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, pair_up
 from pairloom.blocks.text import WRITE, TextTower
@@ -23,7 +24,6 @@ from pairloom.blocks.transformer import TransformerConfig, initialise_scaled
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast
-from pairloom.verbs import EMBED
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import CAPTION, EMBED, Ability
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.embed import Stem, TextEmbed
@@ -36,7 +37,6 @@ from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
-from pairloom.verbs import CAPTION, EMBED, Ability
 
 
 @dataclass(frozen=True)

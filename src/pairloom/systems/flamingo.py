@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import CAPTION, Ability
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.causal import Between, LanguageModel, Past
@@ -29,7 +30,6 @@ from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
-from pairloom.verbs import CAPTION, Ability
 
 NEVER = -1e4  # logit of what is never said
 

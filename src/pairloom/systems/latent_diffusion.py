@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import DENOISE, DRAW
 from pairloom.blocks.lora import adapt, adapters
 from pairloom.data.batch import Batch
 from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
 from pairloom.systems import _diffusion_text as texts
-from pairloom.verbs import DENOISE, DRAW
 
 Words = dict[str, Any]  # settings by diffusers' own names
 MAPS = ("to_q", "to_k", "to_v", "to_out.0")

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import CAPTION, Progress
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.recurrent import Recurrent, scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_cost
-from pairloom.verbs import CAPTION, Progress
 
 
 @dataclass(frozen=True)

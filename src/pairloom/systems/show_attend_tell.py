@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pairloom.abilities import CAPTION, Progress
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.gather import gather_rows
 from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, scheduled_sampling
 from pairloom.data.batch import Batch
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.objectives.language import caption_cost
-from pairloom.verbs import CAPTION, Progress
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,10 @@ def load(where: Path | str, download: bool = False) -> Model:
     download: a hub id that is not in the local cache may be fetched; without it nothing is looked up on the network. Raises
     Mistake that says what was found instead.
     """
-    from pairloom.weights import _hub
-
     name, where = str(where), Path(where)
     if not where.exists():
+        from pairloom.weights import _hub
+
         where = _hub.cached(name) or (_hub.download(name) if download else where)
     if not where.exists():
         raise Mistake(
