@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from pairloom.runtime.packing import pack_texts
 from pairloom.systems.blip import PRESETS, System
 from pairloom.weights.salesforce import from_salesforce, from_transformers
 
@@ -35,4 +36,5 @@ def pair(kind: str, size: int = 384, seed: int = 0) -> tuple[Any, System]:
     )
     for name, value in moved.tensors.items():
         both[name].copy_(value)
+    pack_texts(ours)  # as every Model's is
     return theirs, ours
