@@ -13,7 +13,7 @@ import pytest
 
 import pairloom
 from pairloom.clean import score_set
-from pairloom.clean.judges import Judge, JudgeAt, load_judge, open_judge
+from pairloom.clean.judges import Judge, JudgeAt, open_judge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.run import CleanResult, clean, silent
 from pairloom.data.shards import PairSet, open_set, save_set
@@ -47,7 +47,7 @@ def asked(raw: PairSet, result: CleanResult) -> tuple[list[dict], list[bytes], l
 def test_the_saved_judge_says_what_the_ledger_says(cleaned: tuple[PairSet, CleanResult]) -> None:
     raw, result = cleaned
     rows, pictures, texts = asked(raw, result)
-    judge = load_judge(result.out / "models" / "judge")
+    judge = pairloom.load_judge(result.out / "models" / "judge", device="cpu")
     said = judge(pictures, texts)
     assert len(rows) > 80 and said.by == "cosine" == result.facts["judge"]["way"]
     assert said.scores.tolist() == [row["score"] for row in rows]

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+import pairloom
 from pairloom import registry
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.run import clean
@@ -336,3 +337,10 @@ def test_a_result_names_what_a_run_left(tmp_path, raw) -> None:
     assert [row["decision"] for row in result.ledger.of("0")] == ["keep"]
     again = oracle.run(raw, tmp_path / "out")
     assert again.facts == result.facts
+
+
+def test_a_pair_set_cleans_itself(tmp_path, raw) -> None:
+    result = pairloom.open(raw).clean(
+        tmp_path / "out", oracle.Judge(), oracle.Captioner(), size=32, workers=1
+    )
+    assert result.counts["keep"] == 4 and result.facts["command"]["model"] == "oracle"

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pairloom.api.front import import_weights, load, open, save, systems, train
+from pairloom.api.front import import_weights, load, load_judge, open, save, systems, train
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
     from pairloom.api.model import Model
     from pairloom.api.pairs import PairSet
 
-__all__ = ["Mistake", "Model", "PairSet", "import_weights", "load", "open", "save", "systems", "train"]
+__all__ = [
+    "Mistake",
+    "Model",
+    "PairSet",
+    "import_weights",
+    "load",
+    "load_judge",
+    "open",
+    "save",
+    "systems",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

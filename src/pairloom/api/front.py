@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from pairloom.api.listing import SystemInfo
     from pairloom.api.model import Model
     from pairloom.api.pairs import PairSet
+    from pairloom.clean.judges import Judge
     from pairloom.model import Model as BareModel
 
 
@@ -25,6 +26,17 @@ def load(where: str | Path, device: str = "auto", download: bool = False) -> Mod
 
     chosen = resolve_device(device)
     return Model.of(weights.load(where, download).to(chosen), str(where))
+
+
+def load_judge(folder: str | Path, device: str = "auto") -> Judge:
+    """The judge that a run of `clean` saved (out/models/judge): the scores, P(match) and decisions of its ledger.
+
+    Mistake where there is none, or one of another version.
+    """
+    from pairloom.clean.judges import load_judge
+    from pairloom.runtime.devices import resolve_device
+
+    return load_judge(folder, resolve_device(device))
 
 
 def save(model: BareModel, where: str | Path) -> Path:

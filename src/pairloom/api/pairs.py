@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pairloom.clean.audit_set import Findings
+    from pairloom.clean.capfilt import Captioner
+    from pairloom.clean.judges import PairJudge
+    from pairloom.clean.run import CleanResult
 
 
 class PairSet(BarePairSet):
@@ -45,6 +48,27 @@ class PairSet(BarePairSet):
 
         other = None if against is None else as_set(against)
         return check(self, Execution(workers=worker_count(workers, len(self.shards))), other, tell=tell)
+
+    def clean(
+        self, out: str | Path, judge: PairJudge | str | Path = "self", captioner: Captioner | str | Path | None = None, *,
+        workers: int = 0, device: str = "auto", restart: bool = False, tell: Any = None, **settings: Any,
+    ) -> CleanResult:  # fmt: skip
+        """Find the bad pairs, rewrite or drop them, and write the clean set, the ledger and the report into `out`.
+
+        judge: "self" (trained on this set, cross-fitted), the folder of a judge or a model, or a Judge; captioner: a model's
+        folder. settings: those of `CleanSettings`, false_drop=0.05, effort=1.0 ... A run that was stopped goes on. Mistake
+        for everything that does not fit, before any work.
+        """
+        from pairloom.clean.plan import CleanSettings
+        from pairloom.clean.run import clean, silent
+        from pairloom.runtime.devices import resolve_device
+        from pairloom.scale import Execution, worker_count
+
+        return clean(
+            self.path, out, CleanSettings(**settings), judge=None if judge == "self" else judge, captioner=captioner,
+            format=self.format, execution=Execution(workers=worker_count(workers, 99)), device=str(resolve_device(device)),
+            restart=restart, tell=tell or silent,
+        )  # fmt: skip
 
     def embed(
         self, model: str | Path, out: str | Path, *, workers: int = 0, speed: str = "exact", device: str = "auto",
