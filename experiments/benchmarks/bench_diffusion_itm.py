@@ -255,7 +255,7 @@ def wall(count: int, normals: tuple[bool, ...] = (False, True)) -> None:
                 print(json.dumps({"evaluations of a candidate": [one.rounds.mean() for one in made]}))
             rounded = {name: [round(float(one), 1) for one in both] for name, both in told.items()}
             among = "pictures" if normal else "texts"
-            print(json.dumps({"steps": len(scorer.asked.times), "among": among, **rounded}), flush=True)
+            print(json.dumps({"steps": len(scorer.denoiser.times), "among": among, **rounded}), flush=True)
 
 
 def _timed(do: Any, *given: Any, **options: Any) -> tuple[Any, np.ndarray]:

@@ -297,14 +297,14 @@ class Draws(Protocol):
 
 
 @runtime_checkable
-class TextConditioning(Protocol):
+class Conditioning(Protocol):
     """What a denoiser reads of texts [B]."""
 
-    def rows(self, which: Int[Tensor, " M"]) -> TextConditioning:
+    def rows(self, which: Int[Tensor, " M"]) -> Conditioning:
         """These texts, in this order."""
         ...
 
-    def concatenated(self, others: Sequence[Any]) -> TextConditioning:
+    def concatenated(self, others: Sequence[Any]) -> Conditioning:
         """These texts, then those of the others."""
         ...
 
@@ -389,16 +389,16 @@ def able(system: Declares, name: str) -> Ability | None:
 
 def demand(system: Declares, name: str) -> Ability:
     """The ability of this name. Mistake that says what the system can do instead, and by which commands."""
-    found = able(system, name)
-    if found is None:
+    ability = able(system, name)
+    if ability is None:
         raise _refusal(system, KINDS[name].can)
-    return found
+    return ability
 
 
 def ways(system: Declares) -> list[str]:
     """How the system can score a picture with a caption: the `by` of its abilities, best first."""
-    found = (able(system, name) for name in SCORES)
-    return [one.by for one in found if one is not None]
+    scoring = (able(system, name) for name in SCORES)
+    return [one.by for one in scoring if one is not None]
 
 
 def demand_way(system: Declares, by: str | None = None) -> str:

@@ -135,7 +135,7 @@ def test_a_diffusion_model_decides_for_less_what_is_easily_told(
     write(tmp_path / "set/data.json", rows)
     made = scorers(model, None, False, {"steps": 32, "race": 0.05})[""]
     assert isinstance(made, Racing) and made.way.endswith("raced to 0.05")
-    asked = made.scorer.asked
+    asked = made.scorer.denoiser
     plain = type(asked).ask
 
     def told(self, jobs, latents):

@@ -17,7 +17,13 @@ FLOORS = {
     "bench": 9, "clean": 9, "search": 9,
     "api": 10, "cli": 11, "web": 11,
 }  # fmt: skip
-FORBIDDEN = {"metrics": {"torch"}, "errors": {"torch"}, "config": {"torch"}, "registry": {"torch"}, "abilities": {"torch"}}
+FORBIDDEN = {
+    "metrics": {"torch"},
+    "errors": {"torch"},
+    "config": {"torch"},
+    "registry": {"torch"},
+    "abilities": {"torch"},
+}
 
 
 def room_of(file: Path) -> str:
@@ -50,7 +56,11 @@ def test_imports_only_fall(file: Path) -> None:
         if not name.startswith("pairloom.") or name == "pairloom.__version__":
             continue
         other = name.split(".")[1]
-        if other in ("registry", "errors", "config", "abilities", "verbs") or other == room or other not in FLOORS:
+        if (
+            other in ("registry", "errors", "config", "abilities", "verbs")
+            or other == room
+            or other not in FLOORS
+        ):
             continue
         assert FLOORS[other] < FLOORS[room], f"{file.relative_to(SOURCE)} ({room}) imports {name}"
 

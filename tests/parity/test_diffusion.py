@@ -83,7 +83,7 @@ def test_the_released_loop(tmp_path: Path, kind: str, prediction: str, steps: in
     raw = np.array([literal(pipe, bank, images[0], text, steps, False) for text in texts])
     for column, distance in enumerate(("l2norm", "mse")):
         scorer = DenoisingScorer(model, steps=steps, protocol=EXACT, distance=distance, bank=bank)
-        assert len(scorer.asked.times) == {4: 4, 10: 10, 250: 245}[steps]
+        assert len(scorer.denoiser.times) == {4: 4, 10: 10, 250: 245}[steps]
         said = scorer.scores(images, texts, pairs)
         np.testing.assert_allclose(said, told[:, column], atol=1e-5, rtol=0)
         few = scorer.scores(images, texts, pairs[: len(texts)], alpha=0.0)

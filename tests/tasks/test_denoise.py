@@ -244,7 +244,7 @@ def test_the_published_protocol(model: Model) -> None:
     """Norms in 16 bits, not squared, on the released grid; the difference is taken in 16 bits too."""
     images, _ = drawn(model, 3, 9)
     scorer = DenoisingScorer(model, steps=10, protocol="published")
-    assert "published" in scorer.way and "l2norm" in scorer.way and len(scorer.asked.times) == 10
+    assert "published" in scorer.way and "l2norm" in scorer.way and len(scorer.denoiser.times) == 10
     own, empty = scorer.errors(images, NAMES, every(3, 4))
     assert (own == own.astype(np.float16)).all() and (empty == empty.astype(np.float16)).all()
     exact = replace(PROTOCOLS["published"], half=False)
@@ -263,7 +263,7 @@ def test_bright_batches_are_normalised_twice(model: Model) -> None:
 
     def looked(images: list[Image.Image], protocol: str) -> np.ndarray:
         scorer = DenoisingScorer(model, protocol=protocol)
-        return scorer.asked.look(images, range(len(images)), scorer._bright(images)).mean.numpy()
+        return scorer.denoiser.look(images, range(len(images)), scorer._bright(images)).mean.numpy()
 
     once = looked(white, "sound")
     np.testing.assert_allclose(looked(white, "published"), 2 * once - 1, atol=1e-6)

@@ -16,7 +16,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build, save
 from pairloom.scale._table import parts_of
-from pairloom.tasks.embed import Job, embed_shard
+from pairloom.tasks.embed import EmbedTask, embed_shard
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_every_picture_has_its_row(model: Model, pairs: Path, tmp_path: Path) ->
 
 def test_finished_parts_are_not_made_again(model: Model, pairs: Path, tmp_path: Path) -> None:
     where = save(model, tmp_path / "model")
-    job = Job(open_set(pairs).shards[0], str(where), tmp_path / "part.parquet")
+    job = EmbedTask(open_set(pairs).shards[0], str(where), tmp_path / "part.parquet")
     job.part.write_text("finished")
     embed_shard(job)
     assert job.part.read_text() == "finished"

@@ -19,7 +19,7 @@ from pairloom.errors import Mistake
 from pairloom.metrics.rank import ranks
 from pairloom.model import Model, build, save
 from pairloom.tasks import ranking, retrieve
-from pairloom.tasks.ranking import DIRECTIONS, PROTOCOLS, Settings, rankings, worth
+from pairloom.tasks.ranking import DIRECTIONS, PROTOCOLS, RetrievalSettings, rankings, worth
 from pairloom.tasks.retrieve import Corpus, Retriever
 
 WORDS = ("red", "green", "blue", "small", "large", "square", "ring", "line")
@@ -92,7 +92,7 @@ def hand(blip: Model, corpus: Corpus) -> tuple[numpy.ndarray, ...]:
 def test_the_published_score(blip, corpus, hand) -> None:
     """Specified: raw logit of class 1 plus cosine for the best k by cosine, -100 for all others."""
     cosine, _, one = hand
-    made = Retriever(blip, corpus, Settings(k=5, published=True)).run()
+    made = Retriever(blip, corpus, RetrievalSettings(k=5, published=True)).run()
     for direction, scores in (("image to text", cosine), ("text to image", cosine.T)):
         best = numpy.argsort(-scores, axis=1, kind="stable")[:, :5]
         expected = numpy.full(scores.shape, -100.0)
@@ -107,7 +107,7 @@ def test_the_published_score(blip, corpus, hand) -> None:
 
 def test_ours_orders_the_best_by_odds_and_the_rest_by_cosine(blip, corpus, hand) -> None:
     cosine, odds, _ = hand
-    made = Retriever(blip, corpus, Settings(k=4)).run()
+    made = Retriever(blip, corpus, RetrievalSettings(k=4)).run()
     for direction, scores, head in (("image to text", cosine, odds), ("text to image", cosine.T, odds.T)):
         found = table(made, direction)[0]
         for row in range(len(scores)):
@@ -118,7 +118,7 @@ def test_ours_orders_the_best_by_odds_and_the_rest_by_cosine(blip, corpus, hand)
 
 
 def test_right_and_wrong_and_what_is_left_out(blip, corpus) -> None:
-    made = Retriever(blip, corpus, Settings(k=100)).run()
+    made = Retriever(blip, corpus, RetrievalSettings(k=100)).run()
     assert "04" not in made.names and list(made.broken) == ["04"] and "cut off" in made.broken["04"]
     right = table(made, "image to text")[1]
     seven, eight = made.names.index("07"), made.names.index("08")
@@ -150,20 +150,20 @@ def test_each_picture_is_looked_at_once_and_each_pair_matched_once(blip, corpus,
 
     monkeypatch.setattr(system.towers, "look", encode_image)
     monkeypatch.setattr(type(system), "match_logits", heads)
-    made = Retriever(blip, corpus, Settings(k=6)).run()
+    made = Retriever(blip, corpus, RetrievalSettings(k=6)).run()
     assert sum(looked) == 19 and sum(matched) == len(made.codes) < 19 * len(made.strings)
     assert len(made.strings) < len(made.owner)
     monkeypatch.setattr(
         retrieve, "KEPT", 0
     )  # without room pictures are looked at again, and nothing else changes
-    again = Retriever(blip, corpus, Settings(k=6)).run()
+    again = Retriever(blip, corpus, RetrievalSettings(k=6)).run()
     assert sum(looked) == 19 * 3
     assert again.values == pytest.approx(made.values, abs=1e-5)
 
 
 def test_finished_parts_are_not_made_again(blip, corpus, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(retrieve, "SPAN", 6)
-    whole = Retriever(blip, corpus, Settings(k=5)).run()
+    whole = Retriever(blip, corpus, RetrievalSettings(k=5)).run()
     told = []
 
     def stop(step: str, done: int, total: int) -> None:
@@ -172,21 +172,21 @@ def test_finished_parts_are_not_made_again(blip, corpus, tmp_path: Path, monkeyp
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Retriever(blip, corpus, Settings(k=5), tmp_path, stop).run()
+        Retriever(blip, corpus, RetrievalSettings(k=5), tmp_path, stop).run()
     assert len(list(tmp_path.glob("match-*"))) == 2 and len(list(tmp_path.glob("look-*"))) == 4
     looked = []
     look = blip.system.towers.look
     monkeypatch.setattr(
         blip.system.towers, "look", lambda images: (looked.append(len(images)), look(images))[1]
     )
-    again = Retriever(blip, corpus, Settings(k=5), tmp_path).run()
+    again = Retriever(blip, corpus, RetrievalSettings(k=5), tmp_path).run()
     assert sum(looked) == 8  # of the two spans that were not matched
     assert again.values == pytest.approx(whole.values, abs=1e-5) and (again.codes == whole.codes).all()
 
 
 def test_systems_that_only_embed_and_systems_that_only_match(corpus, blip, hand) -> None:
     clip = fresh("clip")
-    made = Retriever(clip, corpus, Settings()).run()
+    made = Retriever(clip, corpus, RetrievalSettings()).run()
     assert not len(made.codes)
     scores = table(made, "image to text")[0]
     batch = clip.batch([corpus.index.read(2)], ["blue line"])
@@ -197,7 +197,7 @@ def test_systems_that_only_embed_and_systems_that_only_match(corpus, blip, hand)
         Retriever(clip, corpus, PROTOCOLS["blip"])
     blind = fresh("blip", "itc=0")
     blind.system.load_state_dict(blip.system.state_dict())
-    full = Retriever(blind, corpus, Settings(k=1)).run()
+    full = Retriever(blind, corpus, RetrievalSettings(k=1)).run()
     assert table(full, "image to text")[0] == pytest.approx(hand[1], abs=1e-4)
     assert table(full, "text to image")[0] == pytest.approx(hand[1].T, abs=1e-4)
 
@@ -205,9 +205,9 @@ def test_systems_that_only_embed_and_systems_that_only_match(corpus, blip, hand)
 def test_what_cannot_be_done(corpus, blip, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(retrieve, "FULL", 10)
     with pytest.raises(Mistake, match="too large"):
-        Retriever(fresh("blip", "itc=0"), corpus, Settings()).run()
+        Retriever(fresh("blip", "itc=0"), corpus, RetrievalSettings()).run()
     with pytest.raises(Mistake, match="cannot score"):
-        Retriever(fresh("blip", "itc=0", "itm=0", "lm=0"), corpus, Settings())
+        Retriever(fresh("blip", "itc=0", "itm=0", "lm=0"), corpus, RetrievalSettings())
     with pytest.raises(Mistake, match="no protocol 'blib'.*\n.*blip"):
         ranking.settings("blib")
     with pytest.raises(Mistake, match="k = 0"):
@@ -217,7 +217,7 @@ def test_what_cannot_be_done(corpus, blip, tmp_path: Path, monkeypatch) -> None:
 
 
 def test_the_best_of_every_query(blip, corpus) -> None:
-    made = Retriever(blip, corpus, Settings(k=3)).run()
+    made = Retriever(blip, corpus, RetrievalSettings(k=3)).run()
     rows = [row for part in rankings(made, 10) for row in part]
     assert len(rows) == 3 * (19 + len(made.owner)) and {row["place"] for row in rows} == {1, 2, 3}
     scores, right = table(made, "image to text")

@@ -19,7 +19,7 @@ from pairloom.metrics.compare import Interval
 from pairloom.model import Model
 from pairloom.scale._table import demand_ours, parts_of
 from pairloom.search.filling import fingerprint
-from pairloom.tasks.ranking import Retrieved, Settings, rankings, settings, worth
+from pairloom.tasks.ranking import RetrievalSettings, Retrieved, rankings, settings, worth
 from pairloom.tasks.retrieve import Corpus, Retriever
 from pairloom.verbs import demand_way
 
@@ -91,7 +91,7 @@ def _parts(out: Path, source: Path, restart: bool) -> Path:
     return parts_of(out)
 
 
-def _claim(parts: Path, corpus: Corpus, model: Model, chosen: Settings) -> None:
+def _claim(parts: Path, corpus: Corpus, model: Model, chosen: RetrievalSettings) -> None:
     """Parts of other pictures, another model or other settings are refused."""
     texts = repr(list(corpus.index.words())).encode()
     mark = content_hash(bytes(corpus.index.key), texts, repr(chosen).encode(), fingerprint(model).encode())

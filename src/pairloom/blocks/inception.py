@@ -51,9 +51,9 @@ def chain(before: int, steps: Sequence[Any]) -> tuple[nn.Sequential, int]:
         if isinstance(step, nn.Module):
             parts.append(step)
         elif isinstance(step, list):
-            made = [chain(before, branch) for branch in step]
-            parts.append(Branches(branch for branch, _ in made))
-            before = sum(after for _, after in made)
+            branches = [chain(before, branch) for branch in step]
+            parts.append(Branches(branch for branch, _ in branches))
+            before = sum(after for _, after in branches)
         else:
             parts.append(Unit(before, *step))
             before = step[0]

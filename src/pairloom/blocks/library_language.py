@@ -27,13 +27,13 @@ class LibraryModel(nn.Module):
     def __init__(self, config: str) -> None:
         super().__init__()
         library = _library()
-        told = json.loads(config)
+        settings = json.loads(config)
         try:
-            kind = library.AutoConfig.for_model(**told)
+            kind = library.AutoConfig.for_model(**settings)
             self.model = library.AutoModelForCausalLM.from_config(kind)
         except (ValueError, TypeError, KeyError) as error:
             raise Mistake(
-                f"transformers has no causal language model for '{told.get('model_type', '?')}'.",
+                f"transformers has no causal language model for '{settings.get('model_type', '?')}'.",
                 str(error).split("\n")[0],
                 "Name a folder of GPT-2, OPT, GPT-NeoX, LLaMA, MPT ...",
             ) from error
@@ -53,8 +53,8 @@ class LibraryModel(nn.Module):
 
     def _layers(self) -> nn.ModuleList:
         """The longest list of equal layers: what every decoder of the library has one of."""
-        found = [part for part in self.model.modules() if isinstance(part, nn.ModuleList)]
-        return max(found, key=len)
+        lists = [part for part in self.model.modules() if isinstance(part, nn.ModuleList)]
+        return max(lists, key=len)
 
     @property
     def depth(self) -> int:
@@ -90,12 +90,12 @@ class LibraryModel(nn.Module):
             cache.layers.append(layer)
         self.between = between
         try:
-            said = self.model(inputs_embeds=x, use_cache=True, **{self.cache_argument: cache})
+            output = self.model(inputs_embeds=x, use_cache=True, **{self.cache_argument: cache})
         finally:
             self.between = None
         last, self.last = self.last, None
         assert last is not None
-        return said.logits, last, [KeyValue(layer.keys, layer.values) for layer in cache.layers]
+        return output.logits, last, [KeyValue(layer.keys, layer.values) for layer in cache.layers]
 
 
 def _library() -> Any:

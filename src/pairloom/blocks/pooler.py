@@ -24,5 +24,5 @@ class Pooler(nn.Module):
         self.norm = nn.LayerNorm(width, eps=eps)
 
     def forward(self, rows: Float[Tensor, "B S C"]) -> Float[Tensor, "B Q D"]:
-        asked = self.norm_query(self.queries).expand(len(rows), -1, -1)
-        return self.norm(self.attend(asked, self.attend.project(self.norm_rows(rows))))
+        queries = self.norm_query(self.queries).expand(len(rows), -1, -1)
+        return self.norm(self.attend(queries, self.attend.project(self.norm_rows(rows))))

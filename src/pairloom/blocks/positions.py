@@ -17,8 +17,8 @@ def sinusoidal_positions_2d(side: int, width: int) -> Float[Tensor, "P D"]:
     if width % 4:
         raise ValueError(f"width {width} is no multiple of four")
     speeds = 100.0 ** -(torch.arange(width // 4) / (width // 4))
-    waves = torch.arange(side)[:, None] * speeds
-    line = torch.cat([waves.sin(), waves.cos()], 1)
+    angles = torch.arange(side)[:, None] * speeds
+    line = torch.cat([angles.sin(), angles.cos()], 1)
     return torch.cat([line.repeat_interleave(side, 0), line.repeat(side, 1)], 1)
 
 

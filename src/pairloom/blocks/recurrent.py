@@ -90,8 +90,8 @@ def scheduled_sampling(writer: Any, batch: Any, chance: float) -> Int[Tensor, "B
     tokens = tokens.clone()
     state = writer.start(batch)
     for at in range(tokens.shape[1] - 1):
-        said, state = writer.step(state, tokens[:, at])
-        own = torch.multinomial(said.float().softmax(1), 1)[:, 0]
+        logits, state = writer.step(state, tokens[:, at])
+        own = torch.multinomial(logits.float().softmax(1), 1)[:, 0]
         swap = torch.rand(len(own), device=own.device) < chance
         tokens[:, at + 1] = torch.where(swap, own, tokens[:, at + 1])
     return tokens

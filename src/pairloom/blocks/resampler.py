@@ -44,8 +44,8 @@ class Resample(nn.Module):
         self.feed = FeedForward(c.width, round(c.width * c.growth), c.activation, bias=False)
 
     def forward(self, x: Float[Tensor, "B Q D"], rows: Float[Tensor, "B S D"]) -> Float[Tensor, "B Q D"]:
-        asked = self.norm(x)
-        x = x + self.attend(asked, self.attend.project(torch.cat([self.norm_rows(rows), asked], 1)))
+        queries = self.norm(x)
+        x = x + self.attend(queries, self.attend.project(torch.cat([self.norm_rows(rows), queries], 1)))
         return x + self.feed(self.norm_feed(x))
 
 

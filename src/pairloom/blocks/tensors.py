@@ -15,10 +15,10 @@ from pairloom.errors import Mistake
 
 def _names(module: nn.Module) -> dict[str, tuple[Tensor, list[str]]]:
     """First name -> the tensor and all its names, for parameters and the buffers that belong to a checkpoint."""
-    found: dict[int, tuple[Tensor, list[str]]] = {}
+    shared: dict[int, tuple[Tensor, list[str]]] = {}
     for name, tensor in module.state_dict(keep_vars=True).items():
-        found.setdefault(id(tensor), (tensor, []))[1].append(name)
-    return {names[0]: (tensor, names) for tensor, names in found.values()}
+        shared.setdefault(id(tensor), (tensor, []))[1].append(name)
+    return {names[0]: (tensor, names) for tensor, names in shared.values()}
 
 
 def tensors_of(module: nn.Module, drop: tuple[str, ...] = ()) -> dict[str, Tensor]:
@@ -46,11 +46,11 @@ def put_tensors(module: nn.Module, tensors: Mapping[str, Tensor], drop: tuple[st
         if name in aliases and tensor.shape != aliases[name].shape
     ]
     if missing or extra or shapes:
-        told = [f"missing: {_few(missing)}"] * bool(missing) + [f"left over: {_few(extra)}"] * bool(extra)
-        told += [f"other shapes: {_few(shapes)}"] * bool(shapes)
+        reasons = [f"missing: {_few(missing)}"] * bool(missing) + [f"left over: {_few(extra)}"] * bool(extra)
+        reasons += [f"other shapes: {_few(shapes)}"] * bool(shapes)
         raise Mistake(
             "The weights do not fit this system.",
-            "; ".join(told) + ".",
+            "; ".join(reasons) + ".",
             "Use the config that they were saved with.",
         )
     with torch.no_grad():

@@ -178,7 +178,7 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CalibratedRules:
     """All that decisions of a whole set depend on: what scores mean, the rules, and who wrote the proposals."""
 
     calibration: Calibration
@@ -197,7 +197,7 @@ class Verdict:
         return file
 
     @classmethod
-    def load(cls, file: Path) -> Verdict:
+    def load(cls, file: Path) -> CalibratedRules:
         return _verdict(file, file.stat().st_mtime_ns)
 
     def judged(
@@ -223,9 +223,11 @@ class Verdict:
 
 
 @lru_cache(maxsize=1)
-def _verdict(file: Path, _: int) -> Verdict:
+def _verdict(file: Path, _: int) -> CalibratedRules:
     known = json.loads(file.read_text())
-    return Verdict(Calibration.from_dict(known["calibration"]), Rules(**known["rules"]), known["writer"])
+    return CalibratedRules(
+        Calibration.from_dict(known["calibration"]), Rules(**known["rules"]), known["writer"]
+    )
 
 
 @dataclass(frozen=True)
@@ -256,7 +258,7 @@ def decide_shard(task: DecideTask) -> int:
 
 
 def _outcomes(task: DecideTask) -> Iterator[Outcome]:
-    verdict = Verdict.load(task.verdict)
+    verdict = CalibratedRules.load(task.verdict)
     if task.draft is not None and task.captions is not None:
         yield from _with_captions(task, verdict, task.draft, task.captions)
         return
@@ -279,7 +281,9 @@ def _scores(folder: Path | None, shard: str) -> dict[tuple[int, int], float]:
     return {(row, at): score for row, at, score in zip(*columns) if at != PLANTED}
 
 
-def _with_captions(task: DecideTask, verdict: Verdict, draft: Path, captions: Path) -> Iterator[Outcome]:
+def _with_captions(
+    task: DecideTask, verdict: CalibratedRules, draft: Path, captions: Path
+) -> Iterator[Outcome]:
     """The draft's outcomes; pairs that captions were proposed for are decided again."""
     proposals: dict[int, list[tuple[str, float]]] = {}
     for entry in read_part(captions, task.shard).to_pylist():

@@ -22,7 +22,7 @@ from pairloom.clean import capfilt, decisions, ledger, plan, rows, scoring, self
 from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
-from pairloom.clean.decisions import DecideTask, Rules, Verdict
+from pairloom.clean.decisions import CalibratedRules, DecideTask, Rules
 from pairloom.clean.judges import Judge, JudgeAt, PairJudge, is_judge, load_judge
 from pairloom.clean.ledger import Ledger
 from pairloom.clean.plan import CLEAN, CleanSettings
@@ -117,7 +117,7 @@ class RoundResult:
     folder: Path
     decisions: Path
     judge: PairJudge | None
-    verdict: Verdict
+    verdict: CalibratedRules
 
 
 def clean(
@@ -279,7 +279,7 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
     if few:
         calibration = Calibration(None, None, few, {"planted": 0, "decides": False, "why": few})
         run.facts |= {"judge": {"model": settings.model, "way": ""}, "calibration": calibration.facts}
-        return _decide(run, folder, None, Verdict(calibration, _rules(settings, calibration)))
+        return _decide(run, folder, None, CalibratedRules(calibration, _rules(settings, calibration)))
     judge = run.judge
     if judge is None:
         where = self_judge.train_judge(folder, data, texts, settings, run.execution, run.tell, run.device)
@@ -293,7 +293,7 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
         else {"model": settings.model, "way": judge.way()}
     )
     run.facts["calibration"] = calibration.facts
-    verdict = Verdict(calibration, _rules(settings, calibration))
+    verdict = CalibratedRules(calibration, _rules(settings, calibration))
     if settings.captions and calibration.threshold is not None:
         return _caption(run, data, folder, judge, verdict)
     return _decide(run, folder, judge, verdict)
@@ -321,7 +321,7 @@ def _rules(settings: CleanSettings, calibration: Calibration) -> Rules:
     )  # fmt: skip
 
 
-def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: Verdict) -> RoundResult:
+def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: CalibratedRules) -> RoundResult:
     """Decide of every shard, without captions."""
     file, place = verdict.save(folder / "verdict.json"), folder / "decisions"
     scores = None if judge is None else folder / "scores"
@@ -331,7 +331,7 @@ def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: Verdict) -
     return RoundResult(folder, place, judge, verdict)
 
 
-def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Verdict) -> RoundResult:
+def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: CalibratedRules) -> RoundResult:
     """Decide without captions, propose some where they are wanted, and decide again where any were."""
     settings, first = run.settings, _decide(run, folder, judge, verdict)
     wanted = _wanted(run, first.decisions)

@@ -80,8 +80,8 @@ def run(app: typer.Typer) -> None:
     except OSError as error:  # what no command foresaw: a disk that fails, a file that goes while it is read
         from pairloom.data.disk import REASONS
 
-        told = f"{error.filename or 'A file'}: {error.strerror or error}"
-        _say("Failed", told, *REASONS.get(error.errno or 0, ()))
+        what = f"{error.filename or 'A file'}: {error.strerror or error}"
+        _say("Failed", what, *REASONS.get(error.errno or 0, ()))
         sys.exit(1)
 
 

@@ -38,12 +38,12 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join("\t".join(str(cell) for cell in row) for row in [columns, *rows]) + "\n")
         return
-    made = Table(title=title, title_justify="left", header_style="bold")
+    grid = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        made.add_column(column)
+        grid.add_column(column)
     for row in rows:
-        made.add_row(*(Text(_short(str(cell))) for cell in row))
-    out.print(made)
+        grid.add_row(*(Text(_short(str(cell))) for cell in row))
+    out.print(grid)
 
 
 def facts(title: str, values: dict[str, Any], json_: bool) -> None:
@@ -115,10 +115,10 @@ class Progression:
 def progress(label: str, total: int | None = None, quiet: bool = False) -> Iterator[Progression]:
     """A progress bar with rate, time left and the count of bad samples."""
     if quiet or not console.is_terminal:
-        made = Progression(label, total, None)
+        shown = Progression(label, total, None)
         if quiet:
-            made.spoke = float("inf")
-        yield made
+            shown.spoke = float("inf")
+        yield shown
         return
     columns = [
         TextColumn("{task.description}"),
@@ -158,11 +158,11 @@ def steps(quiet: bool = False) -> Iterator[Any]:
 
 def summary(facts: dict[str, Any], where: Any) -> None:
     """What a clean run did, in a few lines."""
-    counts, found, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
+    counts, about, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
     gone = counts["drop"] + counts["replace"] - counts["textless"]
     say = functools.partial(out.print, markup=False)
     say(
-        f"{found['pairs']:,} pairs read ({found['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
+        f"{about['pairs']:,} pairs read ({about['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
     )
     if counts["textless"]:
         say(f"  textless     {counts['textless']:,} pairs came without a text and have none")

@@ -58,11 +58,13 @@ def command(
         "beams": beams,
         "max_length": max_length,
     }
-    asked = pairloom.load(model, device)
+    loaded = pairloom.load(model, device)
     if question and out is None and is_picture_file(pictures):
-        found = asked.answer(pictures, question, **options)
-        rows = [vars(one) for one in (found if several > 1 else [found])]
+        results = loaded.answer(pictures, question, **options)
+        rows = [vars(one) for one in (results if several > 1 else [results])]
         facts = {"picture": str(pictures), "question": question, "answers": rows}
         _show.facts(question, facts if json else {one["text"]: one["score"] for one in rows}, json)
     else:
-        _show.write_lines(asked.lines("answer", pictures, out, restart=restart, question=question, **options))
+        _show.write_lines(
+            loaded.lines("answer", pictures, out, restart=restart, question=question, **options)
+        )

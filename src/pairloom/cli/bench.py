@@ -92,14 +92,18 @@ def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
     """The sound numbers that stand for each benchmark, what is missing, and where the rest lies."""
     from pairloom.cli import _show
 
-    told = results["benchmarks"]
-    assert isinstance(told, dict)
+    benchmarks = results["benchmarks"]
+    assert isinstance(benchmarks, dict)
     kinds = [
-        kind for kind in BLIND if any(f"{systems[0]}, {kind}" in one["measures"] for one in told.values())
+        kind
+        for kind in BLIND
+        if any(f"{systems[0]}, {kind}" in one["measures"] for one in benchmarks.values())
     ]
-    common = [row for row in ("wording", "random") if all(row in one["measures"] for one in told.values())]
+    common = [
+        row for row in ("wording", "random") if all(row in one["measures"] for one in benchmarks.values())
+    ]
     rows = []
-    for name, one in told.items():
+    for name, one in benchmarks.items():
         for at, first in enumerate(one["measures"][systems[0]]):
             if first["kind"] == "sound" and (first["headline"] or first["best"] == 0):
                 for system in systems:
@@ -108,7 +112,7 @@ def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
                     rows.append([name, first["name"], system, *cells, f"{first['chance']:.3f}", one["cases"]])
     columns = ["benchmark", "measure", "system", "sound", *kinds, *common, "chance", "cases"]
     _show.table("Bench", columns, rows)
-    for name, one in told.items():
+    for name, one in benchmarks.items():
         for problem in one["problems"][:5]:
             _show.console.print(
                 f"{name}: {problem['file']} {problem['why']} ({problem['cases']} cases)", markup=False
@@ -142,5 +146,5 @@ def _tell_differences(rows: list[dict[str, Any]]) -> None:
 
 
 def _number(cell: dict[str, Any]) -> str:
-    told = f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
-    return told if cell["p"] is None else f"{told} p {max(cell['p'], 0.001):.3f}"
+    text = f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    return text if cell["p"] is None else f"{text} p {max(cell['p'], 0.001):.3f}"

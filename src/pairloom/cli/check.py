@@ -26,29 +26,29 @@ def command(
     from pairloom.data.shards import open_set
     from pairloom.scale import Execution
 
-    found = open_set(pairs)
+    pair_set = open_set(pairs)
     other = None if against is None else open_set(against)
     with _show.progress("checking", None, quiet=json) as bar:
         findings = check(
-            found, Execution(workers=_show.workers(workers, len(found.shards))), other, tell=bar.step
+            pair_set, Execution(workers=_show.workers(workers, len(pair_set.shards))), other, tell=bar.step
         )
     audit = findings.audit()
     share = findings.bad() / max(1, findings.pairs)
     if json:
         _show.say_json({
-            "set": {"path": str(pairs), "format": found.format, "pairs": findings.pairs, "texts": findings.texts, "images": findings.images},
+            "set": {"path": str(pairs), "format": pair_set.format, "pairs": findings.pairs, "texts": findings.texts, "images": findings.images},
             "audit": audit, "bad": findings.bad(), "bad_share": share,
         })  # fmt: skip
     else:
-        _say(found, findings, audit, examples)
+        _say(pair_set, findings, audit, examples)
     raise typer.Exit(1 if share > tolerate else 0)
 
 
-def _say(found: Any, findings: Any, audit: dict[str, Any], examples: int) -> None:
+def _say(pair_set: Any, findings: Any, audit: dict[str, Any], examples: int) -> None:
     from pairloom.cli import _show
 
     _show.out.print(
-        f"{findings.pairs:,} pairs, {findings.texts:,} texts, {findings.images:,} distinct pictures ({found.format})",
+        f"{findings.pairs:,} pairs, {findings.texts:,} texts, {findings.images:,} distinct pictures ({pair_set.format})",
         markup=False,
     )
     if not audit:

@@ -153,15 +153,15 @@ def command(
         )  # fmt: skip
     except ValueError as error:
         raise Mistake("These options do not fit.", str(error)) from error
-    found = open_set(pairs)
-    permit(found.path, out, settings)
+    pair_set = open_set(pairs)
+    permit(pair_set.path, out, settings)
     if dry_run:
         demand_usable(settings, None, device)
         _show.say_json(
             {
                 "set": str(pairs),
-                "format": found.format,
-                "shards": len(found.shards),
+                "format": pair_set.format,
+                "shards": len(pair_set.shards),
                 "out": str(out),
                 "settings": vars(settings),
             }

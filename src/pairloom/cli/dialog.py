@@ -42,12 +42,12 @@ def command(
     if not question:
         _show.write_lines(pairloom.load(model, device).lines("dialog", pictures, out, restart=restart))
         return
-    listed, said = listed_texts(candidates, "candidates"), [_round(one) for one in history or ()]
-    asked = pairloom.load(model, device)
-    ranking = asked.dialog(pictures, question, listed, caption=caption, history=said)
+    listed, rounds = listed_texts(candidates, "candidates"), [_round(one) for one in history or ()]
+    loaded = pairloom.load(model, device)
+    ranking = loaded.dialog(pictures, question, listed, caption=caption, history=rounds)
     if ranking.shortened:
         _show.console.print(
-            f"The dialog is longer than {asked.config.length} tokens: its oldest words were left out."
+            f"The dialog is longer than {loaded.config.length} tokens: its oldest words were left out."
         )
     scores = dict(zip(ranking.texts, ranking.scores))
     facts = {
@@ -57,12 +57,12 @@ def command(
     _show.facts(question, facts if json else scores, json)
 
 
-def _round(said: str) -> tuple[str, str]:
+def _round(text: str) -> tuple[str, str]:
     from pairloom.errors import Mistake
 
-    question, mark, answer = said.partition("?")
+    question, mark, answer = text.partition("?")
     if not mark or not question.strip() or not answer.strip():
         raise Mistake(
-            f"'{said}' is not a round.", 'A round is "question? answer".', 'Write --history "Is it big? yes".'
+            f"'{text}' is not a round.", 'A round is "question? answer".', 'Write --history "Is it big? yes".'
         )
     return f"{question.strip()}?", answer.strip()

@@ -44,15 +44,15 @@ def command(
                 f"{out} is the picture itself.", "Nothing of yours is overwritten.", "Name another file."
             )
         demand_figure(out, restart)
-    asked = pairloom.load(model, device)
-    found = asked.explain(picture, text, way=way, by=by, checks=checks, seed=seed)
+    loaded = pairloom.load(model, device)
+    explanation = loaded.explain(picture, text, way=way, by=by, checks=checks, seed=seed)
     if out is not None:
-        found.save(out, restart)
+        explanation.save(out, restart)
     if json:
-        _show.say_json({**found.to_dict(), "figure": str(out or "")})
+        _show.say_json({**explanation.to_dict(), "figure": str(out or "")})
         return
-    _show.out.print(f"{found.text}\n{found.note}", markup=False)
-    if found.faithfulness:
-        _show.table(f"{found.by} after painting over cells", found.columns, found.rows)
+    _show.out.print(f"{explanation.text}\n{explanation.note}", markup=False)
+    if explanation.faithfulness:
+        _show.table(f"{explanation.by} after painting over cells", explanation.columns, explanation.rows)
     if out is not None:
         _show.out.print(f"figure: {out}", markup=False)

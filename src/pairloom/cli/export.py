@@ -18,9 +18,9 @@ def command(
     import pairloom
     from pairloom.cli import _show
 
-    asked = pairloom.load(model, "cpu")
-    asked.export(out, to, task)
+    loaded = pairloom.load(model, "cpu")
+    loaded.export(out, to, task)
     if json:
-        _show.say_json({"model": str(model), "out": str(out), "to": to, "system": asked.name})
+        _show.say_json({"model": str(model), "out": str(out), "to": to, "system": loaded.name})
     else:
-        _show.out.print(f"{asked.name} written for {to} to {out}", markup=False)
+        _show.out.print(f"{loaded.name} written for {to} to {out}", markup=False)

@@ -21,13 +21,13 @@ def command(
     import pairloom
     from pairloom.cli import _show
 
-    asked = pairloom.load(model, device)
-    every = asked.at_speed(speed).match_all(image, texts)
+    loaded = pairloom.load(model, device)
+    every = loaded.at_speed(speed).match_all(image, texts)
     cut, ways = len(every[0].truncated), [scores.by for scores in every]
     if cut:
         _show.console.print(
             f"{cut} text{'s are' if cut > 1 else ' is'} longer than the model reads: "
-            f"judged by the first {asked.config.length} tokens."
+            f"judged by the first {loaded.config.length} tokens."
         )
     rows = [
         {"text": text, **{scores.by: float(scores.values[at]) for scores in every}}

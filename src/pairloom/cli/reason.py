@@ -30,11 +30,11 @@ def command(
     import pairloom
     from pairloom.cli import _show
 
-    asked = pairloom.load(model, device)
+    loaded = pairloom.load(model, device)
     if len(what) == 1:
-        _show.write_lines(asked.lines("reason", what[0], out, restart=restart))
+        _show.write_lines(loaded.lines("reason", what[0], out, restart=restart))
         return
     *pictures, statement = what
-    verdict = vars(asked.reason(pictures, statement))
+    verdict = vars(loaded.reason(pictures, statement))
     facts = {"pictures": pictures, "statement": statement, **verdict} if json else verdict
     _show.facts(statement, facts, json)

@@ -32,15 +32,15 @@ def command(
     from pairloom.cli import _show
 
     with _show.steps(quiet=json) as tell:
-        found = pairloom.load(model, device).retrieve(
+        retrieved = pairloom.load(model, device).retrieve(
             pairs, protocol=protocol, k=k, out=out, top=top, restart=restart, tell=tell
         )
     if json:
-        _show.say_json(found.to_dict())
+        _show.say_json(retrieved.to_dict())
         return
-    title = f"{found.pictures:,} pictures, {found.texts:,} texts; {found.matched:,} pairs matched"
-    names = list(next(iter(found.metrics.values())))
-    cells = [[way, *(str(row[name]) for name in names)] for way, row in found.metrics.items()]
+    title = f"{retrieved.pictures:,} pictures, {retrieved.texts:,} texts; {retrieved.matched:,} pairs matched"
+    names = list(next(iter(retrieved.metrics.values())))
+    cells = [[way, *(str(row[name]) for name in names)] for way, row in retrieved.metrics.items()]
     _show.table(title, ["", *names], cells)
-    if found.unreadable:
-        _show.console.print(f"{len(found.unreadable)} pictures cannot be read", markup=False)
+    if retrieved.unreadable:
+        _show.console.print(f"{len(retrieved.unreadable)} pictures cannot be read", markup=False)

@@ -27,10 +27,10 @@ def command(
     from pairloom.data.shards import open_set
     from pairloom.scale import Execution
 
-    found = open_set(pairs)
+    pair_set = open_set(pairs)
     with _show.steps(quiet=json) as tell:
-        count = _show.workers(workers, len(found.shards))
-        facts = score_set(found, model, out, Execution(workers=count), restart, tell, known(speed), device)
+        count = _show.workers(workers, len(pair_set.shards))
+        facts = score_set(pair_set, model, out, Execution(workers=count), restart, tell, known(speed), device)
     if json:
         _show.say_json(facts)
     else:

@@ -19,7 +19,7 @@ NOTHING = 1  # as grep ends where nothing fits
 
 def command(
     where: Annotated[Path, typer.Argument(metavar="DIR", help="An index that `pairloom index` made.")],
-    asked: Annotated[
+    query: Annotated[
         list[str] | None,
         typer.Argument(help="Words and pictures; + and - between spaces, 2:words weigh double."),
     ] = None,
@@ -39,7 +39,7 @@ def command(
     from pairloom.search.sheet import write_sheet
 
     index = search.open(where, pairloom.load(model, device) if model else None, device)
-    answer = index.search(" ".join(asked or ()), top, text, rerank)
+    answer = index.search(" ".join(query or ()), top, text, rerank)
     if html:
         write_sheet(html, answer, index.bytes_of)
     if json:

@@ -66,11 +66,11 @@ def claim(where: Path) -> None:
     """Make a folder, or take one that is empty or ours already. Mistake where it is someone else's."""
     try:
         where.mkdir(parents=True, exist_ok=True)
-        found = sorted(entry.name for entry in where.iterdir() if not entry.name.startswith("."))
+        entries = sorted(entry.name for entry in where.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise unwritable(where, error) from error
-    if found and not any(MARK in read_json(where / name) for name in ("config.json", "run.json")):
-        seen = ", ".join(found[:3])
+    if entries and not any(MARK in read_json(where / name) for name in ("config.json", "run.json")):
+        seen = ", ".join(entries[:3])
         raise Mistake(
             f"{where} is not a folder of pairloom's.", f"It holds {seen}.", "Name an empty or a new folder."
         )
@@ -118,7 +118,7 @@ def read_config(config_json: Mapping[str, Any]) -> Any:
 def read_json(file: Path) -> dict[str, Any]:
     """The object in a JSON file; empty where there is none."""
     try:
-        made = json.loads(file.read_text("utf-8"))
+        document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return made if isinstance(made, dict) else {}
+    return document if isinstance(document, dict) else {}

@@ -37,31 +37,31 @@ def engine(network: nn.Module, speed: Speed) -> nn.Module:
     if speed not in ("exact", "fast"):
         raise ValueError(f"speed is exact or fast, not {speed!r}")
     tensors = [*network.parameters(), *network.buffers()]
-    made: Any = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}).eval()
-    for name in getattr(made, "training_state", ()):
+    network_: Any = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}).eval()
+    for name in getattr(network_, "training_state", ()):
         if name.endswith("."):
-            setattr(made, name[:-1], None)
+            setattr(network_, name[:-1], None)
     dtype = torch.bfloat16 if speed == "fast" and has_bf16(tensors[0].device) else torch.float32
     graphs = tensors[0].device.type == "cpu" and importlib.util.find_spec("openvino") is not None
-    for part in list(made.modules()):
+    for part in list(network_.modules()):
         if graphs and isinstance(part, VisionTower):
             _run_by_openvino(part, dtype)
-    for part in list(made.modules()):
+    for part in list(network_.modules()):
         if isinstance(part, Stack | AlternatingStack | GatedCrossBlock):
             _prepack(part, dtype)
         elif isinstance(part, LanguageHead):
             part.dense, part.table = PrepackedLinear(part.dense.weight, part.dense.bias, dtype), Table(dtype)
-    pack_texts(made)
-    made.speed = speed
-    return made
+    pack_texts(network_)
+    network_.speed = speed
+    return network_
 
 
 def has_bf16(device: torch.device) -> bool:
     """Whether the processor multiplies bf16 by itself; where torch cannot tell, it does not."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(has for name, has in told.items() if "bf16" in name)
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in capabilities.items() if "bf16" in name)
 
 
 class PrepackedLinear(nn.Module):
@@ -86,8 +86,8 @@ class PrepackedLinear(nn.Module):
             y = F.linear(x, self.plain, self.bias)
             return F.gelu(y) if self.gelu else y
         then: tuple[Any, ...] = ("gelu", [], "none") if self.gelu else ("none", [], "")
-        made: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, *then)
-        return made
+        output: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, *then)
+        return output
 
 
 def _laid(weight: Tensor) -> Tensor | None:
@@ -125,7 +125,7 @@ def _prepack(part: nn.Module, dtype: torch.dtype) -> None:
         else:
             _prepack(child, dtype)
             if isinstance(child, Attention) and dtype != torch.float32:  # once for query, key and value
-                child.register_forward_pre_hook(lambda _, given: (given[0].to(dtype), *given[1:]))
+                child.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype), *inputs[1:]))
 
 
 def _run_by_openvino(tower: VisionTower, dtype: torch.dtype) -> None:

@@ -87,7 +87,9 @@ def _build(stack: Stack, norm: nn.Module) -> Any:
         return op.transpose(op.reshape(x, whole(0, 0, part.heads, -1), True), whole(0, 2, 1, 3))
 
     def attend(x: Any, part: Any) -> Any:
-        query, key, value = (heads(linear(x, made), part) for made in (part.query, part.key, part.value))
+        query, key, value = (
+            heads(linear(x, projection), part) for projection in (part.query, part.key, part.value)
+        )
         y = op.transpose(op.scaled_dot_product_attention(query, key, value), whole(0, 2, 1, 3))
         return linear(op.reshape(y, whole(0, 0, part.query.out_features), True), part.out)
 

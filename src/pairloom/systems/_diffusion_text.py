@@ -77,16 +77,16 @@ class TextEncoder(nn.Module):
         self.second = CLIPTextModelWithProjection(config(second, ids.pads[1])) if second else None
         self.width = first["hidden_size"] + (second["hidden_size"] if second else 0)
 
-    def forward(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> TextConditioning:
-        """What stands where keep is False is never read. ValueError where a text is longer than is read."""
-        if keep[:, self.length :].any():
+    def forward(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> TextConditioning:
+        """What stands where mask is False is never read. ValueError where a text is longer than is read."""
+        if mask[:, self.length :].any():
             raise ValueError(
-                f"a text of {int(keep.sum(1).max())} tokens is longer than the {self.length} that are read"
+                f"a text of {int(mask.sum(1).max())} tokens is longer than the {self.length} that are read"
             )
-        tokens, keep = tokens[:, : self.length], keep[:, : self.length]
+        tokens, mask = tokens[:, : self.length], mask[:, : self.length]
 
         def filled(pad: int) -> Tensor:
-            return F.pad(tokens.masked_fill(~keep, pad), (0, self.length - tokens.shape[1]), value=pad)
+            return F.pad(tokens.masked_fill(~mask, pad), (0, self.length - tokens.shape[1]), value=pad)
 
         first = filled(self.ids.pads[0])
         if self.second is None:
@@ -100,17 +100,19 @@ class TextEncoder(nn.Module):
     def nothing(self, rows: int, device: torch.device) -> TextConditioning:
         """The empty text, for that many rows."""
         tokens = torch.tensor([[self.ids.cls, self.ids.sep]], device=device)
-        said = self(tokens, torch.ones_like(tokens, dtype=torch.bool))
+        conditioning = self(tokens, torch.ones_like(tokens, dtype=torch.bool))
         if self.zero_empty:
-            said = TextConditioning(*(None if part is None else torch.zeros_like(part) for part in said))
-        return said.rows(torch.zeros(rows, dtype=torch.long, device=device))
+            conditioning = TextConditioning(
+                *(None if part is None else torch.zeros_like(part) for part in conditioning)
+            )
+        return conditioning.rows(torch.zeros(rows, dtype=torch.long, device=device))
 
-    def emptied(self, tokens: Tensor, keep: Tensor, drop: Bool[Tensor, " B"]) -> tuple[Tensor, Tensor]:
+    def emptied(self, tokens: Tensor, mask: Tensor, drop: Bool[Tensor, " B"]) -> tuple[Tensor, Tensor]:
         """The texts with the empty one in the rows that are dropped."""
         empty = torch.full_like(tokens, self.ids.sep)
         empty[:, 0] = self.ids.cls
         first = torch.arange(tokens.shape[1], device=tokens.device) < 2
-        return torch.where(drop[:, None], empty, tokens), torch.where(drop[:, None], first, keep)
+        return torch.where(drop[:, None], empty, tokens), torch.where(drop[:, None], first, mask)
 
 
 def needs(library: str) -> None:

@@ -168,11 +168,11 @@ class Towers(nn.Module):
         """From the class row of each picture, averaged over N (as for the frames of a video, section 5.6)."""
         return F.normalize(self.image_projection(rows[:, :, 0]).mean(1), dim=-1)
 
-    def embed_text(self, tokens: Int[Tensor, "B T"], keep: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
+    def embed_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
         """From the [CLS] row of the unimodal encoder, with the bag where there is one."""
-        row = self.text.first(tokens, keep)
+        row = self.text.first(tokens, mask)
         if self.bag is not None:
-            row = row + self.bag(for_mode(self.text.embed, READ).words.weight, tokens, keep)
+            row = row + self.bag(for_mode(self.text.embed, READ).words.weight, tokens, mask)
         return F.normalize(self.text_projection(row), dim=-1)
 
 
@@ -236,9 +236,9 @@ class System(nn.Module):
         encoded = self.encode_image(batch).encoded
         return self._ground(*batch.text(), self._memory(encoded, READ, batch.image_of))
 
-    def _ground(self, tokens: Tensor, keep: Tensor, memory: CrossKeyValues) -> Tensor:
-        asked = begin_with(self.config.enc, tokens)
-        return self.match_head(self.towers.text.first(asked, keep, memory)).float()
+    def _ground(self, tokens: Tensor, mask: Tensor, memory: CrossKeyValues) -> Tensor:
+        ids = begin_with(self.config.enc, tokens)
+        return self.match_head(self.towers.text.first(ids, mask, memory)).float()
 
     def _memory(self, encoded: ImageRows, mode: int, owner: Tensor | None = None) -> CrossKeyValues:
         stack = self.towers.text.stack
@@ -264,8 +264,8 @@ class System(nn.Module):
         memory = self._memory(self.encode_image(batch).encoded, WRITE, batch.image_of)
         return self.head(self._decode(*batch.text(), memory), self.towers.text.words)
 
-    def _decode(self, tokens: Tensor, keep: Tensor, memory: CrossKeyValues) -> Tensor:
-        return self.towers.text(begin_with(self.config.dec, tokens), keep, memory, WRITE)
+    def _decode(self, tokens: Tensor, mask: Tensor, memory: CrossKeyValues) -> Tensor:
+        return self.towers.text(begin_with(self.config.dec, tokens), mask, memory, WRITE)
 
     # learning
 
@@ -274,13 +274,13 @@ class System(nn.Module):
         c, batch = self.config, self._named(self.encode_image(batch))
         if c.itc or c.itm:
             image, text = self.embed_image(batch), self.embed_text(batch)
-        found = self.compare(batch, image, text) if c.itc else {}
+        values = self.compare(batch, image, text) if c.itc else {}
         if c.itm and self.progress >= c.contrast_first:
-            found["itm"] = c.itm * self._match(batch, image[batch.image_of].detach(), text.detach())
+            values["itm"] = c.itm * self._match(batch, image[batch.image_of].detach(), text.detach())
         if c.lm and self.progress >= c.contrast_first:
-            found["lm"] = c.lm * self._caption(batch)
+            values["lm"] = c.lm * self._caption(batch)
         self.batches += self.training
-        return found
+        return values
 
     def _named(self, batch: Batch) -> Batch:
         """With the picture of each text, and numbers for pictures that have none."""
@@ -325,16 +325,16 @@ class System(nn.Module):
 
         The draw is seeded by the batch's number, over the rows of all processes: any number of them draws the same.
         """
-        tokens, keep = batch.text()
+        tokens, mask = batch.text()
         owner, ids = batch.required("image_of"), batch.required("image_ids")
         wide, first = self.config.negatives == "ranks" and processes() > 1, 0
         if wide:
             image, text, ids = gather_rows(image), gather_rows(text), gather_rows(ids)
-            tokens, keep = gather_texts(tokens), gather_texts(keep.long()).bool()
+            tokens, mask = gather_texts(tokens), gather_texts(mask.long()).bool()
             first = first_row(len(owner))
         mine = torch.arange(first, first + len(owner), device=owner.device)
         drawn = hard_pairs(image, text, ids, self.temperature, int(self.batches))
-        wrong_text, wrong_image, found = (rows[mine] for rows in drawn)
+        wrong_text, wrong_image, exists = (rows[mine] for rows in drawn)
         own = self._memory(batch.encoded, READ, torch.cat([owner, owner]))
         if wide:
             rows = gather_rows(batch.encoded.rows[owner])[wrong_image]
@@ -342,19 +342,19 @@ class System(nn.Module):
         else:
             other = self._memory(batch.encoded, READ).select(owner[wrong_image])
         both = torch.cat([mine, wrong_text])
-        right = self._ground(tokens[both], keep[both], own)
-        logits = torch.cat([right, self._ground(tokens[mine], keep[mine], other)])
+        right = self._ground(tokens[both], mask[both], own)
+        logits = torch.cat([right, self._ground(tokens[mine], mask[mine], other)])
         together = torch.arange(len(logits), device=logits.device) < len(owner)
         return mean_of_all(
-            *match_loss(logits, together.long(), torch.cat([torch.ones_like(found), found, found]))
+            *match_loss(logits, together.long(), torch.cat([torch.ones_like(exists), exists, exists]))
         )
 
     def _caption(self, batch: Batch) -> Tensor:
         """The next token, where there is one and it is not part of the prompt."""
-        tokens, keep = batch.text()
-        hidden = self._decode(tokens, keep, self._memory(batch.encoded, WRITE, batch.image_of))
-        told = keep[:, 1:].clone()
-        told[:, : self.config.prompt] = False
+        tokens, mask = batch.text()
+        hidden = self._decode(tokens, mask, self._memory(batch.encoded, WRITE, batch.image_of))
+        targets = mask[:, 1:].clone()
+        targets[:, : self.config.prompt] = False
         # the head runs only where it counts: nothing is wider than the vocabulary
-        scores = self.head(hidden[:, :-1][told], self.towers.text.words)
-        return mean_of_all(*caption_loss(scores, tokens[:, 1:][told], self.config.label_smoothing))
+        scores = self.head(hidden[:, :-1][targets], self.towers.text.words)
+        return mean_of_all(*caption_loss(scores, tokens[:, 1:][targets], self.config.label_smoothing))

@@ -93,11 +93,11 @@ class System(nn.Module):
 
     def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: false, true."""
-        tokens, keep = batch.text()
+        tokens, mask = batch.text()
         memory = self.text.stack.project(self.encode_image(batch).encoded.flatten(1, 2))
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
-        return self.head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()
+        return self.head(self.text(begin_with(self.config.enc, tokens), mask, memory)[:, 0]).float()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the two classes."""
@@ -107,12 +107,12 @@ class System(nn.Module):
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
     """What a pre-trained blip gives, under the names here: each picture's cross-attention begins as the one it had."""
-    made = tasks.renamed(theirs, "towers.image.", "image.")
+    tensors = tasks.renamed(theirs, "towers.image.", "image.")
     for name, value in tasks.one_mode(tasks.renamed(theirs, "towers.text.", "text."), READ).items():
-        found = re.fullmatch(r"(.+\.cross\.0\.fn\.)(.+)", name)
-        copies = [f"{found[1]}each.{at}.{found[2]}" for at in range(config.pictures)] if found else [name]
-        made |= dict.fromkeys(copies, value)
-    return made
+        match = re.fullmatch(r"(.+\.cross\.0\.fn\.)(.+)", name)
+        copies = [f"{match[1]}each.{at}.{match[2]}" for at in range(config.pictures)] if match else [name]
+        tensors |= dict.fromkeys(copies, value)
+    return tensors
 
 
 STARTS, INHERITS = {"blip": from_blip}, tasks.SIZES

@@ -70,12 +70,12 @@ class System(nn.Module):
         if batch.encoded is not None:
             return batch
         rows = tasks.look(self.image, batch.required("images")).flatten(1, 2)
-        keep = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
+        mask = torch.ones(rows.shape[:2], dtype=torch.bool, device=rows.device)
         caption = batch.caption
         if caption is not None:
             rows = torch.cat([rows, self.text(caption.ids, caption.mask)], 1)
-            keep = torch.cat([keep, caption.mask], 1)
-        memory: CrossKeyValues = self.text.stack.project(rows, None if caption is None else keep)
+            mask = torch.cat([mask, caption.mask], 1)
+        memory: CrossKeyValues = self.text.stack.project(rows, None if caption is None else mask)
         return replace(batch, encoded=memory)
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
@@ -85,11 +85,11 @@ class System(nn.Module):
 
     def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: wrong, right."""
-        tokens, keep = batch.text()
+        tokens, mask = batch.text()
         memory = self.encode_image(batch).encoded
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
-        return self.match_head(self.text(begin_with(self.config.enc, tokens), keep, memory)[:, 0]).float()
+        return self.match_head(self.text(begin_with(self.config.enc, tokens), mask, memory)[:, 0]).float()
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Cross-entropy of the two classes."""

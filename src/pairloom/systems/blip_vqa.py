@@ -91,8 +91,8 @@ class System(nn.Module):
         return self.head(x, self.answer.words), replace(state, past=past, position=state.position + 1)
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        tokens, keep = batch.text()
-        return self.head(self._write(tokens, keep, batch), self.answer.words)
+        tokens, mask = batch.text()
+        return self.head(self._write(tokens, mask, batch), self.answer.words)
 
     def _questions(self, batch: Batch) -> CrossKeyValues:
         """What the decoder reads: the questions [Q], read beside their pictures."""
@@ -108,27 +108,30 @@ class System(nn.Module):
         states = self.question(begin_with(self.config.enc, ids), mask, memory)
         return self.answer.stack.project(states, mask)
 
-    def _write(self, tokens: Tensor, keep: Tensor, batch: Batch) -> Tensor:
+    def _write(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
         memory = self._questions(batch)
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
-        return self.answer(begin_with(self.config.dec, tokens), keep, memory, WRITE)
+        return self.answer(begin_with(self.config.dec, tokens), mask, memory, WRITE)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The sum over an answer's tokens, times its weight,
         summed over the answers of a question; mean over questions. Section 5.3 and the released code."""
         batch = self.encode_image(batch)
-        tokens, keep = batch.text()
-        hidden = self._write(tokens, keep, batch)
-        told = keep[:, 1:]
+        tokens, mask = batch.text()
+        hidden = self._write(tokens, mask, batch)
+        targets = mask[:, 1:]
         weights = torch.ones(len(tokens), device=tokens.device) if batch.weights is None else batch.weights
-        weight = weights[:, None].expand_as(told)
-        scores = self.head(hidden[:, :-1][told], self.answer.words)  # only where it counts
+        weight = weights[:, None].expand_as(targets)
+        scores = self.head(hidden[:, :-1][targets], self.answer.words)  # only where it counts
         each = F.cross_entropy(
-            scores.float(), tokens[:, 1:][told], reduction="none", label_smoothing=self.config.label_smoothing
+            scores.float(),
+            tokens[:, 1:][targets],
+            reduction="none",
+            label_smoothing=self.config.label_smoothing,
         )
         questions = len(batch.encoded if batch.question is None else batch.question)
-        total = (each * weight[told]).sum()
+        total = (each * weight[targets]).sum()
         return {"answer": mean_of_all(total, total.new_tensor(float(questions)))}
 
 

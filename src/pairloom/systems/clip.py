@@ -166,9 +166,9 @@ class System(nn.Module):
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
         """From the row of the first end token, which has read everything before it."""
-        tokens, keep = batch.text()
-        rows = self.text(tokens, keep, mode=WRITE)
-        ends = ((tokens == self.config.sep) & keep).int().argmax(1)
+        tokens, mask = batch.text()
+        rows = self.text(tokens, mask, mode=WRITE)
+        ends = ((tokens == self.config.sep) & mask).int().argmax(1)
         return F.normalize(
             self.text_projection(rows[torch.arange(len(rows), device=rows.device), ends]), dim=-1
         )

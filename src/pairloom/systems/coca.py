@@ -199,26 +199,26 @@ class System(nn.Module):
 
     def _read(self, batch: Batch) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B T D"]]:
         """The unimodal half, once: the embedding of the [CLS] that stands after the text, and the rows of the text."""
-        tokens, keep = batch.text()
+        tokens, mask = batch.text()
         length = tokens.shape[1]
         if self.config.poolers == "open_clip" and length < self.config.length:
-            tokens, keep = (
+            tokens, mask = (
                 F.pad(tokens, (0, 1)),
-                F.pad(keep, (0, 1)),
+                F.pad(mask, (0, 1)),
             )  # their [CLS] sees the pad after the text
-        tokens = tokens.masked_fill(~keep, self.config.pad)
+        tokens = tokens.masked_fill(~mask, self.config.pad)
         last = self.cls_row + self.embed.positions.weight[-1]  # where it stands in a text of full length
         x = torch.cat([self.embed(tokens), last.expand(len(tokens), -1, -1)], 1)
-        x = self.unimodal(x, self._mask(keep))
-        found = self.text_projection(self.norm_cls(x[:, -1]))
-        return F.normalize(found, dim=-1), x[:, :length]
+        x = self.unimodal(x, self._mask(mask))
+        embedded = self.text_projection(self.norm_cls(x[:, -1]))
+        return F.normalize(embedded, dim=-1), x[:, :length]
 
-    def _mask(self, keep: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 U U"]:
+    def _mask(self, real: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 U U"]:
         """Causal; [CLS] sees the text and itself. open_clip's mask for it is off by one, and its weights know no other."""
-        first = torch.ones_like(keep[:, :1])
+        first = torch.ones_like(real[:, :1])
         if self.config.poolers != "open_clip":
-            return causal(torch.cat([first, keep[:, 1:], first], 1))
-        shifted = torch.cat([first, keep], 1)
+            return causal(torch.cat([first, real[:, 1:], first], 1))
+        shifted = torch.cat([first, real], 1)
         mask = causal(torch.ones_like(shifted))
         mask[:, 0, -1] = shifted
         return mask
@@ -255,13 +255,13 @@ class System(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Equation 4: contrast times `itc` plus captioning times `lm`, from one pass through each half."""
         c, batch = self.config, self.encode_image(batch)
-        found: dict[str, Tensor] = {}
+        values: dict[str, Tensor] = {}
         embedded, rows = self._read(batch)
         if c.itc:
-            found |= self.compare(batch, batch.encoded.embeddings, embedded)
+            values |= self.compare(batch, batch.encoded.embeddings, embedded)
         if c.lm:
-            found["lm"] = c.lm * self._caption(batch, rows)
-        return found
+            values["lm"] = c.lm * self._caption(batch, rows)
+        return values
 
     @property
     def compares(self) -> bool:
@@ -281,10 +281,10 @@ class System(nn.Module):
 
     def _caption(self, batch: Batch, rows: Tensor) -> Tensor:
         """The next token, where there is one."""
-        tokens, keep = batch.text()
-        told = keep[:, 1:]
-        scores = self.head(self._ground(batch, rows)[:, :-1][told])
-        return mean_of_all(*caption_loss(scores, tokens[:, 1:][told]))
+        tokens, mask = batch.text()
+        targets = mask[:, 1:]
+        scores = self.head(self._ground(batch, rows)[:, :-1][targets])
+        return mean_of_all(*caption_loss(scores, tokens[:, 1:][targets]))
 
 
 def _multimodal(shape: TransformerConfig, theirs: bool) -> nn.Module:

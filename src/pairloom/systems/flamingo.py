@@ -324,8 +324,8 @@ class System(nn.Module):
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The next token, where there is one and it is no <image> (equation 1)."""
-        tokens, keep = batch.text()
+        tokens, mask = batch.text()
         wanted = tokens[:, 1:]
-        told = keep[:, 1:] & (wanted != self.config.image_mark)
-        scores = self.logits(batch)[:, :-1][told]
-        return {"lm": mean_of_all(*caption_loss(scores, wanted[told]))}
+        targets = mask[:, 1:] & (wanted != self.config.image_mark)
+        scores = self.logits(batch)[:, :-1][targets]
+        return {"lm": mean_of_all(*caption_loss(scores, wanted[targets]))}

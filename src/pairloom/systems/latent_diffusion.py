@@ -209,9 +209,9 @@ class System(nn.Module):
         if self.vae is None:
             return F.pixel_unshuffle(images, self.config.packing), None
         with torch.no_grad():
-            found = self.vae.encode(images.to(self.vae.dtype)).latent_dist
+            distribution = self.vae.encode(images.to(self.vae.dtype)).latent_dist
         scale = self.vae.config.scaling_factor
-        return found.mean.float() * scale, found.std.float() * scale
+        return distribution.mean.float() * scale, distribution.std.float() * scale
 
     def encode_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> texts.TextConditioning:
         """What the UNet reads of texts."""
@@ -226,20 +226,20 @@ class System(nn.Module):
         self,
         noisy: Float[Tensor, "B C Y X"],
         t: Int[Tensor, " B"] | Float[Tensor, " B"],
-        said: texts.TextConditioning,
+        text: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """What the UNet answers: the noise, or v."""
         more = {}
         if (
-            said.pooled is not None
+            text.pooled is not None
         ):  # original size, corner of the crop, target size (Podell et al., 2023, section 2.2)
             side = self.config.image_size
-            sizes = noisy.new_tensor([[side, side, 0, 0, side, side]], dtype=said.pooled.dtype)
+            sizes = noisy.new_tensor([[side, side, 0, 0, side, side]], dtype=text.pooled.dtype)
             more = {
-                "added_cond_kwargs": {"text_embeds": said.pooled, "time_ids": sizes.expand(len(noisy), -1)}
+                "added_cond_kwargs": {"text_embeds": text.pooled, "time_ids": sizes.expand(len(noisy), -1)}
             }
         kind = self.unet.dtype
-        answer: Tensor = self.unet(noisy.to(kind), t, said.context.to(kind), return_dict=False, **more)[0]
+        answer: Tensor = self.unet(noisy.to(kind), t, text.context.to(kind), return_dict=False, **more)[0]
         return answer.float()
 
     def residual(
@@ -247,12 +247,12 @@ class System(nn.Module):
         latents: Float[Tensor, "B C Y X"],
         t: Int[Tensor, " B"],
         noise: Float[Tensor, "B C Y X"],
-        said: texts.TextConditioning,
+        text: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """The noise less the noise that the network finds in the noised latents, in 32 bits."""
         share = self.shares.to(latents.device)[t]
         noisy = noised(latents.float(), noise.float(), share)
-        return noise - guessed_noise(self.predict(noisy, t, said), noisy, share, self.prediction)
+        return noise - guessed_noise(self.predict(noisy, t, text), noisy, share, self.prediction)
 
     @property
     def prediction(self) -> Any:
@@ -263,8 +263,8 @@ class System(nn.Module):
         self, batch: Batch, t: Int[Tensor, " B"], noise: Float[Tensor, "B C Y X"]
     ) -> Float[Tensor, " B"]:
         """Mean squared residual of every text's picture (Krojer et al., 2023, section 3.1)."""
-        said = self.text(*batch.text())
-        return distance(self.residual(self._own(batch, self.encode_image(batch).encoded), t, noise, said))
+        text = self.text(*batch.text())
+        return distance(self.residual(self._own(batch, self.encode_image(batch).encoded), t, noise, text))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Squared error of the prediction at random times (equation 3), and what the batch's hard negatives add: the same
@@ -275,7 +275,7 @@ class System(nn.Module):
         device = self.unet.device
         seed = int(torch.randint(1 << 62, ())) if self.training else 0
         chance = torch.Generator(device).manual_seed(seed)
-        tokens, keep = batch.text()
+        tokens, mask = batch.text()
         rows = len(tokens)
         t = torch.randint(self.times, (rows,), generator=chance, device=device)
         noise = torch.randn(rows, *self.latent, generator=chance, device=device)
@@ -285,23 +285,23 @@ class System(nn.Module):
             clean = self._learned(batch.required("images"), chance)
         clean = self._own(batch, clean)
 
-        def error(latents: Tensor, said: texts.TextConditioning) -> Tensor:
+        def error(latents: Tensor, text: texts.TextConditioning) -> Tensor:
             share = self.shares.to(device)[t]
-            answer = self.predict(noised(latents, noise, share), t, said)
+            answer = self.predict(noised(latents, noise, share), t, text)
             return F.mse_loss(answer, target(latents, noise, share, self.prediction))
 
-        said = self.text(*self.text.emptied(tokens, keep, drop))
-        found = {"denoise": error(clean, said)}
+        text = self.text(*self.text.emptied(tokens, mask, drop))
+        values = {"denoise": error(clean, text)}
         negatives = batch.negatives
         if negatives is None:
-            return found
+            return values
         if negatives.texts is not None:
             emptied = self.text.emptied(negatives.texts.ids, negatives.texts.mask, drop)
             wrong = error(clean, self.text(*emptied))
         else:
             assert negatives.images is not None
-            wrong = error(self._own(batch, self._learned(negatives.images, chance)), said)
-        return {**found, "negative": pushed_away(found["denoise"], wrong, self.config.margin)}
+            wrong = error(self._own(batch, self._learned(negatives.images, chance)), text)
+        return {**values, "negative": pushed_away(values["denoise"], wrong, self.config.margin)}
 
     def _learned(self, images: Float[Tensor, "I 1 3 H W"], chance: torch.Generator) -> Tensor:
         """Latents to learn from: a sample of the posterior in training, its mean otherwise."""
@@ -323,7 +323,7 @@ class System(nn.Module):
         (tokens, mask), device = batch.text(), self.unet.device
         seeds = range(len(tokens)) if seeds is None else seeds
         chances = [torch.Generator().manual_seed(seed) for seed in seeds]
-        said, none = self.text(tokens, mask), self.text.nothing(len(tokens), device)
+        text, none = self.text(tokens, mask), self.text.nothing(len(tokens), device)
         plan = scheduler_of(self.config)
         plan.set_timesteps(steps, device=device)
         more = {"generator": chances} if "generator" in inspect.signature(plan.step).parameters else {}
@@ -331,7 +331,7 @@ class System(nn.Module):
         latents = latents * plan.init_noise_sigma
         for t in plan.timesteps:
             noisy, times = plan.scale_model_input(latents, t), t.to(device).expand(len(latents))
-            guess = self.predict(noisy, times, said)
+            guess = self.predict(noisy, times, text)
             if guidance != 1:
                 empty = self.predict(noisy, times, none)
                 guess = empty + guidance * (guess - empty)

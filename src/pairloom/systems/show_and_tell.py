@@ -105,8 +105,8 @@ class System(nn.Module):
         return Recurrent(hidden[0], cell[0])
 
     def step(self, state: Recurrent, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Recurrent]:
-        said, state = self._read(state, tokens[:, None])
-        return said[:, 0], state
+        logits, state = self._read(state, tokens[:, None])
+        return logits[:, 0], state
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         return self._read(self.start(batch), batch.text()[0])[0]
@@ -121,5 +121,5 @@ class System(nn.Module):
         c, texts, batch = self.config, batch.required("texts"), self.encode_image(batch)
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
         read = replace(texts, ids=scheduled_sampling(self, batch, chance))
-        said = self.logits(replace(batch, texts=read))
-        return {"caption": caption_cost(said, texts.ids, texts.mask).mean()}
+        logits = self.logits(replace(batch, texts=read))
+        return {"caption": caption_cost(logits, texts.ids, texts.mask).mean()}

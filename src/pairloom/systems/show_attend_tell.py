@@ -193,7 +193,7 @@ class System(nn.Module):
             torch.stack(rows, 1)
             for rows in ([look.state.hidden for look in looks], [look.context for look in looks])
         )
-        shares = torch.stack([_given(look.state.attention) for look in looks], 1)
+        shares = torch.stack([_present(look.state.attention) for look in looks], 1)
         return self._say(words, hidden, context), shares, torch.stack([look.chosen for look in looks], 1)
 
     # learning
@@ -205,18 +205,18 @@ class System(nn.Module):
         drawn = c.mode == "hard" and self.training and float(torch.rand(())) < c.drawn
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
         fed = replace(batch, texts=replace(texts, ids=scheduled_sampling(self, batch, chance)))
-        said, shares, chosen = self._write(fed, "drawn" if drawn else "all")
-        cost, wrote = caption_cost(said, texts.ids, texts.mask), texts.mask[:, 1:]
-        found = {"caption": cost.mean()}
+        logits, shares, chosen = self._write(fed, "drawn" if drawn else "all")
+        cost, wrote = caption_cost(logits, texts.ids, texts.mask), texts.mask[:, 1:]
+        values = {"caption": cost.mean()}
         if c.penalty:
-            found["spread"] = c.penalty * spread(shares[:, :-1], wrote).mean()
+            values["spread"] = c.penalty * spread(shares[:, :-1], wrote).mean()
         if c.mode == "hard":
-            found["entropy"] = -c.entropy * entropy(shares[:, :-1], wrote).mean()
+            values["entropy"] = -c.entropy * entropy(shares[:, :-1], wrote).mean()
             # nought where nothing was drawn, but there: processes that draw apart log the same names
             paid = reinforce(cost, self.baseline, (chosen[:, :-1] * wrote).sum(1))
-            found["reinforce"] = c.reinforce * paid.mean()
+            values["reinforce"] = c.reinforce * paid.mean()
             self._remember(cost.detach())
-        return found
+        return values
 
     @torch.no_grad()
     def _remember(self, cost: Tensor) -> None:
@@ -225,7 +225,7 @@ class System(nn.Module):
             self.baseline.lerp_(gather_rows(cost).mean(), 0.1)
 
 
-def _given(value: Any) -> Tensor:
+def _present(value: Any) -> Tensor:
     if value is None:
         raise ValueError("this verb needs pictures and texts that the batch does not have")
     return value

@@ -173,11 +173,13 @@ def choose(
         for (question, node, score), end in zip(rows, costs[:, system.last_token].tolist()):
             if node.ends is not None:
                 best[question][node.ends] = score + end
-        taken, rows = _grown(rows, costs, [_bar(found, several) for found in best], choices.root, allowed)
+        taken, rows = _grown(
+            rows, costs, [_bar(costs_of, several) for costs_of in best], choices.root, allowed
+        )
         if rows:
             parents, tokens = torch.tensor(taken, device=device).T
             logits, state = system.step(state.select(parents), tokens)
-    return [_told(found, choices, several) for found in best]
+    return [_ranked(costs_of, choices, several) for costs_of in best]
 
 
 def _grown(
@@ -201,8 +203,8 @@ def _grown(
 
 def _costs(logits: Tensor, eps: float) -> Tensor:
     """What each next token adds to a score [R V]: (1 - eps) log p + eps * mean of all log p, never above 0."""
-    told = logits.float().log_softmax(1)
-    return (1 - eps) * told + eps * told.mean(1, keepdim=True)
+    log_probabilities = logits.float().log_softmax(1)
+    return (1 - eps) * log_probabilities + eps * log_probabilities.mean(1, keepdim=True)
 
 
 def _likeliest(chances: Tensor, choices: Choices, first: int) -> set[int]:
@@ -221,11 +223,11 @@ def _likeliest(chances: Tensor, choices: Choices, first: int) -> set[int]:
     return kept
 
 
-def _bar(found: dict[int, float], several: int) -> float:
+def _bar(costs_of: dict[int, float], several: int) -> float:
     """The score that a beginning must reach to matter still."""
-    return sorted(found.values(), reverse=True)[several - 1] if len(found) >= several else float("-inf")
+    return sorted(costs_of.values(), reverse=True)[several - 1] if len(costs_of) >= several else float("-inf")
 
 
-def _told(found: dict[int, float], choices: Choices, several: int) -> list[Answer]:
-    order = sorted(found, key=lambda number: -found[number])[:several]
-    return [Answer(choices.texts[number], found[number]) for number in order]
+def _ranked(costs_of: dict[int, float], choices: Choices, several: int) -> list[Answer]:
+    order = sorted(costs_of, key=lambda number: -costs_of[number])[:several]
+    return [Answer(choices.texts[number], costs_of[number]) for number in order]

@@ -31,15 +31,17 @@ STUFF = ("embroidered", "plastic", "origami", "toy", "cartoon", "plushie")
 
 def _imagenet() -> tuple[str, ...]:
     """The 80 prompts that were published for ImageNet ("itap": I took a picture)."""
-    found = [f"a photo of {word} {{}}." for word in ("a", "the", "my", "many", "one")] + ["itap of my {}."]
+    templates = [f"a photo of {word} {{}}." for word in ("a", "the", "my", "many", "one")] + [
+        "itap of my {}."
+    ]
     for word in ("a", "the"):
-        found += [f"a {look} photo of {word} {{}}." for look in LOOKS]
-        found += [f"a photo of {word} {kind} {{}}." for kind in KINDS]
-        found += [f"a {made} of {word} {{}}." for made in MADE]
-        found += [f"{made} of {word} {{}}." for made in ("art", "graffiti", "itap")]
-        found += [f"{word} {stuff} {{}}." for stuff in STUFF]
-        found += [f"{word} {{}} in a video game."]
-    return tuple(found)
+        templates += [f"a {look} photo of {word} {{}}." for look in LOOKS]
+        templates += [f"a photo of {word} {kind} {{}}." for kind in KINDS]
+        templates += [f"a {medium} of {word} {{}}." for medium in MADE]
+        templates += [f"{medium} of {word} {{}}." for medium in ("art", "graffiti", "itap")]
+        templates += [f"{word} {stuff} {{}}." for stuff in STUFF]
+        templates += [f"{word} {{}} in a video game."]
+    return tuple(templates)
 
 
 TEMPLATES: dict[str, tuple[str, ...]] = {

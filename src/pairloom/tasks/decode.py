@@ -85,14 +85,14 @@ def decode(
     seeds: one per picture, for nucleus: what is drawn for a picture then depends on nothing else in the batch.
     Raises ValueError where they are missing, or where the prompt leaves no room to write.
     """
-    given = prompt if isinstance(prompt, Tensor) else torch.tensor([[system.first_token, *prompt]])
-    if given.shape[1] >= writing.max_length:
+    prefix = prompt if isinstance(prompt, Tensor) else torch.tensor([[system.first_token, *prompt]])
+    if prefix.shape[1] >= writing.max_length:
         raise ValueError(
-            f"the prompt has {given.shape[1]} tokens and max_length is {writing.max_length}: nothing to write"
+            f"the prompt has {prefix.shape[1]} tokens and max_length is {writing.max_length}: nothing to write"
         )
     state = system.start(batch)
     pictures = len(state)
-    history = given.to(batch.device).expand(pictures, -1)  # equally long for all pictures: nothing is padded
+    history = prefix.to(batch.device).expand(pictures, -1)  # equally long for all pictures: nothing is padded
     if isinstance(system, Reads):
         logits, state = system.read(state, history)
     else:
@@ -149,12 +149,12 @@ def _lines(
     system: Writes, state: Any, logits: Tensor, history: Tensor, writing: Writing, dice: Tensor | None
 ) -> list[Written]:
     """One text per row; rows that ended leave. dice None: the likeliest token, always."""
-    rows, given = history.shape
+    rows, length = history.shape
     texts = torch.full((rows, writing.max_length), system.last_token, device=logits.device)
-    texts[:, :given] = history
-    total, lengths = logits.new_zeros(rows, dtype=torch.float), torch.full_like(texts[:, 0], given)
+    texts[:, :length] = history
+    total, lengths = logits.new_zeros(rows, dtype=torch.float), torch.full_like(texts[:, 0], length)
     alive = torch.arange(rows, device=logits.device)
-    for at in range(given, writing.max_length):
+    for at in range(length, writing.max_length):
         scores = adjust(logits.float(), texts[alive, :at], system.last_token, writing)
         if dice is None:
             token = scores.argmax(1)
@@ -171,16 +171,16 @@ def _lines(
         if len(going) < len(alive):
             alive, token, state = alive[going], token[going], state.select(going)
         logits, state = system.step(state, token)
-    return _written(texts, lengths, total, given, system.last_token)
+    return _written(texts, lengths, total, length, system.last_token)
 
 
-def _written(texts: Tensor, lengths: Tensor, totals: Tensor, given: int, last: int) -> list[Written]:
-    made = []
+def _written(texts: Tensor, lengths: Tensor, totals: Tensor, prefix: int, last: int) -> list[Written]:
+    texts_written = []
     for row, length, total in zip(texts.tolist(), lengths.tolist(), totals.tolist()):
-        tokens = row[given:length]
+        tokens = row[prefix:length]
         ended = bool(tokens) and tokens[-1] == last
-        made.append(Written(tuple(tokens[:-1] if ended else tokens), ended, total, len(tokens)))
-    return made
+        texts_written.append(Written(tuple(tokens[:-1] if ended else tokens), ended, total, len(tokens)))
+    return texts_written
 
 
 @dataclass
@@ -212,11 +212,11 @@ def _beam(
 ) -> list[list[Written]]:
     """Beam search (Sutskever et al., 2014): a picture is done when no running text, at its present length, can beat the
     worst of K finished ones."""
-    (pictures, given), beams = history.shape, writing.beams
+    (pictures, length), beams = history.shape, writing.beams
     texts = torch.full((pictures, beams, writing.max_length), system.last_token, device=logits.device)
-    texts[:, :, :given] = history[:, None]
+    texts[:, :, :length] = history[:, None]
     scores = logits.new_zeros(pictures, beams, dtype=torch.float)
-    lengths = torch.full_like(texts[:, :, 0], given)
+    lengths = torch.full_like(texts[:, :, 0], length)
     running = _Beams(
         texts, scores.index_fill(1, torch.arange(1, beams, device=scores.device), OUT), scores, lengths
     )
@@ -224,23 +224,23 @@ def _beam(
     result: list[list[Written]] = [[] for _ in range(pictures)]
     alive = torch.arange(pictures, device=logits.device)
     logits, state = logits.repeat_interleave(beams, 0), state.expand(beams)
-    for at in range(given, writing.max_length):
+    for at in range(length, writing.max_length):
         candidates, came = _grow(running, logits, at, system.last_token, writing)
         ends = (candidates.texts[:, :, at] == system.last_token) | (at + 1 == writing.max_length)
-        finished = _finish(candidates, ends, at + 1 - given, writing)
+        finished = _finish(candidates, ends, at + 1 - length, writing)
         done = done.beside(finished)
         done = done.pick(done.scores.topk(beams)[1])
         candidates.scores = candidates.scores + ends * OUT
         order = candidates.scores.topk(beams)[1]
         running, came = candidates.pick(order), came.gather(1, order)
-        best = running.scores[:, 0] / (at + 1 - given) ** writing.length_penalty
+        best = running.scores[:, 0] / (at + 1 - length) ** writing.length_penalty
         open_ = best > done.scores.min(1).values
         if at + 1 == writing.max_length:
             open_[:] = False
         for index in (~open_).nonzero()[:, 0].tolist():
             best_texts = done.pictures(torch.tensor([index], device=logits.device))
             rows = _written(
-                best_texts.texts[0], best_texts.lengths[0], best_texts.plain[0], given, system.last_token
+                best_texts.texts[0], best_texts.lengths[0], best_texts.plain[0], length, system.last_token
             )
             result[int(alive[index])] = rows[: writing.several]
         going = open_.nonzero()[:, 0]

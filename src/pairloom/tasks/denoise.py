@@ -23,7 +23,7 @@ from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake, nearest
 from pairloom.model import Model
 from pairloom.objectives.denoise import Distance
-from pairloom.tasks.denoiser import NOTHING, Denoiser, Job, Latents, Picture
+from pairloom.tasks.denoiser import NOTHING, Denoiser, Latents, NoiseQuery, Picture
 from pairloom.tasks.race import Decision, race, spread
 from pairloom.tasks.schedule import Schedule
 from pairloom.verbs import demand
@@ -97,7 +97,7 @@ class DenoisingScorer:
         times = grid(steps, rules.grid, model.system.times)
         noise = _fitting(bank, model.system.latent, len(times), seed).to(model.device)
         kind = distance or rules.distance
-        self.asked = Denoiser(model, times, noise, kind, rules.half, rules.sampled, seed, rows)
+        self.denoiser = Denoiser(model, times, noise, kind, rules.half, rules.sampled, seed, rows)
         self.protocol, self.alpha = protocol if isinstance(protocol, str) else "own protocol", alpha
         self.weights = np.ones(len(times)) if weights is None else np.asarray(weights, np.float64)
         if self.weights.shape != (len(times),) or not self.weights.sum() > 0:
@@ -106,18 +106,20 @@ class DenoisingScorer:
     @property
     def way(self) -> str:
         """How scores are made, for tables."""
-        asked = self.asked
-        return f"denoising ({self.protocol}, {asked.kind}, {len(asked.times)} steps, alpha {self.alpha:g})"
+        denoiser = self.denoiser
+        return (
+            f"denoising ({self.protocol}, {denoiser.kind}, {len(denoiser.times)} steps, alpha {self.alpha:g})"
+        )
 
     @property
     def cost(self) -> dict[str, int]:
         """What was computed so far: image encodings, text encodings, UNet evaluations; and texts that were cut."""
-        return self.asked.cost
+        return self.denoiser.cost
 
     @property
     def cut(self) -> list[str]:
         """Texts that were longer than the encoder reads."""
-        return self.asked.cut
+        return self.denoiser.cut
 
     def scores(
         self, images: Sequence[Picture], texts: Sequence[str], pairs: Pairs, alpha: float | None = None
@@ -145,31 +147,31 @@ class DenoisingScorer:
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Distances at every step: of the pairs [P S], and of the same pictures with the empty text [P S] (zeros without
         `prior`)."""
-        steps = range(len(self.asked.times))
-        found = np.zeros((2, len(pairs), len(steps)), np.float32)
+        steps = range(len(self.denoiser.times))
+        table = np.zeros((2, len(pairs), len(steps)), np.float32)
         twice = self._bright(images)
         for group in _groups(pairs):
-            latents = self.asked.look(images, list(dict.fromkeys(pairs[at][0] for at in group)), twice)
+            latents = self.denoiser.look(images, list(dict.fromkeys(pairs[at][0] for at in group)), twice)
             wanted = [
-                (which, at, Job(pairs[at][0], NOTHING if which else texts[pairs[at][1]], step))
+                (which, at, NoiseQuery(pairs[at][0], NOTHING if which else texts[pairs[at][1]], step))
                 for at in group
                 for which in range(1 + prior)
                 for step in steps
             ]
             jobs = list(dict.fromkeys(job for _, _, job in wanted))
-            said = dict(zip(jobs, self.asked.ask(jobs, latents)))
+            errors_of = dict(zip(jobs, self.denoiser.ask(jobs, latents)))
             for which, at, job in wanted:
-                found[which, at, job.step] = said[job]
-        return found[0], found[1]
+                table[which, at, job.step] = errors_of[job]
+        return table[0], table[1]
 
     def _bright(self, images: Sequence[Picture]) -> set[int]:
         """Pictures that the released code normalises twice: those of a batch without a pixel in the darker half."""
-        found: set[int] = set()
+        bright: set[int] = set()
         for first in range(0, len(images) if self.rules.brightened else 0, BRIGHT):
             batch = range(first, min(first + BRIGHT, len(images)))
-            if all(int(self.asked.pixels(images[at]).min()) * 2 >= 255 for at in batch):
-                found.update(batch)
-        return found
+            if all(int(self.denoiser.pixels(images[at]).min()) * 2 >= 255 for at in batch):
+                bright.update(batch)
+        return bright
 
 
 def decide(
@@ -192,15 +194,15 @@ def decide(
     and the same alpha and noise, from cases like these; most are then settled much sooner. Cases share what they ask of the
     same pair.
     """
-    order = spread(len(scorer.asked.times)) if schedule is None else schedule.order.tolist()
-    found: list[Decision] = []
+    order = spread(len(scorer.denoiser.times)) if schedule is None else schedule.order.tolist()
+    decisions: list[Decision] = []
     for part, table in _tables(scorer, images, texts, cases, order, antithetic, alpha):
         counts = [len(case) for case in part]
         places = order if schedule is None else None
-        found += race(
+        decisions += race(
             table.ask, counts, len(order), delta=delta, least=least, places=places, schedule=schedule
         )
-    return found
+    return decisions
 
 
 def learnt_schedule(
@@ -214,13 +216,13 @@ def learnt_schedule(
 ) -> Schedule:
     """In which order steps tell most of cases like these: all steps of all their pairs are asked, and no answer is needed.
     ValueError where they are too few (`tasks/schedule.py`)."""
-    order = list(range(len(scorer.asked.times)))
-    found: list[NDArray[np.float64]] = []
+    order = list(range(len(scorer.denoiser.times)))
+    tables: list[NDArray[np.float64]] = []
     for part, table in _tables(scorer, images, texts, cases, order, antithetic, alpha):
         jobs = [(number, candidate) for number, case in enumerate(part) for candidate in range(len(case))]
         scores = np.stack([table.ask(at, jobs) for at in order], 1)
-        found += np.split(scores, np.cumsum([len(case) for case in part])[:-1])
-    return Schedule.learnt(found)
+        tables += np.split(scores, np.cumsum([len(case) for case in part])[:-1])
+    return Schedule.learnt(tables)
 
 
 def _tables(
@@ -240,7 +242,7 @@ def _tables(
     for first in range(0, len(cases), GROUP):
         part = cases[first : first + GROUP]
         places = list(dict.fromkeys(image for case in part for image, _ in case))
-        latents = scorer.asked.look(images, places, twice)
+        latents = scorer.denoiser.look(images, places, twice)
         shares = [alpha if len({image for image, _ in case}) > 1 else 0.0 for case in part]
         yield (
             part,
@@ -268,15 +270,15 @@ class _Rounds:
         for case, candidate in open_:
             image, text = self.cases[case][candidate]
             for turn in self.turns:
-                own.append(Job(image, self.texts[text], step, turn))
-                empty.append(Job(image, NOTHING, step, turn))
+                own.append(NoiseQuery(image, self.texts[text], step, turn))
+                empty.append(NoiseQuery(image, NOTHING, step, turn))
                 share.append(self.shares[case])
         needed = [other for other, some in zip(empty, share) if some]
         jobs = list(dict.fromkeys(own + needed))
-        said = dict(zip(jobs, self.scorer.asked.ask(jobs, self.latents)))
+        errors = dict(zip(jobs, self.scorer.denoiser.ask(jobs, self.latents)))
         left = self.scorer.lessened(
-            np.array([said[job] for job in own], np.float32),
-            np.array([said.get(job, 0.0) for job in empty], np.float32),
+            np.array([errors[job] for job in own], np.float32),
+            np.array([errors.get(job, 0.0) for job in empty], np.float32),
             np.array(share),
         )
         return -left.reshape(len(open_), -1).mean(1)

@@ -26,7 +26,7 @@ from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.objectives.denoise import Distance, distance
-from pairloom.verbs import TextConditioning
+from pairloom.verbs import Conditioning
 
 Picture = Image.Image | Path | str
 TEXTS = 1024  # texts that stay encoded
@@ -34,7 +34,7 @@ TOGETHER = 8  # pictures that are encoded together
 NOTHING = None  # instead of a text: the empty one, as the network learnt it
 
 
-class Job(NamedTuple):
+class NoiseQuery(NamedTuple):
     """One question: which picture (its place), which text, at which step, with the noise or with its negative."""
 
     image: int
@@ -69,7 +69,7 @@ class Denoiser:
     rows: int = 64
     cost: dict[str, int] = field(default_factory=dict)
     cut: list[str] = field(default_factory=list)
-    _said: dict[str | None, TextConditioning] = field(default_factory=dict)
+    _conditionings: dict[str | None, Conditioning] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         names = ("image encodings", "text encodings", "UNet evaluations", "texts cut")
@@ -86,7 +86,7 @@ class Denoiser:
     @torch.no_grad()
     def look(self, images: Sequence[Picture], places: Sequence[int], twice: set[int]) -> Latents:
         """Encode the pictures at some places. twice: places whose pixels are normalised a second time."""
-        found: list[tuple[Tensor, Tensor | None]] = []
+        posteriors: list[tuple[Tensor, Tensor | None]] = []
         keys: list[str] = []
         with ThreadPoolExecutor(2) as pool:
             decoded = pool.map(lambda at: self.pixels(images[at]), places)
@@ -97,49 +97,49 @@ class Denoiser:
                 batch = torch.from_numpy(self.model.pixels.normalise(np.stack(pixels)))
                 again = torch.tensor([at in twice for at in part])[:, None, None, None]
                 batch = torch.where(again, 2 * batch - 1, batch)
-                found.append(self.model.system.posterior(batch.to(self.model.device)))
+                posteriors.append(self.model.system.posterior(batch.to(self.model.device)))
         self.cost["image encodings"] += len(places)
-        wide = [deviation for _, deviation in found if deviation is not None]
-        mean = torch.cat([mean for mean, _ in found])
+        wide = [deviation for _, deviation in posteriors if deviation is not None]
+        mean = torch.cat([mean for mean, _ in posteriors])
         return Latents(
             mean, torch.cat(wide) if wide else None, keys, {at: row for row, at in enumerate(places)}
         )
 
-    def ask(self, jobs: Sequence[Job], latents: Latents) -> NDArray[np.float32]:
+    def ask(self, jobs: Sequence[NoiseQuery], latents: Latents) -> NDArray[np.float32]:
         """The distance of every job [len(jobs)]; in 16 bits' values where `half`. Mistake where one is not finite."""
         self._read([job.text for job in jobs])
-        said = [self._batch(jobs[at : at + self.rows], latents) for at in range(0, len(jobs), self.rows)]
-        while len(self._said) > TEXTS:
-            self._said.pop(next(iter(self._said)))
-        found: NDArray[np.float32] = (
-            torch.cat(said).float().cpu().numpy() if said else np.zeros(0, np.float32)
+        batches = [self._batch(jobs[at : at + self.rows], latents) for at in range(0, len(jobs), self.rows)]
+        while len(self._conditionings) > TEXTS:
+            self._conditionings.pop(next(iter(self._conditionings)))
+        errors: NDArray[np.float32] = (
+            torch.cat(batches).float().cpu().numpy() if batches else np.zeros(0, np.float32)
         )
-        if not np.isfinite(found).all():
-            job = jobs[int(np.flatnonzero(~np.isfinite(found))[0])]
+        if not np.isfinite(errors).all():
+            job = jobs[int(np.flatnonzero(~np.isfinite(errors))[0])]
             raise Mistake(
                 f"The network's answer to '{job.text or ''}' at time {self.times[job.step]} is not a finite number.",
                 "Its weights are broken, or too coarse for their numbers.",
                 "Load them in 32 bits, or copy the folder again.",
             )
         self.cost["UNet evaluations"] += len(jobs)
-        return found
+        return errors
 
     @torch.no_grad()
-    def _batch(self, jobs: Sequence[Job], latents: Latents) -> Tensor:
+    def _batch(self, jobs: Sequence[NoiseQuery], latents: Latents) -> Tensor:
         device = self.model.device
         steps = torch.tensor([job.step for job in jobs], device=device)
         sign = torch.tensor([-1.0 if job.turned else 1.0 for job in jobs], device=device)[:, None, None, None]
         noise = self.noise[steps] * sign
         clean = self._clean(jobs, latents)
         times = torch.tensor(self.times, device=device)[steps]
-        parts = [self._said[job.text] for job in jobs]
-        said = parts[0].concatenated(parts[1:])
-        left = self.model.system.residual(clean, times, noise, said)
+        parts = [self._conditionings[job.text] for job in jobs]
+        text = parts[0].concatenated(parts[1:])
+        left = self.model.system.residual(clean, times, noise, text)
         if self.half:  # both sides are rounded before they are subtracted, as networks in 16 bits do
             left = noise.half() - (noise - left).half()
         return distance(left, self.kind)
 
-    def _clean(self, jobs: Sequence[Job], latents: Latents) -> Tensor:
+    def _clean(self, jobs: Sequence[NoiseQuery], latents: Latents) -> Tensor:
         """Latents of the jobs, sampled where that is asked for: one draw for each picture and step."""
         rows = [latents.rows[job.image] for job in jobs]
         mean = latents.mean[rows]
@@ -159,16 +159,16 @@ class Denoiser:
     def _read(self, texts: Sequence[str | None]) -> None:
         """Encode what is not encoded yet, and name what is longer than is read."""
         tokens, length = self.model.tokens, self.model.config.length
-        new = [text for text in dict.fromkeys(texts) if text not in self._said]
+        new = [text for text in dict.fromkeys(texts) if text not in self._conditionings]
         if NOTHING in new:
-            self._said[NOTHING] = self.model.system.empty_text(1)
+            self._conditionings[NOTHING] = self.model.system.empty_text(1)
         written: list[Any] = [text for text in new if text is not NOTHING]
         for first in range(0, len(written), self.rows):
             part = written[first : first + self.rows]
             encoded = self.model.texts(part)
-            said = self.model.system.encode_text(encoded.ids, encoded.mask)
+            conditioning = self.model.system.encode_text(encoded.ids, encoded.mask)
             for row, text in enumerate(part):
-                self._said[text] = said.rows(torch.tensor([row], device=self.model.device))
+                self._conditionings[text] = conditioning.rows(torch.tensor([row], device=self.model.device))
         long = [text for text in written if tokens.too_long(text, length) and text not in self.cut]
         self.cut += long
         self.cost["texts cut"] += len(long)

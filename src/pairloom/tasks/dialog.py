@@ -87,14 +87,14 @@ def shortened(tokens: Tokens, history: Sequence[Round], question: str, length: i
 
 def worth(scores: Sequence[float], right: int | None, relevance: Sequence[float] = ()) -> dict[str, float]:
     """Of one round: MRR, R@1, R@5, R@10 and the rank of the right candidate; NDCG where people judged all of them."""
-    told: dict[str, float] = {}
+    metrics: dict[str, float] = {}
     if right is not None:
         place = ranks(np.asarray(scores)[None], np.array([right]))
-        told = {
+        metrics = {
             "MRR": float(place.reciprocals()[0]),
             **{f"R@{k}": float(place.hits(k)[0]) for k in (1, 5, 10)},
         }
-        told["mean rank"] = float(place.places()[0])
+        metrics["mean rank"] = float(place.places()[0])
     if any(value > 0 for value in relevance):
-        told["NDCG"] = ndcg(scores, relevance)
-    return told
+        metrics["NDCG"] = ndcg(scores, relevance)
+    return metrics

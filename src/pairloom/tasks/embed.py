@@ -58,7 +58,7 @@ def _model(where: str, speed: Speed, device: str) -> Model:
 
 
 @dataclass(frozen=True)
-class Job:
+class EmbedTask:
     """One shard, the model that embeds it, and where its part goes."""
 
     shard: Shard
@@ -76,7 +76,7 @@ def schema(width: int) -> pa.Schema:
     )
 
 
-def embed_shard(job: Job) -> None:
+def embed_shard(job: EmbedTask) -> None:
     """Write the rows of a shard; its part on disk is the commit mark."""
     if job.part.exists():
         return
@@ -127,7 +127,9 @@ def embed_set(
     loaded = _model(str(model), speed, device)
     demand(loaded.system, "embed")
     parts = parts_of(out)
-    jobs = [Job(shard, str(model), parts / f"{shard.name}.parquet", speed, device) for shard in pairs.shards]
+    jobs = [
+        EmbedTask(shard, str(model), parts / f"{shard.name}.parquet", speed, device) for shard in pairs.shards
+    ]
     plan = json.dumps(
         {
             "set": str(pairs.path),

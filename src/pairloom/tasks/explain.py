@@ -101,9 +101,9 @@ def explain(
     score = float(judge(system, batch, by)[0][0])
     groups = words_of(tokens, row[1:-1]) if len(maps) else []
     joined = torch.stack([maps[at].mean(0) for _, at in groups]) if groups else maps
-    said = text if isinstance(text, str) else tokens.decode(row)
+    caption_text = text if isinstance(text, str) else tokens.decode(row)
     words = tuple(word for word, _ in groups)
-    return Explanation(said, tuple(row), words, joined.cpu(), whole.cpu(), way, by, score)
+    return Explanation(caption_text, tuple(row), words, joined.cpu(), whole.cpu(), way, by, score)
 
 
 def _batch(image: Tensor, row: Sequence[int]) -> Batch:
@@ -122,13 +122,13 @@ def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str
     if way not in (None, *WAYS):
         raise Mistake(f"There is no way '{way}' to explain.", "", f"Known: {', '.join(WAYS)}.")
     if way in (None, "attention") and by == "likelihood":
-        maps = _looked(system, batch)
+        maps = _attention_of(system, batch)
         if maps is not None:
             return "attention", by, maps, maps.mean(0)
     if way in (None, "gradient") and by in ("match head", "likelihood"):
-        found = _weighed(system, batch, by)
-        if found is not None:
-            return "gradient", by, *found
+        weights = _weighed(system, batch, by)
+        if weights is not None:
+            return "gradient", by, *weights
     if way in (None, "occlusion"):
         return "occlusion", by, *_hidden(system, batch, by)
     raise Mistake(
@@ -142,7 +142,7 @@ def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str
 
 
 @torch.no_grad()
-def _looked(system: Any, batch: Batch) -> Tensor | None:
+def _attention_of(system: Any, batch: Batch) -> Tensor | None:
     """Where the State says that the writer looked for each token; None where it says nothing."""
     tokens, _ = batch.text()
     state = system.start(replace(batch, texts=None))
@@ -179,15 +179,15 @@ def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None
         with torch.no_grad():
             batch = system.encode_image(batch)
     with AttentionRecorder(system) as seen:
-        said = system.match(batch) if by == "match head" else system.logits(batch)
+        scores = system.match(batch) if by == "match head" else system.logits(batch)
     cells = _cells(system)
     if not seen.weights or seen.weights[0].shape[-1] != cells + 1:
         return None
     weights = seen.weights[max(0, min(2 * len(seen.weights) // 3, len(seen.weights) - 2))]
     if by == "match head":
-        cam = _cam(said.sum(), weights)
+        cam = _cam(scores.sum(), weights)
         return _square(cam[1:-1]), _square(cam.sum(0, keepdim=True))[0]
-    likely = said[0].float().log_softmax(-1).gather(1, tokens[0].roll(-1)[:, None])[:, 0]
+    likely = scores[0].float().log_softmax(-1).gather(1, tokens[0].roll(-1)[:, None])[:, 0]
     maps = torch.stack([_cam(likely[at], weights)[at] for at in range(tokens.shape[1] - 2)])
     return _square(maps), _square(maps.mean(0, keepdim=True))[0]
 
@@ -219,11 +219,11 @@ def _hidden(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor]:
     if by != "likelihood":
         return torch.zeros(0, SIDE, SIDE), whole
     tokens, _ = batch.text()
-    said = torch.cat([
+    outputs = torch.cat([
         system.logits(_of(batch, part))[:, :-2].float().log_softmax(-1).cpu()
         for part in torch.cat([image[None], painted]).split(GROUP)
     ])  # fmt: skip
-    likely = said.gather(2, tokens[:, 1:-1, None].cpu().expand(len(said), -1, 1))[..., 0]
+    likely = outputs.gather(2, tokens[:, 1:-1, None].cpu().expand(len(outputs), -1, 1))[..., 0]
     maps = (likely[:1] - likely[1:]).clamp_min(0).T.reshape(-1, SIDE, SIDE)
     return maps, whole
 
@@ -252,29 +252,31 @@ def _of(batch: Batch, images: Tensor) -> Batch:
 def faithfulness(
     model: Model,
     image: Tensor,
-    made: Explanation,
+    explanation: Explanation,
     shares: Sequence[float] = (0.1, 0.2, 0.3),
     times: int = 20,
     seed: int = 0,
 ) -> list[Faithfulness]:
     """Paint over the first cells of the whole map, and `times` other choices of as many; see what the score does."""
     image = image.to(model.device)
-    batch = _batch(image, made.ids)
+    batch = _batch(image, explanation.ids)
     generator = torch.Generator().manual_seed(seed)
-    order = made.whole.flatten().argsort(descending=True, stable=True)
-    found = []
+    order = explanation.whole.flatten().argsort(descending=True, stable=True)
+    drops = []
     for share in shares:
         count = max(1, round(share * len(order)))
         rows = [order, *(torch.randperm(len(order), generator=generator) for _ in range(times))]
         hidden = torch.zeros(len(rows), len(order), dtype=torch.bool)
         for row, chosen in enumerate(rows):
             hidden[row, chosen[:count]] = True
-        scores = score_all(model.system, batch, made.by, paint(image, hidden.view(-1, *made.whole.shape)))
+        scores = score_all(
+            model.system, batch, explanation.by, paint(image, hidden.view(-1, *explanation.whole.shape))
+        )
         rest = scores[1:]
         rank = float((rest > scores[0]).float().mean() + (rest == scores[0]).float().mean() / 2)
         deviation = float(rest.std()) if times > 1 else 0.0
-        found.append(Faithfulness(share, float(scores[0]), float(rest.mean()), deviation, rank))
-    return found
+        drops.append(Faithfulness(share, float(scores[0]), float(rest.mean()), deviation, rank))
+    return drops
 
 
 def written(model: Model, image: Tensor) -> tuple[int, ...]:

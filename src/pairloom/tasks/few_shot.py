@@ -87,7 +87,7 @@ class Prompting:
 
 
 @dataclass(frozen=True)
-class Answer:
+class FewShotAnswer:
     """log_probability: of the answer and its end. shots: places of the examples in the prompt, in their order."""
 
     text: str
@@ -113,16 +113,16 @@ class Until:
         return self.system.start(batch)
 
     def step(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
-        said: tuple[Tensor, Any] = self.system.step(state, tokens)
-        return said
+        result: tuple[Tensor, Any] = self.system.step(state, tokens)
+        return result
 
     def read(self, state: Any, tokens: Tensor) -> tuple[Tensor, Any]:
-        said: tuple[Tensor, Any] = self.system.read(state, tokens)
-        return said
+        result: tuple[Tensor, Any] = self.system.read(state, tokens)
+        return result
 
     def logits(self, batch: Batch) -> Tensor:
-        said: Tensor = self.system.logits(batch)
-        return said
+        result: Tensor = self.system.logits(batch)
+        return result
 
 
 def choose(support: Tensor, queries: Tensor, options: Prompting) -> list[list[int]]:
@@ -172,7 +172,7 @@ def few_shot(
     support: Sequence[Shot],
     queries: Sequence[Shot],
     options: Prompting = Prompting(),
-) -> list[Answer]:
+) -> list[FewShotAnswer]:
     """An answer to every query. encoded: a batch of single pictures, already encoded. Raises Mistake where prompts are
     longer, or hold more pictures, than the model takes."""
     system, tokens, choices, writing = model.system, model.tokens, options.choices, options.writing
@@ -180,9 +180,9 @@ def few_shot(
     embeddings = system.embed_image(encoded)
     device = embeddings.device
     rows = torch.tensor([shot.picture for shot in support], device=device)
-    asked = torch.tensor([shot.picture for shot in queries], device=device)
-    chosen = choose(embeddings[rows], embeddings[asked], options)
-    answers: list[Answer | None] = [None] * len(queries)
+    pictures = torch.tensor([shot.picture for shot in queries], device=device)
+    chosen = choose(embeddings[rows], embeddings[pictures], options)
+    answers: list[FewShotAnswer | None] = [None] * len(queries)
     totals = torch.zeros(len(queries), len(choices), device=device)
     for order in range(options.orders if choices else 1):
         ordered = [_ordered(row, order, options.seed) for row in chosen]
@@ -198,11 +198,12 @@ def few_shot(
                 totals[group] += _likelihoods(system, tokens, batch, ids, choices) / options.orders
                 continue
             for row, text in zip(group, _written(system, tokens, batch, ids, writing)):
-                answers[row] = Answer(*text, tuple(ordered[row]))
+                answers[row] = FewShotAnswer(*text, tuple(ordered[row]))
     if choices:
         best = totals.argmax(1).tolist()
         return [
-            Answer(choices[at], float(totals[row, at]), tuple(chosen[row])) for row, at in enumerate(best)
+            FewShotAnswer(choices[at], float(totals[row, at]), tuple(chosen[row]))
+            for row, at in enumerate(best)
         ]
     return [answer for answer in answers if answer is not None]
 
@@ -249,8 +250,8 @@ def _written(
         max_length=ids.shape[1] + writing.max_length,
         min_length=ids.shape[1] + writing.min_length if writing.min_length else 0,
     )
-    found = decode(Until(system, tokens.id("end")), batch, room, ids)
-    return [(tokens.decode(texts[0].tokens).strip(), texts[0].log_probability) for texts in found]
+    decoded = decode(Until(system, tokens.id("end")), batch, room, ids)
+    return [(tokens.decode(texts[0].tokens).strip(), texts[0].log_probability) for texts in decoded]
 
 
 def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices: Sequence[str]) -> Tensor:
@@ -260,12 +261,12 @@ def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices
     logits, state = logits.repeat_interleave(len(rows), 0), state.expand(len(rows))
     total = logits.new_zeros(len(logits))
     for at in range(max(map(len, rows))):
-        told = torch.tensor([row[at] if at < len(row) else tokens.pad for row in rows], device=ids.device)
-        told = told.repeat(len(ids))
+        last = torch.tensor([row[at] if at < len(row) else tokens.pad for row in rows], device=ids.device)
+        last = last.repeat(len(ids))
         real = torch.tensor([at < len(row) for row in rows], device=ids.device).repeat(len(ids))
-        total += logits.float().log_softmax(1).gather(1, told[:, None])[:, 0] * real
+        total += logits.float().log_softmax(1).gather(1, last[:, None])[:, 0] * real
         if at + 1 < max(map(len, rows)):
-            logits, state = system.step(state, told)
+            logits, state = system.step(state, last)
     return total.unflatten(0, (len(ids), len(rows)))
 
 
@@ -298,7 +299,7 @@ class Prompter:
     def _encode(self, images: Sequence[Picture]) -> Any:
         return self.model.system.encode_image(Batch(images=self.model.pictures(images)[:, None])).encoded
 
-    def answer(self, images: Sequence[Picture]) -> list[Answer]:
+    def answer(self, images: Sequence[Picture]) -> list[FewShotAnswer]:
         """An answer about each picture."""
         encoded = Batch(encoded=self.known.beside(self._encode(images)))
         queries = [Shot(len(self.support) + row, question=self.question) for row in range(len(images))]

@@ -115,9 +115,11 @@ def _cosine(system: verbs.Embeds, batch: Batch) -> Tensor:
 def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
     """Mean log-probability of the tokens after the first: long texts are not punished for their length."""
     ids, mask = batch.text()
-    said = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(2, ids[:, 1:, None])[..., 0]
+    log_probabilities = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(
+        2, ids[:, 1:, None]
+    )[..., 0]
     real = mask[:, 1:]
-    return (said * real).sum(1) / real.sum(1).clamp(min=1)
+    return (log_probabilities * real).sum(1) / real.sum(1).clamp(min=1)
 
 
 def _denoising(system: verbs.Denoises, batch: Batch) -> Tensor:

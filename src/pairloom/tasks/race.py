@@ -51,10 +51,10 @@ def spread(count: int) -> list[int]:
 
 def looks(least: int, rounds: int) -> list[int]:
     """After which rounds the candidates are compared."""
-    found = [min(least, rounds)]
-    while found[-1] < rounds:
-        found.append(min(rounds, max(found[-1] + 1, math.ceil(found[-1] * GROWTH))))
-    return found
+    counts = [min(least, rounds)]
+    while counts[-1] < rounds:
+        counts.append(min(rounds, max(counts[-1] + 1, math.ceil(counts[-1] * GROWTH))))
+    return counts
 
 
 def race(
@@ -89,10 +89,10 @@ def race(
         jobs = [(number, candidate) for number in open_ for candidate in races[number].alive]
         if not jobs:
             break
-        said = np.asarray(ask(at, jobs), dtype=np.float64)
-        if said.shape != (len(jobs),) or not np.isfinite(said).all():
+        errors = np.asarray(ask(at, jobs), dtype=np.float64)
+        if errors.shape != (len(jobs),) or not np.isfinite(errors).all():
             raise ValueError("a round must give one finite score for each job")
-        for (number, candidate), score in zip(jobs, said):
+        for (number, candidate), score in zip(jobs, errors):
             races[number].table[candidate, at] = score
         if at + 1 in stops and delta and at + 1 < rounds:
             still = [races[number] for number in open_ if len(races[number].alive) > 1]
@@ -140,15 +140,15 @@ def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np
     """Take out who is too far behind: one-sided t-tests of the paired differences against what the rest of the rounds can
     still change (finite population correction), delta shared by the candidates (Bonferroni). With rounds in `line`, noise is
     what neighbours on it differ by (von Neumann et al., 1941), at two thirds of the degrees of freedom."""
-    found = [(one, *one.ahead(done)) for one in races]
+    bounds = [(one, *one.ahead(done)) for one in races]
     if line is None:
-        own, spreads = float(done - 1), [gap.var(1, ddof=1) for _, _, _, gap in found]
+        own, spreads = float(done - 1), [gap.var(1, ddof=1) for _, _, _, gap in bounds]
     else:
         own = 2 * (done - 1) / 3
-        spreads = [np.square(np.diff(gap[:, line], axis=1)).mean(1) / 2 for _, _, _, gap in found]
+        spreads = [np.square(np.diff(gap[:, line], axis=1)).mean(1) / 2 for _, _, _, gap in bounds]
     pool = float(np.mean(np.concatenate(spreads)))
     freedom = own + PRIOR  # the variance of all races lends some to one
-    for (one, leader, others, gap), spread_ in zip(found, spreads):
+    for (one, leader, others, gap), spread_ in zip(bounds, spreads):
         variance = (own * spread_ + PRIOR * pool) / freedom
         error = np.sqrt(variance * (1 / done - 1 / one.table.shape[1]))
         allowed = delta / (len(one.table) - 1)
@@ -167,10 +167,10 @@ def _settle(races: Sequence[_Race], done: int, delta: float, schedule: Schedule)
     are within what is left of it."""
     width, freedom = schedule.open(done), done + PRIOR
     for one in races:
-        told = schedule.innovations(one.table[one.alive, :done])
-        sums = schedule.sums(told)
+        innovations = schedule.innovations(one.table[one.alive, :done])
+        sums = schedule.sums(innovations)
         first = int(sums.argmax())
-        scale = (PRIOR + np.square(told[first] - told).sum(1) / 2) / freedom
+        scale = (PRIOR + np.square(innovations[first] - innovations).sum(1) / 2) / freedom
         error = np.sqrt(2 * scale * width)
         chances = {
             at: student_tail((sums[first] - sums[at]) / error[at], freedom) if error[at] > 0 else 0.0

@@ -29,7 +29,7 @@ BELOW = 1e4  # ours: cosines, moved below whatever the match head says
 
 
 @dataclass(frozen=True)
-class Settings:
+class RetrievalSettings:
     """k: candidates of a query that the match head scores. published: score = raw class-1 logit + cosine, all others
     -100, as BLIP's released evaluation has it; else the log-odds of the match, and below them the others by cosine."""
 
@@ -37,10 +37,14 @@ class Settings:
     published: bool = False
 
 
-PROTOCOLS = {"odds": Settings(), "blip": Settings(256, True), "blip-flickr": Settings(128, True)}
+PROTOCOLS = {
+    "odds": RetrievalSettings(),
+    "blip": RetrievalSettings(256, True),
+    "blip-flickr": RetrievalSettings(128, True),
+}
 
 
-def settings(protocol: str, k: int | None = None) -> Settings:
+def settings(protocol: str, k: int | None = None) -> RetrievalSettings:
     """A protocol by name, with another k if one is given. Mistake where there is none of that name."""
     if protocol not in PROTOCOLS:
         raise Mistake(f"There is no protocol '{protocol}'.", "", nearest(protocol, PROTOCOLS))
@@ -58,7 +62,7 @@ class Retrieved:
     picture * D + string of each pair that was matched; values [P]. broken: name -> why it cannot be read.
     """
 
-    settings: Settings
+    settings: RetrievalSettings
     names: list[str]
     ids: Rows
     owner: Rows
@@ -78,10 +82,10 @@ class Retrieved:
         queries = len(self.owner) if back else len(self.ids)
         for first in range(0, queries, size):
             part = slice(first, min(first + size, queries))
-            asked, owners = (
+            sides, owners = (
                 (self.ids[self.owner[part]], self.ids) if back else (self.ids[part], self.ids[self.owner])
             )
-            yield part, self._scores(part, back), asked[:, None] == owners
+            yield part, self._scores(part, back), sides[:, None] == owners
 
     def _scores(self, part: slice, back: bool) -> Floats:
         cosines = self.cosines(part, back)
@@ -91,14 +95,14 @@ class Retrieved:
         if not len(self.codes):
             return cosines.double().numpy()
         best = cosines.topk(min(self.settings.k, cosines.shape[1]), 1).indices.numpy()
-        found = self.values[numpy.searchsorted(self.codes, self._codes(part, best, back))]
+        values = self.values[numpy.searchsorted(self.codes, self._codes(part, best, back))]
         scores = cosines.double().numpy()
         if self.settings.published:
-            found = found + numpy.take_along_axis(scores, best, 1)
+            values = values + numpy.take_along_axis(scores, best, 1)
             scores = numpy.full_like(scores, LOWEST)
         else:
             scores = scores - BELOW
-        numpy.put_along_axis(scores, best, found, 1)
+        numpy.put_along_axis(scores, best, values, 1)
         return scores
 
     def cosines(self, part: slice, back: bool) -> Tensor | None:
@@ -114,10 +118,10 @@ class Retrieved:
         return self.strings[self.distinct[at]]
 
     def _codes(self, part: slice, best: Rows, back: bool) -> Rows:
-        asked = numpy.arange(part.start, part.stop)[:, None]
+        rows = numpy.arange(part.start, part.stop)[:, None]
         if back:
-            return best * len(self.strings) + self.distinct[asked]
-        return asked * len(self.strings) + self.distinct[best]
+            return best * len(self.strings) + self.distinct[rows]
+        return rows * len(self.strings) + self.distinct[best]
 
     def wanted(self, size: int = 256) -> Rows:
         """The pairs that the match head is to score, sorted, each once: whatever either direction's best k hold."""
@@ -132,23 +136,25 @@ class Retrieved:
         return numpy.unique(numpy.concatenate(parts))
 
 
-def worth(made: Retrieved, at: tuple[int, ...] = (1, 5, 10), seed: int = 0) -> dict[str, dict[str, Interval]]:
+def worth(
+    retrieved: Retrieved, at: tuple[int, ...] = (1, 5, 10), seed: int = 0
+) -> dict[str, dict[str, Interval]]:
     """Direction -> R@K, median place and MRR, each with its bootstrap interval; texts of one picture are drawn together."""
-    told: dict[str, dict[str, Interval]] = {}
+    intervals: dict[str, dict[str, Interval]] = {}
     for direction in DIRECTIONS:
-        parts = [ranks(scores, right) for _, scores, right in made.blocks(direction)]
-        groups = made.ids if direction == "image to text" else made.ids[made.owner]
-        told[direction] = {
+        parts = [ranks(scores, right) for _, scores, right in retrieved.blocks(direction)]
+        groups = retrieved.ids if direction == "image to text" else retrieved.ids[retrieved.owner]
+        intervals[direction] = {
             f"R@{k}": bootstrap(numpy.concatenate([part.hits(k) for part in parts]), groups, seed=seed)
             for k in at
         }
-        told[direction]["median"] = _median(
+        intervals[direction]["median"] = _median(
             numpy.concatenate([part.places() for part in parts]), groups, seed
         )
-        told[direction]["MRR"] = bootstrap(
+        intervals[direction]["MRR"] = bootstrap(
             numpy.concatenate([part.reciprocals() for part in parts]), groups, seed=seed
         )
-    return told
+    return intervals
 
 
 def _median(places: Floats, groups: Rows, seed: int, resamples: int = 1000, level: float = 0.95) -> Interval:
@@ -165,26 +171,26 @@ def _median(places: Floats, groups: Rows, seed: int, resamples: int = 1000, leve
     return Interval(float(numpy.median(places)), float(low), float(high))
 
 
-def rankings(made: Retrieved, top: int) -> Iterator[list[dict[str, Any]]]:
+def rankings(retrieved: Retrieved, top: int) -> Iterator[list[dict[str, Any]]]:
     """The `top` best of every query (at most k where a match head ordered them), a block of queries at a time.
 
     Rows: direction, query, place, candidate, score, right; queries and candidates by name and by text. Ties by the order
     of the set.
     """
-    top = min(top, made.settings.k) if len(made.codes) and made.images is not None else top
+    top = min(top, retrieved.settings.k) if len(retrieved.codes) and retrieved.images is not None else top
     for direction in DIRECTIONS:
         back = direction == "text to image"
-        for part, scores, right in made.blocks(direction):
+        for part, scores, right in retrieved.blocks(direction):
             best = numpy.argsort(-scores, axis=1, kind="stable")[:, :top]
-            found = numpy.take_along_axis(scores, best, 1).tolist()
+            best_scores = numpy.take_along_axis(scores, best, 1).tolist()
             fits = numpy.take_along_axis(right, best, 1).tolist()
             yield [
                 {
                     "direction": direction,
-                    "query": made.text(query) if back else made.names[query],
+                    "query": retrieved.text(query) if back else retrieved.names[query],
                     "place": place + 1,
-                    "candidate": made.names[at] if back else made.text(at),
-                    "score": found[query - part.start][place],
+                    "candidate": retrieved.names[at] if back else retrieved.text(at),
+                    "score": best_scores[query - part.start][place],
                     "right": fits[query - part.start][place],
                 }
                 for query, order in enumerate(best.tolist(), part.start)

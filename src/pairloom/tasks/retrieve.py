@@ -28,7 +28,7 @@ from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.tasks.judge import judge
-from pairloom.tasks.ranking import Floats, Retrieved, Rows, Settings
+from pairloom.tasks.ranking import Floats, RetrievalSettings, Retrieved, Rows
 from pairloom.verbs import ways
 
 SPAN = 64  # pictures of a part
@@ -46,8 +46,8 @@ class ClassOne:
         self.system, self.config = system, system.config
 
     def encode_image(self, batch: Batch) -> Batch:
-        made: Batch = self.system.encode_image(batch)
-        return made
+        encoded: Batch = self.system.encode_image(batch)
+        return encoded
 
     def match(self, batch: Batch) -> Tensor:
         logits: Tensor = self.system.match_logits(batch)[:, 1]
@@ -87,7 +87,7 @@ class Retriever:
         self,
         model: Model,
         corpus: Corpus,
-        settings: Settings,
+        settings: RetrievalSettings,
         parts: Path | None = None,
         tell: Callable[[str, int, int], None] = lambda step, done, total: None,
     ) -> None:
@@ -113,29 +113,29 @@ class Retriever:
     def run(self) -> Retrieved:
         """Look at every picture, read every text, match what has to be matched."""
         spans = range(0, len(self.corpus.names), SPAN)
-        looked = [self._look(first, len(spans)) for first in spans]
-        rows = numpy.concatenate([rows for rows, _ in looked])
+        encoded = [self._look(first, len(spans)) for first in spans]
+        rows = numpy.concatenate([rows for rows, _ in encoded])
         if not len(rows):
             raise Mistake("Not one picture can be read.", "", "pairloom check PAIRS says more.")
-        made = self._gather(rows, [vectors for _, vectors in looked])
+        retrieved = self._gather(rows, [vectors for _, vectors in encoded])
         if "cosine" not in self.able:
-            pairs = len(made.ids) * len(made.strings)
+            pairs = len(retrieved.ids) * len(retrieved.strings)
             if pairs > FULL:
                 why = f"{pairs:,} pairs would be scored one by one, for the model has no embedding to choose by."
                 raise Mistake(
                     "This corpus is too large for that model.", why, f"Give at most {FULL:,} pairs."
                 )
-            made.codes = numpy.arange(pairs)
+            retrieved.codes = numpy.arange(pairs)
         elif "match head" in self.able:
-            made.codes = made.wanted()
-        if len(made.codes):
-            made.values = self._match(made, [len(rows) for rows, _ in looked], rows)
-        return made
+            retrieved.codes = retrieved.wanted()
+        if len(retrieved.codes):
+            retrieved.values = self._match(retrieved, [len(rows) for rows, _ in encoded], rows)
+        return retrieved
 
     def _gather(self, rows: Rows, vectors: list[Tensor | None]) -> Retrieved:
         usable = set(rows.tolist())
-        said = [texts for row, texts in enumerate(self.corpus.index.words()) if row in usable]
-        flat = [text for texts in said for text in texts]
+        words = [texts for row, texts in enumerate(self.corpus.index.words()) if row in usable]
+        flat = [text for texts in words for text in texts]
         number = {text: at for at, text in enumerate(dict.fromkeys(flat))}
         self.table = TextTable.of(self.model.tokens, ([text] for text in number), self.model.config.length)
         lost = set(range(len(self.corpus.names))) - usable
@@ -143,7 +143,7 @@ class Retriever:
             self.settings,
             [self.corpus.names[row] for row in rows],
             self.corpus.index.ids()[rows],
-            numpy.repeat(numpy.arange(len(said)), [len(texts) for texts in said]),
+            numpy.repeat(numpy.arange(len(words)), [len(texts) for texts in words]),
             numpy.array([number[text] for text in flat]),
             list(number),
             torch.cat([part for part in vectors if part is not None]) if "cosine" in self.able else None,
@@ -161,12 +161,12 @@ class Retriever:
     def _read(self, count: int) -> Tensor:
         """[D E] of the distinct texts, those of one length together."""
         order = numpy.argsort(self.table.lengths, kind="stable")
-        found: dict[int, Tensor] = {}
+        by_row: dict[int, Tensor] = {}
         for at in range(0, count, 256):
             chosen = order[at : at + 256]
             vectors = self.model.system.embed_text(self._texts(chosen))
-            found.update(zip(chosen.tolist(), vectors.float().cpu()))
-        return torch.stack([found[at] for at in range(count)])
+            by_row.update(zip(chosen.tolist(), vectors.float().cpu()))
+        return torch.stack([by_row[at] for at in range(count)])
 
     def _texts(self, chosen: Rows) -> Batch:
         texts = Texts(*self.table.take(chosen, int(self.table.lengths[chosen].max())))
@@ -191,12 +191,14 @@ class Retriever:
         if (size := sum(tensor.nbytes for tensor in tensors_in(seen))) <= self.room:
             self.room -= size
             self.kept[first] = seen
-        found = torch.cat(vectors) if vectors else torch.zeros(0, getattr(self.model.config, "embedding", 0))
+        embedded = (
+            torch.cat(vectors) if vectors else torch.zeros(0, getattr(self.model.config, "embedding", 0))
+        )
         if part is not None:
             with atomic_write(part) as file:
-                numpy.savez(file, rows=numpy.array(rows, numpy.int64), vectors=found.numpy())
+                numpy.savez(file, rows=numpy.array(rows, numpy.int64), vectors=embedded.numpy())
         self.tell("look", 1, spans)
-        return numpy.array(rows, numpy.int64), found if "cosine" in self.able else None
+        return numpy.array(rows, numpy.int64), embedded if "cosine" in self.able else None
 
     def _batches(self, rows: Iterable[int]) -> Iterator[tuple[list[int], Batch]]:
         """GROUP readable pictures at a time, in order."""
@@ -212,43 +214,43 @@ class Retriever:
         if waiting:
             yield [row for row, _ in waiting], self.model.batch([image for _, image in waiting])
 
-    def _match(self, made: Retrieved, counts: list[int], rows: Rows) -> Floats:
+    def _match(self, retrieved: Retrieved, counts: list[int], rows: Rows) -> Floats:
         """Scores of `made.codes`, span by span."""
-        found, begin = [], 0
+        matches, begin = [], 0
         for number, count in enumerate(counts):
             low, high = numpy.searchsorted(
-                made.codes, numpy.array([begin, begin + count]) * len(made.strings)
+                retrieved.codes, numpy.array([begin, begin + count]) * len(retrieved.strings)
             )
-            codes = made.codes[low:high] - begin * len(made.strings)
+            codes = retrieved.codes[low:high] - begin * len(retrieved.strings)
             part = self.parts / f"match-{number * SPAN:09d}.npy" if self.parts else None
             if part is not None and part.exists():
                 values = numpy.load(part)
             else:
                 values = self._match_span(
-                    number * SPAN, rows[begin : begin + count], codes, len(made.strings)
+                    number * SPAN, rows[begin : begin + count], codes, len(retrieved.strings)
                 )
                 if part is not None:
                     with atomic_write(part) as file:
                         numpy.save(file, values)
-            found.append(values)
+            matches.append(values)
             self.kept.pop(number * SPAN, None)  # with its keys and values
             self.tell("match", 1, len(counts))
             begin += count
-        return numpy.concatenate(found)
+        return numpy.concatenate(matches)
 
     def _match_span(self, first: int, rows: Rows, codes: Rows, strings: int) -> Floats:
         system = ClassOne(self.model.system) if self.settings.published else self.model.system
         groups = self.kept.get(first) or (batch for _, batch in self._batches(rows.tolist()))
-        found, begin = [], 0
+        values, begin = [], 0
         for batch in groups:
             count = min(GROUP, len(rows) - begin)
             inside = codes[(codes >= begin * strings) & (codes < (begin + count) * strings)] - begin * strings
             texts = self._texts(inside % strings)
             owner = torch.from_numpy(inside // strings).to(self.model.device)
             whole = replace(batch, texts=texts.texts, image_of=owner)
-            found.append(judge(system, whole, self._way())[0].double().cpu().numpy())
+            values.append(judge(system, whole, self._way())[0].double().cpu().numpy())
             begin += count
-        return numpy.concatenate(found) if found else numpy.zeros(0)
+        return numpy.concatenate(values) if values else numpy.zeros(0)
 
     def _way(self) -> str:
         return "match head" if "match head" in self.able else self.able[0]

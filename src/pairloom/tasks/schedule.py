@@ -65,15 +65,17 @@ class Schedule:
         """Squared errors of what it foresees of other decisions, over what it says they are; the mean over the first half of
         the rounds (after that little is open)."""
         first = np.arange(1, self.rounds // 2 + 1)
-        found = []
+        limits = []
         for gap in gaps:
-            told = self.innovations(gap[:, self.order])
-            sums = np.cumsum(told * self.shares, 1)
+            innovations = self.innovations(gap[:, self.order])
+            sums = np.cumsum(innovations * self.shares, 1)
             more = len(gap) / (len(gap) - 1)  # centred rows vary less
-            scale = (PRIOR + more * np.cumsum(np.square(told), 1)) / (PRIOR + np.arange(1, self.rounds + 1))
+            scale = (PRIOR + more * np.cumsum(np.square(innovations), 1)) / (
+                PRIOR + np.arange(1, self.rounds + 1)
+            )
             errors = more * np.square(sums[:, -1:] - sums)[:, first - 1] / scale[:, first - 1]
-            found.append(errors.mean(0) / [self.open(int(done)) for done in first])
-        return float(np.mean(found))
+            limits.append(errors.mean(0) / [self.open(int(done)) for done in first])
+        return float(np.mean(limits))
 
     @property
     def rounds(self) -> int:
@@ -83,13 +85,13 @@ class Schedule:
     def innovations(self, scores: Array) -> Array:
         """[C n] of the scores [C n] of the first n rounds in this order."""
         done = scores.shape[1]
-        found: Array = scores @ self.whitener[:done, :done].T
-        return found
+        whitened: Array = scores @ self.whitener[:done, :done].T
+        return whitened
 
     def sums(self, innovations: Array) -> Array:
         """[C] what all rounds are expected to add up to, up to what the candidates have in common."""
-        found: Array = innovations @ self.shares[: innovations.shape[1]]
-        return found
+        totals: Array = innovations @ self.shares[: innovations.shape[1]]
+        return totals
 
     def open(self, done: int) -> float:
         """Variance of the sum of all rounds that the first `done` leave, for a decision of usual scale."""
@@ -105,8 +107,8 @@ def _shrunk(each: Sequence[Array]) -> Array:
     off = ~np.eye(len(mean), dtype=bool)
     whole = np.square(mean / scale)[off].sum()
     kept = 1 - min(1.0, chance[off].sum() / whole) if whole > 0 else 0.0  # type: ignore[index]
-    found: Array = np.where(off, kept * mean, np.square(np.diag(deviation)))
-    return found
+    shrunk: Array = np.where(off, kept * mean, np.square(np.diag(deviation)))
+    return shrunk
 
 
 def _pivoted(covariance: Array) -> tuple[NDArray[np.int64], Array]:
@@ -116,8 +118,8 @@ def _pivoted(covariance: Array) -> tuple[NDArray[np.int64], Array]:
     taken = np.zeros(len(left), bool)
     for _ in range(len(left)):
         variance = np.diag(left).clip(min=smallest)
-        told = np.square(left.sum(1)) / variance
-        best = int(np.where(taken, -1.0, told).argmax())
+        explained = np.square(left.sum(1)) / variance
+        best = int(np.where(taken, -1.0, explained).argmax())
         column = left[:, best] / np.sqrt(variance[best])
         column[taken] = 0.0
         column[best] = np.sqrt(variance[best])

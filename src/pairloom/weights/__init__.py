@@ -32,9 +32,9 @@ def load(where: Path | str, download: bool = False) -> Model:
             "It is no path, and no hub id in the local cache; names are not looked up on the network.",
             "Give the path of a model folder, or: pairloom import NAME --download --out DIR",
         )
-    told = read_json(where / "config.json")
-    if MARK in told:
-        return load_folder(where, told)
+    document = read_json(where / "config.json")
+    if MARK in document:
+        return load_folder(where, document)
     for layout in map(find_layout, registry.names("weights")):
         if hasattr(layout, "sniff") and layout.sniff(where):
             model: Model = layout.load(where)
@@ -45,7 +45,7 @@ def load(where: Path | str, download: bool = False) -> Model:
         raise tensors_file.unknown(where, FOREIGN[where.suffix])
     raise Mistake(
         f"{where} is not a model folder.",
-        f"It is {_describe(where, told)}.",
+        f"It is {_describe(where, document)}.",
         "A model folder has config.json, model.safetensors and tokenizer.json, as `pairloom train` writes them.",
     )
 
@@ -60,8 +60,8 @@ def with_part(model: Model, part: str, where: Path) -> Model:
         raise Mistake(
             f"There are no published weights for a part '{part}'.", "", nearest(part, filter(None, layouts))
         )
-    made: Model = layouts[part].start(model, where)
-    return made
+    started: Model = layouts[part].start(model, where)
+    return started
 
 
 def export(model: Model, out: Path, to: str = "transformers", task: str = "") -> Path:
@@ -85,19 +85,19 @@ def find_layout(name: str) -> Any:
     return registry.find("weights", name)
 
 
-def _describe(where: Path, told: Mapping[str, Any]) -> str:
+def _describe(where: Path, document: Mapping[str, Any]) -> str:
     """What lies there instead of a model, in words."""
     if where.is_file():
         return "a file"
-    if "model_type" in told or "architectures" in told:
-        kind = ", ".join(told.get("architectures") or [str(told.get("model_type"))])
+    if "model_type" in document or "architectures" in document:
+        kind = ", ".join(document.get("architectures") or [str(document.get("model_type"))])
         return f"a transformers folder ({kind})"
     if (where / "model_index.json").is_file():
         return "a diffusers folder"
     if MARK in read_json(where / "run.json"):
         return "a training run that has not finished; run the same `pairloom train` again"
-    found = sorted(entry.name for entry in where.iterdir())
-    if not found:
+    entries = sorted(entry.name for entry in where.iterdir())
+    if not entries:
         return "an empty folder"
-    spoilt = "; its config.json does not tell of a model" * ("config.json" in found)
-    return f"a folder with {', '.join(found[:5])}{' ...' * (len(found) > 5)}{spoilt}"
+    spoilt = "; its config.json does not tell of a model" * ("config.json" in entries)
+    return f"a folder with {', '.join(entries[:5])}{' ...' * (len(entries) > 5)}{spoilt}"

@@ -120,7 +120,7 @@ def _config_of(where: Path) -> Config:
         )
     unet, vae, text = (_words(where / name / "config.json") for name in ("unet", "vae", "text_encoder"))
     second = _words(where / "text_encoder_2" / "config.json") if (where / "text_encoder_2").is_dir() else {}
-    scheduler = _words(where / "scheduler" / "scheduler_config.json", keep="_class_name")
+    scheduler = _words(where / "scheduler" / "scheduler_config.json", besides="_class_name")
     tokens = Tokens.load(where / "tokenizer")
     config = Config(
         vocabulary=text["vocab_size"], length=text["max_position_embeddings"], pad=_pad(where / "tokenizer", tokens),
@@ -159,12 +159,12 @@ def _check(where: Path, config: Config, unet: Mapping[str, Any], width: int, tok
         )
 
 
-def _words(file: Path, keep: str = "") -> dict[str, Any]:
+def _words(file: Path, besides: str = "") -> dict[str, Any]:
     """The settings in a part's config. Mistake where there are none."""
     document = read_json(file)
     if not document:
         raise Mistake(f"{file} is missing or no JSON.", "", "Copy the whole folder.")
-    return {name: value for name, value in document.items() if not name.startswith("_") or name == keep}
+    return {name: value for name, value in document.items() if not name.startswith("_") or name == besides}
 
 
 def _pad(where: Path, tokens: Tokens) -> int:
