@@ -35,6 +35,7 @@ from pairloom.blocks.text import READ, WRITE, TextTower, begin_with
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 from pairloom.objectives.match import hard_pairs, match_loss
@@ -174,6 +175,11 @@ class Towers(nn.Module):
         if self.bag is not None:
             row = row + self.bag(for_mode(self.text.embed, READ).words.weight, tokens, mask)
         return F.normalize(self.text_projection(row), dim=-1)
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

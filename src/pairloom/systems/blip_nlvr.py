@@ -27,6 +27,7 @@ from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -51,6 +52,12 @@ PRESETS: dict[str, Config] = {
 }
 _FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=3e-5, epochs=15)}
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random statements about pictures."""
+    batch = random_pairs(config, generator, config.pictures)
+    return replace(batch, labels=torch.arange(len(batch)) % 2)
 
 
 class System(nn.Module):

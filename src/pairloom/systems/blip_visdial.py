@@ -25,6 +25,7 @@ from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs, random_texts
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -49,6 +50,12 @@ TINY = Config(
 PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
 _FINE = dict(warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, batch=240, lr=2e-5, epochs=20)}
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random dialogs about captioned pictures."""
+    batch = random_pairs(config, generator)
+    return replace(batch, caption=random_texts(config, generator), labels=torch.arange(len(batch)) % 2)
 
 
 class System(nn.Module):

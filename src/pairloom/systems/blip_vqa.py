@@ -29,6 +29,7 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch, Questions, Texts
+from pairloom.data.random_batch import random_pairs, random_texts
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -55,6 +56,12 @@ PRESETS: dict[str, Config] = {
 }
 _FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=2e-5, epochs=10)}
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pictures, each with a question and an answer."""
+    question = Questions(random_texts(config, generator))
+    return replace(random_pairs(config, generator), question=question)
 
 
 class System(nn.Module):

@@ -23,6 +23,7 @@ from pairloom.blocks.text import WRITE, TextTower
 from pairloom.blocks.transformer import TransformerConfig, initialise_scaled
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.contrast import symmetric_contrast
 
 
@@ -105,6 +106,11 @@ RECIPES: dict[str, dict[str, object]] = {
     "RN50x16": dict(_RESNET, lr=4e-4),
     "RN50x64": dict(_RESNET, lr=3.6e-4),
 }
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

@@ -35,6 +35,7 @@ from pairloom.blocks.transformer import (
 )
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 
@@ -119,6 +120,11 @@ class PooledImages:
 
     embeddings: Tensor
     memory: CrossKeyValues
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

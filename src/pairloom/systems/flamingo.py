@@ -28,6 +28,7 @@ from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.resampler import Resampler, Resampling
 from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
 
@@ -144,6 +145,11 @@ class Reading:
     def select(self, rows: Tensor) -> Reading:
         """Rows in this order."""
         return Reading(self.cache.select(rows), self.pictures, self.marks[rows])
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from pairloom.abilities import DENOISE, DRAW
 from pairloom.blocks.lora import adapt, adapters
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
 from pairloom.systems import _diffusion_text as texts
@@ -136,6 +137,11 @@ RECIPES: dict[str, dict[str, object]] = {
 }  # fmt: skip
 BESIDE = "diffusers"  # the layout of what a run writes beside the model: its adapters
 PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

@@ -17,6 +17,7 @@ from pairloom.abilities import CAPTION, Progress
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.recurrent import Recurrent, scheduled_sampling
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.language import caption_cost
 
 
@@ -61,6 +62,11 @@ RECIPES: dict[str, dict[str, object]] = {
     "frozen": dict(_TOGETHER, lr=1e-3, steps=1_000_000, schedule="exponential", decay=0.5 ** (1 / 8)),
     "tuned": dict(_TOGETHER, lr=1e-5, steps=2_000_000, schedule="constant"),
 }
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

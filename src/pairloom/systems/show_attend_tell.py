@@ -22,6 +22,7 @@ from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.gather import gather_rows
 from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, scheduled_sampling
 from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.objectives.language import caption_cost
 
@@ -90,6 +91,11 @@ class Look(NamedTuple):
     state: Recurrent
     context: Tensor
     chosen: Tensor
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six random pairs."""
+    return random_pairs(config, generator)
 
 
 class System(nn.Module):

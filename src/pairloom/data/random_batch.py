@@ -1,0 +1,30 @@
+"""Random batch: tensors that a system can read and that mean nothing, as the laws of all systems need them.
+
+B rows, N pictures of a row, T tokens, H sides of a picture.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from pairloom.data.batch import Batch, Texts
+
+ROWS = 6
+
+
+def random_texts(config: Any, generator: torch.Generator, length: int = 8) -> Texts:
+    """Texts [6 T] of different lengths, the first of them full, under the ids of a config (cls, sep, pad, vocabulary)."""
+    mask = torch.arange(length) < torch.tensor([length, 5, length, 3, 6, length])[:, None]
+    ids = torch.randint(config.sep + 2, config.vocabulary - 2, (ROWS, length), generator=generator)
+    ids[:, 0] = config.cls
+    ids[torch.arange(ROWS), mask.sum(1) - 1] = config.sep
+    return Texts(ids.masked_fill(~mask, config.pad), mask)
+
+
+def random_pairs(config: Any, generator: torch.Generator, pictures: int = 1) -> Batch:
+    """Texts with pictures [6 N 3 H H], every picture another."""
+    texts = random_texts(config, generator)
+    images = torch.randn(ROWS, pictures, 3, config.image_size, config.image_size, generator=generator)
+    return Batch(images=images, texts=texts, image_ids=torch.arange(ROWS))
