@@ -79,6 +79,13 @@ def learn(name: str, batch: Batch, world: int) -> dict[str, torch.Tensor]:
 def work(rank: int, folder: str) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
+    try:
+        compute(rank, folder)
+    finally:
+        dist.destroy_process_group()
+
+
+def compute(rank: int, folder: str) -> None:
     rows = torch.arange(2.0) + 10 * rank
     rows.requires_grad_(True)
     (gather_rows(rows) * torch.arange(4.0) * (rank + 1)).sum().backward()
@@ -87,7 +94,6 @@ def work(rank: int, folder: str) -> None:
     told["mean"] = mean_of_all(torch.tensor(6.0), torch.tensor(1.0 + 2 * rank))
     made = {name: learn(name, part(whole(), rank), 2) for name in CONFIGS}
     torch.save((told, made), f"{folder}/{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_alone_everything_is_the_identity():

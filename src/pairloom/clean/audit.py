@@ -132,9 +132,10 @@ def audit_shard(task: AuditTask) -> ShardFacts:
     notes = _Notes()
     part = task.part
     if part is not None and part.exists():
-        for rows in pq.ParquetFile(part).iter_batches():
-            for row in rows.to_pylist():
-                notes.pair(row)
+        with pq.ParquetFile(part) as table:
+            for rows in table.iter_batches():
+                for row in rows.to_pylist():
+                    notes.pair(row)
         return notes.facts(task.shard.name)
     kept: list[dict[str, Any]] = []
     squares: list[np.ndarray] = []

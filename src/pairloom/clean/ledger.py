@@ -110,12 +110,13 @@ def find(out: Path, key: str) -> list[dict[str, Any]]:
     """All rows of the pairs whose key starts with `key`, or whose name is `key`. A Mistake where there are none."""
     path = ledger_of(out)
     rows = []
-    for group in pq.ParquetFile(path).iter_batches():
-        rows += [
-            row
-            for row in group.to_pylist()
-            if row["name"] == key or (len(key) >= 4 and row["key"].startswith(key))
-        ]
+    with pq.ParquetFile(path) as table:
+        for group in table.iter_batches():
+            rows += [
+                row
+                for row in group.to_pylist()
+                if row["name"] == key or (len(key) >= 4 and row["key"].startswith(key))
+            ]
     if not rows:
         raise Mistake(
             f"No pair '{key}' in {path}.",

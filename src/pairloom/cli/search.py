@@ -38,10 +38,10 @@ def command(
     from pairloom.cli import _show
     from pairloom.search.sheet import write_sheet
 
-    index = search.open(where, pairloom.load(model, device) if model else None, device)
-    answer = index.search(" ".join(query or ()), top, text, rerank)
-    if html:
-        write_sheet(html, answer, index.bytes_of)
+    with search.open(where, pairloom.load(model, device) if model else None, device) as index:
+        answer = index.search(" ".join(query or ()), top, text, rerank)
+        if html:
+            write_sheet(html, answer, index.bytes_of)
     if json:
         results = [
             {name: value for name, value in asdict(one).items() if name != "row"} for one in answer.results

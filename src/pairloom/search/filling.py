@@ -69,8 +69,7 @@ def fill(
     demand(model.system, "embed")
     if restart:
         forget(out)
-    store = Store.create(out)
-    try:
+    with Store.create(out) as store:
         _claim(store, model.eval(), where)
         if store.rows:
             store.vectors()  # rows written behind a hole would make it look whole
@@ -80,8 +79,6 @@ def fill(
             tell(len(group), sum(not pair.image_key for pair, _ in group))
         _end(store, model, pairs, mark, done, many)
         return done
-    finally:
-        store.close()
 
 
 def _end(

@@ -66,7 +66,8 @@ class SearchResults:
 
 
 class Index:
-    """An index that is open for asking. Mistake where there is none, or it is empty or broken."""
+    """An index that is open for asking, until the end of its `with` block or until nothing refers to it. Mistake where there
+    is none, or it is empty or broken."""
 
     def __init__(self, where: Path | str, model: Model | None = None, device: str = "cpu") -> None:
         self.store = Store.open(where)
@@ -81,6 +82,12 @@ class Index:
         self.vectors, self.dead = self.store.vectors(), self.store.free()
         self.background = Background(self.store, self.vectors)
         self.line = Line(**(self.store.fact("line") or {"why": "the index is not whole"}))
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.store.close()
 
     @cached_property
     def model(self) -> Model:

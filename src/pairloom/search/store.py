@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import weakref
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,10 +44,18 @@ class PairLocation:
 
 
 class Store:
-    """An index on disk. Every method raises Mistake where the files are broken or cannot be written."""
+    """An index on disk, open until the end of its `with` block or until nothing refers to it. Every method raises Mistake
+    where the files are broken or cannot be written."""
 
     def __init__(self, where: Path, base: sqlite3.Connection) -> None:
         self.where, self.base = where, base
+        self.close = weakref.finalize(self, base.close)  # called once: by hand, or when the store is dropped
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     @classmethod
     def open(cls, where: Path | str) -> Store:
@@ -95,9 +104,6 @@ class Store:
         if self._one("SELECT count(*) FROM sqlite_master"):
             raise Mistake(f"{self.where / FILE} is not pairloom's.", "", "Name another folder.")
         return False
-
-    def close(self) -> None:
-        self.base.close()
 
     # facts
 

@@ -28,7 +28,7 @@ from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake
 from pairloom.train import checkpoint
 from pairloom.train.chunks import demand_chunks
-from pairloom.train.distributed import Losses, ProcessGroup, join, shared, together
+from pairloom.train.distributed import Losses, ProcessGroup, process_group, shared, together
 from pairloom.train.log import Log
 from pairloom.train.optimiser import (
     TurnOptimiser,
@@ -89,8 +89,7 @@ def fit(
     fit the system.
     """
     demand_chunks(system, settings.chunk)
-    group = join()
-    with _surroundings(settings), learning(system, part):
+    with process_group() as group, _surroundings(settings), learning(system, part):
         return _Run(system.to(device), batches, settings, group, out, part).go(evaluate, tell)
 
 

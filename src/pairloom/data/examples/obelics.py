@@ -50,8 +50,9 @@ def _table(file: Path) -> Iterator[dict[str, Any]]:
     import pyarrow.parquet as pq
 
     try:
-        for batch in pq.ParquetFile(file).iter_batches(GROUP):
-            yield from batch.to_pylist()
+        with pq.ParquetFile(file) as table:
+            for batch in table.iter_batches(GROUP):
+                yield from batch.to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise Mistake(f"{file} cannot be read.", str(error), "Copy the file again.") from error
 
