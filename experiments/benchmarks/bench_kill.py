@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "clean"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "clean"))
 import colours  # noqa: E402
 
 SETTINGS = dict(size=32, effort=0.02, prove=True, seeds=1, proposals=2)

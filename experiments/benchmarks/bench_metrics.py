@@ -15,7 +15,7 @@ import numpy as np
 from pairloom.metrics import calibrate, overlap
 from pairloom.metrics.words import tokenize
 
-DATA = Path(__file__).parents[2] / "shared" / "data" / "metrics"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "metrics"
 
 
 def published() -> None:

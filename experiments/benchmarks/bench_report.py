@@ -19,7 +19,7 @@ import numpy
 import pyarrow
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "clean"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "clean"))
 import chromium  # noqa: E402
 import ledgers  # noqa: E402
 
