@@ -252,7 +252,7 @@ def test_another_model_is_refused(pairs, model, tmp_path: Path) -> None:
         search.open(tmp_path / "index", other).search("red")
     assert contents(tmp_path / "index") == before
     blind = build("blip", model.tokens, "tiny", ["itc=0"])
-    with pytest.raises(Mistake, match="cannot index"):
+    with pytest.raises(Mistake, match="cannot embed"):
         index(pairs, blind, tmp_path / "none")
     assert not (tmp_path / "none").exists()
 
