@@ -56,7 +56,7 @@ def _aim(make: _Maker, left: Scene, right: Scene, turn: Turn, true: bool) -> Dra
     return statement
 
 
-_Maker = Callable[[Scene, Scene, Turn], "Statement | None"]
+_Maker = Callable[[Scene, Scene, Turn], DrawnStatement | None]
 
 
 def _some(left: Scene, right: Scene, turn: Turn) -> tuple[str, str]:
