@@ -16,6 +16,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
 import pairloom  # noqa: E402
 from pairloom.blocks.tensors import tensors_of  # noqa: E402
+from pairloom.data.batch import Texts  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, save  # noqa: E402

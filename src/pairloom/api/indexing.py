@@ -22,11 +22,8 @@ def indexed(out: Path) -> int:
 
 def delete_pictures(out: Path, names: Sequence[str]) -> dict[str, int]:
     """Take pictures out for good, by key or name: how many were deleted, and how many are left."""
-    store = Store.open(out)
-    try:
+    with Store.open(out) as store:
         return {"deleted": store.delete(list(names)), "pictures": len(store)}
-    finally:
-        store.close()
 
 
 def index_set(
@@ -55,8 +52,5 @@ def _known(out: Path) -> tuple[str, int]:
     """The model of an index, and how many pictures it holds."""
     if not (out / FILE).is_file() or not (out / FILE).stat().st_size:
         return "", 0
-    store = Store.open(out)
-    try:
+    with Store.open(out) as store:
         return store.fact("model", ""), len(store)
-    finally:
-        store.close()
