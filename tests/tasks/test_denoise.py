@@ -28,7 +28,7 @@ from pairloom.tasks.denoise import (
     seeded_noise,
     telling_weights,
 )
-from pairloom.verbs import DENOISE
+from pairloom.verbs import DENOISE, EMBED
 
 SIDE, CLASSES = 4, 10
 NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
@@ -289,8 +289,8 @@ def test_broken_answers(model: Model, tmp_path: Path) -> None:
         DenoisingScorer(model, protocol="sond")
     with pytest.raises(Mistake, match="bank of noise"):
         DenoisingScorer(model, bank=torch.zeros(10, 4, 64, 64))
-    with pytest.raises(Mistake, match="does not denoise"):
-        DenoisingScorer(replace(model, system=nn.Linear(1, 1)))
+    with pytest.raises(Mistake, match="cannot score pairs by denoising"):
+        DenoisingScorer(replace(model, system=SimpleNamespace(abilities=(EMBED,))))
 
 
 def test_judge_knows_the_way() -> None:
