@@ -58,3 +58,23 @@ def test_check_finds_the_broken_picture(pairs: PairSet) -> None:
         pairs.check(against="nowhere")
     with pytest.raises(Mistake, match="nothing at"):
         pairloom.open("nowhere")
+
+
+def test_clean_refuses_what_does_not_fit(pairs: PairSet, tmp_path: Path) -> None:
+    with pytest.raises(Mistake, match="Did you mean 'false_drop'"):
+        pairs.clean(tmp_path.parent / "out", false_drops=0.1)
+    with pytest.raises(Mistake, match="These options do not fit"):
+        pairs.clean(tmp_path.parent / "out", accept=2.0)
+    with pytest.raises(Mistake, match="lies in the set|cannot be the output|lies inside"):
+        pairs.clean(tmp_path / "out")
+    with pytest.raises(Mistake, match="There is no judge"):
+        pairloom.load_judge(tmp_path)
+
+
+def test_clean_gives_the_ledger_and_the_report(
+    pairs: PairSet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    out = tmp_path_factory.mktemp("cleaned")
+    result = pairs.clean(out, workers=1, device="cpu")  # too small for a judge: the rules alone decide
+    assert result.counts["keep"] == 2 and result.report.stat().st_size > 10_000
+    assert len(result.ledger) == 3

@@ -53,22 +53,44 @@ class PairSet(BarePairSet):
         self, out: str | Path, judge: PairJudge | str | Path = "self", captioner: Captioner | str | Path | None = None, *,
         workers: int = 0, device: str = "auto", restart: bool = False, tell: Any = None, **settings: Any,
     ) -> CleanResult:  # fmt: skip
-        """Find the bad pairs, rewrite or drop them, and write the clean set, the ledger and the report into `out`.
+        """Find the bad pairs, rewrite or drop them by a calibrated, explained decision; the same call goes on after a stop.
 
-        judge: "self" (trained on this set, cross-fitted), the folder of a judge or a model, or a Judge; captioner: a model's
-        folder. settings: those of `CleanSettings`, false_drop=0.05, effort=1.0 ... A run that was stopped goes on. Mistake
-        for everything that does not fit, before any work.
+        judge: "self" (trained on these very pairs, cross-fitted), a judge's or a model's folder, or a Judge. captioner: a model
+        that writes, instead of the judge's. settings: false_drop=0.05, captions=True, effort=1.0 ... (docs/clean.md). The
+        result has `.ledger`, `.report`, `.pairs`, `.counts` and `.judge()`.
         """
-        from pairloom.clean.plan import CleanSettings
-        from pairloom.clean.run import clean, silent
+        from pairloom.api.cleaning import clean_pairs, clean_settings
+
+        return clean_pairs(
+            self, Path(out), clean_settings(**settings), judge=judge, captioner=captioner, workers=workers, device=device,
+            restart=restart, tell=tell or (lambda *arguments, **more: None),
+        )  # fmt: skip
+
+    def score(
+        self, model: str | Path, out: str | Path, *, workers: int = 0, speed: str = "exact", device: str = "auto",
+        restart: bool = False, tell: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """The score of every text against its picture, by the folder of a judge or a model, into a new .parquet file.
+
+        Returns how many texts were scored, how many could not be, and by which score.
+        """
+        from pairloom.api.inputs import demand_speed
+        from pairloom.clean.score_set import score_set
         from pairloom.runtime.devices import resolve_device
         from pairloom.scale import Execution, worker_count
 
-        return clean(
-            self.path, out, CleanSettings(**settings), judge=None if judge == "self" else judge, captioner=captioner,
-            format=self.format, execution=Execution(workers=worker_count(workers, 99)), device=str(resolve_device(device)),
-            restart=restart, tell=tell or silent,
-        )  # fmt: skip
+        execution = Execution(workers=worker_count(workers, len(self.shards)))
+        silent = tell or (lambda *arguments, **more: None)
+        return score_set(
+            self,
+            Path(model),
+            Path(out),
+            execution,
+            restart,
+            silent,
+            demand_speed(speed),
+            resolve_device(device),
+        )
 
     def embed(
         self, model: str | Path, out: str | Path, *, workers: int = 0, speed: str = "exact", device: str = "auto",

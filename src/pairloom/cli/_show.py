@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import sys
 import time
@@ -33,17 +32,23 @@ def say_json(value: Any) -> None:
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
+def say_lines(lines: list[str]) -> None:
+    """Lines of text on standard output."""
+    for line in lines:
+        out.print(line, markup=False)
+
+
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """A table on standard output: rich for people, tab-separated lines for pipes."""
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join("\t".join(str(cell) for cell in row) for row in [columns, *rows]) + "\n")
         return
-    grid = Table(title=title, title_justify="left", header_style="bold")
+    shown = Table(title=title, title_justify="left", header_style="bold")
     for column in columns:
-        grid.add_column(column)
+        shown.add_column(column)
     for row in rows:
-        grid.add_row(*(Text(_short(str(cell))) for cell in row))
-    out.print(grid)
+        shown.add_row(*(Text(_short(str(cell))) for cell in row))
+    out.print(shown)
 
 
 def facts(title: str, values: dict[str, Any], json_: bool) -> None:
@@ -131,13 +136,6 @@ def progress(label: str, total: int | None = None, quiet: bool = False) -> Itera
         yield Progression(label, total, bar)
 
 
-def workers(wanted: int, items: int) -> int:
-    """How many processes to use: what was asked, else one for each core where there is enough to do."""
-    from pairloom.scale import worker_count
-
-    return worker_count(wanted, items)
-
-
 @contextmanager
 def steps(quiet: bool = False) -> Iterator[Any]:
     """tell(step, done, total, bad=0, note=""): a bar for each step of a long job; a call with done = 0 begins one."""
@@ -154,40 +152,3 @@ def steps(quiet: bool = False) -> Iterator[Any]:
             held[step].step(done, bad, note)
 
         yield tell
-
-
-def summary(facts: dict[str, Any], where: Any) -> None:
-    """What a clean run did, in a few lines."""
-    counts, about, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
-    gone = counts["drop"] + counts["replace"] - counts["textless"]
-    say = functools.partial(out.print, markup=False)
-    say(
-        f"{about['pairs']:,} pairs read ({about['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
-    )
-    if counts["textless"]:
-        say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
-    by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")
-    say(f"  audit        {by_rule:,} pictures or texts bad by rule")
-    if calibration.get("decides"):
-        say(
-            f"  judge        AUROC {calibration['auroc']:.3f} [{calibration['auroc_low']:.3f}, {calibration['auroc_high']:.3f}] of own texts over "
-            f"planted mismatches; about {calibration['bad_share']:.0%} of the texts look mismatched"
-        )
-        say(
-            f"  limit        finds {calibration['found']:.0%} of planted mismatches, drops about {calibration['false_drop']:.1%} "
-            f"of the good pairs (budget {calibration['false_drop_budget']:.0%})"
-        )
-    else:
-        say(f"  judge        changes nothing. {calibration.get('why', '')}")
-    for row in (facts.get("truth") or {}).get("kinds", []):
-        exact = "" if row["precision"] is None else f", precision {row['precision']:.0%}"
-        say(
-            f"  planted      {row['kind']:<15} {row['found']:>5} of {row['planted']:<5} found ({row['recall']:.0%}{exact})"
-        )
-    for name, value in ((facts.get("truth") or {}).get("numbers") or {}).items():
-        say(f"  truth        {name}: {value:.3f}")
-    for row in (facts.get("prove") or {}).get("rows", []):
-        say(
-            f"  proof        {row['metric']}: raw {row['raw']:.3f}, clean {row['clean']:.3f}, difference {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
-        )
-    say(f"  written to   {where}/pairs  {where}/pairs.parquet  {where}/report.html")

@@ -7,9 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._options import Json, Pairs, Workers
+
 
 def command(
-    pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
+    pairs: Pairs,
     against: Annotated[
         Path | None,
         typer.Option(help="Another set (a test set, say) whose pictures must not be in this one."),
@@ -18,20 +20,15 @@ def command(
         float, typer.Option(help="Exit code 1 where more than this share of the pairs is bad.")
     ] = 0.0,
     examples: Annotated[int, typer.Option(help="Examples shown of each finding.")] = 2,
-    workers: Annotated[int, typer.Option(help="Processes that decode; 0: one for each core.", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    workers: Workers = 0,
+    json: Json = False,
 ) -> None:
-    from pairloom.clean.audit_set import check
+    import pairloom
     from pairloom.cli import _show
-    from pairloom.data.shards import open_set
-    from pairloom.scale import Execution
 
-    pair_set = open_set(pairs)
-    other = None if against is None else open_set(against)
+    pair_set = pairloom.open(pairs)
     with _show.progress("checking", None, quiet=json) as bar:
-        findings = check(
-            pair_set, Execution(workers=_show.workers(workers, len(pair_set.shards))), other, tell=bar.step
-        )
+        findings = pair_set.check(against, workers=workers, tell=bar.step)
     audit = findings.audit()
     share = findings.bad() / max(1, findings.pairs)
     if json:

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pairloom.cli._options import Json, Workers
+
 NEEDS = False
 
 
@@ -17,23 +19,18 @@ def command(
     pairs: Annotated[int, typer.Option(help="Pairs to draw.", min=1)] = 4000,
     seed: Annotated[int, typer.Option(help="Of the world and of everything random.")] = 0,
     effort: Annotated[float, typer.Option(help="Training time of the judge; 1 as documented.")] = 1.0,
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)] = 0,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    workers: Workers = 0,
+    json: Json = False,
 ) -> None:
+    from pairloom.api.cleaning import clean_settings, summary_lines
     from pairloom.clean.demo import demo
-    from pairloom.clean.plan import CleanSettings
     from pairloom.cli import _show
-    from pairloom.errors import Mistake
-    from pairloom.scale import Execution
+    from pairloom.scale import Execution, worker_count
 
-    try:
-        settings = CleanSettings(seed=seed, effort=effort)
-    except ValueError as error:
-        raise Mistake("These options do not fit.", str(error)) from error
+    settings = clean_settings(seed=seed, effort=effort)
     with _show.steps(quiet=json) as tell:
-        execution = Execution(workers=_show.workers(workers, 99))
-        facts = demo(out, pairs, settings, execution, tell).facts
+        facts = demo(out, pairs, settings, Execution(workers=worker_count(workers, 99)), tell).facts
     if json:
         _show.say_json(facts)
     else:
-        _show.summary(facts, out / "clean")
+        _show.say_lines(summary_lines(facts, out / "clean"))

@@ -1,4 +1,4 @@
-"""Score every text of a set against its picture with a model; higher is better."""
+"""Score every text of a set against its picture with a judge or a model; higher is better."""
 
 from __future__ import annotations
 
@@ -7,30 +7,28 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._speed import Speed, known
+from pairloom.cli._options import Device, Json, Pairs, Restart, Speed, Workers
 
 
 def command(
-    pairs: Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")],
+    pairs: Pairs,
     model: Annotated[
         Path, typer.Option(help="A judge's folder (models/judge of a clean run) or any model's.")
     ],
     out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, text, score.")],
-    workers: Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)] = 0,
+    workers: Workers = 0,
     speed: Speed = "exact",
-    device: Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, cuda:1 ...")] = "cpu",
-    restart: Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    device: Device = "auto",
+    restart: Restart = False,
+    json: Json = False,
 ) -> None:
-    from pairloom.clean.score_set import score_set
+    import pairloom
     from pairloom.cli import _show
-    from pairloom.data.shards import open_set
-    from pairloom.scale import Execution
 
-    pair_set = open_set(pairs)
     with _show.steps(quiet=json) as tell:
-        count = _show.workers(workers, len(pair_set.shards))
-        facts = score_set(pair_set, model, out, Execution(workers=count), restart, tell, known(speed), device)
+        facts = pairloom.open(pairs).score(
+            model, out, workers=workers, speed=speed, device=device, restart=restart, tell=tell
+        )
     if json:
         _show.say_json(facts)
     else:
