@@ -14,6 +14,7 @@ from layouts import Table, picture, write
 from PIL import Image
 from typer.testing import CliRunner
 
+from pairloom.api.benchmark import differences
 from pairloom.bench import _compare, _results, _scoring, gdbench
 from pairloom.bench._case import Case, Picture, choose
 from pairloom.bench._judging import ImageOnly, Judging, Random, Scorer, TextOnly, scorers
@@ -253,11 +254,10 @@ def test_a_case_of_the_same_name_that_asks_something_else_is_not_compared(data: 
         assert bool(said) == (len(changed) == 300)
 
 
-def test_what_is_decided_is_said_and_what_is_not_is_counted(data: Path, tmp_path: Path, capsys) -> None:
+def test_what_is_decided_is_said_and_what_is_not_is_counted(data: Path, tmp_path: Path) -> None:
     asked = gdbench.BenchRequest("sugarcrepe", tmp_path / "out", data)
     made = gdbench.run(asked, [entrant("a", 290), entrant("b", 10), entrant("c", 289)])
-    bench._tell_differences(made["comparisons"])
-    said = " ".join(capsys.readouterr().err.split())
+    said = " ".join(differences(made["comparisons"]))
     assert (
         "macro over 1 subsets: a is better than b, +0.933 [" in said
         and "undecided: 1 of 3 comparisons" in said

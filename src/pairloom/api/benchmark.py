@@ -12,6 +12,7 @@ from pairloom.errors import Mistake, nearest
 
 WAYS = ("match", "cosine", "likelihood", "denoising")
 PROTOCOLS = ("sound", "published")
+BLIND = ("text only", "image only")  # the blind likenesses of a system, which stand beside it
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,37 @@ class BenchRun:
         """Whether every case of every benchmark was scored."""
         return not (gdbench.lost(self.results) or self.results["bench"]["absent"])
 
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Columns and rows of the sound numbers that stand for each benchmark, beside those of blind likenesses."""
+        benchmarks, first_system = self.results["benchmarks"], self.systems[0]
+        measured = [one["measures"] for one in benchmarks.values()]
+        kinds = [kind for kind in BLIND if any(f"{first_system}, {kind}" in one for one in measured)]
+        common = [row for row in ("wording", "random") if all(row in one for one in measured)]
+        rows: list[list[Any]] = []
+        for name, one in benchmarks.items():
+            for at, first in enumerate(one["measures"][first_system]):
+                if first["kind"] == "sound" and (first["headline"] or first["best"] == 0):
+                    for system in self.systems:
+                        beside = [*(f"{system}, {kind}" for kind in kinds), *common]
+                        cells = [_number(one["measures"][row][at]) for row in (system, *beside)]
+                        rows.append(
+                            [name, first["name"], system, *cells, f"{first['chance']:.3f}", one["cases"]]
+                        )
+        return ["benchmark", "measure", "system", "sound", *kinds, *common, "chance", "cases"], rows
+
+    def remarks(self) -> list[str]:
+        """What is missing or broken, which system is better than which, and where the rest lies."""
+        lines: list[str] = []
+        for name, one in self.results["benchmarks"].items():
+            problems = one["problems"]
+            lines += [f"{name}: {row['file']} {row['why']} ({row['cases']} cases)" for row in problems[:5]]
+            if len(problems) > 5:
+                lines.append(f"{name}: {len(problems):,} files in all, see results.json")
+        lines += differences([*self.results["comparisons"], *self.results["earlier"]])
+        lines += self.results["bench"]["remarks"]
+        lines += [f"{name}: not run, {why}" for name, why in self.results["bench"]["absent"].items()]
+        return [*lines, f"written to {self.out}/results.json and {self.out}/report.html"]
+
     def brief(self) -> dict[str, Any]:
         """The results without the values of single cases."""
         benchmarks = {
@@ -34,6 +66,24 @@ class BenchRun:
             for name, one in self.results["benchmarks"].items()
         }
         return {**self.results, "benchmarks": benchmarks}
+
+
+def differences(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Which system is better than which, where that is decided; how often it is not."""
+    decided = [row for row in rows if row["verdict"] != "undecided"]
+    lines = [
+        f"{row['benchmark']}, {row['measure']}: {row['new']} is {row['verdict']} than {row['old']}, {row['value']:+.3f} "
+        f"[{row['low']:+.3f}, {row['high']:+.3f}], p {max(row['holm'], 0.001):.3f}"
+        for row in decided
+    ]
+    if len(rows) > len(decided):
+        lines.append(f"undecided: {len(rows) - len(decided)} of {len(rows)} comparisons")
+    return lines
+
+
+def _number(cell: dict[str, Any]) -> str:
+    text = f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+    return text if cell["p"] is None else f"{text} p {max(cell['p'], 0.001):.3f}"
 
 
 def benchmark_list() -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 from pairloom.scale import worker_count
 from pairloom.search.filling import fill
+from pairloom.search.index import SearchResults
 from pairloom.search.store import FILE, Store
 
 
@@ -46,6 +47,49 @@ def index_set(
         )
     count = worker_count(workers, 1 << 30)
     return asdict(fill(pairs, load(where, device), where, out, restart, many, count, tell))
+
+
+def index_lines(facts: dict[str, Any]) -> list[str]:
+    """What was deleted from an index and what was added, in a few lines."""
+    lines: list[str] = []
+    if "deleted" in facts:
+        lines.append(
+            f"{facts['deleted']:,} pictures deleted; {facts['pictures']:,} are left in {facts['out']}"
+        )
+    if "added" not in facts:
+        return lines
+    lines.append(
+        f"{facts['pictures']:,} pictures in {facts['out']}: {facts['added']:,} new, {facts['gone']:,} gone, "
+        f"{facts['unreadable']:,} cannot be read"
+    )
+    lines += [f"  {name}: {why}" for name, why in facts["problems"]]
+    line, cells = facts["line"], facts["cells"]
+    told_apart = f"told from a match with AUROC {line['area']:.3f}, over {line['queries']} texts of the set"
+    lines.append(f"  no good match: {line['why'] or told_apart}")
+    if cells:
+        lines.append(f"  inverted lists: {cells['lists']:,}, recall {cells['recall']:.3f}")
+    return lines
+
+
+def results_table(results: SearchResults) -> tuple[list[str], list[list[Any]]]:
+    """Columns and rows of what a search found; a score that no answer has is left out."""
+    kinds = {"P(match)": ("p", ".0%"), "match": ("match", "+.2f"), "cosine": ("score", ".4f")}
+    rows = results.results
+    shown = {
+        name: kind for name, kind in kinds.items() if any(getattr(one, kind[0]) is not None for one in rows)
+    }
+
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    cells = [
+        [
+            at, *(number(getattr(one, name), form) for name, form in shown.values()), one.name,
+            one.texts[0] if one.texts else "", one.file,
+        ]
+        for at, one in enumerate(rows, 1)
+    ]  # fmt: skip
+    return ["#", *shown, "name", "text", "file"], cells
 
 
 def _known(out: Path) -> tuple[str, int]:

@@ -4,14 +4,13 @@ Alone it lists the benchmarks."""
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pairloom.cli._options import Device, Json
 
 NEEDS = False
-BLIND = ("text only", "image only")  # the blind likenesses of a system, which stand beside it
 
 
 def command(
@@ -83,68 +82,8 @@ def command(
     if json:
         _show.say_json(done.brief())
     else:
-        _tell(done.results, list(done.systems), out)
+        _show.table("Bench", *done.table())
+        for remark in done.remarks():
+            _show.console.print(remark, markup=False, soft_wrap=True)
     if not done.complete:
         raise typer.Exit(1)
-
-
-def _tell(results: dict[str, Any], systems: list[str], out: Path) -> None:
-    """The sound numbers that stand for each benchmark, what is missing, and where the rest lies."""
-    from pairloom.cli import _show
-
-    benchmarks = results["benchmarks"]
-    assert isinstance(benchmarks, dict)
-    kinds = [
-        kind
-        for kind in BLIND
-        if any(f"{systems[0]}, {kind}" in one["measures"] for one in benchmarks.values())
-    ]
-    common = [
-        row for row in ("wording", "random") if all(row in one["measures"] for one in benchmarks.values())
-    ]
-    rows = []
-    for name, one in benchmarks.items():
-        for at, first in enumerate(one["measures"][systems[0]]):
-            if first["kind"] == "sound" and (first["headline"] or first["best"] == 0):
-                for system in systems:
-                    beside = [*(f"{system}, {kind}" for kind in kinds), *common]
-                    cells = [_number(one["measures"][row][at]) for row in (system, *beside)]
-                    rows.append([name, first["name"], system, *cells, f"{first['chance']:.3f}", one["cases"]])
-    columns = ["benchmark", "measure", "system", "sound", *kinds, *common, "chance", "cases"]
-    _show.table("Bench", columns, rows)
-    for name, one in benchmarks.items():
-        for problem in one["problems"][:5]:
-            _show.console.print(
-                f"{name}: {problem['file']} {problem['why']} ({problem['cases']} cases)", markup=False
-            )
-        if len(one["problems"]) > 5:
-            _show.console.print(
-                f"{name}: {len(one['problems']):,} files in all, see results.json", markup=False
-            )
-    _tell_differences([*results["comparisons"], *results["earlier"]])
-    for remark in results["bench"]["remarks"]:
-        _show.console.print(remark, markup=False, soft_wrap=True)
-    for name, why in results["bench"]["absent"].items():
-        _show.console.print(f"{name}: not run, {why}", markup=False)
-    _show.console.print(f"written to {out}/results.json and {out}/report.html", markup=False)
-
-
-def _tell_differences(rows: list[dict[str, Any]]) -> None:
-    """Which system is better than which, where that is decided; how often it is not."""
-    from pairloom.cli import _show
-
-    decided = [row for row in rows if row["verdict"] != "undecided"]
-    for row in decided:
-        gap = f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}], p {max(row['holm'], 0.001):.3f}"
-        _show.console.print(
-            f"{row['benchmark']}, {row['measure']}: {row['new']} is {row['verdict']} than {row['old']}, {gap}",
-            markup=False,
-            soft_wrap=True,
-        )
-    if len(rows) > len(decided):
-        _show.console.print(f"undecided: {len(rows) - len(decided)} of {len(rows)} comparisons", markup=False)
-
-
-def _number(cell: dict[str, Any]) -> str:
-    text = f"{cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
-    return text if cell["p"] is None else f"{text} p {max(cell['p'], 0.001):.3f}"

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._options import Device
+from pairloom.cli._options import Device, Json, ReplaceOut
 
 
 def command(
@@ -29,8 +29,8 @@ def command(
     checks: Annotated[int, typer.Option(help="Random choices of cells to compare with; 0: no test.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the random cells.")] = 0,
     device: Device = "auto",
-    restart: Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output, maps and all.")] = False,
+    restart: ReplaceOut = False,
+    json: Json = False,
 ) -> None:
     import pairloom
     from pairloom.cli import _show

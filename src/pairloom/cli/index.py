@@ -33,7 +33,7 @@ def command(
     json: Json = False,
 ) -> None:
     import pairloom
-    from pairloom.api.indexing import delete_pictures, indexed
+    from pairloom.api.indexing import delete_pictures, index_lines, indexed
     from pairloom.cli import _show
     from pairloom.errors import Mistake
 
@@ -55,30 +55,4 @@ def command(
     if json:
         _show.say_json(facts)
     else:
-        _tell(facts)
-
-
-def _tell(facts: dict[str, Any]) -> None:
-    from pairloom.cli import _show
-
-    def say(line: str) -> None:
-        _show.out.print(line, markup=False)
-
-    if "deleted" in facts:
-        say(f"{facts['deleted']:,} pictures deleted; {facts['pictures']:,} are left in {facts['out']}")
-    if "added" not in facts:
-        return
-    say(
-        f"{facts['pictures']:,} pictures in {facts['out']}: {facts['added']:,} new, {facts['gone']:,} gone, "
-        f"{facts['unreadable']:,} cannot be read"
-    )
-    for name, why in facts["problems"]:
-        say(f"  {name}: {why}")
-    line, cells = facts["line"], facts["cells"]
-    say(f"  no good match: {line['why'] or _worth(line)}")
-    if cells:
-        say(f"  inverted lists: {cells['lists']:,}, recall {cells['recall']:.3f}")
-
-
-def _worth(line: dict[str, Any]) -> str:
-    return f"told from a match with AUROC {line['area']:.3f}, over {line['queries']} texts of the set"
+        _show.say_lines(index_lines(facts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -54,30 +54,13 @@ def command(
 
 
 def _tell(answer: SearchResults, html: Path | None) -> None:
+    from pairloom.api.indexing import results_table
     from pairloom.cli import _show
     from pairloom.search.sheet import sentence
 
-    def number(value: float | None, form: str) -> str:
-        return "" if value is None else format(value, form)
-
-    kinds = {"P(match)": ("p", ".0%"), "match": ("match", "+.2f"), "cosine": ("score", ".4f")}
-    shown = {
-        name: kind
-        for name, kind in kinds.items()
-        if any(getattr(one, kind[0]) is not None for one in answer.results)
-    }
-    rows: list[list[Any]] = [
-        [
-            at,
-            *(number(getattr(one, name), form) for name, form in shown.values()),
-            one.name,
-            one.texts[0] if one.texts else "",
-            one.file,
-        ]
-        for at, one in enumerate(answer.results, 1)
-    ]
+    columns, rows = results_table(answer)
     if rows:
-        _show.table(answer.query, ["#", *shown, "name", "text", "file"], rows)
+        _show.table(answer.query, columns, rows)
     _show.console.print(sentence(answer), markup=False)
     if answer.results and answer.why:
         _show.console.print(f"No P(match): {answer.why}.", markup=False)

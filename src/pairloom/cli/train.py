@@ -16,6 +16,8 @@ from typing import Annotated, Any
 
 import typer
 
+from pairloom.cli._options import Device, Json, Restart
+
 
 def command(
     system: Annotated[
@@ -46,14 +48,12 @@ def command(
     negatives: Annotated[
         Path | None, typer.Option(help="Hard negatives (NegCLIP's table); --data holds its pictures.")
     ] = None,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU if any.")] = "auto",
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Forget the run in --out and begin again.")
-    ] = False,
+    device: Device = "auto",
+    restart: Restart = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    json: Json = False,
 ) -> None:
     from pairloom.cli import _show
     from pairloom.train.order import TrainRequest
