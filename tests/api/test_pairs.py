@@ -76,5 +76,8 @@ def test_clean_gives_the_ledger_and_the_report(
 ) -> None:
     out = tmp_path_factory.mktemp("cleaned")
     result = pairs.clean(out, workers=1, device="cpu")  # too small for a judge: the rules alone decide
-    assert result.counts["keep"] == 2 and result.report.stat().st_size > 10_000
-    assert len(result.ledger) == 3
+    decisions = {name: result.counts[name] for name in ("keep", "drop", "replace", "add", "reject")}
+    assert (
+        sum(decisions.values()) == 3 == len(result.ledger) and decisions["drop"] >= 1
+    )  # one colour, or broken
+    assert result.report.stat().st_size > 10_000 and not result.calibration["decides"]

@@ -47,9 +47,7 @@ def command(
             max=0.5,
         ),
     ] = 0.0,
-    against: Annotated[
-        Path | None, typer.Option(help="results.json of an earlier run to compare with.")
-    ] = None,
+    against: Annotated[Path | None, typer.Option(help="An earlier results.json to compare with.")] = None,
     blind: Annotated[bool, typer.Option(help="Judge also with a gray picture, and with no text.")] = True,
     seed: Annotated[int | None, typer.Option(help="Of the miniatures; 0 without.")] = None,
     device: Device = "auto",

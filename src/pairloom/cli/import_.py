@@ -16,9 +16,7 @@ def command(
     size: Annotated[
         int, typer.Option(help="Side of the pictures, where another is wanted: positions are resized.", min=0)
     ] = 0,
-    download: Annotated[
-        bool, typer.Option("--download", help="A hub id may be fetched from the network.")
-    ] = False,
+    download: Annotated[bool, typer.Option("--download", help="A hub id may be fetched.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
     from pairloom.api import import_weights

@@ -20,9 +20,7 @@ def command(
         typer.Option(help="odds (ours), blip (k 256, logit + cosine), blip-flickr (the same with k 128)."),
     ] = "odds",
     k: Annotated[int | None, typer.Option(help="Candidates of a query that the match head scores.")] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="A new .parquet file with the best of every query.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="A new .parquet file: the best of each.")] = None,
     top: Annotated[int, typer.Option(help="How many of them.")] = 10,
     device: Device = "auto",
     restart: Restart = False,

@@ -50,9 +50,7 @@ def command(
     ] = None,
     device: Device = "auto",
     restart: Restart = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Json = False,
 ) -> None:
     from pairloom.cli import _show
