@@ -254,7 +254,8 @@ def _rounds(run: Run) -> RoundResult:
     """Judge, calibrate and caption, as often as asked, or until the decisions stand still."""
     data = rows.load(run.work)
     rows.write_donors(data)
-    texts, last, history = data.folder, None, []
+    texts, history = data.folder, []
+    last: RoundResult | None = None
     for number in range(1, run.settings.rounds + 1):
         before, last = last, _round(run, data, texts, run.work / f"round-{number}")
         moved = 1.0

@@ -389,8 +389,8 @@ class EncodedBatches:
 
     def _record(self, batch: Batch) -> Any:
         assert batch.images is not None
-        kind: Any = self.kind
-        return kind(batch.images) if is_dataclass(kind) else batch.images
+        build: Callable[[Tensor], Any] = self.kind
+        return build(batch.images) if is_dataclass(self.kind) else batch.images
 
 
 def seeing(pairs: int, passes: int, seed: int) -> Training:
