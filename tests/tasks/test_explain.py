@@ -196,6 +196,7 @@ def test_explaining_leaves_nothing_behind() -> None:
     system = tiny("blip")
     model = of(system)  # which packs its texts: another order of sums
     batch = Batch(images=picture()[None, None], texts=Texts.unpadded(TOKENS.encode(["a star"], 12)[0]))
+    model = of(system)  # from here on its texts are packed
     with torch.no_grad():
         before = system.match(batch)
         explain(model, picture(), "a star")

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pairloom.data.batch import Batch, Texts
+from pairloom.data.batch import Batch, Regions, Texts
 
 ROWS = 6
 
@@ -28,3 +28,18 @@ def random_pairs(config: Any, generator: torch.Generator, pictures: int = 1) -> 
     texts = random_texts(config, generator)
     images = torch.randn(ROWS, pictures, 3, config.image_size, config.image_size, generator=generator)
     return Batch(images=images, texts=texts, image_ids=torch.arange(ROWS))
+
+
+def random_regions(config: Any, generator: torch.Generator, regions: int = 5) -> Batch:
+    """Texts with regions [6 1 R F] of every number from 1 to R, and the detector's class distributions."""
+    texts = random_texts(config, generator)
+    shape = (ROWS, 1, regions)
+    features = torch.randn(*shape, config.features, generator=generator)
+    corner = torch.rand(*shape, 2, generator=generator) / 2
+    boxes = torch.cat([corner, corner + 0.1 + 0.4 * torch.rand(*shape, 2, generator=generator)], -1)
+    mask = torch.arange(regions) < torch.tensor([regions, 4, 1, 3, regions, 2])[:, None, None]
+    probabilities = torch.rand(*shape, config.classes, generator=generator)
+    probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+    return Batch(
+        texts=texts, regions=Regions(features, boxes, mask, probabilities), image_ids=torch.arange(ROWS)
+    )

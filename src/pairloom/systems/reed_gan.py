@@ -1,0 +1,305 @@
+"""GAN-INT-CLS: Generative Adversarial Text to Image Synthesis (Reed et al., 2016, arXiv 1605.05396): a convolutional GAN whose
+painter and critic both read a text embedding that a character network learnt beforehand.
+
+Prose, tables and deviations: docs/papers/reed_gan.md.
+
+B texts, T characters, E text embedding, Z noise, H W sides of a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from pairloom.abilities import DRAW
+from pairloom.blocks.encoder import Encoder, Network
+from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_texts
+from pairloom.objectives.adversarial import critic_loss, interpolated, painter_loss
+from pairloom.objectives.match import hard_negatives
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of the released CUB and Flowers scripts, 64 px.
+
+    vocabulary: characters; length: of a text. character_widths: channels of the text encoder's three convolutions.
+    image_network: what the text encoder is matched with in its own training, frozen as published where `frozen`.
+    text_width: of the text inside painter and critic. painter_width, critic_width: channels of their widest and narrowest
+    stage over 8 and 1. mismatched: real pictures with wrong texts teach the critic (CLS). interpolate: texts between two texts
+    teach the painter (INT), with weight `interpolate_weight`.
+    """
+
+    image_size: int = 64
+    vocabulary: int = 72
+    length: int = 201
+    character_widths: tuple[int, int, int] = (384, 512, 256)
+    embedding: int = 1024
+    image_network: Network = "googlenet"
+    frozen: bool = True
+    patch: int = 16
+    noise: int = 100
+    text_width: int = 128
+    painter_width: int = 128
+    critic_width: int = 64
+    mismatched: bool = True
+    interpolate: bool = True
+    interpolate_weight: float = 1.0
+    pad: int = 0
+    cls: int = 2
+    sep: int = 3
+
+
+TINY = Config(
+    image_size=32, vocabulary=64, length=60, character_widths=(16, 16, 16), embedding=32, image_network="residual",
+    frozen=False, patch=8, noise=8, text_width=8, painter_width=4, critic_width=4,
+)  # fmt: skip
+PRESETS: dict[str, Config] = {
+    "gan": Config(mismatched=False, interpolate=False),
+    "gan-cls": Config(interpolate=False),
+    "gan-int": Config(mismatched=False),
+    "base": Config(),
+    "coco": Config(interpolate=False, painter_width=196, critic_width=196, character_widths=(384, 512, 512)),
+    "tiny": TINY,
+}
+PIXELS: dict[str, object] = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5), "fit": "crop"}
+# Adam with momentum .5; the released code halves the rate every 100 epochs, here a cosine does
+RECIPES: dict[str, dict[str, object]] = {
+    "base": dict(
+        optimiser="adam",
+        lr=2e-4,
+        betas=(0.5, 0.999),
+        batch=64,
+        epochs=600,
+        weight_decay=0.0,
+        clip=0.0,
+        warmup=0,
+    ),
+}
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six texts of up to 40 characters, each with a random picture."""
+    images = torch.randn(6, 1, 3, config.image_size, config.image_size, generator=generator)
+    return Batch(images=images, texts=random_texts(config, generator, 40), image_ids=torch.arange(6))
+
+
+class CharacterEncoder(nn.Module):
+    """Character-level CNN-RNN (Reed et al., 2016, arXiv 1605.05395): three convolutions over one-hot characters, a GRU over what
+    they leave (18 steps of 201 characters), its mean over time, a linear map.
+
+    length: characters that are read, blank where a text ends before.
+    """
+
+    def __init__(self, vocabulary: int, length: int, widths: Sequence[int], embedding: int) -> None:
+        super().__init__()
+        if ((length - 3) // 3 - 3) // 3 < 4:
+            raise ValueError(f"three convolutions and two poolings leave nothing of {length} characters")
+        self.vocabulary, self.length = vocabulary, length
+        first, second, third = widths
+        self.convolutions = nn.Sequential(
+            nn.Conv1d(vocabulary, first, 4), nn.ReLU(), nn.MaxPool1d(3),
+            nn.Conv1d(first, second, 4), nn.ReLU(), nn.MaxPool1d(3),
+            nn.Conv1d(second, third, 4), nn.ReLU(),
+        )  # fmt: skip
+        self.recurrent = nn.GRU(third, third, batch_first=True)
+        self.out = nn.Linear(third, embedding)
+
+    def forward(self, ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
+        """mask: True = real; all else is blank. ValueError for a text of more characters than it reads."""
+        if ids.shape[1] > self.length:
+            raise ValueError(
+                f"a text of {ids.shape[1]} characters is longer than the {self.length} that are read"
+            )
+        characters = F.one_hot(ids, self.vocabulary).float() * mask[..., None]
+        characters = F.pad(characters, (0, 0, 0, self.length - ids.shape[1]))
+        states, _ = self.recurrent(self.convolutions(characters.transpose(1, 2)).transpose(1, 2))
+        return self.out(states.mean(1))
+
+
+class Painter(nn.Module):
+    """Generator: noise and text to a 4 x 4 map, then deconvolutions that double it up to the picture (figure 2)."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        self.text = nn.Sequential(nn.Linear(c.embedding, c.text_width), nn.LeakyReLU(0.2))
+        width = 8 * c.painter_width
+        self.enter = nn.Sequential(
+            nn.ConvTranspose2d(c.noise + c.text_width, width, 4, bias=False), nn.BatchNorm2d(width)
+        )
+        stages: list[nn.Module] = [_Bottleneck(width, width // 4, nn.ReLU()), nn.ReLU()]
+        for index in range(doublings(c.image_size) - 1):
+            after = max(c.painter_width, width // 2)
+            stages += [nn.ConvTranspose2d(width, after, 4, 2, 1, bias=False), nn.BatchNorm2d(after)]
+            stages += [_Bottleneck(after, after // 4, nn.ReLU())] if not index else []
+            stages, width = [*stages, nn.ReLU()], after
+        self.stages = nn.Sequential(*stages, nn.ConvTranspose2d(width, 3, 4, 2, 1), nn.Tanh())
+
+    def forward(self, texts: Float[Tensor, "B E"], noise: Float[Tensor, "B Z"]) -> Float[Tensor, "B 3 H W"]:
+        """Pictures in [-1, 1]."""
+        return self.stages(self.enter(torch.cat([noise, self.text(texts)], 1)[..., None, None]))
+
+
+class Critic(nn.Module):
+    """Discriminator: convolutions halve the picture down to a 4 x 4 map, which the text joins (figure 2)."""
+
+    def __init__(self, c: Config) -> None:
+        super().__init__()
+        width = c.critic_width
+        stages: list[nn.Module] = [nn.Conv2d(3, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        count = doublings(c.image_size)
+        for index in range(1, count):
+            stages += [nn.Conv2d(width, 2 * width, 4, 2, 1, bias=False), nn.BatchNorm2d(2 * width)]
+            width *= 2
+            stages += [nn.LeakyReLU(0.2)] if index < count - 1 else []
+        self.stages = nn.Sequential(
+            *stages, _Bottleneck(width, width // 4, nn.LeakyReLU(0.2)), nn.LeakyReLU(0.2)
+        )
+        self.text = nn.Sequential(
+            nn.Linear(c.embedding, c.text_width), nn.BatchNorm1d(c.text_width), nn.LeakyReLU(0.2)
+        )
+        self.judge = nn.Sequential(
+            nn.Conv2d(width + c.text_width, width, 1, bias=False), nn.BatchNorm2d(width), nn.LeakyReLU(0.2),
+            nn.Conv2d(width, 1, 4),
+        )  # fmt: skip
+
+    def forward(self, images: Float[Tensor, "B 3 H W"], texts: Float[Tensor, "B E"]) -> Float[Tensor, " B"]:
+        """Log-odds that the picture is real and the text its own."""
+        map_ = self.stages(images)
+        joined = self.text(texts)[..., None, None].expand(-1, -1, *map_.shape[2:])
+        return self.judge(torch.cat([map_, joined], 1)).flatten()
+
+
+class _Bottleneck(nn.Module):
+    """Residual of a 1 x 1 and two 3 x 3 convolutions."""
+
+    def __init__(self, width: int, inside: int, activation: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, inside, 1, bias=False), nn.BatchNorm2d(inside), activation,
+            nn.Conv2d(inside, inside, 3, 1, 1, bias=False), nn.BatchNorm2d(inside), activation,
+            nn.Conv2d(inside, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width),
+        )  # fmt: skip
+
+    def forward(self, x: Float[Tensor, "B C U V"]) -> Float[Tensor, "B C U V"]:
+        return x + self.layers(x)
+
+
+def doublings(image_size: int) -> int:
+    """How often a 4 x 4 map doubles to the picture. ValueError for a side that is no power of two from 16 on."""
+    if image_size < 16 or image_size & (image_size - 1):
+        raise ValueError(f"image size {image_size} is no power of two from 16 on")
+    return image_size.bit_length() - 3
+
+
+class System(nn.Module):
+    """Reed's GAN: the part "text" (character encoder, matched with pictures) is trained before the part "gan"."""
+
+    abilities = (DRAW,)
+    trains_on = ("pairs",)
+    turns = {"encoder": ("text.", "image."), "critic": ("critic.",), "painter": ("painter.",)}
+    parts = {"text": ("encoder",), "gan": ("critic", "painter")}
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        self.text = CharacterEncoder(c.vocabulary, c.length, c.character_widths, c.embedding)
+        self.image = nn.ModuleDict({"network": Encoder(c.image_network, c.frozen, c.patch, c.embedding)})
+        if self.image["network"].width != c.embedding:
+            self.image["project"] = nn.Linear(int(self.image["network"].width), c.embedding)
+        self.painter, self.critic = Painter(c), Critic(c)
+        for network in (self.painter, self.critic):
+            network.apply(_initialise)
+
+    def draw(
+        self, batch: Batch, *, seeds: Sequence[int] | None = None, **options: Any
+    ) -> Float[Tensor, "B 3 H W"]:
+        """A picture in [-1, 1] for each text. seeds: of each row's noise (None: the same noise at every call)."""
+        if options:
+            raise ValueError(f"this system does not know {', '.join(options)}")
+        texts = self.text(*batch.text())
+        return self.painter(texts, self._noise(len(texts), texts.device, seeds))
+
+    def _noise(
+        self, rows: int, device: torch.device, seeds: Sequence[int] | None = None
+    ) -> Float[Tensor, "B Z"]:
+        """One row for each seed; without seeds torch's own draw, which in evaluation is the same at every call."""
+        if seeds is None:
+            generator = None if self.training else torch.Generator(device).manual_seed(0)
+            return torch.randn(rows, self.config.noise, device=device, generator=generator)
+        draws = [
+            torch.randn(self.config.noise, generator=torch.Generator().manual_seed(seed)) for seed in seeds
+        ]
+        return torch.stack(draws).to(device)
+
+    def losses(self, batch: Batch, turn: str) -> dict[str, Tensor]:
+        """encoder: structured joint embedding. critic, painter: of the GAN, on texts that the encoder gives, as it stands."""
+        if turn == "encoder":
+            return {"joint": self._joint(batch)}
+        with torch.no_grad():
+            texts = self.text(*batch.text())
+        noise = self._noise(len(texts), texts.device)
+        if turn == "painter":
+            return self._paint(texts, noise)
+        real = self._pictures(batch)
+        with torch.no_grad():
+            drawn = self.painter(texts, noise)
+        wrong = self._mismatched(batch, texts) if self.config.mismatched else None
+        scores = self.critic(drawn, texts)
+        return {"critic": critic_loss(self.critic(real, texts), scores, wrong)}
+
+    def _paint(self, texts: Tensor, noise: Tensor) -> dict[str, Tensor]:
+        drawn = self.painter(texts, noise)
+        losses = {"painter": painter_loss(self.critic(drawn, texts))}
+        if self.config.interpolate and len(texts) > 1:
+            half = interpolated(texts)[: len(texts) // 2]
+            scores = self.critic(self.painter(half, self._noise(len(half), half.device)), half)
+            losses["interpolated"] = self.config.interpolate_weight * painter_loss(scores)
+        return losses
+
+    def _pictures(self, batch: Batch) -> Float[Tensor, "B 3 H W"]:
+        images = batch.required("images")[:, 0]
+        return images if batch.image_of is None else images[batch.image_of]
+
+    def _mismatched(self, batch: Batch, texts: Tensor) -> Float[Tensor, " B"] | None:
+        """The critic's scores of real pictures with texts of others; None where the batch has one picture only."""
+        allowed = self._others(batch)
+        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())) if self.training else 0)
+        other, exists = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
+        if not bool(exists.all()):
+            return None
+        return self.critic(self._pictures(batch)[other.to(texts.device)], texts)
+
+    def _others(self, batch: Batch) -> Bool[Tensor, "B B"]:
+        ids = batch.image_ids if batch.image_ids is not None else batch.image_of
+        if ids is None:
+            ids = torch.arange(len(batch))
+        return (ids[:, None] != ids).cpu()
+
+    def _joint(self, batch: Batch) -> Float[Tensor, ""]:
+        """Structured joint embedding (arXiv 1605.05395, equation 3): a text scores its own picture above every other one by a margin
+        of 1, and a picture its own text."""
+        pooled = self.image["network"](self._pictures(batch)).mean((2, 3))
+        images = self.image["project"](pooled) if "project" in self.image else pooled
+        scores = self.text(*batch.text()) @ images.T
+        others = self._others(batch).to(scores.device)
+        own = scores.diagonal()
+        by_text = ((scores - own[:, None] + 1).clamp(min=0) * others).sum()
+        by_image = ((scores - own[None] + 1).clamp(min=0) * others).sum()
+        return (by_text + by_image) / len(scores) ** 2
+
+
+def _initialise(part: nn.Module) -> None:
+    """Convolutions N(0, .02), gains of batch norms N(1, .02), as in the released code; linear maps as torch has them."""
+    if isinstance(part, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(part.weight, std=0.02)
+        if part.bias is not None:
+            nn.init.zeros_(part.bias)
+    elif isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
+        nn.init.normal_(part.weight, 1.0, 0.02)

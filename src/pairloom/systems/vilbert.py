@@ -1,0 +1,223 @@
+"""ViLBERT: Pretraining Task-Agnostic Visiolinguistic Representations for Vision-and-Language Tasks (Lu et al., 2019,
+arXiv 1908.02265): a BERT of words and a transformer of regions, which read each other through co-attention.
+
+Prose, tables and deviations: docs/papers/vilbert.md.
+
+B texts, I pictures, N pictures of an example, R regions of all of them, F features, K classes of the detector, T tokens,
+D width of the text stream, E width of the visual one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from pairloom.abilities import MATCH
+from pairloom.blocks.coattention import CoAttentionBlock
+from pairloom.blocks.embed import TextEmbed
+from pairloom.blocks.language import LanguageHead
+from pairloom.blocks.masks import padding
+from pairloom.blocks.transformer import Block, TransformerConfig, initialise
+from pairloom.data.batch import Batch
+from pairloom.data.random_batch import random_regions
+from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
+from pairloom.objectives.match import hard_negatives, match_loss
+from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
+
+
+@dataclass(frozen=True)
+class Config:
+    """The released base model: BERT base of 12 layers, 6 visual layers of 1,024 (feed-forward 1,024), co-attention of 8 heads
+    before the last 6 text layers and before each visual layer.
+
+    exchanges: how many co-attention layers; the first comes after `depth - exchanges` text layers and before all visual ones.
+    shared_width: of the heads of co-attention and of the pooled rows. masked: share of words and of regions that are hidden.
+    overlap: regions whose intersection over union with a hidden one is above this leave the global row.
+    """
+
+    features: int = 2048
+    classes: int = 1601
+    vocabulary: int = 30522
+    length: int = 36
+    positions: int = 512
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    visual_width: int = 1024
+    visual_depth: int = 6
+    visual_heads: int = 8
+    visual_growth: float = 1.0
+    exchanges: int = 6
+    shared_width: int = 1024
+    shared_heads: int = 8
+    dropout: float = 0.1
+    pad: int = 0
+    cls: int = 101
+    sep: int = 102
+    mask: int = 103
+    masked: float = 0.15
+    overlap: float = 0.4
+
+
+TINY = Config(
+    features=24, classes=7, vocabulary=64, length=12, positions=16, width=32, depth=3, heads=2, visual_width=40,
+    visual_depth=2, visual_heads=2, exchanges=2, shared_width=16, shared_heads=2, dropout=0.0, cls=2, sep=3, mask=4,
+)  # fmt: skip
+PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
+RECIPES: dict[str, dict[str, object]] = {
+    "base": dict(lr=1e-4, batch=512, epochs=10, schedule="linear", weight_decay=0.01, clip=0.0),
+}
+
+
+def example(config: Config, generator: torch.Generator) -> Batch:
+    """Six texts with random regions, some of them padding."""
+    return random_regions(config, generator)
+
+
+class ViLBERTRegionEmbed(nn.Module):
+    """LN(W f + W box); the box as left, top, right, bottom, area. Row 0 is the whole picture: the mean of the features."""
+
+    def __init__(self, features: int, width: int, dropout: float) -> None:
+        super().__init__()
+        self.features, self.boxes = nn.Linear(features, width), nn.Linear(5, width)
+        self.norm, self.dropout = nn.LayerNorm(width, eps=1e-12), nn.Dropout(dropout)
+
+    def forward(
+        self, features: Float[Tensor, "B R F"], boxes: Float[Tensor, "B R 4"], pooled: Bool[Tensor, "B R"]
+    ) -> Float[Tensor, "B _ E"]:
+        """pooled: the regions that the global row is the mean of."""
+        share = pooled / pooled.sum(1, keepdim=True).clamp(min=1)
+        features = torch.cat([(share[:, None] @ features), features], 1)
+        whole = boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(boxes), 1, 4)
+        boxes = torch.cat([whole, boxes], 1)
+        area = (boxes[..., 2:] - boxes[..., :2]).prod(-1, keepdim=True)
+        rows = self.features(features) + self.boxes(torch.cat([boxes, area], -1))
+        return self.dropout(self.norm(rows))
+
+
+class System(nn.Module):
+    """ViLBERT."""
+
+    abilities = (MATCH,)
+    trains_on = ("pairs",)
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        c = self.config = config
+        if not 0 < c.exchanges <= min(c.depth, c.visual_depth):
+            raise ValueError(f"{c.exchanges} exchanges need as many layers of both streams")
+        words = TransformerConfig(c.width, c.depth, c.heads, "post", 1e-12, c.dropout)
+        visual = TransformerConfig(
+            c.visual_width, c.visual_depth, c.visual_heads, "post", 1e-12, c.dropout, growth=c.visual_growth
+        )
+        across = {"heads": c.shared_heads, "inside": c.shared_width, "order": ("cross", "feed")}
+        self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
+        self.regions = ViLBERTRegionEmbed(c.features, c.visual_width, c.dropout)
+        self.text_layers = nn.ModuleList(Block(words) for _ in range(c.depth))
+        self.visual_layers = nn.ModuleList(Block(visual) for _ in range(c.visual_depth))
+        self.exchanges = nn.ModuleList(
+            CoAttentionBlock(words._replace(**across), visual._replace(**across)) for _ in range(c.exchanges)
+        )
+        self.text_pooler = nn.Linear(c.width, c.shared_width)
+        self.visual_pooler = nn.Linear(c.visual_width, c.shared_width)
+        self.match_head = nn.Linear(c.shared_width, 2)
+        self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
+        self.class_head = nn.Sequential(
+            nn.Linear(c.visual_width, c.visual_width),
+            nn.GELU(),
+            nn.LayerNorm(c.visual_width, eps=1e-12),
+            nn.Linear(c.visual_width, c.classes),
+        )
+        initialise(self)
+
+    def match(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Log-odds that text and picture belong together."""
+        logits = self.match_logits(batch)
+        return logits[:, 1] - logits[:, 0]
+
+    def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
+        """Class 1 = they belong together (the released code calls that class 0)."""
+        texts = batch.required("texts")
+        return self._matching(*self._fuse(texts.ids, texts.mask, *self._visual(batch, batch.image_of)))
+
+    def _matching(
+        self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B R E"]
+    ) -> Float[Tensor, "B 2"]:
+        """From the product of the pooled [CLS] and the pooled global row; the head's classes are the released ones."""
+        pooled = F.relu(self.text_pooler(words[:, 0])) * F.relu(self.visual_pooler(places[:, 0]))
+        return self.match_head(pooled).float().flip(1)
+
+    def _visual(
+        self, batch: Batch, owner: Tensor | None, hidden: Tensor | None = None
+    ) -> tuple[Float[Tensor, "B R E"], Bool[Tensor, "B R"]]:
+        """Rows of the global region and of each region, and which are real. hidden [B R]: their features are zero, and neither
+        they nor what overlaps them has a part in the global row."""
+        regions = batch.required("regions")
+        regions = regions if owner is None else regions[owner]
+        features, boxes = regions.features.flatten(1, 2), regions.boxes.flatten(1, 2)
+        mask = pooled = regions.mask.flatten(1, 2)
+        if hidden is not None:
+            features = features.masked_fill(hidden[..., None], 0.0)
+            pooled = mask & ~overlapping(boxes, hidden, self.config.overlap)
+        rows = self.regions(features, boxes, pooled)
+        return rows, torch.cat([mask.new_ones(len(mask), 1), mask], 1)
+
+    def _fuse(
+        self,
+        ids: Int[Tensor, "B T"],
+        mask: Bool[Tensor, "B T"],
+        places: Float[Tensor, "B R E"],
+        places_mask: Bool[Tensor, "B R"],
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B R E"]]:
+        """The text stream runs ahead of the first exchange; then exchange and layer take turns in both."""
+        words, alone = self.text(ids), self.config.depth - self.config.exchanges
+        for layer in self.text_layers[:alone]:
+            words = layer(words, padding(mask))
+        last = len(self.exchanges) - 1
+        for index, exchange in enumerate(self.exchanges):
+            words, places = exchange(words, places, mask, places_mask)
+            words = self.text_layers[alone + index](words, padding(mask))
+            for layer in self.visual_layers[index : None if index == last else index + 1]:
+                places = layer(places, padding(places_mask))
+        return words, places
+
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Masked words, the detector's classes of masked regions, and alignment, equally weighted (section 3.1); nothing is
+        predicted of pairs that do not belong together, as in the code of 12-in-1."""
+        c, generator = self.config, masking_generator(self.training)
+        texts, regions = batch.required("texts"), batch.required("regions")
+        owner = batch.image_of
+        if owner is None:
+            owner = torch.arange(len(texts), device=texts.ids.device)
+        words = texts.mask & (texts.ids != c.cls) & (texts.ids != c.sep) & (texts.ids != c.pad)
+        masked = mask_tokens(texts.ids, words, c.mask, (c.mask + 1, c.vocabulary), generator, c.masked)
+        drawn = mask_regions(regions.mask[owner].flatten(1, 2), generator, c.masked)
+        zeroed = drawn & (torch.rand(drawn.shape, generator=generator).to(drawn.device) < 0.9)
+        rows, places = self._fuse(masked.ids, texts.mask, *self._visual(batch, owner, zeroed))
+        scores = self.language_head(rows[masked.hidden], self.text.words.weight)
+        losses = {
+            "mlm": masked_loss(scores, texts.ids[masked.hidden]),
+            "alignment": self._alignment(batch, owner, masked.ids, self._matching(rows, places), generator),
+        }
+        if regions.class_probabilities is not None:
+            probabilities = regions.class_probabilities[owner].flatten(1, 2)[drawn]
+            losses["regions"] = region_distribution_loss(self.class_head(places[:, 1:][drawn]), probabilities)
+        return losses
+
+    def _alignment(
+        self, batch: Batch, owner: Tensor, ids: Tensor, matched: Tensor, generator: torch.Generator
+    ) -> Float[Tensor, ""]:
+        """Each text with its own picture and with another one, half and half."""
+        pictures = owner if batch.image_ids is None else batch.image_ids
+        allowed = (pictures[:, None] != pictures).cpu()
+        other, exists = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
+        visual = self._visual(batch, owner[other.to(owner.device)])
+        wrong = self._matching(*self._fuse(ids, batch.required("texts").mask, *visual))
+        together = torch.arange(2 * len(ids), device=ids.device) < len(ids)
+        counts = torch.cat([torch.ones_like(exists), exists]).to(ids.device)
+        total, count = match_loss(torch.cat([matched, wrong]), together.long(), counts)
+        return total / count

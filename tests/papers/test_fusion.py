@@ -1,0 +1,187 @@
+"""What Pixel-BERT, UNITER and ViLBERT say of themselves, sentence by sentence."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pairloom import registry
+from pairloom.data.batch import Batch, Texts
+from pairloom.systems import pixel_bert, uniter, vilbert
+
+REGION_SYSTEMS = [uniter, vilbert]
+
+
+def example(module) -> Batch:
+    return module.example(module.TINY, torch.Generator().manual_seed(3))
+
+
+def built(module, **changes):
+    """Fresh heads start near nothing: a little noise lets a difference show where there is one."""
+    torch.manual_seed(0)
+    system = module.System(replace(module.TINY, **changes)).eval()
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return system
+
+
+def test_pixel_bert_samples_cells_in_training_alone(monkeypatch) -> None:
+    system, batch = built(pixel_bert, sampled=3), example(pixel_bert)
+    cells = system.encode_image(batch).encoded
+    read: list[int] = []
+    whole = system._fuse
+    monkeypatch.setattr(
+        system,
+        "_fuse",
+        lambda ids, mask, cells, owner: read.append(cells.shape[1]) or whole(ids, mask, cells, owner),
+    )
+    system.losses(batch)
+    system.train()
+    system.losses(batch)
+    assert read == [cells.shape[1]] * 2 + [3] * 2 and cells.shape[1] == 16
+
+
+def test_pixel_bert_has_no_places_but_its_cells_count_as_a_set() -> None:
+    """One shared semantic vector and no position: any order of the cells gives the same answer."""
+    system, batch = built(pixel_bert), example(pixel_bert)
+    with torch.no_grad():
+        encoded = system.encode_image(batch)
+        mixed = replace(encoded, encoded=encoded.encoded[:, torch.randperm(encoded.encoded.shape[1])])
+        torch.testing.assert_close(system.match(encoded), system.match(mixed), atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("module", [pixel_bert, uniter, vilbert], ids=lambda module: module.__name__)
+def test_hidden_words_are_predicted_and_special_ones_never_hidden(module, monkeypatch) -> None:
+    system, batch = built(module), example(module)
+    drawn = []
+    mask_tokens = module.mask_tokens
+
+    def spy(ids, words, *rest):
+        drawn.append((words, mask_tokens(ids, words, *rest)))
+        return drawn[-1][1]
+
+    monkeypatch.setattr(module, "mask_tokens", spy)
+    losses = system.losses(batch)
+    (words, masked), c = drawn[0], module.TINY
+    special = (batch.texts.ids == c.cls) | (batch.texts.ids == c.sep)
+    assert not (words & (special | ~batch.texts.mask)).any() and masked.hidden.any(1).all()
+    assert torch.isfinite(losses["mlm"])
+
+
+@pytest.mark.parametrize("module", REGION_SYSTEMS, ids=lambda module: module.__name__)
+def test_regions_matter_and_what_is_no_region_does_not(module) -> None:
+    system, batch = built(module), example(module)
+    regions = batch.required("regions")
+    noise = torch.randn_like(regions.features)
+    unreal = replace(regions, features=torch.where(regions.mask[..., None], regions.features, noise))
+    other = replace(regions, features=torch.where(regions.mask[..., None], noise, regions.features))
+    with torch.no_grad():
+        before = system.match(batch)
+        torch.testing.assert_close(system.match(replace(batch, regions=unreal)), before, atol=1e-6, rtol=0)
+        assert (system.match(replace(batch, regions=other)) - before).abs().min() > 1e-6
+        moved = replace(regions, boxes=regions.boxes.flip(2))
+        assert (system.match(replace(batch, regions=moved)) - before).abs().max() > 1e-6
+
+
+def test_uniter_hides_one_modality_at_a_time(monkeypatch) -> None:
+    """Conditional masking: where regions are hidden no word is, and where words are hidden no region is."""
+    system, batch = built(uniter), example(uniter)
+    calls = []
+    whole = system._fuse
+
+    def spy(ids, mask, regions, hidden=None):
+        calls.append((torch.equal(ids, batch.texts.ids), hidden is None))
+        return whole(ids, mask, regions, hidden)
+
+    monkeypatch.setattr(system, "_fuse", spy)
+    losses = system.losses(batch)
+    assert set(losses) == {"itm", "wra", "mlm", "mrfr", "mrc", "mrc_kl"}
+    assert (False, True) in calls and (True, False) in calls and (False, False) not in calls
+
+
+def test_uniter_draws_one_task_a_batch_in_proportion_to_the_mix() -> None:
+    system, batch = built(uniter, together=False, mix=(2.0, 1.0, 0.0, 0.0, 1.0)).train(), example(uniter)
+    torch.manual_seed(0)
+    counts = {"itm": 0, "mlm": 0, "mrc_kl": 0}
+    for _ in range(120):
+        names = set(system.losses(batch))
+        assert names in ({"itm", "wra"}, {"mlm"}, {"mrc_kl"})
+        counts[next(iter(names - {"wra"}))] += 1
+    # 60, 30, 30 are expected; five standard deviations of a binomial are 27
+    assert abs(counts["itm"] - 60) < 28 and min(counts["mlm"], counts["mrc_kl"]) > 5
+
+
+def test_uniters_feature_head_is_tied_to_the_feature_projection() -> None:
+    system, batch = built(uniter, mix=(0.0, 0.0, 1.0, 0.0, 0.0)), example(uniter)
+    system.losses(batch)["mrfr"].backward()
+    named = dict(system.named_parameters())
+    assert "regions.features.weight" in named and named["regions.features.weight"].grad is not None
+    assert not any(
+        value.shape == (24, 32) for name, value in named.items() if name != "regions.features.weight"
+    )
+
+
+def test_vilberts_masked_region_leaves_the_global_row() -> None:
+    """A leak otherwise: the mean of all regions would still hold what is to be predicted."""
+    system, batch = built(vilbert), example(vilbert)
+    regions = batch.required("regions")
+    hidden = torch.zeros(regions.mask[:, 0].shape, dtype=torch.bool)
+    hidden[:, 0] = True
+    changed = regions.features.clone()
+    changed[:, :, 0] += 5.0
+    with torch.no_grad():
+        one, _ = system._visual(batch, None, hidden)
+        other, _ = system._visual(replace(batch, regions=replace(regions, features=changed)), None, hidden)
+        seen, _ = system._visual(replace(batch, regions=replace(regions, features=changed)), None)
+        assert torch.equal(one, other)
+        assert (seen[:, 0] - system._visual(batch, None)[0][:, 0]).abs().max() > 1e-3
+
+
+def test_vilberts_text_runs_ahead_of_the_first_exchange() -> None:
+    """12 text layers, 6 visual ones, 6 exchanges: the text is read six layers deep before it sees a region."""
+    system, batch = built(vilbert), example(vilbert)
+    order: list[str] = []
+    for name, layers in (("t", system.text_layers), ("v", system.visual_layers), ("x", system.exchanges)):
+        for layer in layers:
+            layer.register_forward_hook(lambda *_, name=name: order.append(name))
+    with torch.no_grad():
+        system.match(batch)
+    assert "".join(order) == "t" + "xtv" * 2
+    c = vilbert.Config()
+    assert (c.depth - c.exchanges, c.visual_depth) == (6, 6)
+
+
+def test_vilberts_released_polarity_is_turned_round() -> None:
+    """is_next = 1 means mismatched in the released head: its first class is what `match` calls a match."""
+    system, batch = built(vilbert), example(vilbert)
+    with torch.no_grad():
+        system.match_head.weight.zero_()
+        system.match_head.bias.copy_(torch.tensor([3.0, 1.0]))
+        assert system.match(batch).tolist() == [2.0] * len(batch)
+
+
+def test_paper_sizes() -> None:
+    """UNITER base has 86 million parameters in its layers and its embedding of regions is small beside the words'."""
+    with torch.device("meta"):
+        counts = {
+            name: sum(
+                p.numel()
+                for p in registry.find("systems", name)
+                .System(registry.find("systems", name).Config())
+                .stack.parameters()
+            )
+            for name in ("uniter", "pixel_bert")
+        }
+    per_layer = 4 * (768 * 768 + 768) + 2 * 768 * 3072 + 3072 + 768 + 4 * 768
+    assert counts == {"uniter": 12 * per_layer, "pixel_bert": 12 * per_layer}
+
+
+def test_a_text_without_words_teaches_nothing_and_breaks_nothing() -> None:
+    for module in (pixel_bert, uniter, vilbert):
+        system, batch = built(module), example(module)
+        c = module.TINY
+        ids = torch.full((len(batch), 2), c.sep)
+        ids[:, 0] = c.cls
+        losses = system.losses(replace(batch, texts=Texts.unpadded(ids)))
+        assert float(losses["mlm"].detach()) == 0 and all(torch.isfinite(value) for value in losses.values())
