@@ -14,6 +14,7 @@ from PIL import Image
 
 from pairloom import verbs
 from pairloom.api import figure
+from pairloom.api.figure import Panel
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 from pairloom.tasks.explain import Explaining, Faithfulness, explain, faithfulness, written
@@ -80,7 +81,7 @@ class PictureExplanation:
             file.write(data)
         return path
 
-    def _panels(self) -> list[figure.Panel]:
+    def _panels(self) -> list[Panel]:
         return figure.panels(self.view, self.words, self.maps, self.whole)
 
     def _repr_html_(self) -> str:

@@ -107,9 +107,18 @@ def train(
 
     words = (*settings, *(f"{name}={value}" for name, value in values.items()))
     where = getattr(pairs, "path", pairs)
-    starts = [None if one is None else Path(one) for one in (init, tokens)]
     request = TrainRequest(
-        system, Path(where), Path(out), words, preset, recipe, *starts, held_out=held_out, device=device, restart=restart
-    )  # fmt: skip
+        system,
+        Path(where),  # type: ignore[arg-type]
+        Path(out),
+        words,
+        preset,
+        recipe,
+        init=None if init is None else Path(init),
+        tokens=None if tokens is None else Path(tokens),
+        held_out=held_out,
+        device=device,
+        restart=restart,
+    )
     train(request)
     return load(out, device)

@@ -103,7 +103,9 @@ def _right(example: Any, text: str) -> dict[str, float]:
 
 
 def _accuracy(lines: list[Line]) -> Line:
-    known = [{name: line[name] for name in ("accuracy", "exact") if name in line} for line in lines]
+    known: list[dict[str, float]] = [
+        {name: line[name] for name in ("accuracy", "exact") if name in line} for line in lines
+    ]
     return dict(means(known))
 
 

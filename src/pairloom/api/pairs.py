@@ -127,9 +127,9 @@ class PairSet(BarePairSet):
         """A row for each text: key, name, text, source, problem; with images the decoded picture too, None where there is
         none. A pair without a text has one row, whose text is None."""
         for pair in self.pairs():
-            texts = [(text.text, text.source) for text in pair.texts] or [(None, None)]
+            texts: list[tuple[str | None, str | None]] = [(text.text, text.source) for text in pair.texts]
             shown = {"image": _picture(pair)} if images else {}
-            for text, source in texts:
+            for text, source in texts or [(None, None)]:
                 yield {
                     "key": pair.key,
                     "name": pair.name,

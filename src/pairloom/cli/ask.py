@@ -10,7 +10,7 @@ Answers come as JSON lines; one question about one picture as a table, or with -
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,7 +51,7 @@ def command(
     from pairloom.cli import _show
 
     choices = listed_texts(answers, "answers") if answers else []
-    options = {
+    options: dict[str, Any] = {
         "choices": choices,
         "first": first,
         "several": several,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,7 @@ def command(
             f"{cut} text{'s are' if cut > 1 else ' is'} longer than the model reads: "
             f"judged by the first {loaded.config.length} tokens."
         )
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"text": text, **{scores.by: float(scores.values[at]) for scores in every}}
         for at, text in enumerate(texts)
     ]

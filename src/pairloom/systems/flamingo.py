@@ -9,6 +9,7 @@ language model, V vocabulary.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from pairloom.abilities import CAPTION, Ability
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.cache import Cache
-from pairloom.blocks.causal import Between, LanguageModel, Past
+from pairloom.blocks.causal import Between, LanguageModel
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gated import GatedCrossBlock, GatedMask
@@ -264,8 +265,8 @@ class System(nn.Module):
         return between
 
     def _read(
-        self, tokens: Int[Tensor, "B T"], past: Past | None, between: Between | None
-    ) -> tuple[Float[Tensor, "B T V"], Past]:
+        self, tokens: Int[Tensor, "B T"], past: Sequence[KeyValue] | None, between: Between | None
+    ) -> tuple[Float[Tensor, "B T V"], Sequence[KeyValue]]:
         """The language model's own logits, untouched, and beside them that of <|endofchunk|>; nobody writes an <image>."""
         c, known = self.config, self.language.vocabulary
         mark = torch.stack([tokens == c.image_mark, tokens == c.chunk_end], 2)

@@ -175,7 +175,7 @@ class System(nn.Module):
         else:
             drawn = int(torch.multinomial(torch.tensor(list(possible.values())), 1, generator=generator))
             chosen = {list(possible)[drawn]: 1.0}
-        losses = {}
+        losses: dict[str, Tensor] = {}
         for task, weight in chosen.items():
             if task == "itm":
                 losses |= {name: weight * value for name, value in self._aligned(batch, generator).items()}

@@ -114,14 +114,16 @@ class System(nn.Module):
         visual = TransformerConfig(
             c.visual_width, c.visual_depth, c.visual_heads, "post", 1e-12, c.dropout, growth=c.visual_growth
         )
-        across = {"heads": c.shared_heads, "inside": c.shared_width, "order": ("cross", "feed")}
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
         self.regions = ViLBERTRegionEmbed(c.features, c.visual_width, c.dropout)
         self.text_layers = nn.ModuleList(Block(words) for _ in range(c.depth))
         self.visual_layers = nn.ModuleList(Block(visual) for _ in range(c.visual_depth))
-        self.exchanges = nn.ModuleList(
-            CoAttentionBlock(words._replace(**across), visual._replace(**across)) for _ in range(c.exchanges)
+        across = (
+            stream._replace(heads=c.shared_heads, inside=c.shared_width, order=("cross", "feed"))
+            for stream in (words, visual)
         )
+        first, second = across
+        self.exchanges = nn.ModuleList(CoAttentionBlock(first, second) for _ in range(c.exchanges))
         self.text_pooler = nn.Linear(c.width, c.shared_width)
         self.visual_pooler = nn.Linear(c.visual_width, c.shared_width)
         self.match_head = nn.Linear(c.shared_width, 2)
