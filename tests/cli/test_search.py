@@ -16,6 +16,8 @@ from eyes import NAMES, eye  # noqa: E402
 def pairs(tmp_path: Path, monkeypatch) -> Path:
     import colours
 
+    import pairloom.search.index  # noqa: F401  (before load is replaced, so that it holds the real one afterwards)
+
     for place in ("pairloom.weights.load", "pairloom.search.index.load"):
         monkeypatch.setattr(place, lambda where, download=False: eye())
     where = tmp_path / "pairs"
