@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, dataclass, replace
+from typing import NamedTuple
 
 import pytest
 import torch
 
-from pairloom.blocks.attention import CrossKeyValues, KeyValue
 from pairloom.data.batch import Batch, Clips, Codes, Negatives, Questions, Regions, Texts
 
 META = torch.device("meta")
+
+
+class Projected(NamedTuple):
+    keys: torch.Tensor
+
+
+@dataclass
+class Encoded:
+    """What a system may keep of pictures: a dataclass around a list of tuples."""
+
+    layers: list[Projected]
 
 
 def texts(rows: int = 3, length: int = 4) -> Texts:
@@ -25,7 +36,7 @@ def regions(rows: int = 2) -> Regions:
 
 
 def test_every_tensor_moves_however_deep_it_lies() -> None:
-    encoded = CrossKeyValues([KeyValue(torch.zeros(1), torch.zeros(1))])
+    encoded = Encoded([Projected(torch.zeros(1))])
     batch = Batch(
         images=torch.zeros(2, 1, 3, 4, 4), texts=texts(), regions=regions(), question=Questions(texts(), torch.zeros(3)),
         codes=Codes(torch.zeros(2, 3), torch.ones(2, 3)), clips=Clips(torch.zeros(2, 3, 4), torch.ones(2, 3)),
