@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 
 from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import override
+from pairloom.data.feed import Feed
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake, nearest
@@ -58,9 +60,15 @@ def build(
                 str(error),
                 f"Given: {' '.join(settings) or preset}.",
             ) from error
-    own = getattr(module, "PIXELS", {})  # systems that draw want their own range
-    pixels = Transform(config.image_size, **own)
-    return Model(name, system, tokens, pixels, {"preset": preset})
+    return Model(name, system, tokens, _feed(module, config), {"preset": preset})
+
+
+def _feed(module: Any, config: Any) -> Feed:
+    """What the system's file says it reads; pixels of `image_size`, with its own PIXELS, where it says nothing."""
+    if hasattr(module, "feed"):
+        feed: Feed = module.feed(config)
+        return feed
+    return Transform(config.image_size, **getattr(module, "PIXELS", {}))
 
 
 def at_size(model: Model, size: int) -> Model:
@@ -68,6 +76,7 @@ def at_size(model: Model, size: int) -> Model:
 
     Raises Mistake where the image tower cannot read pictures of that side.
     """
+    pixels = model.pixels
     if size == model.config.image_size:
         return model
     try:
@@ -83,4 +92,4 @@ def at_size(model: Model, size: int) -> Model:
             tensors[name] = resize_positions(tensor, places[name].shape[1])
     put_tensors(system, tensors, drop)
     about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}
-    return Model(model.name, system.eval(), model.tokens, dataclasses.replace(model.pixels, size=size), about)
+    return Model(model.name, system.eval(), model.tokens, dataclasses.replace(pixels, size=size), about)

@@ -20,7 +20,7 @@ from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import from_dict, to_dict
 from pairloom.data.disk import atomic_write, unwritable
-from pairloom.data.pixels import Transform
+from pairloom.data.feed import FEEDS, feed_name
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model.model import Model
@@ -47,7 +47,7 @@ def save(model: Model, where: Path | str) -> Path:
         MARK: pairloom.__version__,
         "system": model.name,
         "config": to_dict(model.config),
-        "pixels": to_dict(model.pixels),
+        feed_name(model.feed): to_dict(model.feed),
         "about": model.about,
     }
     files = {
@@ -86,7 +86,8 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
     try:
         config = read_config(config_json)
         system: nn.Module = module.System(config)
-        pixels = from_dict(Transform, config_json["pixels"])
+        kind = next((name for name in FEEDS if name in config_json), "pixels")
+        feed = from_dict(FEEDS[kind], config_json[kind])
         tensors = load_file(where / "model.safetensors")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Mistake(
@@ -104,9 +105,7 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
             "Put back the tokenizer.json that was saved with the weights.",
         )
     put_tensors(system, tensors, tuple(getattr(system, "training_state", ())))
-    return Model(
-        str(config_json["system"]), system.eval(), tokens, pixels, dict(config_json.get("about", {}))
-    )
+    return Model(str(config_json["system"]), system.eval(), tokens, feed, dict(config_json.get("about", {})))
 
 
 def read_config(config_json: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Model: a system with its tokens and pixels.
+"""Model: a system with its tokens and its feed.
 
 Does not know: how a system was trained, what it is asked for, how it lies on disk.
 
@@ -16,21 +16,24 @@ import numpy
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch, Texts
+from pairloom.data.batch import Batch, Clips, Codes, Regions, Texts
+from pairloom.data.feed import SOURCES, Feed, feed_name
 from pairloom.data.pixels import Picture, Transform, as_image
 from pairloom.data.tokens import Tokens
+from pairloom.errors import Mistake
 from pairloom.runtime import Speed
 from pairloom.runtime.packing import pack_texts
 
 
 @dataclass
 class Model:
-    """name: of the system. about: what the model card tells, by topic (preset, recipe, data, steps, metrics ...)."""
+    """name: of the system. feed: what it reads of a picture (`data/feed.py`). about: what the model card tells, by topic
+    (preset, recipe, data, steps, metrics ...)."""
 
     name: str
     system: Any
     tokens: Tokens
-    pixels: Transform
+    feed: Feed
     about: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -41,6 +44,18 @@ class Model:
     def config(self) -> Any:
         """The system's own Config."""
         return self.system.config
+
+    @property
+    def pixels(self) -> Transform:
+        """How pictures become its pixels. Mistake where it does not read pixels."""
+        if isinstance(self.feed, Transform):
+            return self.feed
+        kind = feed_name(self.feed)
+        raise Mistake(
+            f"{self.name} reads {kind}, not pictures.",
+            f"The {kind} of a picture come from {SOURCES[kind]}, which this model does not have.",
+            f"Run {SOURCES[kind]} on the pictures first, and give what it finds: model.batch({kind}=...).",
+        )
 
     @property
     def device(self) -> torch.device:
@@ -82,8 +97,12 @@ class Model:
         images: Tensor | Sequence[Picture] | None = None,
         texts: Sequence[str] | None = None,
         image_of: Sequence[int] | None = None,
+        regions: Regions | None = None,
+        codes: Codes | None = None,
+        clips: Clips | None = None,
     ) -> Batch:
-        """What every verb takes. image_of: which picture each text belongs to; text i belongs to picture i without it."""
+        """What every verb takes. image_of: which picture each text belongs to; text i belongs to picture i without it.
+        regions, codes, clips: of the pictures, where the model reads those."""
         if images is not None and texts is not None and image_of is None and len(images) != len(texts):
             raise ValueError(
                 f"{len(images)} pictures and {len(texts)} texts: say which belong together by image_of"
@@ -91,5 +110,8 @@ class Model:
         return Batch(
             images=None if images is None else self.pictures(images)[:, None],
             texts=None if texts is None else self.texts(texts),
-            image_of=None if image_of is None else torch.tensor(image_of, device=self.device),
-        )
+            image_of=None if image_of is None else torch.tensor(image_of),
+            regions=regions,
+            codes=codes,
+            clips=clips,
+        ).to(self.device)

@@ -54,7 +54,7 @@ def fresh_model(request: TrainRequest, tokens: Tokens, seed: int) -> Model:
     model = build(request.name, tokens, request.preset, request.of("model"), seed)
     for part, file in _files(request).items():
         model = with_part(model, part, file)
-    return _fitting(replace(model, pixels=_cropped(model.pixels)), request)
+    return _fitting(replace(model, feed=_cropped(model.pixels)), request)
 
 
 def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
@@ -82,7 +82,7 @@ def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
     begun = at_size(begun, model.config.image_size)
     fresh = put_shared(model.system, starts[begun.name](tensors_of(begun.system), model.config))
     about["begun afresh"] = ", ".join(fresh) or "nothing"
-    return _fitting(replace(model, pixels=_cropped(begun.pixels), about=about), request)
+    return _fitting(replace(model, feed=_cropped(begun.pixels), about=about), request)
 
 
 def with_config(model: Model, config: Any, seed: int = 0) -> Model:
@@ -124,4 +124,4 @@ def _fitting(model: Model, request: TrainRequest) -> Model:
         raise Mistake(
             f"pixels.size={pixels.size} does not fit.", f"The model reads {side} px.", "Set model.image_size."
         )
-    return replace(model, pixels=pixels)
+    return replace(model, feed=pixels)

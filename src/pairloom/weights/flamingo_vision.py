@@ -36,5 +36,5 @@ def start(model: Model, where: Path) -> Model:
     put_tensors(system, fits | fresh)
     put_tensors(system.vision, tensors_of(tower.system))
     return replace(
-        model, system=system, pixels=tower.pixels, about={**model.about, "vision": where.name or str(where)}
+        model, system=system, feed=tower.pixels, about={**model.about, "vision": where.name or str(where)}
     )

@@ -92,7 +92,7 @@ def start(model: Model, where: Path) -> Model:
     moved = take(theirs, known, ours)
     moved.missing = [one for one in moved.missing if not one.endswith("num_batches_tracked")]  # old files
     moved.whole(where).into(encoder.network)
-    return replace(model, pixels=_pixels(model, where, name), about={**model.about, "encoder": where.name})
+    return replace(model, feed=_pixels(model, where, name), about={**model.about, "encoder": where.name})
 
 
 def network_of(tensors: Mapping[str, Tensor]) -> str:
