@@ -28,7 +28,7 @@ from frozen import Rememberer, looked
 from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.clean.views import AugmentedImages
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.pixels import open_image
 from pairloom.data.shards import open_set
@@ -60,7 +60,9 @@ def learned(args: argparse.Namespace, seed: int) -> Model:
     )  # no negatives of each other
     table = TextTable.of(tokens, texts, model.config.length)
     common = dict(min_lr=0.0, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.98), seed=seed, threads=1)
-    loader = Loader(AugmentedImages(pixels, model.pixels.mean, model.pixels.std), table, ids=ids, window=0)
+    loader = pair_loader(
+        AugmentedImages(pixels, model.pixels.mean, model.pixels.std), table, ids=ids, window=0
+    )
     seeing: Any = dict(common, lr=2e-3, batch=128, steps=args.see, precision="bf16", ema=0.99)
     fit(model.system, loader, Settings(**seeing))
     recalibrate_batch_norm(
@@ -72,7 +74,11 @@ def learned(args: argparse.Namespace, seed: int) -> Model:
     put_tensors(matcher.system, tensors_of(model.system))
     seen = looked(matcher, matcher.system.eval().towers.image, pixels)
     matching: Any = dict(common, lr=5e-4, batch=64, steps=args.match)
-    fit(matcher.system, Rememberer(Loader(seen, table, ids=ids, window=0), blip=True), Settings(**matching))
+    fit(
+        matcher.system,
+        Rememberer(pair_loader(seen, table, ids=ids, window=0), blip=True),
+        Settings(**matching),
+    )
     return matcher
 
 

@@ -31,7 +31,7 @@ from pairloom import registry
 from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.data.asked import open_examples
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.pixels import open_image
 from pairloom.data.tokens import Tokens
@@ -61,7 +61,7 @@ def captioner(world: World, tokens: Tokens, args: argparse.Namespace, seed: int)
         "bag=true",
     ]
     model = build("blip", tokens, "tiny", [*words, "itm=0", "lm=0"], seed)
-    loader = Loader(InMemoryImages(pixels, model.pixels.mean, model.pixels.std, crop=0.6), table)
+    loader = pair_loader(InMemoryImages(pixels, model.pixels.mean, model.pixels.std, crop=0.6), table)
     learn(model.system, loader, args.see, 2e-3, seed, batch=128, precision="bf16")
     recalibrate_batch_norm(
         model.system, (model.system.encode_image(parts[0]) for parts in loader.read(Plan(128, seed), 0))
@@ -69,7 +69,7 @@ def captioner(world: World, tokens: Tokens, args: argparse.Namespace, seed: int)
     writer = build("blip", tokens, "tiny", [*words, "itc=0", "itm=0"], seed)
     put_tensors(writer.system, tensors_of(model.system))
     seen = looked(writer, writer.system.towers.image, pixels)
-    learn(writer.system, Rememberer(Loader(seen, table), blip=True), args.write, args.lr, seed, batch=32)
+    learn(writer.system, Rememberer(pair_loader(seen, table), blip=True), args.write, args.lr, seed, batch=32)
     return writer
 
 

@@ -31,7 +31,7 @@ from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.clean.views import AugmentedImages
 from pairloom.data.cached import CachedImages
 from pairloom.data.disk import atomic_write
-from pairloom.data.loader import SIDES, Loader, TextTable
+from pairloom.data.loader import SIDES, TextTable, pair_loader
 from pairloom.data.order import Plan, Rows
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import Transform, open_image
@@ -137,7 +137,9 @@ def tower(tokens: Tokens, data: Photos, args: argparse.Namespace) -> Model:
         began, data = time.process_time(), data.turned()
         model = build("blip", tokens, "tiny", words({**TOWER, "lm": 0, "bag": True}, args.size))
         pictures = AugmentedImages(data.pixels, model.pixels.mean, model.pixels.std)
-        loader = Loader(pictures, TextTable.of(model.tokens, data.texts, LENGTH), None, data.ids, window=0)
+        loader = pair_loader(
+            pictures, TextTable.of(model.tokens, data.texts, LENGTH), None, data.ids, window=0
+        )
         fit(model.system, loader, settings(args.start, 2e-3, batch=128, precision="bf16"))
         few = Plan(128)
         looks = (model.system.encode_image(parts[0]) for _, parts in zip(range(12), loader.read(few, 0)))
@@ -198,9 +200,13 @@ def writer(name: str, begun: Model, args: argparse.Namespace) -> Model:
 def learn(name: str, model: Model, seen: CachedImages, data: Photos, args: argparse.Namespace) -> None:
     """`--steps` steps on the tower's cells, and where a reward follows a sixth as many of it."""
     table, steps = TextTable.of(model.tokens, data.texts, LENGTH), MORE.get(name, 1) * args.steps
-    fit(model.system, Loader(seen, table, None, data.ids), settings(steps, args.lr, batch=32, seed=args.seed))
+    fit(
+        model.system,
+        pair_loader(seen, table, None, data.ids),
+        settings(steps, args.lr, batch=32, seed=args.seed),
+    )
     if SYSTEMS[name][2]:
-        loader = Loader(seen, table)
+        loader = pair_loader(seen, table)
         learner = SelfCritical(model.system, Cider.of(table, loader.rows, None), LENGTH)
         fit(learner, loader, settings(max(1, args.steps // 6), 1e-4, batch=32, seed=args.seed))
 

@@ -26,7 +26,7 @@ from experiments.claims._drawn import Pictures
 from experiments.claims._jobs import Job
 from experiments.claims._verdict import Claim, Contrast
 from pairloom import model as models
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.tasks.decode import Writing
@@ -222,7 +222,7 @@ def _train(
     seed: int,
 ) -> None:
     table = TextTable.of(model.tokens, texts, model.config.length)
-    loader = Loader(InMemoryImages(pixels, model.pixels.mean, model.pixels.std, flip=0.5), table)
+    loader = pair_loader(InMemoryImages(pixels, model.pixels.mean, model.pixels.std, flip=0.5), table)
     settings = Settings(
         lr=lr, min_lr=0.0, batch=min(s.batch, len(loader.rows)), steps=steps, warmup=0.1, betas=(0.9, 0.98),
         precision="bf16", seed=seed, save_every=0, threads=1,

@@ -28,7 +28,7 @@ from experiments.claims._jobs import Job
 from experiments.claims._verdict import Claim, Contrast
 from pairloom import model as models
 from pairloom.blocks.tensors import put_tensors, tensors_of
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.train.loop import fit
@@ -172,7 +172,7 @@ def _operations(model: Any, given: Pictures, s: Setting) -> float:
 
 def _train(model: Any, given: Pictures, s: Setting, steps: int, seed: int) -> None:
     table = TextTable.of(model.tokens, [[text] for text in given.texts], model.config.length)
-    loader = Loader(InMemoryImages(given.pixels, model.pixels.mean, model.pixels.std, flip=0.5), table)
+    loader = pair_loader(InMemoryImages(given.pixels, model.pixels.mean, model.pixels.std, flip=0.5), table)
     settings = Settings(
         lr=s.lr, min_lr=0.0, batch=min(s.batch, len(loader.rows)), steps=steps, warmup=0.1, betas=(0.9, 0.98),
         weight_decay=0.01, seed=seed, save_every=0, threads=1,

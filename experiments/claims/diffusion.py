@@ -32,8 +32,8 @@ from experiments.claims._drawn import Pictures, look
 from experiments.claims._jobs import Job
 from experiments.claims._verdict import Claim, Contrast
 from pairloom import model as models
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
-from pairloom.data.negatives import MIX, NegativeBatches
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
+from pairloom.data.negatives import MIX, negative_loader
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.model import Model
@@ -204,7 +204,9 @@ def _base(job: Job) -> Model:
     s, given = job.setting, _given(job.setting, job.seed)
     sides = [f"image_size={s.size}"]
     model = models.build("latent_diffusion", Tokens.train(given.texts, 300), "drawn", sides, job.seed)
-    _train(model, Loader(_held(model, given), _table(model, given)), s.steps, s, s.lr, job.seed, ema=0.98)
+    _train(
+        model, pair_loader(_held(model, given), _table(model, given)), s.steps, s, s.lr, job.seed, ema=0.98
+    )
     return model
 
 
@@ -216,7 +218,7 @@ def _clip(job: Job) -> Model:
     )  # fmt: skip
     words = [f"{key}={value}" for key, value in sizes.items()]
     model = models.build("clip", Tokens.train(given.texts, 300), "tiny", words, job.seed)
-    _train(model, Loader(_held(model, given), _table(model, given)), s.steps, s, s.clip_lr, job.seed)
+    _train(model, pair_loader(_held(model, given), _table(model, given)), s.steps, s, s.clip_lr, job.seed)
     return model
 
 
@@ -227,7 +229,7 @@ def _adapters(job: Job) -> Model:
     model = with_config(base, replace(base.config, rank=s.rank))
     mix = MIX if job.name == HARDNEG else {}
     rows = drawn_negatives(given.scenes, "terse")
-    batches = NegativeBatches(_held(model, given), rows, model.tokens, model.config.length, mix)
+    batches = negative_loader(_held(model, given), rows, model.tokens, model.config.length, mix)
     _train(model, batches, s.fine, s, s.fine_lr, job.seed, schedule="constant", warmup=0)
     return model
 

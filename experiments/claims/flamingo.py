@@ -36,7 +36,7 @@ from experiments.claims._verdict import Claim, Contrast
 from pairloom import model as models
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.data.batch import Batch
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.data.mixture import Mixture
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -177,7 +177,7 @@ def _vision(s: Setting, given: Scenes, seed: int) -> clip.System:
     settings = replace(
         _settings(s, s.vision_steps, seed), lr=2e-3, batch=min(128, s.scenes), weight_decay=0.1
     )
-    fit(model.system, Loader(InMemoryImages(given.pixels), table, ids=names), settings)
+    fit(model.system, pair_loader(InMemoryImages(given.pixels), table, ids=names), settings)
     return model.system
 
 

@@ -30,7 +30,7 @@ from experiments.claims._jobs import Job
 from experiments.claims._verdict import Claim, Contrast
 from pairloom import model as models
 from pairloom.data.cached import CachedImages
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.data.order import Rows
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -160,7 +160,7 @@ def _train(model: Any, pictures: Any, texts: Sequence[str], **settings: Any) -> 
     """settings: over what the tower and the writers have in common."""
     table = TextTable.of(model.tokens, [[text] for text in texts], model.config.length)
     plain = dict(min_lr=0.0, warmup=0.1, weight_decay=0.01, betas=(0.9, 0.98), save_every=0, threads=1)
-    fit(model.system, Loader(pictures, table, window=0), Settings(**{**plain, **settings}))  # type: ignore[arg-type]
+    fit(model.system, pair_loader(pictures, table, window=0), Settings(**{**plain, **settings}))  # type: ignore[arg-type]
 
 
 def _condition(job: Job) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from pairloom.bench._drawn import SIMPLE, Studio
 from pairloom.bench._judging import Judging
 from pairloom.bench._measure import Measure
 from pairloom.bench._scoring import score
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.data.tokens import Tokens
 from pairloom.model import Model, build
 from pairloom.train.loop import fit
@@ -47,7 +47,7 @@ def model() -> Model:
     table = TextTable.of(made.tokens, [[word] for word in words], made.config.length)
     settings = Settings(lr=2e-3, batch=40, steps=40, warmup=4, weight_decay=0.0, log_every=40, threads=1)
     with torch.random.fork_rng():
-        fit(made.system, Loader(held, table), settings)
+        fit(made.system, pair_loader(held, table), settings)
     return made
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pairloom.data.cached import CachedImages
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import TextTable, pair_loader
 from pairloom.data.order import Plan
 
 
@@ -43,6 +43,6 @@ def test_the_views_are_in_the_identity() -> None:
 def test_a_loader_shows_each_picture_beside_its_own_text() -> None:
     looked, only = made(views=2), np.arange(0, 300, 3)
     texts = TextTable.of_rows([[[2, row, 3]] for row in range(300)])
-    for (batch,) in Loader(looked, texts, only).read(Plan(10, seed=4), epoch=1):
+    for (batch,) in pair_loader(looked, texts, only).read(Plan(10, seed=4), epoch=1):
         assert batch.images is not None and batch.texts is not None and batch.images.shape == (10, 1, 3, 2, 2)
         assert torch.equal(batch.images[:, 0, 0, 0, 0].long(), batch.texts.ids[:, 1])

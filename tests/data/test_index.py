@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from pairloom.data.index import DecodedImages, Index
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.pair import Blob, Pair, make_pair
 from pairloom.data.pixels import Transform
@@ -54,7 +54,9 @@ def pairs(folder: Path, count: int = 12) -> list[Pair]:
 def loader(index: Index, transform: Transform = PLAIN, train: bool = False, workers: int = 0) -> Loader:
     tokens = Tokens.train([text for group in index.words() for text in group] * 3, 100)
     table = TextTable.of(tokens, index.words(), 20)
-    return Loader(DecodedImages(index, transform, train), table, ids=index.ids(), workers=workers, window=0)
+    return pair_loader(
+        DecodedImages(index, transform, train), table, ids=index.ids(), workers=workers, window=0
+    )
 
 
 def test_every_picture_is_found_again(tmp_path: Path) -> None:
@@ -160,8 +162,8 @@ def test_an_unreadable_picture_gives_its_place_to_a_readable_pair(workers: int, 
     assert batch.image_ids is not None and batch.images is not None and batch.texts is not None
     broken = int(index.ids()[12])
     assert broken not in batch.image_ids.tolist() and len(batch.image_ids) == 13
-    assert isinstance(one.pictures, DecodedImages) and len(one.pictures.bad) == 1
-    assert "cut off" in next(iter(one.pictures.bad.values())) and "broken.png" in next(iter(one.pictures.bad))
+    assert len(one.unreadable()) == 1
+    assert "cut off" in next(iter(one.unreadable().values())) and "broken.png" in next(iter(one.unreadable()))
     for image, row, tokens in zip(batch.images, batch.image_ids, batch.texts.ids):
         number = list(index.ids()).index(int(row))
         assert torch.allclose(

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairloom.data.batch import Batch
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.batch import Batch, tensors_in
+from pairloom.data.loader import InMemoryImages, Loader, TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -34,7 +34,7 @@ def made(rows: int = 50, seed: int = 0, window: int = 4, workers: int = 0, **loo
     table = TextTable(
         ids, numpy.concatenate(([0], numpy.cumsum(sizes))), first, numpy.zeros(len(sizes), bool)
     )
-    return Loader(InMemoryImages(pixels, MEAN, STD, **look), table, window=window, workers=workers)
+    return pair_loader(InMemoryImages(pixels, MEAN, STD, **look), table, window=window, workers=workers)
 
 
 def epoch(loader: Loader, plan: Plan, number: int = 0, step: int = 0) -> list[Batch]:
@@ -42,9 +42,10 @@ def epoch(loader: Loader, plan: Plan, number: int = 0, step: int = 0) -> list[Ba
 
 
 def same(one: list[Batch], two: list[Batch]) -> bool:
-    names = ("images", "tokens", "keep", "image_ids")
     return len(one) == len(two) and all(
-        torch.equal(getattr(a, name), getattr(b, name)) for a, b in zip(one, two) for name in names
+        torch.equal(here, there)
+        for a, b in zip(one, two)
+        for here, there in zip(tensors_in(a), tensors_in(b), strict=True)
     )
 
 
@@ -87,7 +88,7 @@ def test_texts_of_a_picture_take_turns() -> None:
 def test_pixels_are_normalised_by_hand() -> None:
     pixels = numpy.zeros((1, 4, 4, 3), numpy.uint8)
     pixels[0, 1, 2] = (255, 51, 0)
-    loader = Loader(
+    loader = pair_loader(
         InMemoryImages(pixels, MEAN, STD),
         TextTable.from_ids(numpy.ones((1, 3), int), numpy.ones((1, 3), bool)),
     )
@@ -121,8 +122,8 @@ def test_processes_and_parts_cut_the_same_batch(world: int, parts: int, number: 
     ranks = [list(loader.read(Plan(12, 3, parts, rank, world), number)) for rank in range(world)]
     for step, batch in enumerate(whole):
         pieces = [piece for rank in ranks for piece in rank[step]]
-        for name in ("images", "tokens", "keep", "image_ids"):
-            assert torch.equal(torch.cat([getattr(piece, name) for piece in pieces]), getattr(batch, name))
+        for here, *there in zip(tensors_in(batch), *map(tensors_in, pieces), strict=True):
+            assert torch.equal(torch.cat(there), here)
 
 
 def test_epochs_and_seeds_differ() -> None:
@@ -152,7 +153,7 @@ def test_a_crop_is_a_part_of_the_picture_and_a_flip_mirrors_it() -> None:
     table = TextTable.from_ids(numpy.ones((64, 3), int), numpy.ones((64, 3), bool))
 
     def columns(pictures: InMemoryImages, texts: TextTable = table) -> torch.Tensor:
-        images = epoch(Loader(pictures, texts, window=0), Plan(64))[0].images
+        images = epoch(pair_loader(pictures, texts, window=0), Plan(64))[0].images
         return (images[:, 0, 0, 4] * STD[0] + MEAN[0]) * 255
 
     mirrored = columns(InMemoryImages(ramp, MEAN, STD, flip=1.0))
@@ -186,7 +187,7 @@ def test_pictures_without_texts_and_left_out_rows_never_come() -> None:
     tokens = Tokens.train(["a cat and a dog"] * 3, 100)
     table = TextTable.of(tokens, [["a cat"], [], ["a dog"], ["a cat", "a dog"]], 10)
     pixels = numpy.arange(4, dtype=numpy.uint8)[:, None, None, None] * numpy.ones((1, 6, 6, 3), numpy.uint8)
-    loader = Loader(InMemoryImages(pixels, MEAN, STD), table, only=numpy.array([0, 1, 3]))
+    loader = pair_loader(InMemoryImages(pixels, MEAN, STD), table, only=numpy.array([0, 1, 3]))
     rows = [row for number in range(5) for batch in epoch(loader, Plan(1), number) for row in row_of(batch)]
     assert set(rows) == {0, 3}
     assert replace(loader, only=numpy.array([0, 3])).identity() == loader.identity()
@@ -199,4 +200,4 @@ def test_what_cannot_be_cut_is_said() -> None:
     with pytest.raises(Mistake, match="multiple of 4"):
         Plan(6, parts=2, world=2)
     with pytest.raises(ValueError, match="texts for"):
-        replace(made(50), texts=made(40).texts)
+        pair_loader(InMemoryImages(numpy.zeros((50, 8, 8, 3), numpy.uint8)), made(40).texts)

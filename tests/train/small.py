@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pairloom.config import override
 from pairloom.data.batch import Batch
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, Loader, TextTable, pair_loader
 from pairloom.train.loop import Fitted, fit
 from pairloom.train.settings import Settings
 
@@ -53,7 +53,7 @@ def small_loader(rows: int = 40, workers: int = 0, **held: float) -> Loader:
     tokens = draw.integers(5, 50, (rows, 9))
     keep = numpy.arange(9) < draw.integers(3, 10, rows)[:, None]
     pictures = InMemoryImages(pixels, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), **held)
-    return Loader(pictures, TextTable.from_ids(tokens, keep), window=2, workers=workers)
+    return pair_loader(pictures, TextTable.from_ids(tokens, keep), window=2, workers=workers)
 
 
 def train(out: Path | None, settings: Settings, drop: float = 0.0, workers: int = 0) -> tuple[Small, Fitted]:

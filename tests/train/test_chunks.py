@@ -21,7 +21,7 @@ from typer.testing import CliRunner
 from pairloom import registry
 from pairloom.cli import train as command
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.loader import InMemoryImages, Loader, TextTable
+from pairloom.data.loader import InMemoryImages, TextTable, pair_loader
 from pairloom.errors import Mistake
 from pairloom.train.chunks import demand_chunks, losses_in_chunks
 from pairloom.train.log import read_log
@@ -171,7 +171,9 @@ def test_a_run_in_chunks_is_the_run() -> None:
     config = made("clip").config
     pixels = draw.integers(0, 256, (24, 32, 32, 3), dtype=numpy.uint8)
     batch = pairs(config, 24)
-    loader = Loader(InMemoryImages(pixels), TextTable.from_ids(batch.texts.ids, batch.texts.mask, config.pad))
+    loader = pair_loader(
+        InMemoryImages(pixels), TextTable.from_ids(batch.texts.ids, batch.texts.mask, config.pad)
+    )
     lines = []
     for chunk in (0, 5):
         settings = Settings(batch=12, steps=6, lr=1e-3, chunk=chunk, log_every=1, warmup=1)

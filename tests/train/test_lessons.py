@@ -104,7 +104,7 @@ def test_exchanged_pictures_take_their_words_with_them(sets: Path) -> None:
         lesson, tokens, made = loader("statements", sets / "statements", training)
         pixels = {}
         for number in range(len(lesson.index)):
-            pixels[number] = made.pictures.look(
+            pixels[number] = made.columns[0].pictures.look(
                 numpy.array([number]), torch.rand(1, 4), torch.zeros(1).bool()
             )[0][0]
         turned = 0

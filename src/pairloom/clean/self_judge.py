@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,7 +33,7 @@ from pairloom.clean.views import AugmentedImages
 from pairloom.data.batch import Batch
 from pairloom.data.cached import CachedImages
 from pairloom.data.disk import atomic_write
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
@@ -333,9 +333,10 @@ def _write(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndar
     def encode(rows: np.ndarray, view: int) -> Tensor:
         return _rows_of(_encoded(model, lesson.rows.pixels[rows]))[:, 0].cpu()
 
-    loader = _loader(model, lesson, CachedImages.by(encode, chosen, len(lesson.rows)), chosen)
+    record: Callable[[Tensor], Any] = kind if is_dataclass(kind) else lambda rows: rows
+    loader = _loader(model, lesson, CachedImages.by(encode, chosen, len(lesson.rows)), chosen, record)
     settings = writing(len(chosen), task.passes, task.seed)
-    loop.fit(model.system, EncodedBatches(loader, kind), settings, running, device=task.device)
+    loop.fit(model.system, loader, settings, running, device=task.device)
 
 
 def _encoded(model: Model, pixels: np.ndarray) -> Any:
@@ -361,36 +362,18 @@ def _freeze_tower(model: Model, pixels: np.ndarray) -> type:
 
 
 def _loader(
-    model: Model, lesson: TrainingTexts, pictures: AugmentedImages | CachedImages, chosen: np.ndarray
+    model: Model,
+    lesson: TrainingTexts,
+    pictures: AugmentedImages | CachedImages,
+    chosen: np.ndarray,
+    encoded: Callable[[Tensor], Any] | None = None,
 ) -> Loader:
-    """Rows with the very same texts count as one picture: they are no negatives of each other."""
+    """Rows with the very same texts count as one picture: they are no negatives of each other. encoded: the record of a
+    system's own, around cached encodings."""
     table = TextTable.of(model.tokens, lesson.texts, model.config.length)
     same: dict[tuple[str, ...], int] = {}
     ids = np.array([same.setdefault(tuple(texts), len(same)) for texts in lesson.texts], np.int64)
-    return Loader(pictures, table, chosen, ids, window=0)
-
-
-@dataclass(frozen=True)
-class EncodedBatches:
-    """A loader over cached encodings, whose batches carry them in place of pictures. kind: the record of a system's own."""
-
-    loader: Loader
-    kind: type
-
-    def steps(self, plan: Plan) -> int:
-        return self.loader.steps(plan)
-
-    def identity(self) -> str:
-        return self.loader.identity()
-
-    def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
-        for parts in self.loader.read(plan, epoch, step):
-            yield [replace(part, images=None, encoded=self._record(part)) for part in parts]
-
-    def _record(self, batch: Batch) -> Any:
-        assert batch.images is not None
-        build: Callable[[Tensor], Any] = self.kind
-        return build(batch.images) if is_dataclass(self.kind) else batch.images
+    return pair_loader(pictures, table, chosen, ids, window=0, encoded=encoded)
 
 
 def seeing(pairs: int, passes: int, seed: int) -> Training:

@@ -1,5 +1,5 @@
-"""Loader: pictures and texts -> Batches, in an order that depends on (seed, epoch) alone. What learns from more than pairs
-(questions, statements, dialogs) says the rest of each batch (`Says`); order, pictures and resume are the same.
+"""Loader: pictures and texts -> Batches, in an order that depends on (seed, epoch) alone. A batch is made of columns (pixels,
+regions, codes, texts, labels ...); what learns from more than pairs adds its own, and order and resume are the same.
 
 Everything random is drawn from (seed, epoch, step) or from a picture's key, never from a worker: any number of
 workers gives the same batches, and a run can go on at any step.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, runtime_checkable
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from pairloom.data.batch import Batch, Texts
+from pairloom.data.batch import Batch, Codes, Texts
 from pairloom.data.order import Plan, Rows, epoch_order
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD
@@ -88,6 +88,15 @@ class TextTable:
             pad,
         )
 
+    @classmethod
+    def none(cls, examples: int) -> TextTable:
+        """One empty text for each example."""
+        return cls.of_rows([[[]]] * examples)
+
+    def identity(self) -> str:
+        """Changes when the texts do."""
+        return content_hash(self.ids.tobytes(), self.start.tobytes(), self.first.tobytes())
+
     @property
     def lengths(self) -> Rows:
         """Tokens of every text [K]."""
@@ -101,16 +110,6 @@ class TextTable:
         where = numpy.where(keep, start[:, None] + at, 0)
         ids = numpy.where(keep, self.ids[where], self.pad).astype(numpy.int64)
         return torch.from_numpy(ids), torch.from_numpy(keep)
-
-
-@runtime_checkable
-class Says(Protocol):
-    """What a batch holds beside its pictures. rows [B]: examples; texts [B]: the one drawn for each; width: tokens of the
-    longest drawn for any process; chance [B 4] in [0, 1) is all the randomness it may use."""
-
-    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]: ...
-
-    def identity(self) -> str: ...
 
 
 @runtime_checkable
@@ -166,30 +165,163 @@ class InMemoryImages:
         return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-@dataclass
-class Loader:
-    """Batches for training.
+@dataclass(frozen=True)
+class Drawn:
+    """What a step drew. rows, texts [G]: the examples of all processes, and the text drawn for each; width: tokens of the
+    longest of these; chance [G n] in [0, 1); step: (seed, epoch, number of the step), for whatever else a column draws.
+    span: which of the G rows this part has; place [B]: the row of the part that each one takes, its own or another's."""
 
-    only: picture rows that take part (all that have a text). ids [M]: equal numbers for the same picture; every row
-    its own by default. window: batches per length bucket (0: none). workers: threads that make batches ahead.
+    rows: Rows
+    texts: Rows
+    width: int
+    chance: Tensor
+    step: tuple[int, int, int]
+    span: slice
+    place: Rows
+
+    def here(self, whole: Any) -> Any:
+        """The part's own rows of what is drawn for all [G] -> [B]."""
+        return whole[self.span][self.place]
+
+
+@runtime_checkable
+class Column(Protocol):
+    """A piece of every batch. read: fields of a Batch for the part's rows; and the place [B] of the row that each shows
+    where some cannot be read (all columns then take that row), or None. chances: random numbers a row that it may use."""
+
+    @property
+    def chances(self) -> int: ...
+
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]: ...
+
+    def identity(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class PixelColumn:
+    """`images` [B N 3 H W] of the pictures `shows` [K N] of each text (a row's own picture without it).
+
+    sided [K]: texts whose pictures are not mirrored. still: without augmentation. field, wrap: for pictures that were
+    encoded beforehand, where they go in the batch, and as what.
     """
 
     pictures: Pictures
+    sided: NDArray[numpy.bool_]
+    shows: Rows | None = None
+    still: bool = False
+    field: str = "images"
+    wrap: Callable[[Tensor], Any] | None = None
+
+    @property
+    def chances(self) -> int:
+        return 4 * (1 if self.shows is None else self.shows.shape[1])
+
+    def identity(self) -> str:
+        return content_hash(
+            self.pictures.identity().encode(), b"" if self.shows is None else self.shows.tobytes()
+        )
+
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        rows, texts = drawn.here(drawn.rows), drawn.here(drawn.texts)
+        shows = rows[:, None] if self.shows is None else self.shows[texts]
+        each = shows.shape[1]
+        sided = torch.from_numpy(self.sided[texts]).repeat_interleave(each) | self.still
+        chance = drawn.chance[drawn.span][:, : self.chances].reshape(-1, 4)
+        images, shown = self.pictures.look(
+            shows.ravel(), torch.zeros_like(chance) if self.still else chance, sided
+        )
+        images, place = _whole(images.unflatten(0, (-1, each)), shown.reshape(-1, each))
+        return {self.field: images if self.wrap is None else self.wrap(images)}, place
+
+
+def _whole(images: Tensor, shown: Rows) -> tuple[Tensor, Rows]:
+    """Rows [B N ...] with all of their pictures, and the place of the row that each shows: one with a picture that cannot be
+    read shows another row, whole. Mistake where none is whole."""
+    rows, each = shown.shape
+    if each == 1:
+        return images, shown[:, 0]
+    whole = numpy.flatnonzero((shown == numpy.arange(shown.size).reshape(shown.shape)).all(1))
+    if not len(whole):
+        raise Mistake(
+            "Not one example of a whole batch can be seen.", "Some of its pictures cannot be read.", ""
+        )
+    place = numpy.arange(rows)
+    bad = numpy.setdiff1d(place, whole)
+    place[bad] = whole[bad % len(whole)]
+    return images[torch.from_numpy(place)], place
+
+
+@dataclass(frozen=True)
+class TextColumn:
+    """`texts` [B T], T the longest that was drawn for any process."""
+
+    table: TextTable
+    chances: int = 0
+
+    def identity(self) -> str:
+        return self.table.identity()
+
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        return {"texts": Texts(*self.table.take(drawn.here(drawn.texts), drawn.width))}, None
+
+
+@dataclass(frozen=True)
+class NumberColumn:
+    """One number a row, under the name of a field: `labels`, `image_ids`. numbers [M]; None: the row's own."""
+
+    field: str
+    numbers: Rows | None = None
+    chances: int = 0
+
+    def identity(self) -> str:
+        return content_hash(self.field.encode(), b"" if self.numbers is None else self.numbers.tobytes())
+
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        rows = drawn.here(drawn.rows)
+        return {self.field: torch.from_numpy(rows if self.numbers is None else self.numbers[rows])}, None
+
+
+@dataclass(frozen=True)
+class CodeColumn:
+    """`codes` [B L] of M pictures, all of one length. ids [M L]."""
+
+    ids: Rows
+    chances: int = 0
+
+    def identity(self) -> str:
+        return content_hash(self.ids.tobytes())
+
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        ids = torch.from_numpy(self.ids[drawn.here(drawn.rows)])
+        return {"codes": Codes(ids, torch.ones_like(ids, dtype=torch.bool))}, None
+
+
+@dataclass
+class Loader:
+    """Batches for training, made of columns, the pictures first.
+
+    texts: of M examples, one of which is drawn for each in every epoch (where examples have no texts: `TextTable.none(M)`).
+    only: rows that take part (all that have a text). window: batches per length bucket (0: none). workers: threads that
+    make batches ahead.
+    """
+
+    columns: Sequence[Column]
     texts: TextTable
     only: Rows | None = None
-    ids: Rows | None = None
     window: int = 16
     workers: int = 0
-    shows: Rows | None = None
-    says: Says | None = None
     rows: Rows = field(init=False)
 
     def __post_init__(self) -> None:
-        if self.shows is None and len(self.texts.first) != len(self.pictures) + 1:
-            raise ValueError(f"{len(self.pictures)} pictures, but texts for {len(self.texts.first) - 1}")
         written = numpy.diff(self.texts.first) > 0
         given = numpy.arange(len(written)) if self.only is None else numpy.asarray(self.only, numpy.int64)
         self.rows = given[written[given]]
+
+    @property
+    def ids(self) -> Rows | None:
+        """[M] equal numbers for rows of the same picture; None: every row has its own."""
+        columns = [one for one in self.columns if isinstance(one, NumberColumn)]
+        return next((one.numbers for one in columns if one.field == "image_ids"), None)
 
     def steps(self, plan: Plan) -> int:
         """Optimiser steps in an epoch. Raises Mistake where there is not one whole batch."""
@@ -197,28 +329,28 @@ class Loader:
 
     def identity(self) -> str:
         """Changes when the data does: a run that goes on must find the data it began with."""
-        arrays: list[NDArray[Any]] = [self.texts.ids, self.texts.start, self.texts.first, self.rows]
-        arrays += [] if self.shows is None else [self.shows]
-        told = [] if self.says is None else [self.says.identity().encode()]
-        return content_hash(self.pictures.identity().encode(), *(array.tobytes() for array in arrays), *told)
+        return content_hash(*(column.identity().encode() for column in self.columns), self.rows.tobytes())
+
+    def unreadable(self) -> dict[str, str]:
+        """Pictures that could not be read so far, and why."""
+        sources = [column.pictures for column in self.columns if isinstance(column, PixelColumn)]
+        return {name: why for one in sources for name, why in getattr(one, "bad", {}).items()}
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         """The batches of an epoch from `step` on: for every optimiser step this process's `parts` micro-batches."""
-        pictures, texts = epoch_order(
-            plan, epoch, self.rows, self.texts.first, self.texts.lengths, self.window
-        )
+        rows, texts = epoch_order(plan, epoch, self.rows, self.texts.first, self.texts.lengths, self.window)
 
-        def make(at: int) -> list[Batch]:
-            return self._make(plan, pictures[at], texts[at], seed_of("look", plan.seed, epoch, at))
+        def batches(at: int) -> list[Batch]:
+            return self._batches(plan, rows[at], texts[at], (plan.seed, epoch, at))
 
         if not self.workers:
-            yield from map(make, range(step, len(pictures)))
+            yield from map(batches, range(step, len(rows)))
             return
         with ThreadPoolExecutor(self.workers, thread_name_prefix="pairloom-loader") as pool:
             waiting: deque[Future[list[Batch]]] = deque()
             try:
-                for at in range(step, len(pictures)):
-                    waiting.append(pool.submit(make, at))
+                for at in range(step, len(rows)):
+                    waiting.append(pool.submit(batches, at))
                     if len(waiting) > 2 * self.workers:
                         yield waiting.popleft().result()
                 while waiting:
@@ -227,43 +359,42 @@ class Loader:
                 for future in waiting:
                     future.cancel()
 
-    def _make(self, plan: Plan, pictures: Rows, texts: Rows, seed: int) -> list[Batch]:
+    def _batches(self, plan: Plan, rows: Rows, texts: Rows, step: tuple[int, int, int]) -> list[Batch]:
         """One optimiser step. Chances are drawn for all G rows and T is the longest of them, so that a row is the
         same whichever process holds it."""
-        pictures_each = 1 if self.shows is None else self.shows.shape[1]
-        chance = torch.rand(plan.batch, 4 * pictures_each, generator=torch.Generator().manual_seed(seed))
-        width = int((self.texts.start[texts + 1] - self.texts.start[texts]).max())
-        made = []
-        for span in plan.spans():
-            images, shown = self._look(pictures[span], texts[span], chance[span])
-            rows, drawn = pictures[span][shown], texts[span][shown]
-            ids = torch.from_numpy(rows if self.ids is None else self.ids[rows])
-            said = (self.says or self).fill(rows, drawn, width, chance[span])
-            made.append(Batch(images=images, image_ids=ids, **said))
-        return made
+        generator = torch.Generator().manual_seed(seed_of("look", *step))
+        most = max(4, *(column.chances for column in self.columns))
+        chance = torch.rand(plan.batch, most, generator=generator)
+        width = int(self.texts.lengths[texts].max())
+        spans = plan.spans()
+        whole = [Drawn(rows, texts, width, chance, step, one, numpy.arange(len(rows[one]))) for one in spans]
+        return [self._batch(drawn) for drawn in whole]
 
-    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
-        """What pairs say: their texts."""
-        return {"texts": Texts(*self.texts.take(texts, width))}
+    def _batch(self, drawn: Drawn) -> Batch:
+        fields: dict[str, Any] = {}
+        for column in self.columns:
+            piece, place = column.read(drawn)
+            if place is not None and (place != numpy.arange(len(place))).any():
+                fields = {name: value[torch.from_numpy(place)] for name, value in fields.items()}
+                drawn = replace(drawn, place=drawn.place[place])
+            fields |= piece
+        return Batch(**fields)
 
-    def _look(self, rows: Rows, texts: Rows, chance: Tensor) -> tuple[Tensor, Rows]:
-        """Pictures [B N 3 H W], and the place of the row that each shows: a row with a picture that cannot be read
-        shows another row's, whole."""
-        shows = rows[:, None] if self.shows is None else self.shows[texts]
-        each = shows.shape[1]
-        sided = torch.from_numpy(self.texts.sided[texts]).repeat_interleave(each)
-        images, shown = self.pictures.look(shows.ravel(), chance.reshape(-1, 4), sided)
-        images = images.unflatten(0, (-1, each))
-        if each == 1:
-            return images, shown
-        whole = numpy.flatnonzero(
-            (shown.reshape(-1, each) == numpy.arange(shows.size).reshape(-1, each)).all(1)
-        )
-        if not len(whole):
-            raise Mistake(
-                "Not one example of a whole batch can be seen.", "Some of its pictures cannot be read.", ""
-            )
-        place = numpy.arange(len(rows))
-        bad = numpy.setdiff1d(place, whole)
-        place[bad] = whole[bad % len(whole)]
-        return images[torch.from_numpy(place)], place
+
+def pair_loader(
+    pictures: Pictures,
+    texts: TextTable,
+    only: Rows | None = None,
+    ids: Rows | None = None,
+    window: int = 16,
+    workers: int = 0,
+    encoded: Callable[[Tensor], Any] | None = None,
+) -> Loader:
+    """The loader of pairs: a picture and one of its texts a row. ids [M]: equal numbers for the same picture; every row its
+    own by default. encoded: makes the batch's `encoded` of rows [B 1 ...] that a network made of pictures beforehand
+    (CachedImages). ValueError where there are texts for another number of pictures."""
+    if len(texts.first) != len(pictures) + 1:
+        raise ValueError(f"{len(pictures)} pictures, but texts for {len(texts.first) - 1}")
+    into = "images" if encoded is None else "encoded"
+    images = PixelColumn(pictures, texts.sided, field=into, wrap=encoded)
+    return Loader((images, TextColumn(texts), NumberColumn("image_ids", ids)), texts, only, window, workers)

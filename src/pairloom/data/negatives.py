@@ -11,17 +11,26 @@ from __future__ import annotations
 
 import ast
 import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
 
-from pairloom.data.batch import Batch, Negatives, Texts
-from pairloom.data.loader import Pictures
-from pairloom.data.order import Plan, Rows
+from pairloom.data.batch import Negatives, Texts
+from pairloom.data.loader import (
+    Column,
+    Drawn,
+    Loader,
+    NumberColumn,
+    Pictures,
+    PixelColumn,
+    TextColumn,
+    TextTable,
+)  # fmt: skip
+from pairloom.data.order import Rows
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -77,77 +86,70 @@ def _row(row: dict[str, Any], file: Path, number: int) -> Hard:
         raise Mistake(f"Line {number} of {file} is not whole.", str(error), "Copy the file again.") from error
 
 
-@dataclass
-class NegativeBatches:
-    """Batches for training, each with one kind of `negatives`, pictures or texts; drawn for each batch by `mix`, from (seed, epoch, step) alone. A row without negatives of the kind
-    gets another row's text or picture.
+@dataclass(frozen=True)
+class NegativeColumn:
+    """`negatives`, of one kind for each step: wrong pictures, or wrong texts; drawn by `mix`, from (seed, epoch, step) alone.
+    A row without negatives of the kind gets another row's text or picture.
 
-    pictures: one for each row of `table`. length: of texts. mix {}: no negatives (the same batches without them). only:
-    rows that take part, also as others' pictures and texts (all).
+    pictures: one for each row of `table`; rows: which take part, also as others' pictures and texts. texts: of each row its
+    own, then its wrong ones.
     """
 
     pictures: Pictures
     table: Sequence[Hard]
-    tokens: Tokens
-    length: int
-    mix: dict[str, float]
-    only: Rows | None = None
-    rows: Rows = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.rows = numpy.arange(len(self.table)) if self.only is None else self.only
-
-    def steps(self, plan: Plan) -> int:
-        """Optimiser steps in an epoch. Raises Mistake where there is not one whole batch."""
-        return plan.steps(len(self.rows))
+    texts: TextTable
+    rows: Rows
+    mix: Mapping[str, float]
+    chances: int = 0
 
     def identity(self) -> str:
-        """Changes when the data does."""
-        told = repr([(row.text, row.texts, row.images) for row in self.table])
-        words = (told, repr(self.rows.tolist()), repr(self.mix))
-        return content_hash(self.pictures.identity().encode(), *(word.encode() for word in words))
+        alike = repr([row.images for row in self.table])
+        return content_hash(self.texts.identity().encode(), alike.encode(), repr(dict(self.mix)).encode())
 
-    def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
-        """The batches of an epoch from `step` on."""
-        order = numpy.random.default_rng(seed_of("order", plan.seed, epoch)).permutation(self.rows)
-        for at in range(step, self.steps(plan)):
-            draw = numpy.random.default_rng(seed_of("negatives", plan.seed, epoch, at))
-            chosen = order[at * plan.batch : (at + 1) * plan.batch]
-            kind = str(draw.choice(list(self.mix), p=list(self.mix.values()))) if self.mix else ""
-            other = [self._other(int(row), kind, draw) for row in chosen]
-            yield [self._batch(chosen[span], other[span], kind) for span in plan.spans()]
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        draw = numpy.random.default_rng(seed_of("negatives", *drawn.step))
+        kind = str(draw.choice(list(self.mix), p=list(self.mix.values())))
+        other = drawn.here(numpy.array([self._other(int(row), kind, draw) for row in drawn.rows]))
+        if kind != "image":
+            return {"negatives": Negatives(texts=Texts(*self.texts.take(other)))}, None
+        still = torch.zeros(len(other), 4), torch.ones(len(other), dtype=torch.bool)
+        return {"negatives": Negatives(images=self.pictures.look(other, *still)[0][:, None])}, None
 
-    def _other(self, row: int, kind: str, draw: numpy.random.Generator) -> Any:
+    def _other(self, row: int, kind: str, draw: numpy.random.Generator) -> int:
         """The wrong text, or the row of the wrong picture."""
         mine = self.table[row]
         if kind == "text" and mine.texts:
-            return mine.texts[int(draw.integers(len(mine.texts)))]
+            return int(self.texts.first[row] + 1 + draw.integers(len(mine.texts)))
         alike = [at for at in mine.images if at != row and self._takes_part(at)]
         if kind == "image" and alike:
             return alike[int(draw.integers(len(alike)))]
         place = int(numpy.searchsorted(self.rows, row))
         far = int(self.rows[(place + 1 + draw.integers(max(1, len(self.rows) - 1))) % len(self.rows)])
-        return far if kind == "image" else self.table[far].text
+        return far if kind == "image" else int(self.texts.first[far])
 
     def _takes_part(self, row: int) -> bool:
         place = int(numpy.searchsorted(self.rows, row))
         return place < len(self.rows) and int(self.rows[place]) == row
 
-    def _look(self, rows: Any) -> tuple[torch.Tensor, Any]:
-        """Pictures [B 1 3 H W] as they are, and which place each shows: a neighbour's where its own cannot be read."""
-        given = numpy.asarray(rows, numpy.int64)
-        still = torch.zeros(len(given), 4), torch.ones(len(given), dtype=torch.bool)
-        images, shown = self.pictures.look(given, *still)
-        return images[:, None], shown
 
-    def _batch(self, chosen: Any, other: list[Any], kind: str) -> Batch:
-        images, shown = self._look(chosen)
-        chosen, other = chosen[shown], [other[at] for at in shown]
-        texts = Texts(*self.tokens.encode([self.table[int(row)].text for row in chosen], self.length))
-        ids = torch.from_numpy(numpy.asarray(chosen, numpy.int64))
-        negatives = None
-        if kind == "image":
-            negatives = Negatives(images=self._look(other)[0])
-        elif kind:
-            negatives = Negatives(texts=Texts(*self.tokens.encode(other, self.length)))
-        return Batch(images=images, texts=texts, image_ids=ids, negatives=negatives)
+def negative_loader(
+    pictures: Pictures,
+    table: Sequence[Hard],
+    tokens: Tokens,
+    length: int,
+    mix: Mapping[str, float],
+    only: Rows | None = None,
+) -> Loader:
+    """The loader of pairs with hard negatives: pictures as they are, one for each row of `table`. length: of texts. mix {}: no
+    negatives (the same batches without them). only: rows that take part (all)."""
+    rows = numpy.arange(len(table)) if only is None else only
+    own = TextTable.of(tokens, ([row.text] for row in table), length)
+    columns: list[Column] = [
+        PixelColumn(pictures, own.sided, still=True),
+        TextColumn(own),
+        NumberColumn("image_ids"),
+    ]
+    if mix:
+        every = TextTable.of(tokens, ([row.text, *row.texts] for row in table), length)
+        columns.append(NegativeColumn(pictures, table, every, rows, mix))
+    return Loader(columns, own, rows, window=0)

@@ -56,7 +56,7 @@ class TrainRun:
 
     def unreadable(self) -> dict[str, str]:
         """Pictures that could not be read while learning, and why."""
-        names: dict[str, str] = getattr(self.batches.learn.pictures, "bad", {})
+        names: dict[str, str] = self.batches.learn.unreadable()
         return names
 
 

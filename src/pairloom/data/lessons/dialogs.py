@@ -17,12 +17,11 @@ from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
 
 from pairloom.data.batch import Texts
 from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Dialog, Round, content_hash
 from pairloom.data.pixels import Transform
@@ -69,9 +68,13 @@ class Lesson:
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each round once in every epoch."""
-        says = Rounds(tokens, self.told, self.dialog, config)
-        ids, pictures = self.index.ids()[self.shows[:, 0]], DecodedImages(self.index, pixels, training)
-        return Loader(pictures, says.said, rows, ids, workers=workers, shows=self.shows, says=says)
+        rounds = RoundColumn(tokens, self.told, self.dialog, config)
+        columns = (
+            PixelColumn(DecodedImages(self.index, pixels, training), rounds.said.sided, self.shows),
+            rounds,
+            NumberColumn("image_ids", self.index.ids()[self.shows[:, 0]]),
+        )
+        return Loader(columns, rounds.said, rows, workers=workers)
 
 
 def _wrong(dialog: Dialog) -> str:
@@ -79,8 +82,10 @@ def _wrong(dialog: Dialog) -> str:
     return "" if fit else "a round without candidates, or without the right one among them"
 
 
-class Rounds:
-    """What was said before the answer in each round [R], the candidates by number, and which is right [R]."""
+class RoundColumn:
+    """Each round with its right answer and a wrong one: `texts`, `image_of`, `caption` and `labels`. What was said before the answer in each round [R], the candidates by number, and which is right [R]."""
+
+    chances = 1
 
     def __init__(self, tokens: Tokens, told: Sequence[Dialog], dialog: Rows, config: Any) -> None:
         self.tokens, self.length, self.dialog = tokens, config.length, dialog
@@ -97,7 +102,8 @@ class Rounds:
         self.right = numpy.array([turn.right for one in told for turn in one.rounds], numpy.int64)
         self.answers = TextTable.of(tokens, ([answer] for answer in numbers), config.length)
 
-    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        rows, chance = drawn.here(drawn.rows), drawn.chance[drawn.span]
         right, many = self.right[rows], self.first[rows + 1] - self.first[rows]
         wrong = numpy.minimum((chance[:, 0].double().numpy() * (many - 1)).astype(numpy.int64), many - 2)
         wrong += wrong >= right  # any place but the right one
@@ -111,7 +117,7 @@ class Rounds:
             "image_of": torch.arange(len(rows)).repeat(2),
             "caption": Texts(*self.captions.take(self.dialog[rows])),
             "labels": (torch.arange(len(chosen)) < len(rows)).long(),
-        }
+        }, None
 
     def _row(self, row: int, answer: int) -> list[int]:
         said, answers = self.said, self.answers

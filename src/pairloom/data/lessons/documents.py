@@ -18,7 +18,7 @@ import numpy
 
 from pairloom.data.asked import kind_of, open_examples
 from pairloom.data.index import DecodedImages, Index
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import Loader, NumberColumn, PixelColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Document, Pair
 from pairloom.data.pixels import Transform
@@ -80,7 +80,9 @@ class Lesson:
         # a row with fewer pictures shows its last again, which no mark points at
         shown = [[*pictures, *[pictures[-1]] * (most - len(pictures))] for _, pictures in made]
         shows = numpy.repeat(numpy.asarray(shown, numpy.int64), numpy.diff(first), axis=0)
-        return Loader(DecodedImages(self.index, pixels, training), table, workers=workers, shows=shows)
+        pictures = DecodedImages(self.index, pixels, training)
+        columns = (PixelColumn(pictures, table.sided, shows), TextColumn(table), NumberColumn("image_ids"))
+        return Loader(columns, table, workers=workers)
 
 
 def cut(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.index import DecodedImages, Index
-from pairloom.data.negatives import MIX, NegativeBatches, read_negatives
+from pairloom.data.negatives import MIX, negative_loader, read_negatives
 from pairloom.data.order import Rows
 from pairloom.data.pair import Blob, content_hash
 from pairloom.data.pixels import Transform
@@ -56,7 +56,7 @@ class Lesson:
 
     def loader(
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
-    ) -> NegativeBatches:
+    ) -> Loader:
         """Every row once in every epoch, with negatives of the released mix; held out, without."""
         pictures = DecodedImages(self.index, pixels, training)
-        return NegativeBatches(pictures, self.table, tokens, config.length, MIX if training else {}, rows)
+        return negative_loader(pictures, self.table, tokens, config.length, MIX if training else {}, rows)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.index import DecodedImages, Index
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Rows
 from pairloom.data.pixels import Transform
 from pairloom.data.shards import open_set
@@ -30,4 +30,4 @@ class Lesson:
         if self.table is None:
             self.table = TextTable.of(tokens, self.index.words(), config.length)
         pictures = DecodedImages(self.index, pixels, training)
-        return Loader(pictures, self.table, rows, self.index.ids(), workers=workers)
+        return pair_loader(pictures, self.table, rows, self.index.ids(), workers=workers)

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy
 import torch
-from torch import Tensor
 
 from pairloom.data.batch import Questions, Texts
 from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
-from pairloom.data.loader import Loader, TextTable
+from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Question, content_hash
 from pairloom.data.pixels import Transform
@@ -52,36 +51,43 @@ class Lesson:
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each question once in every epoch, with all of its answers."""
-        says = Answers.of(tokens, self.asked, config.length, config.answer_length)
-        ids = self.index.ids()[self.shows[:, 0]]
-        pictures = DecodedImages(self.index, pixels, training)
-        return Loader(pictures, says.questions, rows, ids, workers=workers, shows=self.shows, says=says)
+        answers = AnswerColumn.of(tokens, self.asked, config.length, config.answer_length)
+        columns = (
+            PixelColumn(DecodedImages(self.index, pixels, training), answers.questions.sided, self.shows),
+            answers,
+            NumberColumn("image_ids", self.index.ids()[self.shows[:, 0]]),
+        )
+        return Loader(columns, answers.questions, rows, workers=workers)
 
 
-class Answers:
-    """Of Q questions: their ids, the ids of the A answers to them, and what each answer weighs [A]."""
+class AnswerColumn:
+    """`question`, its answers as `texts` and their `weights`. Of Q questions: their ids, the ids of the A answers to them, and
+    what each answer weighs [A]."""
+
+    chances = 0
 
     def __init__(self, questions: TextTable, answers: TextTable, weights: numpy.ndarray) -> None:
         self.questions, self.answers, self.weights = questions, answers, weights
 
     @classmethod
-    def of(cls, tokens: Tokens, asked: list[Question], length: int, answer_length: int) -> Answers:
+    def of(cls, tokens: Tokens, asked: list[Question], length: int, answer_length: int) -> AnswerColumn:
         questions = TextTable.of(tokens, ([plain(one.question)] for one in asked), length)
         answers = TextTable.of(tokens, (list(one.weights) for one in asked), answer_length)
         weights = [weight for one in asked for weight in one.weights.values()]
         return cls(questions, answers, numpy.asarray(weights, numpy.float32))
 
-    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
-        first = self.answers.first
+    def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
+        rows, first = drawn.here(drawn.rows), self.answers.first
         answers = numpy.concatenate([numpy.arange(first[row], first[row + 1]) for row in rows])
-        question = Questions(Texts(*self.questions.take(texts, width)))
+        question = Questions(Texts(*self.questions.take(drawn.here(drawn.texts), drawn.width)))
         owner = numpy.repeat(numpy.arange(len(rows)), first[rows + 1] - first[rows])
         return {
             "texts": Texts(*self.answers.take(answers)),
             "image_of": torch.from_numpy(owner),
             "question": question,
             "weights": torch.from_numpy(self.weights[answers]),
-        }
+        }, None
 
     def identity(self) -> str:
-        return content_hash(self.answers.ids.tobytes(), self.answers.first.tobytes(), self.weights.tobytes())
+        texts = (self.questions.identity(), self.answers.identity())
+        return content_hash(*(one.encode() for one in texts), self.weights.tobytes())

@@ -8,20 +8,16 @@ A batch has `labels` [B], 1 where the statement is true.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy
-import torch
-from torch import Tensor
 
-from pairloom.data.batch import Texts
 from pairloom.data.index import DecodedImages
 from pairloom.data.lessons._gather import gather, split
-from pairloom.data.loader import SIDES, Loader, TextTable
+from pairloom.data.loader import SIDES, Loader, NumberColumn, PixelColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
-from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -72,20 +68,13 @@ class Lesson:
         demand_pictures(self.shows.shape[1], config)
         both = training and config.pictures == 2
         texts = [[plain(one.text), mirrored(plain(one.text))][: 1 + both] for one in self.told]
-        says = Labels(TextTable.of(tokens, texts, config.length), [bool(one.true) for one in self.told])
+        table = TextTable.of(tokens, texts, config.length)
+        labels = numpy.asarray([bool(one.true) for one in self.told], numpy.int64)
         shows = numpy.stack([self.shows, self.shows[:, ::-1]], 1).reshape(-1, 2) if both else self.shows
-        ids, pictures = self.index.ids()[self.shows[:, 0]], DecodedImages(self.index, pixels, training)
-        return Loader(pictures, says.texts, rows, ids, workers=workers, shows=shows, says=says)
-
-
-class Labels:
-    """Texts, and which examples are true [M]."""
-
-    def __init__(self, texts: TextTable, true: Iterable[bool]) -> None:
-        self.texts, self.true = texts, numpy.asarray(list(true), numpy.int64)
-
-    def fill(self, rows: Rows, texts: Rows, width: int, chance: Tensor) -> Mapping[str, Any]:
-        return {"texts": Texts(*self.texts.take(texts, width)), "labels": torch.from_numpy(self.true[rows])}
-
-    def identity(self) -> str:
-        return content_hash(self.true.tobytes())
+        columns = (
+            PixelColumn(DecodedImages(self.index, pixels, training), table.sided, shows),
+            TextColumn(table),
+            NumberColumn("labels", labels),
+            NumberColumn("image_ids", self.index.ids()[self.shows[:, 0]]),
+        )
+        return Loader(columns, table, rows, workers=workers)
