@@ -66,6 +66,15 @@ def test_a_photo_is_refused_with_what_to_do() -> None:
         coded.pictures([Image.new("RGB", (32, 32))])
 
 
+@pytest.mark.parametrize("name", ["uniter", "vilbert"])
+def test_the_papers_systems_say_what_they_read(name: str, tmp_path: Path) -> None:
+    made = build(name, Tokens.train(WORDS * 2, 80), "tiny")
+    assert made.feed.features == made.config.features and made.feed.classes == made.config.classes
+    assert load(save(made, tmp_path)).feed == made.feed
+    with pytest.raises(Mistake, match=f"{name} reads regions, not pictures"):
+        made.batch([Image.new("RGB", (32, 32))])
+
+
 def test_it_learns_through_the_loop(tmp_path: Path) -> None:
     """From memory and from files of regions alike, and again to the same bits."""
     for row in range(len(WORDS)):

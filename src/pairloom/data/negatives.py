@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ast
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

@@ -23,6 +23,7 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch, Regions
+from pairloom.data.feed import RegionFeed
 from pairloom.data.random_batch import random_regions
 from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
 from pairloom.objectives.match import hard_negatives, match_loss
@@ -73,6 +74,11 @@ PRESETS: dict[str, Config] = {"base": Config(), "large": Config(width=1024, dept
 RECIPES: dict[str, dict[str, object]] = {
     "base": dict(lr=5e-5, betas=(0.9, 0.98), weight_decay=0.01, clip=5.0, warmup=10_000, steps=200_000),
 }
+
+
+def feed(config: Config) -> RegionFeed:
+    """At most 100 regions of a picture, as the released features have."""
+    return RegionFeed(config.features, 100, config.classes)
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:

@@ -23,6 +23,7 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Block, TransformerConfig, initialise
 from pairloom.data.batch import Batch
+from pairloom.data.feed import RegionFeed
 from pairloom.data.random_batch import random_regions
 from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
 from pairloom.objectives.match import hard_negatives, match_loss
@@ -71,6 +72,11 @@ PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
 RECIPES: dict[str, dict[str, object]] = {
     "base": dict(lr=1e-4, batch=512, epochs=10, schedule="linear", weight_decay=0.01, clip=0.0),
 }
+
+
+def feed(config: Config) -> RegionFeed:
+    """The 36 surest regions; the global row is made of them."""
+    return RegionFeed(config.features, 36, config.classes)
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:

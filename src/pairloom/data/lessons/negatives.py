@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.index import DecodedImages, Index
+from pairloom.data.loader import Loader
 from pairloom.data.negatives import MIX, negative_loader, read_negatives
 from pairloom.data.order import Rows
 from pairloom.data.pair import Blob, content_hash
