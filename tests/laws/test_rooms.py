@@ -65,6 +65,15 @@ def test_imports_only_fall(file: Path) -> None:
         assert FLOORS[other] < FLOORS[room], f"{file.relative_to(SOURCE)} ({room}) imports {name}"
 
 
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+def test_private_modules_stay_in_their_room(file: Path) -> None:
+    for name, _ in imports(file):
+        parts = name.split(".")
+        if parts[0] == "pairloom" and len(parts) > 2 and parts[1] != room_of(file):
+            private = [part for part in parts[2:] if part.startswith("_")]
+            assert not private, f"{file.relative_to(SOURCE)} imports {name}, which is private to {parts[1]}"
+
+
 def test_systems_do_not_borrow_pieces_of_each_other() -> None:
     for file in (SOURCE / "systems").glob("*.py"):
         for name, _ in imports(file):

@@ -11,7 +11,7 @@ import pytest
 
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
-from pairloom.scale._table import make_table, parts_of
+from pairloom.scale.table import make_table, parts_of
 
 SCHEMA = pa.schema([("key", pa.string()), ("score", pa.float64())])
 

@@ -15,7 +15,7 @@ from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build, save
-from pairloom.scale._table import parts_of
+from pairloom.scale.table import parts_of
 from pairloom.tasks.embed import EmbedTask, embed_shard
 
 

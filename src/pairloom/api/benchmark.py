@@ -149,7 +149,7 @@ class _Scorers:
     def of(self, where: str) -> dict[str, Any]:
         """The scorers of the model at a place."""
         from pairloom.api.front import load
-        from pairloom.bench._judging import scorers
+        from pairloom.bench.gdbench import scorers
 
         options = {key: value for key, value in self.settings.items() if key in gdbench.DIFFUSION and value}
         return dict(scorers(load(where, self.device), str(self.settings["way"]) or None, self.blind, options))

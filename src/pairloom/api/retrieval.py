@@ -17,7 +17,7 @@ from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 from pairloom.metrics.compare import Interval
 from pairloom.model import Model
-from pairloom.scale._table import demand_ours, parts_of
+from pairloom.scale.table import demand_ours, parts_of
 from pairloom.search.filling import fingerprint
 from pairloom.tasks.ranking import RetrievalSettings, Retrieved, rankings, settings, worth
 from pairloom.tasks.retrieve import Corpus, Retriever

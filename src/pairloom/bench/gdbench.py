@@ -24,7 +24,7 @@ from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, read_config, read_json
 from pairloom.verbs import Declares, able, demand_way
-from pairloom.weights import _hub
+from pairloom.weights import cached
 
 CLAIM = "GDBench: all of its tasks, with blind baselines, intervals, cost, and the measure of bias"
 SUITE = (
@@ -225,7 +225,7 @@ def denoises(where: str, system: Declares | None) -> bool:
 def _folder(where: str) -> Path:
     """The folder of a model that is named by its path or by a hub id in the local cache."""
     place = Path(where)
-    return place if place.exists() else _hub.cached(where) or place
+    return place if place.exists() else cached(where) or place
 
 
 def fingerprint(where: str, settings: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.runtime import Speed
 from pairloom.scale import Execution
-from pairloom.scale._table import make_table, parts_of
+from pairloom.scale.table import make_table, parts_of
 
 SCHEMA = pa.schema(
     [("key", pa.string()), ("name", pa.string()), ("text_id", pa.int32()), ("text", pa.string()), ("score", pa.float64()), ("problem", pa.string())]

@@ -121,3 +121,14 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
+
+
+def claim_empty(out: Path) -> None:
+    """Make a folder for an export. Mistake where it holds anything."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        occupied = any(out.iterdir())
+    except OSError as error:
+        raise unwritable(out, error) from error
+    if occupied:
+        raise Mistake(f"{out} is not empty.", "Nothing of yours is overwritten.", "Name a new folder.")

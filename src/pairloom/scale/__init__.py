@@ -1,6 +1,6 @@
 """Run one shard function everywhere: in this process, on local workers, later on a cluster.
 
-An engine is a file of this room with `run(function, items, workers)`, which yields (item, result) in any order.
+An engine is a file of engines/ with `run(function, items, workers)`, which yields (item, result) in any order.
 The function is importable, takes one item, writes its own output atomically, and derives every name and seed from
 content: the same plan then gives the same bytes on every engine and after any kill. Knows nothing of pairs.
 """
@@ -21,7 +21,7 @@ def run(
     function: Callable[[Item], Any], items: Sequence[Item], workers: int = 1, engine: str = "local"
 ) -> Iterator[tuple[Item, Any]]:
     """Yield (item, function(item)) as they finish. An exception of the function reaches the caller."""
-    return registry.find("scale", engine).run(function, items, workers)
+    return registry.find("scale.engines", engine).run(function, items, workers)
 
 
 def worker_count(wanted: int, items: int) -> int:

@@ -27,7 +27,7 @@ from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
 from pairloom.runtime import Speed
 from pairloom.scale import Execution
-from pairloom.scale._table import make_table, parts_of
+from pairloom.scale.table import make_table, parts_of
 from pairloom.verbs import demand
 from pairloom.weights import load
 

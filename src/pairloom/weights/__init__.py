@@ -15,6 +15,13 @@ FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
 FOREIGN[".safetensors"] = "bare weights, without a config"
 
 
+def cached(name: str) -> Path | None:
+    """The folder of a hub id in the local cache, None where it is not there. Nothing is fetched."""
+    from pairloom.weights import _hub
+
+    return _hub.cached(name)
+
+
 def load(where: Path | str, download: bool = False) -> Model:
     """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id.
 
@@ -23,9 +30,9 @@ def load(where: Path | str, download: bool = False) -> Model:
     """
     name, where = str(where), Path(where)
     if not where.exists():
-        from pairloom.weights import _hub
+        from pairloom.weights._hub import download as fetch
 
-        where = _hub.cached(name) or (_hub.download(name) if download else where)
+        where = cached(name) or (fetch(name) if download else where)
     if not where.exists():
         raise Mistake(
             f"There is no model at {where}.",

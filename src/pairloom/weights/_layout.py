@@ -19,7 +19,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pairloom.blocks.positions import resize_positions
-from pairloom.data.disk import unwritable
 from pairloom.errors import Mistake
 from pairloom.weights._script import is_script, read_script
 
@@ -180,17 +179,6 @@ def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
         if match:
             return match.expand(there)
     raise KeyError(name)
-
-
-def claim_empty(out: Path) -> None:
-    """Make a folder for an export. Mistake where it holds anything."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        occupied = any(out.iterdir())
-    except OSError as error:
-        raise unwritable(out, error) from error
-    if occupied:
-        raise Mistake(f"{out} is not empty.", "Nothing of yours is overwritten.", "Name a new folder.")
 
 
 def take(theirs: Mapping[str, Tensor], places: Mapping[str, Place], ours: Mapping[str, Tensor]) -> Moved:

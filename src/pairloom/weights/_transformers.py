@@ -18,7 +18,8 @@ from pairloom.data.disk import atomic_write
 from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.weights._layout import FILES, claim_empty
+from pairloom.model.folder import claim_empty
+from pairloom.weights._layout import FILES
 
 BICUBIC = 3  # Pillow's number
 

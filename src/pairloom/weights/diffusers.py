@@ -24,8 +24,9 @@ from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
+from pairloom.model.folder import claim_empty
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
-from pairloom.weights._layout import Place, claim_empty, give, read, take
+from pairloom.weights._layout import Place, give, read, take
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
 PARTS = {"unet": "unet.", "vae": "vae.", "text_encoder": "text.first.", "text_encoder_2": "text.second."}

@@ -19,9 +19,10 @@ from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
+from pairloom.model.folder import claim_empty
 from pairloom.systems.clip import Config
 from pairloom.weights._hub import tokens_near
-from pairloom.weights._layout import FILES, claim_empty, read
+from pairloom.weights._layout import FILES, read
 from pairloom.weights.openai_clip import check_tokens, filled, to_openai
 
 WRITES, SYSTEM = "open_clip", "clip"  # what `pairloom export --to` calls it, and of which system
