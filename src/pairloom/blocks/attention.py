@@ -62,7 +62,8 @@ class Attention(nn.Module):
         mask: Bool[Tensor, "#B #H #T S"] | Float[Tensor, "#B #H #T S"] | None = None,
     ) -> Float[Tensor, "B T O"]:
         """Attend to `read`, or to x itself where there is none. mask: True = may be seen; floats are added to the products."""
-        return self.out(self.dot_product(self.query(x), read or self.project(x), mask))
+        read = read or self.project(x)  # before the query: gradients of x are then summed in this order
+        return self.out(self.dot_product(self.query(x), read, mask))
 
     def project(self, context: Float[Tensor, "B S C"]) -> KeyValue:
         """Keys and values of a context."""
