@@ -64,7 +64,7 @@ def main() -> None:
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(help=__doc__, no_args_is_help=True)(command)
-    run(app)
+    run(lambda: app)
 
 
 if __name__ == "__main__":

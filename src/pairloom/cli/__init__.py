@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import typer
 from rich.console import Console
@@ -60,13 +61,13 @@ def _version(wanted: bool) -> bool:
 
 def main() -> None:
     """Entry point of the console script."""
-    run(build())
+    run(build)
 
 
-def run(app: typer.Typer) -> None:
-    """Run an application. Exit codes: 0 fine, 1 findings or failures, 2 wrong use, 130 stopped."""
+def run(make: Callable[[], typer.Typer]) -> None:
+    """Build an application and run it. Exit codes: 0 fine, 1 findings or failures, 2 wrong use, 130 stopped."""
     try:
-        app()
+        make()()
     except Mistake as mistake:
         _say("Mistake", mistake.what, mistake.why, mistake.do)
         sys.exit(2)
