@@ -69,6 +69,9 @@ def systems(place: Path) -> dict[str, Declares]:
     return {name: load(place / name).system for name in MODELS}
 
 
+REGIONS = ("uniter", "vilbert")
+
+
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_with_every_model(
@@ -79,6 +82,9 @@ def test_every_command_with_every_model(
     wanted = [word.replace("OUT", str(tmp_path)) for word in words]
     code, out, told = call(command, *wanted, "--model", place / name)
     system = systems[name]
+    if any(able(system, one) for one in needed) and name in REGIONS:  # able, but a photo is not what it reads
+        assert code == 2 and f"{name} reads regions, not pictures" in " ".join(told.split()) and not out
+        return
     if any(able(system, one) for one in needed):
         assert code == 0, told
         if command == "match":

@@ -19,6 +19,7 @@ import torch
 
 from pairloom import registry
 from pairloom.bench import _report, _results
+from pairloom.bench._judging import scorers
 from pairloom.bench._results import BenchmarkResult, Entrant
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
@@ -265,4 +266,5 @@ __all__ = [
     "entrants",
     "lost",
     "run",
+    "scorers",
 ]
