@@ -10,7 +10,7 @@ D width.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,6 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch, Regions
-from pairloom.data.feed import RegionFeed
 from pairloom.data.random_batch import random_regions
 from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
 from pairloom.objectives.match import hard_negatives, match_loss
@@ -34,6 +33,9 @@ from pairloom.objectives.regions import (
     region_feature_loss,
 )
 from pairloom.objectives.transport import transport_distance
+
+if TYPE_CHECKING:
+    from pairloom.data.feed import RegionFeed
 
 TASKS = ("itm", "mlm", "mrfr", "mrc", "mrc_kl")
 
@@ -78,6 +80,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 def feed(config: Config) -> RegionFeed:
     """At most 100 regions of a picture, as the released features have."""
+    from pairloom.data.feed import RegionFeed
+
     return RegionFeed(config.features, 100, config.classes)
 
 

@@ -10,6 +10,7 @@ D width of the text stream, E width of the visual one.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
@@ -23,11 +24,13 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Block, TransformerConfig, initialise
 from pairloom.data.batch import Batch
-from pairloom.data.feed import RegionFeed
 from pairloom.data.random_batch import random_regions
 from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
 from pairloom.objectives.match import hard_negatives, match_loss
 from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
+
+if TYPE_CHECKING:
+    from pairloom.data.feed import RegionFeed
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 def feed(config: Config) -> RegionFeed:
     """The 36 surest regions; the global row is made of them."""
+    from pairloom.data.feed import RegionFeed
+
     return RegionFeed(config.features, 36, config.classes)
 
 
