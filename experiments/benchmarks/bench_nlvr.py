@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from pairloom.blocks.text import begin_with
 from pairloom.data.asked import open_examples
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.lessons.statements import plain
+from pairloom.data.datasets.statements import plain
 from pairloom.data.pixels import open_image
 from pairloom.data.tokens import Tokens
 from pairloom.metrics.answers import consistency

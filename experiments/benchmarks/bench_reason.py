@@ -109,7 +109,7 @@ def judged(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], 
 
 def answered(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
     """What a blip_vqa answers, of all answers of the lesson, and the truth."""
-    choices = Choices(model.tokens, [answer for one in lesson.asked for answer in one.answers], 8)
+    choices = Choices(model.tokens, [answer for one in lesson.examples for answer in one.answers], 8)
     said: list[str] = []
     for at in range(0, len(asked), 64):
         part = asked[at : at + 64]
@@ -132,7 +132,7 @@ def run(args: argparse.Namespace, seed: int, work: Path) -> None:
         for world, part in zip(worlds, ("learn", "asked")):
             write_examples(world, work / part / kind, kind)
     lessons = {
-        kind: registry.find("data.lessons", kind).Lesson(work / "learn" / kind, work) for kind in args.kinds
+        kind: registry.find("data.datasets", kind).Dataset(work / "learn" / kind, work) for kind in args.kinds
     }
     words = [worlds[0].row(row).text for row in range(args.scenes)]
     words += [word for lesson in lessons.values() for group in lesson.words() for word in group]

@@ -42,7 +42,7 @@ class Declares(Protocol):
 class Learns(Protocol):
     """Can be trained, by one optimiser: see LearnsInTurns for several.
 
-    trains_on: kinds of sets (files of pairloom.data.lessons), the usual one first.
+    trains_on: kinds of sets (files of pairloom.data.datasets), the usual one first.
     """
 
     @property

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from pairloom.data.asked import kind_of, open_examples
-from pairloom.data.lessons.documents import Lesson, cut
+from pairloom.data.datasets.documents import Dataset, cut
 from pairloom.data.mixture import Mixture
 from pairloom.data.order import Plan
 from pairloom.data.pixels import Transform
@@ -96,11 +96,11 @@ def test_marks_must_match_their_pictures(tmp_path: Path) -> None:
     (where / "docs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     whole, wrong = told(where)
     assert whole.texts == ("a", "b", "") and wrong.problem == "its text marks 2 pictures, and it has 1"
-    lesson = Lesson(where, None)
+    lesson = Dataset(where, None)
     assert lesson.index.skipped == {wrong.problem: 1} and len(lesson.documents) == 1
     (where / "docs.jsonl").write_text(json.dumps(rows[1]))
     with pytest.raises(Mistake, match="(?s)nothing to learn from.*marks 2 pictures"):
-        Lesson(where, None)
+        Dataset(where, None)
 
 
 def words(ids: list[int]) -> list[str]:
@@ -141,7 +141,7 @@ def test_long_documents_become_several_rows_and_lose_nothing() -> None:
 
 def test_pairs_are_documents_of_one_picture(tmp_path: Path) -> None:
     write_folder(SMALL, tmp_path / "pairs")
-    lesson = Lesson(tmp_path / "pairs", None)
+    lesson = Dataset(tmp_path / "pairs", None)
     loader = lesson.loader(TOKENS, CONFIG, Transform(32), lesson.split(0.0)[0], False, 0)
     (batch,) = next(loader.read(Plan(4), 0))
     assert batch.images.shape == (4, 1, 3, 32, 32)
@@ -153,7 +153,7 @@ def test_the_drawn_world_writes_pages_and_lessons(tmp_path: Path) -> None:
         out = write_documents(SMALL, tmp_path / kind, kind)
         documents = told(out)
         assert sum(len(one.images) for one in documents) == 12 and not any(one.problem for one in documents)
-        loader = Lesson(out, None).loader(TOKENS, CONFIG, Transform(32), torch.arange(2).numpy(), False, 0)
+        loader = Dataset(out, None).loader(TOKENS, CONFIG, Transform(32), torch.arange(2).numpy(), False, 0)
         (batch,) = next(loader.read(Plan(2), 0))
         marks = (batch.texts.ids == TOKENS.id("image")).sum(1)
         assert batch.images.shape[1] == int(marks.max()) and batch.texts.ids.shape[1] <= CONFIG.length
@@ -182,7 +182,7 @@ def test_a_mixture_weighs_its_sets_in_every_step(tmp_path: Path) -> None:
         write_folder(replace(SMALL, count=count), tmp_path / name)
     both = []
     for name in ("a", "b"):
-        lesson = Lesson(tmp_path / name, None)
+        lesson = Dataset(tmp_path / name, None)
         both.append(lesson.loader(TOKENS, CONFIG, Transform(32), lesson.split(0.0)[0], False, 0))
     mixture, plan = Mixture((both[0], both[1]), (1.0, 0.2)), Plan(4, seed=1)
     assert mixture.steps(plan) == 3

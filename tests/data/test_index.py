@@ -1,4 +1,4 @@
-"""Index and Filed: pictures found again by where they lie, held out by content, bad ones replaced and told."""
+"""ImageIndex and Filed: pictures found again by where they lie, held out by content, bad ones replaced and told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from pairloom.data.index import DecodedImages, Index
+from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.pair import Blob, Pair, make_pair
@@ -51,7 +51,7 @@ def pairs(folder: Path, count: int = 12) -> list[Pair]:
     return made
 
 
-def loader(index: Index, transform: Transform = PLAIN, train: bool = False, workers: int = 0) -> Loader:
+def loader(index: ImageIndex, transform: Transform = PLAIN, train: bool = False, workers: int = 0) -> Loader:
     tokens = Tokens.train([text for group in index.words() for text in group] * 3, 100)
     table = TextTable.of(tokens, index.words(), 20)
     return pair_loader(
@@ -60,7 +60,7 @@ def loader(index: Index, transform: Transform = PLAIN, train: bool = False, work
 
 
 def test_every_picture_is_found_again(tmp_path: Path) -> None:
-    index = Index.of(pairs(tmp_path), tmp_path)
+    index = ImageIndex.of(pairs(tmp_path), tmp_path)
     assert len(index) == 12 and not index.skipped
     assert [index.read(row) for row in range(12)] == [
         png(10 * number, (12 + number, 10)) for number in range(12)
@@ -72,7 +72,7 @@ def test_every_picture_is_found_again(tmp_path: Path) -> None:
 
 
 def test_batches_from_disk_show_the_right_pictures(tmp_path: Path) -> None:
-    index = Index.of(pairs(tmp_path))
+    index = ImageIndex.of(pairs(tmp_path))
     for workers in (0, 3):
         for parts in loader(index, workers=workers).read(Plan(6), 0):
             for image, row in zip(parts[0].images, parts[0].image_ids):
@@ -88,7 +88,7 @@ def test_augmentation_depends_on_the_epoch_and_the_row_alone(tmp_path: Path) -> 
             tmp_path / f"{number}.png"
         )
     made = [make_pair(str(n), Blob(tmp_path / f"{n}.png"), [f"a {n} b"]) for n in range(8)]
-    index = Index.of(made)
+    index = ImageIndex.of(made)
     moving = replace(PLAIN, crop_scale=(0.3, 1.0), flip=True, randaugment=True)
 
     def images(epoch: int, workers: int = 0, step: int = 0, **plan: int) -> list[torch.Tensor]:
@@ -111,7 +111,7 @@ def test_a_picture_whose_text_names_a_side_is_not_mirrored(tmp_path: Path) -> No
         make_pair(str(n), Blob(tmp_path / "a.png"), [f"{n} cat"] if n % 2 else [f"{n} on the LEFT"])
         for n in range(40)
     ]
-    one = loader(Index.of(made), replace(PLAIN, flip=True), train=True)
+    one = loader(ImageIndex.of(made), replace(PLAIN, flip=True), train=True)
     batch = next(one.read(Plan(40), 0))[0]
     mirrored = batch.images[:, 0, 0, 0, 0] > batch.images[:, 0, 0, 0, 7]
     left = one.texts.sided[
@@ -122,17 +122,17 @@ def test_a_picture_whose_text_names_a_side_is_not_mirrored(tmp_path: Path) -> No
 
 def test_held_out_pictures_are_chosen_by_content(tmp_path: Path) -> None:
     made = pairs(tmp_path, 90)
-    learn, held = Index.of(made).split(0.3)
+    learn, held = ImageIndex.of(made).split(0.3)
     assert len(learn) + len(held) == 90 and 10 < len(held) < 45 and not set(learn) & set(held)
     some = [pair for place, pair in enumerate(made) if place % 2]
-    _, again = Index.of(some).split(0.3)
+    _, again = ImageIndex.of(some).split(0.3)
     assert {some[row].key for row in again} == {made[row].key for row in held} & {pair.key for pair in some}
-    assert len(Index.of(made).split(0.0)[1]) == 0
+    assert len(ImageIndex.of(made).split(0.0)[1]) == 0
 
 
 def test_the_same_picture_twice_has_one_number(tmp_path: Path) -> None:
     made = [make_pair(str(n), Blob(data=png(n % 3)), [f"text {n}"]) for n in range(9)]
-    ids = Index.of(made, tmp_path).ids()
+    ids = ImageIndex.of(made, tmp_path).ids()
     assert len(set(ids)) == 3 and all(
         (ids[a] == ids[b]) == (a % 3 == b % 3) for a in range(9) for b in range(9)
     )
@@ -145,10 +145,10 @@ def test_what_cannot_be_used_is_counted(tmp_path: Path) -> None:
         make_pair("blank", Blob(data=png(3)), ["  "]),
         make_pair("gone", Blob(tmp_path / "nothing.png"), ["a text"]),
     ]
-    index = Index.of(made)
+    index = ImageIndex.of(made)
     assert len(index) == 1 and index.skipped["no text"] == 2 and sum(index.skipped.values()) == 3
     with pytest.raises(Mistake, match="nothing to learn from"):
-        Index.of(made[1:])
+        ImageIndex.of(made[1:])
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -156,7 +156,7 @@ def test_an_unreadable_picture_gives_its_place_to_a_readable_pair(workers: int, 
     made = pairs(tmp_path)
     (tmp_path / "broken.png").write_bytes(png(200)[:45])
     made.append(make_pair("broken", Blob(tmp_path / "broken.png"), ["the broken one"]))
-    index = Index.of(made)
+    index = ImageIndex.of(made)
     one = loader(index, workers=workers)
     batch = next(one.read(Plan(13), 0))[0]
     assert batch.image_ids is not None and batch.images is not None and batch.texts is not None
@@ -176,7 +176,7 @@ def test_an_unreadable_picture_gives_its_place_to_a_readable_pair(workers: int, 
 
 def test_when_nothing_of_a_batch_can_be_read(tmp_path: Path) -> None:
     made = pairs(tmp_path, 4)
-    index = Index.of([pair for pair in made if pair.image.data is None])
+    index = ImageIndex.of([pair for pair in made if pair.image.data is None])
     for path in tmp_path.iterdir():
         path.unlink()
     with pytest.raises(Mistake, match="Not one picture"):

@@ -198,7 +198,7 @@ def test_it_declares_exactly_what_it_has_methods_for(system):
     scores = [one for one in system.abilities if one.name in SCORES]
     assert all(one.by and one.pictures for one in scores) and len(ways(system)) == len(scores)
     assert all(isinstance(text, str) for text in system.trains_on)
-    assert set(system.trains_on) <= set(registry.names("data.lessons")) and system.trains_on
+    assert set(system.trains_on) <= set(registry.names("data.datasets")) and system.trains_on
 
 
 def test_what_is_not_declared_is_a_mistake(system):

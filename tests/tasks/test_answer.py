@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.data.batch import Batch, Questions, Texts
-from pairloom.data.lessons.dialogs import framed, spoken
+from pairloom.data.datasets.dialogs import framed, spoken
 from pairloom.data.pair import Round
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake

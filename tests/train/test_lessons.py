@@ -63,7 +63,7 @@ def test_a_set_of_examples_becomes_a_model(kind: str, sets: Path, tmp_path: Path
 
 
 def loader(kind: str, data: Path, training: bool = True, **config: Any) -> tuple[Any, Tokens, Any]:
-    lesson = registry.find("data.lessons", kind).Lesson(data, None)
+    lesson = registry.find("data.datasets", kind).Dataset(data, None)
     tokens = Tokens.train((word for group in lesson.words() for word in group), 400)
     known = dict(length=40, answer_length=8, caption_length=20, pictures=2) | config
     settings = type("Settings", (), known)
@@ -99,7 +99,7 @@ def test_questions_come_with_every_answer_and_its_weight(tmp_path: Path, sets: P
 
 def test_exchanged_pictures_take_their_words_with_them(sets: Path) -> None:
     """In training half of the statements come with left and right exchanged in picture and word; else none."""
-    module = registry.find("data.lessons", "statements")
+    module = registry.find("data.datasets", "statements")
     for training in (True, False):
         lesson, tokens, made = loader("statements", sets / "statements", training)
         pixels = {}
@@ -121,7 +121,7 @@ def test_exchanged_pictures_take_their_words_with_them(sets: Path) -> None:
                 ]
                 said = tokens.decode(part.texts.ids[row])
                 exchanged = [left, right] != lesson.shows[fits[0]].tolist()
-                texts = [(module.plain(lesson.told[m].text), lesson.told[m].true) for m in fits]
+                texts = [(module.plain(lesson.examples[m].text), lesson.examples[m].true) for m in fits]
                 texts = [(module.mirrored(text) if exchanged else text, true) for text, true in texts]
                 spelt = [(tokens.decode(tokens.rows([text], 40)[0]), true) for text, true in texts]
                 assert (said, bool(part.labels[row])) in spelt
@@ -138,8 +138,8 @@ def test_a_round_comes_with_a_right_and_a_wrong_answer(sets: Path) -> None:
             for row, said in enumerate(part.texts.ids.tolist()):
                 (right if row < 8 else wrong).add(tuple(one for one in said if one != tokens.pad))
     expected: dict[bool, set] = {True: set(), False: set()}
-    module = registry.find("data.lessons", "dialogs")
-    for one in lesson.told:
+    module = registry.find("data.datasets", "dialogs")
+    for one in lesson.examples:
         for said, turn in zip(module.spoken(tokens, one.rounds), one.rounds):
             for choice in turn.choices:
                 ids = tokens.rows([choice], 20)[0][1:-1]
@@ -149,7 +149,7 @@ def test_a_round_comes_with_a_right_and_a_wrong_answer(sets: Path) -> None:
 
 
 def test_the_oldest_words_of_a_dialog_go_first() -> None:
-    framed = registry.find("data.lessons", "dialogs").framed
+    framed = registry.find("data.datasets", "dialogs").framed
     tokens = Tokens.train(["some words"] * 2, 64)
     first, last = tokens.cls, tokens.sep
     assert framed(tokens, [10, 11, 12], [20, 21], 7) == [first, 10, 11, 12, 20, 21, last]

@@ -9,7 +9,7 @@ from pairloom import verbs
 from pairloom.api.inputs import distinct
 from pairloom.api.lines import Line, LineTask
 from pairloom.api.pairs import example_pairs
-from pairloom.data.lessons.statements import demand_pictures
+from pairloom.data.datasets.statements import demand_pictures
 from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.answers import means, plain, vqa_accuracy

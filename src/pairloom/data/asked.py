@@ -40,12 +40,12 @@ def open_examples(path: Path | str, kind: Kind) -> Iterator[Example]:
     path = Path(path)
     if not path.exists():
         raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
-    found, name = kind_of(path)
-    if found != kind:
+    own_kind, name = kind_of(path)
+    if own_kind != kind:
         known = "".join(f"\n  {other}: {_module(other).CLAIM}" for other in registry.names("data.examples"))
         raise Mistake(
             f"{path} is not a set of {kind}.",
-            f"It holds {found}." if found else "Its layout is not known.",
+            f"It holds {own_kind}." if own_kind else "Its layout is not known.",
             f"Known:{known}",
         )
     return iter(_module(name).read(path))

@@ -1,4 +1,4 @@
-"""Index: where the pictures of a set lie and what their texts say, small enough to hold; and pictures read through it.
+"""Image index: where the pictures of a set lie and what their texts say, small enough to hold; and pictures read through it.
 
 About 40 bytes a picture beside its texts. Bytes that lie inside a table are copied once into a nameless file.
 Does not know: tokens of any kind, networks, the order of training.
@@ -51,7 +51,7 @@ class Strings:
         self.start.append(len(self.data))
 
 
-class Index:
+class ImageIndex:
     """The usable pairs of a set in the order they came: M pictures and their texts.
 
     skipped: reason -> how many pairs were left out (no text, or the pair's own problem).
@@ -68,19 +68,19 @@ class Index:
         self.reading = threading.Lock()
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], folder: Path | None = None) -> Index:
+    def of(cls, pairs: Iterable[Pair], folder: Path | None = None) -> ImageIndex:
         """Read a set once. Raises Mistake where nothing in it can be learned from."""
-        made = cls(folder)
+        index = cls(folder)
         for pair in pairs:
-            made.add(pair)
-        if not len(made):
-            reasons = "; ".join(f"{count} pairs: {reason}" for reason, count in made.skipped.most_common(3))
+            index.add(pair)
+        if not len(index):
+            reasons = "; ".join(f"{count} pairs: {reason}" for reason, count in index.skipped.most_common(3))
             raise Mistake(
                 "There is nothing to learn from.",
                 reasons or "The set has no pairs.",
                 "pairloom check PAIRS says more.",
             )
-        return made
+        return index
 
     def __len__(self) -> int:
         return len(self.file)
@@ -164,7 +164,7 @@ class DecodedImages:
     train: use the transform's random crop, flip and RandAugment; the evaluation view otherwise.
     """
 
-    index: Index
+    index: ImageIndex
     transform: Transform
     train: bool = True
     bad: dict[str, str] = field(default_factory=dict)
@@ -178,8 +178,8 @@ class DecodedImages:
     def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> tuple[Tensor, Rows]:
         """Raises Mistake where no picture of the rows can be read."""
         seeds = chance.numpy().view(numpy.uint32).tolist()
-        found = [self._one(int(row), seed, bool(side)) for row, seed, side in zip(rows, seeds, sided)]
-        readable = [place for place, pixels in enumerate(found) if pixels is not None]
+        decoded = [self._one(int(row), seed, bool(side)) for row, seed, side in zip(rows, seeds, sided)]
+        readable = [place for place, pixels in enumerate(decoded) if pixels is not None]
         if not readable:
             reason = next(iter(self.bad.values()))
             raise Mistake(
@@ -189,11 +189,11 @@ class DecodedImages:
             )
         shown = numpy.array(
             [
-                place if found[place] is not None else readable[place % len(readable)]
+                place if decoded[place] is not None else readable[place % len(readable)]
                 for place in range(len(rows))
             ]
         )
-        pixels = numpy.stack([pixels for place in shown if (pixels := found[place]) is not None])
+        pixels = numpy.stack([pixels for place in shown if (pixels := decoded[place]) is not None])
         return torch.from_numpy(self.transform.normalise(pixels)), shown
 
     def _one(self, row: int, seed: list[int], sided: bool) -> numpy.ndarray | None:

@@ -33,9 +33,9 @@ def language_tokens(where: Path) -> Tokens:
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # the library raises bare Exception for whatever is wrong with a file
         raise Mistake(f"{file} is not a tokenizer.", str(error), "Copy the file again.") from error
-    told = {**_read(where / "special_tokens_map.json"), **_read(where / "tokenizer_config.json")}
-    end = _word(told.get("eos_token"))
-    begin = _word(told.get("bos_token")) or end
+    settings = {**_read(where / "special_tokens_map.json"), **_read(where / "tokenizer_config.json")}
+    end = _word(settings.get("eos_token"))
+    begin = _word(settings.get("bos_token")) or end
     ids = tokenizer.get_vocab(with_added_tokens=True)
     if end not in ids or begin not in ids:
         raise Mistake(
@@ -56,7 +56,7 @@ def _word(value: Any) -> str:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        made = json.loads(file.read_text("utf-8"))
+        content = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError):
         return {}
-    return made if isinstance(made, dict) else {}
+    return content if isinstance(content, dict) else {}

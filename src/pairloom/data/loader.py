@@ -60,8 +60,8 @@ class TextTable:
                 sided.extend(bool(SIDES.search(text)) for text in group)
                 yield tokens.rows(group, length) if group else []
 
-        made = cls.of_rows(rows(), tokens.pad)
-        return replace(made, sided=numpy.asarray(sided, bool))
+        table = cls.of_rows(rows(), tokens.pad)
+        return replace(table, sided=numpy.asarray(sided, bool))
 
     @classmethod
     def of_rows(cls, groups: Iterable[Sequence[Sequence[int]]], pad: int = 0) -> TextTable:
@@ -76,12 +76,12 @@ class TextTable:
         return cls(numpy.asarray(ids, numpy.int32), start, first, numpy.zeros(len(start) - 1, bool), pad)
 
     @classmethod
-    def from_ids(cls, tokens: NDArray[Any] | Tensor, keep: NDArray[Any] | Tensor, pad: int = 0) -> TextTable:
+    def from_ids(cls, tokens: NDArray[Any] | Tensor, mask: NDArray[Any] | Tensor, pad: int = 0) -> TextTable:
         """From padded ids [M T] and keep [M T], one text for each picture."""
-        tokens, keep = numpy.asarray(tokens), numpy.asarray(keep, dtype=bool)
-        start = numpy.concatenate(([0], numpy.cumsum(keep.sum(1))))
+        tokens, mask = numpy.asarray(tokens), numpy.asarray(mask, dtype=bool)
+        start = numpy.concatenate(([0], numpy.cumsum(mask.sum(1))))
         return cls(
-            tokens[keep].astype(numpy.int32),
+            tokens[mask].astype(numpy.int32),
             start,
             numpy.arange(len(tokens) + 1),
             numpy.zeros(len(tokens), bool),
@@ -106,10 +106,10 @@ class TextTable:
         """ids [B T] and keep [B T] of these texts, T = width, or the longest of them."""
         at = numpy.arange(int(self.lengths[texts].max(initial=0)) if width is None else width)
         start = self.start[texts]
-        keep = start[:, None] + at < self.start[texts + 1][:, None]
-        where = numpy.where(keep, start[:, None] + at, 0)
-        ids = numpy.where(keep, self.ids[where], self.pad).astype(numpy.int64)
-        return torch.from_numpy(ids), torch.from_numpy(keep)
+        mask = start[:, None] + at < self.start[texts + 1][:, None]
+        where = numpy.where(mask, start[:, None] + at, 0)
+        ids = numpy.where(mask, self.ids[where], self.pad).astype(numpy.int64)
+        return torch.from_numpy(ids), torch.from_numpy(mask)
 
 
 @runtime_checkable
@@ -147,12 +147,12 @@ class InMemoryImages:
 
     def look(self, rows: Rows, chance: Tensor, sided: Tensor) -> tuple[Tensor, Rows]:
         raw = torch.from_numpy(numpy.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2).contiguous()
-        made = raw.float()
+        images_float = raw.float()
         if self.crop < 1 or self.flip > 0:
-            made = self._move(made, chance, sided)
+            images_float = self._move(images_float, chance, sided)
         scale = 255.0 * torch.tensor(self.std)
         shift = 255.0 * torch.tensor(self.mean)
-        return made.sub_(shift[:, None, None]).div_(scale[:, None, None]), numpy.arange(len(rows))
+        return images_float.sub_(shift[:, None, None]).div_(scale[:, None, None]), numpy.arange(len(rows))
 
     def _move(self, images: Tensor, chance: Tensor, sided: Tensor) -> Tensor:
         """Random square crop and mirror as one resampling: an affine map of each picture."""
@@ -314,8 +314,8 @@ class Loader:
 
     def __post_init__(self) -> None:
         written = numpy.diff(self.texts.first) > 0
-        given = numpy.arange(len(written)) if self.only is None else numpy.asarray(self.only, numpy.int64)
-        self.rows = given[written[given]]
+        chosen = numpy.arange(len(written)) if self.only is None else numpy.asarray(self.only, numpy.int64)
+        self.rows = chosen[written[chosen]]
 
     @property
     def ids(self) -> Rows | None:

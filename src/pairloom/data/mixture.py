@@ -46,11 +46,13 @@ class Mixture:
         total = self.steps(plan)
         streams = [_stream(loader, plan, epoch * total + step) for loader in self.loaders]
         for _ in range(step, total):
-            made = []
+            batches = []
             for stream, weight in zip(streams, self.weights):
-                told = torch.tensor(weight * len(self.loaders))  # the loop divides by the number of parts
-                made += [replace(part, part_weight=told) for part in next(stream)]
-            yield made
+                own_weight = torch.tensor(
+                    weight * len(self.loaders)
+                )  # the loop divides by the number of parts
+                batches += [replace(part, part_weight=own_weight) for part in next(stream)]
+            yield batches
 
 
 def _stream(loader: Any, plan: Plan, done: int) -> Iterator[list[Batch]]:

@@ -165,7 +165,7 @@ def make_pair(
 
     A problem that is handed in stands; the picture is still read and keyed where there is one.
     """
-    made = tuple(text if isinstance(text, Text) else Text(text) for text in texts)
+    all_texts = tuple(text if isinstance(text, Text) else Text(text) for text in texts)
     if data is None and (image.path is not None or image.data is not None):
         try:
             data = image.read()
@@ -174,10 +174,17 @@ def make_pair(
     if data is not None and not data:
         problem = problem or "image has 0 bytes"
     image_key = content_hash(data) if data else ""
-    words = [text.text.encode("utf-8", "surrogatepass") for text in made]
+    words = [text.text.encode("utf-8", "surrogatepass") for text in all_texts]
     key = content_hash(image_key.encode(), *words)
     return Pair(
-        key, image_key, name, image, made, dict(meta or {}), problem or ("" if data else "no image"), notes
+        key,
+        image_key,
+        name,
+        image,
+        all_texts,
+        dict(meta or {}),
+        problem or ("" if data else "no image"),
+        notes,
     )
 
 

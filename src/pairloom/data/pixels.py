@@ -164,11 +164,11 @@ def _decoding() -> Iterator[None]:
     except (
         Exception
     ) as error:  # decoders fail in every way there is: struct.error, IndexError, MemoryError ...
-        said = str(error) or type(error).__name__
+        reason = str(error) or type(error).__name__
         cut = re.search(
-            r"truncat|unexpected end|broken data stream|not enough|image data", said, re.IGNORECASE
+            r"truncat|unexpected end|broken data stream|not enough|image data", reason, re.IGNORECASE
         )
-        raise Unreadable(f"image is cut off: {said}" if cut else f"image is broken: {said}") from error
+        raise Unreadable(f"image is cut off: {reason}" if cut else f"image is broken: {reason}") from error
 
 
 def _too_many(count: int, limit: int) -> str:

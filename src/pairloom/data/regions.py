@@ -48,8 +48,8 @@ class RegionFiles(Mapping[str, Detected]):
         """Mistake where the file is not there or not whole."""
         file = self.folder / f"{image_key}.npz"
         try:
-            with numpy.load(file) as found:
-                arrays = {name: numpy.asarray(found[name], numpy.float32) for name in found.files}
+            with numpy.load(file) as stored:
+                arrays = {name: numpy.asarray(stored[name], numpy.float32) for name in stored.files}
         except FileNotFoundError as error:
             raise Mistake(
                 f"There are no regions of the picture {image_key}.",
@@ -72,9 +72,9 @@ class RegionFiles(Mapping[str, Detected]):
 
 @dataclass(frozen=True)
 class RegionColumn:
-    """`regions` of the pictures of M examples. found: image key -> Detected; keys [M]: the pictures of each example, by key."""
+    """`regions` of the pictures of M examples. source: image key -> Detected; keys [M]: the pictures of each example, by key."""
 
-    found: Mapping[str, Detected]
+    source: Mapping[str, Detected]
     keys: Sequence[Sequence[str]]
     feed: RegionFeed
     chances: int = 0
@@ -85,16 +85,16 @@ class RegionColumn:
     def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
         keys = [self.keys[row] for row in drawn.here(drawn.rows)]
         return {
-            "regions": collate_regions([[self.found[key] for key in row] for row in keys], self.feed)
+            "regions": collate_regions([[self.source[key] for key in row] for row in keys], self.feed)
         }, None
 
 
-def collate_regions(found: Sequence[Sequence[Detected]], feed: RegionFeed) -> Regions:
+def collate_regions(detected: Sequence[Sequence[Detected]], feed: RegionFeed) -> Regions:
     """[B N R ...] of the regions of B examples of N pictures: at most feed.most of each, padded to the most there are here.
 
     Mistake where regions have another width than the model reads, or lack the class probabilities that it needs.
     """
-    flat = [one for row in found for one in row]
+    flat = [one for row in detected for one in row]
     for one in flat:
         _check(one, feed)
     most = max(1, *(min(len(one.features), feed.most) for one in flat))
@@ -103,10 +103,10 @@ def collate_regions(found: Sequence[Sequence[Detected]], feed: RegionFeed) -> Re
         rows = numpy.zeros((len(arrays), most, arrays[0].shape[1]), numpy.float32)
         for row, array in zip(rows, arrays):
             row[: min(len(array), most)] = array[:most]
-        return torch.from_numpy(rows).unflatten(0, (len(found), -1))
+        return torch.from_numpy(rows).unflatten(0, (len(detected), -1))
 
     counts = torch.tensor([min(len(one.features), most) for one in flat])
-    mask = (torch.arange(most) < counts[:, None]).unflatten(0, (len(found), -1))
+    mask = (torch.arange(most) < counts[:, None]).unflatten(0, (len(detected), -1))
     classes = [one.class_probabilities for one in flat if one.class_probabilities is not None]
     return Regions(
         padded([one.features for one in flat]),

@@ -298,24 +298,24 @@ def _roles(tokenizer: Tokenizer) -> dict[str, int]:
     if _is_clip(ids):  # any other name is a merge of its letters
         names = (byte_pairs.START, byte_pairs.END, *(ROLES[role][0] for role in ("mask", *DOCUMENT)))
         known = {name: ids[name] for name in names if name in ids}
-    found = {
+    roles = {
         role: next(known[name] for name in names if name in known)
         for role, names in ROLES.items()
         if not known.keys().isdisjoint(names)
     }
     before, after = _template(tokenizer)
     if before or after:
-        found.pop("cls", None)
-    found |= {"cls": before[0]} if before else {}
-    found |= {"sep": after[-1]} if after else {}
-    if not found.keys() & {"pad", "sep"}:
+        roles.pop("cls", None)
+    roles |= {"cls": before[0]} if before else {}
+    roles |= {"sep": after[-1]} if after else {}
+    if not roles.keys() & {"pad", "sep"}:
         raise Mistake(
             f"The tokenizer has no {' and no '.join((ROLES['pad'][0], ROLES['sep'][0]))}, nor any other token for these.",
             "Rows are padded to one length, and texts end.",
             "Give a tokenizer like BERT's, CLIP's or T5's, or leave it out: one is trained on the set.",
         )
-    pad = found.get("pad", found.get("sep", 0))
-    return {"pad": pad, "unk": found.get("unk", pad), **found}
+    pad = roles.get("pad", roles.get("sep", 0))
+    return {"pad": pad, "unk": roles.get("unk", pad), **roles}
 
 
 def _template(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pairloom.data.batch import Batch, Questions, Texts
-from pairloom.data.lessons.questions import plain
+from pairloom.data.datasets.questions import plain
 from pairloom.data.pixels import Picture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.lessons.dialogs import framed, spoken
+from pairloom.data.datasets.dialogs import framed, spoken
 from pairloom.data.loader import TextTable
 from pairloom.data.pair import Round
 from pairloom.data.pixels import Picture

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from pairloom.data.batch import Batch
-from pairloom.data.lessons.statements import plain
+from pairloom.data.datasets.statements import plain
 from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake
 from pairloom.metrics.answers import consistency

@@ -21,7 +21,7 @@ from torch import Tensor
 from pairloom import verbs
 from pairloom.data.batch import Batch, Texts, tensors_in
 from pairloom.data.disk import atomic_write
-from pairloom.data.index import Index
+from pairloom.data.index import ImageIndex
 from pairloom.data.loader import TextTable
 from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
@@ -58,13 +58,13 @@ class ClassOne:
 class Corpus:
     """Pictures and their texts. skipped: reason -> count of pairs that were left out."""
 
-    index: Index
+    index: ImageIndex
     names: list[str]
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> Corpus:
         """Read a set once. Mistake where nothing in it can be ranked."""
-        index, names = Index(), []
+        index, names = ImageIndex(), []
         for pair in pairs:
             before = len(index)
             index.add(pair)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import registry
-from pairloom.data.index import Index
+from pairloom.data.index import ImageIndex
 from pairloom.data.mixture import Mixture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -41,9 +41,9 @@ class Sources:
     others: tuple[tuple[Any, float], ...] = ()
 
     @property
-    def index(self) -> Index:
+    def index(self) -> ImageIndex:
         """Where the pictures of the main set lie."""
-        index: Index = self.main.index
+        index: ImageIndex = self.main.index
         return index
 
     @property
@@ -79,9 +79,9 @@ def open_sources(request: TrainRequest, aside: Path | None) -> Sources:
     """Read the sets of a request as what its system learns from. aside: a folder for what must be kept beside them."""
     if request.negatives is not None:
         return Sources(_with_negatives(request, aside))
-    kind = registry.find("data.lessons", request.module.System.trains_on[0])
-    others = tuple((kind.Lesson(path, aside), weight) for path, weight in map(_weighed, request.mix))
-    return Sources(kind.Lesson(request.data, aside), others)
+    kind = registry.find("data.datasets", request.module.System.trains_on[0])
+    others = tuple((kind.Dataset(path, aside), weight) for path, weight in map(_weighed, request.mix))
+    return Sources(kind.Dataset(request.data, aside), others)
 
 
 def _with_negatives(request: TrainRequest, aside: Path | None) -> Any:
@@ -93,7 +93,7 @@ def _with_negatives(request: TrainRequest, aside: Path | None) -> Any:
             alone if request.mix else f"{request.name} does not learn from them.",
             f"Leave out {'--mix' if request.mix else '--negatives'}.",
         )
-    return registry.find("data.lessons", "negatives").Lesson(request.data, aside, request.negatives)
+    return registry.find("data.datasets", "negatives").Dataset(request.data, aside, request.negatives)
 
 
 def _weighed(word: str) -> tuple[Path, float]:

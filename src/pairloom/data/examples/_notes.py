@@ -113,13 +113,13 @@ def keyed(blob: Blob) -> tuple[Blob, str, str]:
     return (blob, content_hash(data), "") if data else (blob, "", "image has 0 bytes")
 
 
-def seen(found: Sequence[tuple[Blob, str, str]], *said: str, problem: str = "") -> dict[str, Any]:
+def seen(pictures: Sequence[tuple[Blob, str, str]], *parts: str, problem: str = "") -> dict[str, Any]:
     """Pictures, keys and problem of an example, for its constructor. said: what is asked about them."""
-    keys = tuple(key for _, key, _ in found)
-    wrong = problem or next((why for _, _, why in found if why), "") or ("" if found else "no image")
-    words = [word.encode("utf-8", "surrogatepass") for word in said]
+    keys = tuple(key for _, key, _ in pictures)
+    wrong = problem or next((why for _, _, why in pictures if why), "") or ("" if pictures else "no image")
+    words = [word.encode("utf-8", "surrogatepass") for word in parts]
     return {
-        "images": tuple(blob for blob, _, _ in found),
+        "images": tuple(blob for blob, _, _ in pictures),
         "image_keys": keys,
         "key": content_hash(*(key.encode() for key in keys), *words),
         "problem": wrong,

@@ -18,7 +18,7 @@ def page(
     name: str, pieces: Iterable[tuple[str, str]], album: Album, problem: str = "", **meta: Any
 ) -> Document:
     """pieces: ("text", words) and ("image", its name or address), in reading order."""
-    texts, found, gone = [""], [], []
+    texts, shown, gone = [""], [], []
     for kind, value in pieces:
         if kind == "text":
             texts[-1] = f"{texts[-1]} {value}".strip()
@@ -27,8 +27,8 @@ def page(
         if wrong:
             gone.append(wrong)
             continue
-        found.append((blob, key, wrong))
+        shown.append((blob, key, wrong))
         texts.append("")
-    problem = problem or (gone[0] if gone and not found else "")
+    problem = problem or (gone[0] if gone and not shown else "")
     about = {**meta, "pictures left out": len(gone)} if gone else meta
-    return Document(**seen(found, *texts, problem=problem), name=name, texts=tuple(texts), meta=about)
+    return Document(**seen(shown, *texts, problem=problem), name=name, texts=tuple(texts), meta=about)

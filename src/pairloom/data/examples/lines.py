@@ -29,8 +29,13 @@ def _kind(file: Path) -> str:
     row = first(file).get("", {})
     if "image" not in row and "images" not in row:
         return ""
-    told = {"rounds": "dialogs", "question": "questions", "statement": "statements", "sentence": "statements"}
-    return next((kind for key, kind in told.items() if key in row), "")
+    kinds = {
+        "rounds": "dialogs",
+        "question": "questions",
+        "statement": "statements",
+        "sentence": "statements",
+    }
+    return next((kind for key, kind in kinds.items() if key in row), "")
 
 
 def read(path: Path) -> Iterator[Example]:
@@ -79,13 +84,13 @@ def _statement(row: dict[str, Any], name: str, album: Album) -> Statement:
 
 
 def _dialog(row: dict[str, Any], name: str, album: Album) -> Dialog:
-    told = row.get("rounds")
-    rounds = tuple(_round(one) for one in told if isinstance(one, dict)) if isinstance(told, list) else ()
+    turns = row.get("rounds")
+    rounds = tuple(_round(one) for one in turns if isinstance(one, dict)) if isinstance(turns, list) else ()
     caption = word(row.get("caption"))
-    said = [part for one in rounds for part in (one.question, one.answer)]
+    spoken = [part for one in rounds for part in (one.question, one.answer)]
     problem = "" if rounds and all(one.question for one in rounds) else "no rounds, or one without a question"
     return Dialog(
-        **seen(_pictures(row, album), caption, *said, problem=problem),
+        **seen(_pictures(row, album), caption, *spoken, problem=problem),
         name=name,
         caption=caption,
         rounds=rounds,
@@ -99,8 +104,8 @@ def _round(row: dict[str, Any]) -> Round:
         right = choices.index(answer)
     if not isinstance(right, int) or not 0 <= right < len(choices):
         right = None
-    told = row.get("relevance")
-    judged = tuple(map(float, told)) if isinstance(told, list) and len(told) == len(choices) else ()
+    numbers = row.get("relevance")
+    judged = tuple(map(float, numbers)) if isinstance(numbers, list) and len(numbers) == len(choices) else ()
     return Round(word(row.get("question")), answer, choices, right, judged)
 
 

@@ -33,8 +33,8 @@ def sniff(path: Path) -> str:
 
 
 def _marked(path: Path) -> list[Path]:
-    found = [(file, first(file).get("", {})) for file in files(path)]
-    return [file for file, row in found if WANTED <= row.keys() and "left_url" not in row]
+    firsts = [(file, first(file).get("", {})) for file in files(path)]
+    return [file for file, row in firsts if WANTED <= row.keys() and "left_url" not in row]
 
 
 def read(path: Path) -> Iterator[Statement]:
@@ -45,15 +45,15 @@ def read(path: Path) -> Iterator[Statement]:
     for file in _marked(path):
         album = Album(path, file)
         for row in rows(file):
-            for order, found in _there(album, file.stem, row):
-                yield _statement(row, order, found)
+            for order, picture in _there(album, file.stem, row):
+                yield _statement(row, order, picture)
 
 
 def _there(album: Album, split: str, row: dict[str, object]) -> list[tuple[int, tuple[Blob, str, str]]]:
     """The pictures of a row that are there; where none is, the first with its problem."""
     names = [_name(split, row, order) for order in ORDERS]
-    found = [(order, album.find([f"images/{name}", name])) for order, name in enumerate(names)]
-    return [one for one in found if one[1][0].path] or found[:1]
+    pictures = [(order, album.find([f"images/{name}", name])) for order, name in enumerate(names)]
+    return [one for one in pictures if one[1][0].path] or pictures[:1]
 
 
 def _packed(path: Path) -> Iterator[Statement]:
@@ -92,13 +92,13 @@ def _name(split: str, row: dict[str, object], order: int) -> str:
     return f"{word(row.get('directory'))}/{split}-{word(row.get('identifier'))}-{order}.png"
 
 
-def _statement(row: dict[str, object], order: int, found: tuple[Blob, str, str]) -> Statement:
+def _statement(row: dict[str, object], order: int, picture: tuple[Blob, str, str]) -> Statement:
     text, label = (
         word(row.get("sentence")),
         {"true": True, "false": False}.get(word(row.get("label")).lower()),
     )
     carried = {"label_source": row["label_source"]} if "label_source" in row else {}
     return Statement(
-        **seen([found], text, problem="" if text else "no statement"),
+        **seen([picture], text, problem="" if text else "no statement"),
         name=f"{word(row.get('identifier'))}-{order}", text=text, true=label, group=text, meta=carried,
     )  # fmt: skip

@@ -31,10 +31,10 @@ def read(path: Path) -> Iterator[Statement]:
         album = Album(path, file)
         for row in rows(file):
             text, name = word(row.get("sentence")), word(row.get("identifier"))
-            found = [album.find(_names(row, name, side)) for side in (0, 1)]
+            pictures = [album.find(_names(row, name, side)) for side in (0, 1)]
             label = {"True": True, "False": False}.get(word(row.get("label")).capitalize())
             yield Statement(
-                **seen(found, text, problem="" if text else "no statement"),
+                **seen(pictures, text, problem="" if text else "no statement"),
                 name=name, text=text, true=label, group=text,
             )  # fmt: skip
 

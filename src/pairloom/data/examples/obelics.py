@@ -31,8 +31,8 @@ def _marked(path: Path) -> list[Path]:
     tables = [path] if path.suffix == ".parquet" else []
     if path.is_dir():
         tables = [path / name for name in _files.first_files(path, {".parquet"})]
-    told = [file for file in files(path) if first(file).get("", {}).keys() >= COLUMNS]
-    return [*told, *(file for file in tables if _columns(file) >= COLUMNS)]
+    lists = [file for file in files(path) if first(file).get("", {}).keys() >= COLUMNS]
+    return [*lists, *(file for file in tables if _columns(file) >= COLUMNS)]
 
 
 def _columns(file: Path) -> set[str]:

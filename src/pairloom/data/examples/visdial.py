@@ -39,8 +39,8 @@ def read(path: Path) -> Iterator[Dialog]:
     """Every dialog. A whole file is in memory while it is read."""
     for file in _marked(path):
         try:
-            told = json.loads(decode(file.read_bytes())[0])
-            data, split = told["data"], str(told.get("split", ""))
+            content = json.loads(decode(file.read_bytes())[0])
+            data, split = content["data"], str(content.get("split", ""))
             questions, answers = ([word(text) for text in data[key]] for key in ("questions", "answers"))
             dialogs = data["dialogs"]
         except (ValueError, KeyError, TypeError) as error:
@@ -54,13 +54,13 @@ def read(path: Path) -> Iterator[Dialog]:
 
 def _relevance(file: Path) -> Relevance:
     """(picture, round) -> how relevant each candidate is, from a file beside that says so."""
-    made: Relevance = {}
+    by_round: Relevance = {}
     for beside in files(file.parent):
         row = first(beside).get("", {}) if beside != file and "dense" in beside.name else {}
         key = next((key for key in ("gt_relevance", "relevance") if key in row), "")
         for one in rows(beside) if key else ():
-            made[one.get("image_id"), one.get("round_id")] = tuple(map(float, one[key]))
-    return made
+            by_round[one.get("image_id"), one.get("round_id")] = tuple(map(float, one[key]))
+    return by_round
 
 
 def _dialog(
@@ -81,10 +81,10 @@ def _dialog(
             rounds.append(Round(questions[one["question"]], answer, choices, one.get("gt_index"), judged))
     except (IndexError, KeyError, TypeError) as error:
         problem = f"a round points nowhere: {error}"
-    said = [part for one in rounds for part in (one.question, one.answer)]
-    found = [album.find(_names(number, split))]
+    spoken = [part for one in rounds for part in (one.question, one.answer)]
+    pictures = [album.find(_names(number, split))]
     return Dialog(
-        **seen(found, caption, *said, problem=problem or ("" if rounds else "no rounds")),
+        **seen(pictures, caption, *spoken, problem=problem or ("" if rounds else "no rounds")),
         name=word(number), caption=caption, rounds=tuple(rounds),
     )  # fmt: skip
 

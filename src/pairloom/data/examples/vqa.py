@@ -34,11 +34,11 @@ def read(path: Path) -> Iterator[Question]:
         album = Album(path, file)
         years = re.findall(r"(?:train|val|test)(?:-dev)?20\d\d", file.name)
         for row in rows(file, "questions"):
-            text, told = word(row.get("question")), answers.get(row.get("question_id"), ((), {}))
-            found = [album.find(_names(row.get("image_id"), years))]
+            text, annotation = word(row.get("question")), answers.get(row.get("question_id"), ((), {}))
+            pictures = [album.find(_names(row.get("image_id"), years))]
             yield Question(
-                **seen(found, text, problem="" if text else "no question"),
-                name=word(row.get("question_id")), question=text, answers=told[0], meta=told[1],
+                **seen(pictures, text, problem="" if text else "no question"),
+                name=word(row.get("question_id")), question=text, answers=annotation[0], meta=annotation[1],
             )  # fmt: skip
 
 
@@ -47,28 +47,28 @@ def _names(number: Any, years: list[str]) -> list[str]:
     if not isinstance(number, int):
         return [word(number)]
     years = [year.replace("-dev", "") for year in years] or ["train2014", "val2014", "test2015"]
-    told = [f"COCO_{year}_{number:012d}.jpg" for year in years]
-    return [*told, f"{number:012d}.jpg", *(f"abstract_v002_{year}_{number:012d}.png" for year in years)]
+    published = [f"COCO_{year}_{number:012d}.jpg" for year in years]
+    return [*published, f"{number:012d}.jpg", *(f"abstract_v002_{year}_{number:012d}.png" for year in years)]
 
 
 def _answers(file: Path) -> dict[Any, tuple[tuple[str, ...], dict[str, str]]]:
     """The answers by question, from the annotation files in the same folder whose names fit."""
     own = _split(file.name)
-    made: dict[Any, tuple[tuple[str, ...], dict[str, str]]] = {}
+    by_question: dict[Any, tuple[tuple[str, ...], dict[str, str]]] = {}
     for beside in sorted(file.parent.glob("*.json")):
         if beside == file or (own and _split(beside.name) not in (own, "")):
             continue
         if "question_id" not in first(beside).get("annotations", {}):
             continue
         for row in rows(beside, "annotations"):
-            told = row.get("answers")
-            said = [one for one in told if isinstance(one, dict)] if isinstance(told, list) else []
-            answers = tuple(sys.intern(word(one.get("answer"))) for one in said)
+            listed = row.get("answers")
+            entries = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            answers = tuple(sys.intern(word(one.get("answer"))) for one in entries)
             carried = {key: sys.intern(word(row[key])) for key in CARRIED if key in row}
-            made[row.get("question_id")] = (tuple(filter(None, answers)), carried)
-    return made
+            by_question[row.get("question_id")] = (tuple(filter(None, answers)), carried)
+    return by_question
 
 
 def _split(name: str) -> str:
-    found = re.search(r"train|val|test", name)
-    return found[0] if found else ""
+    split = re.search(r"train|val|test", name)
+    return split[0] if split else ""

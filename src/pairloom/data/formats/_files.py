@@ -87,10 +87,10 @@ def _walk(root: Path, inside: str, seen: set[tuple[int, int]]) -> Iterator[tuple
 
 def first_files(root: Path, suffixes: set[str], folders: int = 100) -> list[str]:
     """Names relative to root of the files with such a suffix in it and in its first folders: a quick look, for sniffing."""
-    found, inner = _matching(root, "", suffixes)
+    matching, inner = _matching(root, "", suffixes)
     for name in sorted(inner)[:folders]:
-        found += _matching(root, name + "/", suffixes)[0]
-    return sorted(found)
+        matching += _matching(root, name + "/", suffixes)[0]
+    return sorted(matching)
 
 
 def _matching(root: Path, inside: str, suffixes: set[str]) -> tuple[list[str], list[str]]:
@@ -178,14 +178,14 @@ class Names:
     """File names for the pairs of one shard, none given twice to different pictures."""
 
     def __init__(self) -> None:
-        self.given: dict[str, object] = {}
+        self.taken: dict[str, object] = {}
 
     def give(self, wanted: str, identity: object, salt: str) -> str:
         """`wanted`, or with the salt in its stem where another identity has it."""
         stem, suffix = split(wanted)
         suffix = wanted[len(stem) :]
         name, count = wanted, 1
-        while self.given.setdefault(name, identity) != identity:
+        while self.taken.setdefault(name, identity) != identity:
             name = f"{stem}-{salt}{suffix}" if count == 1 else f"{stem}-{salt}-{count}{suffix}"
             count += 1
         return name

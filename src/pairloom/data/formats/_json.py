@@ -124,16 +124,16 @@ def _object(window: Window) -> Iterator[Element]:
 
 def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, Any]]:
     """The first element of each array of objects by its name, up to a telling array; {} where it is not JSON."""
-    found: dict[str, dict[str, Any]] = {}
+    objects: dict[str, dict[str, Any]] = {}
     try:
         for count, element in enumerate(elements(path)):
             if isinstance(element.value, dict):
-                found.setdefault(element.key, element.value)
+                objects.setdefault(element.key, element.value)
             if element.key in ("", *until) or count > 1_000_000:
                 break
     except Broken:
         pass
-    return found
+    return objects
 
 
 def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int]]:
@@ -141,18 +141,18 @@ def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int
 
     Raises Mistake where the file is not JSON to its end.
     """
-    made: list[tuple[int, int]] = []
+    ranges: list[tuple[int, int]] = []
     count, first, last, before = 0, 0, 0, None
     for element in sound(path):
         if element.key != key:
             continue
         same = element.value.get(group) if group and isinstance(element.value, dict) else None
         if count >= SIZE and (same is None or same != before):
-            made.append((first, last))
+            ranges.append((first, last))
             count = 0
         first, last, before = (first if count else element.start), element.stop, same
         count += 1
-    return [*made, (first, last)] if count else made
+    return [*ranges, (first, last)] if count else ranges
 
 
 def sound(path: Path) -> Iterator[Element]:

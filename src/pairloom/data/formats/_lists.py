@@ -31,11 +31,13 @@ def shards(
 ) -> list[Shard]:
     """Spans of every such file of the set; neighbours with the same value under `group` stay together."""
     root = path.parent if path.is_file() else path
-    made = []
+    shard_list = []
     for file in (file for file in _look.markers(path) if _opens(file, test, key)):
         for number, (start, stop) in enumerate(_json.spans(file, key, group)):
-            made.append(Shard(f"{_look.label(root, file)}-{number:05d}", format, root, file, start, stop))
-    return made
+            shard_list.append(
+                Shard(f"{_look.label(root, file)}-{number:05d}", format, root, file, start, stop)
+            )
+    return shard_list
 
 
 def rows(shard: Shard) -> Iterator[dict[str, Any] | str]:
@@ -48,9 +50,9 @@ def store(out: Path, pairs: list[Pair]) -> list[tuple[Pair, str]]:
     """Store the images of a shard's pairs (those without a readable one are left out); each with its name."""
     kept = [pair for pair in pairs if pair.image_key]
     names = _files.Names()
-    given = [names.give(_files.image_name(pair), pair.image_key, pair.image_key[:10]) for pair in kept]
-    _files.place_images(out, kept, given)
-    return list(zip(kept, given))
+    image_names = [names.give(_files.image_name(pair), pair.image_key, pair.image_key[:10]) for pair in kept]
+    _files.place_images(out, kept, image_names)
+    return list(zip(kept, image_names))
 
 
 def finish(out: Path, shards: list[str], default: str) -> None:

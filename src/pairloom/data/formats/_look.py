@@ -59,23 +59,23 @@ def _demand_one(path: Path, chosen: list[str], known: list[str]) -> None:
     tops = {name.partition("/")[0] for name in chosen}
     others = {name.partition("/")[0] for name in known} - tops
     if others and all("/" in name for name in chosen):
-        told = ", ".join(sorted(tops | others)[:6])
+        names_there = ", ".join(sorted(tops | others)[:6])
         raise Mistake(
-            f"{path} holds several sets.", f"Seen there: {told}.", f"Name one, say {path / min(tops)}."
+            f"{path} holds several sets.", f"Seen there: {names_there}.", f"Name one, say {path / min(tops)}."
         )
 
 
 def _annotations(path: Path, names: list[str]) -> list[str]:
     """JSON files that speak of images and texts; those beside an image of their own name are its metadata."""
-    found = []
+    fitting = []
     for name in [name for name in names if name.endswith(".json")][:1000]:
         stem = name[: -len(".json")]
         if any((path / (stem + suffix)).exists() for suffix in (".jpg", ".png", ".jpeg", ".webp")):
             continue
         first = _json.peek(path / name)
         if any(key in first for key in _json.TELLING) or any(key in first.get("", {}) for key in TEXTS):
-            found.append(name)
-    return found
+            fitting.append(name)
+    return fitting
 
 
 def is_table(path: Path) -> bool:

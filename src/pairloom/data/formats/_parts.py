@@ -21,10 +21,10 @@ PARTS = ".parts"
 
 def target(shard: str, default: str) -> tuple[str, int]:
     """The file that a shard belongs to and its place in it: "val.json-00003" -> ("val.json", 3)."""
-    found = re.fullmatch(r"(?:(.+\.\w+)-)?(\d+)", shard)
-    if not found:
+    match = re.fullmatch(r"(?:(.+\.\w+)-)?(\d+)", shard)
+    if not match:
         raise ValueError(f"'{shard}' is no shard's name: NAME.SUFFIX-NUMBER or NUMBER")
-    return unquote(found[1] or default), int(found[2])
+    return unquote(match[1] or default), int(match[2])
 
 
 def part(out: Path, shard: str, suffix: str = ".jsonl") -> Path:

@@ -45,16 +45,16 @@ def spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
     """
     if path.suffix.lower() == ".parquet":
         return _parquet_spans(path, column)
-    made: list[tuple[int, int, str]] = []
+    ranges: list[tuple[int, int, str]] = []
     count, first, last, before = 0, 0, 0, None
     for start, stop, row in _located(path, 0, os.path.getsize(path)):
         same = row.get(column) if column and isinstance(row, dict) else None
         if count >= SIZE and (same is None or same != before):
-            made.append((first, last, ""))
+            ranges.append((first, last, ""))
             count = 0
         first, last, before = (first if count else start), stop, same
         count += 1
-    return [*made, (first, last, "")] if count else made
+    return [*ranges, (first, last, "")] if count else ranges
 
 
 def rows(path: Path, start: int, stop: int, part: str = "") -> Iterator[Row]:
@@ -151,7 +151,7 @@ def _broken(path: Path, error: Exception) -> Mistake:
 
 
 def _parquet_spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
-    made: list[tuple[int, int, str]] = []
+    spans: list[tuple[int, int, str]] = []
     with opened(path) as file:
         names = [place for field in file.schema_arrow if field.name == column for place in _place(field)]
         for number in range(file.num_row_groups):
@@ -159,12 +159,12 @@ def _parquet_spans(path: Path, column: str | None) -> list[tuple[int, int, str]]
             for row in _batched(path, file, number, names):
                 same = row.get(column) if column else None
                 if at - first >= SIZE and (same is None or same != before):
-                    made.append((first, at, str(number)))
+                    spans.append((first, at, str(number)))
                     first = at
                 before, at = same, at + 1
             if at > first:
-                made.append((first, at, str(number)))
-    return made
+                spans.append((first, at, str(number)))
+    return spans
 
 
 def _place(field: pa.Field) -> list[str]:

@@ -54,23 +54,23 @@ def words(
     texts = []
     for row, other in zip(rows, others):
         own = {k: v for k, v in other.items() if k not in shared}
-        said = words_of(row.get(text)) if text else []
+        row_texts = words_of(row.get(text)) if text else []
         sources = row.get(SOURCE) or "original"
-        each = sources if isinstance(sources, list) else [sources] * len(said)
-        texts += [Text(word, str(source) or "original", own) for word, source in zip(said, each)]
+        each = sources if isinstance(sources, list) else [sources] * len(row_texts)
+        texts += [Text(word, str(source) or "original", own) for word, source in zip(row_texts, each)]
     return texts, shared
 
 
 def rows_of(pair: Pair, image: dict[str, Any], text: str) -> list[dict[str, Any]]:
     """A row a text (one row without where there is none): image columns, text, source if not all are original, metadata."""
     named = any(entry.source != "original" for entry in pair.texts)
-    made = []
+    shards = []
     for entry in pair.texts:
         own = {**image, text: entry.text, **({SOURCE: entry.source} if named else {})}
         # ours stand first, and no metadata of the same name writes over them
-        made.append({**own, **pair.meta, **entry.meta, **own})
+        shards.append({**own, **pair.meta, **entry.meta, **own})
     bare = {**image, text: None}
-    return made or [{**bare, **pair.meta, **bare}]
+    return shards or [{**bare, **pair.meta, **bare}]
 
 
 def write_part(out: Path, shard: str, name: str, rows: list[dict[str, Any]]) -> None:
@@ -83,14 +83,14 @@ def write_part(out: Path, shard: str, name: str, rows: list[dict[str, Any]]) -> 
 
 def as_table(rows: list[dict[str, Any]]) -> pa.Table:
     """A column for every field, in order of appearance; fields of mixed kinds as JSON text."""
-    made: dict[str, pa.Array] = {}
+    columns: dict[str, pa.Array] = {}
     for name in dict.fromkeys(name for row in rows for name in row):
         values = [row.get(name) for row in rows]
         try:
-            made[name] = pa.array(values)
+            columns[name] = pa.array(values)
         except (pa.ArrowException, OverflowError, TypeError):
-            made[name] = pa.array([None if v is None else as_text(v) for v in values], pa.string())
-    return pa.table(made)
+            columns[name] = pa.array([None if v is None else as_text(v) for v in values], pa.string())
+    return pa.table(columns)
 
 
 def as_text(value: Any) -> str:

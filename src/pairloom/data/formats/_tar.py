@@ -47,8 +47,8 @@ def _members(handle: int, end: int) -> Iterator[Member]:
     while True:
         head = os.pread(handle, BLOCK, at)
         if len(head) < BLOCK:
-            said = "tar has no end mark: it may be cut off" if at else "tar is empty"
-            yield Member("", at, 0, "tar is cut off" if head else said)
+            reason = "tar has no end mark: it may be cut off" if at else "tar is empty"
+            yield Member("", at, 0, "tar is cut off" if head else reason)
             return
         if head.count(0) == BLOCK:  # the end mark
             return

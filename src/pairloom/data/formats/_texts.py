@@ -62,14 +62,14 @@ def pair_of(
     notes: Iterable[str] = (),
 ) -> Pair:
     """A Pair from raw texts: tidied, empty ones left out with a note, "no text" where none is left."""
-    made, said = [], list(notes)
+    usable, all_notes = [], list(notes)
     for raw in texts:
         text = raw if isinstance(raw, Text) else Text(raw)
         clean, new = tidy(text.text)
-        said += new
+        all_notes += new
         if clean:
-            made.append(Text(clean, text.source, text.meta))
+            usable.append(Text(clean, text.source, text.meta))
         else:
-            said.append("an empty text was left out")
-    pair = make_pair(name, image, tuple(made), meta, problem, data, tuple(dict.fromkeys(said)))
-    return pair if made or pair.problem else replace(pair, problem="no text")
+            all_notes.append("an empty text was left out")
+    pair = make_pair(name, image, tuple(usable), meta, problem, data, tuple(dict.fromkeys(all_notes)))
+    return pair if usable or pair.problem else replace(pair, problem="no text")

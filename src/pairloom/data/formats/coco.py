@@ -44,11 +44,11 @@ def shards(path: Path) -> list[Shard]:
     """Spans of the images with the places of their captions. Files of boxes are passed over where others hold captions."""
     root = path.parent if path.is_file() else path
     files = [file for file in _look.markers(path) if file.suffix == ".json" and _is_coco(file)]
-    made = [shard for file in files for shard in _listed(root, file)]
-    if files and not made:
+    shard_list = [shard for file in files for shard in _listed(root, file)]
+    if files and not shard_list:
         do = "Give the captions file: captions_train2017.json or its like."
         raise Mistake(f"{files[0]} has no captions.", "Its annotations carry no caption.", do)
-    return made
+    return shard_list
 
 
 def _listed(root: Path, file: Path) -> list[Shard]:
@@ -70,12 +70,12 @@ def _listed(root: Path, file: Path) -> list[Shard]:
     order = np.argsort(np.asarray(ids), kind="stable")
     known = np.asarray(ids)[order]
     slot = np.searchsorted(known, np.asarray(whose))
-    found = (
+    present = (
         (slot < len(known)) & (known[np.minimum(slot, len(known) - 1)] == np.asarray(whose))
         if len(known)
         else slot < 0
     )
-    image = np.where(found, order[np.minimum(slot, len(known) - 1)] if len(known) else -1, -1)
+    image = np.where(present, order[np.minimum(slot, len(known) - 1)] if len(known) else -1, -1)
     by_image = np.argsort(image, kind="stable")
     bounds = np.searchsorted(image[by_image], np.arange(0, len(ids) + SIZE, SIZE))
 
@@ -83,14 +83,16 @@ def _listed(root: Path, file: Path) -> list[Shard]:
         part = ",".join(f"{at[i]}:{length[i]}" for i in sorted(chosen.tolist()))
         return Shard(f"{_look.label(root, file)}-{number:05d}", "coco", root, file, begin, end, part)
 
-    made = []
+    shards = []
     for number, first in enumerate(range(0, len(ids), SIZE)):
         last = min(first + SIZE, len(ids)) - 1
-        made.append(shard(number, starts[first], stops[last], by_image[bounds[number] : bounds[number + 1]]))
+        shards.append(
+            shard(number, starts[first], stops[last], by_image[bounds[number] : bounds[number + 1]])
+        )
     lost = by_image[: bounds[0]]
     for first in range(0, len(lost), SIZE):  # captions of images that the file does not list
-        made.append(shard(len(made), 0, 0, lost[first : first + SIZE]))
-    return made
+        shards.append(shard(len(shards), 0, 0, lost[first : first + SIZE]))
+    return shards
 
 
 def _plain(value: Any) -> int | str:

@@ -30,12 +30,12 @@ def sniff(path: Path) -> bool:
 
 def shards(path: Path) -> list[Shard]:
     """A shard holds the names of its files, whole stems, NUL between them: about 20 bytes a pair."""
-    made: list[Shard] = []
+    shard_list: list[Shard] = []
     waiting: list[str] = []
     stems = 0
 
     def close() -> None:
-        made.append(Shard(f"{len(made):05d}", "folder_text", path, path, part="\0".join(waiting)))
+        shard_list.append(Shard(f"{len(shard_list):05d}", "folder_text", path, path, part="\0".join(waiting)))
         waiting.clear()
 
     for inside, names in _files.walk(path):
@@ -47,7 +47,7 @@ def shards(path: Path) -> list[Shard]:
                 close()
     if waiting:
         close()
-    return made
+    return shard_list
 
 
 def read(shard: Shard) -> Iterator[Pair]:

@@ -28,13 +28,13 @@ def sniff(path: Path) -> bool:
 def shards(path: Path) -> list[Shard]:
     """Spans of a metadata file's rows; the rows of one picture stay together."""
     root = path.parent if path.is_file() else path
-    made = []
+    shard_list = []
     for file in filter(_look.is_metadata, _look.markers(path)):
         column = _look.column(_rows.columns(file), ("file_name",))
         for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
             name = f"{_look.label(root, file)}-{number:05d}"
-            made.append(Shard(name, "imagefolder", root, file, start, stop, part))
-    return made
+            shard_list.append(Shard(name, "imagefolder", root, file, start, stop, part))
+    return shard_list
 
 
 def read(shard: Shard) -> Iterator[Pair]:
@@ -62,13 +62,13 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
     folder = table.rpartition("/")[0]
     inside = f"{folder}/" if folder else ""
     kept = [pair for pair in pairs if pair.image_key]
-    names, given = _files.Names(), []
+    names, image_names = _files.Names(), []
     for pair in kept:
         wanted = _files.image_name(pair).removeprefix(inside)
-        given.append(names.give(wanted, pair.image_key, pair.image_key[:10]))
-    _files.place_images(out, kept, [inside + name for name in given])
+        image_names.append(names.give(wanted, pair.image_key, pair.image_key[:10]))
+    _files.place_images(out, kept, [inside + name for name in image_names])
     rows: list[dict[str, Any]] = []
-    for pair, name in zip(kept, given):
+    for pair, name in zip(kept, image_names):
         rows += _tables.rows_of(pair, {"file_name": name}, "text")
     _tables.write_part(out, shard, table, rows)
 

@@ -45,7 +45,7 @@ def _is_table(path: Path) -> bool:
 def shards(path: Path) -> list[Shard]:
     """Spans of each table's rows; the rows of one image path stay together."""
     root = path.parent if path.is_file() else path
-    made = []
+    shard_list = []
     for file in filter(_is_table, _look.markers(path)):
         column = _look.column(_rows.columns(file), _look.IMAGE_COLUMNS)
         if column is None:
@@ -53,8 +53,8 @@ def shards(path: Path) -> list[Shard]:
             raise Mistake(f"{file} holds web addresses, no images.", "pairloom fetches nothing.", do)
         for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
             name = f"{_look.label(root, file)}-{number:05d}"
-            made.append(Shard(name, "table", root, file, start, stop, part))
-    return made
+            shard_list.append(Shard(name, "table", root, file, start, stop, part))
+    return shard_list
 
 
 def read(shard: Shard) -> Iterator[Pair]:
@@ -115,13 +115,13 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
     beside = [pair for pair in kept if not file.endswith(".parquet") or _files.is_file(pair.image)]
     out_of_row = set(map(id, beside))
     names = _files.Names()
-    given = {
+    columns = {
         id(pair): names.give(_files.image_name(pair), pair.image_key, pair.image_key[:10]) for pair in kept
     }
-    _files.place_images(out, beside, [given[id(pair)] for pair in beside])
+    _files.place_images(out, beside, [columns[id(pair)] for pair in beside])
     rows: list[dict[str, Any]] = []
     for pair in kept:
-        cell: Any = given[id(pair)]
+        cell: Any = columns[id(pair)]
         if len(beside) < len(
             kept
         ):  # a column has one kind of cell: datasets' struct where one picture is bytes

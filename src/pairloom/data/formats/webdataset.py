@@ -40,13 +40,13 @@ def shards(path: Path) -> list[Shard]:
     """One a tar, named as the tar is."""
     if path.is_file():
         return [Shard(_name(path.parent, path), "webdataset", path.parent, path)]
-    found = [
+    members = [
         path / (inside + name)
         for inside, names in _files.walk(path)
         for name in names
         if name.endswith(".tar")
     ]
-    return [Shard(_name(path, file), "webdataset", path, file) for file in found]
+    return [Shard(_name(path, file), "webdataset", path, file) for file in members]
 
 
 def _name(root: Path, file: Path) -> str:
@@ -60,7 +60,7 @@ def read(shard: Shard) -> Iterator[Pair]:
     with open(shard.file, "rb") as file:
         for key, sample in _samples(shard.file):
             if sample[0].problem:
-                yield pair_of(_files.readable(key), Blob(), [], problem=_said(sample[0]))
+                yield pair_of(_files.readable(key), Blob(), [], problem=_reason(sample[0]))
                 continue
             pair = _pair(shard, file.fileno(), key, sample, table)
             if key in seen and not pair.problem:
@@ -87,7 +87,7 @@ def _key(name: str) -> str:
     return folder + slash + last.split(".", 1)[0]
 
 
-def _said(member: Member) -> str:
+def _reason(member: Member) -> str:
     return f"{member.problem}: {member.name[:200]!r}" if member.name else member.problem
 
 
@@ -102,8 +102,8 @@ def _pair(shard: Shard, handle: int, key: str, sample: list[Member], table: _Tab
     images = [suffix for suffix in by_suffix if suffix in _files.IMAGES]
     if extra := [s for s in by_suffix if s not in (*images[:1], ".txt", ".json")]:
         notes.append(f"files not carried: {' '.join(extra)}")
-    texts, meta, said, problem = _words(handle, by_suffix, key, table)
-    notes += said
+    texts, meta, notes_of_text, problem = _words(handle, by_suffix, key, table)
+    notes += notes_of_text
     if not images:
         return pair_of(key, Blob(), texts, meta, "no image", notes=notes)
     member = by_suffix[images[0]]
@@ -126,9 +126,9 @@ def _words(
             return [], {}, [], f"{suffix} has more than {LONGEST:,} bytes"
     if ".json" in sample:
         try:
-            raw, said = decode(os.pread(handle, sample[".json"].size, sample[".json"].offset))
+            raw, note = decode(os.pread(handle, sample[".json"].size, sample[".json"].offset))
             meta = json.loads(raw, strict=False)
-            notes += said
+            notes += note
         except (ValueError, RecursionError) as error:
             notes.append(f".json is not JSON and was not read: {error}"[:200])
         if not isinstance(meta, dict):
@@ -144,8 +144,8 @@ def _words(
     )
     texts = [Text(word, str(source)) for word, source in zip(listed, known)]
     if ".txt" in sample:
-        raw, said = decode(os.pread(handle, sample[".txt"].size, sample[".txt"].offset))
-        notes += said
+        raw, note = decode(os.pread(handle, sample[".txt"].size, sample[".txt"].offset))
+        notes += note
         if raw.strip() and raw.strip() not in [word.strip() for word in listed]:
             texts.insert(0, Text(raw))
     return texts, meta, notes, ""

@@ -16,8 +16,8 @@ import numpy
 import torch
 
 from pairloom.data.batch import Questions, Texts
+from pairloom.data.datasets._gather import gather, split
 from pairloom.data.index import DecodedImages
-from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Question, content_hash
@@ -32,17 +32,17 @@ def plain(question: str) -> str:
     return MARKS.sub("", question.lower()).rstrip()
 
 
-class Lesson:
-    """See `data/lessons`."""
+class Dataset:
+    """Dataset adapter (see `data/datasets`)."""
 
     def __init__(self, path: Path, folder: Path | None) -> None:
-        self.index, self.asked, self.shows = gather(
+        self.index, self.examples, self.shows = gather(
             path, folder, "questions", lambda one: "" if one.answers else "no answers"
         )
-        self.count = len(self.asked)
+        self.count = len(self.examples)
 
     def words(self) -> Iterable[list[str]]:
-        return ([plain(one.question), *one.weights] for one in self.asked)
+        return ([plain(one.question), *one.weights] for one in self.examples)
 
     def split(self, share: float) -> tuple[Rows, Rows]:
         return split(self.index, self.shows, share)
@@ -51,7 +51,7 @@ class Lesson:
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each question once in every epoch, with all of its answers."""
-        answers = AnswerColumn.of(tokens, self.asked, config.length, config.answer_length)
+        answers = AnswerColumn.of(tokens, self.examples, config.length, config.answer_length)
         columns = (
             PixelColumn(DecodedImages(self.index, pixels, training), answers.questions.sided, self.shows),
             answers,
@@ -70,10 +70,10 @@ class AnswerColumn:
         self.questions, self.answers, self.weights = questions, answers, weights
 
     @classmethod
-    def of(cls, tokens: Tokens, asked: list[Question], length: int, answer_length: int) -> AnswerColumn:
-        questions = TextTable.of(tokens, ([plain(one.question)] for one in asked), length)
-        answers = TextTable.of(tokens, (list(one.weights) for one in asked), answer_length)
-        weights = [weight for one in asked for weight in one.weights.values()]
+    def of(cls, tokens: Tokens, examples: list[Question], length: int, answer_length: int) -> AnswerColumn:
+        questions = TextTable.of(tokens, ([plain(one.question)] for one in examples), length)
+        answers = TextTable.of(tokens, (list(one.weights) for one in examples), answer_length)
+        weights = [weight for one in examples for weight in one.weights.values()]
         return cls(questions, answers, numpy.asarray(weights, numpy.float32))
 
     def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy
 
 from pairloom.data.asked import kind_of, open_examples
-from pairloom.data.index import DecodedImages, Index
+from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, NumberColumn, PixelColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Document, Pair
@@ -29,14 +29,14 @@ from pairloom.errors import Mistake
 Piece = tuple[list[int], int]  # the ids of a text, and the picture before it (-1: none)
 
 
-class Lesson:
-    """See `data/lessons`."""
+class Dataset:
+    """Dataset adapter (see `data/datasets`)."""
 
     def __init__(self, path: Path, folder: Path | None) -> None:
-        self.index = Index(folder)
+        self.index = ImageIndex(folder)
         self.documents: list[tuple[tuple[str, ...], list[int]]] = []
         places: dict[str, int] = {}
-        for texts, images, problem in _told(path):
+        for texts, images, problem in _documents(path):
             if problem or not any(texts):
                 self.index.skipped[(problem or "no text").partition(":")[0]] += 1
                 continue
@@ -62,14 +62,14 @@ class Lesson:
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each row once in every epoch. rows: of the documents."""
-        made: list[tuple[list[list[int]], list[int]]] = []
+        cut_rows: list[tuple[list[list[int]], list[int]]] = []
         for document in rows:
             texts, pictures = self.documents[document]
-            made += cut(texts, pictures, tokens, config)
-        most = max(len(pictures) for _, pictures in made)
-        ids = [version for versions, _ in made for version in versions]
+            cut_rows += cut(texts, pictures, tokens, config)
+        most = max(len(pictures) for _, pictures in cut_rows)
+        ids = [version for versions, _ in cut_rows for version in versions]
         start = numpy.cumsum([0, *map(len, ids)])
-        first = numpy.cumsum([0, *(len(versions) for versions, _ in made)])
+        first = numpy.cumsum([0, *(len(versions) for versions, _ in cut_rows)])
         table = TextTable(
             numpy.concatenate([numpy.asarray(one, numpy.int32) for one in ids]),
             start,
@@ -78,7 +78,7 @@ class Lesson:
             tokens.pad,
         )
         # a row with fewer pictures shows its last again, which no mark points at
-        shown = [[*pictures, *[pictures[-1]] * (most - len(pictures))] for _, pictures in made]
+        shown = [[*pictures, *[pictures[-1]] * (most - len(pictures))] for _, pictures in cut_rows]
         shows = numpy.repeat(numpy.asarray(shown, numpy.int64), numpy.diff(first), axis=0)
         pictures = DecodedImages(self.index, pixels, training)
         columns = (PixelColumn(pictures, table.sided, shows), TextColumn(table), NumberColumn("image_ids"))
@@ -121,7 +121,7 @@ def _row(pieces: list[Piece], tokens: Tokens, config: Any) -> Iterator[tuple[lis
     yield (versions if config.next_image and here != ahead else versions[:1]), pictures
 
 
-def _told(path: Path) -> Iterator[tuple[tuple[str, ...], list[tuple[str, Any]], str]]:
+def _documents(path: Path) -> Iterator[tuple[tuple[str, ...], list[tuple[str, Any]], str]]:
     """Texts, pictures with their keys, and what is wrong, of every document; of a set of pairs, each text of each pair."""
     if path.exists() and kind_of(path)[0] == "documents":
         for one in open_examples(path, "documents"):

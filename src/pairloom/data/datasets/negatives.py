@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.index import DecodedImages, Index
+from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader
 from pairloom.data.negatives import MIX, negative_loader, read_negatives
 from pairloom.data.order import Rows
@@ -19,18 +19,18 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 
 
-class Lesson:
-    """See `data/lessons`; table: the file. Rows whose picture is not there are left out and counted, as negatives too.
+class Dataset:
+    """Dataset adapter (see `data/datasets`); table: the file. Rows whose picture is not there are left out and counted, as negatives too.
 
     Raises Mistake where none is left.
     """
 
     def __init__(self, path: Path, folder: Path | None, table: Path) -> None:
-        self.index = Index(folder)
-        told = read_negatives(table)
+        self.index = ImageIndex(folder)
+        listed = read_negatives(table)
         places: dict[int, int] = {}
         keys: dict[str, str] = {}
-        for row, hard in enumerate(told):
+        for row, hard in enumerate(listed):
             blob = Blob(path / hard.picture)
             try:
                 keys.setdefault(hard.picture, content_hash(blob.read()))
@@ -39,14 +39,16 @@ class Lesson:
                 continue
             places[row] = self.index.place(blob, keys[hard.picture])
         if not places:
-            first = f"The first should lie at {path / told[0].picture}." if told else f"{table} has no rows."
+            first = (
+                f"The first should lie at {path / listed[0].picture}." if listed else f"{table} has no rows."
+            )
             raise Mistake(
                 "There is nothing to learn from.",
                 first,
                 "--data is the folder that the table's files lie in.",
             )
         self.table = [
-            replace(told[row], images=tuple(places[at] for at in told[row].images if at in places))
+            replace(listed[row], images=tuple(places[at] for at in listed[row].images if at in places))
             for row in places
         ]
         self.count = len(self.table)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy
 
+from pairloom.data.datasets._gather import gather, split
 from pairloom.data.index import DecodedImages
-from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import SIDES, Loader, NumberColumn, PixelColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pixels import Transform
@@ -33,7 +33,7 @@ def plain(text: str) -> str:
 
 def mirrored(text: str) -> str:
     """What a statement says once its two pictures are exchanged (English)."""
-    return SIDES.sub(lambda found: OTHER[found[0].lower()], text)
+    return SIDES.sub(lambda match: OTHER[match[0].lower()], text)
 
 
 def demand_pictures(there: int, config: Any) -> None:
@@ -46,17 +46,17 @@ def demand_pictures(there: int, config: Any) -> None:
         )
 
 
-class Lesson:
-    """See `data/lessons`."""
+class Dataset:
+    """Dataset adapter (see `data/datasets`)."""
 
     def __init__(self, path: Path, folder: Path | None) -> None:
-        self.index, self.told, self.shows = gather(
+        self.index, self.examples, self.shows = gather(
             path, folder, "statements", lambda one: "no label" if one.true is None else ""
         )
-        self.count = len(self.told)
+        self.count = len(self.examples)
 
     def words(self) -> Iterable[list[str]]:
-        return ([plain(one.text)] for one in self.told)
+        return ([plain(one.text)] for one in self.examples)
 
     def split(self, share: float) -> tuple[Rows, Rows]:
         return split(self.index, self.shows, share)
@@ -67,9 +67,9 @@ class Lesson:
         """Each statement once in every epoch. Mistake where the system takes another number of pictures."""
         demand_pictures(self.shows.shape[1], config)
         both = training and config.pictures == 2
-        texts = [[plain(one.text), mirrored(plain(one.text))][: 1 + both] for one in self.told]
+        texts = [[plain(one.text), mirrored(plain(one.text))][: 1 + both] for one in self.examples]
         table = TextTable.of(tokens, texts, config.length)
-        labels = numpy.asarray([bool(one.true) for one in self.told], numpy.int64)
+        labels = numpy.asarray([bool(one.true) for one in self.examples], numpy.int64)
         shows = numpy.stack([self.shows, self.shows[:, ::-1]], 1).reshape(-1, 2) if both else self.shows
         columns = (
             PixelColumn(DecodedImages(self.index, pixels, training), table.sided, shows),

@@ -1,6 +1,6 @@
-"""What a set teaches: one kind of example, one file, named by a system's `trains_on`.
+"""Dataset adapters: what one kind of example gives to batches, one file a kind, named by a system's `trains_on`.
 
-`Lesson(path, folder)` reads a set once (folder: for what must be kept aside) and has
+`Dataset(path, folder)` reads a set once (folder: for what must be kept aside) and has
     index                      where its pictures lie, and how many examples were left out and why
     count                      how many texts it holds
     words()                    texts that a vocabulary can be learned from

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.index import DecodedImages, Index
+from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Rows
 from pairloom.data.pixels import Transform
@@ -13,11 +13,11 @@ from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
 
 
-class Lesson:
-    """See `data/lessons`."""
+class Dataset:
+    """Dataset adapter (see `data/datasets`)."""
 
     def __init__(self, path: Path, folder: Path | None) -> None:
-        self.index = Index.of(open_set(path).pairs(), folder)
+        self.index = ImageIndex.of(open_set(path).pairs(), folder)
         self.count = len(self.index.texts)
         self.split = self.index.split
         self.words = self.index.words

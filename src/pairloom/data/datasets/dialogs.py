@@ -19,8 +19,8 @@ import numpy
 import torch
 
 from pairloom.data.batch import Texts
+from pairloom.data.datasets._gather import gather, split
 from pairloom.data.index import DecodedImages
-from pairloom.data.lessons._gather import gather, split
 from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Dialog, Round, content_hash
@@ -33,32 +33,34 @@ def spoken(tokens: Tokens, rounds: Sequence[Round]) -> list[list[int]]:
     words = [word for one in rounds for word in (one.question, one.answer)]
     ids = tokens.bare(words)
     before: list[int] = []
-    made = []
+    rows = []
     for question, answer in zip(ids[::2], ids[1::2]):
-        made.append(before + question)
+        rows.append(before + question)
         before = [*before, *question, *answer, tokens.sep]
-    return made
+    return rows
 
 
-def framed(tokens: Tokens, said: Sequence[int], answer: Sequence[int], length: int) -> list[int]:
+def framed(tokens: Tokens, history: Sequence[int], answer: Sequence[int], length: int) -> list[int]:
     """[CLS] dialog answer [SEP], the oldest ids left out where there are more than `length`."""
     room = length - 2
-    return [tokens.cls, *[*said, *answer[:room]][-room:], tokens.sep]
+    return [tokens.cls, *[*history, *answer[:room]][-room:], tokens.sep]
 
 
-class Lesson:
-    """See `data/lessons`."""
+class Dataset:
+    """Dataset adapter (see `data/datasets`)."""
 
     def __init__(self, path: Path, folder: Path | None) -> None:
-        self.index, self.told, self.pictures = gather(path, folder, "dialogs", _wrong)
-        self.dialog = numpy.repeat(numpy.arange(len(self.told)), [len(one.rounds) for one in self.told])
+        self.index, self.examples, self.pictures = gather(path, folder, "dialogs", _wrong)
+        self.dialog = numpy.repeat(
+            numpy.arange(len(self.examples)), [len(one.rounds) for one in self.examples]
+        )
         self.shows = self.pictures[self.dialog]
         self.count = len(self.dialog)
 
     def words(self) -> Iterable[list[str]]:
         return (
             [one.caption, *(word for turn in one.rounds for word in (turn.question, turn.answer))]
-            for one in self.told
+            for one in self.examples
         )
 
     def split(self, share: float) -> tuple[Rows, Rows]:
@@ -68,13 +70,13 @@ class Lesson:
         self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each round once in every epoch."""
-        rounds = RoundColumn(tokens, self.told, self.dialog, config)
+        rounds = RoundColumn(tokens, self.examples, self.dialog, config)
         columns = (
-            PixelColumn(DecodedImages(self.index, pixels, training), rounds.said.sided, self.shows),
+            PixelColumn(DecodedImages(self.index, pixels, training), rounds.history.sided, self.shows),
             rounds,
             NumberColumn("image_ids", self.index.ids()[self.shows[:, 0]]),
         )
-        return Loader(columns, rounds.said, rows, workers=workers)
+        return Loader(columns, rounds.history, rows, workers=workers)
 
 
 def _wrong(dialog: Dialog) -> str:
@@ -87,19 +89,19 @@ class RoundColumn:
 
     chances = 1
 
-    def __init__(self, tokens: Tokens, told: Sequence[Dialog], dialog: Rows, config: Any) -> None:
+    def __init__(self, tokens: Tokens, dialogs: Sequence[Dialog], dialog: Rows, config: Any) -> None:
         self.tokens, self.length, self.dialog = tokens, config.length, dialog
-        self.said = TextTable.of_rows(
-            ([row] for one in told for row in spoken(tokens, one.rounds)), tokens.pad
+        self.history = TextTable.of_rows(
+            ([row] for one in dialogs for row in spoken(tokens, one.rounds)), tokens.pad
         )
-        self.captions = TextTable.of(tokens, ([one.caption] for one in told), config.caption_length)
+        self.captions = TextTable.of(tokens, ([one.caption] for one in dialogs), config.caption_length)
         numbers: dict[str, int] = {}
         choices, first = array("i"), array("q", [0])
-        for one in (turn for dialog_ in told for turn in dialog_.rounds):
+        for one in (turn for dialog_ in dialogs for turn in dialog_.rounds):
             choices.extend(numbers.setdefault(choice, len(numbers)) for choice in one.choices)
             first.append(len(choices))
         self.choices, self.first = numpy.asarray(choices, numpy.int32), numpy.asarray(first)
-        self.right = numpy.array([turn.right for one in told for turn in one.rounds], numpy.int64)
+        self.right = numpy.array([turn.right for one in dialogs for turn in one.rounds], numpy.int64)
         self.answers = TextTable.of(tokens, ([answer] for answer in numbers), config.length)
 
     def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
@@ -120,9 +122,9 @@ class RoundColumn:
         }, None
 
     def _row(self, row: int, answer: int) -> list[int]:
-        said, answers = self.said, self.answers
+        history, answers = self.history, self.answers
         words = answers.ids[answers.start[answer] + 1 : answers.start[answer + 1] - 1]
-        before = said.ids[said.start[row] : said.start[row + 1]]
+        before = history.ids[history.start[row] : history.start[row + 1]]
         return framed(self.tokens, before.tolist(), words.tolist(), self.length)
 
     def identity(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy
 
 from pairloom.data.asked import open_examples
-from pairloom.data.index import Index
+from pairloom.data.index import ImageIndex
 from pairloom.data.order import Rows
 from pairloom.errors import Mistake
 
@@ -23,12 +23,12 @@ E = TypeVar("E")
 
 def gather(
     path: Path, folder: Path | None, kind: str, wrong: Callable[[Any], str]
-) -> tuple[Index, list[Any], Rows]:
-    """Index, examples [M] and the pictures [M N] of each. wrong(example): why it cannot be learned from, or "".
+) -> tuple[ImageIndex, list[Any], Rows]:
+    """ImageIndex, examples [M] and the pictures [M N] of each. wrong(example): why it cannot be learned from, or "".
 
     Raises Mistake where none can, or where examples have different numbers of pictures.
     """
-    index = Index(folder)
+    index = ImageIndex(folder)
     places: dict[str, int] = {}
     kept: list[Any] = []
     shows: list[list[int]] = []
@@ -57,7 +57,7 @@ def gather(
     return index, kept, numpy.array(shows, numpy.int64)
 
 
-def split(index: Index, shows: Rows, share: float) -> tuple[Rows, Rows]:
+def split(index: ImageIndex, shows: Rows, share: float) -> tuple[Rows, Rows]:
     """Examples to learn from and examples held out, by the picture of the smallest key: examples of the same pictures fall
     on the same side, in every set."""
     least = numpy.asarray(index.key)[shows].min(1)
