@@ -17,10 +17,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.blocks.convnet import ResidualStem
-from pairloom.blocks.inception import googlenet, inception_v3
-from pairloom.blocks.resnet import GROWTH, Bottleneck
-
 Network = Literal[
     "residual", "vgg16", "vgg19", "vgg16-fc7", "vgg19-fc7", "resnet50", "resnet101", "resnet152", "googlenet",
     "inception_v3",
@@ -29,7 +25,7 @@ NETWORKS: tuple[str, ...] = get_args(Network)
 VGG = {"vgg16": (2, 2, 3, 3, 3), "vgg19": (2, 2, 4, 4, 4)}  # convolutions of each size
 FC7 = "-fc7"  # after a VGG: its fully connected layers too, up to the last but one, 4,096 wide
 RESNET = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3), "resnet152": (3, 8, 36, 3)}
-TABLES = {"googlenet": googlenet, "inception_v3": inception_v3}
+INCEPTION = ("googlenet", "inception_v3")
 
 
 class Encoder(nn.Module):
@@ -44,9 +40,13 @@ class Encoder(nn.Module):
             self.network, self.width = vgg(VGG[name.removesuffix(FC7)], whole=name.endswith(FC7))
         elif name in RESNET:
             self.network, self.width = resnet(RESNET[name])
-        elif name in TABLES:
-            self.network, self.width = TABLES[name]()
+        elif name in INCEPTION:
+            from pairloom.blocks import inception
+
+            self.network, self.width = getattr(inception, name)()
         else:
+            from pairloom.blocks.convnet import ResidualStem
+
             self.network, self.width = ResidualStem(patch, width), width
         self.frozen = frozen
         if frozen:
@@ -90,6 +90,8 @@ def vgg(sizes: Sequence[int], whole: bool = False) -> tuple[nn.Sequential, int]:
 
 def resnet(stages: Sequence[int]) -> tuple[nn.Sequential, int]:
     """A quarter of the side by a 7 x 7 convolution and a pooling, then four stages: 224 px -> 7 x 7 x 2048."""
+    from pairloom.blocks.resnet import GROWTH, Bottleneck
+
     enter = nn.Sequential(
         nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(3, 2, 1)
     )

@@ -21,8 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pairloom.data import augment
-
 LIMIT = 178_956_970  # pixels: above it Pillow refuses too; at 3 bytes a pixel this is half a gigabyte
 # decoders that only compute: none that starts a program (EPS) or takes any bytes for a picture (TGA, PCX)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
@@ -269,6 +267,8 @@ class Transform:
 
     def to_uint8(self, image: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
         """[H W 3] uint8 of an RGB image: augmented where a generator is given, the evaluation view otherwise."""
+        from pairloom.data import augment
+
         if rng is not None and self.crop_scale is not None:
             crop = augment.random_crop if self.fit == "square" else augment.random_square
             image = crop(image, self.size, self.crop_scale, rng)
@@ -290,7 +290,9 @@ class Transform:
     def _fitted(self, image: Image.Image) -> Image.Image:
         if self.fit == "square":
             return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        image = augment.centre(image, THINNEST)
+        from pairloom.data.augment import centre
+
+        image = centre(image, THINNEST)
         short = min(image.size)
         sides = tuple(self.size if side == short else int(self.size * side / short) for side in image.size)
         image = image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)

@@ -35,7 +35,6 @@ from pairloom.blocks.text import READ, WRITE, TextTower, begin_with
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 from pairloom.objectives.match import hard_pairs, match_loss
@@ -179,6 +178,8 @@ class Towers(nn.Module):
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

@@ -27,7 +27,6 @@ from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -56,6 +55,8 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=3e-5, epochs=15)
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random statements about pictures."""
+    from pairloom.data.random_batch import random_pairs
+
     batch = random_pairs(config, generator, config.pictures)
     return replace(batch, labels=torch.arange(len(batch)) % 2)
 

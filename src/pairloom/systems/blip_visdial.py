@@ -25,7 +25,6 @@ from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs, random_texts
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -54,6 +53,8 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, batch=240, lr=2e-5,
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random dialogs about captioned pictures."""
+    from pairloom.data.random_batch import random_pairs, random_texts
+
     batch = random_pairs(config, generator)
     return replace(batch, caption=random_texts(config, generator), labels=torch.arange(len(batch)) % 2)
 

@@ -29,7 +29,6 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch, Questions, Texts
-from pairloom.data.random_batch import random_pairs, random_texts
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -60,6 +59,8 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=2e-5, epochs=10)
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pictures, each with a question and an answer."""
+    from pairloom.data.random_batch import random_pairs, random_texts
+
     question = Questions(random_texts(config, generator))
     return replace(random_pairs(config, generator), question=question)
 

@@ -23,7 +23,6 @@ from pairloom.blocks.text import WRITE, TextTower
 from pairloom.blocks.transformer import TransformerConfig, initialise_scaled
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.contrast import symmetric_contrast
 
 
@@ -110,6 +109,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

@@ -35,7 +35,6 @@ from pairloom.blocks.transformer import (
 )
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.objectives.language import caption_loss
 
@@ -124,6 +123,8 @@ class PooledImages:
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

@@ -29,7 +29,6 @@ from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.resampler import Resampler, Resampling
 from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
 
@@ -150,6 +149,8 @@ class Reading:
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from pairloom.abilities import DENOISE, DRAW
 from pairloom.blocks.lora import adapt, adapters
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
 from pairloom.systems import _diffusion_text as texts
@@ -141,6 +140,8 @@ PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

@@ -22,7 +22,6 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.masked import MaskedTokens, mask_tokens, masked_loss, masking_generator
 from pairloom.objectives.match import hard_negatives, match_loss
 
@@ -70,6 +69,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

@@ -20,7 +20,6 @@ from torch import Tensor, nn
 from pairloom.abilities import DRAW
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_texts
 from pairloom.objectives.adversarial import critic_loss, interpolated, painter_loss
 from pairloom.objectives.match import hard_negatives
 
@@ -86,6 +85,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six texts of up to 40 characters, each with a random picture."""
+    from pairloom.data.random_batch import random_texts
+
     images = torch.randn(6, 1, 3, config.image_size, config.image_size, generator=generator)
     return Batch(images=images, texts=random_texts(config, generator, 40), image_ids=torch.arange(6))
 

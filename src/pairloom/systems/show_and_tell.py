@@ -18,7 +18,6 @@ from pairloom.abilities import CAPTION, Progress
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.recurrent import Recurrent, scheduled_sampling
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.language import caption_cost
 
 
@@ -67,6 +66,8 @@ RECIPES: dict[str, dict[str, object]] = {
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

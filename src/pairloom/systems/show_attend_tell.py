@@ -22,7 +22,6 @@ from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.gather import gather_rows
 from pairloom.blocks.recurrent import AdditiveAttention, Recurrent, one_hot, scheduled_sampling
 from pairloom.data.batch import Batch
-from pairloom.data.random_batch import random_pairs
 from pairloom.objectives.attend import entropy, reinforce, spread
 from pairloom.objectives.language import caption_cost
 
@@ -95,6 +94,8 @@ class Look(NamedTuple):
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six random pairs."""
+    from pairloom.data.random_batch import random_pairs
+
     return random_pairs(config, generator)
 
 

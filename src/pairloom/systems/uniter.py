@@ -23,7 +23,6 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch, Regions
-from pairloom.data.random_batch import random_regions
 from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
 from pairloom.objectives.match import hard_negatives, match_loss
 from pairloom.objectives.regions import (
@@ -87,6 +86,8 @@ def feed(config: Config) -> RegionFeed:
 
 def example(config: Config, generator: torch.Generator) -> Batch:
     """Six texts with random regions, some of them padding."""
+    from pairloom.data.random_batch import random_regions
+
     return random_regions(config, generator)
 
 

@@ -13,7 +13,7 @@ from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.data.language_tokens import language_tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.model.build import FROM_TOKENS
+from pairloom.model.builder import FROM_TOKENS
 from pairloom.systems.flamingo import System
 
 PART = "language"
