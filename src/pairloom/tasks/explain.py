@@ -142,7 +142,7 @@ def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str
 
 
 @torch.no_grad()
-def _attention_of(system: Any, batch: Batch) -> Tensor | None:
+def _attention_of(system: verbs.Writes, batch: Batch) -> Tensor | None:
     """Where the State says that the writer looked for each token; None where it says nothing."""
     tokens, _ = batch.text()
     state = system.start(replace(batch, texts=None))

@@ -42,16 +42,14 @@ class ClassOne:
 
     abilities = (verbs.MATCH,)
 
-    def __init__(self, system: Any) -> None:
-        self.system, self.config = system, system.config
+    def __init__(self, system: verbs.MatchesInTwo) -> None:
+        self.system = system
 
     def encode_image(self, batch: Batch) -> Batch:
-        encoded: Batch = self.system.encode_image(batch)
-        return encoded
+        return self.system.encode_image(batch) if isinstance(self.system, verbs.Sees) else batch
 
     def match(self, batch: Batch) -> Tensor:
-        logits: Tensor = self.system.match_logits(batch)[:, 1]
-        return logits
+        return self.system.match_logits(batch)[:, 1]
 
 
 @dataclass

@@ -23,7 +23,7 @@ from pairloom.data.order import Rows
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
 from pairloom.tasks.decode import Writing, Written, decode
-from pairloom.verbs import Progress, able
+from pairloom.verbs import Progress, Remembers, Sees, Writes, able
 
 # pictures, as image_ids [B], and texts [B] -> how good each is for its picture; higher is better
 Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
@@ -70,7 +70,7 @@ class SelfCritical(nn.Module):
 
     def begin(self, progress: Progress) -> None:
         """Passed on to a system that wants to know."""
-        if hasattr(self.system, "begin"):
+        if isinstance(self.system, Remembers):
             self.system.begin(progress)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ class SelfCritical(nn.Module):
         assert batch.image_ids is not None
         self.system.eval()
         prompt = replace(batch, texts=None)
-        prompt = self.system.encode_image(prompt) if hasattr(self.system, "encode_image") else prompt
+        prompt = self.system.encode_image(prompt) if isinstance(self.system, Sees) else prompt
         seeds = torch.randint(2**31, (len(batch.image_ids),)).tolist()
         plain = dict(max_length=self.length, min_length=1)
         drawn = [
@@ -133,7 +133,7 @@ def _words(one: Written, last: int) -> str:
     return _spell([*one.tokens, last] if one.ended else one.tokens)
 
 
-def _tensors(system: Any, texts: Sequence[Written]) -> Texts:
+def _tensors(system: Writes, texts: Sequence[Written]) -> Texts:
     """Written texts as ids, first token and, where there is one, end among them."""
     rows = [[system.first_token, *one.tokens, *([system.last_token] if one.ended else [])] for one in texts]
     longest = max(map(len, rows))
