@@ -28,6 +28,7 @@ def command(
     from pairloom.cli import _show
     from pairloom.config import override
     from pairloom.errors import Mistake, nearest
+    from pairloom.scale import worker_count
 
     module = registry.find("claims", paper, "experiments")
     names = [claim.name for claim in module.CLAIMS]
@@ -42,7 +43,7 @@ def command(
             setting,
             range(seeds),
             [only] if only else names,
-            _show.workers(workers, 3 * seeds),
+            worker_count(workers, 3 * seeds),
             tell,
         )
     if json:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -177,9 +177,8 @@ class Pages(_Endless):
     ) -> Batch:
         """Pages of a picture of each colour and what is said of it."""
         tokens = self.lexicon.tokens
-        made = _rows(self.lexicon, [tokens.id("image"), said, tokens.id("end")], told)
-        made.images = self.images[torch.from_numpy(pictured(generator, self.scenes, colours))]
-        return made
+        pages = _rows(self.lexicon, [tokens.id("image"), said, tokens.id("end")], told)
+        return replace(pages, images=self.images[torch.from_numpy(pictured(generator, self.scenes, colours))])
 
 
 class Pairs(Pages):

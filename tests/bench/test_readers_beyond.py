@@ -370,6 +370,6 @@ def test_average_precision_is_that_of_others() -> None:
 
 
 def test_a_row_with_words_in_the_place_of_pictures_has_nothing_to_miss(tmp_path: Path) -> None:
-    reading = _case.Reading(tmp_path)
-    reading.add(_case.Case("a", (_case.Words("one"),), ("two",)))
-    assert reading.found().problems == () and json.dumps(_case.Words("one").shown()) == '"one"'
+    reader = _case.CaseReader(tmp_path)
+    reader.add(_case.Case("a", (_case.Words("one"),), ("two",)))
+    assert reader.finish().problems == () and json.dumps(_case.Words("one").shown()) == '"one"'

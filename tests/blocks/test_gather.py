@@ -42,10 +42,9 @@ def part(batch: Batch, rank: int) -> Batch:
     rows = slice(3 * rank, 3 * rank + 3)
     length = int(batch.texts.mask[rows].sum(1).max())
     return Batch(
-        batch.images[rows],
-        batch.texts.ids[rows, :length],
-        batch.texts.mask[rows, :length],
-        batch.image_ids[rows],
+        images=batch.images[rows],
+        texts=Texts(batch.texts.ids[rows, :length], batch.texts.mask[rows, :length]),
+        image_ids=batch.image_ids[rows],
     )
 
 

@@ -66,13 +66,13 @@ def test_text_mode_is_bert(tmp_path: Path, system: System):
     ids, keep = tokens()
     expected = bert.bert(ids, attention_mask=keep.long()).last_hidden_state
     torch.testing.assert_close(
-        system.towers.text(ids, keep, way=READ)[keep], expected[keep], atol=1e-5, rtol=1e-5
+        system.towers.text(ids, keep, mode=READ)[keep], expected[keep], atol=1e-5, rtol=1e-5
     )
     causal = BertModel(BertConfig(**{**BERT.to_dict(), "is_decoder": True}), add_pooling_layer=False).eval()
     causal.load_state_dict(bert.bert.state_dict())
     written = causal(ids, attention_mask=keep.long()).last_hidden_state
     torch.testing.assert_close(
-        system.towers.text(ids, keep, way=WRITE)[keep], written[keep], atol=1e-5, rtol=1e-5
+        system.towers.text(ids, keep, mode=WRITE)[keep], written[keep], atol=1e-5, rtol=1e-5
     )
     scores = system.head(expected, system.towers.text.words)[..., :62]
     torch.testing.assert_close(scores, bert.cls(expected), atol=1e-5, rtol=1e-5)

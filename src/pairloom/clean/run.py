@@ -159,11 +159,16 @@ def _named(
 ) -> CleanSettings:
     """The settings with the names of what was handed in: a run goes on only with the same."""
     if judge is not None:
-        name = f"judge {judge.identity}" if isinstance(judge, Judge) else getattr(judge, "name", str(judge))
+        name = f"judge {judge.identity}" if isinstance(judge, Judge) else _name(judge)
         settings = replace(settings, model=name)
     if captioner is not None:
-        settings = replace(settings, captioner=getattr(captioner, "name", str(captioner)))
+        settings = replace(settings, captioner=_name(captioner))
     return settings
+
+
+def _name(handed: PairJudge | Captioner | Path | str) -> str:
+    """A path as it is written; an object by its name."""
+    return str(handed) if isinstance(handed, (str, Path)) else getattr(handed, "name", str(handed))
 
 
 def demand_usable(settings: CleanSettings, judge: PairJudge | Path | str | None, device: str) -> None:

@@ -38,18 +38,16 @@ def build(
         raise Mistake(f"{name} has no preset '{preset}'.", "", nearest(preset, module.PRESETS))
     settings = list(settings)
     config = override(module.PRESETS[preset], settings)
-    known = {entry.name for entry in dataclasses.fields(config)}
-    needed = {setting: role for setting, role in FROM_TOKENS.items() if setting in known}
-    tokens = tokens.with_roles(*(role for role in ADDED if role in needed.values()))
-    lacking = [role for role in needed.values() if role not in tokens.roles]
+    needed = _roles_of(config).values()
+    tokens = tokens.with_roles(*(role for role in ADDED if role in needed))
+    lacking = [role for role in needed if role not in tokens.roles]
     if lacking:
         raise Mistake(
             f"{name} needs tokens that the tokenizer has not: {', '.join(lacking)}.",
             f"It has {', '.join(tokens.roles)}.",
             "Give a tokenizer like BERT's, or leave it out.",
         )
-    sizes = {"vocabulary": tokens.size} if "vocabulary" in known else {}
-    config = dataclasses.replace(config, **sizes, **{key: tokens.roles[role] for key, role in needed.items()})
+    config = fit_to_tokens(config, tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -61,6 +59,18 @@ def build(
                 f"Given: {' '.join(settings) or preset}.",
             ) from error
     return Model(name, system, tokens, _feed(module, config), {"preset": preset})
+
+
+def fit_to_tokens(config: Any, tokens: Tokens) -> Any:
+    """The Config of a system with the tokenizer's size and the ids of its roles, where it has settings for them."""
+    sizes = {"vocabulary": tokens.size} if hasattr(config, "vocabulary") else {}
+    ids = {setting: tokens.id(role) for setting, role in _roles_of(config).items()}
+    return dataclasses.replace(config, **sizes, **ids)
+
+
+def _roles_of(config: Any) -> dict[str, str]:
+    """Settings of a Config that are token ids -> the role of each."""
+    return {setting: role for setting, role in FROM_TOKENS.items() if hasattr(config, setting)}
 
 
 def _feed(module: Any, config: Any) -> Feed:

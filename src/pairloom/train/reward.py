@@ -23,7 +23,7 @@ from pairloom.data.order import Rows
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
 from pairloom.tasks.decode import Writing, Written, decode
-from pairloom.verbs import Progress, Remembers, Sees, Writes, able
+from pairloom.verbs import Ability, Progress, Remembers, Sees, Writes, able
 
 # pictures, as image_ids [B], and texts [B] -> how good each is for its picture; higher is better
 Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
@@ -67,6 +67,7 @@ class SelfCritical(nn.Module):
         super().__init__()
         self.system, self.reward, self.length = system, reward, length
         self.training_state: tuple[str, ...] = ()
+        self.abilities: tuple[Ability, ...] = ()  # it is trained, never asked
 
     def begin(self, progress: Progress) -> None:
         """Passed on to a system that wants to know."""

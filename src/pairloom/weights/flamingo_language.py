@@ -13,7 +13,7 @@ from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.data.language_tokens import language_tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.model.builder import FROM_TOKENS
+from pairloom.model.builder import fit_to_tokens
 from pairloom.systems.flamingo import System
 
 PART = "language"
@@ -30,14 +30,11 @@ def start(model: Model, where: Path) -> Model:
             "Name a folder of transformers with a causal language model.",
         )
     tokens = language_tokens(where)
-    fitted = {
-        name: getattr(tokens, theirs) for name, theirs in FROM_TOKENS.items() if hasattr(model.config, name)
-    }
     dropped = ("_name_or_path", "architectures", "transformers_version", "torch_dtype", "dtype", "auto_map")
     library = json.dumps(
         {name: value for name, value in document.items() if name not in dropped}, sort_keys=True
     )
-    config = replace(model.config, library=library, **fitted)
+    config = replace(fit_to_tokens(model.config, tokens), library=library)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         system = System(config)
