@@ -1,7 +1,10 @@
 """The engine: every result once, whatever the order; what fails in a worker reaches the caller; nothing hangs."""
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +57,43 @@ def test_a_mistake_in_a_worker_reaches_the_caller_and_nobody_is_waited_for(worke
 def test_a_worker_that_is_killed_is_a_mistake_that_says_so() -> None:
     with pytest.raises(Mistake, match="A worker process was killed"):
         list(scale.run(dies, [1, 2, 3, 4], 2))
+
+
+def script(tmp_path: Path, text: str) -> subprocess.CompletedProcess[str]:
+    file = tmp_path / "script.py"
+    file.write_text(text)
+    return subprocess.run([sys.executable, str(file)], capture_output=True, text=True)
+
+
+def test_a_script_needs_no_main_guard(tmp_path: Path) -> None:
+    """As people write scripts; workers do not run it again."""
+    done = script(tmp_path, "from pairloom import scale\nprint(sorted(scale.run(abs, [-3, 1, -2], 2)))\n")
+    assert (done.stdout, done.stderr) == ("[(-3, 3), (-2, 2), (1, 1)]\n", "")
+
+
+OWN = """
+from pairloom import scale
+
+class Number:
+    def __init__(self, value):
+        self.value = value
+
+def double(number):
+    return 2 * number.value
+
+{}
+    print(sorted(double for _, double in scale.run(double, [Number(1), Number(2), Number(3)], 2)))
+"""
+
+
+def test_what_a_script_defines_reaches_its_workers(tmp_path: Path) -> None:
+    done = script(tmp_path, OWN.format('if __name__ == "__main__":'))
+    assert (done.stdout, done.stderr) == ("[2, 4, 6]\n", "")
+
+
+def test_a_script_whose_own_tasks_need_the_guard_is_told_so(tmp_path: Path) -> None:
+    done = script(tmp_path, OWN.format("if True:"))
+    assert done.returncode and 'under `if __name__ == "__main__":`' in done.stderr
 
 
 def test_a_caller_that_stops_early_does_not_wait() -> None:

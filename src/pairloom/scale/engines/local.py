@@ -1,5 +1,7 @@
 """This process, or worker processes on this machine. Workers are spawned, single-threaded, and die with their parent.
 
+A user's script needs no `if __name__ == "__main__"`: workers import it only where a task is made of what it defines.
+
 Where there are several items each is computed with one thread, here too: the order of sums, and so the last bits of
 every result, then do not depend on the number of workers.
 """
@@ -12,10 +14,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from itertools import islice
+from multiprocessing.reduction import ForkingPickler
+from types import ModuleType
 from typing import Any
 
 from pairloom.errors import Mistake
@@ -64,6 +68,12 @@ def _with_pool(
     try:
         yield from _feed(pool, function, items, workers)
     except BrokenProcessPool as error:
+        if _names_main(function, items[0]):
+            raise Mistake(
+                "A worker process could not begin.",
+                "It imports your script for what your script defines, and the script starts workers again.",
+                'Put what the script runs under `if __name__ == "__main__":`, or use workers=1.',
+            ) from error
         raise Mistake(
             "A worker process was killed.",
             "Most often the machine ran out of memory, or the system stopped the process.",
@@ -83,14 +93,31 @@ def _feed(
     pool: ProcessPoolExecutor, function: Callable[[Any], Any], items: Sequence[Any], workers: int
 ) -> Iterator[tuple[Any, Any]]:
     waiting = iter(items)
-    flying = {pool.submit(function, item): item for item in islice(waiting, 2 * workers)}
+    flying = {_submit(pool, function, item): item for item in islice(waiting, 2 * workers)}
     while flying:
         done, _ = wait(flying, return_when=FIRST_COMPLETED)
         for future in done:
             item = flying.pop(future)
             yield item, future.result()
             for following in islice(waiting, 1):
-                flying[pool.submit(function, following)] = following
+                flying[_submit(pool, function, following)] = following
+
+
+def _submit(pool: ProcessPoolExecutor, function: Callable[[Any], Any], item: Any) -> Future[Any]:
+    """Hand in a task. A worker that this starts imports the main script only where the task names something in it."""
+    if _names_main(function, item):
+        return pool.submit(function, item)
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        return pool.submit(function, item)
+    finally:
+        sys.modules["__main__"] = main
+
+
+def _names_main(function: Callable[[Any], Any], item: Any) -> bool:
+    """Whether a task is made of what the main script defines."""
+    return b"__main__" in bytes(ForkingPickler.dumps((function, item)))
 
 
 def _serve() -> None:
