@@ -7,7 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairloom.objectives.match import hard_negatives, hard_pairs, match_loss
+from pairloom.objectives.match import (
+    hard_negatives,
+    hard_pairs,
+    match_loss,
+    paired_match_loss,
+    random_negatives,
+)
 
 
 def test_chances_are_those_of_the_softmax():
@@ -59,4 +65,27 @@ def test_loss_by_hand():
     )
     assert float(count) == 3 and float(total) == pytest.approx(3 * math.log(2))
     sure, _ = match_loss(torch.tensor([[-20.0, 20.0]]), torch.tensor([1]), torch.tensor([True]))
+    assert float(sure) < 1e-6
+
+
+def test_random_negatives_have_another_picture_and_all_are_as_likely():
+    first, second = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    other, available = random_negatives(torch.tensor([7, 7]), first)
+    assert not available.any()
+    draws = torch.stack(
+        [random_negatives(torch.tensor([0, 0, 1, 2]), first)[0] for _ in range(2000)]
+    )  # row 0 may draw rows 2 and 3, row 2 may draw rows 0, 1 and 3
+    assert set(draws[:, 0].tolist()) == {2, 3} and set(draws[:, 2].tolist()) == {0, 1, 3}
+    # five standard deviations of a binomial of 2,000 draws with a chance of 1/2 are 112
+    assert abs(int((draws[:, 0] == 2).sum()) - 1000) < 112
+    assert torch.equal(other, random_negatives(torch.tensor([7, 7]), second)[0])
+
+
+def test_paired_loss_by_hand():
+    """The second row has no other picture: its wrong pair does not count."""
+    total, count = paired_match_loss(torch.zeros(2, 2), torch.zeros(2, 2), torch.tensor([True, False]))
+    assert float(count) == 3 and float(total) == pytest.approx(3 * math.log(2))
+    sure, _ = paired_match_loss(
+        torch.tensor([[-20.0, 20.0]]), torch.tensor([[20.0, -20.0]]), torch.tensor([True])
+    )
     assert float(sure) < 1e-6

@@ -7,6 +7,7 @@ import torch
 
 from pairloom import registry
 from pairloom.data.batch import Batch, Texts
+from pairloom.objectives import masked as masked_words
 from pairloom.systems import pixel_bert, uniter, vilbert
 
 REGION_SYSTEMS = [uniter, vilbert]
@@ -55,13 +56,13 @@ def test_pixel_bert_has_no_places_but_its_cells_count_as_a_set() -> None:
 def test_hidden_words_are_predicted_and_special_ones_never_hidden(module, monkeypatch) -> None:
     system, batch = built(module), example(module)
     drawn = []
-    mask_tokens = module.mask_tokens
+    mask_tokens = masked_words.mask_tokens
 
     def spy(ids, words, *rest):
         drawn.append((words, mask_tokens(ids, words, *rest)))
         return drawn[-1][1]
 
-    monkeypatch.setattr(module, "mask_tokens", spy)
+    monkeypatch.setattr(masked_words, "mask_tokens", spy)
     losses = system.losses(batch)
     (words, masked), c = drawn[0], module.TINY
     special = (batch.texts.ids == c.cls) | (batch.texts.ids == c.sep)

@@ -1,11 +1,11 @@
-"""Masked language modelling (Devlin et al., 2019): which tokens are hidden, and the cross-entropy of guessing them.
+"""Masked language modelling (Devlin et al., 2019): which tokens are hidden, and the cross-entropy of predicting them.
 
 B texts, T tokens, M hidden tokens, V vocabulary.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +14,34 @@ from torch import Tensor
 
 
 class MaskedTokens(NamedTuple):
-    """ids [B T]: what the model reads. hidden [B T]: True where the original token is to be predicted."""
+    """Token ids with some hidden. ids [B T]: what the model reads. hidden [B T]: True where the original token is to be
+    predicted."""
 
     ids: Tensor
     hidden: Tensor
 
 
+@runtime_checkable
+class WordMasking(Protocol):
+    """The part of a Config that masking reads: the ids of the special tokens, the size of the vocabulary and the share of the
+    words that are hidden. Ids above [MASK] are words."""
+
+    @property
+    def pad(self) -> int: ...
+    @property
+    def cls(self) -> int: ...
+    @property
+    def sep(self) -> int: ...
+    @property
+    def mask(self) -> int: ...
+    @property
+    def vocabulary(self) -> int: ...
+    @property
+    def masked(self) -> float: ...
+
+
 def masking_generator(training: bool) -> torch.Generator:
-    """The random numbers of a masking sampler. In training they follow torch's default generator, which the loop seeds by
+    """Random numbers of a masking sampler. In training they follow torch's default generator, which the loop seeds by
     step and process; in evaluation they are the same at every call."""
     seed = int(torch.randint(2**31, ())) if training else 0
     return torch.Generator().manual_seed(seed)
@@ -35,10 +55,11 @@ def mask_tokens(
     generator: torch.Generator,
     chance: float = 0.15,
 ) -> MaskedTokens:
-    """BERT's rule: of the candidates `chance` are hidden; 80 % of those become [MASK], 10 % a random word, 10 % stay.
+    """BERT's masking rule: of the candidates a share of `chance` is hidden; 80 % of those become [MASK], 10 % a random word,
+    and 10 % stay as they are.
 
     candidates: real tokens that are not special. words: first and last + 1 of the ids that a random word is drawn from.
-    A text of which none was drawn hides its first candidate, so that every text teaches.
+    Where the draw hides no token of a text, its first candidate is hidden, so that every text adds to the loss.
     """
     draws = torch.rand(2, *ids.shape, generator=generator).to(ids.device)
     hidden = candidates & (draws[0] < chance)
@@ -49,6 +70,16 @@ def mask_tokens(
         draws[1] < 0.8, torch.full_like(ids, mask_id), torch.where(draws[1] < 0.9, random, ids)
     )
     return MaskedTokens(torch.where(hidden, replaced, ids), hidden)
+
+
+def mask_words(
+    ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], config: WordMasking, generator: torch.Generator
+) -> MaskedTokens:
+    """`mask_tokens` of the words of a text, which are its real tokens but for [CLS], [SEP] and [PAD]. mask: True = real."""
+    words = mask & (ids != config.cls) & (ids != config.sep) & (ids != config.pad)
+    return mask_tokens(
+        ids, words, config.mask, (config.mask + 1, config.vocabulary), generator, config.masked
+    )
 
 
 def masked_loss(logits: Float[Tensor, "M V"], targets: Int[Tensor, " M"]) -> Float[Tensor, ""]:

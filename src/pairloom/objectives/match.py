@@ -1,6 +1,7 @@
-"""Match: do these two belong together? And which wrong partner is worth asking about.
+"""Image-text matching: cross-entropy of whether picture and text belong together, and the choice of the negatives.
 
-B rows, K candidates, E shared width. With one positive and two negatives each, a judge that knows only the prior pays CHANCE.
+B rows, K candidates, E shared width. With one positive and two negatives each, a model that knows only how often a pair is
+a true one has the loss CHANCE.
 """
 
 from __future__ import annotations
@@ -12,23 +13,34 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-CHANCE = -(
-    math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3
-)  # 0.6365: "stuck" at this value means nothing is learned
+# 0.6365: a loss that stays at this value has learned nothing from the pairs
+CHANCE = -(math.log(1 / 3) / 3 + 2 * math.log(2 / 3) / 3)
 
 
 @torch.no_grad()
 def hard_negatives(
     similarity: Float[Tensor, "B K"], allowed: Bool[Tensor, "B K"], generator: torch.Generator | None = None
 ) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
-    """One wrong partner per row, drawn by softmax(similarity) + 1e-4 among the allowed (Li et al., 2021, ALBEF).
+    """Hard negatives: for each row one wrong partner, drawn by softmax(similarity) + 1e-4 among the allowed ones (Li et al.,
+    2021, ALBEF).
 
-    Also whether the row has any: where it has none, its index means nothing and its loss must not count.
+    Returns the partner's index, and whether the row has any partner: where it has none, the index is arbitrary and the row
+    must not count in a loss.
     """
     chances = (similarity.float().softmax(1).nan_to_num() + 1e-4) * allowed
     available = allowed.any(1)
     chances = torch.where(available[:, None], chances, torch.ones_like(chances))
     return torch.multinomial(chances, 1, generator=generator)[:, 0], available
+
+
+def random_negatives(
+    ids: Int[Tensor, " B"], generator: torch.Generator
+) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
+    """Random negatives: for each row another row of the batch, drawn uniformly among those with another picture, and whether
+    there is one (`hard_negatives` with equal similarities). ids: which picture each row has."""
+    allowed = (ids[:, None] != ids).cpu()
+    other, available = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
+    return other.to(ids.device), available.to(ids.device)
 
 
 def hard_pairs(
@@ -38,8 +50,8 @@ def hard_pairs(
     temperature: Float[Tensor, ""],
     seed: int,
 ) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"], Bool[Tensor, " B"]]:
-    """A wrong text for each image, a wrong image for each text, and whether there was one: rows with equal ids show
-    the same picture and are never wrong for each other."""
+    """Hard negatives both ways: a wrong text for each image, a wrong image for each text, and whether there is one. Rows with
+    equal ids have the same picture and are never wrong for each other."""
     generator = torch.Generator(images.device).manual_seed(seed)
     similarity = images.float() @ texts.float().T / temperature
     allowed = ids[:, None] != ids
@@ -50,6 +62,15 @@ def hard_pairs(
 def match_loss(
     logits: Float[Tensor, "B 2"], together: Int[Tensor, " B"], counts: Bool[Tensor, " B"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """Cross-entropy (class 1 = they belong together), summed over the rows that count, and how many count."""
+    """Cross-entropy (class 1 = they belong together), summed over the rows that count, and how many rows count."""
     weight = counts.float()
     return (F.cross_entropy(logits.float(), together, reduction="none") * weight).sum(), weight.sum()
+
+
+def paired_match_loss(
+    matched: Float[Tensor, "B 2"], mismatched: Float[Tensor, "B 2"], available: Bool[Tensor, " B"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """`match_loss` of each text once with its own picture and once with a wrong one, where one is available."""
+    logits = torch.cat([matched, mismatched])
+    together = torch.arange(len(logits), device=logits.device) < len(matched)
+    return match_loss(logits, together.long(), torch.cat([torch.ones_like(available), available]))

@@ -21,9 +21,9 @@ from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
-from pairloom.data.batch import Batch, Texts
-from pairloom.objectives.masked import MaskedTokens, mask_tokens, masked_loss, masking_generator
-from pairloom.objectives.match import hard_negatives, match_loss
+from pairloom.data.batch import Batch
+from pairloom.objectives.masked import MaskedTokens, mask_words, masked_loss, masking_generator
+from pairloom.objectives.match import paired_match_loss, random_negatives
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class System(nn.Module):
         owner = batch.image_of
         if owner is None:
             owner = torch.arange(len(texts), device=cells.device)
-        masked = self._mask(texts, generator)
+        masked = mask_words(texts.ids, texts.mask, c, generator)
         rows = self._fuse(masked.ids, texts.mask, cells, owner)
         words = rows[:, : texts.ids.shape[1]][masked.hidden]
         scores = self.language_head(words, self.text.words.weight)
@@ -148,21 +148,10 @@ class System(nn.Module):
         owner: Int[Tensor, " B"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        ids = owner if batch.image_ids is None else batch.image_ids
-        allowed = (ids[:, None] != ids).cpu()
-        other, exists = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
-        wrong = self._fuse(masked.ids, batch.required("texts").mask, cells, owner[other.to(owner.device)])[
-            :, 0
-        ]
-        together = torch.arange(2 * len(ids), device=ids.device) < len(ids)
-        counts = torch.cat([torch.ones_like(exists), exists]).to(ids.device)
+        other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
+        wrong = self._fuse(masked.ids, batch.required("texts").mask, cells, owner[other])[:, 0]
         logits = self.match_head(torch.cat([matched, wrong]))
-        return mean_of_all(*match_loss(logits, together.long(), counts))
-
-    def _mask(self, texts: Texts, generator: torch.Generator) -> MaskedTokens:
-        c = self.config
-        words = texts.mask & (texts.ids != c.cls) & (texts.ids != c.sep) & (texts.ids != c.pad)
-        return mask_tokens(texts.ids, words, c.mask, (c.mask + 1, c.vocabulary), generator, c.masked)
+        return mean_of_all(*paired_match_loss(*logits.chunk(2), available))
 
     def _sample(self, cells: Float[Tensor, "I P D"], generator: torch.Generator) -> Float[Tensor, "I S D"]:
         """In training a few cells of each picture (section 3.2): cheaper, and robust to what is not shown."""

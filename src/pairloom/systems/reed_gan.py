@@ -21,7 +21,8 @@ from pairloom.abilities import DRAW
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.data.batch import Batch
 from pairloom.objectives.adversarial import critic_loss, interpolated, painter_loss
-from pairloom.objectives.match import hard_negatives
+from pairloom.objectives.masked import masking_generator
+from pairloom.objectives.match import random_negatives
 
 
 @dataclass(frozen=True)
@@ -270,18 +271,16 @@ class System(nn.Module):
 
     def _mismatched(self, batch: Batch, texts: Tensor) -> Float[Tensor, " B"] | None:
         """The critic's scores of real pictures with texts of others; None where the batch has one picture only."""
-        allowed = self._others(batch)
-        generator = torch.Generator().manual_seed(int(torch.randint(2**31, ())) if self.training else 0)
-        other, exists = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
-        if not bool(exists.all()):
+        ids = self._picture_ids(batch).to(texts.device)
+        other, available = random_negatives(ids, masking_generator(self.training))
+        if not bool(available.all()):
             return None
-        return self.critic(self._pictures(batch)[other.to(texts.device)], texts)
+        return self.critic(self._pictures(batch)[other], texts)
 
-    def _others(self, batch: Batch) -> Bool[Tensor, "B B"]:
+    def _picture_ids(self, batch: Batch) -> Int[Tensor, " B"]:
+        """Which picture each text has."""
         ids = batch.image_ids if batch.image_ids is not None else batch.image_of
-        if ids is None:
-            ids = torch.arange(len(batch))
-        return (ids[:, None] != ids).cpu()
+        return torch.arange(len(batch)) if ids is None else ids
 
     def _joint(self, batch: Batch) -> Float[Tensor, ""]:
         """Structured joint embedding (arXiv 1605.05395, equation 3): a text scores its own picture above every other one by a margin
@@ -289,7 +288,8 @@ class System(nn.Module):
         pooled = self.image["network"](self._pictures(batch)).mean((2, 3))
         images = self.image["project"](pooled) if "project" in self.image else pooled
         scores = self.text(*batch.text()) @ images.T
-        others = self._others(batch).to(scores.device)
+        ids = self._picture_ids(batch).to(scores.device)
+        others = ids[:, None] != ids
         own = scores.diagonal()
         by_text = ((scores - own[:, None] + 1).clamp(min=0) * others).sum()
         by_image = ((scores - own[None] + 1).clamp(min=0) * others).sum()

@@ -23,8 +23,8 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch, Regions
-from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
-from pairloom.objectives.match import hard_negatives, match_loss
+from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
+from pairloom.objectives.match import match_loss, random_negatives
 from pairloom.objectives.regions import (
     mask_regions,
     region_class_loss,
@@ -197,9 +197,8 @@ class System(nn.Module):
         return losses
 
     def _words(self, batch: Batch, generator: torch.Generator) -> Float[Tensor, ""]:
-        c, texts = self.config, batch.required("texts")
-        words = texts.mask & (texts.ids != c.cls) & (texts.ids != c.sep) & (texts.ids != c.pad)
-        masked = mask_tokens(texts.ids, words, c.mask, (c.mask + 1, c.vocabulary), generator, c.masked)
+        texts = batch.required("texts")
+        masked = mask_words(texts.ids, texts.mask, self.config, generator)
         rows = self._fuse(masked.ids, texts.mask, self._flat(batch))[:, : texts.ids.shape[1]]
         scores = self.language_head(rows[masked.hidden], self.text.words.weight)
         return masked_loss(scores, texts.ids[masked.hidden])
@@ -223,11 +222,9 @@ class System(nn.Module):
         texts = batch.required("texts")
         count, device = len(texts), texts.ids.device
         owner = torch.arange(count, device=device) if batch.image_of is None else batch.image_of
-        ids = owner if batch.image_ids is None else batch.image_ids
-        allowed = (ids[:, None] != ids).cpu()
-        other, exists = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
-        wrong = (exists & (torch.rand(count, generator=generator) < 0.5)).to(device)
-        regions = self._flat(batch, torch.where(wrong, owner[other.to(device)], owner))
+        other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
+        wrong = available & (torch.rand(count, generator=generator) < 0.5).to(device)
+        regions = self._flat(batch, torch.where(wrong, owner[other], owner))
         rows = self._fuse(texts.ids, texts.mask, regions)
         total, counted = match_loss(self._matching(rows[:, 0]), (~wrong).long(), torch.ones_like(wrong))
         losses = {"itm": total / counted}

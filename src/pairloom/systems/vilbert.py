@@ -24,8 +24,8 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Block, TransformerConfig, initialise
 from pairloom.data.batch import Batch
-from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
-from pairloom.objectives.match import hard_negatives, match_loss
+from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
+from pairloom.objectives.match import paired_match_loss, random_negatives
 from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
 
 if TYPE_CHECKING:
@@ -207,8 +207,7 @@ class System(nn.Module):
         owner = batch.image_of
         if owner is None:
             owner = torch.arange(len(texts), device=texts.ids.device)
-        words = texts.mask & (texts.ids != c.cls) & (texts.ids != c.sep) & (texts.ids != c.pad)
-        masked = mask_tokens(texts.ids, words, c.mask, (c.mask + 1, c.vocabulary), generator, c.masked)
+        masked = mask_words(texts.ids, texts.mask, c, generator)
         drawn = mask_regions(regions.mask[owner].flatten(1, 2), generator, c.masked)
         zeroed = drawn & (torch.rand(drawn.shape, generator=generator).to(drawn.device) < 0.9)
         rows, places = self._fuse(masked.ids, texts.mask, *self._visual(batch, owner, zeroed))
@@ -226,12 +225,8 @@ class System(nn.Module):
         self, batch: Batch, owner: Tensor, ids: Tensor, matched: Tensor, generator: torch.Generator
     ) -> Float[Tensor, ""]:
         """Each text with its own picture and with another one, half and half."""
-        pictures = owner if batch.image_ids is None else batch.image_ids
-        allowed = (pictures[:, None] != pictures).cpu()
-        other, exists = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
-        visual = self._visual(batch, owner[other.to(owner.device)])
+        other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
+        visual = self._visual(batch, owner[other])
         wrong = self._matching(*self._fuse(ids, batch.required("texts").mask, *visual))
-        together = torch.arange(2 * len(ids), device=ids.device) < len(ids)
-        counts = torch.cat([torch.ones_like(exists), exists]).to(ids.device)
-        total, count = match_loss(torch.cat([matched, wrong]), together.long(), counts)
+        total, count = paired_match_loss(matched, wrong, available)
         return total / count
