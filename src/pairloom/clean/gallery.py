@@ -11,9 +11,8 @@ import io
 import json
 import math
 import zlib
-from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -32,6 +31,7 @@ COLUMNS = (
     "key", "name", "shard", "text_id", "text",
     "source", "findings", "score", "p_match", "decision", "reason",
 )  # fmt: skip
+DIGEST = 12  # bytes by which a pair is told from others
 BATCH = 4096  # rows of a column in memory at a time
 SIDE = 160  # pixels of an embedded picture's longer side
 LARGEST = 100_000_000  # pixels of a picture that is still opened for a thumbnail
@@ -103,17 +103,21 @@ class Pairs:
 
     @classmethod
     def read(cls, columns: Columns) -> Pairs:
-        numbers: dict[bytes, int] = {}
-        of, first, keys = array("q"), array("q"), []
-        for row, place in enumerate(columns.rows("key", "shard", "name")):
-            digest = hashlib.blake2b(repr(place).encode("utf-8", "surrogatepass"), digest_size=12).digest()
-            number = numbers.setdefault(digest, len(numbers))
-            if number == len(first):
-                first.append(row)
-                keys.append((place[0] or "").encode())
-            of.append(number)
-        held = np.array(keys, np.bytes_) if keys else np.zeros(0, "S1")
-        return cls(np.asarray(of, np.int64), np.asarray(first, np.int64), held)
+        digests, longest = bytearray(), 1
+        for place in columns.rows("key", "shard", "name"):
+            digests += hashlib.blake2b(
+                repr(place).encode("utf-8", "surrogatepass"), digest_size=DIGEST
+            ).digest()
+            longest = max(longest, len((place[0] or "").encode()))
+        rows = np.frombuffer(bytes(digests), f"S{DIGEST}")
+        del digests
+        _, first, of = np.unique(rows, return_index=True, return_inverse=True)
+        order = np.argsort(first)  # as they come
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        numbered = cls(rank[of], first[order], np.zeros(0, "S1"))
+        keys = ((key or "").encode() for key in numbered.one(columns.values("key")))
+        return replace(numbered, keys=np.fromiter(keys, f"S{longest}", len(order)))
 
     def __len__(self) -> int:
         return len(self.first)
@@ -177,7 +181,9 @@ def write_gallery(
     settings}. middle: the P(match) around which pairs are doubtful.
     """
     words = {name: DistinctValues() for name in ("shards", "sources", "findings", "decisions", "reasons")}
-    decisions, chances = list(columns.values("decision")), list(columns.values("p_match"))
+    decisions = np.fromiter(columns.values("decision"), "U7", len(pairs.of))
+    numbers = (math.inf if p is None else p for p in columns.values("p_match"))
+    chances = np.fromiter(numbers, np.float64, len(pairs.of))
     chosen = choose(pairs.keys, pairs.of, decisions, chances, sample, middle)
     out.write('{"pairs":{"key":')
     out.array(pairs.key(pair) for pair in range(len(pairs)))
@@ -189,14 +195,14 @@ def write_gallery(
     out.array(_relative(link(pairs.key(pair))) for pair in range(len(pairs)))
     out.write(',"picture":' + dumps(_pictures(chosen, pairs, thumbnail)))
     texts: dict[str, Iterable[Any]] = {
-        "pair": pairs.of.tolist(),
+        "pair": (int(pair) for pair in pairs.of),
         "id": columns.values("text_id"),
         "text": _cut(columns),
         "source": (words["sources"](source or "original") for source in columns.values("source")),
         "findings": (words["findings"](tuple(codes or ())) for codes in columns.values("findings")),
         "score": (_round(score, 9) for score in columns.values("score")),
-        "p": (_round(p, 4) for p in chances),
-        "decision": (words["decisions"](decision) for decision in decisions),
+        "p": (_round(float(p), 4) for p in chances),
+        "decision": (words["decisions"](str(decision)) for decision in decisions),
         "reason": (words["reasons"](reason or "") for reason in columns.values("reason")),
     }
     for before, (name, values) in zip(['},"texts":{', *[","] * len(texts)], texts.items()):
@@ -226,8 +232,8 @@ def gallery(
 def choose(
     keys: Sequence[str] | NDArray[Any],
     pair_of: Sequence[int] | NDArray[np.int64],
-    decisions: Sequence[str],
-    chances: Sequence[float | None],
+    decisions: Sequence[str] | NDArray[Any],
+    chances: Sequence[float | None] | NDArray[np.float64],
     sample: int,
     middle: float | int | None,
 ) -> list[int]:
