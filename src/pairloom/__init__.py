@@ -9,9 +9,25 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pairloom.api import Mistake, Model, PairSet, load, load_judge, open, save, systems, train
+    from pairloom.api import (
+        Mistake,
+        Model,
+        PairSet,
+        demo,
+        import_weights,
+        load,
+        load_judge,
+        load_result,
+        open,
+        save,
+        systems,
+        train,
+    )  # fmt: skip
 
-__all__ = ["Mistake", "Model", "PairSet", "load", "load_judge", "open", "save", "systems", "train"]
+__all__ = [
+    "Mistake", "Model", "PairSet", "demo", "import_weights", "load", "load_judge", "load_result", "open", "save", "systems",
+    "train",
+]  # fmt: skip
 # names of rooms too: `pairloom.train(...)` runs, `pairloom.train.loop` is a module
 FUNCTIONS = ("systems", "train")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -81,3 +82,21 @@ def test_clean_gives_the_ledger_and_the_report(
         sum(decisions.values()) == 3 == len(result.ledger) and decisions["drop"] >= 1
     )  # one colour, or broken
     assert result.report.stat().st_size > 10_000 and not result.calibration["decides"]
+
+
+def test_a_finished_run_is_loaded_asked_and_overruled(
+    pairs: PairSet, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("results")
+    pairs.clean(root / "out", workers=1, device="cpu")
+    result = pairloom.load_result(root / "out")
+    assert "3 pairs read" in repr(result) and len(repr(result)) < 2000
+    row = next(row for row in result.ledger.table().to_pylist() if row["decision"] == "drop")
+    assert result.why(row["name"]) == [row] == result.why(row["key"][:8])
+    (root / "decisions.json").write_text(json.dumps({"decisions": [{**row, "wanted": "keep"}]}))
+    again = result.apply(root / "decisions.json", root / "new")
+    assert again.counts["drop"] == result.counts["drop"] - 1 and again.report.exists()
+    with pytest.raises(Mistake, match="holds no finished run"):
+        pairloom.load_result(root)
+    with pytest.raises(Mistake, match="No pair 'nobody'"):
+        result.why("nobody")

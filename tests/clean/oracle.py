@@ -16,7 +16,8 @@ import colours
 import numpy as np
 
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.run import CleanResult, clean
+from pairloom.clean.result import CleanResult
+from pairloom.clean.run import clean
 from pairloom.clean.scoring import AuditedShard
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import open_image

@@ -15,7 +15,8 @@ import pairloom
 from pairloom.clean import score_set
 from pairloom.clean.judges import Judge, JudgeAt, open_judge
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.run import CleanResult, clean, silent
+from pairloom.clean.result import CleanResult
+from pairloom.clean.run import clean, silent
 from pairloom.data.shards import PairSet, open_set, save_set
 from pairloom.errors import Mistake
 from pairloom.scale import Execution

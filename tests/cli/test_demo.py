@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pairloom.clean import demo as demos
-from pairloom.clean.run import CleanResult
+from pairloom.clean.result import CleanResult
 
 
 @pytest.fixture()

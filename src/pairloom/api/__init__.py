@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pairloom.api.front import import_weights, load, load_judge, open, save, systems, train
+from pairloom.api.front import (
+    demo,
+    import_weights,
+    load,
+    load_judge,
+    load_result,
+    open,
+    save,
+    systems,
+    train,
+)
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
@@ -15,9 +25,11 @@ __all__ = [
     "Mistake",
     "Model",
     "PairSet",
+    "demo",
     "import_weights",
     "load",
     "load_judge",
+    "load_result",
     "open",
     "save",
     "systems",

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pairloom.api.model import Model
     from pairloom.api.pairs import PairSet
     from pairloom.clean.judges import Judge
+    from pairloom.clean.result import CleanResult
     from pairloom.model import Model as BareModel
 
 
@@ -37,6 +38,34 @@ def load_judge(folder: str | Path, device: str = "auto") -> Judge:
     from pairloom.runtime.devices import resolve_device
 
     return load_judge(folder, resolve_device(device))
+
+
+def load_result(folder: str | Path) -> CleanResult:
+    """A finished run of `clean`, from its --out folder: ledger, report, judge, `why` and `apply`. Mistake where there is none."""
+    from pairloom.clean.result import CleanResult
+
+    return CleanResult.load(folder)
+
+
+def demo(
+    out: str | Path = "pairloom-demo",
+    pairs: int = 4000,
+    *,
+    workers: int = 0,
+    tell: Any = None,
+    **settings: Any,
+) -> CleanResult:
+    """Draw a world whose truth is known (out/raw), clean it (out/clean) and compare with the truth.
+
+    settings: of `clean`, such as seed and effort. Mistake where `out` holds another world.
+    """
+    from pairloom.api.cleaning import clean_settings
+    from pairloom.clean import demo as demos
+    from pairloom.clean.run import silent
+    from pairloom.scale import Execution, worker_count
+
+    execution = Execution(workers=worker_count(workers, 99))
+    return demos.demo(Path(out), pairs, clean_settings(**settings), execution, tell or silent)
 
 
 def save(model: BareModel, where: str | Path) -> Path:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pairloom.clean.audit_set import Findings
     from pairloom.clean.capfilt import Captioner
     from pairloom.clean.judges import PairJudge
-    from pairloom.clean.run import CleanResult
+    from pairloom.clean.result import CleanResult
 
 
 class PairSet(BarePairSet):

@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.run import CleanResult, Tell, clean, silent
+from pairloom.clean.result import CleanResult
+from pairloom.clean.run import Tell, clean, silent
 from pairloom.clean.truth import measure
 from pairloom.errors import Mistake
 from pairloom.scale import Execution

@@ -23,9 +23,9 @@ from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
 from pairloom.clean.decisions import CalibratedRules, DecideTask, Rules
-from pairloom.clean.judges import Judge, JudgeAt, PairJudge, is_judge, load_judge
-from pairloom.clean.ledger import Ledger
+from pairloom.clean.judges import Judge, JudgeAt, PairJudge, is_judge
 from pairloom.clean.plan import CLEAN, CleanSettings
+from pairloom.clean.result import CleanResult
 from pairloom.clean.rows import LEARN, Rows, column_of, read_part
 from pairloom.clean.scoring import ScoreTask
 from pairloom.clean.writing import WriteTask
@@ -42,43 +42,6 @@ Truth = Callable[[Path], dict[str, Any]]
 
 def silent(*_: Any, **__: Any) -> None:
     """Says nothing."""
-
-
-@dataclass(frozen=True)
-class CleanResult:
-    """A finished run: its folder, and what run.json holds."""
-
-    out: Path
-    facts: dict[str, Any]
-
-    @property
-    def ledger(self) -> Ledger:
-        """One row for every text, with score, P(match), decision and reason."""
-        return Ledger(self.out / "pairs.parquet")
-
-    @property
-    def report(self) -> Path:
-        return self.out / "report.html"
-
-    @property
-    def pairs(self) -> Path:
-        """The clean set, in the format of the raw one."""
-        return self.out / CLEAN
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """How often each decision was taken."""
-        counts: dict[str, int] = self.facts["counts"]
-        return counts
-
-    @property
-    def calibration(self) -> dict[str, Any]:
-        calibration: dict[str, Any] = self.facts["calibration"]
-        return calibration
-
-    def judge(self, device: str = "cpu") -> Judge:
-        """The very judge of the ledger."""
-        return load_judge(self.out / "models" / "judge", device)
 
 
 @dataclass

@@ -14,11 +14,11 @@ def command(
     out: Annotated[Path, typer.Option(help="A new folder, filled like that of `clean`.")],
     json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
 ) -> None:
-    from pairloom.clean.applying import apply
+    import pairloom
     from pairloom.cli import _show
 
     with _show.steps(quiet=json) as tell:
-        facts = apply(cleaned, decisions, out, tell)
+        facts = pairloom.load_result(cleaned).apply(decisions, out, tell).facts
     if json:
         _show.say_json(facts)
         return

@@ -77,7 +77,7 @@ def command(
     json: Annotated[bool, RUN("--json", help="Machine-readable output.")] = False,
 ) -> None:
     import pairloom
-    from pairloom.api.cleaning import clean_pairs, clean_settings, plan_clean, summary_lines
+    from pairloom.api.cleaning import clean_pairs, clean_settings, plan_clean
     from pairloom.cli import _show
 
     settings = clean_settings(
@@ -98,4 +98,4 @@ def command(
     if json:
         _show.say_json(result.facts)
     else:
-        _show.say_lines(summary_lines(result.facts, out))
+        _show.say_lines(result.summary())

@@ -22,15 +22,12 @@ def command(
     workers: Workers = 0,
     json: Json = False,
 ) -> None:
-    from pairloom.api.cleaning import clean_settings, summary_lines
-    from pairloom.clean.demo import demo
+    import pairloom
     from pairloom.cli import _show
-    from pairloom.scale import Execution, worker_count
 
-    settings = clean_settings(seed=seed, effort=effort)
     with _show.steps(quiet=json) as tell:
-        facts = demo(out, pairs, settings, Execution(workers=worker_count(workers, 99)), tell).facts
+        result = pairloom.demo(out, pairs, workers=workers, tell=tell, seed=seed, effort=effort)
     if json:
-        _show.say_json(facts)
+        _show.say_json(result.facts)
     else:
-        _show.say_lines(summary_lines(facts, out / "clean"))
+        _show.say_lines(result.summary())

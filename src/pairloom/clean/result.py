@@ -1,0 +1,135 @@
+"""Result of `clean`: the folder of a finished run, read as a user wants it.
+
+Does not know: how a step did its work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pairloom.clean import plan
+from pairloom.clean.ledger import Ledger
+from pairloom.errors import Mistake
+
+if TYPE_CHECKING:
+    from pairloom.clean.judges import Judge
+
+
+@dataclass(frozen=True, repr=False)
+class CleanResult:
+    """A finished run: its folder, and what run.json holds."""
+
+    out: Path
+    facts: dict[str, Any]
+
+    @classmethod
+    def load(cls, out: str | Path) -> CleanResult:
+        """The run that an --out folder holds. Mistake where it holds none, or one that is not finished."""
+        facts = plan.finished(Path(out))
+        if facts is None or "counts" not in facts:
+            raise Mistake(
+                f"{out} holds no finished run of clean.",
+                "run.json is written when a run has finished.",
+                f"Run: pairloom clean PAIRS --out {out}",
+            )
+        return cls(Path(out), facts)
+
+    @property
+    def ledger(self) -> Ledger:
+        """One row for every text, with score, P(match), decision and reason."""
+        return Ledger(self.out / "pairs.parquet")
+
+    @property
+    def report(self) -> Path:
+        """The visual report, one HTML file."""
+        return self.out / "report.html"
+
+    @property
+    def pairs(self) -> Path:
+        """The clean set, in the format of the raw one."""
+        return self.out / plan.CLEAN
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How often each decision was taken."""
+        counts: dict[str, int] = self.facts["counts"]
+        return counts
+
+    @property
+    def calibration(self) -> dict[str, Any]:
+        """The judge's AUROC with its interval, the threshold and the shares that it means (docs/clean.md)."""
+        calibration: dict[str, Any] = self.facts["calibration"]
+        return calibration
+
+    def judge(self, device: str = "cpu") -> Judge:
+        """The judge that scored the ledger."""
+        from pairloom.clean.judges import load_judge
+
+        return load_judge(self.out / "models" / "judge", device)
+
+    def why(self, key: str) -> list[dict[str, Any]]:
+        """Every text of a pair with its score, decision and reason. key: the pair's key (its first digits are enough) or its
+        name. Mistake where there is no such pair."""
+        return self.ledger.of(key)
+
+    def apply(
+        self,
+        decisions: str | Path,
+        out: str | Path,
+        tell: Callable[..., None] = lambda *arguments, **more: None,
+    ) -> CleanResult:
+        """Write the clean set anew, to `out`, with the decisions that a reader took in the report and exported (JSON or CSV).
+
+        Mistake where one of them does not belong to this run.
+        """
+        from pairloom.clean.applying import apply
+
+        return CleanResult(Path(out), apply(self.out, Path(decisions), Path(out), tell))
+
+    def __repr__(self) -> str:
+        return "\n".join(self.summary())
+
+    def summary(self) -> list[str]:
+        """What the run did, in a few lines."""
+        return _summary(self.facts, self.out)
+
+
+def _summary(facts: dict[str, Any], where: Path) -> list[str]:
+    counts, known, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
+    gone = counts["drop"] + counts["replace"] - counts["textless"]
+    lines: list[str] = []
+    say = lines.append
+    say(
+        f"{known['pairs']:,} pairs read ({known['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
+    )
+    if counts["textless"]:
+        say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
+    by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")
+    say(f"  audit        {by_rule:,} pictures or texts bad by rule")
+    if calibration.get("decides"):
+        say(
+            f"  judge        AUROC {calibration['auroc']:.3f} [{calibration['auroc_low']:.3f}, {calibration['auroc_high']:.3f}] of own texts over "
+            f"planted mismatches; about {calibration['bad_share']:.0%} of the texts look mismatched"
+        )
+        say(
+            f"  limit        finds {calibration['found']:.0%} of planted mismatches, drops about {calibration['false_drop']:.1%} "
+            f"of the good pairs (budget {calibration['false_drop_budget']:.0%})"
+        )
+    else:
+        say(f"  judge        changes nothing. {calibration.get('why', '')}")
+    for row in (facts.get("truth") or {}).get("kinds", []):
+        exact = "" if row["precision"] is None else f", precision {row['precision']:.0%}"
+        say(
+            f"  planted      {row['kind']:<15} {row['found']:>5} of {row['planted']:<5} found ({row['recall']:.0%}{exact})"
+        )
+    for name, value in ((facts.get("truth") or {}).get("numbers") or {}).items():
+        say(f"  truth        {name}: {value:.3f}")
+    for row in (facts.get("prove") or {}).get("rows", []):
+        say(
+            f"  proof        {row['metric']}: raw {row['raw']:.3f}, clean {row['clean']:.3f}, difference {row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]"
+        )
+    say(f"  written to   {where}/pairs  {where}/pairs.parquet  {where}/report.html")
+    return lines
