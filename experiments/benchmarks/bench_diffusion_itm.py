@@ -160,22 +160,23 @@ def pipeline(where: Path) -> Any:
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
     from pairloom.data import byte_pairs
+    from pairloom.data.roles import END, START, WORD_END
 
     letters = byte_pairs._letters()
     words = [
         *letters,
-        *(letter + byte_pairs.WORD_END for letter in letters),
-        byte_pairs.START,
-        byte_pairs.END,
+        *(letter + WORD_END for letter in letters),
+        START,
+        END,
     ]
     ids = where / "ids"
     ids.mkdir()
     Tokens(byte_pairs.assemble({word: row for row, word in enumerate(words)}, [])).save(ids)
     ends = {
-        "bos_token": byte_pairs.START,
-        "eos_token": byte_pairs.END,
-        "unk_token": byte_pairs.END,
-        "pad_token": byte_pairs.END,
+        "bos_token": START,
+        "eos_token": END,
+        "unk_token": END,
+        "pad_token": END,
     }
     (ids / "tokenizer_config.json").write_text(
         json.dumps({"tokenizer_class": "CLIPTokenizer", "model_max_length": 77, **ends})

@@ -34,9 +34,10 @@ from pairloom.data.disk import atomic_write
 from pairloom.data.loader import SIDES, TextTable, pair_loader
 from pairloom.data.order import Plan, Rows
 from pairloom.data.pair import seed_of
-from pairloom.data.pixels import Transform, open_image
+from pairloom.data.pixels import open_image
 from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.metrics.captions import evaluate
 from pairloom.metrics.compare import difference
 from pairloom.model import Model, build

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pairloom.data.ahead import ahead
-from pairloom.data.pixels import Transform, Unreadable, open_image
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.transform import Transform
 
 
 @settings(max_examples=20, deadline=None)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from pairloom.data.batch import Batch, Clips, Codes, Negatives, Questions, Regions, Texts
+from pairloom.data.batch import Batch, Texts
+from pairloom.data.records import Clips, Codes, Negatives, Questions, Regions
 
 META = torch.device("meta")
 

@@ -17,8 +17,8 @@ from pairloom.data.asked import kind_of, open_examples
 from pairloom.data.datasets.documents import Dataset, cut
 from pairloom.data.mixture import Mixture
 from pairloom.data.order import Plan
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.world import World, write_folder
 from pairloom.world.documents import lessons, new_words, write_documents

@@ -15,8 +15,8 @@ from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Plan
 from pairloom.data.pair import Blob, Pair, make_pair
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 PLAIN = Transform(size=8, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairloom.data.batch import Batch, tensors_in
+from pairloom.data.batch import Batch
 from pairloom.data.loader import InMemoryImages, Loader, TextTable, pair_loader
+from pairloom.data.nested import tensors_in
 from pairloom.data.order import Plan
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake

@@ -15,7 +15,8 @@ from PIL import Image
 
 from pairloom.config import from_dict, to_dict
 from pairloom.data import augment
-from pairloom.data.pixels import Transform, Unreadable, facts, open_image
+from pairloom.data.pixels import Unreadable, facts, open_image
+from pairloom.data.transform import Transform
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vocabularies import sentencepiece
 
-from pairloom.data.tokens import FIRST, Tokens
+from pairloom.data.roles import FIRST
+from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 
 PAIRED = [

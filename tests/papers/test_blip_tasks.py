@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.multi_image import MultiImageAttention
-from pairloom.data.batch import Batch, Questions, Texts
+from pairloom.data.batch import Batch, Texts
+from pairloom.data.records import Questions
 from pairloom.systems import blip_nlvr, blip_visdial, blip_vqa
 
 

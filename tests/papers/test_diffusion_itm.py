@@ -13,10 +13,11 @@ import torch
 pytest.importorskip("diffusers")
 pytest.importorskip("transformers")
 
-from pairloom.data.batch import Batch, Negatives  # noqa: E402
+from pairloom.data.batch import Batch  # noqa: E402
 from pairloom.data.loader import InMemoryImages, Loader  # noqa: E402
 from pairloom.data.negatives import MIX, Hard, negative_loader, read_negatives  # noqa: E402
 from pairloom.data.order import Plan  # noqa: E402
+from pairloom.data.records import Negatives  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, save  # noqa: E402

@@ -18,7 +18,8 @@ from transformers import BlipConfig, BlipForQuestionAnswering  # noqa: E402
 
 import pairloom  # noqa: E402
 from pairloom.blocks.text import begin_with  # noqa: E402
-from pairloom.data.batch import Batch, Questions, Texts  # noqa: E402
+from pairloom.data.batch import Batch, Texts  # noqa: E402
+from pairloom.data.records import Questions  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, at_size, build  # noqa: E402
 from pairloom.systems import blip_nlvr  # noqa: E402

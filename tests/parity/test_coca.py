@@ -18,7 +18,7 @@ from published import clip_tokens, scatter  # noqa: E402
 
 import pairloom  # noqa: E402
 from pairloom.data.batch import Batch, Texts  # noqa: E402
-from pairloom.data.pixels import Transform  # noqa: E402
+from pairloom.data.transform import Transform  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.systems.coca import TINY, System  # noqa: E402
 from pairloom.weights import open_clip_coca  # noqa: E402

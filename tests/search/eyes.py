@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from pairloom.data.batch import Batch
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.model import Model
 from pairloom.verbs import EMBED, MATCH
 

@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from pairloom.data.batch import Batch, Questions, Texts
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.datasets.dialogs import framed, spoken
 from pairloom.data.pair import Round
+from pairloom.data.records import Questions
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build

@@ -13,8 +13,8 @@ from vocabularies import sentencepiece
 
 from pairloom import registry
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.tasks import explain as task

@@ -18,8 +18,8 @@ import pairloom
 from pairloom import registry
 from pairloom.cli import train as command
 from pairloom.data.order import Plan
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.world import World
 from pairloom.world.asked import write_examples

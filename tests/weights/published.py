@@ -17,6 +17,7 @@ from transformers import (
 )
 
 from pairloom.data import byte_pairs
+from pairloom.data.roles import END, START, WORD_END
 from pairloom.data.tokens import Tokens
 
 TEXTS = [
@@ -31,18 +32,18 @@ HEADS = dict(num_attention_heads=2, num_hidden_layers=2)
 
 def clip_tokens() -> Tokens:
     """Byte pairs learnt from a few texts, assembled as CLIP's are."""
-    learner = Tokenizer(models.BPE(end_of_word_suffix=byte_pairs.WORD_END))
+    learner = Tokenizer(models.BPE(end_of_word_suffix=WORD_END))
     learner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     letters = byte_pairs._letters()
     trainer = trainers.BpeTrainer(
-        vocab_size=300, initial_alphabet=letters, end_of_word_suffix=byte_pairs.WORD_END, show_progress=False
+        vocab_size=300, initial_alphabet=letters, end_of_word_suffix=WORD_END, show_progress=False
     )
     learner.train_from_iterator([text.replace(" ", "") for text in TEXTS], trainer)
     merges = [tuple(pair) for pair in json.loads(learner.to_str())["model"]["merges"]]
     kept = [pair for pair in merges if "".join(pair).isascii()][:40]
-    words = [*letters, *(letter + byte_pairs.WORD_END for letter in letters)]
+    words = [*letters, *(letter + WORD_END for letter in letters)]
     words += list(dict.fromkeys("".join(pair) for pair in kept))
-    words += [byte_pairs.START, byte_pairs.END]
+    words += [START, END]
     return Tokens(byte_pairs.assemble({word: row for row, word in enumerate(words)}, kept))
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD
+from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD
 
 STEPS = 256  # a chance of 24 bits gives three draws of so many steps
 

@@ -3,18 +3,20 @@
 Every mask has one polarity: True = real. Where an axis is [B], rows belong together by their place, unless `image_of` says
 otherwise.
 
-B examples, N pictures of an example, R regions of a picture, F features of a region, K classes, C clips of a video,
-L codes, T tokens.
+B examples, N pictures of an example, T tokens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Literal, TypeVar, overload
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:  # records that most systems never read
+    from pairloom.data.records import Clips, Codes, Negatives, Questions, Regions
 
 Self = TypeVar("Self", bound="Record")
 
@@ -26,6 +28,8 @@ class Record:
 
     def to(self: Self, device: torch.device | str) -> Self:
         """The same record on a device."""
+        from pairloom.data.nested import moved
+
         return moved(self, device)
 
     def __len__(self) -> int:
@@ -58,51 +62,6 @@ class Texts(Record):
     def unpadded(cls, ids: Tensor) -> Texts:
         """Texts of one length, all of it real."""
         return cls(ids, torch.ones_like(ids, dtype=torch.bool))
-
-
-@dataclass(frozen=True, eq=False)
-class Regions(Record):
-    """Regions of pictures, from a detector. features [B N R F]; boxes [B N R 4]: left, top, right, bottom as shares of the
-    picture's sides; mask [B N R]; class_probabilities [B N R K]: the detector's own, where it gave them."""
-
-    features: Tensor
-    boxes: Tensor
-    mask: Tensor
-    class_probabilities: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Codes(Record):
-    """Pictures or videos as discrete codes of a codebook. ids [B L]; mask [B L]."""
-
-    ids: Tensor
-    mask: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Clips(Record):
-    """Videos as features of successive clips. features [B C F]; mask [B C]; times [B C 2]: start and end in seconds, where
-    they are known."""
-
-    features: Tensor
-    mask: Tensor
-    times: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Questions(Record):
-    """Q questions about pictures. image_of [Q]: the row of the pictures that each is about; None: question i is about row i."""
-
-    texts: Texts
-    image_of: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Negatives(Record):
-    """Hard negatives of the rows of a batch: wrong texts [B], or wrong pictures [B N 3 H W]."""
-
-    texts: Texts | None = None
-    images: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +100,8 @@ class Batch(Record):
     @property
     def device(self) -> torch.device | None:
         """Where its tensors are; None where it has none."""
+        from pairloom.data.nested import tensors_in
+
         return next((tensor.device for tensor in tensors_in(self)), None)
 
     def __len__(self) -> int:
@@ -185,32 +146,3 @@ class Batch(Record):
         """ids [B T] and mask [B T] of the texts. ValueError where there are none."""
         texts = self.required("texts")
         return texts.ids, texts.mask
-
-
-def tensors_in(value: Any) -> Iterator[Tensor]:
-    """Every tensor inside a value: through dataclasses, mappings, tuples and lists."""
-    if isinstance(value, Tensor):
-        yield value
-    elif is_dataclass(value) and not isinstance(value, type):
-        for entry in fields(value):
-            yield from tensors_in(getattr(value, entry.name))
-    elif isinstance(value, (Mapping, tuple, list)):
-        for one in value.values() if isinstance(value, Mapping) else value:
-            yield from tensors_in(one)
-
-
-def moved(value: Any, device: torch.device | str) -> Any:
-    """The same value with every tensor inside it on a device: through dataclasses, mappings, tuples and lists."""
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(
-            value, **{one.name: moved(getattr(value, one.name), device) for one in fields(value) if one.init}
-        )
-    if isinstance(value, Mapping):
-        return {key: moved(one, device) for key, one in value.items()}
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(moved(one, device) for one in value))
-    if isinstance(value, (tuple, list)):
-        return type(value)(moved(one, device) for one in value)
-    return value

@@ -14,11 +14,9 @@ from pathlib import Path
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from pairloom.data.roles import END, START, WORD_END
 from pairloom.errors import Mistake
 
-START, END = "<|startoftext|>", "<|endoftext|>"
-WORD_END = "</w>"
-OPENAI = "bpe_simple_vocab_16e6.txt.gz"  # as the clip and open_clip packages carry it
 MERGES = 49152 - 256 - 2  # of the file's lines, those that CLIP uses
 MOST = 1 << 26  # bytes of an unpacked file that are read at the most
 PIECES = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pairloom.data.pixels import Transform
+from pairloom.data.transform import Transform
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,8 @@ from torch import Tensor
 from pairloom.data.disk import unwritable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Blob, Pair, content_hash
-from pairloom.data.pixels import Transform, Unreadable, open_image
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 WHOLE = -1  # size of a picture that is a file of its own

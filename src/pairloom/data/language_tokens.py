@@ -14,7 +14,8 @@ from typing import Any
 
 from tokenizers import Tokenizer, processors
 
-from pairloom.data.tokens import DOCUMENT, ROLES, Tokens
+from pairloom.data.roles import DOCUMENT, ROLES
+from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 
 PAD = "<PAD>"

@@ -24,11 +24,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from pairloom.data.batch import Batch, Codes, Texts
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.order import Plan, Rows, epoch_order
 from pairloom.data.pair import content_hash, seed_of
-from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD
+from pairloom.data.records import Codes
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD
 from pairloom.errors import Mistake
 
 SIDES = re.compile(

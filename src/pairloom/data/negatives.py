@@ -19,7 +19,7 @@ from typing import Any
 import numpy
 import torch
 
-from pairloom.data.batch import Negatives, Texts
+from pairloom.data.batch import Texts
 from pairloom.data.loader import (
     Column,
     Drawn,
@@ -32,6 +32,7 @@ from pairloom.data.loader import (
 )  # fmt: skip
 from pairloom.data.order import Rows
 from pairloom.data.pair import content_hash, seed_of
+from pairloom.data.records import Negatives
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 

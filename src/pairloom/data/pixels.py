@@ -1,6 +1,6 @@
-"""Encoded image bytes -> RGB pixels and facts, whatever the bytes are; pixels -> what a model sees.
+"""Encoded image bytes -> RGB pixels and facts, whatever the bytes are.
 
-Does not know: files, texts, models. Colour profiles are not applied. Anything that cannot be decoded is `Unreadable`.
+Does not know: texts, models. Colour profiles are not applied. Anything that cannot be decoded is `Unreadable`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,11 +34,6 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }  # EXIF orientation -> what turns the stored picture upright
-OPENAI_MEAN, OPENAI_STD = (
-    (0.48145466, 0.4578275, 0.40821073),
-    (0.26862954, 0.26130258, 0.27577711),
-)  # CLIP and BLIP
-THINNEST = 64.0  # sides' ratio past which the ends are cut before resizing the shortest side, to bound memory
 
 _quiet = threading.Lock()
 # as a person has it: a path, encoded bytes, a PIL image, an array [H W], [H W 1], [H W 3] or [H W 4]
@@ -243,64 +238,3 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     elif low < 0 or high > 255:
         wide = (wide - low) * (255 / (high - low))
     return np.round(wide).astype(np.uint8)
-
-
-@dataclass(frozen=True)
-class Transform:
-    """Pixels as a model wants them; plain values, so that it lies in a model's folder as JSON.
-
-    size: side in pixels. mean, std: per channel, of values in 0..1.
-    fit: "square" squashes to size x size (BLIP); "crop" resizes the shortest side and cuts the centre (CLIP). Bicubic.
-    With a generator (training) instead: crop_scale: RandomResizedCrop's least and most share of the area, where fit is
-    "crop" of a square's, which keeps its shape (Radford et al., 2021: "a random square crop from resized images");
-    flip: left-right with probability 1/2 (it makes captions that say left or right wrong: off unless asked for);
-    randaugment: two of BLIP's operations (see `augment`).
-    """
-
-    size: int = 224
-    mean: tuple[float, ...] = OPENAI_MEAN
-    std: tuple[float, ...] = OPENAI_STD
-    fit: Literal["square", "crop"] = "square"
-    crop_scale: tuple[float, ...] | None = None
-    flip: bool = False
-    randaugment: bool = False
-
-    def to_uint8(self, image: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
-        """[H W 3] uint8 of an RGB image: augmented where a generator is given, the evaluation view otherwise."""
-        from pairloom.data import augment
-
-        if rng is not None and self.crop_scale is not None:
-            crop = augment.random_crop if self.fit == "square" else augment.random_square
-            image = crop(image, self.size, self.crop_scale, rng)
-        else:
-            image = self._fitted(image)
-        if rng is not None and self.flip and rng.random() < 0.5:
-            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-        if rng is not None and self.randaugment:
-            image = augment.randaugment(image, rng)
-        return np.asarray(image, dtype=np.uint8).copy()
-
-    def read(self, data: bytes, scaled: bool = False) -> Image.Image:
-        """The evaluation view of encoded bytes, which `to_uint8` leaves as it is. Raises Unreadable.
-
-        scaled: a JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves twice the pixels needed: faster, with slightly
-        other values."""
-        return self._fitted(open_image(data, shrink_to=2 * self.size if scaled else None))
-
-    def _fitted(self, image: Image.Image) -> Image.Image:
-        if self.fit == "square":
-            return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        from pairloom.data.augment import centre
-
-        image = centre(image, THINNEST)
-        short = min(image.size)
-        sides = tuple(self.size if side == short else int(self.size * side / short) for side in image.size)
-        image = image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)
-        left, top = (round((side - self.size) / 2) for side in image.size)
-        return image.crop((left, top, left + self.size, top + self.size))
-
-    def normalise(self, pixels: np.ndarray) -> np.ndarray:
-        """[... H W 3] uint8 -> [... 3 H W] float32: (value / 255 - mean) / std per channel."""
-        scale = 1 / (255 * np.asarray(self.std, np.float32))
-        shift = np.asarray(self.mean, np.float32) / np.asarray(self.std, np.float32)
-        return np.ascontiguousarray(np.moveaxis(pixels.astype(np.float32) * scale - shift, -1, -3))

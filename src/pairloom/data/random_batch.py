@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from pairloom.data.batch import Batch, Regions, Texts
+from pairloom.data.batch import Batch, Texts
+from pairloom.data.records import Regions
 
 ROWS = 6
 

@@ -19,11 +19,11 @@ import numpy
 import torch
 from numpy.typing import NDArray
 
-from pairloom.data.batch import Regions
 from pairloom.data.feed import RegionFeed
 from pairloom.data.loader import Drawn
 from pairloom.data.order import Rows
 from pairloom.data.pair import content_hash
+from pairloom.data.records import Regions
 from pairloom.errors import Mistake
 
 Floats = NDArray[numpy.float32]

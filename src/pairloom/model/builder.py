@@ -12,8 +12,8 @@ from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import override
 from pairloom.data.feed import Feed
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake, nearest
 from pairloom.model.model import Model
 

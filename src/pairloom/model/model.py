@@ -10,19 +10,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch, Clips, Codes, Regions, Texts
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.feed import SOURCES, Feed, feed_name
-from pairloom.data.pixels import Picture, Transform, as_image
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.runtime import Speed
 from pairloom.runtime.packing import pack_texts
+
+if TYPE_CHECKING:
+    from pairloom.data.pixels import Picture
+    from pairloom.data.records import Clips, Codes, Regions
 
 
 @dataclass
@@ -88,6 +92,8 @@ class Model:
         Raises Unreadable where a picture cannot be decoded.
         """
         if not isinstance(images, Tensor):
+            from pairloom.data.pixels import as_image
+
             pixels = numpy.stack([self.pixels.to_uint8(as_image(one)) for one in images])
             images = torch.from_numpy(self.pixels.normalise(pixels))
         return images.to(self.device)

@@ -28,7 +28,8 @@ from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE, begin_with
 from pairloom.blocks.transformer import initialise
-from pairloom.data.batch import Batch, Questions, Texts
+from pairloom.data.batch import Batch, Texts
+from pairloom.data.records import Questions
 from pairloom.systems import _blip_tasks as tasks
 
 

@@ -22,7 +22,8 @@ from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
-from pairloom.data.batch import Batch, Regions
+from pairloom.data.batch import Batch
+from pairloom.data.records import Regions
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
 from pairloom.objectives.match import match_loss, random_negatives
 from pairloom.objectives.regions import (

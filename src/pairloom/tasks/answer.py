@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch, Questions, Texts
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.datasets.questions import plain
 from pairloom.data.pixels import Picture
+from pairloom.data.records import Questions
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model

@@ -23,7 +23,8 @@ from torch import Tensor
 
 from pairloom import verbs
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.tokens import WORD_BEGIN, Tokens
+from pairloom.data.roles import WORD_BEGIN
+from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.runtime.attention_recorder import AttentionRecorder

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from pairloom import verbs
-from pairloom.data.batch import Batch, Texts, tensors_in
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.disk import atomic_write
 from pairloom.data.index import ImageIndex
 from pairloom.data.loader import TextTable
+from pairloom.data.nested import tensors_in
 from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake

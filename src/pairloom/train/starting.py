@@ -20,8 +20,8 @@ import torch
 from pairloom import registry
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, at_size, build
 from pairloom.train.order import TrainRequest

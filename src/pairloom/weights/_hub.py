@@ -9,8 +9,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from pairloom.data import byte_pairs
-from pairloom.data.tokens import READERS, Tokens
+from pairloom.data.tokens import FILES, OPENAI, Tokens
 from pairloom.errors import Mistake
 
 WANTED = ["*.json", "*.safetensors", "merges.txt", "*/merges.txt", "vocab.txt"]
@@ -58,16 +57,12 @@ def tokens_near(folder: Path, kind: str) -> Tokens:
     kind: "clip" (cleaned as CLIP's code does) or "bert". Mistake that says which files to put where.
     """
     clean = "clip" if kind == "clip" else ""
-    wanted = (
-        ("tokenizer.json", "vocab.json", byte_pairs.OPENAI)
-        if kind == "clip"
-        else ("tokenizer.json", "vocab.txt")
-    )
+    wanted = ("tokenizer.json", "vocab.json", OPENAI) if kind == "clip" else ("tokenizer.json", "vocab.txt")
     folders = [folder, *(_packaged() if kind == "clip" else [])]
     folders += [where for where in map(cached, CLIP if kind == "clip" else BERT) if where]
     for where in folders:
         for name in wanted:
-            if name in READERS and (where / name).is_file():
+            if name in FILES and (where / name).is_file():
                 return Tokens.load(where / name, clean)
     raise Mistake(
         f"There is no tokenizer beside {folder}.",

@@ -18,13 +18,13 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from pairloom.blocks.lora import adapters
-from pairloom.data.byte_pairs import END, START
 from pairloom.data.disk import atomic_write
-from pairloom.data.pixels import Transform
+from pairloom.data.roles import END, START
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.model.folder import claim_empty
+from pairloom.model.saving import claim_empty
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
 from pairloom.weights._layout import Place, give, read, take
 

@@ -15,11 +15,11 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.pixels import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.model.folder import claim_empty
+from pairloom.model.saving import claim_empty
 from pairloom.systems.clip import Config
 from pairloom.weights._hub import tokens_near
 from pairloom.weights._layout import FILES, read

@@ -13,8 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.clip import Config, System

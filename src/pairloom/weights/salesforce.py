@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pairloom.data.pixels import Transform
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.blip import TABLE_3, Config, Sharing, System

@@ -15,7 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from pairloom.data.pixels import Transform
+from pairloom.data.transform import Transform
 from pairloom.model import Model
 from pairloom.systems import blip_nlvr, blip_vqa
 from pairloom.weights._hub import tokens_near

@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pairloom.data.batch import Batch, Regions
+from pairloom.data.batch import Batch
 from pairloom.data.random_batch import random_texts
+from pairloom.data.records import Regions
 from pairloom.verbs import MATCH
 
 

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pairloom.blocks.recurrent import Recurrent
-from pairloom.data.batch import Batch, Codes
+from pairloom.data.batch import Batch
 from pairloom.data.random_batch import random_texts
+from pairloom.data.records import Codes
 from pairloom.verbs import DRAW, Ability
 
 

@@ -24,8 +24,8 @@ from pairloom.data.index import DecodedImages
 from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Dialog, Round, content_hash
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 
 
 def spoken(tokens: Tokens, rounds: Sequence[Round]) -> list[list[int]]:

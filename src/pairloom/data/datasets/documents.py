@@ -21,9 +21,9 @@ from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, NumberColumn, PixelColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Document, Pair
-from pairloom.data.pixels import Transform
 from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 Piece = tuple[list[int], int]  # the ids of a text, and the picture before it (-1: none)

@@ -14,8 +14,8 @@ from pairloom.data.loader import Loader
 from pairloom.data.negatives import MIX, negative_loader, read_negatives
 from pairloom.data.order import Rows
 from pairloom.data.pair import Blob, content_hash
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 

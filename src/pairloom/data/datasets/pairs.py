@@ -8,9 +8,9 @@ from typing import Any
 from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, TextTable, pair_loader
 from pairloom.data.order import Rows
-from pairloom.data.pixels import Transform
 from pairloom.data.shards import open_set
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 
 
 class Dataset:

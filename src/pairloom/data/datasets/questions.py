@@ -15,14 +15,15 @@ from typing import Any
 import numpy
 import torch
 
-from pairloom.data.batch import Questions, Texts
+from pairloom.data.batch import Texts
 from pairloom.data.datasets._gather import gather, split
 from pairloom.data.index import DecodedImages
 from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Question, content_hash
-from pairloom.data.pixels import Transform
+from pairloom.data.records import Questions
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 
 MARKS = re.compile(r'[.!"()*#:;~]')
 

@@ -18,8 +18,8 @@ from pairloom.data.datasets._gather import gather, split
 from pairloom.data.index import DecodedImages
 from pairloom.data.loader import SIDES, Loader, NumberColumn, PixelColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
-from pairloom.data.pixels import Transform
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 OTHER = {"left": "right", "right": "left"}

@@ -1,0 +1,34 @@
+"""Cleaning of captions before they become tokens, as normalisers of the tokenizers library: they are saved with a tokenizer.
+
+Does not know: vocabularies.
+"""
+
+from __future__ import annotations
+
+from tokenizers import Regex, normalizers
+
+from pairloom.errors import Mistake, nearest
+
+
+def _blip() -> list[normalizers.Normalizer]:
+    """How BLIP's code cleans a caption: these marks become spaces, and at most 30 words stay."""
+    marks = normalizers.Replace(Regex(r'[.!"()*#:;~]'), " ")
+    words = normalizers.Replace(Regex(r"\A\s*(?:\S++\s++){29}\S++\K[\s\S]*"), "")
+    return [marks, words]
+
+
+def _clip() -> list[normalizers.Normalizer]:
+    """What matters most of how CLIP's own code cleans (ftfy, then HTML entities): straight quotes, entities as characters."""
+    steps = [("[\u02bc\u2018-\u201b]", "'"), ("[\u201c-\u201f]", '"'), ("&amp;", "&"), ("&quot;", '"')]
+    steps += [("&(#39|apos);", "'"), ("&lt;", "<"), ("&gt;", ">"), ("&nbsp;|\u00a0", " ")]
+    return [normalizers.Replace(Regex(pattern), new) for pattern, new in steps]
+
+
+CLEAN = {"": list, "blip": _blip, "clip": _clip}  # a name -> what runs before BERT's own normaliser
+
+
+def cleaner(name: str) -> list[normalizers.Normalizer]:
+    """The steps of a cleaning by its name; none for "". Mistake for a name that there is not."""
+    if name not in CLEAN:
+        raise Mistake(f"There is no caption cleaning '{name}'.", "", nearest(name, CLEAN))
+    return CLEAN[name]()
