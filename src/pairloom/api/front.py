@@ -99,7 +99,7 @@ def import_weights(
     """
     from pairloom import model as models
     from pairloom import weights
-    from pairloom.model.folder import claim_empty
+    from pairloom.model.saving import claim_empty
 
     claim_empty(Path(out))
     model = weights.load(source, download)

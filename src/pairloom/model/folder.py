@@ -1,6 +1,6 @@
-"""Model folder: `config.json`, `model.safetensors`, `tokenizer.json` and the model card `README.md`, written and read.
+"""Model folder: `config.json`, `model.safetensors`, `tokenizer.json` and the model card `README.md`, read into a Model.
 
-Nothing is unpickled, nothing is downloaded.
+Nothing is unpickled, nothing is downloaded. Does not know: how a folder is written (`saving.py`).
 """
 
 from __future__ import annotations
@@ -12,68 +12,18 @@ from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import nn
 
-import pairloom
 from pairloom import registry
-from pairloom.blocks.tensors import put_tensors, tensors_of
-from pairloom.config import from_dict, to_dict
-from pairloom.data.disk import atomic_write, unwritable
-from pairloom.data.feed import FEEDS, feed_name
+from pairloom.blocks.tensors import put_tensors
+from pairloom.config import from_dict
+from pairloom.data.feed import FEEDS
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model.model import Model
 
 MARK = "pairloom"  # the key by which config.json says whose it is
 RETIRED = ("lacks",)  # settings of earlier versions that say nothing which the others do not
-
-
-def save(model: Model, where: Path | str) -> Path:
-    """Write a model folder; training state (momentum copies, queues) stays out. Each file appears whole.
-
-    Raises Mistake where the folder holds something that is not a model of ours, or the disk refuses; ValueError for an
-    engine (`at_speed`), which has no weights to save.
-    """
-    from pairloom.model.card import card
-
-    if hasattr(model.system, "speed"):
-        raise ValueError("an engine cannot be saved: save the model that at_speed was asked of")
-    where = Path(where)
-    claim(where)
-    drop = tuple(getattr(model.system, "training_state", ()))
-    tensors = {name: tensor.cpu() for name, tensor in tensors_of(model.system, drop).items()}
-    config = {
-        MARK: pairloom.__version__,
-        "system": model.name,
-        "config": to_dict(model.config),
-        feed_name(model.feed): to_dict(model.feed),
-        "about": model.about,
-    }
-    files = {
-        "model.safetensors": to_bytes(tensors, {"format": "pt"}),
-        "tokenizer.json": model.tokens.to_json().encode(),
-        "README.md": card(model).encode(),
-        "config.json": (json.dumps(config, indent=1, ensure_ascii=False) + "\n").encode(),
-    }
-    for name, data in files.items():
-        with atomic_write(where / name, replace=True) as file:
-            file.write(data)
-    return where
-
-
-def claim(where: Path) -> None:
-    """Make a folder, or take one that is empty or ours already. Mistake where it is someone else's."""
-    try:
-        where.mkdir(parents=True, exist_ok=True)
-        entries = sorted(entry.name for entry in where.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise unwritable(where, error) from error
-    if entries and not any(MARK in read_json(where / name) for name in ("config.json", "run.json")):
-        seen = ", ".join(entries[:3])
-        raise Mistake(
-            f"{where} is not a folder of pairloom's.", f"It holds {seen}.", "Name an empty or a new folder."
-        )
 
 
 def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
@@ -121,14 +71,3 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def claim_empty(out: Path) -> None:
-    """Make a folder for an export. Mistake where it holds anything."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        occupied = any(out.iterdir())
-    except OSError as error:
-        raise unwritable(out, error) from error
-    if occupied:
-        raise Mistake(f"{out} is not empty.", "Nothing of yours is overwritten.", "Name a new folder.")
