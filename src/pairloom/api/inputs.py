@@ -6,15 +6,17 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy
 from PIL import Image
 
-from pairloom.data.pixels import Picture, Unreadable, as_image
 from pairloom.errors import Mistake, nearest
 
-Pictures: TypeAlias = Picture | Sequence[Picture]
+if TYPE_CHECKING:
+    from pairloom.data.pixels import Picture
+
+Pictures: TypeAlias = "Picture | Sequence[Picture]"
 Texts: TypeAlias = str | Sequence[str]
 
 
@@ -27,6 +29,8 @@ def is_one_picture(pictures: Pictures) -> bool:
 
 def open_picture(picture: Picture) -> Image.Image:
     """The picture as an upright RGB image. Mistake where it cannot be read."""
+    from pairloom.data.pixels import Unreadable, as_image
+
     try:
         return as_image(picture)
     except (OSError, Unreadable) as error:

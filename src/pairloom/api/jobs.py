@@ -7,20 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairloom import verbs
-from pairloom.api.drawing import DrawnFiles
 from pairloom.api.inputs import Texts, text_list
-from pairloom.api.line_tasks import line_task
-from pairloom.api.lines import Lines
-from pairloom.api.pairs import as_set
-from pairloom.data.shards import PairSet
 from pairloom.model import Model as BareModel
-from pairloom.model import save
-from pairloom.tasks.draw import Sampling
-from pairloom.weights import export
 
 if TYPE_CHECKING:
+    from pairloom.api.drawing import DrawnFiles
+    from pairloom.api.lines import Lines
     from pairloom.api.retrieval import Retrieval
+    from pairloom.data.shards import PairSet
 
 Tell = Callable[[str, int, int], None]  # tell(step, done, total): how far a job is
 
@@ -35,6 +29,18 @@ class ModelJobs(BareModel):
 
     where: str = ""
 
+    def _demand(self, ability: str) -> None:
+        """Mistake that names what the model can do, where it has not this ability."""
+        from pairloom import verbs
+
+        verbs.demand(self.system, ability)
+
+    def _way(self, by: str | None = None) -> str:
+        """The way of scoring that `by` names, the best one without it. Mistake where the model has none such."""
+        from pairloom import verbs
+
+        return verbs.demand_way(self.system, by)
+
     def draw_files(
         self,
         texts: Texts,
@@ -47,7 +53,10 @@ class ModelJobs(BareModel):
         group: int = 4,
     ) -> DrawnFiles:
         """`draw` into a folder, one PNG for each text and number, as it is iterated; what is there is not drawn again."""
-        verbs.demand(self.system, "draw")
+        self._demand("draw")
+        from pairloom.api.drawing import DrawnFiles
+        from pairloom.tasks.draw import Sampling
+
         options = Sampling(steps, guidance)
         return DrawnFiles(self, self.where, text_list(texts), Path(out), several, options, seed, group)
 
@@ -67,6 +76,7 @@ class ModelJobs(BareModel):
         protocol: "odds" (ours), "blip" or "blip-flickr"; k: candidates of a query that the match head scores. out: a new
         .parquet file with the `top` best of every query.
         """
+        from pairloom.api.pairs import as_set
         from pairloom.api.retrieval import retrieve
 
         where = None if out is None else Path(out)
@@ -74,10 +84,14 @@ class ModelJobs(BareModel):
 
     def save(self, where: Path | str) -> Path:
         """Write it as a folder that `pairloom.load` reads. Mistake where the folder holds something else."""
+        from pairloom.model import save
+
         return save(self, where)
 
     def export(self, out: Path | str, to: str = "transformers", task: str = "") -> Path:
         """Write it in a published layout, for other libraries to load. Mistake where that layout cannot hold it."""
+        from pairloom.weights import export
+
         return export(self, Path(out), to, task)
 
     def lines(
@@ -95,4 +109,7 @@ class ModelJobs(BareModel):
         and "dialog" go over the examples of a set. out: a .jsonl file that each line is appended to; what an earlier run left
         there is not done again, unless `restart`.
         """
+        from pairloom.api.line_tasks import line_task
+        from pairloom.api.lines import Lines
+
         return Lines(line_task(self, method, self.where, **options), source, out, restart)

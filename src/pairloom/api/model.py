@@ -1,7 +1,8 @@
 """Model as a user holds it: every ability is a method that takes pictures and texts and returns plain results.
 
 Nothing needs `.eval()`, `torch.no_grad()`, a tokenizer or a Batch. A picture is a path, bytes, a PIL image or an array; one
-gives one result, a list gives a list. A method that the model has no ability for raises a Mistake that names those it has.
+gives one result, a list gives a list. A method that the model has no ability for raises a Mistake that names those it has. Each method imports its
+task when it is called: loading a model loads no task.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairloom import verbs
-from pairloom.api.explanation import PictureExplanation, explain_picture
 from pairloom.api.inputs import (
     Pictures,
     Texts,
@@ -25,23 +24,14 @@ from pairloom.api.inputs import (
     text_list,
 )
 from pairloom.api.jobs import ModelJobs
-from pairloom.api.pairs import example_pairs
-from pairloom.api.results import Drawing, Embeddings, Scores
-from pairloom.data.pair import Round, content_hash, seed_of
 from pairloom.errors import Mistake
-from pairloom.tasks import answer as answering
-from pairloom.tasks import caption as captioning
-from pairloom.tasks import classify as classifying
-from pairloom.tasks import dialog as talking
-from pairloom.tasks import draw as drawing
-from pairloom.tasks import embed as embedding
-from pairloom.tasks import few_shot
-from pairloom.tasks import judge as judging
-from pairloom.tasks import reason as reasoning
 
 if TYPE_CHECKING:
+    from pairloom.api.explanation import PictureExplanation
     from pairloom.api.pairs import PairSet
+    from pairloom.api.results import Embeddings, Scores
     from pairloom.model import Model as BareModel
+    from pairloom.tasks.dialog import Ranking
 
 
 @dataclass(repr=False)
@@ -64,6 +54,8 @@ class Model(ModelJobs):
     @property
     def scores_by(self) -> tuple[str, ...]:
         """How it can score a text against a picture, the best judge first: "match head", "cosine" ..."""
+        from pairloom import verbs
+
         return tuple(verbs.ways(self.system))
 
     def __repr__(self) -> str:
@@ -83,16 +75,19 @@ class Model(ModelJobs):
 
         by: one of `scores_by`; the best judge without it.
         """
-        return self.match_all(images, texts, by=[verbs.demand_way(self.system, by)])[0]
+        return self.match_all(images, texts, by=[self._way(by)])[0]
 
     def match_all(
         self, images: Pictures, texts: Texts, *, by: Iterable[str] | None = None
     ) -> tuple[Scores, ...]:
         """`match` by each of `scores_by`, the best judge first; pictures are encoded once for all of them."""
+        from pairloom.api.results import Scores
+        from pairloom.tasks.judge import score_table
+
         wanted = text_list(texts)
-        verbs.demand_way(self.system)
-        ways = tuple(verbs.demand_way(self.system, one) for one in by) if by else self.scores_by
-        tables = judging.score_table(self, open_pictures(images), wanted, ways)
+        self._way()
+        ways = tuple(self._way(one) for one in by) if by else self.scores_by
+        tables = score_table(self, open_pictures(images), wanted, ways)
         long = tuple(text for text in wanted if self.tokens.too_long(text, self.config.length))
         flat = is_one_picture(images)
         return tuple(
@@ -116,7 +111,10 @@ class Model(ModelJobs):
 
         way: beam, greedy or nucleus. max_length: most tokens, the prompt among them; 0: as the model learnt.
         """
-        verbs.demand(self.system, "caption")
+        self._demand("caption")
+        from pairloom.data.pair import content_hash, seed_of
+        from pairloom.tasks import caption as captioning
+
         options = captioning.Captioning.checked(
             self, way=way, beams=beams, max_length=max_length, min_length=min_length, top_p=top_p,
             several=several, prompt=prompt,
@@ -128,9 +126,12 @@ class Model(ModelJobs):
 
     def embed(self, images: Pictures | None = None, texts: Texts | None = None) -> Embeddings:
         """Unit vectors of pictures and texts in one space; `.similarity` has the cosines of all with all."""
-        verbs.demand(self.system, "embed")
+        self._demand("embed")
         if images is None and texts is None:
             raise Mistake("There is nothing to embed.", "", "Give images=, texts= or both.")
+        from pairloom.api.results import Embeddings
+        from pairloom.tasks import embed as embedding
+
         return Embeddings(
             None if images is None else embedding.embed_images(self, open_pictures(images)),
             None if texts is None else embedding.embed_texts(self, text_list(texts)),
@@ -152,7 +153,9 @@ class Model(ModelJobs):
         choices: answers to choose from, of which only the `first` with the likeliest beginnings are read (0: all); without
         them the model writes. With several > 1 a list for each.
         """
-        verbs.demand(self.system, "answer")
+        self._demand("answer")
+        from pairloom.tasks import answer as answering
+
         options = answering.Answering.checked(
             self, choices=choices, several=several, beams=beams, max_length=max_length, first=first
         )
@@ -177,9 +180,11 @@ class Model(ModelJobs):
 
         template: "photo", "name", "imagenet" (80 prompts), or your own: "a sketch of a {}.".
         """
-        verbs.demand(self.system, "embed")
-        options = classifying.Classifying(template, top, temperature)
-        classifier = classifying.Classifier(self, distinct(classes), options)
+        self._demand("embed")
+        from pairloom.tasks.classify import Classifier, Classifying
+
+        options = Classifying(template, top, temperature)
+        classifier = Classifier(self, distinct(classes), options)
         return one_or_all(classifier.labels(open_pictures(images)), is_one_picture(images))
 
     def reason(self, images: Any, statements: Texts) -> Any:
@@ -187,7 +192,10 @@ class Model(ModelJobs):
 
         Several statements come with a list of pictures each: reason([["l.png", "r.png"], ...], [statement, ...]).
         """
-        verbs.demand(self.system, "reason")
+        self._demand("reason")
+        from pairloom.tasks import reason as reasoning
+        from pairloom.tasks.answer import demand_short
+
         single = isinstance(statements, str)
         groups = [images] if single else list(images)
         statement_list = text_list(statements, "statement")
@@ -195,7 +203,7 @@ class Model(ModelJobs):
             raise ValueError(f"{len(statement_list)} statements and {len(groups)} groups of pictures")
         for group, text in zip(groups, statement_list):
             reasoning.demand_pictures(self, 1 if is_one_picture(group) else len(group))
-            answering.demand_short("statement", reasoning.plain(text), self.tokens, self.config.length)
+            demand_short("statement", reasoning.plain(text), self.tokens, self.config.length)
         return one_or_all(
             reasoning.reason(self, [open_pictures(group) for group in groups], statement_list), single
         )
@@ -208,12 +216,15 @@ class Model(ModelJobs):
         *,
         caption: str = "",
         history: Sequence[tuple[str, str]] = (),
-    ) -> talking.Ranking:
+    ) -> Ranking:
         """The candidates in the order in which they fit as answer to `question`, after the caption and all rounds.
 
         history: earlier rounds, (question, answer), in order.
         """
-        verbs.demand(self.system, "dialog")
+        self._demand("dialog")
+        from pairloom.data.pair import Round
+        from pairloom.tasks import dialog as talking
+
         rounds = [Round(*entry) for entry in history]
         encoded = talking.encode(self, open_picture(image), caption)
         return talking.rank(self, encoded, rounds, question, distinct(candidates))
@@ -234,7 +245,10 @@ class Model(ModelJobs):
         seed: int = 0,
     ) -> Any:
         """An answer to each picture by examples in the prompt, a set of pairs or (picture, answer) tuples."""
-        verbs.demand(self.system, "prompt")
+        self._demand("prompt")
+        from pairloom.api.pairs import example_pairs
+        from pairloom.tasks import few_shot
+
         opened = open_pictures(images)
         shown, answers = example_pairs(examples)
         options = few_shot.Prompting.checked(
@@ -252,6 +266,8 @@ class Model(ModelJobs):
         way: attention, gradient or occlusion. by: which of `scores_by` to explain. checks: random choices of cells that
         the map is tested against.
         """
+        from pairloom.api.explanation import explain_picture
+
         return explain_picture(self, open_picture(image), text, way, by, checks, seed)
 
     def draw(
@@ -265,7 +281,11 @@ class Model(ModelJobs):
         group: int = 4,
     ) -> Any:
         """A `Drawing` for each text; with several > 1 a list of so many for each. group: drawn together."""
-        verbs.demand(self.system, "draw")
+        self._demand("draw")
+        from pairloom.api.results import Drawing
+        from pairloom.data.pair import seed_of
+        from pairloom.tasks import draw as drawing
+
         wanted = text_list(texts)
         drawing.demand_short(self, wanted)
         jobs = [(text, seed_of(text, "draw", seed, at)) for text in wanted for at in range(several)]
