@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from pairloom.blocks import masks
 from pairloom.blocks.attention import Attention
-from pairloom.blocks.cross import CrossAttention, GroupedRows
+from pairloom.blocks.cross import CrossAttention
+from pairloom.blocks.grouping import GroupedRows
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig
 
 SHAPE = TransformerConfig(width=16, depth=2, heads=2, norm="post", eps=1e-12, context=12)

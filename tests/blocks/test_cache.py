@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.cache import Cache, KeyValueCache
+from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
+from pairloom.blocks.storage import KeyValueCache
 
 
 def draw(*size: int, seed: int = 0) -> torch.Tensor:

@@ -7,13 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairloom.objectives.match import (
-    hard_negatives,
-    hard_pairs,
-    match_loss,
-    paired_match_loss,
-    random_negatives,
-)
+from pairloom.objectives.match import hard_negatives, hard_pairs, match_loss
+from pairloom.objectives.mismatch import paired_match_loss, random_negatives
 
 
 def test_chances_are_those_of_the_softmax():

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.cache import ROOM
 from pairloom.blocks.cross import CrossAttention, CrossKeyValues
 from pairloom.blocks.feed import FeedForward
 from pairloom.blocks.masks import padding
@@ -65,7 +64,7 @@ class AlternatingStack(nn.Module):
         past: Sequence[KeyValue] | None,
         context: CrossKeyValues,
         mode: int = 0,
-        room: int = ROOM,
+        room: int | None = None,
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it."""
         grown = []

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.masks import later
-from pairloom.blocks.transformer import Stack, TransformerConfig, initialise_scaled
+from pairloom.blocks.scaled_initialisation import initialise_scaled
+from pairloom.blocks.transformer import Stack, TransformerConfig
 
 Between = Callable[[int, Tensor], Tensor]
 Past = list[KeyValue]

@@ -2,52 +2,23 @@
 
 Does not know: what a context is (a picture, a question), layers, norms.
 
-B rows, T positions of a row, M contexts, n rows of the context that has most, S positions of a context, D width, O width of
-the output.
+B rows, T positions of a row, M contexts, S positions of a context, U positions of all rows that read one, D width, O width
+of the output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pairloom.blocks.attention import Attention, KeyValue
 
-
-class GroupedRows:
-    """Rows grouped by their owner as a padded table: [B T ...] <-> [M n*T ...].
-
-    Neighbours of equal number are grouped by a view, without a copy. Ragged groups are padded with copies of row 0, whose
-    results `unpad` leaves out. Raises ValueError for an owner that is not among the groups. Waits for the device.
-    """
-
-    def __init__(self, owner: Int[Tensor, " B"], groups: int) -> None:
-        sizes = torch.bincount(owner, minlength=groups)
-        if len(sizes) > groups:
-            raise ValueError(f"a row reads context {len(sizes) - 1}, but there are {groups}")
-        self.owner, self.groups, self.most = owner, groups, int(sizes.max())
-        order = torch.argsort(owner, stable=True)
-        rank = torch.arange(len(owner), device=owner.device) - (sizes.cumsum(0) - sizes)[owner[order]]
-        place = owner[order] * self.most + rank
-        self.place = torch.empty_like(place).scatter_(0, order, place)
-        self.source = place.new_zeros(groups * self.most).scatter_(
-            0, self.place, torch.arange(len(owner), device=owner.device)
-        )
-        self.even = len(owner) == groups * self.most and bool((order == place).all())
-
-    def pad(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "M U D"]:
-        """The table of the groups: U = n * T."""
-        x = x if self.even else x.index_select(0, self.source)
-        return x.reshape(self.groups, -1, x.shape[-1])
-
-    def unpad(self, x: Float[Tensor, "M U D"]) -> Float[Tensor, "B T D"]:
-        """The rows again, in their order."""
-        x = x.reshape(self.groups * self.most, -1, x.shape[-1])
-        return x if self.even else x[self.place]
+if TYPE_CHECKING:
+    from pairloom.blocks.grouping import GroupedRows
 
 
 @dataclass
@@ -71,6 +42,8 @@ class CrossKeyValues:
 
     def read_by(self, owner: Tensor) -> CrossKeyValues:
         """The same contexts, uncopied, where row i reads context owner[i]."""
+        from pairloom.blocks.grouping import GroupedRows
+
         return replace(self, readers=GroupedRows(owner, len(self)))
 
     def narrowed_to(self, owner: Tensor) -> CrossKeyValues:

@@ -7,15 +7,18 @@ B rows, T positions, M contexts, S positions of a context, D width, C width of t
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.cross import CrossAttention, GroupedRows
+from pairloom.blocks.cross import CrossAttention
 from pairloom.blocks.feed import Activation, FeedForward
+
+if TYPE_CHECKING:
+    from pairloom.blocks.grouping import GroupedRows
 
 
 class GatedMask(NamedTuple):

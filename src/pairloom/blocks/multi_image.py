@@ -7,12 +7,17 @@ B rows, T positions, M contexts, N pictures, S positions of all pictures, D widt
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.cross import CrossAttention, GroupedRows
+from pairloom.blocks.cross import CrossAttention
+
+if TYPE_CHECKING:
+    from pairloom.blocks.grouping import GroupedRows
 
 
 class MultiImageAttention(nn.Module):

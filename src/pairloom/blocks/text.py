@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.cache import ROOM
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.masks import causal, padding
@@ -104,7 +103,7 @@ class TextTower(nn.Module):
         position: int,
         past: Sequence[KeyValue] | None,
         context: CrossKeyValues | None,
-        room: int = ROOM,
+        room: int | None = None,
     ) -> tuple[Float[Tensor, "B D"], list[KeyValue]]:
         """The decoder, one token more at `position`. room: tokens that the text will have, where that is known."""
         x = for_mode(self.embed, WRITE)(tokens[:, None], position)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from pairloom.blocks.attention import Attention, KeyValue
-from pairloom.blocks.cache import ROOM, KeyValueCache
 from pairloom.blocks.cross import CrossAttention, CrossKeyValues
 from pairloom.blocks.feed import Activation, FeedForward, NormKind, norm_of
 from pairloom.blocks.masks import padding
@@ -173,10 +172,12 @@ class Block(nn.Module):
         index: int = 0,
         mode: int = 0,
         mask: Bool[Tensor, "1 1 T S"] | None = None,
-        room: int = ROOM,
+        room: int | None = None,
     ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
         """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike.
         Several positions at once need a mask over all so far. room: positions that there will be, where that is known."""
+        from pairloom.blocks.storage import KeyValueCache
+
         grown: list[KeyValue] = []
 
         def attend(residual: Residual, x: Tensor) -> Tensor:
@@ -247,7 +248,7 @@ class Stack(nn.Module):
         past: Sequence[KeyValue] | None,
         context: CrossKeyValues | None = None,
         mode: int = 0,
-        room: int = ROOM,
+        room: int | None = None,
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it. past None: this is the first position."""
         grown = []
@@ -269,17 +270,3 @@ def initialise(module: nn.Module, std: float = 0.02) -> None:
             nn.init.trunc_normal_(part.weight, std=std, a=-2 * std, b=2 * std)
         if isinstance(part, nn.Linear | nn.Conv2d) and part.bias is not None:
             nn.init.zeros_(part.bias)
-
-
-def initialise_scaled(stack: Stack) -> None:
-    """Normal weights in proportion to width, and to depth where a map ends a residual branch (Radford et al., 2019)."""
-    for part in stack.modules():
-        if isinstance(part, Attention | FeedForward):
-            first = part.query.in_features if isinstance(part, Attention) else part.up.in_features
-            ends = part.out if isinstance(part, Attention) else part.down
-            for linear in part.children():
-                std = (first if isinstance(part, Attention) else 2 * first) ** -0.5
-                if linear is ends:
-                    std = (2 * first * len(stack.layers)) ** -0.5
-                nn.init.normal_(linear.weight, std=std)
-                nn.init.zeros_(linear.bias)

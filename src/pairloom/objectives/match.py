@@ -33,16 +33,6 @@ def hard_negatives(
     return torch.multinomial(chances, 1, generator=generator)[:, 0], available
 
 
-def random_negatives(
-    ids: Int[Tensor, " B"], generator: torch.Generator
-) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
-    """Random negatives: for each row another row of the batch, drawn uniformly among those with another picture, and whether
-    there is one (`hard_negatives` with equal similarities). ids: which picture each row has."""
-    allowed = (ids[:, None] != ids).cpu()
-    other, available = hard_negatives(torch.zeros(allowed.shape), allowed, generator)
-    return other.to(ids.device), available.to(ids.device)
-
-
 def hard_pairs(
     images: Float[Tensor, "B E"],
     texts: Float[Tensor, "B E"],
@@ -65,12 +55,3 @@ def match_loss(
     """Cross-entropy (class 1 = they belong together), summed over the rows that count, and how many rows count."""
     weight = counts.float()
     return (F.cross_entropy(logits.float(), together, reduction="none") * weight).sum(), weight.sum()
-
-
-def paired_match_loss(
-    matched: Float[Tensor, "B 2"], mismatched: Float[Tensor, "B 2"], available: Bool[Tensor, " B"]
-) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """`match_loss` of each text once with its own picture and once with a wrong one, where one is available."""
-    logits = torch.cat([matched, mismatched])
-    together = torch.arange(len(logits), device=logits.device) < len(matched)
-    return match_loss(logits, together.long(), torch.cat([torch.ones_like(available), available]))

@@ -17,7 +17,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import Attention, KeyValue
-from pairloom.blocks.cross import CrossKeyValues, GroupedRows
+from pairloom.blocks.cross import CrossKeyValues
+from pairloom.blocks.grouping import GroupedRows
 from pairloom.blocks.text import TextTower, visible
 from pairloom.blocks.transformer import Residual, Stack
 

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from pairloom.abilities import EMBED
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, pair_up
+from pairloom.blocks.scaled_initialisation import initialise_scaled
 from pairloom.blocks.text import WRITE, TextTower
-from pairloom.blocks.transformer import TransformerConfig, initialise_scaled
+from pairloom.blocks.transformer import TransformerConfig
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast

@@ -26,13 +26,8 @@ from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, mean_of_all, pair_up
 from pairloom.blocks.masks import causal
 from pairloom.blocks.pooler import Pooler
-from pairloom.blocks.transformer import (
-    ModeSharing,
-    Stack,
-    TransformerConfig,
-    initialise,
-    initialise_scaled,
-)
+from pairloom.blocks.scaled_initialisation import initialise_scaled
+from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from pairloom.abilities import CAPTION, Ability
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.cache import Cache
-from pairloom.blocks.causal import Between, LanguageModel
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gated import GatedCrossBlock, GatedMask
@@ -31,6 +30,9 @@ from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
 from pairloom.systems import clip
+
+if TYPE_CHECKING:
+    from pairloom.blocks.causal import Between
 
 NEVER = -1e4  # logit of what is never said
 
@@ -203,6 +205,8 @@ class System(nn.Module):
             from pairloom.blocks.library_language import LibraryModel
 
             return LibraryModel(c.library)
+        from pairloom.blocks.causal import LanguageModel
+
         return LanguageModel(
             TransformerConfig(c.width, c.depth, c.heads, "pre", c.eps), c.vocabulary, c.positions
         )

@@ -23,7 +23,7 @@ from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch
 from pairloom.objectives.masked import MaskedTokens, mask_words, masked_loss, masking_generator
-from pairloom.objectives.match import paired_match_loss, random_negatives
+from pairloom.objectives.mismatch import paired_match_loss, random_negatives
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pairloom.blocks.encoder import Encoder, Network
 from pairloom.data.batch import Batch
 from pairloom.objectives.adversarial import critic_loss, interpolated, painter_loss
 from pairloom.objectives.masked import masking_generator
-from pairloom.objectives.match import random_negatives
+from pairloom.objectives.mismatch import random_negatives
 
 
 @dataclass(frozen=True)

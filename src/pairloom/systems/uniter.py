@@ -25,7 +25,8 @@ from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch
 from pairloom.data.records import Regions
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
-from pairloom.objectives.match import match_loss, random_negatives
+from pairloom.objectives.match import match_loss
+from pairloom.objectives.mismatch import random_negatives
 from pairloom.objectives.regions import (
     mask_regions,
     region_class_loss,

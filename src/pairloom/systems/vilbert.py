@@ -25,7 +25,7 @@ from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Block, TransformerConfig, initialise
 from pairloom.data.batch import Batch
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
-from pairloom.objectives.match import paired_match_loss, random_negatives
+from pairloom.objectives.mismatch import paired_match_loss, random_negatives
 from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
 
 if TYPE_CHECKING:
