@@ -150,8 +150,8 @@ class System(nn.Module):
     ) -> Float[Tensor, ""]:
         other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
         wrong = self._fuse(masked.ids, batch.required("texts").mask, cells, owner[other])[:, 0]
-        logits = self.match_head(torch.cat([matched, wrong]))
-        return mean_of_all(*paired_match_loss(*logits.chunk(2), available))
+        right, mismatched = self.match_head(torch.cat([matched, wrong])).chunk(2)
+        return mean_of_all(*paired_match_loss(right, mismatched, available))
 
     def _sample(self, cells: Float[Tensor, "I P D"], generator: torch.Generator) -> Float[Tensor, "I S D"]:
         """In training a few cells of each picture (section 3.2): cheaper, and robust to what is not shown."""
