@@ -67,9 +67,12 @@ class AlternatingStack(nn.Module):
         room: int | None = None,
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it."""
+        from pairloom.blocks.step import step_block
+
         grown = []
         for index, (layer, read) in enumerate(zip(self.layers, self.reads)):
-            x, row = layer.step(x, past[index] if past else None, None, index, mode, None, room)
+            row = past[index] if past else None
+            x, row = step_block(layer, x, row, None, index, mode, None, room)
             x = read(x, context, index)
             grown.append(row)
         return x, grown

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.masks import later
 from pairloom.blocks.scaled_initialisation import initialise_scaled
+from pairloom.blocks.step import step_block
 from pairloom.blocks.transformer import Stack, TransformerConfig
 
 Between = Callable[[int, Tensor], Tensor]
@@ -71,7 +72,7 @@ class LanguageModel(nn.Module):
         grown = []
         for index, layer in enumerate(self.stack.layers):
             x = between(index, x) if between else x
-            x, row = layer.step(x, past[index] if past else None, mask=mask)
+            x, row = step_block(layer, x, past[index] if past else None, mask=mask)
             grown.append(row)
         x = self.norm(x)
         return F.linear(x, self.words.weight), x, grown

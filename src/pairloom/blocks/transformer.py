@@ -152,7 +152,7 @@ class Block(nn.Module):
         routing: Routing | None = None,
     ) -> Float[Tensor, "_ T D"]:
         """The parts in their order. attend(residual, x) does the self-attention: of whole rows (`forward`), of one position
-        more (`step`), or of packed sequences (runtime/packing.py); it may give fewer rows than it is given."""
+        more (step.py), or of packed sequences (runtime/packing.py); it may give fewer rows than it is given."""
         for part in self.order:
             if part == "self":
                 x = attend(for_mode(self.attend, mode), x)
@@ -163,32 +163,6 @@ class Block(nn.Module):
                 mask = None if context.mask is None else padding(context.mask)
                 x = for_mode(self.cross, mode)(x, context.layers[index], mask, context.readers)
         return x
-
-    def step(
-        self,
-        x: Float[Tensor, "B T D"],
-        past: KeyValue | None,
-        context: CrossKeyValues | None = None,
-        index: int = 0,
-        mode: int = 0,
-        mask: Bool[Tensor, "1 1 T S"] | None = None,
-        room: int | None = None,
-    ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
-        """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike.
-        Several positions at once need a mask over all so far. room: positions that there will be, where that is known."""
-        from pairloom.blocks.storage import KeyValueCache
-
-        grown: list[KeyValue] = []
-
-        def attend(residual: Residual, x: Tensor) -> Tensor:
-            new = residual.fn.project(residual.inner(x))
-            grown.append(
-                past.append(new) if isinstance(past, KeyValueCache) else KeyValueCache.begin(new, room)
-            )
-            return residual(x, grown[0], mask)
-
-        x = self.run(x, attend, context, index, mode)
-        return x, grown[0]
 
     def project(
         self, context: Float[Tensor, "B S C"], mask: Bool[Tensor, "B S"] | None = None, mode: int = 0
@@ -251,9 +225,12 @@ class Stack(nn.Module):
         room: int | None = None,
     ) -> tuple[Float[Tensor, "B 1 D"], list[KeyValue]]:
         """One position more, causally: its output, and the past grown by it. past None: this is the first position."""
+        from pairloom.blocks.step import step_block
+
         grown = []
         for index, layer in enumerate(self.layers):
-            x, row = layer.step(x, past[index] if past else None, context, index, mode, None, room)
+            row = past[index] if past else None
+            x, row = step_block(layer, x, row, context, index, mode, None, room)
             grown.append(row)
         return x, grown
 
