@@ -1,1 +1,1 @@
-"""Numbers in, numbers out. Knows no torch."""
+"""Metrics: functions of numbers and strings that return numbers. They do not use torch."""

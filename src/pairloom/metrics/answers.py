@@ -1,7 +1,5 @@
-"""Answers: VQA's accuracy (Antol et al., 2015) with its own way of making answers comparable; statements' accuracy and
-consistency (NLVR2); NDCG over judged candidates (VisDial).
-
-Knows strings and numbers; does not know what was asked.
+"""Metrics of answers: VQA accuracy with its normalisation of answers (Antol et al., 2015), consistency over groups (NLVR2),
+and NDCG over rated candidates (VisDial).
 """
 
 from __future__ import annotations
@@ -23,8 +21,8 @@ STOP = re.compile(r"\.(?!\d)")
 STOPS = (
     32  # most full stops that are taken out: the published evaluation hands a flag of 32 over as the count
 )
-# The contractions that the published evaluation puts an apostrophe into; of those with two it knows the spellings that
-# lack one of them.
+# The contractions that the published evaluation restores the apostrophe of. Of those with two apostrophes it also restores
+# the spellings that lack one of them.
 SHORT = """
 'ow's'at 'twas ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd
 he'd've he's how'd how'll how's isn't it'd it'd've it'll ma'am might've mightn't mightn't've must've mustn't needn't not've
@@ -50,7 +48,8 @@ CONTRACTIONS = {wrong: word for word in SHORT.split() for wrong in _misspelt(wor
 
 
 def plain(answer: str) -> str:
-    """An answer without marks and articles, numbers up to ten as digits, contractions with their apostrophes."""
+    """VQA's normalisation of an answer: no punctuation, no articles, numbers up to ten as digits, contractions with their
+    apostrophes."""
     text = answer
     inside = DIGITS.search(answer) is not None
     for mark in MARKS:
@@ -61,10 +60,10 @@ def plain(answer: str) -> str:
 
 
 def vqa_accuracy(answer_given: str, answers: Sequence[str]) -> float:
-    """How far people agree with an answer: min(1, matches / 3), averaged over leaving each of them out once.
+    """VQA accuracy of an answer: min(1, people who gave it / 3), averaged over leaving out each of the people once.
 
-    As published: where all people said the same, letter for letter, answers are compared as they stand. ValueError where
-    nobody answered.
+    As in the published code, answers are compared without normalisation where all people gave the same one, letter for
+    letter. ValueError without `answers`.
     """
     if not answers:
         raise ValueError("nobody's answers to compare with")
@@ -76,7 +75,7 @@ def vqa_accuracy(answer_given: str, answers: Sequence[str]) -> float:
 
 
 def consistency(right: ArrayLike, group: Sequence[object]) -> float:
-    """Share of the groups whose examples are all right. ValueError where there are none."""
+    """Consistency (NLVR2): share of the groups whose examples are all right. ValueError where there are none."""
     marks = np.asarray(right, dtype=bool)
     if marks.shape != (len(group),) or not len(group):
         raise ValueError(
@@ -89,9 +88,10 @@ def consistency(right: ArrayLike, group: Sequence[object]) -> float:
 
 
 def ndcg(scores: ArrayLike, relevance: ArrayLike) -> float:
-    """Discounted gain of the best k candidates over that of an ideal order, k the number of relevant ones (VisDial 2018).
+    """Normalised discounted cumulative gain (VisDial 2018): the discounted gain of the k highest scores over that of an ideal
+    order, where k is the number of relevant candidates.
 
-    scores, relevance [C]; ties are broken by place. ValueError where nothing is relevant.
+    scores, relevance: [C]; among equal scores the first comes first. ValueError where no candidate is relevant.
     """
     ranking_scores, worth = np.asarray(scores, dtype=np.float64), np.asarray(relevance, dtype=np.float64)
     if ranking_scores.shape != worth.shape or ranking_scores.ndim != 1:

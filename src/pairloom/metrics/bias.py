@@ -1,7 +1,8 @@
-"""Bias: is one group of pictures closer to the pleasant words than another? Effect size, permutation test, interval.
+"""Association bias (WEAT): is one group of pictures closer to the pleasant words than another? Effect size, permutation
+test, interval.
 
 The measure is WEAT's (Caliskan et al. 2017, arXiv 1608.07187) with pictures for target words, as MMBias (2303.12734)
-and GDBench (2305.16397) use it. Knows one number a picture, its association; does not know how that was made.
+and GDBench (2305.16397) use it. All but `association` read one number a picture, its association.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from pairloom.metrics.compare import Interval
 
 Floats = NDArray[np.float64]
-ENUMERATED = 50_000  # partitions up to which all are looked at
+ENUMERATED = 50_000  # up to so many partitions the test is exact
 
 
 def association(scores: ArrayLike, pleasant: int) -> Floats:
-    """[n] mean score with the first `pleasant` phrases minus the mean with the rest; scores: [n phrases], higher is closer.
+    """Association of each picture with the pleasant words [n]: its mean score with the first `pleasant` phrases minus its mean
+    score with the rest. scores: [n phrases], higher is closer.
 
-    Whatever is added to all scores of one picture (a prior) cancels.
+    A constant that is added to all scores of a picture (a prior) cancels.
     """
     table = np.asarray(scores, dtype=np.float64)
     if table.ndim != 2 or not 0 < pleasant < table.shape[1]:
@@ -34,10 +36,10 @@ def association(scores: ArrayLike, pleasant: int) -> Floats:
 
 
 def effect_size(one: ArrayLike, two: ArrayLike, within: ArrayLike | None = None) -> float:
-    """(mean(one) - mean(two)) / population standard deviation over both; > 0: `one` is closer to the pleasant words.
+    """Effect size (Cohen's d): (mean(one) - mean(two)) / population standard deviation over both groups. Above 0 `one` is
+    closer to the pleasant words.
 
-    within: other values to take the deviation over. Where nothing varies there is no effect: 0. Two equally large groups
-    give 2 at most.
+    within: other values to compute the deviation from. 0 where the deviation is 0. At most 2 for groups of equal size.
     """
     first, second = _groups(one, two)
     spread = np.std(
@@ -49,7 +51,7 @@ def effect_size(one: ArrayLike, two: ArrayLike, within: ArrayLike | None = None)
 
 @dataclass(frozen=True)
 class Permutation:
-    """p of "the groups do not differ"; exact where every partition was looked at."""
+    """Result of a permutation test: p of "the groups do not differ", exact where all partitions were enumerated."""
 
     p: float
     exact: bool
@@ -58,10 +60,11 @@ class Permutation:
 def permutation_test(
     one: ArrayLike, two: ArrayLike, draws: int = 10_000, seed: int = 0, two_sided: bool = True
 ) -> Permutation:
-    """How often a random split into groups of these sizes differs in means by as much as this one.
+    """Permutation test: how often a random split into groups of these sizes differs in means by as much as this one.
 
-    All splits where there are at most ENUMERATED; else `draws` random ones, the one at hand counted among them
-    (Phipson & Smyth 2010), so that p is never 0. two_sided=False: p of a difference as large or larger in favour of `one` (WEAT's).
+    All splits are enumerated where there are at most ENUMERATED; else `draws` random ones are drawn, with the observed split
+    counted among them (Phipson & Smyth 2010), so that p is never 0. two_sided=False: p of a difference as large or larger in
+    favour of `one` (WEAT's).
     """
     first, second = _groups(one, two)
     every, size = np.concatenate([first, second]), len(first)
@@ -81,7 +84,7 @@ def permutation_test(
 def effect_interval(
     one: ArrayLike, two: ArrayLike, resamples: int = 2000, seed: int = 0, level: float = 0.95
 ) -> Interval:
-    """The effect size with its percentile bootstrap interval: pictures are drawn again within each group."""
+    """Effect size with its percentile bootstrap interval: pictures are resampled within each group."""
     first, second = _groups(one, two)
     random = np.random.default_rng(seed)
     a = first[random.integers(len(first), size=(resamples, len(first)))]
@@ -99,15 +102,15 @@ def effect_gap(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[Interval, float]:
-    """How much larger |effect size| is by one judge than by another, with its interval and p of "not at all".
+    """Difference of |effect size| between two scorers, with its paired bootstrap interval and the p-value of "no difference".
 
-    new, old: the associations of both groups by each judge, of the same pictures in the same order: pictures are drawn again
-    for both at once (paired), p is twice the smaller share of draws on either side of 0, at least 1 / (draws + 1). Where
-    both effects are near 0 both are drawn too large, and the gap is careful.
+    new, old: the associations of both groups by each scorer, for the same pictures in the same order; pictures are resampled
+    for both at once. p is twice the smaller share of resamples on either side of 0, and at least 1 / (resamples + 1). Where
+    both effects are near 0 both are estimated too large, so that the difference is conservative.
     """
     first, second = _groups(*new), _groups(*old)
     if [len(group) for group in first] != [len(group) for group in second]:
-        raise ValueError("both judges must have seen the same pictures")
+        raise ValueError("both scorers must have scored the same pictures")
     random = np.random.default_rng(seed)
     drawn = [random.integers(len(group), size=(resamples, len(group))) for group in first]
     sizes = []

@@ -1,11 +1,11 @@
-"""Calibrate: from scores that only rank to P(match), and from a stated budget to a threshold, with what it is worth.
+"""Calibration: from scores that only rank to P(match), and from a budget of false drops to a threshold.
 
 Two situations. Where the truth is known (a drawn world, human labels): reliability, expected calibration error, Brier
 score, isotonic regression. Where it is not (the user's own pairs): captions swapped inside the set are known
 mismatches, and `mixture_posterior` learns from own pairs and planted mismatches alone how likely a score means a match.
 
-Knows scores, higher is better; does not know who gave them. It can only speak of mismatches that look like the planted
-ones to the scorer: a caption with one wrong word scores higher than a swapped one, and hides among the good.
+Scores: higher is better. The estimates hold for mismatches that score like the planted ones: a caption with one wrong word
+scores higher than a swapped one, and is counted among the good pairs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def _scores(values: ArrayLike, name: str) -> Floats:
     return array
 
 
-# -- telling two groups apart ------------------------------------------------------------------------------------------
+# -- separation of two groups ------------------------------------------------------------------------------------------
 
 
 def _beaten(values: Floats, rivals: Floats) -> Floats:
@@ -40,14 +40,14 @@ def _beaten(values: Floats, rivals: Floats) -> Floats:
 
 
 def auroc(good: ArrayLike, bad: ArrayLike) -> float:
-    """P(a good score exceeds a bad one), ties half: the area under the ROC curve, Mann-Whitney's U / (n m)."""
+    """AUROC, the area under the ROC curve: P(a good score exceeds a bad one), ties half; Mann-Whitney's U / (n m)."""
     return float(_beaten(_scores(good, "good"), _scores(bad, "bad")).mean())
 
 
 def auroc_interval(good: ArrayLike, bad: ArrayLike, level: float = 0.95) -> Interval:
     """AUROC with DeLong's variance (DeLong et al. 1988) on the logit scale, so that the interval stays inside [0, 1].
 
-    Where the groups are wholly apart the variance is 0 and says nothing: Wilson's interval of the smaller group stands in.
+    Where the groups do not overlap that variance is 0; there the interval is Wilson's for the smaller group.
     """
     one, two = _scores(good, "good"), _scores(bad, "bad")
     over, under = _beaten(one, two), 1 - _beaten(two, one)
@@ -68,10 +68,12 @@ def found_at(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Share of bad pairs found (score below the threshold) when at most `false_drop` of the good ones fall below it.
+    """Recall of bad pairs at a false drop rate: share of the bad scores below the threshold below which at most `false_drop`
+    of the good ones fall.
 
     The interval is the bootstrap over both groups, threshold included. A resampled threshold is an order statistic of
-    n uniform ranks, hence Beta distributed, and the count below it binomial: drawn directly, without sorting resamples.
+    n uniform ranks, hence Beta distributed, and the count below it is binomial: both are drawn directly, without sorting
+    resamples.
     """
     one, two = np.sort(_scores(good, "good")), np.sort(_scores(bad, "bad"))
     if not 0 <= false_drop < 1:
@@ -91,7 +93,7 @@ def found_at(
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of a reliability diagram: mean probability said, share that was true, how many."""
+    """One bin of a reliability diagram: mean predicted probability, share that was true, number of pairs."""
 
     predicted: float
     true: float
@@ -111,7 +113,7 @@ def _probabilities(probability: ArrayLike, truth: ArrayLike) -> tuple[Floats, Fl
 
 
 def reliability(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> list[Bin]:
-    """The reliability diagram in bins of equal count; equal probabilities never straddle two bins."""
+    """Reliability diagram with bins of equal count; equal probabilities are always in one bin."""
     predicted, true = _probabilities(probability, truth)
     order = np.argsort(predicted, kind="stable")
     predicted, true = predicted[order], true[order]
@@ -126,7 +128,8 @@ def reliability(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> lis
 
 
 def calibration_error(probability: ArrayLike, truth: ArrayLike, bins: int = 15) -> float:
-    """Expected calibration error: mean |said - true| over pairs, bins of equal count. Noise alone gives about sqrt(bins / n)."""
+    """Expected calibration error: mean |predicted - true| over pairs, in bins of equal count. Sampling noise alone gives about
+    sqrt(bins / n)."""
     bins_of = reliability(probability, truth, bins)
     return sum(bin.count * abs(bin.predicted - bin.true) for bin in bins_of) / sum(
         bin.count for bin in bins_of
@@ -134,13 +137,14 @@ def calibration_error(probability: ArrayLike, truth: ArrayLike, bins: int = 15) 
 
 
 def brier(probability: ArrayLike, truth: ArrayLike) -> float:
-    """Mean squared error of the probability (Brier 1950): 0 is perfect, .25 is what "one half" always gets."""
+    """Brier score (Brier 1950): mean squared error of the probability. 0 is perfect; a constant one half gets .25."""
     predicted, true = _probabilities(probability, truth)
     return float(((predicted - true) ** 2).mean())
 
 
 def rising(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """The closest non-decreasing sequence in weighted least squares: pool adjacent violators (Ayer et al. 1955). [n] -> [n]."""
+    """Isotonic regression by pool adjacent violators (Ayer et al. 1955): the closest non-decreasing sequence in weighted least
+    squares, [n] -> [n]."""
     array = np.asarray(values, dtype=np.float64)
     mass = np.ones(len(array)) if weights is None else np.asarray(weights, dtype=np.float64)
     means: list[float] = []
@@ -160,7 +164,7 @@ def rising(values: ArrayLike, weights: ArrayLike | None = None) -> Floats:
 
 @dataclass(frozen=True)
 class Isotonic:
-    """A non-decreasing map from score to probability, linear between its knots."""
+    """Isotonic calibration map: non-decreasing from score to probability, linear between its knots."""
 
     at: Floats
     probability: Floats
@@ -182,12 +186,12 @@ def fit_isotonic(scores: ArrayLike, truth: ArrayLike) -> Isotonic:
 
 @dataclass(frozen=True)
 class ScoreMixture:
-    """score -> P(match), learnt without labels; call it with scores of any shape.
+    """Two-component mixture model of scores, fitted without labels: called with scores of any shape it returns P(match).
 
-    bad: estimated share of the user's own pairs that look like planted mismatches (pi).
-    area: AUROC of own pairs over planted mismatches. Bad pairs among the own pull it down: its ceiling is 1 - bad / 2.
-    tells: the scorer tells own pairs from planted ones (area's interval lies above one half). Where it is False,
-        neither `bad` nor the probabilities mean anything: change nothing.
+    bad: estimated share of the user's own pairs that score like planted mismatches (pi).
+    area: AUROC of own pairs over planted mismatches. Bad pairs among the own lower it: it is at most 1 - bad / 2.
+    tells: whether the scorer separates own pairs from planted ones (area's interval lies above one half). Where it is
+        False, neither `bad` nor the probabilities are valid, and no pair may be dropped by them.
     offset, slope, centre: P(match | s) = sigmoid(offset + slope * (s - centre)), slope > 0.
     """
 
@@ -207,7 +211,7 @@ def _sigmoid(logit: Floats | float) -> Floats:
 
 
 def mixture_posterior(own: ArrayLike, planted: ArrayLike) -> ScoreMixture:
-    """Learn P(match | score) from the user's own pairs (an unknown share pi is bad) and planted mismatches (all bad).
+    """Fit P(match | score) to the user's own pairs (an unknown share pi is bad) and planted mismatches (all bad).
 
     own, planted: finite scores [n], [m]; both from a scorer that has not been trained on these very pairs.
 
@@ -217,9 +221,9 @@ def mixture_posterior(own: ArrayLike, planted: ArrayLike) -> ScoreMixture:
     logistic curve with a floor, whose three parameters are fitted by maximum likelihood, and
     P(match | s) = sigmoid(a + b s + log((1 - pi) / pi)), strictly rising, so that no ranking is lost.
 
-    The usual estimate of pi, the smallest ratio of the two distribution functions in the low tail, was tried: it is an
-    upper bound that only a scorer without overlap reaches, and it is the noisiest place of the data (docs/metrics.md).
-    Where good pairs spread far wider than mismatches, so that some score as low, pi comes out too high.
+    The usual estimate of pi, the smallest ratio of the two distribution functions in the low tail, is an upper bound that
+    only a scorer without overlap reaches, and it has the highest variance (docs/metrics.md). Where the scores of good pairs
+    vary so much more than those of mismatches that some are as low, pi is estimated too high.
     """
     mine, mismatched = _scores(own, "own"), _scores(planted, "planted")
     area = auroc_interval(mine, mismatched)
@@ -276,17 +280,17 @@ def _floored(x: Floats, label: Floats, ratio: float, floor: float) -> tuple[floa
 def threshold_for(
     own: ArrayLike, planted: ArrayLike, bad: float, false_drop: float, sigmas: float = 0.0
 ) -> float:
-    """The score below which at most `false_drop` of the GOOD own pairs fall: drop what scores less.
+    """Threshold for a false drop rate: the score below which at most `false_drop` of the GOOD own pairs fall.
 
-    The good pairs' distribution function is (own - bad * planted) / (1 - bad), made rising. sigmas: how many standard
-    errors of that estimate to stay below the budget; 0 meets it on average, 1.64 in about 95 of 100 sets. Returns the
-    lowest own score (nothing falls below it) where no higher threshold is safe. bad: `Mixture.bad`.
+    The good pairs' distribution function is estimated as (own - bad * planted) / (1 - bad), made non-decreasing. sigmas:
+    how many standard errors of that estimate to stay below the budget; 0 meets it on average, 1.64 in about 95 of 100 sets.
+    Returns the lowest own score (below which there is none) where no higher threshold is safe. bad: `ScoreMixture.bad`.
     """
     mine, mismatched = np.sort(_scores(own, "own")), np.sort(_scores(planted, "planted"))
     if not (0 <= false_drop < 1 and 0 <= bad <= 1):
         raise ValueError(f"bad and false_drop are shares, got {bad} and {false_drop}")
     if bad > 1 - 1 / len(mine):
-        return float(mine[0])  # not one good pair to be seen: no threshold can be told safe
+        return float(mine[0])  # there is no sign of a good pair, so no threshold is safe
     at = np.unique(mine)
     below_own = np.searchsorted(mine, at, "left") / len(mine)
     below_made = np.searchsorted(mismatched, at, "left") / len(mismatched)

@@ -1,6 +1,6 @@
-"""Captions against references: every caption metric at once, and by name what was not computed and why.
+"""Caption metrics: all of them for captions against references, and the reason for each that could not be computed.
 
-Takes raw texts by image and cuts them with `words`. Does not know who wrote the captions.
+The texts are raw; they are tokenised here by `words`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def evaluate(
         scores["CIDEr-D"] = overlap.cider_d(candidates, wanted, known)
         scores["CIDEr"] = overlap.cider(candidates, wanted, known)
     else:
-        absent |= dict.fromkeys(("CIDEr-D", "CIDEr"), "document frequencies of a single image weigh nothing")
+        absent |= dict.fromkeys(("CIDEr-D", "CIDEr"), "document frequencies need more than one image")
     for name, program in (("METEOR", java.meteor), ("SPICE", java.spice)):
         why = java.missing(name) if with_java else "not asked for"
         try:

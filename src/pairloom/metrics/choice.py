@@ -1,6 +1,5 @@
-"""Choice: was the right one of several answers scored highest? A tie shares the credit (one half between two).
-
-Knows scores, higher is better; does not know what was asked.
+"""Multiple-choice accuracy: was the right one of several answers scored highest? A tie shares the credit (one half between
+two). Scores: higher is better.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from numpy.typing import ArrayLike, NDArray
 
 
 def credit(scores: ArrayLike, answer: ArrayLike) -> NDArray[np.float64]:
-    """[Q] credit of each question: 1 where the right answer alone is highest, 1/m where it shares the top with m - 1 others.
+    """Credit of each question [Q]: 1 where the right answer alone is highest, 1/m where it shares the top with m - 1 others.
 
-    scores: [Q C]; answer: [Q] index of the right one. The mean is the accuracy; a blind scorer gets chance, 1/C.
+    scores: [Q C]; answer: [Q] index of the right one. The mean is the accuracy; a scorer with constant scores gets 1/C.
     """
     table, right = np.asarray(scores, dtype=np.float64), np.asarray(answer, dtype=np.int64)
     if table.ndim != 2 or right.shape != table.shape[:1]:
@@ -24,7 +23,7 @@ def credit(scores: ArrayLike, answer: ArrayLike) -> NDArray[np.float64]:
 
 
 def beats(right: ArrayLike, wrong: ArrayLike) -> NDArray[np.float64]:
-    """[n] credit of right[i] over wrong[i]: 1 above, one half at a tie, 0 below."""
+    """Credit of pairwise comparisons [n]: 1 where right[i] is above wrong[i], one half at a tie, 0 below."""
     one, two = np.asarray(right, dtype=np.float64), np.asarray(wrong, dtype=np.float64)
     if one.shape != two.shape:
         raise ValueError(f"paired scores must have one shape, got {one.shape} and {two.shape}")

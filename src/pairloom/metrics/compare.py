@@ -1,6 +1,5 @@
-"""Compare: is one better than the other, and how sure is that? Intervals, paired tests, many tests at once.
-
-Knows arrays of per-item values; does not know what was measured. No metric without its interval.
+"""Statistical comparison: confidence intervals, paired tests, and the correction of many tests at once, from arrays with
+one value an item.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ BLOCK = 4_000_000  # resampled values held at once: memory stays flat in the num
 
 @dataclass(frozen=True)
 class Interval:
-    """A value with its two-sided interval: low <= value <= high up to resampling."""
+    """Confidence interval: a value with its two-sided interval, low <= value <= high up to resampling."""
 
     value: float
     low: float
@@ -29,12 +28,12 @@ class Interval:
 
 
 def normal_quantile(probability: float) -> float:
-    """The standard normal's quantile: 1.96 for .975."""
+    """Quantile of the standard normal distribution: 1.96 for .975."""
     return NormalDist().inv_cdf(probability)
 
 
 def wilson(successes: int | float, trials: int, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion (Wilson 1927); sound at 0 and 1, where the usual one has no width."""
+    """Wilson's score interval of a proportion (Wilson 1927); valid at 0 and 1, where the usual interval has no width."""
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} successes in {trials} trials is no proportion")
     z = normal_quantile((1 + level) / 2)
@@ -53,10 +52,10 @@ def bootstrap(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """The mean of `values` with a seeded percentile bootstrap interval (Efron 1979).
+    """Percentile bootstrap interval of the mean (Efron 1979), with a fixed seed.
 
     values: [n], or [S n] for the same n items under S runs (seeds): runs are then resampled too, so that the interval
-    holds for a new run. With few runs it knows their spread only from those few, and is somewhat too narrow.
+    holds for a new run. With few runs their variance is estimated from those few, and the interval is somewhat too narrow.
     groups: [n] labels of items that belong together (captions of one image): whole groups are resampled.
     """
     table = np.atleast_2d(np.asarray(values, dtype=np.float64))
@@ -98,7 +97,7 @@ def difference(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """Mean of new - old on the same items, with the paired bootstrap interval: see `bootstrap` for shapes and groups."""
+    """Paired bootstrap interval of the mean of new - old on the same items: see `bootstrap` for shapes and groups."""
     one, two = np.asarray(new, dtype=np.float64), np.asarray(old, dtype=np.float64)
     if one.shape != two.shape:
         raise ValueError(f"paired values must have one shape, got {one.shape} and {two.shape}")
@@ -125,7 +124,8 @@ def mcnemar(new: ArrayLike, old: ArrayLike) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p-values (Holm 1979), in the order given: adjusted p <= alpha rejects, whatever the dependence."""
+    """Holm's step-down adjusted p-values (Holm 1979), in the order of `p_values`: adjusted p <= alpha rejects, whatever the
+    dependence of the tests."""
     order = sorted(range(len(p_values)), key=lambda index: p_values[index])
     adjusted = [0.0] * len(p_values)
     highest = 0.0

@@ -1,8 +1,8 @@
-"""METEOR 1.5 and SPICE through pycocoevalcap (the [java] extra): those very programs, or nothing.
+"""METEOR 1.5 and SPICE by their published Java programs, through pycocoevalcap (the [java] extra).
 
-METEOR reimplemented elsewhere is another number (0.68 against 0.42 on one sentence has been seen), so nothing stands in
-for it here: without Java the answer is "not computed", with the reason. Never downloads: SPICE asks for 384 MB of
-CoreNLP on first use, and is not computed until they lie in place.
+Reimplementations of METEOR give other numbers (0.68 against 0.42 on one sentence), so there is none here: without Java the
+metric is "not computed", with the reason. Nothing is downloaded: SPICE needs 384 MB of CoreNLP, and is not computed until
+they are in place.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pairloom.metrics.overlap import References, Score
 
 
 def missing(name: str) -> str:
-    """Why METEOR or SPICE cannot run here; "" where it can."""
+    """The reason why METEOR or SPICE cannot run here; "" where it can."""
     if importlib.util.find_spec("pycocoevalcap") is None:
         return "needs pycocoevalcap: pip install pairloom[java]"
     if shutil.which("java") is None:
@@ -47,7 +47,7 @@ def meteor(captions: Sequence[str], references: References) -> Score:
 
 
 def spice(captions: Sequence[str], references: References) -> Score:
-    """SPICE's F of tokenised texts. Raises OSError, ValueError or CalledProcessError where the program fails."""
+    """SPICE (its F score) of tokenised texts. Raises OSError, ValueError or CalledProcessError where the program fails."""
     from pycocoevalcap.spice.spice import Spice
 
     value, each = Spice().compute_score(*_numbered(captions, references))

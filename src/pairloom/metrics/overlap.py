@@ -1,7 +1,7 @@
-"""Overlap: BLEU 1-4, ROUGE-L, CIDEr and CIDEr-D between captions and reference captions, as coco-caption computes them.
+"""N-gram overlap: BLEU 1-4, ROUGE-L, CIDEr and CIDEr-D between captions and references, as coco-caption computes them.
 
-Takes texts whose words are separated by spaces (`words.tokenize`); does not know how they were cut, nor what they mean:
-a caption that is wrong in one colour loses little. Every score comes per corpus and per caption.
+The words of a text are separated by spaces (`words.tokenize`). Meaning does not count: a caption with one wrong colour
+loses little. Every score is computed for the corpus and for each caption.
 
 Sources: Papineni et al. 2002 (BLEU), Lin 2004 (ROUGE), Vedantam et al. 2015 (CIDEr). What coco-caption and every paper
 since prints as "CIDEr" is CIDEr-D: `cider_d` here. `cider` is the plain one.
@@ -28,7 +28,8 @@ LONGEST = 4  # n-grams of 1 to 4 words, in BLEU and in CIDEr
 
 @dataclass(frozen=True)
 class Score:
-    """One metric: the corpus value, and each caption's own [n]. BLEU's corpus value is not the mean of its captions."""
+    """Values of one metric: the corpus value, and each caption's own [n]. BLEU's corpus value is not the mean of its
+    captions'."""
 
     value: float
     each: Floats
@@ -36,7 +37,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Bleu:
-    """BLEU 1..4 as `scores`; the counts behind the corpus values: n-grams right and guessed, words said and wanted."""
+    """BLEU 1..4 as `scores`, and the counts of the corpus values: matched n-grams and all n-grams of the captions, words of
+    the captions and of the closest references."""
 
     scores: tuple[Score, ...]
     correct: tuple[int, ...]
@@ -125,7 +127,7 @@ def _halves(grams: _Grams, cut: int) -> tuple[_Grams, _Grams]:
 
 
 def _lookup(text: Ints, gram: Ints, among: _Grams, values: Floats) -> Floats:
-    """The value that each (text, gram) has in a table, 0 where it is not there."""
+    """The value that each (text, gram) has in a table, 0 where it is missing."""
     size = int(max(gram.max(initial=0), among.gram.max(initial=0))) + 1
     keys, wanted = among.text * size + among.gram, text * size + gram
     at = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
@@ -196,7 +198,8 @@ def _bleu(right: Floats, guessed: Ints, lengths: Ints, wanted: Ints) -> Floats:
 
 
 def common(one: Sequence[str], two: Sequence[str]) -> int:
-    """Length of the longest common subsequence, by whole-word bit arithmetic (Crochemore et al. 2001): O(len(two)) steps."""
+    """Length of the longest common subsequence, by bit arithmetic on whole machine words (Crochemore et al. 2001): O(len(two))
+    steps."""
     where: dict[str, int] = {}
     for place, word in enumerate(one):
         where[word] = where.get(word, 0) | 1 << place
@@ -209,7 +212,8 @@ def common(one: Sequence[str], two: Sequence[str]) -> int:
 
 
 def rouge_l(captions: Sequence[str], references: References, beta: float = 1.2) -> Score:
-    """ROUGE-L: F of the best precision and the best recall over references, recall weighing beta squared; mean over captions."""
+    """ROUGE-L: the F score of the best precision and the best recall over references, with recall weighted by beta squared;
+    mean over captions."""
     _check(captions, references)
     each = np.zeros(len(captions))
     for row, (caption, group) in enumerate(zip(captions, references)):
@@ -227,7 +231,8 @@ def rouge_l(captions: Sequence[str], references: References, beta: float = 1.2) 
 
 @dataclass(frozen=True)
 class Frequencies:
-    """In how many of `images` images an n-gram occurs in some reference. CIDEr values compare only under one such table."""
+    """Document frequencies: in how many of `images` images an n-gram occurs in some reference. CIDEr values are comparable
+    only with the same frequencies."""
 
     images: int
     counts: dict[str, int]
@@ -240,18 +245,19 @@ class Frequencies:
 
     @classmethod
     def load(cls, path: Path) -> Frequencies:
-        """Read what `save` wrote; anything else is a Mistake."""
+        """Read what `save` wrote. Mistake for any other file."""
         try:
             held = json.loads(Path(path).read_text(encoding="utf-8"))
             return cls(int(held["images"]), {str(gram): int(count) for gram, count in held["counts"].items()})
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise Mistake(
-                f"{path} holds no document frequencies.", str(error), "Write one with Frequencies.save."
+                f"{path} holds no document frequencies.", str(error), "Write the file with Frequencies.save."
             ) from error
 
 
 def frequencies(references: References) -> Frequencies:
-    """Count in how many images each n-gram of 1 to 4 words occurs: a table to hold fixed between test sets."""
+    """Document frequencies of references: in how many images each n-gram of 1 to 4 words occurs. Use one table for all test
+    sets that are compared."""
     table = _table([""] * len(references), references)
     counts = {}
     for n in range(LONGEST):
@@ -270,7 +276,7 @@ def _images_with(table: _Table, n: int) -> Ints:
 def cider(captions: Sequence[str], references: References, known: Frequencies | None = None) -> Score:
     """CIDEr: mean cosine of tf-idf n-gram vectors, n = 1..4, over references, times 10 (no stemming, as coco-caption).
 
-    known: document frequencies; None takes them from these references, the custom, and then needs two images or more.
+    known: document frequencies; None counts them in these references, as is customary, and then needs two images or more.
     """
     return _cider(captions, references, known, None)
 
@@ -278,7 +284,8 @@ def cider(captions: Sequence[str], references: References, known: Frequencies | 
 def cider_d(
     captions: Sequence[str], references: References, known: Frequencies | None = None, sigma: float = 6.0
 ) -> Score:
-    """CIDEr-D: counts clipped to the reference's, and a Gaussian penalty on the difference in length. See `cider`."""
+    """CIDEr-D: CIDEr with counts clipped to the reference's, and a Gaussian penalty on the difference in length. See
+    `cider`."""
     return _cider(captions, references, known, sigma)
 
 

@@ -1,7 +1,6 @@
-"""Rank: where does the right one stand among all candidates? R@K, median rank, MRR; ties are counted fairly.
+"""Retrieval metrics: R@K, median rank, MRR. Scores: higher is better.
 
-A tie is broken at random in expectation: a scorer that gives every candidate the same score gets chance, neither 0 nor 1.
-Knows scores, higher is better; does not know pictures or texts.
+Ties are broken at random, in expectation: a scorer that gives every candidate the same score gets chance, neither 0 nor 1.
 """
 
 from __future__ import annotations
@@ -16,14 +15,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class RetrievalRanks:
-    """Per query [Q]: wrong candidates above the best right one, wrong ones tied with it, right ones at that score."""
+    """Ranks of the right candidates. Per query [Q]: wrong candidates above the best right one, wrong ones tied with it, right
+    ones at that score."""
 
     above: NDArray[np.int64]
     tied: NDArray[np.int64]
     right: NDArray[np.int64]
 
     def hits(self, k: int) -> Floats:
-        """[Q] probability that a right candidate is among the first k, ties in random order."""
+        """R@k of each query [Q]: the probability that a right candidate is among the first k, ties in random order."""
         room = np.maximum(k - self.above, 0)
         missed = np.ones(len(self.above))
         for j in range(int(self.right.max(initial=0))):
@@ -32,11 +32,11 @@ class RetrievalRanks:
         return 1 - missed
 
     def places(self) -> Floats:
-        """[Q] expected place of the best right candidate, the first being 1."""
+        """Expected rank of the best right candidate [Q], counted from 1."""
         return self.above + 1 + self.tied / (self.right + 1)
 
     def reciprocals(self) -> Floats:
-        """[Q] expected 1 / place of the best right candidate."""
+        """Expected reciprocal rank of the best right candidate [Q]."""
         reciprocal = 1 / (self.above + 1.0)
         for row in np.flatnonzero(self.tied):
             ahead = np.arange(self.tied[row] + 1)
@@ -51,7 +51,7 @@ def ranks(scores: ArrayLike, truth: ArrayLike, rows: int = 1024) -> RetrievalRan
     """Rank the right candidates of every query.
 
     scores: [Q C]. truth: [Q] index of the right candidate, or [Q C] True where a candidate is right (at least one a row).
-    rows: queries handled at once, for memory.
+    rows: queries that are ranked at once, which bounds the memory.
     """
     table, right = np.asarray(scores), np.asarray(truth)
     if table.ndim != 2 or table.shape[1] == 0:
@@ -77,7 +77,7 @@ def ranks(scores: ArrayLike, truth: ArrayLike, rows: int = 1024) -> RetrievalRan
 
 
 def retrieval(ranks: RetrievalRanks, at: tuple[int, ...] = (1, 5, 10)) -> dict[str, float]:
-    """R@K for each K, median place and MRR, means over queries in [0, 1] (the median in places)."""
+    """Retrieval metrics over all queries: R@K for each K and MRR in [0, 1], and the median rank."""
     if not len(ranks.above):
         raise ValueError("no query to rank")
     metrics = {f"R@{k}": float(ranks.hits(k).mean()) for k in at}

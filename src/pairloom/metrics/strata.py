@@ -1,7 +1,4 @@
-"""Strata: the mean of the means of classes (macro average), with an interval that resamples within each class.
-
-Knows values and labels; does not know what was measured.
-"""
+"""Macro average: the mean of the class means, with a bootstrap interval that resamples within each class."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ def macro(
     seed: int = 0,
     level: float = 0.95,
 ) -> Interval:
-    """The mean over classes of the mean value in each, with its stratified percentile bootstrap interval.
+    """Macro average with its stratified percentile bootstrap interval.
 
     values: [n]. strata: [n] class of each item; every class weighs the same and keeps its size. groups: [n] items that
     belong together (questions about one picture): whole groups are drawn again, within their class.

@@ -1,9 +1,9 @@
-"""Words: the caption metrics' tokenizer, equal to Stanford's PTBTokenizer with coco-caption's punctuation list, without Java.
+"""Tokenizer of the caption metrics: Stanford's PTBTokenizer with coco-caption's punctuation list, without Java.
 
 Published BLEU, ROUGE and CIDEr are numbers of *this* tokenizer (CoreNLP 3.4.1, lower-cased), quirks included: the
 brackets ( [ { come out as -lrb- -lsb- -lcb- and stay, since lower-casing precedes the punctuation filter; runs of
 ! and ? stay; `n't`, `'s`, `cannot` and `gonna` are split; hyphenated words are whole; abbreviations keep their dot.
-Does not know other languages' rules: text in a script without spaces stays one word. Known difference: escaped tags
+The rules are English: text in a script without spaces stays one word. Known difference from PTBTokenizer: escaped tags
 (&lt;b&gt;) stay whole.
 """
 
@@ -64,7 +64,7 @@ _MARKS = str.maketrans(
 
 
 def words(text: str) -> list[str]:
-    """The words of one text, lower-case, punctuation gone."""
+    """Tokenise one text: its words in lower case, without punctuation."""
     text = unicodedata.normalize("NFC", html.unescape(text)).translate(_MARKS)
     tokens = []
     for match in _TOKEN.finditer(text):
@@ -77,5 +77,5 @@ def words(text: str) -> list[str]:
 
 
 def tokenize(texts: Iterable[str]) -> list[str]:
-    """Texts as the metrics take them: their words, joined by single spaces."""
+    """Tokenise texts: the words of each, joined by single spaces."""
     return [" ".join(words(text)) for text in texts]

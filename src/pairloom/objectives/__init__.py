@@ -1,1 +1,1 @@
-"""Tensors in, scalars out. Knows no parameters: a temperature is handed in."""
+"""Losses: functions of tensors that return scalars. They own no parameters: a temperature is an argument."""

@@ -17,7 +17,8 @@ def critic_loss(
     mismatched: Float[Tensor, " B"] | None = None,
     weight: float = 0.5,
 ) -> Float[Tensor, ""]:
-    """Binary cross-entropy of logits: real pictures with their texts 1, drawn ones 0.
+    """Discriminator loss: binary cross-entropy of logits, with the target 1 for real pictures with their texts and 0 for
+    drawn pictures.
 
     mismatched: real pictures with other texts count as 0 too (GAN-CLS, algorithm 1), with `weight`, and the drawn ones with
     1 - weight. Without them the drawn ones count whole.
@@ -31,11 +32,11 @@ def critic_loss(
 
 
 def painter_loss(drawn: Float[Tensor, " B"]) -> Float[Tensor, ""]:
-    """The drawn pictures should count as real (the non-saturating loss)."""
+    """Non-saturating generator loss: binary cross-entropy of the drawn pictures' logits with the target 1."""
     return F.binary_cross_entropy_with_logits(drawn, torch.ones_like(drawn))
 
 
 def interpolated(texts: Float[Tensor, "B E"], share: float = 0.5) -> Float[Tensor, "B E"]:
-    """Text embeddings between each text and its neighbour in the batch (GAN-INT, equation 5): there is no real picture of them,
-    so they teach the painter alone."""
+    """Manifold interpolation (GAN-INT, equation 5): embeddings between each text and its neighbour in the batch. No real
+    picture belongs to them, so that only the painter learns from them."""
     return share * texts + (1 - share) * texts.roll(1, 0)

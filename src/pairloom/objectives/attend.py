@@ -1,4 +1,4 @@
-"""Attend: what a writer's attention is asked to be: spread over the picture as a whole, and chosen where it paid.
+"""Losses on a caption writer's attention: doubly stochastic regularisation, entropy, and REINFORCE for drawn cells.
 
 B texts, T steps, P cells of a picture.
 """
@@ -10,15 +10,14 @@ from torch import Tensor
 
 
 def spread(shares: Float[Tensor, "B T P"], real: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
-    """sum_i (1 - sum_t alpha_ti)^2 of each text (Xu et al., 2015, eq. 14): every cell should get about 1 over the text.
-
-    Two-sided: a cell with more is as wrong as a cell with less. real: steps that wrote something.
+    """Doubly stochastic regularisation of each text (Xu et al., 2015, eq. 14): sum_i (1 - sum_t alpha_ti)^2. Every cell should
+    get a total attention of about 1 over the text; more is penalised like less. real: steps that wrote a token.
     """
     return (1 - (shares * real[..., None]).sum(1)).square().sum(1)
 
 
 def entropy(shares: Float[Tensor, "B T P"], real: Bool[Tensor, "B T"]) -> Float[Tensor, " B"]:
-    """Of the attention, in nats, summed over the steps of each text."""
+    """Entropy of the attention in nats, summed over the steps of each text."""
     each = -(shares * shares.clamp_min(1e-12).log()).sum(2)
     return (each * real).sum(1)
 
@@ -26,6 +25,10 @@ def entropy(shares: Float[Tensor, "B T P"], real: Bool[Tensor, "B T"]) -> Float[
 def reinforce(
     cost: Float[Tensor, " B"], baseline: Float[Tensor, ""], chosen: Float[Tensor, " B"]
 ) -> Float[Tensor, " B"]:
-    """(cost - baseline) log p(choice): its gradient is that of the expected cost (Williams, 1992), and no cost is learnt
-    through it. chosen: log-probability of everything that was drawn for a row; a baseline lowers the variance alone."""
+    """REINFORCE (Williams, 1992): (cost - baseline) log p(choice), whose gradient is that of the expected cost. No gradient
+    flows into the cost itself.
+
+    chosen: log-probability of all the choices that were drawn for a row. baseline: lowers the variance and changes nothing
+    else.
+    """
     return (cost - baseline).detach() * chosen

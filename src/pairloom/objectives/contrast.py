@@ -1,4 +1,4 @@
-"""Contrastive losses: each row should point to its own kind among all columns.
+"""Contrastive losses (InfoNCE): each row should be most similar to the column with the same picture.
 
 B rows, K columns, E shared width.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def same_picture(rows: Int[Tensor, " B"], columns: Int[Tensor, " K"]) -> Float[Tensor, "B K"]:
-    """Targets: uniform over the columns that show the row's picture. Every row must have one."""
+    """Targets of the contrast: uniform over the columns that have the row's picture. Every row must have such a column."""
     same = (rows[:, None] == columns).float()
     return same / same.sum(1, keepdim=True)
 
@@ -26,7 +26,8 @@ def contrast(
 ) -> Float[Tensor, ""]:
     """Cross-entropy of softmax(rows . columns / temperature) with targets, mean over rows (InfoNCE where one-hot).
 
-    With alpha the targets are (1 - alpha) targets + alpha * what the teacher's rows say (Li et al., 2021, ALBEF, eq. 6).
+    With alpha the targets are (1 - alpha) targets + alpha softmax(teacher . columns / temperature), the soft targets of a
+    momentum teacher (Li et al., 2021, ALBEF, eq. 6).
     """
     columns = columns.float()
     if alpha and teacher is not None:
@@ -45,10 +46,11 @@ def symmetric_contrast(
     teacher: tuple[Float[Tensor, "B E"], Float[Tensor, "B E"]] | None = None,
     alpha: float = 0.0,
 ) -> Float[Tensor, ""]:
-    """Mean of image-to-text and text-to-image contrast (Radford et al., 2021, figure 3) of the pairs of this process with the
-    candidates: images, texts and ids of the pairs of all processes, and of a queue where there is one.
+    """Symmetric contrastive loss (Radford et al., 2021, figure 3): the mean of image-to-text and text-to-image contrast of the
+    pairs of this process with the candidates.
 
-    ids: pairs with one id show the same picture. teacher, alpha: its images and texts, and the weight of its soft targets.
+    candidates: images, texts and ids of the pairs of all processes, and of a queue where there is one. ids: pairs with equal
+    ids have the same picture. teacher, alpha: the teacher's images and texts, and the weight of its soft targets.
     """
     targets = same_picture(ids, candidates[2])
     slow_images, slow_texts = teacher or (None, None)

@@ -1,6 +1,6 @@
-"""Denoise: how much noise is in a picture, how far a guess of it is off, and pairs that should be guessed badly.
+"""Denoising losses of diffusion models: noised pictures, prediction targets, distances, and the hinge of hard negatives.
 
-Knows tensors; the share of the picture that is left at a time ("alpha bar") is handed in.
+`share` is everywhere the share of the picture's variance that is left at a timestep ("alpha bar").
 
 B rows, ... the sides of a picture or latent.
 """
@@ -21,7 +21,7 @@ Prediction = Literal["epsilon", "v_prediction"]
 def noised(
     clean: Float[Tensor, "B ..."], noise: Float[Tensor, "B ..."], share: Float[Tensor, " B"]
 ) -> Float[Tensor, "B ..."]:
-    """sqrt(share) clean + sqrt(1 - share) noise (Ho et al., 2020, equation 4)."""
+    """Forward diffusion: sqrt(share) clean + sqrt(1 - share) noise (Ho et al., 2020, equation 4)."""
     return _like(share.sqrt(), clean) * clean + _like((1 - share).sqrt(), clean) * noise
 
 
@@ -31,7 +31,7 @@ def target(
     share: Float[Tensor, " B"],
     prediction: Prediction,
 ) -> Float[Tensor, "B ..."]:
-    """What the network should say: the noise, or v = sqrt(share) noise - sqrt(1 - share) clean (Salimans and Ho, 2022)."""
+    """Prediction target: the noise (epsilon), or v = sqrt(share) noise - sqrt(1 - share) clean (Salimans and Ho, 2022)."""
     if prediction == "epsilon":
         return noise
     return _like(share.sqrt(), clean) * noise - _like((1 - share).sqrt(), clean) * clean
@@ -43,14 +43,15 @@ def guessed_noise(
     share: Float[Tensor, " B"],
     prediction: Prediction,
 ) -> Float[Tensor, "B ..."]:
-    """The noise that the network's answer stands for: itself, or sqrt(share) v + sqrt(1 - share) noisy."""
+    """Noise estimate of a network's output: the output itself (epsilon), or sqrt(share) v + sqrt(1 - share) noisy."""
     if prediction == "epsilon":
         return output
     return _like(share.sqrt(), output) * output + _like((1 - share).sqrt(), output) * noisy
 
 
 def distance(residual: Float[Tensor, "B ..."], kind: Distance = "mse") -> Float[Tensor, " B"]:
-    """How long a residual is, in its own precision. "l2norm" is not squared and not divided by the size; the others are means."""
+    """Size of a residual, in its own precision. "l2norm" is neither squared nor divided by the number of elements; the others
+    are means over the elements. ValueError for another kind."""
     rows = residual.flatten(1)
     if kind == "mse":
         return rows.square().mean(1)
@@ -66,8 +67,8 @@ def distance(residual: Float[Tensor, "B ..."], kind: Distance = "mse") -> Float[
 def pushed_away(
     positive: Float[Tensor, ""], negative: Float[Tensor, ""], margin: float = 1.0
 ) -> Float[Tensor, ""]:
-    """What a wrong pair adds to the loss (Krojer et al., 2023, section 3.2): minus its error, held at margin x the error of the
-    true pair, so that beyond it nothing is gained by knowing the wrong pair still less."""
+    """Hinge loss of a hard negative (Krojer et al., 2023, section 3.2): minus the error of the wrong pair, which stops
+    counting where it is `margin` times the error of the true pair."""
     return -negative.clamp(max=margin * positive.detach())
 
 

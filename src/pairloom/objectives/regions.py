@@ -14,7 +14,7 @@ from torch import Tensor
 def mask_regions(
     mask: Bool[Tensor, "B R"], generator: torch.Generator, chance: float = 0.15
 ) -> Bool[Tensor, "B R"]:
-    """Regions to hide: each real one with this chance; a picture of which none was drawn hides its first.
+    """Regions to hide: each real region with probability `chance`; where the draw hides none, the first real one.
 
     mask: True = real.
     """
@@ -26,9 +26,9 @@ def mask_regions(
 def overlapping(
     boxes: Float[Tensor, "B R 4"], hidden: Bool[Tensor, "B R"], limit: float = 0.4
 ) -> Bool[Tensor, "B R"]:
-    """Regions whose intersection over union with a hidden region is above the limit; the hidden ones are among them.
+    """Regions whose intersection over union with a hidden region is above the limit, the hidden ones included.
 
-    They would tell what is hidden: ViLBERT leaves them out of the global mean (12-in-1's code).
+    They show part of what is hidden; ViLBERT leaves them out of the mean over all regions (as the code of 12-in-1 does).
     """
     low = torch.maximum(boxes[:, :, None, :2], boxes[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], boxes[:, None, :, 2:])
@@ -53,5 +53,6 @@ def region_class_loss(logits: Float[Tensor, "M K"], probabilities: Float[Tensor,
 def region_distribution_loss(
     logits: Float[Tensor, "M K"], probabilities: Float[Tensor, "M K"]
 ) -> Float[Tensor, ""]:
-    """KL divergence from the detector's class distribution (ViLBERT; UNITER's MRC-kl): sum over classes, mean over regions."""
+    """Masked region classification with soft targets (ViLBERT; UNITER's MRC-kl): KL divergence from the detector's class
+    distribution, summed over classes, mean over regions."""
     return F.kl_div(logits.float().log_softmax(1), probabilities.float(), reduction="batchmean")

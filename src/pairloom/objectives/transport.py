@@ -18,7 +18,8 @@ def ipot(
     beta: float = 0.5,
     steps: int = 50,
 ) -> Float[Tensor, "B T R"]:
-    """Transport plan between uniform marginals by the inexact proximal point method (Xie et al., 2018), one inner iteration.
+    """IPOT, the inexact proximal point method of optimal transport (Xie et al., 2018), with one inner iteration: the
+    transport plan between uniform marginals.
 
     words, regions: True = real; the plan is 0 elsewhere. beta: the proximal step. No gradient goes through the plan.
     """
@@ -46,6 +47,6 @@ def transport_distance(
     words_mask: Bool[Tensor, "B T"],
     regions_mask: Bool[Tensor, "B R"],
 ) -> Float[Tensor, " B"]:
-    """What it costs to move the words onto the regions; moving one costs 1 - cosine. In fp32."""
+    """Optimal transport distance of words and regions, in fp32; the cost of moving a word onto a region is 1 - cosine."""
     cost = 1 - F.normalize(words.float(), dim=-1) @ F.normalize(regions.float(), dim=-1).transpose(1, 2)
     return (ipot(cost.detach(), words_mask, regions_mask) * cost).sum((1, 2))

@@ -1,1 +1,1 @@
-"""One paper, one file: its claim, a legend, Config (the numbers of the paper), TINY, System."""
+"""Systems: one paper a file, with its claim, the letters of its shapes, Config (the paper's numbers), TINY and System."""

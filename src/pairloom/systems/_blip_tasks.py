@@ -1,7 +1,5 @@
-"""What BLIP's task systems share: the numbers of an image tower and of text towers that read it, the towers built from them,
-and the names of the tensors that they take over from a pre-trained blip.
-
-Does not know: heads, losses, tasks.
+"""The base of BLIP's task systems: the sizes of an image tower and of the text towers that read it, the towers built from
+them, and the names of the tensors that they take over from a pre-trained blip. Heads and losses are each system's own.
 
 I examples of pictures, N pictures of an example, X Y sides, S rows of a picture, C width of the image tower.
 """
@@ -20,14 +18,16 @@ from pairloom.blocks.text import TextTower
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 from pairloom.blocks.vision import VisionTower
 
-# what the weights of a pre-trained blip depend on, of its config
+# the fields of a config that the shapes of a pre-trained blip's weights depend on
 SIZES = tuple("patch image_width image_depth image_heads stem positions width depth heads".split())
 
 
 @dataclass(frozen=True)
 class Grounded:
-    """A ViT-B/16 that is read by BERT-like towers with cross-attention in every layer. length: tokens that a text may
-    have; positions: of the learned table."""
+    """Sizes of a ViT-B/16 and of the BERT-like text towers that read it by cross-attention in every layer.
+
+    length: most tokens of a text. positions: rows of the learned position table.
+    """
 
     image_size: int = 384
     patch: int = 16
@@ -61,7 +61,8 @@ class Grounded:
         return VisionTower(shape, self.image_size, self.patch, self.stem)
 
     def text_tower(self, context: int, cross: Callable[[int], nn.Module] | None = None) -> TextTower:
-        """context: width of what its cross-attention reads; cross: builds that of each layer, in place of the plain one."""
+        """A text tower. context: width of the rows that its cross-attention reads. cross: builds the cross-attention of a
+        layer from the layer's index (None: the plain one)."""
         shape = TransformerConfig(
             self.width, self.depth, self.heads, "post", 1e-12, self.dropout, context=context
         )
@@ -69,7 +70,7 @@ class Grounded:
 
 
 def look(tower: VisionTower, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
-    """Every picture's rows."""
+    """Encode each of the N pictures of an example by itself."""
     return tower(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
@@ -79,8 +80,8 @@ def renamed(tensors: Mapping[str, Tensor], before: str, after: str) -> dict[str,
 
 
 def one_mode(tensors: Mapping[str, Tensor], mode: int) -> dict[str, Tensor]:
-    """Of a text tower whose parts have one variant, or one for each mode (READ, WRITE), the tensors of one mode, named as in
-    a tower with that mode alone."""
+    """The tensors of one mode of a text tower, under the names of a tower with that mode alone. A part of the tower has one
+    variant that all modes share, or one for each mode (READ, WRITE)."""
     parts: dict[str, dict[int, Tensor]] = {}
     for name, value in tensors.items():
         part = re.fullmatch(r"(.*\b(?:embed|attend|cross|feed)\.)(\d+)(\..+)", name)

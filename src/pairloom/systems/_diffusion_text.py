@@ -1,7 +1,6 @@
 """The text encoder of Stable Diffusion and SDXL: one or two CLIP text encoders of transformers.
 
-A text is filled up to a fixed length and the filling is read too: that is how these networks were trained.
-Does not know: the network, tokenizers, where weights come from.
+A text is padded to a fixed length and the padding is read too, because these networks were trained so.
 
 B texts, T tokens, D width of the context, P width of the pooled row.
 """
@@ -21,13 +20,13 @@ from pairloom.errors import Mistake
 
 
 class TextConditioning(NamedTuple):
-    """What the network reads of texts: context [B T D], and the pooled row [B P] where there are two encoders."""
+    """The text conditioning of a UNet: context [B T D], and a pooled row [B P] where there are two encoders."""
 
     context: Tensor
     pooled: Tensor | None = None
 
     def rows(self, which: Tensor) -> TextConditioning:
-        """Texts in this order."""
+        """The texts of these rows, in this order."""
         return TextConditioning(self.context[which], None if self.pooled is None else self.pooled[which])
 
     def concatenated(self, others: Sequence[TextConditioning]) -> TextConditioning:
@@ -40,7 +39,7 @@ class TextConditioning(NamedTuple):
 
 
 class Ids(NamedTuple):
-    """The vocabulary and its ids. pads: what a text is filled up with, for each encoder."""
+    """The size of the vocabulary and its special ids. pads: the padding id of each encoder."""
 
     vocabulary: int
     cls: int
@@ -49,10 +48,11 @@ class Ids(NamedTuple):
 
 
 class TextEncoder(nn.Module):
-    """One encoder: its last rows, normed (Stable Diffusion). Two: the last layer but one of each, side by side, and the
-    projected end token of the second (SDXL). zero_empty: the empty text is all zeros.
+    """The text encoder of Stable Diffusion (one CLIP encoder: its last layer, normed) or of SDXL (two: the last layer but one
+    of each, concatenated, and the projected end token of the second).
 
-    first, second: settings of transformers' CLIPTextConfig; second {}: one encoder.
+    first, second: settings of transformers' CLIPTextConfig; second {}: one encoder. zero_empty: the conditioning of the
+    empty text is all zeros.
     """
 
     def __init__(
@@ -78,7 +78,8 @@ class TextEncoder(nn.Module):
         self.width = first["hidden_size"] + (second["hidden_size"] if second else 0)
 
     def forward(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> TextConditioning:
-        """What stands where mask is False is never read. ValueError where a text is longer than is read."""
+        """Encode texts. Where mask is False the encoder's own padding id is read in place of the token. ValueError where a
+        text is longer than the encoder's length."""
         if mask[:, self.length :].any():
             raise ValueError(
                 f"a text of {int(mask.sum(1).max())} tokens is longer than the {self.length} that are read"
@@ -98,7 +99,7 @@ class TextEncoder(nn.Module):
         )
 
     def nothing(self, rows: int, device: torch.device) -> TextConditioning:
-        """The empty text, for that many rows."""
+        """The conditioning of the empty text, `rows` times."""
         tokens = torch.tensor([[self.ids.cls, self.ids.sep]], device=device)
         conditioning = self(tokens, torch.ones_like(tokens, dtype=torch.bool))
         if self.zero_empty:
@@ -108,7 +109,7 @@ class TextEncoder(nn.Module):
         return conditioning.rows(torch.zeros(rows, dtype=torch.long, device=device))
 
     def emptied(self, tokens: Tensor, mask: Tensor, drop: Bool[Tensor, " B"]) -> tuple[Tensor, Tensor]:
-        """The texts with the empty one in the rows that are dropped."""
+        """Tokens and mask with the empty text in the rows where `drop` is True."""
         empty = torch.full_like(tokens, self.ids.sep)
         empty[:, 0] = self.ids.cls
         first = torch.arange(tokens.shape[1], device=tokens.device) < 2

@@ -1,6 +1,6 @@
 """BLIP reasoning over two pictures (Li et al., 2022, arXiv 2201.12086, section 5.4): every layer of the encoder has one
-cross-attention for each picture, started from the same pre-trained one; what they find is averaged in the lower half of the
-layers, and laid side by side and mapped back in the upper half.
+cross-attention for each picture, both initialised from the same pre-trained one; their outputs are averaged in the lower
+half of the layers, and concatenated and projected in the upper half.
 
 Prose, tables and deviations: docs/papers/blip.md.
 
@@ -32,8 +32,8 @@ from pairloom.systems import _blip_tasks as tasks
 
 @dataclass(frozen=True)
 class Config(tasks.Grounded):
-    """The released fine-tuning: 384 px, drop path 0.1. pictures: 2 in the paper; ours for other numbers (1: plain
-    cross-attention). merge_from: the first layer that merges by a map instead of the mean."""
+    """The released fine-tuning: 384 px, drop path 0.1. pictures: of a statement, 2 in the paper; other numbers are ours (1:
+    plain cross-attention). merge_from: the first layer that merges by a projection instead of the mean."""
 
     drop_path: float = 0.1
     pictures: int = 2
@@ -87,7 +87,7 @@ class System(nn.Module):
         return MultiImageAttention(c.pictures, c.width, c.heads, c.image_width, c.dropout, merge)
 
     def encode_image(self, batch: Batch) -> Batch:
-        """Encode the pictures, once: `seen` is their rows [I N S C]. ValueError for another number of pictures."""
+        """Encode the pictures, once: `encoded` is their rows [I N S C]. ValueError for another number of pictures."""
         if batch.encoded is not None:
             return batch
         if batch.images is None or batch.images.shape[1] != self.config.pictures:
@@ -114,7 +114,8 @@ class System(nn.Module):
 
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """What a pre-trained blip gives, under the names here: each picture's cross-attention begins as the one it had."""
+    """Initial weights from a pre-trained blip, under the names of this system: its cross-attention is copied for each
+    picture."""
     tensors = tasks.renamed(theirs, "towers.image.", "image.")
     for name, value in tasks.one_mode(tasks.renamed(theirs, "towers.text.", "text."), READ).items():
         match = re.fullmatch(r"(.+\.cross\.0\.fn\.)(.+)", name)

@@ -1,10 +1,12 @@
-"""BLIP in a dialog (Li et al., 2022, arXiv 2201.12086, section 5.5): an answer is right or wrong after this picture, this
-caption and this dialog; the encoder reads the dialog with the answer, and looks at picture and caption at once.
+"""BLIP for visual dialog (Li et al., 2022, arXiv 2201.12086, section 5.5): a binary classifier of whether an answer is the
+right one after this picture, caption and dialog. The encoder reads the dialog with the answer, and its cross-attention
+reads picture and caption together.
 
 Prose, tables and deviations: docs/papers/blip.md.
 
-`texts` are the dialog so far with an answer at its end, `image_of` the picture of each; `caption` [I L] what was said of
-each picture (left out: the picture alone); `labels` [B] 1 where the answer is the right one. All answers to a question read one memory.
+`texts` are the dialog so far with an answer at its end, `image_of` the picture of each; `caption` [I L] the caption of each
+picture (left out: the picture alone); `labels` [B] 1 where the answer is the right one. All answers to a question read the
+same cross-attention keys and values.
 
 B dialogs with an answer, I pictures, N pictures of an example, L tokens of a caption, T tokens, S rows of a picture.
 """
@@ -30,8 +32,8 @@ from pairloom.systems import _blip_tasks as tasks
 
 @dataclass(frozen=True)
 class Config(tasks.Grounded):
-    """384 px, as the paper says; length: tokens of a dialog, of which the oldest are left out where there are more (ours:
-    the paper does not say). Caption and picture lie side by side, so both towers have one width."""
+    """384 px, as the paper says. length: most tokens of a dialog, whose oldest tokens are left out where there are more (ours:
+    the paper gives no length). Caption and picture are read as one sequence, so both towers have the same width."""
 
     length: int = 256
     caption_length: int = 40
@@ -74,7 +76,7 @@ class System(nn.Module):
         initialise(self)
 
     def encode_image(self, batch: Batch) -> Batch:
-        """Encode pictures and captions, once: `seen` is the memory of each picture [I]."""
+        """Encode pictures and captions, once: `encoded` is the cross-attention keys and values of each picture [I]."""
         if batch.encoded is not None:
             return batch
         rows = tasks.look(self.image, batch.required("images")).flatten(1, 2)
@@ -106,7 +108,8 @@ class System(nn.Module):
 
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """What a pre-trained blip gives, under the names here: its matching use."""
+    """Initial weights from a pre-trained blip, under the names of this system: the image tower and the encoder of its
+    matching."""
     return {
         **tasks.renamed(theirs, "towers.image.", "image."),
         **tasks.renamed(theirs, "match_head.", "match_head."),

@@ -1,11 +1,11 @@
-"""BLIP answering questions (Li et al., 2022, arXiv 2201.12086, section 5.3): an encoder reads the question while looking
-at the picture, and a decoder that sees nothing but what the encoder made of it writes the answer.
+"""BLIP for visual question answering (Li et al., 2022, arXiv 2201.12086, section 5.3): an encoder reads the question with
+cross-attention to the picture, and a decoder with cross-attention to the encoded question alone writes the answer.
 
 Prose, tables and deviations: docs/papers/blip.md.
 
 `question` are the questions [Q L], one for each row of `images`, or several for a picture, where its `image_of` [Q] says
-which. `texts` are answers, `image_of` the question of each, `weights` [B] how many of the people asked gave it. Without a
-question the encoder reads an empty one.
+which. `texts` are answers, `image_of` the question of each, `weights` [B] the share of the annotators who gave the answer.
+Without a question the encoder reads an empty one.
 
 B answers, Q questions, I pictures, N pictures per example, L tokens of a question, T tokens of an answer, S rows of a
 picture, C width of the image tower, V vocabulary.
@@ -78,12 +78,12 @@ class System(nn.Module):
         self.first_token, self.last_token = c.dec, c.sep
         self.image = c.image_tower()
         self.question = c.text_tower(c.image_width)
-        self.answer = c.text_tower(c.width)  # whatever the image tower's width: it reads questions
+        self.answer = c.text_tower(c.width)  # it reads questions, so the image tower's width does not matter
         self.head = LanguageHead(c.width, c.vocabulary, 1e-12)
         initialise(self)
 
     def encode_image(self, batch: Batch) -> Batch:
-        """Encode the pictures [I N 3 X Y], once: `seen` is their rows [I N S C]."""
+        """Encode the pictures [I N 3 X Y], once: `encoded` is their rows [I N S C]."""
         if batch.encoded is not None:
             return batch
         return replace(batch, encoded=tasks.look(self.image, batch.required("images")))
@@ -104,7 +104,7 @@ class System(nn.Module):
         return self.head(self._write(tokens, mask, batch), self.answer.words)
 
     def _questions(self, batch: Batch) -> CrossKeyValues:
-        """What the decoder reads: the questions [Q], read beside their pictures."""
+        """The decoder's cross-attention keys and values: the questions [Q], encoded with their pictures."""
         rows = self.encode_image(batch).encoded.flatten(1, 2)
         question = batch.question
         if question is None:
@@ -124,15 +124,16 @@ class System(nn.Module):
         return self.answer(begin_with(self.config.dec, tokens), mask, memory, WRITE)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The sum over an answer's tokens, times its weight,
-        summed over the answers of a question; mean over questions. Section 5.3 and the released code."""
+        """Weighted language modelling (section 5.3 and the released code): the cross-entropy summed over an answer's tokens,
+        times the answer's weight, summed over the answers of a question; mean over questions."""
         batch = self.encode_image(batch)
         tokens, mask = batch.text()
         hidden = self._write(tokens, mask, batch)
         targets = mask[:, 1:]
         weights = torch.ones(len(tokens), device=tokens.device) if batch.weights is None else batch.weights
         weight = weights[:, None].expand_as(targets)
-        scores = self.head(hidden[:, :-1][targets], self.answer.words)  # only where it counts
+        # the head runs only on positions with a target: nothing is wider than the vocabulary
+        scores = self.head(hidden[:, :-1][targets], self.answer.words)
         each = F.cross_entropy(
             scores.float(),
             tokens[:, 1:][targets],
@@ -145,8 +146,8 @@ class System(nn.Module):
 
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
-    """What a pre-trained blip gives, under the names here. A large one's decoder read wider rows: its keys and values for
-    them have another shape, and here begin afresh."""
+    """Initial weights from a pre-trained blip, under the names of this system. The decoder of a large blip reads the wider
+    rows of its image tower: its keys and values have another shape, are left out, and are initialised afresh here."""
     text = tasks.renamed(theirs, "towers.text.", "")
     return {
         **tasks.renamed(theirs, "towers.image.", "image."),

@@ -1,5 +1,5 @@
 """CoCa: Contrastive Captioners are Image-Text Foundation Models (Yu et al., 2022, arXiv 2205.01917): one text decoder whose
-lower half never looks at the picture, so that one pass gives an embedding to contrast and a caption to score.
+lower half has no cross-attention, so that one pass gives both an embedding for the contrast and the logits of a caption.
 
 Prose, tables and deviations: docs/papers/coca.md.
 
@@ -38,12 +38,12 @@ from pairloom.objectives.language import caption_loss
 class Config:
     """CoCa-Base (table 1).
 
-    poolers: "cascade" reads the pooled rows once more for the contrast, "parallel" the picture itself (section 3.2);
+    poolers: "cascade" pools the pooled rows once more for the contrast, "parallel" pools the picture itself (section 3.2);
     "open_clip" is that library's variant: a class row and a norm before the image tower, one pooling whose first row
-    is the contrast's, multimodal layers that read the picture in a block of their own, and a [CLS] that sees the first
-    pad instead of itself. stem: of the image tower; "conv" and "residual" are ours, for sets too small to learn patches
-    from. queries: rows that the text reads. length: tokens that a text may have. itc, lm: weights of the
-    losses (0: not computed). scale: of the cosines at the start; it never passes `scale_limit`.
+    is the contrast's, cross-attention in blocks of their own, and a [CLS] that attends to the first pad instead of itself.
+    stem: of the image tower; "conv" and "residual" are ours, for sets too small to learn patches from. queries: pooled rows
+    that the text reads. length: most tokens of a text. itc, lm: weights of the losses (0: not computed). scale: initial
+    factor of the cosines, learned up to `scale_limit`.
     """
 
     image_size: int = 288
@@ -166,14 +166,15 @@ class System(nn.Module):
 
     @property
     def abilities(self) -> tuple[Ability, ...]:
-        """Those whose loss has a weight."""
+        """The abilities whose loss has a weight."""
         weights = {EMBED: self.config.itc, CAPTION: self.config.lm}
         return tuple(ability for ability, weight in weights.items() if weight > 0)
 
-    # looking, embedding
+    # encoding, embedding
 
     def encode_image(self, batch: Batch) -> Batch:
-        """Encode the pictures [I N 3 X Y], once; several of a row are read side by side, their embeddings averaged."""
+        """Encode the pictures [I N 3 X Y], once: the text reads the rows of all N pictures, and their embeddings are
+        averaged."""
         if batch.encoded is not None:
             return batch
         images = batch.required("images")
@@ -189,7 +190,7 @@ class System(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """What cosines are divided by: one over the learned scale."""
+        """The temperature that cosines are divided by: one over the learned scale."""
         return torch.exp(-self.scale)
 
     def embed_image(self, batch: Batch) -> Float[Tensor, "I E"]:
@@ -200,7 +201,7 @@ class System(nn.Module):
         return self._read(batch)[0]
 
     def _read(self, batch: Batch) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B T D"]]:
-        """The unimodal half, once: the embedding of the [CLS] that stands after the text, and the rows of the text."""
+        """The unimodal half: the embedding of the [CLS] after the text, and the rows of the text."""
         tokens, mask = batch.text()
         length = tokens.shape[1]
         if self.config.poolers == "open_clip" and length < self.config.length:
@@ -209,14 +210,15 @@ class System(nn.Module):
                 F.pad(mask, (0, 1)),
             )  # their [CLS] sees the pad after the text
         tokens = tokens.masked_fill(~mask, self.config.pad)
-        last = self.cls_row + self.embed.positions.weight[-1]  # where it stands in a text of full length
+        last = self.cls_row + self.embed.positions.weight[-1]  # its position after a text of full length
         x = torch.cat([self.embed(tokens), last.expand(len(tokens), -1, -1)], 1)
         x = self.unimodal(x, self._mask(mask))
         embedded = self.text_projection(self.norm_cls(x[:, -1]))
         return F.normalize(embedded, dim=-1), x[:, :length]
 
     def _mask(self, real: Bool[Tensor, "B T"]) -> Bool[Tensor, "B 1 U U"]:
-        """Causal; [CLS] sees the text and itself. open_clip's mask for it is off by one, and its weights know no other."""
+        """Causal mask; [CLS] attends to the text and itself. open_clip's mask of [CLS] is off by one, and its published
+        weights were trained with it."""
         first = torch.ones_like(real[:, :1])
         if self.config.poolers != "open_clip":
             return causal(torch.cat([first, real[:, 1:], first], 1))
@@ -246,13 +248,13 @@ class System(nn.Module):
         return self.head(self._ground(batch, self._read(batch)[1]))
 
     def _ground(self, batch: Batch, rows: Tensor) -> Tensor:
-        """The multimodal half: causal too, so that padding after a text needs no mask."""
+        """The multimodal half. It is causal too, so that padding after a text needs no mask."""
         memory = self.encode_image(batch).encoded.memory
         memory = memory if batch.image_of is None else memory.read_by(batch.image_of)
         everything = torch.ones(1, rows.shape[1], dtype=torch.bool, device=rows.device)
         return self.norm(self.multimodal(rows, causal(everything), memory))
 
-    # learning
+    # training
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Equation 4: contrast times `itc` plus captioning times `lm`, from one pass through each half."""
@@ -267,13 +269,13 @@ class System(nn.Module):
 
     @property
     def compares(self) -> bool:
-        """Whether there is nothing but contrast to learn from."""
+        """Whether contrast is the only loss."""
         return bool(self.config.itc) and not self.config.lm
 
     def compare(
         self, batch: Batch, image: Float[Tensor, "I E"], text: Float[Tensor, "B E"]
     ) -> dict[str, Tensor]:
-        """Contrast over the pairs of all processes; pictures without image_ids all differ."""
+        """Symmetric contrastive loss over the pairs of all processes; pictures without image_ids all count as different."""
         with torch.no_grad():
             self.scale.clamp_(max=math.log(self.config.scale_limit))
         image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
@@ -282,7 +284,7 @@ class System(nn.Module):
         return {"itc": self.config.itc * loss}
 
     def _caption(self, batch: Batch, rows: Tensor) -> Tensor:
-        """The next token, where there is one."""
+        """Cross-entropy of the next token, where there is one."""
         tokens, mask = batch.text()
         targets = mask[:, 1:]
         scores = self.head(self._ground(batch, rows)[:, :-1][targets])

@@ -1,5 +1,5 @@
 """Latent diffusion: High-Resolution Image Synthesis with Latent Diffusion Models (Rombach et al., 2021, arXiv 2112.10752):
-a network that reads a text takes noise out of a compressed picture; Stable Diffusion is this with CLIP's text encoder.
+a network that reads a text removes noise from a compressed picture; Stable Diffusion is this with CLIP's text encoder.
 
 UNet, autoencoder, text encoders and schedulers are those of diffusers and transformers (the `diffusion` extra).
 Prose, tables and deviations: docs/papers/latent_diffusion.md; hard negatives: docs/papers/diffusion_itm.md.
@@ -26,28 +26,28 @@ from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
 from pairloom.systems import _diffusion_text as texts
 
-Words = dict[str, Any]  # settings by diffusers' own names
+Settings = dict[str, Any]  # settings by diffusers' own names
 MAPS = ("to_q", "to_k", "to_v", "to_out.0")
 CROSS, DOWN, UP = "CrossAttnDownBlock2D", "DownBlock2D", "UpBlock2D"
 CROSS_UP = "CrossAttnUpBlock2D"
 
 
-def _schedule(kind: str, prediction: str = "epsilon", **more: Any) -> Words:
-    """Stable Diffusion's noise: beta from 0.00085 to 0.012, even in its square root, over 1000 times."""
+def _schedule(kind: str, prediction: str = "epsilon", **more: Any) -> Settings:
+    """Stable Diffusion's noise schedule: beta from 0.00085 to 0.012, linear in its square root, over 1000 timesteps."""
     return {
         "_class_name": kind, "num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012,
         "beta_schedule": "scaled_linear", "prediction_type": prediction, **more,
     }  # fmt: skip
 
 
-def _autoencoder(scale: float = 0.18215) -> Words:
+def _autoencoder(scale: float = 0.18215) -> Settings:
     return {
         "block_out_channels": [128, 256, 512, 512], "layers_per_block": 2, "latent_channels": 4, "scaling_factor": scale,
         "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
     }  # fmt: skip
 
 
-def _text(width: int, depth: int, heads: int, activation: str = "gelu", **more: Any) -> Words:
+def _text(width: int, depth: int, heads: int, activation: str = "gelu", **more: Any) -> Settings:
     return {
         "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": depth, "num_attention_heads": heads,
         "hidden_act": activation, **more,
@@ -59,12 +59,14 @@ class Config:
     """Stable Diffusion 1.5. unet, vae, text, text_2, scheduler: settings by the names of the libraries that build these parts,
     but for what follows from the rest (channels, sides, width of the context, vocabulary, ids).
 
-    vae {}: none; the picture itself is the latent, its `fold` x `fold` squares laid into channels. text_2 {}: none; with
-    it the context is both encoders' last layer but one, and the second one's pooled row is told too (SDXL).
-    pad, pad_2: what a text is filled up with, to `length` tokens: the network reads the filling. zero_empty: the empty
-    text is all zeros (SDXL). dropped: chance that a text is the empty one in training. learn_text: the text encoder learns.
-    rank: of adapters on the attention (0: none); the rest then stays. adapted: both attentions, as released, or cross-
-    attention alone, as written. margin: how far, times the true pair's error, a wrong pair may be pushed (lambda).
+    vae {}: none; the picture itself is the latent, with squares of `packing` x `packing` pixels moved into channels.
+    text_2 {}: none; with it the context is the last layer but one of both encoders, and the UNet also reads the second one's
+    pooled row (SDXL). pad, pad_2: padding ids; a text is padded to `length` tokens, and the network reads the padding.
+    zero_empty: the conditioning of the empty text is all zeros (SDXL). dropped: share of the texts that are replaced by the
+    empty one in training. learn_text: the text encoder is trained too.
+    rank: of low-rank adapters on the attention (0: none); with adapters all else is frozen. adapted: the adapters are on
+    both attentions, as in the released code, or on cross-attention alone, as the paper says. margin: lambda, the error of a
+    wrong pair, as a multiple of the true pair's, beyond which its loss is constant.
     """
 
     image_size: int = 512
@@ -81,18 +83,18 @@ class Config:
     rank: int = 0
     adapted: Literal["both", "cross"] = "both"
     margin: float = 1.0
-    unet: Words = field(default_factory=lambda: {"attention_head_dim": 8})
-    vae: Words = field(default_factory=_autoencoder)
-    text: Words = field(default_factory=lambda: _text(768, 12, 12, "quick_gelu"))
-    text_2: Words = field(default_factory=dict)
-    scheduler: Words = field(
+    unet: Settings = field(default_factory=lambda: {"attention_head_dim": 8})
+    vae: Settings = field(default_factory=_autoencoder)
+    text: Settings = field(default_factory=lambda: _text(768, 12, 12, "quick_gelu"))
+    text_2: Settings = field(default_factory=dict)
+    scheduler: Settings = field(
         default_factory=lambda: _schedule(
             "PNDMScheduler", set_alpha_to_one=False, skip_prk_steps=True, steps_offset=1
         )
     )
 
 
-def _small(channels: list[int], groups: int, head: int) -> Words:
+def _small(channels: list[int], groups: int, head: int) -> Settings:
     return {
         "block_out_channels": channels, "layers_per_block": 1, "norm_num_groups": groups, "attention_head_dim": head,
         "down_block_types": [CROSS] * len(channels), "up_block_types": [CROSS_UP] * len(channels),
@@ -104,10 +106,12 @@ TINY = Config(
     vae={}, text=_text(32, 1, 2), scheduler=_schedule("DDIMScheduler", clip_sample=False, set_alpha_to_one=False),
 )  # fmt: skip
 VELOCITY = _schedule("DDIMScheduler", "v_prediction", clip_sample=False)
-# a few CPU minutes teach it the drawn world: v keeps the late times, where the text tells, from counting for nothing
-TOLD = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}  # the text joins the time, too
+# the pooled text is added to the embedding of the timestep, too
+POOLED_TEXT = {"addition_embed_type": "text", "addition_embed_type_num_heads": 4}
+# A preset that learns the drawn world in a few minutes on a CPU. With v-prediction the late timesteps, where the text
+# matters most, keep their weight in the loss.
 DRAWN = replace(
-    TINY, image_size=16, length=16, packing=4, unet=_small([64], 8, 4) | TOLD, text=_text(64, 1, 4),
+    TINY, image_size=16, length=16, packing=4, unet=_small([64], 8, 4) | POOLED_TEXT, text=_text(64, 1, 4),
     scheduler=VELOCITY,
 )  # fmt: skip
 EULER = _schedule("EulerDiscreteScheduler")
@@ -134,8 +138,8 @@ RECIPES: dict[str, dict[str, object]] = {
     "drawn": dict(lr=3e-3, min_lr=1e-5, batch=64, steps=1300, warmup=30, weight_decay=0.01, ema=0.98),
     "hardneg": dict(lr=1e-4, batch=112, epochs=8, warmup=0, schedule="constant", weight_decay=0.01, decay_all=True, clip=1.0),
 }  # fmt: skip
-BESIDE = "diffusers"  # the layout of what a run writes beside the model: its adapters
-PIXELS: Words = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
+BESIDE = "diffusers"  # the layout in which a run writes its adapters, beside the model folder
+PIXELS: Settings = {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}  # pictures in [-1, 1]
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:
@@ -146,9 +150,10 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 
 
 class System(nn.Module):
-    """Latent diffusion. `seen` is what it made of pictures: their latents [I C Y X].
+    """Latent diffusion. `encoded` is the latents of the pictures [I C Y X].
 
-    `times`: how many there are; shares [times]: of the picture that is left at each. latent: (C, Y, X).
+    times: number of timesteps. shares [times]: share of the picture's variance that is left at each ("alpha bar"). latent:
+    (C, Y, X).
     """
 
     abilities = (DENOISE, DRAW)
@@ -177,7 +182,7 @@ class System(nn.Module):
         self.times = len(self.shares)
 
     def attention_maps(self) -> list[str]:
-        """The linear maps of the UNet's attention that adapters go beside."""
+        """Names of the linear maps of the UNet's attention that get low-rank adapters."""
         kinds = ("attn1", "attn2") if self.config.adapted == "both" else ("attn2",)
         return [
             f"{name}.{which}"
@@ -187,12 +192,13 @@ class System(nn.Module):
         ]
 
     def added(self, before: Config) -> list[str]:
-        """What a model of another config lacks and a run may begin afresh: the adapters, where that one has none."""
+        """Names of the parts that a model of config `before` lacks and that a run may initialise: the adapters, where that
+        config has none."""
         halves = ("down", "up") if not before.rank else ()
         return [f"unet.{name}.{half}." for name, _ in adapters(self.unet) for half in halves]
 
     def train(self, mode: bool = True) -> System:
-        """What does not learn stays in evaluation mode."""
+        """Training mode; frozen parts stay in evaluation mode."""
         super().train(mode)
         for part in (self.vae, None if self.config.learn_text else self.text):
             if part is not None:
@@ -200,7 +206,7 @@ class System(nn.Module):
         return self
 
     def encode_image(self, batch: Batch) -> Batch:
-        """Encode the pictures [I 1 3 H W] once: the mean of the posterior."""
+        """Encode the pictures [I 1 3 H W], once: `encoded` is the mean of the posterior."""
         return (
             batch
             if batch.encoded is not None
@@ -221,12 +227,12 @@ class System(nn.Module):
         return distribution.mean.float() * scale, distribution.std.float() * scale
 
     def encode_text(self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> texts.TextConditioning:
-        """What the UNet reads of texts."""
+        """Encode texts for the UNet."""
         conditioning: texts.TextConditioning = self.text(tokens, mask)
         return conditioning
 
     def empty_text(self, rows: int) -> texts.TextConditioning:
-        """What the UNet reads of the empty text, for so many rows."""
+        """The conditioning of the empty text, `rows` times."""
         return self.text.nothing(rows, self.unet.device)
 
     def predict(
@@ -235,7 +241,7 @@ class System(nn.Module):
         t: Int[Tensor, " B"] | Float[Tensor, " B"],
         text: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
-        """What the UNet answers: the noise, or v."""
+        """Output of the UNet: its estimate of the noise, or of v."""
         more = {}
         if (
             text.pooled is not None
@@ -256,14 +262,14 @@ class System(nn.Module):
         noise: Float[Tensor, "B C Y X"],
         text: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
-        """The noise less the noise that the network finds in the noised latents, in 32 bits."""
+        """The noise minus the network's estimate of it from the noised latents, in 32 bits."""
         share = self.shares.to(latents.device)[t]
         noisy = noised(latents.float(), noise.float(), share)
         return noise - guessed_noise(self.predict(noisy, t, text), noisy, share, self.prediction)
 
     @property
     def prediction(self) -> Any:
-        """What the network predicts: "epsilon" or "v_prediction"."""
+        """Kind of the network's output: "epsilon" or "v_prediction"."""
         return self.config.scheduler.get("prediction_type", "epsilon")
 
     def denoising_error(
@@ -274,10 +280,10 @@ class System(nn.Module):
         return distance(self.residual(self._own(batch, self.encode_image(batch).encoded), t, noise, text))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Squared error of the prediction at random times (equation 3), and what the batch's hard negatives add: the same
-        times and noise with the texts or the pictures of `negatives`.
+        """Squared error of the prediction at random timesteps (equation 3), and the hinge loss of the batch's hard negatives,
+        for which the texts or the pictures of `negatives` get the same timesteps and noise.
 
-        In training, chance comes from torch's default generator; in evaluation it is always the same.
+        In training the random numbers come from torch's default generator; in evaluation they are always the same.
         """
         device = self.unet.device
         seed = int(torch.randint(1 << 62, ())) if self.training else 0
@@ -311,22 +317,22 @@ class System(nn.Module):
         return {**values, "negative": pushed_away(values["denoise"], wrong, self.config.margin)}
 
     def _learned(self, images: Float[Tensor, "I 1 3 H W"], chance: torch.Generator) -> Tensor:
-        """Latents to learn from: a sample of the posterior in training, its mean otherwise."""
+        """Latents of pictures: a sample of the posterior in training, its mean otherwise."""
         mean, deviation = self.posterior(images[:, 0])
         if not self.training or deviation is None:
             return mean
         return mean + deviation * torch.randn(mean.shape, generator=chance, device=mean.device)
 
     def _own(self, batch: Batch, latents: Tensor) -> Tensor:
-        """The latents of every text's picture."""
+        """The latents of each text's picture."""
         return latents if batch.image_of is None else latents[batch.image_of]
 
     @torch.no_grad()
     def draw(
         self, batch: Batch, *, steps: int = 50, guidance: float = 7.5, seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "B 3 H W"]:
-        """Pictures in [-1, 1] of the texts, with classifier-free guidance (Ho and Salimans, 2022): empty + guidance x (text -
-        empty); guidance 1 is none. seeds: one for each row; what a row becomes depends on its own alone."""
+        """Sample pictures in [-1, 1] of the texts, with classifier-free guidance (Ho and Salimans, 2022): empty + guidance x
+        (text - empty); guidance 1 is none. seeds: one for each row; a row's picture depends on no other row's seed."""
         (tokens, mask), device = batch.text(), self.unet.device
         seeds = range(len(tokens)) if seeds is None else seeds
         chances = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -358,7 +364,7 @@ def latent_shape(c: Config) -> tuple[int, int, int]:
 
 
 def scheduler_of(config: Config) -> Any:
-    """diffusers' scheduler of a config, fresh. Mistake for a kind that is none."""
+    """A new scheduler of diffusers for a config. Mistake for a name that is no scheduler."""
     texts.needs("diffusers")
     import diffusers
 

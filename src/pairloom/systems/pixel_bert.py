@@ -110,20 +110,21 @@ class System(nn.Module):
         return logits[:, 1] - logits[:, 0]
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
-        """The two classes of the matching head, from [CLS]."""
+        """Logits of the matching head from [CLS]; class 1 = they belong together."""
         texts, cells = batch.required("texts"), self.encode_image(batch).encoded
         return self.match_head(self._fuse(texts.ids, texts.mask, cells, batch.image_of)[:, 0]).float()
 
     def _fuse(
         self, ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], cells: Tensor, image_of: Tensor | None
     ) -> Float[Tensor, "B _ D"]:
-        """[CLS] words [SEP] cells through one transformer, in which every row sees all that is real."""
+        """[CLS] words [SEP] cells through one transformer with full attention over all that is not padding."""
         cells = cells if image_of is None else cells[image_of]
         real = torch.cat([mask, mask.new_ones(cells.shape[:2])], 1)
         return self.stack(torch.cat([self.text(ids), cells], 1), padding(real))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Masked words beside their picture, and matching of each text with its own picture and with another one."""
+        """Masked language modelling with the picture, and image-text matching of each text with its own picture and with a
+        random other one."""
         c, generator = self.config, masking_generator(self.training)
         batch = self.encode_image(batch)
         texts, cells = batch.required("texts"), self._sample(batch.encoded, generator)
@@ -154,7 +155,8 @@ class System(nn.Module):
         return mean_of_all(*paired_match_loss(right, mismatched, available))
 
     def _sample(self, cells: Float[Tensor, "I P D"], generator: torch.Generator) -> Float[Tensor, "I S D"]:
-        """In training a few cells of each picture (section 3.2): cheaper, and robust to what is not shown."""
+        """Random pixel sampling (section 3.2): in training only a few cells of each picture are read, which costs less and
+        regularises."""
         count = self.config.sampled
         if not self.training or not 0 < count < cells.shape[1]:
             return cells

@@ -27,13 +27,14 @@ from pairloom.objectives.mismatch import random_negatives
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes of the released CUB and Flowers scripts, 64 px.
+    """Sizes of the released CUB and Flowers scripts, 64 px.
 
     vocabulary: characters; length: of a text. character_widths: channels of the text encoder's three convolutions.
-    image_network: what the text encoder is matched with in its own training, frozen as published where `frozen`.
-    text_width: of the text inside painter and critic. painter_width, critic_width: channels of their widest and narrowest
-    stage over 8 and 1. mismatched: real pictures with wrong texts teach the critic (CLS). interpolate: texts between two texts
-    teach the painter (INT), with weight `interpolate_weight`.
+    image_network: the image encoder of the text encoder's own training, with its published weights where `frozen`.
+    text_width: of the text inside generator (painter) and discriminator (critic). painter_width: channels of the generator's
+    widest stage, divided by 8; critic_width: channels of the discriminator's narrowest stage. mismatched: the discriminator
+    also learns from real pictures with wrong texts (CLS). interpolate: the generator also learns from interpolated texts
+    (INT), with weight `interpolate_weight`.
     """
 
     image_size: int = 64
@@ -93,10 +94,10 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 
 
 class CharacterEncoder(nn.Module):
-    """Character-level CNN-RNN (Reed et al., 2016, arXiv 1605.05395): three convolutions over one-hot characters, a GRU over what
-    they leave (18 steps of 201 characters), its mean over time, a linear map.
+    """Character-level CNN-RNN (Reed et al., 2016, arXiv 1605.05395): three convolutions over one-hot characters, a GRU over
+    their output (18 steps of 201 characters), its mean over time, a linear map.
 
-    length: characters that are read, blank where a text ends before.
+    length: characters that are read; a shorter text is filled up with blanks.
     """
 
     def __init__(self, vocabulary: int, length: int, widths: Sequence[int], embedding: int) -> None:
@@ -114,7 +115,8 @@ class CharacterEncoder(nn.Module):
         self.out = nn.Linear(third, embedding)
 
     def forward(self, ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]) -> Float[Tensor, "B E"]:
-        """mask: True = real; all else is blank. ValueError for a text of more characters than it reads."""
+        """Text embedding. mask: True = real; all else is read as blank. ValueError for a text of more than `length`
+        characters."""
         if ids.shape[1] > self.length:
             raise ValueError(
                 f"a text of {ids.shape[1]} characters is longer than the {self.length} that are read"
@@ -126,7 +128,7 @@ class CharacterEncoder(nn.Module):
 
 
 class Painter(nn.Module):
-    """Generator: noise and text to a 4 x 4 map, then deconvolutions that double it up to the picture (figure 2)."""
+    """Generator (figure 2): noise and text to a 4 x 4 map, then deconvolutions that double the sides up to the picture's."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -149,7 +151,7 @@ class Painter(nn.Module):
 
 
 class Critic(nn.Module):
-    """Discriminator: convolutions halve the picture down to a 4 x 4 map, which the text joins (figure 2)."""
+    """Discriminator (figure 2): convolutions that halve the sides down to a 4 x 4 map, to which the text is concatenated."""
 
     def __init__(self, c: Config) -> None:
         super().__init__()
@@ -194,7 +196,7 @@ class _Bottleneck(nn.Module):
 
 
 def doublings(image_size: int) -> int:
-    """How often a 4 x 4 map doubles to the picture. ValueError for a side that is no power of two from 16 on."""
+    """How often a 4 x 4 map must double to reach the picture. ValueError for a side that is no power of two from 16 on."""
     if image_size < 16 or image_size & (image_size - 1):
         raise ValueError(f"image size {image_size} is no power of two from 16 on")
     return image_size.bit_length() - 3
@@ -222,7 +224,7 @@ class System(nn.Module):
     def draw(
         self, batch: Batch, *, seeds: Sequence[int] | None = None, **options: Any
     ) -> Float[Tensor, "B 3 H W"]:
-        """A picture in [-1, 1] for each text. seeds: of each row's noise (None: the same noise at every call)."""
+        """Generate a picture in [-1, 1] for each text. seeds: of each row's noise (None: the same noise at every call)."""
         if options:
             raise ValueError(f"this system does not know {', '.join(options)}")
         texts = self.text(*batch.text())
@@ -231,7 +233,8 @@ class System(nn.Module):
     def _noise(
         self, rows: int, device: torch.device, seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "B Z"]:
-        """One row for each seed; without seeds torch's own draw, which in evaluation is the same at every call."""
+        """Noise, one row for each seed. Without seeds it comes from torch's default generator in training, and is the same at
+        every call in evaluation."""
         if seeds is None:
             generator = None if self.training else torch.Generator(device).manual_seed(0)
             return torch.randn(rows, self.config.noise, device=device, generator=generator)
@@ -241,7 +244,8 @@ class System(nn.Module):
         return torch.stack(draws).to(device)
 
     def losses(self, batch: Batch, turn: str) -> dict[str, Tensor]:
-        """encoder: structured joint embedding. critic, painter: of the GAN, on texts that the encoder gives, as it stands."""
+        """Losses of a turn. "encoder": structured joint embedding. "critic", "painter": of the GAN, on texts from the text
+        encoder, which these turns do not train."""
         if turn == "encoder":
             return {"joint": self._joint(batch)}
         with torch.no_grad():
@@ -283,8 +287,8 @@ class System(nn.Module):
         return torch.arange(len(batch)) if ids is None else ids
 
     def _joint(self, batch: Batch) -> Float[Tensor, ""]:
-        """Structured joint embedding (arXiv 1605.05395, equation 3): a text scores its own picture above every other one by a margin
-        of 1, and a picture its own text."""
+        """Structured joint embedding (arXiv 1605.05395, equation 3): a text should score its own picture higher than every
+        other one by a margin of 1, and a picture its own text."""
         pooled = self.image["network"](self._pictures(batch)).mean((2, 3))
         images = self.image["project"](pooled) if "project" in self.image else pooled
         scores = self.text(*batch.text()) @ images.T

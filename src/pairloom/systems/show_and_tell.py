@@ -23,12 +23,12 @@ from pairloom.objectives.language import caption_cost
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes of the authors' later implementation (im2txt): Inception v3 at 299 px; the paper had GoogLeNet with batch
+    """Sizes of the authors' later implementation (im2txt): Inception v3 at 299 px; the paper had GoogLeNet with batch
     norms (preset "googlenet").
 
-    tune: the encoder learns too; without it, it stays as it came. patch, image_width: of the "residual" encoder, ours,
-    for sets too small for the published ones. dropout: of what the LSTM reads and writes. sampling: at most this chance
-    that the writer reads its own word in training, reached over `ramp` epochs (Bengio et al., 2015).
+    tune: the encoder is trained too; otherwise it is frozen. patch, image_width: of the "residual" encoder, ours, for sets
+    too small for the published ones. dropout: before and after the LSTM. sampling: scheduled sampling (Bengio et al., 2015),
+    the probability that the LSTM reads its own word in training, reached over `ramp` epochs.
     """
 
     image_size: int = 299
@@ -72,7 +72,7 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 
 
 class System(nn.Module):
-    """Show and Tell. `seen` is what it made of pictures: their vectors [I C]."""
+    """Show and Tell. `encoded` is the vectors of the pictures [I C]."""
 
     training_state = ()
     abilities = (CAPTION,)
@@ -94,7 +94,7 @@ class System(nn.Module):
                 nn.init.uniform_(parameter, -0.08, 0.08)
 
     def begin(self, progress: Progress) -> None:
-        """Before each optimiser step."""
+        """Set the probability of scheduled sampling, before each optimiser step."""
         self.progress = progress.epoch
 
     def encode_image(self, batch: Batch) -> Batch:
@@ -106,7 +106,8 @@ class System(nn.Module):
         return replace(batch, encoded=vectors.unflatten(0, images.shape[:2]).mean(1))
 
     def start(self, batch: Batch) -> Recurrent:
-        """x_-1 = W CNN(I): the picture is read as if it were a word, once, and what the LSTM says to it is not used."""
+        """State of the LSTM after it has read x_-1 = W CNN(I): the picture, as if it were a word. The output of that step is
+        not used."""
         encoded: Tensor = self.encode_image(batch).encoded
         x = self.image(encoded if batch.image_of is None else encoded[batch.image_of])
         _, (hidden, cell) = self.lstm(self.dropout(x)[:, None])
@@ -125,7 +126,7 @@ class System(nn.Module):
         return self.head(self.dropout(rows)), replace(state, hidden=hidden[0], cell=cell[0])
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """- sum_t log p_t(S_t) of each text (eq. 13), averaged over the texts."""
+        """Negative log-likelihood of each text, - sum_t log p_t(S_t) (eq. 13), averaged over the texts."""
         c, texts, batch = self.config, batch.required("texts"), self.encode_image(batch)
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
         read = replace(texts, ids=scheduled_sampling(self, batch, chance))

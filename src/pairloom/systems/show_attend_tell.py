@@ -1,5 +1,5 @@
-"""Show, Attend and Tell: Neural Image Caption Generation with Visual Attention (Xu et al., 2015, arXiv 1502.03044): the
-writer looks at the cells of a picture anew for every word, softly or at one of them.
+"""Show, Attend and Tell: Neural Image Caption Generation with Visual Attention (Xu et al., 2015, arXiv 1502.03044): an LSTM
+attends to the cells of a picture anew for every word, to all of them (soft) or to one that is drawn (hard).
 
 Prose, tables and deviations: docs/papers/show_attend_tell.md.
 
@@ -28,15 +28,15 @@ from pairloom.objectives.language import caption_cost
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes of the released COCO script, with VGG-19's conv5_4 at 224 px: 14 x 14 cells of 512.
+    """Sizes of the released COCO script, with VGG-19's conv5_4 at 224 px: 14 x 14 cells of 512.
 
-    grid: side of the cells; a map of another side is averaged or repeated to it. tune: the encoder learns too (the
-    paper's does not). patch, image_width: of the "residual" encoder, ours, for small sets. word: width of a word;
-    layers: of the maps before the attention and before the first state. dropout: before and after the deep output and
+    grid: cells of a side; a map of another side is averaged or repeated to it. tune: the encoder is trained too (the
+    paper's is not). patch, image_width: of the "residual" encoder, ours, for small sets. word: width of a word's embedding;
+    layers: of the MLPs before the attention and before the first state. dropout: before and after the deep output and
     inside the first state. penalty: lambda of eq. 14.
-    mode "hard": reinforce, entropy: lambda_r and lambda_e of section 4.1; drawn: share of the batches where a cell is
-    drawn, the others look softly. peak: to write, look at the likeliest cell alone instead of at all by their shares.
-    sampling, ramp: as in Show and Tell here.
+    mode "hard": reinforce, entropy: lambda_r and lambda_e of section 4.1; drawn: share of the batches in which a cell is
+    drawn; the other batches use soft attention. peak: to write, attend to the likeliest cell alone instead of to all.
+    sampling, ramp: scheduled sampling, as in show_and_tell.py.
     """
 
     image_size: int = 224
@@ -100,7 +100,7 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 
 
 class System(nn.Module):
-    """Show, Attend and Tell. `seen` is what it made of pictures: annotations [I P C], and these ready to be attended to."""
+    """Show, Attend and Tell. `encoded` is the annotations of the pictures [I P C] and their projection for the attention."""
 
     training_state = ("baseline",)
     abilities = (CAPTION,)
@@ -128,10 +128,10 @@ class System(nn.Module):
         self.progress = 0.0
 
     def begin(self, progress: Progress) -> None:
-        """Before each optimiser step."""
+        """Set the probability of scheduled sampling, before each optimiser step."""
         self.progress = progress.epoch
 
-    # looking
+    # encoding
 
     def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once: the cells of a row's N pictures one after the other."""
@@ -145,7 +145,7 @@ class System(nn.Module):
         return replace(batch, encoded=(rows, self.attend.project(rows)))
 
     def start(self, batch: Batch) -> Recurrent:
-        """h_0 and c_0 = tanh(MLP(mean annotation)) (section 3.1.2)."""
+        """Initial state of the LSTM: h_0 and c_0 = tanh(MLP(mean annotation)) (section 3.1.2)."""
         encoded = self.encode_image(batch).encoded
         mean = self.mean(encoded[0].mean(1))
         hidden, cell = torch.tanh(self.first_hidden(mean)), torch.tanh(self.first_cell(mean))
@@ -170,7 +170,7 @@ class System(nn.Module):
     # writing
 
     def _embed(self, tokens: Tensor) -> Tensor:
-        """E y; before the first word there is none, and its embedding is nought."""
+        """Embedding E y of the last word; zeros before the first word."""
         return self.words(tokens) * (tokens != self.first_token)[..., None]
 
     def _say(self, words: Tensor, hidden: Tensor, context: Tensor) -> Tensor:
@@ -179,7 +179,7 @@ class System(nn.Module):
         return self.head(self.dropout(torch.tanh(sums)))
 
     def step(self, state: Recurrent, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Recurrent]:
-        """The State that comes back says where the writer looked."""
+        """Logits of the next token; the new state holds the attention of the step."""
         words = self._embed(tokens)
         look = self._look(state, words, "peak" if self.config.peak else "all")
         return self._say(words, look.state.hidden, look.context), look.state
@@ -203,11 +203,11 @@ class System(nn.Module):
         shares = torch.stack([_present(look.state.attention) for look in looks], 1)
         return self._say(words, hidden, context), shares, torch.stack([look.chosen for look in looks], 1)
 
-    # learning
+    # training
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Of each text, averaged over the texts: its cost and the penalty (eq. 14); in the hard mode the entropy, and
-        where cells were drawn the learning rule of section 4.1. Outside training nothing is drawn."""
+        """Negative log-likelihood and attention penalty of each text (eq. 14), averaged over the texts; in the hard mode also
+        the entropy and, where cells were drawn, REINFORCE (section 4.1). In evaluation nothing is drawn."""
         c, texts, batch = self.config, batch.required("texts"), self.encode_image(batch)
         drawn = c.mode == "hard" and self.training and float(torch.rand(())) < c.drawn
         chance = c.sampling * min(1.0, self.progress / c.ramp) if self.training else 0.0
@@ -219,7 +219,7 @@ class System(nn.Module):
             values["spread"] = c.penalty * spread(shares[:, :-1], wrote).mean()
         if c.mode == "hard":
             values["entropy"] = -c.entropy * entropy(shares[:, :-1], wrote).mean()
-            # nought where nothing was drawn, but there: processes that draw apart log the same names
+            # zero where nothing was drawn, but present, so that processes with different draws log the same names
             paid = reinforce(cost, self.baseline, (chosen[:, :-1] * wrote).sum(1))
             values["reinforce"] = c.reinforce * paid.mean()
             self._remember(cost.detach())
@@ -227,7 +227,7 @@ class System(nn.Module):
 
     @torch.no_grad()
     def _remember(self, cost: Tensor) -> None:
-        """The moving baseline: b <- 0.9 b + 0.1 mean cost."""
+        """Moving baseline of REINFORCE: b <- 0.9 b + 0.1 mean cost."""
         if self.training:
             self.baseline.lerp_(gather_rows(cost).mean(), 0.1)
 

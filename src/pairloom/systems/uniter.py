@@ -45,9 +45,9 @@ TASKS = ("itm", "mlm", "mrfr", "mrc", "mrc_kl")
 class Config:
     """UNITER base: BERT base, cased, on 2,048 features and 1,601 classes of a bottom-up-attention detector.
 
-    mix: how often a batch is of each task of TASKS (the in-domain mix). together: every batch is of all tasks in the mix
-    (ours, for small sets; the paper draws one). masked: share of the words, or of the regions, that are hidden. wra: weight
-    of the word-region alignment, a part of the itm task.
+    mix: how often a batch is used for each task of TASKS (the paper's in-domain mix). together: every batch is used for all
+    tasks of the mix (ours, for small sets; the paper draws one task a batch). masked: share of the words, or of the
+    regions, that are hidden. wra: weight of the word-region alignment, a part of the itm task.
     """
 
     features: int = 2048
@@ -80,7 +80,7 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 def feed(config: Config) -> RegionFeed:
-    """At most 100 regions of a picture, as the released features have."""
+    """The input of UNITER: at most 100 regions of a picture, as the released features have."""
     from pairloom.data.feed import RegionFeed
 
     return RegionFeed(config.features, 100, config.classes)
@@ -94,7 +94,7 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 
 
 class UniterRegionEmbed(nn.Module):
-    """LN(LN(W f) + LN(W box) + type); the box as left, top, right, bottom, width, height, area."""
+    """Region embedding of UNITER: LN(LN(W f) + LN(W box) + type), the box as left, top, right, bottom, width, height, area."""
 
     def __init__(self, features: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class System(nn.Module):
         return logits[:, 1] - logits[:, 0]
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
-        """The two classes of the matching head, from the pooled [CLS]; 1 = they belong together."""
+        """Logits of the matching head from the pooled [CLS]; class 1 = they belong together."""
         texts = batch.required("texts")
         rows = self._fuse(texts.ids, texts.mask, self._flat(batch))
         return self._matching(rows[:, 0])
@@ -169,7 +169,7 @@ class System(nn.Module):
         regions: Regions,
         hidden: Tensor | None = None,
     ) -> Float[Tensor, "B _ D"]:
-        """[CLS] words [SEP] regions through one transformer, in which every row sees all that is real."""
+        """[CLS] words [SEP] regions through one transformer with full attention over all that is not padding."""
         assert self.text.segments is not None
         kind = self.text.segments.weight[1]
         places = self.regions(regions.features, regions.boxes, kind, hidden)
@@ -177,7 +177,8 @@ class System(nn.Module):
         return self.stack(torch.cat([self.text(ids), places], 1), padding(real))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """One task of the mix, or all where they are `together` and in evaluation; only one modality is masked in each."""
+        """Losses of one task of the mix, or of all tasks with `together` and in evaluation; each task masks only one
+        modality (conditional masking)."""
         c, generator = self.config, masking_generator(self.training)
         possible = {task: weight for task, weight in zip(TASKS, c.mix) if weight}
         if batch.required("regions").class_probabilities is None:
@@ -220,7 +221,8 @@ class System(nn.Module):
         return loss(logits, regions.class_probabilities[hidden])
 
     def _aligned(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Half of the pairs get another picture; words of true pairs should move onto regions cheaply, of wrong ones dearly."""
+        """Image-text matching, for which half of the pairs get a random other picture, and word-region alignment: the optimal
+        transport distance should be small for true pairs and large for wrong ones."""
         texts = batch.required("texts")
         count, device = len(texts), texts.ids.device
         owner = torch.arange(count, device=device) if batch.image_of is None else batch.image_of
@@ -243,7 +245,7 @@ def _head(width: int) -> nn.Sequential:
 
 
 def _joined(regions: Regions) -> Regions:
-    """[B N R ...] -> [B N*R ...]."""
+    """Regions of the N pictures of an example as one sequence: [B N R ...] -> [B N*R ...]."""
     probabilities = regions.class_probabilities
     return replace(
         regions,

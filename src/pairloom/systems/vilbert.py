@@ -34,12 +34,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Config:
-    """The released base model: BERT base of 12 layers, 6 visual layers of 1,024 (feed-forward 1,024), co-attention of 8 heads
-    before the last 6 text layers and before each visual layer.
+    """Sizes of the released base model: BERT base of 12 layers, 6 visual layers of 1,024 (feed-forward 1,024), co-attention of
+    8 heads before the last 6 text layers and before each visual layer.
 
-    exchanges: how many co-attention layers; the first comes after `depth - exchanges` text layers and before all visual ones.
-    shared_width: of the heads of co-attention and of the pooled rows. masked: share of words and of regions that are hidden.
-    overlap: regions whose intersection over union with a hidden one is above this leave the global row.
+    exchanges: number of co-attention layers; the first comes after `depth - exchanges` text layers and before all visual
+    ones. shared_width: of all heads of a co-attention together, and of the pooled rows. masked: share of words and of
+    regions that are hidden. overlap: regions whose intersection over union with a hidden one is above this are left out of
+    the global row.
     """
 
     features: int = 2048
@@ -77,7 +78,7 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 def feed(config: Config) -> RegionFeed:
-    """The 36 surest regions; the global row is made of them."""
+    """The input of ViLBERT: the 36 regions of a picture with the highest detection scores. Their mean is the global row."""
     from pairloom.data.feed import RegionFeed
 
     return RegionFeed(config.features, 36, config.classes)
@@ -91,7 +92,8 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 
 
 class ViLBERTRegionEmbed(nn.Module):
-    """LN(W f + W box); the box as left, top, right, bottom, area. Row 0 is the whole picture: the mean of the features."""
+    """Region embedding of ViLBERT: LN(W f + W box), the box as left, top, right, bottom, area. Row 0 is the global row: the
+    mean of the features, with the whole picture as its box."""
 
     def __init__(self, features: int, width: int, dropout: float) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class ViLBERTRegionEmbed(nn.Module):
     def forward(
         self, features: Float[Tensor, "B R F"], boxes: Float[Tensor, "B R 4"], pooled: Bool[Tensor, "B R"]
     ) -> Float[Tensor, "B _ E"]:
-        """pooled: the regions that the global row is the mean of."""
+        """pooled: True for the regions whose mean is the global row."""
         share = pooled / pooled.sum(1, keepdim=True).clamp(min=1)
         features = torch.cat([(share[:, None] @ features), features], 1)
         whole = boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(boxes), 1, 4)
@@ -154,22 +156,23 @@ class System(nn.Module):
         return logits[:, 1] - logits[:, 0]
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
-        """Class 1 = they belong together (the released code calls that class 0)."""
+        """Logits of the matching head; class 1 = they belong together (class 0 in the released code)."""
         texts = batch.required("texts")
         return self._matching(*self._fuse(texts.ids, texts.mask, *self._visual(batch, batch.image_of)))
 
     def _matching(
         self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B R E"]
     ) -> Float[Tensor, "B 2"]:
-        """From the product of the pooled [CLS] and the pooled global row; the head's classes are the released ones."""
+        """Matching head on the product of the pooled [CLS] and the pooled global row; its two classes are swapped, since the
+        released weights call a match class 0."""
         pooled = F.relu(self.text_pooler(words[:, 0])) * F.relu(self.visual_pooler(places[:, 0]))
         return self.match_head(pooled).float().flip(1)
 
     def _visual(
         self, batch: Batch, owner: Tensor | None, hidden: Tensor | None = None
     ) -> tuple[Float[Tensor, "B R E"], Bool[Tensor, "B R"]]:
-        """Rows of the global region and of each region, and which are real. hidden [B R]: their features are zero, and neither
-        they nor what overlaps them has a part in the global row."""
+        """Rows of the whole picture and of each region, and their mask. hidden [B R]: regions whose features are set to zero;
+        neither they nor regions that overlap them count in the global row."""
         regions = batch.required("regions")
         regions = regions if owner is None else regions[owner]
         features, boxes = regions.features.flatten(1, 2), regions.boxes.flatten(1, 2)
@@ -187,7 +190,7 @@ class System(nn.Module):
         places: Float[Tensor, "B R E"],
         places_mask: Bool[Tensor, "B R"],
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B R E"]]:
-        """The text stream runs ahead of the first exchange; then exchange and layer take turns in both."""
+        """Two-stream encoder: the first text layers alone, then co-attention and a layer of each stream by turns."""
         words, alone = self.text(ids), self.config.depth - self.config.exchanges
         for layer in self.text_layers[:alone]:
             words = layer(words, padding(mask))
@@ -200,8 +203,8 @@ class System(nn.Module):
         return words, places
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Masked words, the detector's classes of masked regions, and alignment, equally weighted (section 3.1); nothing is
-        predicted of pairs that do not belong together, as in the code of 12-in-1."""
+        """Masked language modelling, masked region classification and image-text alignment with equal weights (section 3.1).
+        Masked words and regions are predicted for true pairs alone, as in the code of 12-in-1."""
         c, generator = self.config, masking_generator(self.training)
         texts, regions = batch.required("texts"), batch.required("regions")
         owner = batch.image_of
@@ -224,7 +227,7 @@ class System(nn.Module):
     def _alignment(
         self, batch: Batch, owner: Tensor, ids: Tensor, matched: Tensor, generator: torch.Generator
     ) -> Float[Tensor, ""]:
-        """Each text with its own picture and with another one, half and half."""
+        """Image-text alignment: each text once with its own picture and once with a random other one."""
         other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
         visual = self._visual(batch, owner[other])
         wrong = self._matching(*self._fuse(ids, batch.required("texts").mask, *visual))
