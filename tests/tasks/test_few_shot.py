@@ -74,7 +74,7 @@ def test_the_most_alike_stands_last() -> None:
     assert drawn == choose(support, queries, Prompting(shots=3, alike=False, seed=1))
     assert all(len(set(row)) == 3 for row in drawn)
     assert drawn != choose(support, queries, Prompting(shots=3, alike=False, seed=2))
-    with pytest.raises(Mistake, match="6 examples are to stand in every prompt, and there are 4"):
+    with pytest.raises(Mistake, match="Every prompt has 6 examples, and there are 4"):
         choose(support, queries, Prompting(shots=6))
 
 
@@ -138,7 +138,7 @@ def test_mistakes(model: Model, looked: Batch) -> None:
     def ask(asking: Prompting) -> None:
         few_shot(model, looked, SUPPORT * 4, QUERIES, asking)
 
-    with pytest.raises(Mistake, match="(?s)9 shots are more than .*takes 8, and learned from rows of 5"):
+    with pytest.raises(Mistake, match="(?s)9 shots are too many.*reads 8, and was trained on rows of 5"):
         ask(Prompting(shots=9))
     with pytest.raises(Mistake, match="tokens is longer than the 64 that the model reads"):
         ask(Prompting("a a a a a a a a a {answer}", shots=6))

@@ -156,7 +156,7 @@ def _one_more(where: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda where: edit(where, "text_config", num_attention_heads=None), "does not say text_config.num"),
+        (lambda where: edit(where, "text_config", num_attention_heads=None), "lacks text_config.num"),
         (lambda where: edit(where, "vision_config", image_size=64), "contradicts itself"),
         (lambda where: (where / "tokenizer.json").unlink(), "no tokenizer in"),
         (lambda where: type(bert_tokens()).train(["b"] * 9, 64).save(where), "another model's"),

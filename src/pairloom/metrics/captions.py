@@ -17,10 +17,11 @@ from pairloom.metrics.words import tokenize
 
 @dataclass(frozen=True)
 class Report:
-    """scores: metric -> corpus value and each image's own, in the order of `images`. describes: numbers of the captions alone.
+    """Values of the caption metrics. scores: metric -> corpus value and each image's own, in the order of `images`. describes:
+    statistics of the captions alone.
 
-    not_computed: metric -> reason. frequencies: where CIDEr's document frequencies come from; values under different
-    ones do not compare.
+    not_computed: metric -> reason. frequencies: the source of CIDEr's document frequencies; values are comparable only with
+    the same ones.
     """
 
     images: tuple[str, ...]
@@ -73,7 +74,7 @@ def evaluate(
         scores["CIDEr-D"] = overlap.cider_d(candidates, wanted, known)
         scores["CIDEr"] = overlap.cider(candidates, wanted, known)
     else:
-        absent |= dict.fromkeys(("CIDEr-D", "CIDEr"), "document frequencies need more than one image")
+        absent |= dict.fromkeys(("CIDEr-D", "CIDEr"), "document frequencies of a single image are all equal")
     for name, program in (("METEOR", java.meteor), ("SPICE", java.spice)):
         why = java.missing(name) if with_java else "not asked for"
         try:

@@ -1,6 +1,6 @@
-"""How a system is run on the machine at hand: devices, packed texts, engines, OpenVINO graphs; and recorded while it runs.
+"""Runtime: devices, packed sequences, fast engines, OpenVINO graphs, and the recording of attention.
 
-Knows no tasks and no files. What it knows of blocks/, and nothing else of them: `TextTower.packed`; `Block.run` and its
+The runtime uses of blocks/ only this: `TextTower.packed`; `Block.run` and its
 Residuals `attend`, `cross`, `feed` (one for each mode); `Residual.fn`, `norm`, `place`, `inner`, `around`; of Attention the
 linear maps `query`, `key`, `value`, `out`, and `scale`, `split`, `dot_product`; of FeedForward `up`, `down`, `activation`; of
 LanguageHead `dense`, `table`; of VisionTower `stack`, `norm`.

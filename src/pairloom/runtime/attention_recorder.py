@@ -1,7 +1,6 @@
-"""Attention recorder: keep the weights of cross-attention while a system runs. Fused attention gives none, so that it is taken
-apart for as long as the recorder is on, and only where it is recorded.
+"""Attention recorder: the weights of cross-attention while a system runs. Fused attention does not return its weights, so the
+recorder replaces it by explicit attention inside its `with` block, in cross-attention alone.
 
-Knows no paper, and not what the weights are good for.
 
 M contexts, H heads, T positions (of all rows of a context), S positions of a context.
 """

@@ -1,4 +1,4 @@
-"""Devices: which one a model runs on."""
+"""Devices: the resolution of names such as "auto" and "cuda:1"."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Engine: a network as it answers fastest on this machine, for inference alone. The weights of every Stack, gated layer and LanguageHead are laid
-out for the processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by OpenVINO where that is
-installed.
+"""Inference engine: a copy of a network that runs fastest on this machine. The weights of every Stack, gated layer and
+LanguageHead are packed for the processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by
+OpenVINO where that is installed.
 
-What was measured, and what "fast" may change: docs/speed.md. An engine has no gradients and cannot be saved.
-Does not know: systems, tasks, how a network learnt.
+docs/speed.md has the measurements, and what "fast" may change. An engine has no gradients and cannot be saved.
+Does not know: systems, tasks.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pairloom.runtime.packing import pack_texts
 
 
 def engine(network: nn.Module, speed: Speed) -> nn.Module:
-    """A copy of the network that only answers; the tensors that stay as they are, are shared.
+    """Inference copy of a network; tensors that it does not convert are shared with the original.
 
-    exact: fp32 arithmetic; answers differ from the network's own by rounding (1e-5). fast: matrix products in bf16, sums
-    and norms in fp32; on a processor without bf16 it is exact. Raises ValueError for another speed.
+    exact: fp32 arithmetic; outputs differ from the network's own by rounding (1e-5). fast: matrix products in bf16, sums
+    and norms in fp32; on a processor without bf16 the same as exact. ValueError for another speed.
     """
     if speed not in ("exact", "fast"):
         raise ValueError(f"speed is exact or fast, not {speed!r}")
@@ -57,7 +57,7 @@ def engine(network: nn.Module, speed: Speed) -> nn.Module:
 
 
 def has_bf16(device: torch.device) -> bool:
-    """Whether the processor multiplies bf16 by itself; where torch cannot tell, it does not."""
+    """Whether the processor has instructions for bf16 products; False where torch cannot tell."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
@@ -65,10 +65,10 @@ def has_bf16(device: torch.device) -> bool:
 
 
 class PrepackedLinear(nn.Module):
-    """A linear map with its weight [O D] as oneDNN wants it, so that no call lays it out again.
+    """Linear layer with its weight [O D] prepacked in oneDNN's layout, so that no call converts it again.
 
-    Decoding is bound by reading weights: bf16 halves it, and the layout spares a copy of them at every step. gelu: follows,
-    before the sum is rounded to bf16.
+    Decoding is bound by reading weights: bf16 halves the bytes, and the prepacked layout avoids a copy at every step. gelu:
+    a GELU is fused, before the sum is rounded to bf16.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, gelu: bool = False) -> None:
@@ -91,7 +91,8 @@ class PrepackedLinear(nn.Module):
 
 
 def _laid(weight: Tensor) -> Tensor | None:
-    """A weight in oneDNN's layout; None where this torch or device has none. The operators are those of torch's own compiler."""
+    """A weight in oneDNN's layout; None where this torch or device has no such layout. The operators are those of torch's own
+    compiler."""
     try:
         laid: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
         torch.ops.mkldnn._linear_pointwise(weight.new_zeros(1, weight.shape[1]), laid, None, "none", [], "")
@@ -101,7 +102,7 @@ def _laid(weight: Tensor) -> Tensor | None:
 
 
 class Table(nn.Module):
-    """The last map of a LanguageHead, packed when the word table is first handed in; the table then stays the same one."""
+    """Output projection of a LanguageHead, prepacked at its first call; every call must have the same word table."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

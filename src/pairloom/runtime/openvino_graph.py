@@ -24,7 +24,7 @@ PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
 def can_run(stack: nn.Module) -> bool:
-    """Whether this is a plain pre-norm stack: one mode, no cross-attention, linear maps as they were built."""
+    """Whether a network is a plain pre-norm stack: one mode, no cross-attention, linear layers of torch's own class."""
     return type(stack) is Stack and len(stack.layers) > 0 and all(map(_is_plain, stack.layers))
 
 
@@ -44,7 +44,7 @@ def _is_plain(block: Block) -> bool:
 
 
 class Graph(nn.Module):
-    """norm(stack(x)), in fp32 arithmetic or with products in bf16; fp32 goes in and comes out."""
+    """Compiled graph of norm(stack(x)), in fp32 arithmetic or with products in bf16; input and output are fp32."""
 
     def __init__(self, stack: Stack, norm: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()

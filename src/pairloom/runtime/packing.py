@@ -1,8 +1,9 @@
-"""Packed sequences: a text transformer that answers computes no row of padding, and of the last block only what is wanted.
+"""Packed sequences: in inference a text transformer computes no rows of padding, and of its last block only the rows that are
+read.
 
-Drives the blocks through what they declare: `TextTower.packed`, `Block.run`, `Residual.inner` and `around`, and the pieces of
-Attention (`query`, `split`, `dot_product`, `out`). Numbers are those of the padded pass up to rounding.
-Does not know: systems, tasks, gradients (in training a tower runs its padded pass).
+It runs the blocks through their declared interface: `TextTower.packed`, `Block.run`, `Residual.inner` and `around`, and the pieces of
+Attention (`query`, `split`, `dot_product`, `out`). The outputs equal those of the padded pass up to rounding. In training a
+tower runs its padded pass.
 
 B texts, T tokens of the longest, P real tokens of all texts, D width.
 """
@@ -24,7 +25,7 @@ from pairloom.blocks.transformer import Residual, Stack
 
 
 def pack_texts(network: nn.Module) -> None:
-    """Let every text tower of a network answer without its padding from now on."""
+    """Switch every text tower of a network to packed sequences in inference."""
     for part in network.modules():
         if isinstance(part, TextTower):
             part.packed = run_packed
@@ -38,7 +39,8 @@ def run_packed(
     mode: int,
     first: bool,
 ) -> Float[Tensor, "_ 1 D"]:
-    """The stack over the P real tokens as rows of one position; first: its last block gives the first row of each text alone."""
+    """Run a stack over the P real tokens, as rows of one position. first: its last block computes the first row of each text
+    alone."""
     text = mask.nonzero()[:, 0]
     texts, owner = GroupedRows(text, len(mask)), text
     if context is not None:
@@ -63,9 +65,10 @@ def run_packed(
 
 @dataclass
 class PackedAttention:
-    """Self-attention of packed texts: the projections see tokens, the dot product sees a padded table of texts.
+    """Self-attention of packed sequences: the projections run over the real tokens, the dot product over a padded table of
+    texts.
 
-    mask [B 1 U T]: of the table. rows: the tokens that are wanted, one for each text; None: all.
+    mask [B 1 U T]: of the table. rows: the tokens to compute, one for each text; None: all.
     """
 
     texts: GroupedRows
@@ -76,7 +79,7 @@ class PackedAttention:
         return residual.around(x, lambda inner: self._attend(residual.fn, inner))
 
     def some(self, residual: Residual, x: Float[Tensor, "P 1 D"]) -> Float[Tensor, "B 1 D"]:
-        """The wanted rows, which read all."""
+        """Attention of `rows` alone, over all tokens of their texts."""
         read = self._project(residual.fn, residual.inner(x))
         return residual(x[self.rows], read, self.mask)
 

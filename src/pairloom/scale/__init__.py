@@ -1,8 +1,8 @@
-"""Run one shard function everywhere: in this process, on local workers, later on a cluster.
+"""Parallel execution of one function over the shards of a set: in this process, on local workers, later on a cluster.
 
-An engine is a file of engines/ with `run(function, items, workers)`, which yields (item, result) in any order.
-The function is importable, takes one item, writes its own output atomically, and derives every name and seed from
-content: the same plan then gives the same bytes on every engine and after any kill. Knows nothing of pairs.
+An engine is a file of engines/ with `run(function, items, workers)`, which yields (item, result) in any order. The function
+must be importable, take one item, write its own output atomically, and derive every name and seed from the item's content:
+the same plan then gives the same bytes on every engine and after any kill.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ Item = TypeVar("Item")
 def run(
     function: Callable[[Item], Any], items: Sequence[Item], workers: int = 1, engine: str = "local"
 ) -> Iterator[tuple[Item, Any]]:
-    """Yield (item, function(item)) as they finish. An exception of the function reaches the caller."""
+    """Run a function on every item, and yield (item, function(item)) as they finish. An exception of the function is raised
+    here."""
     return registry.find("scale.engines", engine).run(function, items, workers)
 
 
 def worker_count(wanted: int, items: int) -> int:
-    """How many processes to use: what was asked, else one for each core where there is enough to do."""
+    """Number of processes: `wanted` where it is not 0, else one for each core where there are enough items."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return wanted or (1 if items < 3 else min(cores, items))
 
@@ -34,12 +35,12 @@ def worker_count(wanted: int, items: int) -> int:
 class Execution:
     """Execution settings: the engine that runs a job's tasks, and how many workers it has.
 
-    Made once, by the command or by who calls a job, and handed down to every step of it.
+    The command, or the caller of a job, creates them once and passes them to every step.
     """
 
     engine: str = "local"
     workers: int = 1
 
     def run(self, function: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
-        """Yield (item, function(item)) as they finish."""
+        """Run a function on every item, and yield (item, function(item)) as they finish."""
         return run(function, items, self.workers, self.engine)

@@ -1,6 +1,6 @@
-"""One table out of many parts: a part for each item, written by whoever works on it, gone on with after a kill.
+"""Tables built in parts: a parquet part for each item, written by its worker, and resumed after a kill.
 
-Knows nothing of pairs and models: a job has a `part`, the file that its function writes whole.
+A job has a `part`, the file that its function writes atomically.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pairloom.scale import Execution
 
 
 def parts_of(out: Path) -> Path:
-    """Where the parts of a table lie until it is whole."""
+    """The folder of a table's parts, until the table is complete."""
     return out.with_name(f".{out.name}.parts")
 
 
@@ -34,10 +34,11 @@ def make_table(
     restart: bool,
     tell: Callable[[int, int], None],
 ) -> list[Any]:
-    """Run function(job) for each job, which writes job.part, and put the parts together as `out` (.parquet).
+    """Build a table: run function(job), which writes job.part, for each job, and concatenate the parts to `out` (.parquet).
 
-    plan: what the table is made from; parts of another plan are refused. tell(done, total) after each job. Returns the
-    functions' results. Mistake where `out` exists; with `restart` a table of these columns is replaced, nothing else.
+    plan: identifies the inputs of the table; parts of another plan are refused. tell(done, total) is called after each job.
+    Returns the functions' results. Mistake where `out` exists; with `restart` a table of these columns is replaced, nothing
+    else.
     """
     parts = parts_of(out)
     if restart:
@@ -71,7 +72,7 @@ def make_table(
 
 
 def demand_ours(out: Path, schema: pa.Schema) -> None:
-    """Mistake where something stands at `out` that has other columns than this table."""
+    """Raise Mistake where `out` exists and is not a table of this schema."""
     if not out.exists():
         return
     try:

@@ -1,1 +1,1 @@
-"""What one asks of a model. Asks for verbs, never for a type."""
+"""Tasks: algorithms that run on a model. Each requires abilities and methods (verbs.py), never a class."""

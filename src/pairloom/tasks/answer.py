@@ -1,10 +1,10 @@
-"""Answer: questions about pictures, by writing or by choosing from a list of answers. Asks for start and step.
+"""Visual question answering, by writing an answer or by choosing from a list. Requires `start` and `step`.
 
-Choosing walks the answers as a tree: a beginning that several share is read once. The score of an answer is the sum of what
-its tokens cost in training (label smoothing included: published numbers are made so), and every token costs something, so
-that a beginning that is already worse than the best whole answer is left: the best answer is found exactly.
+Choosing is an exact branch-and-bound search over a tree of the answers' tokens: a prefix that several answers share is read
+once. The score of an answer is minus the sum of its tokens' training losses (with label smoothing, as for published
+numbers). Every token has a positive loss, so a prefix whose score is already below the best complete answer is dropped.
 
-Q questions, I pictures, R rows (beginnings of answers), V vocabulary.
+Q questions, I pictures, R rows (prefixes of answers), V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.tasks.decode import Writing, decode
 
-FIRST = 128  # answers that are read to their end, by the probability of their first token: as published
+FIRST = 128  # answers that are scored, those with the likeliest first tokens: as published
 
 
 @dataclass(frozen=True)
 class Answer:
-    """score: log-probability of a written answer; of a chosen one the same with label smoothing. Higher is better."""
+    """An answer and its score: the log-probability of a written answer; of a chosen one the same with label smoothing. Higher
+    is better."""
 
     text: str
     score: float
@@ -46,14 +47,15 @@ def questions_batch(
     config: Any,
     image_of: Sequence[int] | None = None,
 ) -> Batch:
-    """Pictures [I 3 H W] with questions, one for each or as `image_of` says. What is longer than the system reads is cut."""
+    """Batch of pictures [I 3 H W] with questions. image_of: the picture of each question (None: one question a picture). A
+    question that is longer than the system reads is truncated."""
     texts = Texts(*tokens.encode([plain(question) for question in questions], config.length))
     owner = None if image_of is None else torch.tensor(list(image_of), dtype=torch.long)
     return Batch(images=images[:, None], question=Questions(texts, owner)).to(images.device)
 
 
 def demand_short(what: str, text: str, tokens: Tokens, length: int) -> None:
-    """Mistake where a text (what: "question", "statement") is longer than the system reads."""
+    """Raise Mistake where a text (what: "question", "statement") is longer than the system reads."""
     if tokens.too_long(text, length):
         raise Mistake(
             f"The {what} is longer than the {length} tokens that this model reads.",
@@ -64,18 +66,18 @@ def demand_short(what: str, text: str, tokens: Tokens, length: int) -> None:
 
 @dataclass
 class Node:
-    """A beginning of answers. ends: the answer that ends here; under: next token -> longer beginnings."""
+    """Node of the tree of answers: a prefix. ends: the answer that ends here; under: next token -> longer prefixes."""
 
     ends: int | None = None
     under: dict[int, Node] = field(default_factory=dict)
     count: int = 0
 
 
-Row = tuple[int, Node, float]  # a question, a beginning of answers to it, and its score so far
+Row = tuple[int, Node, float]  # a question, a prefix of answers to it, and its score so far
 
 
 class Choices:
-    """A list of answers as a tree of tokens. Mistake where there is none, or one that has no tokens."""
+    """A list of answers as a tree of tokens (a trie). Mistake for an empty list, and for an answer without tokens."""
 
     def __init__(self, tokens: Tokens, answers: Sequence[str], length: int) -> None:
         self.texts = list(dict.fromkeys(text.strip() for text in answers if text.strip()))
@@ -90,7 +92,7 @@ class Choices:
             for token in row[: length - 2]:
                 node = node.under.setdefault(token, Node())
                 node.count += 1
-            node.ends = number if node.ends is None else node.ends  # answers that read alike are one
+            node.ends = number if node.ends is None else node.ends  # answers with equal tokens count as one
         self.first = torch.tensor(list(self.root.under))
 
     def __len__(self) -> int:
@@ -99,8 +101,9 @@ class Choices:
 
 @dataclass(frozen=True)
 class Answering:
-    """How to answer; the defaults are as published. choices: answers to choose from, else the model writes by `writing`;
-    first: read only choices with the likeliest first tokens, this many (0: all). several: answers to each question."""
+    """Options of question answering; the defaults are as published. choices: answers to choose from; without them the model
+    writes, by `writing`. first: score only this many choices, those with the likeliest first tokens (0: all). several:
+    answers to each question."""
 
     writing: Writing = Writing(way="beam", beams=3, max_length=10, min_length=1)
     choices: Choices | None = None
@@ -112,7 +115,7 @@ class Answering:
         cls, model: Model, choices: Sequence[str] = (), several: int = 1, beams: int = 3, max_length: int = 10,
         first: int = FIRST,
     ) -> Answering:  # fmt: skip
-        """Options that fit the model. Mistake where they do not."""
+        """Options, checked against the model. Mistake where they do not fit it."""
         if max_length < 2:
             raise Mistake(
                 f"--max-length {max_length} leaves nothing to write.", "The first token counts.", "Give 10."
@@ -132,7 +135,8 @@ def answer(
     options: Answering = Answering(),
     image_of: Sequence[int] | None = None,
 ) -> list[list[Answer]]:
-    """`options.several` answers to each question, best first. image_of: which picture each question is about."""
+    """Answer questions about pictures: `options.several` answers to each, best first. image_of: the picture of each
+    question."""
     batch = questions_batch(model.pictures(images), questions, model.tokens, model.config, image_of)
     if options.choices is not None:
         return choose(model.system, batch, options.choices, options.several, options.first)
@@ -140,7 +144,7 @@ def answer(
 
 
 def write(model: Model, batch: Batch, writing: Writing = Answering.writing) -> list[list[Answer]]:
-    """Written answers to the questions of a batch, `writing.several` for each, best first."""
+    """Write answers to the questions of a batch, `writing.several` for each, best first."""
     return [
         [Answer(model.tokens.decode(list(one.tokens)).strip(), one.log_probability) for one in written]
         for written in decode(model.system, batch, writing)
@@ -156,10 +160,10 @@ def choose(
     first: int = FIRST,
     smoothing: float | None = None,
 ) -> list[list[Answer]]:
-    """The `several` best of the answers for each question, best first.
+    """Choose the `several` best answers to each question, best first.
 
-    first: read only the answers with the likeliest first tokens, this many (0: all). smoothing: of the labels; as the
-    system was trained where it is None.
+    first: score only this many answers, those with the likeliest first tokens (0: all). smoothing: of the labels (None: as
+    in the system's training).
     """
     eps = getattr(system.config, "label_smoothing", 0.0) if smoothing is None else smoothing
     state = system.start(batch)
@@ -186,7 +190,7 @@ def choose(
 def _grown(
     rows: list[Row], costs: Tensor, bars: Sequence[float], root: Node, allowed: Sequence[set[int]]
 ) -> tuple[list[tuple[int, int]], list[Row]]:
-    """The beginnings that are one token longer and may still win, each with the row it grew from and its token."""
+    """The prefixes that are one token longer and can still win, each with its row before and its token."""
     steps = [
         (at, token)
         for at, (question, node, _) in enumerate(rows)
@@ -203,14 +207,14 @@ def _grown(
 
 
 def _costs(logits: Tensor, eps: float) -> Tensor:
-    """What each next token adds to a score [R V]: (1 - eps) log p + eps * mean of all log p, never above 0."""
+    """Score of each next token [R V]: (1 - eps) log p + eps * mean of all log p, never above 0."""
     log_probabilities = logits.float().log_softmax(1)
     return (1 - eps) * log_probabilities + eps * log_probabilities.mean(1, keepdim=True)
 
 
 def _likeliest(chances: Tensor, choices: Choices, first: int) -> set[int]:
-    """The first tokens of the `first` answers that begin most likely; an answer counts, so that a token may be cut off in
-    the middle of its answers: it then stays."""
+    """The first tokens of the `first` answers with the likeliest first tokens. Where the limit falls among the answers of
+    one token, that token is included."""
     tokens = choices.first.tolist()
     if not first:
         return set(tokens)
@@ -225,7 +229,7 @@ def _likeliest(chances: Tensor, choices: Choices, first: int) -> set[int]:
 
 
 def _bar(costs_of: dict[int, float], several: int) -> float:
-    """The score that a beginning must reach to matter still."""
+    """The score that a prefix must reach to remain in the search."""
     return sorted(costs_of.values(), reverse=True)[several - 1] if len(costs_of) >= several else float("-inf")
 
 

@@ -1,4 +1,4 @@
-"""Caption: texts for pictures, with how sure the writer is of each. Asks for start and step; knows no files.
+"""Image captioning: texts for pictures, with their log-probabilities. Requires `start` and `step`.
 
 I pictures.
 """
@@ -22,7 +22,7 @@ METHODS = "greedy", "beam", "nucleus"
 
 @dataclass(frozen=True)
 class Caption:
-    """A text; its log-probability in all and per token; whether the writer ended it itself."""
+    """A caption: its text, its log-probability in total and per token, and whether it ends with the end token."""
 
     text: str
     log_probability: float
@@ -35,15 +35,15 @@ class Caption:
 
 @dataclass(frozen=True)
 class Captioning(Writing):
-    """How to write captions. prompt: the words that every caption begins with, counted in max_length."""
+    """Options of captioning. prompt: the words that every caption begins with; they count in max_length."""
 
     prompt: str = ""
 
     @classmethod
     def checked(cls, model: Model, *, way: str = "beam", max_length: int = 0, **options: Any) -> Captioning:
-        """Options that fit the model; max_length 0: as it was trained. Mistake where they do not fit."""
+        """Options, checked against the model. max_length 0: that of its training. Mistake where they do not fit it."""
         if way not in METHODS:
-            raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, METHODS))
+            raise Mistake(f"There is no decoding method '{way}'.", "", nearest(way, METHODS))
         longest = getattr(model.config, "positions", model.config.length)
         if max_length > longest:
             raise Mistake(
@@ -70,9 +70,9 @@ def caption(
     options: Writing = Captioning(),
     seeds: Sequence[int] | None = None,
 ) -> list[list[Caption]]:
-    """Captions for pictures: `options.several` for each, best or first drawn first.
+    """Write captions: `options.several` for each picture, the best first, or in the order of the draws.
 
-    Equal texts of one picture are given once. seeds: one per picture, needed for nucleus sampling.
+    Equal captions of a picture are returned once. seeds: one per picture, required for nucleus sampling.
     """
     prompt, tokens = getattr(options, "prompt", ""), model.tokens
     begins = tokens.bare([prompt])[0][: options.max_length - 2] if prompt else []

@@ -1,7 +1,8 @@
-"""Classify: which of these names fits a picture best, where nobody trained for the names (Radford et al., 2021, 3.1).
+"""Zero-shot classification (Radford et al., 2021, section 3.1): which of these names fits a picture best?
 
-A class is the mean of its prompts' embeddings, each of length one, brought back to length one: an ensemble costs no more
-per picture than one prompt. Asks for Embeds; knows no files.
+The embedding of a class is the mean of its prompts' unit vectors, normalised: an ensemble of prompts costs no more per
+picture than one prompt. Requires `Embeds`.
+
 
 N pictures, K classes, P prompts, E shared embedding.
 """
@@ -52,13 +53,13 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
 
 
 def templates(words: str) -> tuple[str, ...]:
-    """A named set, or one own template with {} in it. Mistake where it is neither."""
+    """Prompt templates: a named set, or one template of the caller's with {} in it. Mistake where `words` is neither."""
     if "{}" in words:
         return (words,)
     if words not in TEMPLATES:
         raise Mistake(
             f"'{words}' is no set of templates.",
-            "An own template has {} where the name goes.",
+            "A template of your own has {} in the place of the name.",
             nearest(words, TEMPLATES),
         )
     return TEMPLATES[words]
@@ -66,8 +67,8 @@ def templates(words: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Classifying:
-    """How to classify. template: see `templates`; top: names for each picture; temperature: of the softmax over cosines,
-    0.01 is where all of OpenAI's models stopped."""
+    """Options of classification. template: see `templates`. top: names for each picture. temperature: of the softmax over
+    cosines; 0.01 is the learned value of all of OpenAI's models."""
 
     template: str = "photo"
     top: int = 5
@@ -84,7 +85,7 @@ class Classifying:
 
 @dataclass(frozen=True)
 class Label:
-    """A name, its share of the softmax over all names, and its cosine with the picture."""
+    """A class of a picture: its name, its softmax probability among all names, and its cosine with the picture."""
 
     name: str
     share: float
@@ -93,7 +94,7 @@ class Label:
 
 @torch.no_grad()
 def class_embeddings(model: Model, names: Sequence[str], prompts: Sequence[str], rows: int = 256) -> Tensor:
-    """[K E]: each name in every prompt, averaged in the space of embeddings and normalised."""
+    """Embeddings of the classes [K E]: the mean over all prompts of each name, normalised."""
     texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
     parts = [
         model.system.embed_text(model.batch(texts=texts[first : first + rows])).float()
@@ -106,16 +107,16 @@ def class_embeddings(model: Model, names: Sequence[str], prompts: Sequence[str],
 def classify(
     model: Model, images: Tensor | Sequence[Picture], classes: Tensor, temperature: float = 0.01
 ) -> tuple[Tensor, Tensor]:
-    """Cosines [N K] of pictures with classes [K E], and the shares of a softmax of cosine / temperature.
+    """Cosines [N K] of pictures with classes [K E], and their softmax probabilities at a temperature.
 
-    Shares compare the classes that were asked, no more: a picture of none of them has a highest share too.
+    The probabilities only compare these classes: a picture of none of them has a likeliest class too.
     """
     cosines = model.system.embed_image(Batch(images=model.pictures(images)[:, None])).float() @ classes.T
     return cosines, (cosines / temperature).softmax(1)
 
 
 class Classifier:
-    """Names embedded once, for any number of pictures. Mistake where there are fewer than two names."""
+    """Zero-shot classifier: the names are embedded once, for any number of pictures. Mistake for fewer than two names."""
 
     def __init__(self, model: Model, names: Sequence[str], options: Classifying = Classifying()) -> None:
         self.model, self.names, self.options = model, list(dict.fromkeys(names)), options

@@ -1,7 +1,7 @@
-"""Decode: let a writer write, token by token: greedy, beam, nucleus.
+"""Decoding: texts token by token, by greedy search, beam search or nucleus sampling.
 
-Asks for `start` and `step`; knows no architecture and no tokenizer. Lengths are counted in tokens, the first token and
-the prompt among them, as in transformers' generate, whose scores and stopping rules the beam search follows.
+Requires `start` and `step`. Lengths are counted in tokens and include the first token and the prompt, as in transformers'
+generate, whose scores and stopping rules the beam search has.
 
 I pictures, R rows (texts being written), K beams, L longest text, V vocabulary.
 """
@@ -25,10 +25,11 @@ OUT = -1e9  # a score that no text reaches
 
 @dataclass(frozen=True)
 class Writing:
-    """How to write. Defaults: BLIP's captioning. several: texts per picture (beams: the best ones).
+    """Options of decoding. The defaults are those of BLIP's captioning. several: texts per picture (of a beam search the best
+    ones).
 
-    top_k 0: no limit (BLIP's paper samples with top_p 0.9 alone; its released code left transformers' top_k of 50 on).
-    repetition_penalty above 1 makes tokens that are there already less likely.
+    top_k 0: no limit (BLIP's paper samples with top_p 0.9 alone; its released code also has transformers' default top_k of
+    50). repetition_penalty above 1 makes tokens that are in the text already less likely.
     """
 
     way: Literal["greedy", "beam", "nucleus"] = "beam"
@@ -57,8 +58,8 @@ class Writing:
 
 @dataclass(frozen=True)
 class Written:
-    """A text: its tokens after the prompt and without the end; whether it ended by itself; the sum of the
-    log-probabilities of its tokens, the end among them, as the system gave them; and how many these were."""
+    """A decoded text: its tokens after the prompt and without the end token; whether it ends with the end token; the sum of
+    the system's log-probabilities of its tokens, end included; and the number of these tokens."""
 
     tokens: tuple[int, ...]
     ended: bool
@@ -79,11 +80,11 @@ def decode(
     prompt: Sequence[int] | Tensor = (),
     seeds: Sequence[int] | None = None,
 ) -> list[list[Written]]:
-    """`several` texts for each picture, most likely first where there are beams.
+    """Decode `several` texts for each picture, the most likely first in a beam search.
 
-    prompt: tokens after the first, alike for all; or a table [I P] of one for each, the first token in it.
-    seeds: one per picture, for nucleus: what is drawn for a picture then depends on nothing else in the batch.
-    Raises ValueError where they are missing, or where the prompt leaves no room to write.
+    prompt: the tokens after the first one, for all pictures; or a table [I P] with a prompt for each, first token included.
+    seeds: one per picture, for nucleus sampling: the texts of a picture then do not depend on the rest of the batch.
+    ValueError where seeds are missing, or where the prompt is as long as max_length.
     """
     prefix = prompt if isinstance(prompt, Tensor) else torch.tensor([[system.first_token, *prompt]])
     if prefix.shape[1] >= writing.max_length:
@@ -92,7 +93,9 @@ def decode(
         )
     state = system.start(batch)
     pictures = len(state)
-    history = prefix.to(batch.device).expand(pictures, -1)  # equally long for all pictures: nothing is padded
+    history = prefix.to(batch.device).expand(
+        pictures, -1
+    )  # of one length for all pictures, so without padding
     if isinstance(system, Reads):
         logits, state = system.read(state, history)
     else:
@@ -110,7 +113,7 @@ def decode(
 def adjust(
     scores: Float[Tensor, "R V"], history: Int[Tensor, "R L"], last: int, writing: Writing
 ) -> Float[Tensor, "R V"]:
-    """Scores after the repetition penalty (Keskar et al., 2019), and without an end before min_length."""
+    """Adjusted logits: with the repetition penalty (Keskar et al., 2019), and without an end before min_length."""
     if writing.repetition_penalty != 1.0:
         there = scores.gather(1, history)
         penalty = writing.repetition_penalty
@@ -123,8 +126,8 @@ def adjust(
 def nucleus(
     scores: Float[Tensor, "R V"], writing: Writing
 ) -> tuple[Float[Tensor, "R K"], Int[Tensor, "R K"]]:
-    """Probabilities, falling, and their tokens: the top_k most likely, of these the fewest that reach top_p (Holtzman et
-    al., 2019); the rest has probability 0."""
+    """Nucleus sampling (Holtzman et al., 2019): the probabilities in falling order, and their tokens. Kept are the top_k most
+    likely tokens, and of these the fewest that reach top_p together; the others have probability 0."""
     kept = min(writing.top_k or scores.shape[1], scores.shape[1])
     chances, tokens = (scores / writing.temperature).topk(kept)
     chances = chances.softmax(1)
@@ -134,7 +137,7 @@ def nucleus(
 
 
 def _dice(seeds: Sequence[int] | None, pictures: int, writing: Writing) -> Tensor:
-    """[I * several, L] uniform numbers, from the seed of the picture and the number of the text alone."""
+    """Uniform random numbers [I * several, L], from the seed of the picture and the number of the text alone."""
     if seeds is None or len(seeds) != pictures:
         raise ValueError(f"sampling needs one seed for each of the {pictures} pictures")
     rolls = []
@@ -148,7 +151,7 @@ def _dice(seeds: Sequence[int] | None, pictures: int, writing: Writing) -> Tenso
 def _lines(
     system: Writes, state: Any, logits: Tensor, history: Tensor, writing: Writing, dice: Tensor | None
 ) -> list[Written]:
-    """One text per row; rows that ended leave. dice None: the likeliest token, always."""
+    """Decode one text per row by greedy search (dice None) or sampling; rows that have ended are removed."""
     rows, length = history.shape
     texts = torch.full((rows, writing.max_length), system.last_token, device=logits.device)
     texts[:, :length] = history
@@ -185,7 +188,7 @@ def _written(texts: Tensor, lengths: Tensor, totals: Tensor, prefix: int, last: 
 
 @dataclass
 class _Beams:
-    """Texts [I K L], their scores [I K] (sums, adjusted) and plain log-probabilities [I K], and their lengths."""
+    """Beams: texts [I K L], their adjusted scores [I K] (sums), their log-probabilities [I K], and their lengths."""
 
     texts: Tensor
     scores: Tensor
@@ -210,8 +213,8 @@ class _Beams:
 def _beam(
     system: Writes, state: Any, logits: Tensor, history: Tensor, writing: Writing
 ) -> list[list[Written]]:
-    """Beam search (Sutskever et al., 2014): a picture is done when no running text, at its present length, can beat the
-    worst of K finished ones."""
+    """Beam search (Sutskever et al., 2014). A picture is finished when no running text, at its present length, can be better
+    than the worst of K finished ones."""
     (pictures, length), beams = history.shape, writing.beams
     texts = torch.full((pictures, beams, writing.max_length), system.last_token, device=logits.device)
     texts[:, :, :length] = history[:, None]
@@ -253,7 +256,7 @@ def _beam(
 
 
 def _grow(running: _Beams, logits: Tensor, at: int, last: int, writing: Writing) -> tuple[_Beams, Tensor]:
-    """The 2K best texts one token longer (so that K go on even where K end), and the beam [I 2K] each came from."""
+    """The 2K best texts that are one token longer (so that K can go on where K end), and the beam of origin [I 2K]."""
     pictures, beams = running.scores.shape
     plain = logits.float().log_softmax(1)
     scores = adjust(plain, running.texts[:, :, :at].flatten(0, 1), last, writing).view(pictures, beams, -1)
@@ -269,7 +272,7 @@ def _grow(running: _Beams, logits: Tensor, at: int, last: int, writing: Writing)
 
 
 def _finish(candidates: _Beams, ends: Tensor, steps: int, writing: Writing) -> _Beams:
-    """The candidates as finished texts: only those among the best K that end have a score, per token."""
+    """The candidates as finished texts, with scores per token: only candidates among the best K that end have one."""
     first = torch.arange(ends.shape[1], device=ends.device) < writing.beams
     scores: Any = candidates.scores / steps**writing.length_penalty
     scores = torch.where(ends & first, scores, torch.full_like(scores, OUT))

@@ -1,8 +1,8 @@
-"""DiffusionITM (Krojer et al., 2023, arXiv 2305.16397): a pair belongs together as far as its text helps a diffusion model
-to find the noise in its picture; among pictures, as far as it helps more than no text does.
+"""DiffusionITM (Krojer et al., 2023, arXiv 2305.16397): image-text matching by a diffusion model. The score of a pair is minus
+the denoising error of its picture under its text; to compare pictures, the error under the empty text is subtracted.
 
-`published` repeats the released code's choices, `sound` avoids them (docs/papers/diffusion_itm.md). Nothing is computed
-twice: one pass of full batches serves both directions; `decide` asks only as long as a decision is open.
+The protocol `published` follows the released code in all its choices, `sound` corrects them (docs/papers/diffusion_itm.md).
+Nothing is computed twice: one pass of full batches serves both directions; `decide` stops as soon as a decision is certain.
 Does not know: networks, benchmarks, files.
 
 N pictures, M texts, P pairs, S steps, C Y X sides of a latent.
@@ -29,15 +29,15 @@ from pairloom.tasks.schedule import Schedule
 from pairloom.verbs import demand
 
 Pairs = Sequence[tuple[int, int]]
-GROUP = 64  # pictures, or decisions, whose latents are held at once
+GROUP = 64  # pictures, or decisions, whose latents are in memory at once
 BRIGHT = 4  # pictures in a batch of the released code
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """Which choices make a score. half: distances are taken in 16 bits. sampled: the latent is a sample of the posterior,
+    """The choices behind a score. half: distances are computed in 16 bits. sampled: the latent is a sample of the posterior,
     another one at every step, instead of its mean. brightened: pictures of a batch without a dark pixel are normalised a
-    second time. grid: of the times."""
+    second time. grid: of the timesteps."""
 
     distance: Distance
     half: bool
@@ -53,8 +53,8 @@ PROTOCOLS = {
 
 
 def grid(steps: int, kind: str = "even", times: int = 1000) -> list[int]:
-    """The times that are asked. "even": the middles of `steps` equal parts. "released": 10 to below 990 by int(1000 / steps):
-    245 of them for 250. Mistake where `steps` are none or more than there are times."""
+    """Grid of timesteps. "even": the middles of `steps` equal parts. "released": 10 to below 990 by int(1000 / steps), which
+    are 245 for 250 steps. Mistake for no steps, and for more steps than the model has times."""
     if not 1 <= steps <= times:
         raise Mistake(f"{steps} steps do not fit.", f"The model has {times} times.", f"Take 1 to {times}.")
     if kind == "released":
@@ -63,18 +63,18 @@ def grid(steps: int, kind: str = "even", times: int = 1000) -> list[int]:
 
 
 def seeded_noise(shape: Sequence[int], steps: int, seed: int) -> Tensor:
-    """[S C Y X] standard normal; the k-th is the same whatever their number."""
+    """Standard normal noise [S C Y X]; the noise of a step does not depend on the number of steps."""
     draws = (torch.Generator().manual_seed(seed_of("noise", seed, step)) for step in range(steps))
     return torch.stack([torch.randn(tuple(shape), generator=draw) for draw in draws])
 
 
 class DenoisingScorer:
-    """Scores pairs; `cost` counts what was computed, `cut` names texts that were longer than the encoder reads.
+    """DiffusionITM scorer of pairs. `cost` counts what was computed, `cut` names texts that were longer than the encoder reads.
 
-    model: one whose system denoises latents. protocol: "sound", "published" or one's own. steps: asked for; `times` are those of the protocol's grid. distance: instead
-    of the protocol's. alpha: share of the empty text's error that is taken off (1: DiffusionITM, 0: raw; of no matter
-    among the texts of one picture). seed: of the noise, or bank [S C Y X]: the noise itself, one for each step, shared by
-    all pairs. weights [S]: of the steps in the mean. rows: of a batch.
+    model: one whose system denoises latents. protocol: "sound", "published" or a Protocol. steps: number of timesteps;
+    `times` are those of the protocol's grid. distance: instead of the protocol's. alpha: share of the empty text's error that
+    is subtracted (1: DiffusionITM, 0: raw error; among texts of one picture it changes no order). seed: of the noise; or
+    bank [S C Y X]: the noise of each step, the same for all pairs. weights [S]: of the steps in the mean. rows: of a batch.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class DenoisingScorer:
 
     @property
     def way(self) -> str:
-        """How scores are made, for tables."""
+        """Name of the scoring method, for tables."""
         denoiser = self.denoiser
         return (
             f"denoising ({self.protocol}, {denoiser.kind}, {len(denoiser.times)} steps, alpha {self.alpha:g})"
@@ -113,7 +113,7 @@ class DenoisingScorer:
 
     @property
     def cost(self) -> dict[str, int]:
-        """What was computed so far: image encodings, text encodings, UNet evaluations; and texts that were cut."""
+        """Counts so far: image encodings, text encodings, UNet evaluations, and truncated texts."""
         return self.denoiser.cost
 
     @property
@@ -124,9 +124,9 @@ class DenoisingScorer:
     def scores(
         self, images: Sequence[Picture], texts: Sequence[str], pairs: Pairs, alpha: float | None = None
     ) -> NDArray[np.float64]:
-        """[P], higher is better, for pairs of places in `images` and `texts`; alpha: instead of the scorer's.
+        """Scores [P] of pairs, higher is better. pairs: indices into `images` and `texts`. alpha: instead of the scorer's.
 
-        Mistake where a picture cannot be read, or an answer of the network is not finite.
+        Mistake where a picture cannot be read, or an output of the network is not finite.
         """
         alpha = self.alpha if alpha is None else alpha
         own, empty = self.errors(images, texts, pairs, prior=alpha != 0)
@@ -135,7 +135,7 @@ class DenoisingScorer:
     def lessened(
         self, own: NDArray[np.float32], empty: NDArray[np.float32], alpha: float | NDArray[np.float64]
     ) -> NDArray[np.float64]:
-        """Errors less alpha times the empty text's; subtracted in 16 bits where the distances are."""
+        """Errors minus alpha times the empty text's errors, in 16 bits where the distances are."""
         kind = np.float16 if self.rules.half else np.float64
         left: NDArray[np.float64] = (own.astype(kind) - np.asarray(alpha, kind) * empty.astype(kind)).astype(
             np.float64
@@ -145,7 +145,7 @@ class DenoisingScorer:
     def errors(
         self, images: Sequence[Picture], texts: Sequence[str], pairs: Pairs, prior: bool = True
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Distances at every step: of the pairs [P S], and of the same pictures with the empty text [P S] (zeros without
+        """Denoising errors at every step: of the pairs [P S], and of their pictures with the empty text [P S] (zeros without
         `prior`)."""
         steps = range(len(self.denoiser.times))
         table = np.zeros((2, len(pairs), len(steps)), np.float32)
@@ -186,13 +186,13 @@ def decide(
     alpha: float | None = None,
     schedule: Schedule | None = None,
 ) -> list[Decision]:
-    """The best pair of every case, by racing: rounds of one step each, the times spread over the grid, all pairs of a case
-    under the same noise; antithetic: every round asks the noise and its negative.
+    """Decide the best pair of every case by a race (`tasks/race.py`): each round is one timestep, spread over the grid, with
+    the same noise for all pairs of a case. antithetic: each round is the mean over the noise and its negative.
 
-    Where all pairs of a case have one picture, the empty text's error is the same for all and not computed. delta: chance,
-    for each case, of another outcome than all rounds would have. schedule: learnt (`learnt_schedule`) with the same scorer
-    and the same alpha and noise, from cases like these; most are then settled much sooner. Cases share what they ask of the
-    same pair.
+    Where all pairs of a case have the same picture, the empty text's error cancels and is not computed. delta: probability,
+    for each case, of another outcome than that of all rounds. schedule: from `learnt_schedule` with the same scorer, alpha
+    and noise on similar cases; most decisions then need far fewer rounds. Errors of a pair that several cases have are
+    computed once.
     """
     order = spread(len(scorer.denoiser.times)) if schedule is None else schedule.order.tolist()
     decisions: list[Decision] = []
@@ -214,8 +214,8 @@ def learnt_schedule(
     antithetic: bool = True,
     alpha: float | None = None,
 ) -> Schedule:
-    """In which order steps tell most of cases like these: all steps of all their pairs are asked, and no answer is needed.
-    ValueError where they are too few (`tasks/schedule.py`)."""
+    """Learn a schedule, the order in which steps are most informative, from cases: all steps of all their pairs are computed,
+    and no labels are needed. ValueError for too few cases (`tasks/schedule.py`)."""
     order = list(range(len(scorer.denoiser.times)))
     tables: list[NDArray[np.float64]] = []
     for part, table in _tables(scorer, images, texts, cases, order, antithetic, alpha):
@@ -234,7 +234,7 @@ def _tables(
     antithetic: bool,
     alpha: float | None,
 ) -> Iterator[tuple[Sequence[Pairs], _Rounds]]:
-    """Some cases at a time, and what may be asked of them."""
+    """Some cases at a time, and their rounds."""
     alpha = scorer.alpha if alpha is None else alpha
     if np.ptp(scorer.weights) > 0:
         raise ValueError("a race takes every step as one round: it has no weights")
@@ -252,8 +252,8 @@ def _tables(
 
 @dataclass
 class _Rounds:
-    """What a race asks: round after round, the scores of the pairs that are still in it. shares: alpha of each case. order:
-    the step of each round."""
+    """Rounds of a race: the scores of the pairs that are still in it. shares: alpha of each case. order: the step of each
+    round."""
 
     scorer: DenoisingScorer
     cases: Sequence[Pairs]
@@ -264,7 +264,7 @@ class _Rounds:
     turns: Sequence[bool]
 
     def ask(self, at: int, open_: list[tuple[int, int]]) -> NDArray[np.float64]:
-        """Scores [len(open_)] of (case, candidate) at the round's step, meant over the noise and its negative."""
+        """Scores [len(open_)] of (case, candidate) at the round's step, averaged over the noise and its negative."""
         step = self.order[at]
         own, empty, share = [], [], []
         for case, candidate in open_:
@@ -285,8 +285,9 @@ class _Rounds:
 
 
 def telling_weights(errors: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights [S] of the steps from errors [cases C S] without labels, of mean 1: how far a step's differences between the
-    candidates go with those of all other steps, over how much they vary. Even weights where no step goes with the rest."""
+    """Weights of the steps [S], of mean 1, from errors [cases C S] without labels: the covariance of a step's differences
+    between candidates with those of all other steps, over their variance. Equal weights where no step covaries with the
+    others."""
     gaps = errors.astype(np.float64) - errors.mean(1, keepdims=True)
     others = gaps.sum(2, keepdims=True) - gaps
     together = (gaps * others).mean((0, 1)).clip(min=0)
@@ -295,7 +296,7 @@ def telling_weights(errors: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def _fitting(bank: Tensor | None, latent: Sequence[int], steps: int, seed: int) -> Tensor:
-    """The bank's first [S C Y X], or noise of the seed. Mistake where the bank is another model's or too short."""
+    """The first S rows of the bank [S C Y X], or noise of the seed. Mistake where the bank has another shape or is too short."""
     if bank is None:
         return seeded_noise(latent, steps, seed)
     if tuple(bank.shape[1:]) != tuple(latent) or len(bank) < steps:
@@ -308,7 +309,7 @@ def _fitting(bank: Tensor | None, latent: Sequence[int], steps: int, seed: int) 
 
 
 def _groups(pairs: Pairs) -> Iterator[list[int]]:
-    """Places of pairs, those of GROUP pictures at a time."""
+    """Indices of pairs in groups, those of GROUP pictures at a time."""
     of: dict[int, list[int]] = {}
     for at, (image, _) in enumerate(pairs):
         of.setdefault(image, []).append(at)

@@ -1,8 +1,7 @@
-"""Denoiser: a diffusion model that is asked many small questions (this picture, this text, this time) in full batches.
+"""Denoiser: denoising errors of a diffusion model for many triples (picture, text, timestep) in full batches.
 
-Every picture and every text is encoded once; every question is counted. Texts longer than the encoder reads are named,
-pictures that cannot be read and answers that are not finite are Mistakes.
-Does not know: what the errors are for.
+Every picture and every text is encoded once, and every evaluation is counted. Texts that are longer than the encoder reads
+are recorded; pictures that cannot be read and outputs that are not finite are Mistakes.
 
 C Y X sides of a latent, S steps.
 """
@@ -29,13 +28,13 @@ from pairloom.objectives.denoise import Distance, distance
 from pairloom.verbs import Conditioning
 
 Picture = Image.Image | Path | str
-TEXTS = 1024  # texts that stay encoded
+TEXTS = 1024  # encoded texts that are cached
 TOGETHER = 8  # pictures that are encoded together
-NOTHING = None  # instead of a text: the empty one, as the network learnt it
+NOTHING = None  # in the place of a text: the empty text of the network's training
 
 
 class NoiseQuery(NamedTuple):
-    """One question: which picture (its place), which text, at which step, with the noise or with its negative."""
+    """One evaluation: the index of a picture, a text, a step, and the sign of the noise."""
 
     image: int
     text: str | None
@@ -45,8 +44,8 @@ class NoiseQuery(NamedTuple):
 
 @dataclass
 class Latents:
-    """Pictures that are prepared: mean and deviation of their posterior [n C Y X], what tells their pixels apart, and the
-    row of each place."""
+    """Encoded pictures: mean and deviation of their posteriors [n C Y X], a hash of their pixels, and the row of each
+    picture's index."""
 
     mean: Tensor
     deviation: Tensor | None
@@ -56,8 +55,8 @@ class Latents:
 
 @dataclass
 class Denoiser:
-    """times [S] and noise [S C Y X] of the steps. half: distances in 16 bits. sampled: a sample of the posterior at each
-    step, the same for all texts, seeded by the picture's pixels. rows: of a batch."""
+    """Batched denoising errors of a model. times [S], noise [S C Y X]: of the steps. half: distances in 16 bits. sampled: a
+    sample of the posterior at each step, the same for all texts, seeded by the picture's pixels. rows: of a batch."""
 
     model: Model
     times: Sequence[int]
@@ -76,7 +75,7 @@ class Denoiser:
         self.cost |= {name: 0 for name in names}
 
     def pixels(self, image: Picture) -> NDArray[np.uint8]:
-        """[H W 3] as the model reads it. Mistake where a file is no picture."""
+        """Pixels [H W 3] of a picture in the model's size. Mistake where a file is no picture."""
         try:
             opened = image if isinstance(image, Image.Image) else open_image(Path(image).read_bytes())
         except (OSError, Unreadable) as error:
@@ -85,7 +84,7 @@ class Denoiser:
 
     @torch.no_grad()
     def look(self, images: Sequence[Picture], places: Sequence[int], twice: set[int]) -> Latents:
-        """Encode the pictures at some places. twice: places whose pixels are normalised a second time."""
+        """Encode the pictures at these indices. twice: indices whose pixels are normalised a second time."""
         posteriors: list[tuple[Tensor, Tensor | None]] = []
         keys: list[str] = []
         with ThreadPoolExecutor(2) as pool:
@@ -106,7 +105,7 @@ class Denoiser:
         )
 
     def ask(self, jobs: Sequence[NoiseQuery], latents: Latents) -> NDArray[np.float32]:
-        """The distance of every job [len(jobs)]; in 16 bits' values where `half`. Mistake where one is not finite."""
+        """Denoising errors [len(jobs)], rounded to 16 bits with `half`. Mistake where one is not finite."""
         self._read([job.text for job in jobs])
         batches = [self._batch(jobs[at : at + self.rows], latents) for at in range(0, len(jobs), self.rows)]
         while len(self._conditionings) > TEXTS:
@@ -117,8 +116,8 @@ class Denoiser:
         if not np.isfinite(errors).all():
             job = jobs[int(np.flatnonzero(~np.isfinite(errors))[0])]
             raise Mistake(
-                f"The network's answer to '{job.text or ''}' at time {self.times[job.step]} is not a finite number.",
-                "Its weights are broken, or too coarse for their numbers.",
+                f"The network's output for '{job.text or ''}' at time {self.times[job.step]} is not a finite number.",
+                "Its weights are broken, or their precision is too low.",
                 "Load them in 32 bits, or copy the folder again.",
             )
         self.cost["UNet evaluations"] += len(jobs)
@@ -140,7 +139,7 @@ class Denoiser:
         return distance(left, self.kind)
 
     def _clean(self, jobs: Sequence[NoiseQuery], latents: Latents) -> Tensor:
-        """Latents of the jobs, sampled where that is asked for: one draw for each picture and step."""
+        """Latents of the jobs; with `sampled`, one draw for each picture and step."""
         rows = [latents.rows[job.image] for job in jobs]
         mean = latents.mean[rows]
         if not self.sampled or latents.deviation is None:
@@ -157,7 +156,7 @@ class Denoiser:
 
     @torch.no_grad()
     def _read(self, texts: Sequence[str | None]) -> None:
-        """Encode what is not encoded yet, and name what is longer than is read."""
+        """Encode the texts that are not encoded yet, and record those that are longer than the encoder reads."""
         tokens, length = self.model.tokens, self.model.config.length
         new = [text for text in dict.fromkeys(texts) if text not in self._conditionings]
         if NOTHING in new:

@@ -1,5 +1,5 @@
-"""Dialog: which of the candidates is the answer, after this picture, this caption and all that was said? Asks for see and
-match. And what the order of the candidates is worth (Das et al., 2017).
+"""Visual dialog (Das et al., 2017): the order of candidate answers after a picture, its caption and the dialog so far, and the
+metrics of that order. Requires `encode_image` and `match`.
 
 C candidates.
 """
@@ -30,7 +30,7 @@ GROUP = 128  # candidates that are read together
 class Ranking:
     """Candidates in the order of their scores, the log-odds of being the right answer, best first.
 
-    shortened: the dialog is longer than the model reads, and its oldest words were left out.
+    shortened: whether the dialog is longer than the model reads, so that its oldest words were left out.
     """
 
     texts: tuple[str, ...]
@@ -43,7 +43,7 @@ class Ranking:
 
 @torch.no_grad()
 def encode(model: Model, image: Tensor | Picture, caption: str) -> Batch:
-    """A picture, [3 H W] or as a person has it, with what was said of it first: encoded once for all rounds."""
+    """Encode a picture ([3 H W], a path or an image) with its caption, once for all rounds of the dialog."""
     pixels = image if isinstance(image, Tensor) else model.pictures([image])[0]
     words = Texts(*model.tokens.encode([caption], model.config.caption_length)) if caption else None
     batch = Batch(images=pixels[None, None], caption=words).to(model.device)
@@ -54,7 +54,7 @@ def encode(model: Model, image: Tensor | Picture, caption: str) -> Batch:
 def rank(
     model: Model, encoded: Batch, history: Sequence[Round], question: str, candidates: Sequence[str]
 ) -> Ranking:
-    """The candidates in order of `rank_answers`; equal ones stay as they came."""
+    """Rank the candidates by `rank_answers`; candidates with equal scores keep their order."""
     scores = rank_answers(model, encoded, history, question, candidates).tolist()
     order = sorted(range(len(scores)), key=lambda at: -scores[at])
     cut = shortened(model.tokens, history, question, model.config.length)
@@ -65,8 +65,8 @@ def rank(
 def rank_answers(
     model: Model, encoded: Batch, history: Sequence[Round], question: str, candidates: Sequence[str]
 ) -> Tensor:
-    """Log-odds [C] that each candidate is the right answer to `question` after the rounds `history`. All of them read the
-    picture's keys uncopied, in groups of like length."""
+    """Log-odds [C] that each candidate is the right answer to `question` after the rounds of `history`. The candidates share
+    the picture's keys and values, and are read in groups of similar length."""
     tokens, length, device = model.tokens, model.config.length, model.device
     before = spoken(tokens, [*history, Round(question)])[-1]
     rows = (framed(tokens, before, answer[: length - 2], length) for answer in tokens.bare(list(candidates)))
@@ -81,12 +81,13 @@ def rank_answers(
 
 
 def shortened(tokens: Tokens, history: Sequence[Round], question: str, length: int) -> bool:
-    """Whether the oldest words of this dialog are left out."""
+    """Whether the dialog is longer than the model reads, so that its oldest words are left out."""
     return len(spoken(tokens, [*history, Round(question)])[-1]) > length - 3
 
 
 def worth(scores: Sequence[float], right: int | None, relevance: Sequence[float] = ()) -> dict[str, float]:
-    """Of one round: MRR, R@1, R@5, R@10 and the rank of the right candidate; NDCG where people judged all of them."""
+    """Metrics of one round: MRR, R@1, R@5, R@10 and the rank of the right candidate; NDCG where there is a relevance for each
+    candidate."""
     metrics: dict[str, float] = {}
     if right is not None:
         place = ranks(np.asarray(scores)[None], np.array([right]))

@@ -1,4 +1,4 @@
-"""Draw: pictures for texts. Asks for Draws; knows no files.
+"""Text-to-image generation. Requires `Draws`.
 
 B texts, H W sides.
 """
@@ -19,7 +19,7 @@ from pairloom.model import Model
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw. steps: of the sampler; guidance: how much the text is stressed, 1: not."""
+    """Options of drawing. steps: of the sampler. guidance: scale of classifier-free guidance, 1: none."""
 
     steps: int = 50
     guidance: float = 7.5
@@ -30,12 +30,12 @@ class Sampling:
 
 
 def demand_short(model: Model, texts: Sequence[str]) -> None:
-    """Mistake where a text is longer than the model reads."""
+    """Raise Mistake where a text is longer than the model reads."""
     long = [text for text in texts if model.tokens.too_long(text, model.config.length)]
     if long:
         raise Mistake(
             f"'{long[0]}' is longer than the model reads.",
-            f"It reads {model.config.length} tokens, two of them the ends.",
+            f"It reads {model.config.length} tokens, the first and the last token included.",
             "Shorten it.",
         )
 
@@ -47,7 +47,8 @@ def draw(
     seeds: Sequence[int] = (),
     group: int = 4,
 ) -> Iterator[Image.Image]:
-    """A picture for each text, `group` at a time. seeds: of the noise of each. Options that the system has not are left."""
+    """Draw a picture for each text, `group` at a time. seeds: of the noise of each picture. Options that the system does not
+    have are ignored."""
     known = inspect.signature(model.system.draw).parameters
     chosen = {name: value for name, value in asdict(options).items() if name in known}
     for first in range(0, len(texts), group):
@@ -58,6 +59,6 @@ def draw(
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """[3 H W] in [-1, 1] as a PIL image."""
+    """Convert a picture [3 H W] in [-1, 1] to a PIL image."""
     pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
     return Image.fromarray(pixels)

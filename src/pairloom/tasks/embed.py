@@ -1,4 +1,4 @@
-"""Embed: pictures and texts as rows of the shared space; those of a shard beside their keys. Does not know: what for.
+"""Embeddings of pictures and texts in the shared space, and tables of the embeddings of a whole set.
 
 N pictures, M texts, E shared embedding.
 """
@@ -36,7 +36,7 @@ GROUP = 32  # pictures that are embedded together
 
 @torch.no_grad()
 def embed_images(model: Model, images: Tensor | Sequence[Picture], rows: int = GROUP) -> NDArray[Any]:
-    """[N E] float32 unit vectors of pictures, `rows` at a time."""
+    """Embeddings of pictures: unit vectors [N E] in float32, computed `rows` at a time."""
     count = range(0, len(images), rows)
     parts = [model.system.embed_image(model.batch(images[first : first + rows])) for first in count]
     array: NDArray[Any] = torch.cat(parts).float().cpu().numpy()
@@ -45,7 +45,8 @@ def embed_images(model: Model, images: Tensor | Sequence[Picture], rows: int = G
 
 @torch.no_grad()
 def embed_texts(model: Model, texts: Sequence[str], rows: int = 256) -> NDArray[Any]:
-    """[M E] float32 unit vectors of texts, `rows` at a time; what is longer than the model reads is cut."""
+    """Embeddings of texts: unit vectors [M E] in float32, computed `rows` at a time; texts that are longer than the model
+    reads are truncated."""
     count = range(0, len(texts), rows)
     parts = [model.system.embed_text(model.batch(texts=texts[first : first + rows])) for first in count]
     array: NDArray[Any] = torch.cat(parts).float().cpu().numpy()
@@ -59,7 +60,7 @@ def _model(where: str, speed: Speed, device: str) -> Model:
 
 @dataclass(frozen=True)
 class EmbedTask:
-    """One shard, the model that embeds it, and where its part goes."""
+    """Task of embedding one shard: the shard, the model, and the path of its part."""
 
     shard: Shard
     model: str
@@ -69,7 +70,8 @@ class EmbedTask:
 
 
 def schema(width: int) -> pa.Schema:
-    """key: of the picture's bytes. embedding [E] float32, of length one; null where there is a problem."""
+    """Columns of a table of embeddings. key: of the picture's bytes. embedding: unit vector [E] in float32; null where there is
+    a problem."""
     vector = pa.list_(pa.float32(), width)
     return pa.schema(
         [("key", pa.string()), ("name", pa.string()), ("embedding", vector), ("problem", pa.string())]
@@ -77,7 +79,7 @@ def schema(width: int) -> pa.Schema:
 
 
 def embed_shard(job: EmbedTask) -> None:
-    """Write the rows of a shard; its part on disk is the commit mark."""
+    """Embed a shard and write its part, atomically: a part on disk is finished."""
     if job.part.exists():
         return
     model = _model(job.model, job.speed, job.device)
@@ -119,9 +121,9 @@ def embed_set(
     restart: bool = False,
     tell: Callable[[str, int, int], None] = lambda step, done, total: None,
 ) -> dict[str, Any]:
-    """Write `out` (.parquet) with the embedding of every picture, shard by shard; goes on where it was stopped.
+    """Embed every picture of a set, shard by shard, and write `out` (.parquet). A run that was stopped is resumed.
 
-    Returns how many pictures were embedded, how many could not be read, and the width. Mistake where `out` exists.
+    Returns the number of embedded and of unreadable pictures, and the width. Mistake where `out` exists.
     """
     check_output(out, pairs.path)
     loaded = _model(str(model), speed, device)

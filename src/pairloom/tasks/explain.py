@@ -1,11 +1,10 @@
-"""Explain: which cells of a picture made a word, or made picture and text belong together; and is that so?
+"""Saliency maps: which cells of a picture a word, or the score of picture and text, depends on; and how faithful a map is.
 
-Three ways. "attention": where a writer that looks (Xu et al., 2015) looked for each word. "gradient": cross-attention times
-what of its gradient speaks for the score (Selvaraju et al., 2017; as Li et al., 2021, ALBEF, draw it). "occlusion": the
-fall of the score when a cell is painted over (Zeiler and Fergus, 2014), for everything that can judge. Whether a map is
-right is asked of the model itself: paint over its first cells, and the score should fall further than for other cells.
-
-Asks for verbs and for a State that looks; knows no files and draws nothing.
+Three methods. "attention": the attention of a caption writer for each word (Xu et al., 2015). "gradient": Grad-CAM on
+cross-attention, its weights times the positive part of their gradient (Selvaraju et al., 2017; as in ALBEF, Li et al.,
+2021). "occlusion": the fall of the score when a cell is painted over (Zeiler and Fergus, 2014), for every system with a
+score. Faithfulness is measured on the model itself: when the highest cells of a map are painted over, the score should fall
+further than for other cells.
 
 n pictures, W words, T tokens, U V sides of the map, H H sides of the picture.
 """
@@ -38,9 +37,9 @@ GROUP = 16  # pictures that are judged together
 
 @dataclass(frozen=True)
 class Explanation:
-    """maps [W U V], one a word, and whole [U V] of the text in all; nothing below 0, larger is more. by: the score that is
-    explained ("match head", "cosine", "likelihood"); score: its value. words is empty where only the whole is known. ids: the
-    text as the system read it."""
+    """A saliency map. maps [W U V]: one for each word; whole [U V]: of the whole text; no value is below 0, larger is more
+    important. by: the score that is explained ("match head", "cosine", "likelihood"); score: its value. words: empty where
+    there is only the whole map. ids: the text's tokens."""
 
     text: str
     ids: tuple[int, ...]
@@ -54,8 +53,9 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """The score after painting over a share of the cells: the first ones of the map, and others drawn at random (mean and
-    standard deviation). rank: share of the random drawings that left a higher score; 1/2 is what a blind map gets."""
+    """Faithfulness of a map (deletion test): the score after painting over a share of the cells, for the highest cells of the
+    map, and for random ones (mean and standard deviation). rank: share of the random choices with a higher score; 1/2 for a
+    random map."""
 
     share: float
     first: float
@@ -66,7 +66,8 @@ class Faithfulness:
 
 @dataclass(frozen=True)
 class Explaining:
-    """How to explain. way: "attention", "gradient" or "occlusion"; by: the score; the best that the system can, if None."""
+    """Options of explaining. way: "attention", "gradient" or "occlusion"; by: the score; None: the best that the system
+    supports."""
 
     way: str | None = None
     by: str | None = None
@@ -75,10 +76,9 @@ class Explaining:
 def explain(
     model: Model, image: Tensor, text: str | Sequence[int], options: Explaining = Explaining()
 ) -> Explanation:
-    """Explain what the model says of a picture [3 H H] (normalised) and a text, or the ids that it wrote, without first
-    and last.
+    """Saliency map of a picture [3 H H] (normalised) and a text, or its token ids without the first and the last.
 
-    Mistake where it cannot, where the text has no words, or more than the system reads.
+    Mistake where the system does not support it, and for a text without words or of more tokens than the system reads.
     """
     system, tokens, way, by = model.system, model.tokens, options.way, options.by
     verbs.demand_way(system)
@@ -114,14 +114,14 @@ def _batch(image: Tensor, row: Sequence[int]) -> Batch:
 
 
 def _score_of(system: Any, able: Sequence[str], way: str | None) -> str:
-    """What is explained where nobody says: looking and writing go together, else the best way to judge."""
+    """The default score: the likelihood for attention maps, otherwise the best score of the system."""
     return "likelihood" if way == "attention" and "likelihood" in able else able[0]
 
 
 def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str, Tensor, Tensor]:
-    """The way that was taken, the score, maps [T - 2 U V] of the tokens between first and last (or none), the whole."""
+    """The method, the score, the maps [T - 2 U V] of the tokens between first and last (or none), and the whole map."""
     if way not in (None, *WAYS):
-        raise Mistake(f"There is no way '{way}' to explain.", "", f"Known: {', '.join(WAYS)}.")
+        raise Mistake(f"There is no way '{way}' to explain.", "", f"Choose one of {', '.join(WAYS)}.")
     if way in (None, "attention") and by == "likelihood":
         maps = _attention_of(system, batch)
         if maps is not None:
@@ -134,17 +134,17 @@ def _maps(system: Any, batch: Batch, way: str | None, by: str) -> tuple[str, str
         return "occlusion", by, *_hidden(system, batch, by)
     raise Mistake(
         f"This system cannot be explained by {way}.",
-        "It does not look at cells of the picture while it writes or judges.",
-        "Try --way occlusion: it asks any system.",
+        "It has no attention to the cells of a picture while it writes or judges.",
+        "Try --way occlusion, which works for every system.",
     )
 
 
-# looking
+# attention
 
 
 @torch.no_grad()
 def _attention_of(system: verbs.Writes, batch: Batch) -> Tensor | None:
-    """Where the State says that the writer looked for each token; None where it says nothing."""
+    """Attention maps of each token, from the writer's State; None where the State has none."""
     tokens, _ = batch.text()
     state = system.start(replace(batch, texts=None))
     looks = []
@@ -157,23 +157,23 @@ def _attention_of(system: verbs.Writes, batch: Batch) -> Tensor | None:
 
 
 def _square(rows: Tensor) -> Tensor:
-    """[W P] -> [W U U]."""
+    """Reshape the cells of a square picture: [W P] -> [W U U]."""
     side = math.isqrt(rows.shape[1])
     if side * side != rows.shape[1]:
         raise ValueError(f"{rows.shape[1]} cells are no square")
     return rows.unflatten(1, (side, side)).float().cpu()
 
 
-# weighing
+# gradient
 
 
 @torch.enable_grad()
 def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None:
-    """Cross-attention times its gradient, of the score or of each token's log-probability. None where no cross-attention
-    reads the patches of a picture themselves, behind one row for the whole.
+    """Grad-CAM of the score, or of each token's log-probability, on cross-attention. None where no cross-attention reads one
+    class row and then the patches of a picture.
 
-    The layer is two thirds up (the ninth of twelve, as in the released code), and never the last: there only the row that
-    the match head reads has a gradient.
+    The layer is at two thirds of the depth (the ninth of twelve, as in the released code), and never the last, in which only
+    the row that the match head reads has a gradient.
     """
     tokens, _ = batch.text()
     if isinstance(system, verbs.Sees):
@@ -194,7 +194,7 @@ def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None
 
 
 def _cells(system: Any) -> int:
-    """How many patches the config says that a picture has; 0 where it says nothing."""
+    """Number of patches of a picture by the config; 0 where the config does not tell."""
     side = system.config.image_size // max(
         1, getattr(system.config, "patch", 0) or system.config.image_size + 1
     )
@@ -202,17 +202,18 @@ def _cells(system: Any) -> int:
 
 
 def _cam(score: Tensor, weights: Tensor) -> Tensor:
-    """[T P]: weights [1 H T 1 + P] times the part of their gradient above 0, mean over heads, the first column left out."""
+    """Grad-CAM [T P]: weights [1 H T 1 + P] times the positive part of their gradient, mean over heads, without the class
+    row."""
     (gradient,) = torch.autograd.grad(score, weights, retain_graph=True)
     return (weights * gradient.clamp_min(0))[0, :, :, 1:].mean(0).detach()
 
 
-# hiding
+# occlusion
 
 
 @torch.no_grad()
 def _hidden(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor]:
-    """The fall of the score, and for a writer of each token's log-probability, when a cell is painted over."""
+    """Occlusion maps: the fall of the score, and for a writer of each token's log-probability, when a cell is painted over."""
     image = batch.required("images")[0, 0]
     painted = paint(image, torch.eye(SIDE * SIDE, dtype=torch.bool).unflatten(1, (SIDE, SIDE)))
     scores = score_all(system, batch, by, torch.cat([image[None], painted]))
@@ -230,7 +231,7 @@ def _hidden(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor]:
 
 
 def paint(image: Tensor, hidden: Tensor) -> Tensor:
-    """Pictures [n 3 H H] of one [3 H H], with the cells hidden [n U V] in its mean colour."""
+    """Paint over the hidden cells [n U V] of a picture [3 H H] in its mean colour: [n 3 H H]."""
     mask = (
         F.interpolate(hidden[:, None].float(), image.shape[-2:], mode="nearest-exact").bool().to(image.device)
     )
@@ -238,13 +239,13 @@ def paint(image: Tensor, hidden: Tensor) -> Tensor:
 
 
 def score_all(system: Any, batch: Batch, by: str, images: Tensor) -> Tensor:
-    """The score [n] of the batch's text for each of these pictures [n 3 H H]."""
+    """Scores [n] of the batch's text with each of these pictures [n 3 H H]."""
     parts = [judge(system, _of(batch, part), by)[0].float().cpu() for part in images.split(GROUP)]
     return torch.cat(parts)
 
 
 def _of(batch: Batch, images: Tensor) -> Batch:
-    """The one text of a batch with each of several pictures."""
+    """Batch of the one text of a batch with each of several pictures."""
     texts = batch.required("texts")
     return Batch(images=images[:, None], texts=texts[[0] * len(images)])
 
@@ -258,7 +259,8 @@ def faithfulness(
     times: int = 20,
     seed: int = 0,
 ) -> list[Faithfulness]:
-    """Paint over the first cells of the whole map, and `times` other choices of as many; see what the score does."""
+    """Deletion test of a map: paint over its highest cells, and over `times` random choices of as many, and compare the
+    scores."""
     image = image.to(model.device)
     batch = _batch(image, explanation.ids)
     generator = torch.Generator().manual_seed(seed)
@@ -281,11 +283,10 @@ def faithfulness(
 
 
 def written(model: Model, image: Tensor) -> tuple[int, ...]:
-    """The model's own caption of a picture [3 H H], as the tokens it wrote. Mistake where it writes none."""
+    """The token ids of the model's own caption of a picture [3 H H]. Mistake where the model does not write, or writes no
+    words."""
     if verbs.able(model.system, "caption") is None:
-        raise Mistake(
-            f"A {model.name} cannot write.", "It only judges texts that are given.", "Give a text too."
-        )
+        raise Mistake(f"A {model.name} cannot write captions.", "It only scores texts.", "Give a text too.")
     writing = Writing(max_length=model.config.length - 1)  # the end has a place of its own
     tokens = decode(model.system, Batch(images=image[None, None].to(model.device)), writing)[0][0].tokens
     if not tokens:
@@ -296,7 +297,7 @@ def written(model: Model, image: Tensor) -> tuple[int, ...]:
 
 
 def words_of(tokens: Tokens, ids: Sequence[int]) -> list[tuple[str, list[int]]]:
-    """Words, and which of the ids make each: pieces of a word stand together."""
+    """Words of a text, each with the positions of its tokens: word pieces are joined."""
     spell: Callable[[int], Any] = tokens.tokenizer.id_to_token
     sentencepiece = any(spell(one).startswith(WORD_BEGIN) for one in ids)
     groups: list[list[int]] = []

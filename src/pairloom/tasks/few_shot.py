@@ -1,10 +1,10 @@
-"""Few-shot: a task told by examples in the prompt alone, nothing learned (Alayrac et al., 2022, appendix B.1).
+"""Few-shot prompting: a task is defined by examples in the prompt, without training (Alayrac et al., 2022, appendix B.1).
 
-A prompt is the examples one after the other, each "<image>TEXT<|endofchunk|>", then the picture asked about and the text up
-to its answer. Examples are drawn, or those whose pictures look most alike, the most alike last (RICES, Yang et al., 2022).
-Open answers are written until <|endofchunk|>; among choices the one of the highest log-likelihood is taken. "0 shots" are
-two examples without their pictures. Each picture is encoded once, however many prompts it is in.
-Asks for Interleaves and Writes; knows no files.
+A prompt is the examples one after the other, each "<image>TEXT<|endofchunk|>", then the picture of the question and the text
+up to its answer. Examples are drawn at random, or those with the most similar pictures are taken, the most similar last
+(RICES, Yang et al., 2022). Open answers are written until <|endofchunk|>; among choices the one with the highest
+log-likelihood is taken. "0 shots" are two examples without their pictures. Each picture is encoded once, however many
+prompts it is in. Requires `Interleaves` and `Writes`.
 
 M examples, B questions, N pictures of a prompt, E embedding.
 """
@@ -35,12 +35,12 @@ TEMPLATES = {
     "short": "Question: {question} Short answer: {answer}",
     "name": "{answer}",
 }
-BLIND = 2  # examples without pictures that tell the form where there are "0 shots"
+BLIND = 2  # with "0 shots": examples without pictures, which show the format
 
 
 @dataclass(frozen=True)
 class Shot:
-    """A picture, by its place among those that were looked at, what is asked about it, and the answer where it is known."""
+    """An example or a query: a picture by its index, the question about it, and the answer of an example."""
 
     picture: int
     answer: str = ""
@@ -49,9 +49,9 @@ class Shot:
 
 @dataclass(frozen=True)
 class Prompting:
-    """How to prompt. shots: examples in a prompt; alike: those that look alike (else drawn by seed); orders: orders of the
-    examples over which the likelihood of a choice is averaged (the paper: 6). choices: closed answers; without them open
-    ones are written, of at most writing.max_length tokens."""
+    """Options of prompting. shots: examples in a prompt; alike: those with the most similar pictures (else drawn by seed);
+    orders: number of orders of the examples over which the likelihood of a choice is averaged (6 in the paper). choices:
+    closed answers; without them open answers are written, of at most writing.max_length tokens."""
 
     template: str = TEMPLATES["caption"]
     shots: int = 4
@@ -77,7 +77,7 @@ class Prompting:
         choices: Sequence[str] = (),
         **options: Any,
     ) -> Prompting:
-        """A template of TEMPLATES by name, or one's own. Mistake where the options do not fit."""
+        """Options, checked. template: a name of TEMPLATES, or a template itself. Mistake where they do not fit."""
         try:
             writing = Writing("beam", beams, max_length, 0)
             own = TEMPLATES.get(template, template)
@@ -88,7 +88,8 @@ class Prompting:
 
 @dataclass(frozen=True)
 class FewShotAnswer:
-    """log_probability: of the answer and its end. shots: places of the examples in the prompt, in their order."""
+    """An answer to a query. log_probability: of the answer and its end. shots: indices of the examples in the prompt, in their
+    order."""
 
     text: str
     log_probability: float
@@ -100,7 +101,7 @@ class FewShotAnswer:
 
 @dataclass(frozen=True)
 class Until:
-    """A writer whose texts end at another token than its own."""
+    """Wrapper of a writer that ends its texts at another token."""
 
     system: Any
     last_token: int
@@ -126,15 +127,17 @@ class Until:
 
 
 def choose(support: Tensor, queries: Tensor, options: Prompting) -> list[list[int]]:
-    """The examples [B shots] for each question, by the embeddings of pictures [M E] and [B E]; the most alike stands last.
+    """Choose the examples [B shots] of each query by the embeddings of the pictures [M E] and [B E], the most similar last.
 
-    Raises Mistake where there are fewer examples than shots.
+    Mistake for fewer examples than shots.
     """
     wanted = options.shots or BLIND
     if len(support) < wanted:
         raise Mistake(
-            f"{wanted} examples are to stand in every prompt, and there are {len(support)}.",
-            "Without shots there are still two, whose pictures are left out." if not options.shots else "",
+            f"Every prompt has {wanted} examples, and there are {len(support)}.",
+            "With 0 shots a prompt still has two examples, without their pictures."
+            if not options.shots
+            else "",
             "Give more examples, or ask for fewer shots.",
         )
     if options.alike and options.shots:
@@ -146,7 +149,7 @@ def choose(support: Tensor, queries: Tensor, options: Prompting) -> list[list[in
 def prompt(
     tokens: Tokens, options: Prompting, shots: Sequence[Shot], query: Shot
 ) -> tuple[list[int], list[int]]:
-    """The ids of a prompt, from [CLS] to where the answer begins, and the pictures that its marks stand for."""
+    """Build a prompt: its token ids, from [CLS] up to the answer, and the pictures of its marks."""
     ids, pictures = [tokens.cls], []
     for shot in shots:
         if options.shots:
@@ -173,8 +176,8 @@ def few_shot(
     queries: Sequence[Shot],
     options: Prompting = Prompting(),
 ) -> list[FewShotAnswer]:
-    """An answer to every query. encoded: a batch of single pictures, already encoded. Raises Mistake where prompts are
-    longer, or hold more pictures, than the model takes."""
+    """Answer every query. encoded: a batch of single pictures, already encoded. Mistake where a prompt has more tokens or
+    pictures than the model reads."""
     system, tokens, choices, writing = model.system, model.tokens, options.choices, options.writing
     _check(system, options)
     embeddings = system.embed_image(encoded)
@@ -212,8 +215,8 @@ def _check(system: Any, options: Prompting) -> None:
     demand(system, "prompt")
     if options.shots > system.config.shots:
         raise Mistake(
-            f"{options.shots} shots are more than this model was made for.",
-            f"It takes {system.config.shots}, and learned from rows of {system.config.images} pictures.",
+            f"{options.shots} shots are too many for this model.",
+            f"It reads {system.config.shots}, and was trained on rows of {system.config.images} pictures.",
             f"Ask for at most {system.config.shots}.",
         )
 
@@ -228,14 +231,14 @@ def _fits(system: Any, length: int) -> None:
 
 
 def _ordered(row: list[int], order: int, seed: int) -> list[int]:
-    """The first order is as chosen."""
+    """A random order of the examples; order 0 is that of `choose`."""
     if not order:
         return row
     return [row[at] for at in numpy.random.default_rng(seed_of("order", seed, order)).permutation(len(row))]
 
 
 def _alike(built: Sequence[tuple[list[int], list[int]]]) -> list[list[int]]:
-    """Prompts of one length go together, so that nothing is padded."""
+    """Group prompts of one length, so that none needs padding."""
     groups: dict[tuple[int, int], list[int]] = {}
     for row, (ids, pictures) in enumerate(built):
         groups.setdefault((len(ids), len(pictures)), []).append(row)
@@ -255,7 +258,7 @@ def _written(
 
 
 def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices: Sequence[str]) -> Tensor:
-    """[B C] log-probability of each choice and its end. The prompt is read once for all of them."""
+    """Log-probabilities [B C] of each choice and its end. The prompt is read once for all choices."""
     rows = [[*_ids(tokens, choice), tokens.id("end")] for choice in choices]
     logits, state = system.read(system.start(batch), ids)
     logits, state = logits.repeat_interleave(len(rows), 0), state.expand(len(rows))
@@ -271,15 +274,15 @@ def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices
 
 
 def demand_question(options: Prompting, question: str) -> None:
-    """Mistake where the template asks a question and there is none."""
+    """Raise Mistake where the template has a question and none is given."""
     if "{question}" in options.template and not question:
         raise Mistake("The template asks a question.", f"'{options.template}'", "Give it by --question.")
 
 
 class Prompter:
-    """Examples encoded once, for prompts about any number of pictures.
+    """Few-shot prompter: the examples are encoded once, for any number of queries.
 
-    examples: pictures, each with its answer. question: what goes in for {question}, the same for all.
+    images, answers: of the examples. question: for {question} in the template, the same for all.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
-"""Judge: do this picture and this sentence belong together? One question, several ways to answer it.
+"""Image-text matching scores: do this picture and this text belong together?
 
-The way is named beside every score: the match head, the cosine of two embeddings, the mean log-likelihood of the text,
-or minus the mean error of denoising the picture under the text (`tasks/denoise.py` has more of that). Higher is better,
-always. Asks for verbs, never for a type; knows no files and no threshold.
+A score is one of four: the log-odds of the match head, the cosine of two embeddings, the mean log-likelihood of the text's
+tokens, or minus the mean denoising error of the picture under the text (more of it in `tasks/denoise.py`). It is named
+beside every result. Higher is always better.
 
 N pictures, M texts, T tokens.
 """
@@ -31,19 +31,19 @@ BESIDE = (
     "clips",
     "question",
     "caption",
-)  # what a batch may have beside pictures and texts
-STEPS = 10  # times at which noise is looked for, the same noise for every pair
+)  # fields of a batch beside pictures and texts
+STEPS = 10  # timesteps of the denoising score, with the same noise for every pair
 
 
 @torch.no_grad()
 def judge(
     system: Declares, batch: Batch, way: str | None = None, rows: int = 256, pictures: int = 8
 ) -> tuple[Tensor, str]:
-    """Score every text of the batch against its picture (batch.image_of; row for row where that is None).
+    """Score every text of a batch against its picture (batch.image_of; row for row where that is None).
 
-    Returns scores [M] and the way they were made. Pictures are looked at once, however many texts each has, and only
-    `pictures` are in mind at a time; their texts go through in groups of `rows`, for the match those of one picture
-    together, else those of similar length. Mistake where the system declares no such way.
+    way: which score; None: the best that the system declares. Returns the scores [M] and the name of the score. Each picture
+    is encoded once, `pictures` at a time; their texts are scored in groups of `rows`, with the texts of a picture together
+    for the match head, and texts of similar length together otherwise. Mistake where the system does not have that score.
     """
     texts = batch.required("texts")
     way = demand_way(system, way)
@@ -72,8 +72,9 @@ def score_table(
     by: Sequence[str],
     pictures: int = 8,
 ) -> dict[str, NDArray[numpy.float32]]:
-    """way -> scores [N M] of every picture with every text. Pictures are encoded once for all of them, `pictures` at a
-    time; for the cosine each text is embedded once. ValueError for a way that the model has not."""
+    """Tables of scores [N M] of every picture with every text, by the name of the score. Pictures are encoded once for all
+    scores, `pictures` at a time; for the cosine each text is embedded once. ValueError for a score that the model does not
+    have."""
     own = model.texts(texts)
     rows: dict[str, list[Tensor]] = {way: [] for way in by}
     words = model.system.embed_text(Batch(texts=own)) if "cosine" in by else None
@@ -94,7 +95,7 @@ def score_table(
 
 
 def _by_pictures(batch: Batch, of: Tensor, pictures: int) -> Iterator[tuple[Tensor, Batch]]:
-    """Which texts, and the batch of them and their pictures, for so many pictures at a time."""
+    """Groups of `pictures` pictures: the indices of their texts, and the batch of both."""
     every, texts = batch.required("images"), batch.required("texts")
     for first in range(0, len(every), pictures):
         chosen = ((of >= first) & (of < first + pictures)).nonzero()[:, 0]
@@ -113,7 +114,7 @@ def _cosine(system: verbs.Embeds, batch: Batch) -> Tensor:
 
 
 def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
-    """Mean log-probability of the tokens after the first: long texts are not punished for their length."""
+    """Mean log-probability of the tokens after the first, so that the length of a text has no direct effect."""
     ids, mask = batch.text()
     log_probabilities = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(
         2, ids[:, 1:, None]
@@ -123,7 +124,7 @@ def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
 
 
 def _denoising(system: verbs.Denoises, batch: Batch) -> Tensor:
-    """Minus the mean squared error over an even grid of times."""
+    """Minus the mean squared denoising error over an even grid of timesteps."""
     ids, _ = batch.text()
     rows, device = len(ids), ids.device
     noise = seeded_noise(system.latent, STEPS, 0).to(device)

@@ -1,7 +1,4 @@
-"""Measure: how well a system does on batches it does not learn from: its losses, recall where it embeds, accuracy where
-batches have labels.
-
-Does not know: how it learns, where the batches come from.
+"""Evaluation of a system on held-out batches: its losses, recall where it embeds, accuracy where the batches have labels.
 
 Q queries, E shared embedding.
 """
@@ -21,7 +18,7 @@ from pairloom.verbs import able, losses_of
 def held_out_losses(
     system: Any, batches: Iterable[Batch], turns: tuple[str, ...] = ("",)
 ) -> dict[str, float]:
-    """Each loss and their sum ("loss"), averaged over the batches; of several turns as "turn/loss"."""
+    """Mean losses over the batches, each by its name and their sum as "loss"; with several turns as "turn/loss"."""
     totals: dict[str, dict[str, torch.Tensor]] = {turn: {} for turn in turns}
     count = 0
     for batch in batches:
@@ -40,8 +37,8 @@ def held_out_losses(
 
 
 def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """R@1 among all rows of the batches: the picture's own text ("image to text") and the text's own picture. Rows of
-    one picture (equal image_ids) are all right. Nothing where the system does not embed."""
+    """R@1 among all rows of the batches, image to text and text to image. All rows with the picture's image_ids count as
+    right. Empty where the system does not embed."""
     if able(system, "embed") is None:
         return {}
     images, texts, ids = [], [], []
@@ -60,8 +57,8 @@ def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 def accuracy(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Share of the rows whose match is above 0 where their label is 1, and not above 0 where it is 0. Nothing where the
-    batches have no labels, or the system does not match."""
+    """Accuracy: share of the rows whose match is above 0 where their label is 1, and not above 0 where it is 0. Empty where
+    the batches have no labels, or the system does not match."""
     matches = any(able(system, name) for name in ("match", "reason", "dialog"))
     right = [
         (system.match(batch) > 0) == batch.labels.bool()

@@ -1,15 +1,17 @@
-"""Race: the best of some candidates by rounds of noisy scores, asking only as long as the decision is open.
+"""Successive elimination (Even-Dar et al., 2006): the best of some candidates by as few rounds of noisy scores as a bound on
+the error allows.
 
-Every round asks those that are still in it under the same noise (paired), many decisions at once so that batches are
-full. A candidate leaves when its paired difference from the leader is too large for chance; a decision is settled when
-one is left. It is successive elimination (Even-Dar et al., 2006) with paired differences of unknown variance.
+Each round scores the remaining candidates under the same noise (paired), for many decisions at once, so that batches are
+full. A candidate is eliminated when its paired difference from the leader is too large for chance; a decision ends when one
+candidate remains. The variance of the differences is estimated.
 
-Two rules. Without a schedule: one-sided t-tests that hold for close decisions too, delta shared by looks and candidates.
-With a schedule (`tasks/schedule.py`): the chance, given what was seen, that the rounds to come turn the two; it is right
-where decisions are like those that the schedule was learnt from, and needs no share for looks, because what is bounded is
-the chance of another outcome and not of a test (Lan et al., 1982, on stopping when the outcome is as good as certain).
-Does not know: who scores, pictures, texts. What it assumes: differences of the rounds not far from normal;
-`tests/tasks/test_race.py` counts how often it is wrong.
+There are two rules. Without a schedule: one-sided t-tests, valid for close decisions too, with delta divided among the
+comparisons over time and the candidates. With a schedule (`tasks/schedule.py`): the conditional probability, after the
+rounds so far, that the remaining rounds reverse the order of two candidates (stochastic curtailment, Lan et al., 1982). It
+is valid where decisions are like those that the schedule was learnt from, and delta need not be divided over time, since the
+bound is on another outcome and not on a test.
+
+Assumption: the differences of the rounds are close to normal. `tests/tasks/test_race.py` measures the error rates.
 
 C candidates, R rounds.
 """
@@ -26,14 +28,15 @@ from numpy.typing import NDArray
 from pairloom.tasks.schedule import PRIOR, Schedule
 
 Ask = Callable[[int, list[tuple[int, int]]], NDArray[np.float64]]
-GROWTH = 1.25  # rounds between looks: each look may err, so there are few
+GROWTH = 1.25  # growth of the number of rounds between comparisons: each may err, so there are few
 
 
 @dataclass(frozen=True)
 class Decision:
-    """winner: the candidate that all rounds would name, as far as is known. scores [C]: mean over the rounds that each took
-    part in; with a schedule, the winner's mean less how far behind it each is expected to end. rounds [C]: how many. risk: bound on the chance that all rounds would name another; 0 where all were run.
-    ties: candidates with exactly the winner's score after all rounds (the winner is the first of them)."""
+    """Outcome of a race. winner: the estimate of the candidate that would win after all rounds. scores [C]: mean over each
+    candidate's rounds; with a schedule, the winner's mean minus the expected final distance of each. rounds [C]: number of
+    each candidate's rounds. risk: bound on the probability of another winner after all rounds; 0 where all were run. ties:
+    candidates with exactly the winner's score after all rounds (the winner is the first of them)."""
 
     winner: int
     scores: NDArray[np.float64]
@@ -43,14 +46,14 @@ class Decision:
 
 
 def spread(count: int) -> list[int]:
-    """0 .. count - 1 so that every beginning is spread over all (van der Corput: halves, quarters, eighths ...)."""
+    """Van der Corput order of 0 .. count - 1 (halves, quarters, eighths ...): every prefix is spread over the whole range."""
     bits = max(1, (count - 1).bit_length())
     turned = (int(f"{index:0{bits}b}"[::-1], 2) for index in range(1 << bits))
     return [index for index in turned if index < count]
 
 
 def looks(least: int, rounds: int) -> list[int]:
-    """After which rounds the candidates are compared."""
+    """The numbers of rounds after which the candidates are compared."""
     counts = [min(least, rounds)]
     while counts[-1] < rounds:
         counts.append(min(rounds, max(counts[-1] + 1, math.ceil(counts[-1] * GROWTH))))
@@ -67,14 +70,13 @@ def race(
     places: Sequence[int] | None = None,
     schedule: Schedule | None = None,
 ) -> list[Decision]:
-    """Settle one decision for each number of candidates in `counts`.
+    """Run a race for each number of candidates in `counts`.
 
-    ask(round, [(decision, candidate) ...]) -> scores, higher is better; a round is asked once, in the order 0, 1, ...
-    delta: for each decision, the chance that is allowed for another outcome than all `rounds` would have; 0: run all.
-    least: rounds before anybody may leave. places [R]: where each round lies on an axis along which differences may drift
-    (its time); every beginning should be spread over it. The drift then does not count as noise. schedule: of these rounds,
-    which are then asked for in its order (round 0 is schedule.order[0]). ValueError where the numbers do not fit or a score
-    is not finite.
+    ask(round, [(decision, candidate) ...]) -> scores, higher is better; it is called once for each round, in the order 0, 1,
+    ... delta: for each decision, the allowed probability of another outcome than that of all `rounds`; 0: run all rounds.
+    least: rounds before the first elimination. places [R]: the position of each round on an axis along which differences may
+    drift (its timestep); every prefix should be spread over it. The drift then does not count as noise. schedule: the rounds
+    are run in its order (round 0 is schedule.order[0]). ValueError where the numbers do not fit or a score is not finite.
     """
     if not 0 <= delta < 1 or least < 2 or rounds < 1 or any(count < 1 for count in counts):
         raise ValueError(
@@ -105,7 +107,7 @@ def race(
 
 
 class _Race:
-    """One decision. table [C R]: scores so far, NaN where a candidate was out."""
+    """State of one decision. table [C R]: scores so far, NaN where a candidate was not scored."""
 
     def __init__(self, candidates: int, rounds: int, schedule: Schedule | None) -> None:
         self.table, self.schedule = np.full((candidates, rounds), np.nan), schedule
@@ -113,7 +115,7 @@ class _Race:
         self.risk = 0.0
 
     def ahead(self, done: int) -> tuple[int, list[int], NDArray[np.float64]]:
-        """The leader, the others, and by how much it led each in each round [others done]."""
+        """The leader, the other candidates, and the leader's lead over each in each round [others done]."""
         rows = self.table[self.alive, :done]
         first = int(rows.mean(1).argmax())
         others = [at for at in range(len(self.alive)) if at != first]
@@ -130,16 +132,16 @@ class _Race:
         return Decision(best, scores, counts, self.risk, ties if len(ties) > 1 else ())
 
     def _behind(self, best: int, other: int, done: int) -> float:
-        """By how much a candidate's sum of all rounds is expected to be less than the best one's."""
+        """Expected difference of the best candidate's sum over all rounds and another one's."""
         assert self.schedule is not None
         gap = self.table[[best], :done] - self.table[[other], :done]
         return float(self.schedule.sums(self.schedule.innovations(gap))[0])
 
 
 def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np.int64] | None) -> None:
-    """Take out who is too far behind: one-sided t-tests of the paired differences against what the rest of the rounds can
-    still change (finite population correction), delta shared by the candidates (Bonferroni). With rounds in `line`, noise is
-    what neighbours on it differ by (von Neumann et al., 1941), at two thirds of the degrees of freedom."""
+    """Eliminate candidates by one-sided t-tests of the paired differences, with the finite population correction for the
+    remaining rounds, and delta divided among the candidates (Bonferroni). With rounds in `line`, the variance is estimated
+    from differences of neighbours on it (von Neumann et al., 1941), with two thirds of the degrees of freedom."""
     bounds = [(one, *one.ahead(done)) for one in races]
     if line is None:
         own, spreads = float(done - 1), [gap.var(1, ddof=1) for _, _, _, gap in bounds]
@@ -147,7 +149,7 @@ def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np
         own = 2 * (done - 1) / 3
         spreads = [np.square(np.diff(gap[:, line], axis=1)).mean(1) / 2 for _, _, _, gap in bounds]
     pool = float(np.mean(np.concatenate(spreads)))
-    freedom = own + PRIOR  # the variance of all races lends some to one
+    freedom = own + PRIOR  # a race's variance is shrunk towards that of all races
     for (one, leader, others, gap), spread_ in zip(bounds, spreads):
         variance = (own * spread_ + PRIOR * pool) / freedom
         error = np.sqrt(variance * (1 / done - 1 / one.table.shape[1]))
@@ -163,8 +165,8 @@ def _eliminate(races: Sequence[_Race], done: int, delta: float, line: NDArray[np
 
 
 def _settle(races: Sequence[_Race], done: int, delta: float, schedule: Schedule) -> None:
-    """Take out who overtakes the leader with a chance of at most its share of delta, and all where their chances together
-    are within what is left of it."""
+    """Eliminate candidates whose probability of overtaking the leader is at most their share of delta, and all of them where
+    their probabilities together are within what is left of delta."""
     width, freedom = schedule.open(done), done + PRIOR
     for one in races:
         innovations = schedule.innovations(one.table[one.alive, :done])
@@ -186,7 +188,7 @@ def _settle(races: Sequence[_Race], done: int, delta: float, schedule: Schedule)
 
 
 def student_tail(t: float, freedom: float) -> float:
-    """P(T > t) of Student's distribution."""
+    """Survival function of Student's t distribution, P(T > t)."""
     if t < 0:
         return 1 - student_tail(-t, freedom)
     return 0.5 * _beta_share(freedom / (freedom + t * t), freedom / 2, 0.5)

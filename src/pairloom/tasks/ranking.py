@@ -1,6 +1,6 @@
-"""Ranking: the scores of a corpus in both directions, by cosine or by match, and what the ranks are worth.
+"""Ranking of a corpus in both directions, by cosine or by match head, and its retrieval metrics.
 
-Scores are made a block of queries at a time: no table of all pairs is ever in memory. Does not know: models, files.
+Scores are computed a block of queries at a time: no table of all pairs is ever in memory. Does not know: models, files.
 
 M pictures, K texts, D distinct texts, P pairs that the match head scored, E shared embedding, Q queries, C candidates.
 """
@@ -24,14 +24,15 @@ Floats = NDArray[numpy.float64]
 Direction = Literal["image to text", "text to image"]
 DIRECTIONS: tuple[Direction, ...] = ("image to text", "text to image")
 
-LOWEST = -100.0  # published: the score of what the match head did not see
-BELOW = 1e4  # ours: cosines, moved below whatever the match head says
+LOWEST = -100.0  # published: the score of pairs that the match head did not score
+BELOW = 1e4  # ours: cosines are moved below all scores of the match head by this
 
 
 @dataclass(frozen=True)
 class RetrievalSettings:
-    """k: candidates of a query that the match head scores. published: score = raw class-1 logit + cosine, all others
-    -100, as BLIP's released evaluation has it; else the log-odds of the match, and below them the others by cosine."""
+    """Options of retrieval. k: candidates of a query that the match head re-ranks. published: the score is the raw class-1
+    logit + the cosine, and -100 for all others, as in BLIP's released evaluation; otherwise the log-odds of the match, and
+    below them the others by cosine."""
 
     k: int = 128
     published: bool = False
@@ -45,7 +46,7 @@ PROTOCOLS = {
 
 
 def settings(protocol: str, k: int | None = None) -> RetrievalSettings:
-    """A protocol by name, with another k if one is given. Mistake where there is none of that name."""
+    """The settings of a protocol by its name, with another k unless it is None. Mistake for an unknown name."""
     if protocol not in PROTOCOLS:
         raise Mistake(f"There is no protocol '{protocol}'.", "", nearest(protocol, PROTOCOLS))
     if k is not None and k < 1:
@@ -55,7 +56,7 @@ def settings(protocol: str, k: int | None = None) -> RetrievalSettings:
 
 @dataclass
 class Retrieved:
-    """Every score of a corpus, made when it is asked for; unreadable pictures and their texts are left out.
+    """Scores of a corpus, computed in blocks on demand; unreadable pictures and their texts are left out.
 
     rows [M] of the corpus; ids [M]: equal for pictures of the same bytes; owner [K]: picture of each text; distinct [K]:
     its string, of `strings` [D]. images [M E], texts [D E]: None where the system does not embed. codes [P], sorted:
@@ -77,7 +78,7 @@ class Retrieved:
     def blocks(
         self, direction: Direction, size: int = 256
     ) -> Iterator[tuple[slice, Floats, NDArray[numpy.bool_]]]:
-        """(queries, scores [Q C], right [Q C]) for `size` queries at a time."""
+        """Blocks of `size` queries: (queries, scores [Q C], right [Q C])."""
         back = direction == "text to image"
         queries = len(self.owner) if back else len(self.ids)
         for first in range(0, queries, size):
@@ -89,7 +90,7 @@ class Retrieved:
 
     def _scores(self, part: slice, back: bool) -> Floats:
         cosines = self.cosines(part, back)
-        if cosines is None:  # everything was matched
+        if cosines is None:  # the match head scored all pairs
             table = self.values.reshape(len(self.ids), len(self.strings))[:, self.distinct]
             return table[:, part].T if back else table[part]
         if not len(self.codes):
@@ -106,7 +107,7 @@ class Retrieved:
         return scores
 
     def cosines(self, part: slice, back: bool) -> Tensor | None:
-        """[Q C] of some queries with all candidates."""
+        """Cosines [Q C] of some queries with all candidates."""
         if self.images is None or self.texts is None:
             return None
         if back:
@@ -114,7 +115,7 @@ class Retrieved:
         return (self.images[part] @ self.texts.T)[:, self.distinct]
 
     def text(self, at: int) -> str:
-        """A text by its number in 0 .. K - 1."""
+        """A text by its index in 0 .. K - 1."""
         return self.strings[self.distinct[at]]
 
     def _codes(self, part: slice, best: Rows, back: bool) -> Rows:
@@ -124,7 +125,8 @@ class Retrieved:
         return rows * len(self.strings) + self.distinct[best]
 
     def wanted(self, size: int = 256) -> Rows:
-        """The pairs that the match head is to score, sorted, each once: whatever either direction's best k hold."""
+        """Codes of the pairs that the match head is to score, sorted, each once: the best k of every query in either
+        direction."""
         parts = []
         for back, queries in ((False, len(self.ids)), (True, len(self.owner))):
             for first in range(0, queries, size):
@@ -139,7 +141,8 @@ class Retrieved:
 def worth(
     retrieved: Retrieved, at: tuple[int, ...] = (1, 5, 10), seed: int = 0
 ) -> dict[str, dict[str, Interval]]:
-    """Direction -> R@K, median place and MRR, each with its bootstrap interval; texts of one picture are drawn together."""
+    """Retrieval metrics by direction: R@K, median rank and MRR, each with its bootstrap interval; the texts of a picture are
+    resampled together."""
     intervals: dict[str, dict[str, Interval]] = {}
     for direction in DIRECTIONS:
         parts = [ranks(scores, right) for _, scores, right in retrieved.blocks(direction)]
@@ -158,7 +161,7 @@ def worth(
 
 
 def _median(places: Floats, groups: Rows, seed: int, resamples: int = 1000, level: float = 0.95) -> Interval:
-    """The median place, with the percentile bootstrap over groups."""
+    """Median rank with its percentile bootstrap interval over groups."""
     order = numpy.argsort(places, kind="stable")
     index = numpy.unique(groups, return_inverse=True)[1][order]
     random, many = numpy.random.default_rng(seed), int(index.max()) + 1
@@ -172,7 +175,7 @@ def _median(places: Floats, groups: Rows, seed: int, resamples: int = 1000, leve
 
 
 def rankings(retrieved: Retrieved, top: int) -> Iterator[list[dict[str, Any]]]:
-    """The `top` best of every query (at most k where a match head ordered them), a block of queries at a time.
+    """Rankings: the `top` best of every query (at most k with a match head), a block of queries at a time.
 
     Rows: direction, query, place, candidate, score, right; queries and candidates by name and by text. Ties by the order
     of the set.

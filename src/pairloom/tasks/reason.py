@@ -1,4 +1,4 @@
-"""Reason: is a statement about these pictures true? Asks for match. And what a set of such verdicts is worth.
+"""Visual reasoning: is a statement about these pictures true? And the metrics of such verdicts. Requires `match`.
 
 B statements, N pictures of each.
 """
@@ -22,18 +22,18 @@ from pairloom.model import Model
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether a statement is true of its pictures, and the probability that it is."""
+    """Verdict on a statement: whether it is true of its pictures, and the probability that it is."""
 
     true: bool
     chance: float
 
 
 def demand_pictures(model: Model, there: int) -> None:
-    """Mistake where a statement comes with another number of pictures than the model takes."""
+    """Raise Mistake where a statement has another number of pictures than the model reads."""
     wanted = model.config.pictures
     if there != wanted:
         raise Mistake(
-            f"A statement comes with {wanted} picture{'s' * (wanted != 1)} here, not with {there}.",
+            f"A statement for this model has {wanted} picture{'s' * (wanted != 1)}, not {there}.",
             "Each picture of a statement has a cross-attention of its own.",
             "Give them in their order, then the statement in quotes.",
         )
@@ -46,7 +46,8 @@ def reason(
     statements: Sequence[str],
     image_of: Sequence[int] | None = None,
 ) -> list[Verdict]:
-    """A verdict on each statement about its pictures, normalised [I N 3 H W] or lists of N: one for each, or as image_of."""
+    """Verdicts on statements about pictures, which are normalised [I N 3 H W] or lists of N. image_of: the pictures of each
+    statement (None: statement i has row i)."""
     pixels = images if isinstance(images, Tensor) else torch.stack([model.pictures(row) for row in images])
     texts = model.texts([plain(text) for text in statements])
     owner = None if image_of is None else torch.tensor(list(image_of))
@@ -56,6 +57,6 @@ def reason(
 
 
 def verdicts(chances: Sequence[float], true: Sequence[bool], group: Sequence[str]) -> dict[str, float]:
-    """Accuracy, and consistency over groups (statements of one sentence)."""
+    """Metrics of verdicts: accuracy, and consistency over groups (statements with the same sentence)."""
     right = (np.asarray(chances) > 0.5) == np.asarray(true, dtype=bool)
     return {"accuracy": float(right.mean()), "consistency": consistency(right, group)}

@@ -1,8 +1,8 @@
-"""Retrieve: all pictures against all texts of a corpus, cosine first, the match head for the best (BLIP, section 4.1).
+"""Image-text retrieval: all pictures against all texts of a corpus, by cosine, with the match head re-ranking the best (BLIP,
+section 4.1).
 
-Image-major: a picture is looked at once and its keys and values are made once, for whatever texts either direction wants
-of it; a pair that both directions want is scored once; a string is read once, however many pictures it stands beside.
-Asks for verbs. Does not know: how a set lies on disk, what the ranks are worth.
+The order is image-major: each picture is encoded once, and its keys and values are computed once for all texts of both
+directions; a pair of both directions is scored once; a string is read once, however many pictures have it.
 
 D distinct texts, E shared embedding.
 """
@@ -33,13 +33,13 @@ from pairloom.tasks.ranking import Floats, RetrievalSettings, Retrieved, Rows
 from pairloom.verbs import ways
 
 SPAN = 64  # pictures of a part
-GROUP = 8  # pictures in mind at once
-KEPT = 1 << 30  # bytes of looked-at pictures that are kept for the match; the others are looked at again
-FULL = 1_000_000  # pairs up to which a system without an embedding scores everything
+GROUP = 8  # pictures in memory at once
+KEPT = 1 << 30  # bytes of encoded pictures that are kept for the match head; the others are encoded again
+FULL = 1_000_000  # most pairs that a system without an embedding scores
 
 
 class ClassOne:
-    """A system whose match is the raw logit of class 1."""
+    """Wrapper of a system whose match is the raw logit of class 1."""
 
     abilities = (verbs.MATCH,)
 
@@ -55,14 +55,14 @@ class ClassOne:
 
 @dataclass
 class Corpus:
-    """Pictures and their texts. skipped: reason -> count of pairs that were left out."""
+    """A corpus: pictures and their texts. skipped: number of left-out pairs by reason."""
 
     index: ImageIndex
     names: list[str]
 
     @classmethod
     def of(cls, pairs: Iterable[Pair]) -> Corpus:
-        """Read a set once. Mistake where nothing in it can be ranked."""
+        """Read a set into a corpus. Mistake where it has no pairs to rank."""
         index, names = ImageIndex(), []
         for pair in pairs:
             before = len(index)
@@ -77,9 +77,9 @@ class Corpus:
 
 
 class Retriever:
-    """Runs one model over one corpus. parts: a folder for finished work, which a later run goes on from; None: none.
+    """Retrieval with one model on one corpus. parts: a folder for finished parts, from which a later run resumes; None: none.
 
-    tell(step, done, total) after each part. Mistake where the model cannot do what the settings ask.
+    tell(step, done, total) is called after each part. Mistake where the model does not support the settings.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ class Retriever:
 
     @torch.no_grad()
     def run(self) -> Retrieved:
-        """Look at every picture, read every text, match what has to be matched."""
+        """Embed every picture and text, and score the pairs that the match head re-ranks."""
         spans = range(0, len(self.corpus.names), SPAN)
         encoded = [self._look(first, len(spans)) for first in spans]
         rows = numpy.concatenate([rows for rows, _ in encoded])
@@ -120,7 +120,7 @@ class Retriever:
         if "cosine" not in self.able:
             pairs = len(retrieved.ids) * len(retrieved.strings)
             if pairs > FULL:
-                why = f"{pairs:,} pairs would be scored one by one, for the model has no embedding to choose by."
+                why = f"{pairs:,} pairs would be scored one by one, since the model has no embedding to choose from."
                 raise Mistake(
                     "This corpus is too large for that model.", why, f"Give at most {FULL:,} pairs."
                 )
@@ -158,7 +158,7 @@ class Retriever:
         return "could not be read before"
 
     def _read(self, count: int) -> Tensor:
-        """[D E] of the distinct texts, those of one length together."""
+        """Embeddings [D E] of the distinct texts, those of one length together."""
         order = numpy.argsort(self.table.lengths, kind="stable")
         by_row: dict[int, Tensor] = {}
         for at in range(0, count, 256):
@@ -172,7 +172,7 @@ class Retriever:
         return Batch(texts=texts.to(self.model.device))
 
     def _look(self, first: int, spans: int) -> tuple[Rows, Tensor | None]:
-        """Rows of a span that can be read, and their vectors; what was seen of them is kept while there is room."""
+        """Readable rows of a span and their embeddings; their encodings are kept while there is memory."""
         part = self.parts / f"look-{first:09d}.npz" if self.parts else None
         if part is not None and part.exists():
             held = numpy.load(part)
@@ -200,7 +200,7 @@ class Retriever:
         return numpy.array(rows, numpy.int64), embedded if "cosine" in self.able else None
 
     def _batches(self, rows: Iterable[int]) -> Iterator[tuple[list[int], Batch]]:
-        """GROUP readable pictures at a time, in order."""
+        """Batches of GROUP readable pictures, in order."""
         waiting: list[tuple[int, Any]] = []
         for row in rows:
             try:

@@ -1,12 +1,11 @@
-"""Schedule: in which order rounds tell most of a decision, and what the first of them say about all, learnt from decisions of
-the same kind whose rounds were all run. No labels are needed.
+"""Schedule of a race: the order in which rounds are most informative, and the prediction of all rounds from the first ones.
+It is learnt without labels, from similar decisions whose rounds were all run.
 
-Differences between candidates are taken as a normal vector over the rounds, times a scale of each decision's own
-(a multivariate t). Its covariance comes from the centred scores, shrunk towards its diagonal as far as its entries differ
-between decisions (Schäfer and Strimmer, 2005); the order is that of a pivoted Cholesky which takes the round that leaves
-the sum of all the least open. Few decisions make such a law look surer than it is: each half is asked to foresee the
-other's, and what is left open is taken to be as much larger as that went wrong.
-Does not know: who scores, when a race may stop.
+The differences between candidates are modelled as a normal vector over the rounds, times a scale of each decision (a
+multivariate t). Its covariance is that of the centred scores, shrunk towards its diagonal as far as its entries differ
+between decisions (Schäfer and Strimmer, 2005); the order is that of a pivoted Cholesky factorisation, which takes the round
+that leaves the least variance of the sum. From few decisions the variance is underestimated: each half of the decisions
+predicts the other half, and the remaining variance is scaled by the error of that prediction.
 
 C candidates, R rounds.
 """
@@ -21,15 +20,15 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 LEAST = 8  # decisions that a schedule is learnt from
-PRIOR = 4.0  # rounds that the usual scale of decisions lends to the scale of one
+PRIOR = 4.0  # rounds for which the usual scale counts in the estimate of a decision's scale
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """order [R]: the rounds, the most telling first. whitener [R R]: lower triangular; whitener @ scores (in this order) are
-    innovations: what each round says that those before it did not, of variance 1 for a decision of usual scale. shares [R]:
-    what an innovation adds to the sum of all rounds. slack: how much larger its squared errors are than it says, for
-    decisions that it was not learnt from.
+    """Order of rounds and their joint distribution. order [R]: the rounds, the most informative first. whitener [R R]: lower
+    triangular; whitener @ scores (in this order) are the innovations, the part of each round that those before it do not
+    predict, of variance 1 for a decision of the usual scale. shares [R]: the contribution of an innovation to the sum of all
+    rounds. slack: factor by which the squared errors of its predictions exceed their variance on other decisions.
     """
 
     order: NDArray[np.int64]
@@ -39,10 +38,10 @@ class Schedule:
 
     @classmethod
     def learnt(cls, tables: Sequence[NDArray[np.floating]]) -> Schedule:
-        """From scores [C R] of decisions, all of R rounds; those whose candidates never differ say nothing. Decisions about the
-        same pictures stand together, so that both halves know others.
+        """Learn a schedule from the scores [C R] of decisions; decisions whose candidates never differ are left out. Decisions
+        about the same pictures should be neighbours, so that the two halves have different pictures.
 
-        ValueError where there are fewer than LEAST decisions of two candidates or more.
+        ValueError for fewer than LEAST decisions of two candidates or more.
         """
         gaps = [table.astype(np.float64) - table.mean(0, dtype=np.float64) for table in tables]
         gaps = [gap for gap in gaps if len(gap) > 1 and gap.any()]
@@ -54,7 +53,7 @@ class Schedule:
 
     @classmethod
     def _fitted(cls, gaps: Sequence[Array]) -> Schedule:
-        """From centred scores, as if they were all there is to know."""
+        """Fit a schedule to centred scores, without slack."""
         scales = np.array([np.square(gap).mean() for gap in gaps])
         each = [gap.T @ gap / (len(gap) - 1) / scale for gap, scale in zip(gaps, scales)]
         order, columns = _pivoted(_shrunk(each) * np.exp(np.log(scales).mean()))
@@ -62,8 +61,8 @@ class Schedule:
         return cls(order, whitener, columns.sum(0))
 
     def _wrong(self, gaps: Sequence[Array]) -> float:
-        """Squared errors of what it foresees of other decisions, over what it says they are; the mean over the first half of
-        the rounds (after that little is open)."""
+        """Ratio of the squared errors of its predictions on other decisions to their variance, averaged over the first half of
+        the rounds (after them little variance is left)."""
         first = np.arange(1, self.rounds // 2 + 1)
         limits = []
         for gap in gaps:
@@ -79,27 +78,28 @@ class Schedule:
 
     @property
     def rounds(self) -> int:
-        """R."""
+        """Number of rounds, R."""
         return len(self.order)
 
     def innovations(self, scores: Array) -> Array:
-        """[C n] of the scores [C n] of the first n rounds in this order."""
+        """Innovations [C n] of the scores [C n] of the first n rounds in this order."""
         done = scores.shape[1]
         whitened: Array = scores @ self.whitener[:done, :done].T
         return whitened
 
     def sums(self, innovations: Array) -> Array:
-        """[C] what all rounds are expected to add up to, up to what the candidates have in common."""
+        """Expected sum over all rounds [C], up to a constant that all candidates share."""
         totals: Array = innovations @ self.shares[: innovations.shape[1]]
         return totals
 
     def open(self, done: int) -> float:
-        """Variance of the sum of all rounds that the first `done` leave, for a decision of usual scale."""
+        """Variance of the sum of all rounds after the first `done`, for a decision of the usual scale."""
         return self.slack * float(np.square(self.shares[done:]).sum())
 
 
 def _shrunk(each: Sequence[Array]) -> Array:
-    """The mean of covariances, its correlations made smaller by the share of their squares that is chance."""
+    """Shrinkage estimate of a covariance: the mean of covariances, with its correlations shrunk by the share of their squares
+    that is chance."""
     mean = np.mean(each, 0)
     deviation = np.sqrt(np.diag(mean).clip(min=1e-12 * np.diag(mean).max()))
     scale = np.outer(deviation, deviation)
@@ -112,7 +112,8 @@ def _shrunk(each: Sequence[Array]) -> Array:
 
 
 def _pivoted(covariance: Array) -> tuple[NDArray[np.int64], Array]:
-    """Order [R] and columns [R R] with columns @ columns.T = covariance; column k is 0 for the first k of the order."""
+    """Pivoted Cholesky factorisation: order [R] and columns [R R] with columns @ columns.T = covariance; column k is 0 for the
+    first k of the order."""
     left, order, columns = covariance.copy(), [], []
     smallest = 1e-10 * float(np.diag(covariance).max())
     taken = np.zeros(len(left), bool)

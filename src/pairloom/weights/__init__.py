@@ -1,4 +1,4 @@
-"""Published weights, one layout a file; and `load`, which reads a model of ours or of any of them."""
+"""Published weights: one layout a file, and `load`, which reads a model folder of pairloom or of any published layout."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ FOREIGN[".safetensors"] = "bare weights, without a config"
 
 
 def cached(name: str) -> Path | None:
-    """The folder of a hub id in the local cache, None where it is not there. Nothing is fetched."""
+    """The folder of a hub id in the local cache, None where it is not there. Nothing is downloaded."""
     from pairloom.weights import _hub
 
     return _hub.cached(name)
 
 
 def load(where: Path | str, download: bool = False) -> Model:
-    """A model ready to be asked: from its folder, from published weights (docs/weights.md), or from a hub id.
+    """Load a model, in evaluation mode: from its folder, from published weights (docs/weights.md), or from a hub id.
 
-    download: a hub id that is not in the local cache may be fetched; without it nothing is looked up on the network. Raises
-    Mistake that says what was found instead.
+    download: a hub id that is not in the local cache may be downloaded; otherwise the network is not used. Mistake where
+    there is no model, with a description of what is there instead.
     """
     name, where = str(where), Path(where)
     if not where.exists():
@@ -58,9 +58,9 @@ def load(where: Path | str, download: bool = False) -> Model:
 
 
 def with_part(model: Model, part: str, where: Path) -> Model:
-    """A fresh model with one part of it, such as "encoder", filled from published weights.
+    """Initialise one part of a new model, such as "encoder", from published weights.
 
-    Raises Mistake where no layout knows that part, or the file does not fit it.
+    Mistake where no layout has that part, or the file does not fit it.
     """
     layouts = {getattr(one, "PART", ""): one for one in map(find_layout, registry.names("weights"))}
     if part not in layouts or not part:
@@ -72,7 +72,7 @@ def with_part(model: Model, part: str, where: Path) -> Model:
 
 
 def export(model: Model, out: Path, to: str = "transformers", task: str = "") -> Path:
-    """Write a model in a published layout, which `to` names. task: caption or match, where a BLIP can do both.
+    """Export a model in the published layout `to`. task: caption or match, where a BLIP has both.
 
     Mistake where that layout cannot hold the system.
     """
@@ -88,12 +88,12 @@ def export(model: Model, out: Path, to: str = "transformers", task: str = "") ->
 
 
 def find_layout(name: str) -> Any:
-    """The module of one layout."""
+    """The module of a layout, by its name."""
     return registry.find("weights", name)
 
 
 def _describe(where: Path, document: Mapping[str, Any]) -> str:
-    """What lies there instead of a model, in words."""
+    """Description of what a path holds instead of a model."""
     if where.is_file():
         return "a file"
     if "model_type" in document or "architectures" in document:
@@ -106,5 +106,5 @@ def _describe(where: Path, document: Mapping[str, Any]) -> str:
     entries = sorted(entry.name for entry in where.iterdir())
     if not entries:
         return "an empty folder"
-    spoilt = "; its config.json does not tell of a model" * ("config.json" in entries)
+    spoilt = "; its config.json does not describe a model" * ("config.json" in entries)
     return f"a folder with {', '.join(entries[:5])}{' ...' * (len(entries) > 5)}{spoilt}"

@@ -1,6 +1,6 @@
-"""Names that are no paths: the local cache of the Hugging Face hub. The network only where the user said so.
+"""Hub ids: models of the Hugging Face hub in the local cache, and their download where the user allows it.
 
-HF_HUB_OFFLINE and HF_HOME are honoured by huggingface_hub itself. Knows no layout.
+HF_HUB_OFFLINE and HF_HOME are honoured by huggingface_hub itself.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def cached(name: str) -> Path | None:
 
 
 def download(name: str) -> Path:
-    """Fetch a hub id into the cache: configs, tokenizer and safetensors; .bin files only where there are none of those.
+    """Download a hub id into the cache: configs, tokenizer and safetensors; .bin files only where there are no safetensors.
 
-    Mistake where the network, the hub or HF_HUB_OFFLINE says no.
+    Mistake where the network, the hub or HF_HUB_OFFLINE prevents it.
     """
     from huggingface_hub import snapshot_download
 
@@ -52,9 +52,9 @@ def download(name: str) -> Path:
 
 
 def tokens_near(folder: Path, kind: str) -> Tokens:
-    """The tokenizer that belongs to a bare checkpoint: beside it, or in the local cache, or with an installed package.
+    """The tokenizer of a checkpoint without one: from its folder, the local cache, or an installed package.
 
-    kind: "clip" (cleaned as CLIP's code does) or "bert". Mistake that says which files to put where.
+    kind: "clip" (text is cleaned as in CLIP's code) or "bert". Mistake where there is none, with the files that are needed.
     """
     clean = "clip" if kind == "clip" else ""
     wanted = ("tokenizer.json", "vocab.json", OPENAI) if kind == "clip" else ("tokenizer.json", "vocab.txt")
@@ -66,12 +66,12 @@ def tokens_near(folder: Path, kind: str) -> Tokens:
                 return Tokens.load(where / name, clean)
     raise Mistake(
         f"There is no tokenizer beside {folder}.",
-        "The file holds weights alone; looked here, in the local hub cache and with installed packages.",
+        "The file holds weights alone; its folder, the local hub cache and installed packages have no tokenizer for it.",
         f"Put {' or '.join(wanted)} ({(BERT if kind == 'bert' else CLIP)[0]}) into the folder.",
     )
 
 
 def _packaged() -> list[Path]:
-    """Folders of installed packages that carry OpenAI's merges; nothing of them is imported."""
+    """Folders of installed packages that contain OpenAI's byte-pair merges; the packages are not imported."""
     specs = [importlib.util.find_spec(name) for name in ("clip", "open_clip")]
     return [Path(spec.origin).parent for spec in specs if spec and spec.origin]

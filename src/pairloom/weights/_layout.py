@@ -1,6 +1,6 @@
-"""What published layouts share: reading a file of tensors, and moving tensors between their names and ours.
+"""Tensors of published layouts: reading files of weights, and converting between published names and ours.
 
-Does not know: any layout. Nothing is unpickled.
+Does not know: any one layout. Nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ FILES = (
 
 @dataclass(frozen=True)
 class Place:
-    """Where a tensor of ours lies in their layout. names: any of these holds it (tied parts have several).
+    """The place of one of our tensors in a published layout. names: its published names; tied parts have several, and any of
+    them may be read.
 
-    third: which third of a fused query-key-value tensor it is, or which of `of` parts. flipped: theirs is transposed.
-    lead: how many leading axes of one theirs leaves out.
+    third: our tensor is this one of the `of` equal parts of a fused tensor, such as query-key-value; None: it is the whole.
+    flipped: the published tensor is transposed. lead: number of leading axes of size 1 that the published tensor lacks.
     """
 
     names: tuple[str, ...]
@@ -47,34 +48,35 @@ class Place:
     of: int = 3
 
     def ours(self, theirs: Tensor) -> Tensor:
-        """Their tensor as we hold it."""
+        """Convert a published tensor to ours."""
         if self.third is not None:
             theirs = theirs.chunk(self.of)[self.third]
         return (theirs.T if self.flipped else theirs)[(None,) * self.lead]
 
     def theirs(self, ours: Tensor) -> Tensor:
-        """The inverse of `ours`, a third by itself."""
+        """Convert our tensor to the published form; a part of a fused tensor stays by itself."""
         ours = ours[(0,) * self.lead]
         return (ours.T if self.flipped else ours).detach().contiguous()
 
 
 @dataclass
 class Moved:
-    """What came of it. tensors: ours by name; missing: ours that the file lacks; left: theirs that nobody asked for."""
+    """Converted tensors. tensors: by our names. missing: our names that the file lacks. left: published names that no tensor of
+    ours uses."""
 
     tensors: dict[str, Tensor] = field(default_factory=dict)
     missing: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
     def demand(self, name: str, where: Path) -> None:
-        """Mistake where a tensor that the layout cannot do without is not there."""
+        """Raise Mistake where this tensor is missing."""
         if name not in self.tensors:
             raise Mistake(
                 f"{where} has nothing for '{name}'.", "It is another kind of model.", "Name another file."
             )
 
     def whole(self, where: Path, may_miss: Sequence[str] = ()) -> Moved:
-        """Mistake where anything is missing or left over. may_miss: prefixes of ours that the file may lack."""
+        """Raise Mistake where anything is missing or left over. may_miss: prefixes of our names that the file may lack."""
         missing = [name for name in self.missing if not name.startswith(tuple(may_miss))]
         if missing or self.left:
             reasons = [f"Missing: {_few(missing)}."] * bool(missing) + [
@@ -88,7 +90,7 @@ class Moved:
         return self
 
     def into(self, system: nn.Module) -> None:
-        """Copy the tensors into a system."""
+        """Copy the tensors into a system, in place."""
         target = dict(system.state_dict(keep_vars=True))
         with torch.no_grad():
             for name, tensor in self.tensors.items():
@@ -96,7 +98,7 @@ class Moved:
 
 
 def read(where: Path) -> dict[str, Tensor]:
-    """The tensors of a .safetensors or torch file, or of the model file in a folder. Mistake where there are none."""
+    """Read the tensors of a .safetensors or torch file, or of the model file in a folder. Mistake where there are none."""
     if where.is_dir():
         files = [where / name for name in FILES if (where / name).is_file()]
         if not files:
@@ -113,7 +115,7 @@ def read(where: Path) -> dict[str, Tensor]:
             return read_script(where)
         lazy = zipfile.is_zipfile(where)  # older files are one stream
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the unpickler's own, of what it then refuses
+            warnings.simplefilter("ignore")  # the unpickler warns of what it then refuses
             tensors = torch.load(where, map_location="cpu", weights_only=True, mmap=lazy)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError, KeyError) as error:
         why = str(error).split("\n")[0].split(". ")[0]
@@ -122,7 +124,7 @@ def read(where: Path) -> dict[str, Tensor]:
         raise Mistake(
             f"{where} holds more than tensors.",
             "Such files can run code and are not opened.",
-            "Ask its maker for a .safetensors file.",
+            "Ask the publisher for a .safetensors file.",
         ) from error
     for entry in ("model", "state_dict", "model_state_dict"):
         tensors = tensors.get(entry, tensors) if isinstance(tensors, Mapping) else tensors
@@ -136,7 +138,8 @@ def read(where: Path) -> dict[str, Tensor]:
 
 
 def unknown(where: Path, kind: str) -> Mistake:
-    """What to say of a file that no layout takes: what it holds. Raises what reading it does."""
+    """The Mistake about a file of weights that no layout can read, with a description of its tensors. Reading the file may
+    raise a Mistake of its own."""
     names = list(read(where))
     return Mistake(
         f"{where} holds the weights of a model that is not known here.",
@@ -146,7 +149,8 @@ def unknown(where: Path, kind: str) -> Mistake:
 
 
 def peek(where: Path) -> set[str]:
-    """The names in a file of tensors, as cheaply as its kind allows; none where it is no such file."""
+    """The names of the tensors in a file, without reading the tensors where its format allows that; empty where it is no file
+    of tensors."""
     if where.suffix not in (".safetensors", ".pt", ".pth", ".bin"):
         return set()
     try:
@@ -159,7 +163,7 @@ def peek(where: Path) -> set[str]:
 
 
 def _parts(index: Path) -> dict[str, Tensor]:
-    """The tensors of a model in several files, as its index lists them."""
+    """The tensors of a model that is split into several files, as its index lists them."""
     try:
         names = sorted(
             {str(Path(name).name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()}
@@ -173,7 +177,7 @@ def _parts(index: Path) -> dict[str, Tensor]:
 
 
 def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
-    """A name by the first rule whose pattern it matches as a whole; KeyError where none does."""
+    """Rename by the first rule whose pattern matches the whole name; KeyError where none does."""
     for pattern, there in rules:
         match = re.fullmatch(pattern, name)
         if match:
@@ -182,8 +186,8 @@ def rename(name: str, rules: Iterable[tuple[str, str]]) -> str:
 
 
 def take(theirs: Mapping[str, Tensor], places: Mapping[str, Place], ours: Mapping[str, Tensor]) -> Moved:
-    """Their tensors under our names, fitted to the shapes of `ours`: a table of positions is resized, a vocabulary that
-    is a few rows short keeps our last rows. Any other difference in shape is a Mistake."""
+    """Convert published tensors to our names and to the shapes of `ours`: a table of positions is resized, and a vocabulary
+    that is a few rows shorter keeps our last rows. Mistake for any other difference in shape."""
     moved = Moved()
     used: set[str] = set()
     for name, place in places.items():
@@ -201,7 +205,7 @@ def take(theirs: Mapping[str, Tensor], places: Mapping[str, Place], ours: Mappin
 
 
 def give(ours: Mapping[str, Tensor], places: Mapping[str, Place]) -> dict[str, Tensor]:
-    """Our tensors under their names: the inverse of `take`."""
+    """Convert our tensors to the published names: the inverse of `take`."""
     tensors: dict[str, Tensor] = {}
     thirds: dict[str, dict[int, Tensor]] = {}
     for name, place in places.items():

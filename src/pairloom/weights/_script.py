@@ -1,9 +1,9 @@
-"""The tensors of a TorchScript archive (OpenAI's CLIP files), read without running or importing anything of it.
+"""Reader of TorchScript archives (OpenAI's CLIP files): their tensors, without running or importing any of their code.
 
 Fact: such an archive is a zip with `data.pkl`, a program of pickle opcodes that builds a tree of modules, and one file of
 raw numbers for each tensor. torch refuses it under weights_only, and loading it as a script would execute its code. Here
-the opcodes are walked as data: only containers, numbers, strings and tensors are made, classes are names, and a call is a
-tensor or nothing. Does not know: which tensors there should be.
+the opcodes are interpreted as data: they can build containers, numbers, strings and tensors, classes stay names, and a
+call gives a tensor or nothing.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ MARK = object()
 
 
 class _Name(str):
-    """A class or function that the archive names; never looked up."""
+    """The name of a class or function in the archive; it is never imported."""
 
 
 class _Module(dict[str, Any]):
-    """An object of a class that is not ours: its attributes."""
+    """The attributes of an object whose class is not imported."""
 
 
 def is_script(where: Path) -> bool:
-    """Whether a file is a zip with a program beside its data."""
+    """Whether a file is a TorchScript archive: a zip with code beside its data."""
     if not zipfile.is_zipfile(where):
         return False
     with zipfile.ZipFile(where) as archive:
@@ -50,7 +50,7 @@ def is_script(where: Path) -> bool:
 
 
 def read_script(where: Path) -> dict[str, Tensor]:
-    """Dotted name -> tensor. Mistake where the archive holds anything but a tree of modules."""
+    """Read an archive: dotted name -> tensor. Mistake where it holds anything but a tree of modules."""
     with zipfile.ZipFile(where) as archive:
         root = next(name for name in archive.namelist() if name.endswith("/constants.pkl")).rpartition("/")[0]
 
@@ -81,7 +81,7 @@ def _leaves(tree: Any, path: str) -> list[tuple[str, Tensor]]:
 
 
 def _walk(program: bytes, storage: Callable[[str, str, int], Tensor]) -> Any:
-    """The tree that the opcodes build. ValueError for an opcode that no archive of modules needs."""
+    """The tree of modules that the opcodes build. ValueError for an opcode that no archive of modules needs."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     held: dict[str, Tensor] = {}
@@ -114,7 +114,7 @@ def _walk(program: bytes, storage: Callable[[str, str, int], Tensor]) -> Any:
 
 
 def _build(name: str, argument: Any, stack: list[Any], above_mark: Callable[[], list[Any]]) -> None:
-    """Opcodes that make containers, modules and tensors."""
+    """Interpret an opcode that builds containers, modules or tensors."""
     if name == "MARK":
         stack.append(MARK)
     elif name == "GLOBAL":
@@ -144,7 +144,7 @@ def _build(name: str, argument: Any, stack: list[Any], above_mark: Callable[[], 
 
 
 def _called(function: Any, arguments: tuple[Any, ...]) -> Any:
-    """A tensor over its storage, or an object without a life of its own."""
+    """Interpret a call: a tensor over its storage, or an object that only holds its attributes."""
     if function in TENSORS:
         storage, offset, size, stride = arguments[:4]
         return torch.as_strided(storage, size, stride, offset).clone()

@@ -1,4 +1,4 @@
-"""What every folder of transformers has: config.json, weights, an image processor, a tokenizer.
+"""Folders of transformers: config.json, weights, an image processor, a tokenizer.
 
 Does not know: the layout of any one model.
 """
@@ -31,19 +31,19 @@ def holds(where: Path, kind: str) -> bool:
 
 
 def part(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A part's config: the class's defaults, the file over them, the old `*_dict` over both, as transformers reads it."""
+    """The config of a part, merged as transformers does: defaults of the class, then the file, then its old `*_dict`."""
     return {**defaults, **(config.get(name) or {}), **(config.get(f"{name}_dict") or {})}
 
 
 def sides(value: Any) -> set[int]:
-    """The numbers of a size in any of its spellings: 224, {"height": 224, "width": 224}, {"shortest_edge": 224}."""
+    """The sides of a size in any of its forms: 224, {"height": 224, "width": 224}, {"shortest_edge": 224}."""
     if isinstance(value, Mapping):
         return {int(side) for side in value.values() if side is not None}
     return {int(value)} if value is not None else set()
 
 
 def pixels_of(where: Path, size: int) -> Transform:
-    """The image processor as a Transform. Mistake where it does what a Transform cannot."""
+    """The image processor of a folder as a Transform. Mistake where it does what a Transform cannot do."""
     processor = read_json(where / "preprocessor_config.json")
     processor = processor or read_json(where / "processor_config.json").get("image_processor", {})
     crop = bool(
@@ -65,7 +65,7 @@ def pixels_of(where: Path, size: int) -> Transform:
     ]
     if odd:
         raise Mistake(
-            f"The image processor in {where} prepares pictures in a way that is not built here.",
+            f"The image processor in {where} prepares pictures in a way that is not supported here.",
             f"{', '.join(odd)}: {', '.join(str(processor.get(name)) for name in odd)}; the model reads {size} px.",
             "Give the folder as it was published.",
         )
@@ -74,7 +74,7 @@ def pixels_of(where: Path, size: int) -> Transform:
 
 
 def processor(pixels: Transform, kind: str) -> dict[str, Any]:
-    """A preprocessor_config.json that does what the Transform does."""
+    """The preprocessor_config.json of a Transform."""
     size: dict[str, int] = {"height": pixels.size, "width": pixels.size}
     crop = pixels.fit == "crop"
     return {
@@ -88,7 +88,8 @@ def processor(pixels: Transform, kind: str) -> dict[str, Any]:
 def write(
     model: Model, out: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: str
 ) -> None:
-    """A whole folder. kind: "CLIP" or "Blip", as transformers names classes. Mistake where the folder is not empty."""
+    """Write a folder of transformers. kind: "CLIP" or "Blip", the prefix of its class names. Mistake where `out` is not
+    empty."""
     names = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     if not model.tokens.byte_pairs:
         names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}

@@ -1,7 +1,7 @@
-"""BERT as the start of a text tower (bert-base-uncased and its kin, as transformers saves them).
+"""BERT as the initialisation of a text tower (bert-base-uncased and similar, as transformers saves them).
 
-Facts: BLIP drops BERT's token types and pooler; cross-attention starts fresh; encoder and decoder both start from BERT,
-and so does the head that writes, where the file has one (cls.predictions).
+Facts: BLIP drops BERT's token types and pooler; cross-attention is initialised at random; encoder and decoder both start
+from BERT, and so does the language modelling head, where the file has one (cls.predictions).
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ DROPPED = ("token_type_embeddings", "pooler", "seq_relationship", "position_ids"
 
 
 def start_from_bert(system: nn.Module, where: Path) -> Moved:
-    """Copy BERT's tensors into the text tower of a BLIP. `missing` names what starts fresh.
+    """Copy BERT's tensors into the text tower of a BLIP. `missing` names the tensors that keep their random initialisation.
 
-    A vocabulary that lacks the last two words ([DEC], [ENC]) is taken as it is, and these two start fresh. Mistake where
-    the sizes differ, or the file has nothing for a text tower.
+    A vocabulary may lack the last two words ([DEC], [ENC]); these keep their random initialisation too. Mistake where the
+    sizes differ, or the file has no text tower.
     """
     theirs = {_plain(name): tensor for name, tensor in read(where).items()}
     moved = take(
@@ -36,7 +36,7 @@ def start_from_bert(system: nn.Module, where: Path) -> Moved:
 
 
 def _plain(name: str) -> str:
-    """Old files write gamma and beta; files of a bare BertModel leave the first "bert." out."""
+    """The current name of a tensor: old files have gamma and beta, and files of a bare BertModel lack the first "bert."."""
     name = name.removeprefix("bert.")
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         name = name.removesuffix(old) + new if name.endswith(old) else name
@@ -44,6 +44,6 @@ def _plain(name: str) -> str:
 
 
 def _place(place: Place) -> Place:
-    """Where a tensor of the published BLIP layout lies in BERT; the picture's part lies nowhere."""
+    """The place in BERT of a tensor of the published BLIP layout; BERT has no place for the image tower's."""
     names = [name for name in place.names if name.startswith(("text_encoder.", "text_decoder."))]
     return Place(tuple(name.split(".", 1)[1].removeprefix("bert.") for name in names), place.third)

@@ -1,8 +1,9 @@
-"""Text-to-image pipelines as diffusers saves them: Stable Diffusion 1.x, 2.x and XL, with adapters where there are some.
+"""Text-to-image pipelines as diffusers saves them: Stable Diffusion 1.x, 2.x and XL, with low-rank adapters where there are
+any.
 
 Facts: a folder for each part, named in model_index.json; the text encoder's names begin with `text_model.` or not; old
-autoencoders spell query, key, value, proj_attn; 2.x fills texts up with "!". Adapters lie in pytorch_lora_weights.*, in
-three spellings. Nothing is unpickled. Not read: safety checkers, feature extractors, adapters of text encoders.
+autoencoders have the names query, key, value, proj_attn; 2.x pads texts with "!". Adapters are in pytorch_lora_weights.*,
+under names of three kinds. Nothing is unpickled. Not read: safety checkers, feature extractors, adapters of text encoders.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ SPELLINGS = [  # a name in a file of adapters -> attention, map, which half
 
 
 def sniff(where: Path) -> bool:
-    """A folder with a model_index.json."""
+    """Whether a path is a folder with a model_index.json."""
     return where.is_dir() and "_class_name" in read_json(where / "model_index.json")
 
 
 def load(where: Path) -> Model:
-    """A model from a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
+    """Load a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
     config = config_of(where)
     files = [where / ADAPTERS, (where / ADAPTERS).with_suffix(".bin")]
     learned = next((read(file) for file in files if file.is_file()), {})
@@ -75,9 +76,9 @@ def load(where: Path) -> Model:
         system = System(config)
     except (TypeError, ValueError, KeyError) as error:
         raise Mistake(
-            f"The settings in {where} do not build a network.",
+            f"No network can be built from the settings in {where}.",
             str(error),
-            "Is diffusers older than the folder?",
+            "Install a newer diffusers: this one may be older than the folder.",
         ) from error
     ours = system.state_dict()
     for part, prefix in PARTS.items():
@@ -98,7 +99,7 @@ def load(where: Path) -> Model:
 
 
 def config_of(where: Path) -> Config:
-    """The Config of a pipeline's folder. Mistake for what is missing or does not fit together."""
+    """The Config of a pipeline's folder. Mistake where files are missing or do not fit together."""
     try:
         return _config_of(where)
     except KeyError as error:
@@ -145,7 +146,7 @@ def _check(where: Path, config: Config, unet: Mapping[str, Any], width: int, tok
         for fits, why in (
             (kind in ("epsilon", "v_prediction"), f"the scheduler predicts '{kind}'; epsilon and v_prediction are built"),
             (unet["in_channels"] == channels, f"the network reads {unet['in_channels']} channels, the latents have {channels}"),
-            (unet["out_channels"] == channels, f"the network says {unet['out_channels']} channels of {channels}"),
+            (unet["out_channels"] == channels, f"the network predicts {unet['out_channels']} channels, the latents have {channels}"),
             (unet["cross_attention_dim"] == width, f"the network reads texts {unet['cross_attention_dim']} wide, they are {width}"),
             (tokens.size == config.vocabulary, f"the tokenizer has {tokens.size} ids, the text encoder {config.vocabulary}"),
             (not config.vae.get("shift_factor") and not config.vae.get("latents_mean"), "the latents are shifted"),
@@ -169,7 +170,7 @@ def _words(file: Path, besides: str = "") -> dict[str, Any]:
 
 
 def _pad(where: Path, tokens: Tokens) -> int:
-    """The id that texts are filled up with."""
+    """The padding id of a tokenizer."""
     document = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
     word = document.get("pad_token", END)
     pad = tokens.tokenizer.token_to_id(word["content"] if isinstance(word, Mapping) else str(word))
@@ -177,18 +178,18 @@ def _pad(where: Path, tokens: Tokens) -> int:
 
 
 def _file(folder: Path) -> Path:
-    """The file of weights of a part. Mistake where there is none."""
+    """The weights file of a part. Mistake where there is none."""
     for end in ENDS:
         for name in NAMES:
             if (folder / f"{name}{end}").is_file():
                 return folder / f"{name}{end}"
     raise Mistake(
-        f"{folder} has no weights.", f"Looked for {NAMES[0]}{ENDS[0]} and its like.", "Copy the whole folder."
+        f"{folder} has no weights.", f"There is no {NAMES[0]}{ENDS[0]} or similar.", "Copy the whole folder."
     )
 
 
 def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, Place]:
-    """Where the tensors of a part lie; the halves of adapters lie elsewhere."""
+    """The places of a part's tensors, without its adapters."""
     halves = {name for name, _, _ in _halves(system)}
     places = {}
     for name in mine:
@@ -210,7 +211,7 @@ def _spelt(name: str) -> str:
 
 
 def _halves(system: System) -> Iterator[tuple[str, str, Tensor]]:
-    """Every half of every adapter: our name, the released name, the tensor."""
+    """The down and up matrices of all adapters: our name, the released name, the tensor."""
     for name, part in adapters(system.unet):
         owner, which = re.fullmatch(r"(.+\.attn[12])\.to_(q|k|v|out)(?:\.0)?", name).groups()  # type: ignore[union-attr]
         for half in ("down", "up"):
@@ -219,7 +220,7 @@ def _halves(system: System) -> Iterator[tuple[str, str, Tensor]]:
 
 
 def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
-    """Released name -> tensor, from any of the three spellings. Mistake for a name of none."""
+    """Adapters of a file: released name -> tensor, from names of any of the three kinds. Mistake for a name of no kind."""
     adapters = {}
     for name, tensor in tensors.items():
         for pattern, halves in SPELLINGS:
@@ -237,14 +238,14 @@ def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]
 
 
 def put_adapters(system: System, halves: Mapping[str, Tensor], where: Path) -> None:
-    """Copy adapters (released names) into a system that has their places. Mistake where any is missing or left over."""
+    """Copy adapters (by their released names) into a system. Mistake where any is missing or left over."""
     mine = {ours: tensor for ours, _, tensor in _halves(system)}
     places = {ours: Place((there,)) for ours, there, _ in _halves(system)}
     take(halves, places, mine).whole(where).into(system)
 
 
 def adapter_bytes(model: Model) -> bytes:
-    """A file of the adapters by the released names. Mistake where there are none."""
+    """The adapters of a model as the bytes of a file, by their released names. Mistake where there are none."""
     learned = {there: tensor.cpu().contiguous() for _, there, tensor in _halves(model.system)}
     if not learned:
         raise Mistake(f"{model.name} has no adapters to write.", "", "Train it with model.rank=4.")
@@ -252,12 +253,12 @@ def adapter_bytes(model: Model) -> bytes:
 
 
 def beside(model: Model) -> dict[str, bytes]:
-    """File name -> bytes of what lies beside a trained model: its adapters, where it has any."""
+    """Further files of a trained model, file name -> bytes: its adapters, where it has any."""
     return {ADAPTERS: adapter_bytes(model)} if model.config.rank else {}
 
 
 def export(model: Model, out: Path) -> None:
-    """Write a folder that StableDiffusionPipeline.from_pretrained loads; adapters beside it, by the released names.
+    """Export a folder that StableDiffusionPipeline.from_pretrained loads, with adapters by their released names.
 
     Mistake for a model of pixels, which has no autoencoder, and for a tokenizer that is not CLIP's.
     """

@@ -1,5 +1,5 @@
-"""The language model of a Flamingo: any folder of a causal language model of transformers, put into a fresh model with its
-tokenizer. Nothing in it changes: <image> and <|endofchunk|> get rows of their own beside it."""
+"""Language model of a Flamingo: any causal language model of transformers, put into a new Flamingo with its tokenizer. Its
+tensors do not change: <image> and <|endofchunk|> get embeddings outside of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KINDS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 
 def start(model: Model, where: Path) -> Model:
-    """The same Flamingo round another language model. Mistake where the folder has no such model or no tokenizer."""
+    """Replace the language model of a new Flamingo. Mistake where the folder has no causal language model or no tokenizer."""
     document = read_json(where / "config.json")
     if model.name != "flamingo" or "model_type" not in document:
         raise Mistake(
@@ -45,7 +45,7 @@ def start(model: Model, where: Path) -> Model:
 
 
 def _fill(system: System, where: Path) -> None:
-    """The folder's tensors, read by the library, which knows its own old names; nothing is downloaded or unpickled."""
+    """Read the folder's tensors with transformers, which converts its own old names; nothing is downloaded or unpickled."""
     import transformers
 
     quiet = transformers.logging.get_verbosity()

@@ -1,4 +1,4 @@
-"""The picture tower of a Flamingo: any CLIP with a ViT that `pairloom.load` reads, put into a fresh model."""
+"""Vision tower of a Flamingo: that of any CLIP with a ViT that `pairloom.load` reads, put into a new Flamingo."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ PART = "vision"
 
 
 def start(model: Model, where: Path) -> Model:
-    """The same Flamingo with another tower, its pictures prepared as that tower's. Mistake where it is no CLIP with a ViT."""
+    """Replace the vision tower of a new Flamingo, and prepare its pictures as for that tower. Mistake where `where` is no CLIP
+    with a ViT."""
     tower = load(where)
     if model.name != "flamingo" or tower.name != "clip" or tower.config.stages:
         raise Mistake(

@@ -1,7 +1,7 @@
 """CLIP as open_clip saves it: `open_clip_config.json` beside `open_clip_model.safetensors` or `open_clip_pytorch_model.bin`.
 
-Facts: OpenAI's names; plain GELU unless `quick_gelu`; heads are width over `head_width`; a ResNet is told by a list of
-layers. Towers of timm or transformers and the other poolings are not built here.
+Facts: OpenAI's names; plain GELU unless `quick_gelu`; the number of heads is width / `head_width`; `layers` is a list for a
+ResNet. Towers of timm or transformers and other poolings are not supported.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pairloom.weights.openai_clip import check_tokens, filled, to_openai
 
 WRITES, SYSTEM = "open_clip", "clip"  # what `pairloom export --to` calls it, and of which system
 FILE = "open_clip_config.json"
-# what a config may say beside the sizes, and the one value that the built towers have
+# the settings of a config beside the sizes, each with the only value that is supported
 TEXT_IS = {
     "pool_type": ("argmax",),
     "embed_cls": (False,),
@@ -59,18 +59,18 @@ def holds(where: Path) -> bool:
 
 
 def sniff(where: Path) -> bool:
-    """A folder of open_clip's that says nothing of a multimodal part (CoCa's has a layout of its own)."""
+    """Whether a path is a folder of open_clip without a multimodal part (CoCa has a layout of its own)."""
     return holds(where) and "multimodal_cfg" not in read_json(where / FILE).get("model_cfg", {})
 
 
 def weights_in(where: Path) -> Path:
-    """open_clip's own file before others: a hub folder may hold transformers' too."""
+    """The weights file of a folder: open_clip's own before others, since a hub folder may hold transformers' too."""
     files = [where / name for name in FILES if (where / name).is_file()]
     return next((file for file in files if file.name.startswith("open_clip")), files[0])
 
 
 def load(where: Path) -> Model:
-    """A model from an open_clip folder. Mistake for a tower that is not built here, and for tensors of no place."""
+    """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
     document = read_json(where / FILE)
     config = config_of(document.get("model_cfg", {}), where)
     system = filled(config, read(weights_in(where)), where)
@@ -95,9 +95,9 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
         ]
     if strange or not (text and image and "embed_dim" in document):
         raise Mistake(
-            f"{where / FILE} describes a CLIP that is not built here.",
+            f"{where / FILE} describes a CLIP that is not supported.",
             f"It has {', '.join(strange)}." if strange else "It has no embed_dim, text_cfg or vision_cfg.",
-            "Towers that are: ViT and ResNet with class token or attention pooling, causal text.",
+            "Supported are ViT and ResNet towers with class token or attention pooling, and causal text towers.",
         )
     width, layers, size = image.get("width", 768), image.get("layers", 12), image.get("image_size", 224)
     if not isinstance(size, int) and len(set(size)) > 1:
@@ -133,7 +133,7 @@ def pixels_of(document: Mapping[str, Any], size: int, where: Path) -> Transform:
 
 
 def export(model: Model, out: Path) -> None:
-    """Write an open_clip folder. Mistake where the tokenizer or a size has no place in it."""
+    """Export an open_clip folder. Mistake where it cannot hold the tokenizer or a size."""
     c = model.config
     if not model.tokens.byte_pairs or c.eps != 1e-5:
         raise Mistake(
@@ -170,7 +170,7 @@ def export(model: Model, out: Path) -> None:
 
 
 def write(model: Model, out: Path, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """A folder of a `model_cfg` and its weights. Mistake where `out` holds anything."""
+    """Write a folder with a `model_cfg` and its weights. Mistake where `out` is not empty."""
     seen = {
         "size": [model.config.image_size] * 2, "mean": model.pixels.mean, "std": model.pixels.std,
         "interpolation": "bicubic", "resize_mode": "shortest" if model.pixels.fit == "crop" else "squash",

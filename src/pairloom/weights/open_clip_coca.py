@@ -1,8 +1,8 @@
 """CoCa as open_clip saves it: `open_clip_config.json` with a multimodal_cfg, beside its weights.
 
-Facts: neither of the paper's poolings but one of 256 queries whose first row is the contrast's; keys and values of the
-pooling lie apart where the tower is not as wide as it, the biases always together; the [CLS] lies outside the word table
-and its position is the last; pads are id 0, which [CLS] sees one of.
+Facts: there is one pooling with 256 queries, whose first row is used for the contrast, instead of the paper's two; its keys
+and values are separate tensors where its width differs from the tower's, while its biases are always fused; the embedding of
+[CLS] is outside the word table, and its position is the last; the padding id is 0, and [CLS] attends to the first pad.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ PARTS = ("query", "key", "value")
 
 
 def places(system: System) -> dict[str, Place]:
-    """Each tensor of ours -> its place there."""
+    """The places of our tensors in the layout."""
     apart = system.config.image_width != system.config.width
     return {name: _place(name, apart) for name in system.state_dict()}
 
@@ -81,12 +81,12 @@ def _place(name: str, apart: bool) -> Place:
 
 
 def sniff(where: Path) -> bool:
-    """A folder of open_clip's whose config has a multimodal part."""
+    """Whether a path is a folder of open_clip whose config has a multimodal part."""
     return holds(where) and "multimodal_cfg" in read_json(where / FILE).get("model_cfg", {})
 
 
 def load(where: Path) -> Model:
-    """A model from an open_clip folder. Mistake for a tower that is not built here, and for tensors of no place."""
+    """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
     document = read_json(where / FILE)
     config = config_of(document["model_cfg"], where)
     system = System(config)
@@ -100,7 +100,7 @@ def load(where: Path) -> Model:
 
 
 def config_of(document: Mapping[str, Any], where: Path) -> Config:
-    """The Config of a `model_cfg`. Mistake for what open_clip can build and this cannot."""
+    """The Config of a `model_cfg`. Mistake for settings of open_clip that are not supported."""
     text, image, upper = (document.get(name, {}) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
     fixed = {"embed_cls": (True,), "attentional_pool": (True,), "dim_head": (64,), "n_queries": (256,)}
     strange = [
@@ -118,9 +118,9 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
         strange.append(f"embed_dim={document.get('embed_dim')}")
     if strange:
         raise Mistake(
-            f"{where / FILE} describes a CoCa that is not built here.",
+            f"{where / FILE} describes a CoCa that is not supported.",
             f"It has {', '.join(strange)}.",
-            "coca_ViT-B-32 and coca_ViT-L-14, and others of their make, are.",
+            "Supported are coca_ViT-B-32, coca_ViT-L-14 and others with the same parts.",
         )
     width = image.get("width", 768)
     return Config(
@@ -136,7 +136,7 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
 
 
 def export(model: Model, out: Path) -> None:
-    """Write an open_clip folder. Mistake where the wiring or the tokenizer is none of that library's."""
+    """Export an open_clip folder. Mistake where its poolers or its tokenizer are not those of that library."""
     c = model.config
     ids = (c.pad, c.cls, c.sep) == (PAD, c.vocabulary - 2, c.vocabulary - 1)
     if c.poolers != "open_clip" or c.eps != 1e-5 or not model.tokens.byte_pairs or not ids:

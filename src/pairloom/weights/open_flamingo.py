@@ -1,8 +1,8 @@
-"""OpenFlamingo's checkpoint.pt: the resampler, the gated layers and the words of a Flamingo, nothing else.
+"""OpenFlamingo's checkpoint.pt: the resampler, the gated layers and the word embeddings of a Flamingo, nothing else.
 
-Facts: keys and values are fused; a gated layer lies beside the language model's layer that it precedes, by that layer's
-number; all words are there, of which <|endofchunk|> and <image> are new; names may begin with "module.". The picture tower
-and the language model come from elsewhere.
+Facts: keys and values are fused; a gated layer has the number of the language model's layer that it precedes; all word
+embeddings are in the file, but only those of <|endofchunk|> and <image> are new; names may begin with "module.". The
+vision tower and the language model are separate folders.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ GATED = [
 
 
 def resampler_places(part: nn.Module, prefix: str) -> dict[str, Place]:
-    """Each tensor of a resampler -> its place there."""
+    """The places of a resampler's tensors in the checkpoint."""
     return {name: _place(name, RESAMPLER, prefix) for name in part.state_dict()}
 
 
 def gated_places(part: nn.Module, prefix: str) -> dict[str, Place]:
-    """Each tensor of a gated layer -> its place there."""
+    """The places of a gated layer's tensors in the checkpoint."""
     return {name: _place(name, GATED, prefix) for name in part.state_dict()}
 
 
@@ -62,9 +62,9 @@ def _place(name: str, rules: list[tuple[str, str]], prefix: str) -> Place:
 
 
 def start(model: Model, where: Path) -> Model:
-    """A fresh Flamingo (with its picture tower and language model in place) whose bridge is the checkpoint's.
+    """Put the checkpoint into a new Flamingo that has its vision tower and language model.
 
-    Raises Mistake where the checkpoint is for another language model, interval or tower.
+    Mistake where the checkpoint is for another language model, interval or tower.
     """
     system = model.system
     theirs = {name.removeprefix("module."): tensor for name, tensor in read(where).items()}
@@ -96,7 +96,8 @@ def start(model: Model, where: Path) -> Model:
 
 
 def _marks(model: Model, words: dict[str, Tensor], where: Path) -> None:
-    """The two new words, from the first table that has them (the language model's own words were not trained)."""
+    """Copy the embeddings of the two new words, from the first table that has them (the language model's own words were not
+    trained)."""
     c = model.config
     for table in words.values():
         if table.shape[1] == model.system.language.width and len(table) > max(c.image_mark, c.chunk_end):

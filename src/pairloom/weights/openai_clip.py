@@ -1,8 +1,8 @@
-"""CLIP as OpenAI published it (.pt), and the names that open_clip kept.
+"""CLIP as OpenAI published it (.pt), whose names open_clip uses too.
 
-Facts: query, key and value are fused in the transformers and apart in the ResNets' pooling; the projections are stored
+Facts: query, key and value are fused in the transformers and separate in the ResNets' pooling; the projections are stored
 transposed; weights are half precision; the activation is always quick GELU. The files are TorchScript archives: their
-tensors are read, their code is not. The sizes follow from the shapes, heads from 64 columns each.
+tensors are read, their code is not run. The sizes follow from the shapes of the tensors, with 64 columns for each head.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ LEAD = {"image.embed.class_row": 2, "image.embed.positions": 1, "image.pool.posi
 
 
 def places(system: System) -> dict[str, Place]:
-    """Each tensor of ours -> its place in OpenAI's and open_clip's layout."""
+    """The places of our tensors in OpenAI's and open_clip's layout."""
     return {name: _place(name) for name in system.state_dict()}
 
 
@@ -84,7 +84,7 @@ def _place(name: str) -> Place:
 
 
 def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
-    """The Config that the shapes tell, with OpenAI's activation. Mistake where it is no CLIP."""
+    """The Config that follows from the shapes, with OpenAI's activation. Mistake where it is no CLIP."""
     try:
         words, width = theirs["token_embedding.weight"].shape
         projection = theirs["text_projection"]
@@ -117,12 +117,12 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 
 
 def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered parts there are under a prefix."""
+    """Number of numbered parts under a prefix."""
     return len({name[len(prefix) :].split(".")[0] for name in theirs if name.startswith(prefix)})
 
 
 def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
-    """A system with these tensors; Mistake for what is missing or left over. Counts of batches may be missing."""
+    """A new system with these tensors. Mistake for missing or unknown tensors; counts of batches may be missing."""
     system = System(config)
     theirs = {name: tensor for name, tensor in theirs.items() if name not in LEFT}
     moved = take(theirs, places(system), system.state_dict())
@@ -132,18 +132,18 @@ def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
 
 
 def sniff(where: Path) -> bool:
-    """A file of OpenAI's, or its state dict as a file."""
+    """Whether a path is a file of OpenAI's, or a file of its state dict."""
     names = peek(where) if where.is_file() else set()
     return "token_embedding.weight" in names and "visual.conv1.weight" in names
 
 
 def load(where: Path) -> Model:
-    """A model from a .pt of OpenAI's; the tokenizer lies beside it or with an installed clip or open_clip."""
+    """Load a .pt file of OpenAI's; the tokenizer is read from its folder or from an installed clip or open_clip."""
     theirs = read(where)
     if not set(MARKS) & set(theirs):
         raise Mistake(
-            f"{where} does not say which activation it was trained with.",
-            "Only OpenAI's own files may leave that out.",
+            f"{where} does not name the activation that it was trained with.",
+            "Only for OpenAI's own files is it known.",
             "Give the folder, with its open_clip_config.json.",
         )
     system = filled(config_of(theirs, where), theirs, where)
@@ -154,7 +154,7 @@ def load(where: Path) -> Model:
 
 
 def check_tokens(tokens: Tokens, config: Any, where: Path) -> None:
-    """Mistake where the tokenizer is not the one that the weights were trained with."""
+    """Raise Mistake where the tokenizer is not the one that the weights were trained with."""
     if (tokens.size, tokens.sep) != (config.vocabulary, config.sep):
         raise Mistake(
             f"The tokenizer in {where} is another model's.",
@@ -164,5 +164,5 @@ def check_tokens(tokens: Tokens, config: Any, where: Path) -> None:
 
 
 def to_openai(system: System) -> dict[str, Tensor]:
-    """Our weights under OpenAI's names."""
+    """Convert our weights to OpenAI's names."""
     return give(system.state_dict(), places(system))

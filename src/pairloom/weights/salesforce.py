@@ -1,8 +1,8 @@
 """BLIP checkpoints as Salesforce and LAVIS published them (.pth), and as transformers' classes name them.
 
-Facts: the vision tower fuses query, key and value; encoder and decoder repeat what they share; momentum copies and
-queues are left behind. A captioner has no text encoder, a matcher no decoder. Sizes follow from the shapes, heads from
-64 columns each.
+Facts: the vision tower fuses query, key and value; tensors that encoder and decoder share are in the file twice; momentum
+copies and queues are not read. A captioner has no text encoder, a matcher no decoder. The sizes follow from the shapes of
+the tensors, with 64 columns for each head.
 """
 
 from __future__ import annotations
@@ -72,7 +72,8 @@ RENAMED = {
     "visual_encoder.blocks.{}.mlp.": "vision_model.encoder.layers.{}.mlp.",
 }
 EXTRA = re.compile(r"(_m\.|queue|ptr|position_ids$)")
-# which of our tensors each published kind has not, and how its training, and so what it can be asked, is switched
+# each published kind of checkpoint: the tensors of ours that it lacks, and the settings of its losses, which decide its
+# abilities
 KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "all": ((), {}),
     "caption": (
@@ -84,9 +85,9 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 
 
 def task_of(names: Iterable[str]) -> str:
-    """The system of a published task that is wired in another way than blip, by the names of its tensors; "" for blip.
+    """The system of a checkpoint by the names of its tensors: "blip_vqa", "blip_nlvr", or "" for blip.
 
-    Two text towers without heads of their own answer questions; twin cross-attention judges statements.
+    Two text towers without heads are for questions; two cross-attentions in a layer are for statements.
     """
     names = list(names)
     if any(name.startswith("cls_head.") or ".self0." in name for name in names):
@@ -96,7 +97,7 @@ def task_of(names: Iterable[str]) -> str:
 
 
 def kind_of(theirs: Mapping[str, Tensor], where: Path) -> str:
-    """Which of KINDS a state dict is. Mistake where it is none."""
+    """Kind of a checkpoint, a key of KINDS. Mistake where it is none."""
     parts = ("text_encoder.", "text_decoder.", "itm_head.")
     has = tuple(any(name.startswith(part) for name in theirs) for part in parts)
     kinds = {(True, True, True): "all", (False, True, False): "caption", (True, False, True): "match"}
@@ -112,8 +113,8 @@ def kind_of(theirs: Mapping[str, Tensor], where: Path) -> str:
 def sizes_of(
     theirs: Mapping[str, Tensor], where: Path, text: str, heads: tuple[int, int] | None
 ) -> dict[str, Any]:
-    """The numbers of both towers that the shapes tell. text: where a text tower's names begin. Mistake where they are not
-    there."""
+    """Sizes of both towers that follow from the shapes. text: prefix of a text tower's names. Mistake where tensors are
+    missing."""
     try:
         image, _, patch, _ = theirs["visual_encoder.patch_embed.proj.weight"].shape
         words, width = theirs[f"{text}embeddings.word_embeddings.weight"].shape
@@ -130,7 +131,7 @@ def sizes_of(
 
 
 def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] | None = None) -> Config:
-    """The Config that the shapes tell. heads: of the image and of the text tower, where it is known (64 columns each)."""
+    """The Config that follows from the shapes. heads: of the image and of the text tower (None: one for 64 columns)."""
     kind = kind_of(theirs, where)
     sizes = sizes_of(theirs, where, "text_decoder.bert." if kind == "caption" else "text_encoder.", heads)
     config = Config(
@@ -147,7 +148,7 @@ def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _sharing(theirs: Mapping[str, Tensor]) -> Sharing:
-    """What encoder and decoder have in common, told by equal tensors."""
+    """The parameter sharing of encoder and decoder: shared parts have equal tensors."""
     apart = set()
     for name, tensor in theirs.items():
         other = theirs.get(name.replace("text_encoder.", "text_decoder.bert.", 1))
@@ -163,7 +164,7 @@ def _sharing(theirs: Mapping[str, Tensor]) -> Sharing:
 
 
 def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
-    """A system with these tensors. Mistake for what is left over, or missing and not of the kind."""
+    """A new system with these tensors. Mistake for unknown tensors, and for missing ones that the kind must have."""
     system = System(config)
     moved = from_salesforce(theirs, system)
     moved.whole(where, KINDS[kind_of(theirs, where)][0]).into(system)
@@ -171,13 +172,13 @@ def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
 
 
 def sniff(where: Path) -> bool:
-    """A file with BLIP's image tower under its published name, of no task that is a system of its own."""
+    """Whether a path is a file with BLIP's image tower under its published name, and of no task with a system of its own."""
     names = peek(where) if where.is_file() else set()
     return "visual_encoder.cls_token" in names and not task_of(names)
 
 
 def load(where: Path) -> Model:
-    """A model from a .pth; BERT's vocabulary lies beside it or in the local hub cache."""
+    """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache."""
     theirs = read(where)
     config = config_of(theirs, where)
     tokens = tokens_near(where.parent, "bert")
@@ -190,7 +191,7 @@ def load(where: Path) -> Model:
 
 
 def check_tokens(size: int, config: Any, where: Path) -> None:
-    """Mistake where the tokenizer is not the one that the weights were trained with."""
+    """Raise Mistake where the tokenizer is not the one that the weights were trained with."""
     if size != config.vocabulary:
         raise Mistake(
             f"The tokenizer for {where} is another model's.",
@@ -200,7 +201,7 @@ def check_tokens(size: int, config: Any, where: Path) -> None:
 
 
 def demand_plain(config: Any) -> None:
-    """Mistake for parts that are ours."""
+    """Raise Mistake for parts that published BLIP weights do not have."""
     if config.stem != "patch" or getattr(config, "bag", False):
         raise Mistake(
             "This system has parts that published BLIP weights do not have.",
@@ -210,7 +211,7 @@ def demand_plain(config: Any) -> None:
 
 
 def places(system: System) -> dict[str, Place]:
-    """Each tensor of ours that a checkpoint holds -> its place there. What encoder and decoder share lies under both.
+    """The places of our tensors in a checkpoint; tensors that encoder and decoder share have a name in both.
 
     Mistake for a system with parts that the paper does not have.
     """
@@ -220,18 +221,19 @@ def places(system: System) -> dict[str, Place]:
 
 
 def from_salesforce(theirs: Mapping[str, Tensor], system: System) -> Moved:
-    """A published state dict under our names. `missing` and `left` tell what a captioner or a matcher lacks or adds."""
+    """Convert a published state dict to our names. `missing` and `left` name the tensors that a captioner or a matcher lacks
+    or adds."""
     known = {name: tensor for name, tensor in theirs.items() if not EXTRA.search(name)}
     return take(known, places(system), system.state_dict())
 
 
 def to_salesforce(system: System) -> dict[str, Tensor]:
-    """Our weights under the published names."""
+    """Convert our weights to the published names."""
     return give(system.state_dict(), places(system))
 
 
 def to_transformers(name: str) -> str:
-    """A published name -> its name in transformers' classes."""
+    """Convert a published name to that of transformers' classes."""
     return _rename(name, RENAMED)
 
 
@@ -262,12 +264,12 @@ def _place(name: str, names: list[str]) -> Place:
 
 
 def text_name(layer: str | None, part: str, kind: str) -> str:
-    """The name of a text tower's tensor inside its tower."""
+    """The published name of a text tower's tensor, without the tower's prefix."""
     return f"{'' if layer is None else f'encoder.layer.{layer}.'}{TEXT[part]}.{kind}"
 
 
 def image_place(name: str) -> Place:
-    """Where a tensor of our image tower lies."""
+    """The place of a tensor of our image tower."""
     match = re.fullmatch(r"stack\.layers\.(\d+)\.(attend|feed)\.0\.(.+)\.(weight|bias)", name)
     if not match:
         stem, _, kind = name.rpartition(".")

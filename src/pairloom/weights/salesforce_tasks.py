@@ -1,7 +1,7 @@
 """BLIP fine-tuned for questions (VQA) and for statements about two pictures (NLVR2), as Salesforce and LAVIS published it.
 
-Facts: VQA's encoder and decoder share nothing, and the decoder reads rows of the encoder's width, whatever the image
-tower's. NLVR2 names the cross-attentions of a layer self0, dense0 (left) and self1, dense1 (right), and has a merge_layer
+Facts: VQA's encoder and decoder share no tensors, and the decoder reads rows of the encoder's width. NLVR2 names the
+cross-attentions of a layer self0, dense0 (left) and self1, dense1 (right), and has a merge_layer
 from some layer on. transformers has a class for VQA with the same names, its image tower's apart.
 """
 
@@ -36,7 +36,7 @@ TOWERS = {"question": "text_encoder", "text": "text_encoder", "answer": "text_de
 
 
 def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] | None = None) -> Any:
-    """The Config of a task's system that the shapes tell."""
+    """The Config of a task's system that follows from the shapes."""
     sizes = sizes_of(theirs, where, "text_encoder.", heads)
     if task_of(theirs) == "blip_vqa":
         config = blip_vqa.Config(
@@ -49,13 +49,13 @@ def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] 
 
 
 def sniff(where: Path) -> bool:
-    """A file with BLIP's image tower and the text towers of one of these tasks."""
+    """Whether a path is a file with BLIP's image tower and the text towers of one of these tasks."""
     names = peek(where) if where.is_file() else set()
     return "visual_encoder.cls_token" in names and bool(task_of(names))
 
 
 def load(where: Path) -> Model:
-    """A model from a .pth; BERT's vocabulary lies beside it or in the local hub cache."""
+    """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache."""
     theirs = read(where)
     config, tokens = config_of(theirs, where), tokens_near(where.parent, "bert")
     check_tokens(tokens.size, config, where)
@@ -65,25 +65,25 @@ def load(where: Path) -> Model:
 
 
 def filled(config: Any, theirs: Mapping[str, Tensor], where: Path) -> nn.Module:
-    """A system with these tensors. Mistake for what is left over or missing."""
+    """A new system with these tensors. Mistake for missing or unknown tensors."""
     system: nn.Module = SYSTEMS[task_of(theirs)].System(config)
     from_published(theirs, system).whole(where).into(system)
     return system.eval()
 
 
 def from_published(theirs: Mapping[str, Tensor], system: nn.Module) -> Moved:
-    """A published state dict under our names."""
+    """Convert a published state dict to our names."""
     known = {name: tensor for name, tensor in theirs.items() if not EXTRA.search(name)}
     return take(known, places(system), system.state_dict())
 
 
 def to_published(system: nn.Module) -> dict[str, Tensor]:
-    """Our weights under the published names."""
+    """Convert our weights to the published names."""
     return give(system.state_dict(), places(system))
 
 
 def places(system: Any) -> dict[str, Place]:
-    """Each tensor of ours -> its place there. Mistake for parts that are ours."""
+    """The places of our tensors in a checkpoint. Mistake for parts that published BLIP weights do not have."""
     demand_plain(system.config)
     return {name: _place(name) for name in system.state_dict()}
 
@@ -104,7 +104,7 @@ def _place(name: str) -> Place:
 
 
 def _text(name: str) -> str:
-    """The name of a tensor inside its text tower."""
+    """The published name of a text tower's tensor, without the tower's prefix."""
     twin = re.fullmatch(
         r"stack\.layers\.(\d+)\.cross\.0\.fn\.(?:each\.(\d)\.)?(query|key|value|out|merge)\.(\w+)", name
     )

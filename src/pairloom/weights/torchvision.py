@@ -1,10 +1,10 @@
-"""Published convolutional networks as the start of a captioner's encoder: torchvision's names, which timm shares.
+"""Published convolutional networks as the initialisation of a captioner's encoder: torchvision's names, which timm shares.
 
-Facts: torchvision's `.pth` files and timm's folders (config.json, model.safetensors) name a layer alike for VGG, ResNet,
-GoogLeNet and Inception v3; classifiers and auxiliary heads are left behind, and of a VGG asked for without "-fc7" its fully
-connected layers too (timm keeps those as convolutions, and so do we). Pictures are prepared with ImageNet's mean and
-spread, those of the two Inception networks with a half each (torchvision's own `transform_input` comes to the same); a
-timm config says itself. Nothing is unpickled, torchvision is not imported.
+Facts: torchvision's `.pth` files and timm's folders (config.json, model.safetensors) have the same names for VGG, ResNet,
+GoogLeNet and Inception v3; classifiers and auxiliary heads are not read, nor the fully connected layers of a VGG without
+"-fc7" (timm stores those as convolutions, and so do we). Pictures are normalised by ImageNet's mean and standard deviation,
+for the two Inception networks by .5 and .5 (torchvision's own `transform_input` amounts to the same); a timm config has its
+own numbers. Nothing is unpickled, torchvision is not imported.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ UNITS = {
 
 
 def start(model: Model, where: Path) -> Model:
-    """The model with the published encoder in `where`, and with pictures prepared as that was trained.
+    """Put a published encoder into a new model, and prepare its pictures as in the encoder's training.
 
-    Mistake where the file holds another network than the model's config names, or not a whole one.
+    Mistake where the file holds another network than the model's config names, or an incomplete one.
     """
     config, encoder = model.config, getattr(model.system, "encoder", None)
     name = getattr(config, "encoder", "")
@@ -96,7 +96,7 @@ def start(model: Model, where: Path) -> Model:
 
 
 def network_of(tensors: Mapping[str, Tensor]) -> str:
-    """Which network a file holds, by its names; "" where none that is known here."""
+    """The network of a file by the names of its tensors; "" where it is none of these."""
     if "Mixed_7c.branch_pool.conv.weight" in tensors:
         return "inception_v3"
     if "inception5b.branch1.conv.weight" in tensors:
@@ -115,7 +115,7 @@ def network_of(tensors: Mapping[str, Tensor]) -> str:
 
 
 def places(name: str, network: nn.Module) -> Iterator[tuple[str, Place]]:
-    """Each tensor of an encoder's network -> its place there."""
+    """The places of an encoder's tensors in the file."""
     if name in UNITS:
         units = [key for key, part in network.named_modules() if isinstance(part, Unit)]
         for key, there in zip(units, UNITS[name], strict=True):
@@ -134,7 +134,7 @@ def places(name: str, network: nn.Module) -> Iterator[tuple[str, Place]]:
 
 
 def _pixels(model: Model, where: Path, name: str) -> Any:
-    """timm's config says how pictures were prepared; torchvision's files say nothing, and there is one way."""
+    """The preparation of pictures: from timm's config, or the usual one for torchvision's files, which do not name theirs."""
     document = read_json(where / "config.json").get("pretrained_cfg", {}) if where.is_dir() else {}
     mean, std = HALVES if name in UNITS else IMAGENET
     return replace(model.pixels, mean=tuple(document.get("mean", mean)), std=tuple(document.get("std", std)))

@@ -1,11 +1,11 @@
 """BLIP as transformers saves it: captioning (BlipForConditionalGeneration), retrieval (BlipForImageTextRetrieval), and
 questions (BlipForQuestionAnswering, written by transformers_vqa.py).
 
-Facts: the names are Salesforce's but for the image tower; the number of heads has a default (8) that no published model
-has, so it must be written down; vision_config's layer_norm_eps 1e-5 is a default too: the weights were trained with 1e-6,
-which is used here; eos_token_id there is not the end of texts, sep_token_id is. transformers' matcher reads texts from
-[CLS], as its classes do; here the match reads them from [ENC], as in training and in the paper. Files from before 2024
-repeat the word table as the decoder's.
+Facts: the names are Salesforce's except in the image tower; the default number of heads (8) is that of no published model,
+so the config must contain it; vision_config's layer_norm_eps 1e-5 is a default too: the weights were trained with 1e-6,
+which is used here; texts end with sep_token_id, not with eos_token_id. transformers' matcher begins texts with [CLS]; here
+the match begins them with [ENC], as in training and in the paper. Files from before 2024 contain the word table a second
+time, as the decoder's.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ HAS = {
 
 
 def sniff(where: Path) -> bool:
-    """A folder whose config says "blip"."""
+    """Whether a path is a folder whose config has the model type "blip"."""
     return holds(where, "blip")
 
 
 def load(where: Path) -> Model:
-    """A model from a folder of transformers. Mistake for a class that is not built, and for tensors without a place."""
+    """Load a folder of transformers. Mistake for a class that is not supported, and for unknown tensors."""
     document = read_json(where / "config.json")
     text, image = document.get("text_config") or {}, document.get("vision_config") or {}
     theirs = {from_transformers(name): tensor for name, tensor in read(where).items()}
@@ -59,9 +59,9 @@ def load(where: Path) -> Model:
     ]
     if missing:
         raise Mistake(
-            f"{where / 'config.json'} does not say {' and '.join(missing)}.",
+            f"{where / 'config.json'} lacks {' and '.join(missing)}.",
             "transformers' defaults are not those of the published models.",
-            "Write the number down (12 in base models; 16 for the image tower of large ones).",
+            "Add the number to the config (12 in base models; 16 for the image tower of large ones).",
         )
     task, heads = task_of(theirs), (image["num_attention_heads"], text["num_attention_heads"])
     config = (salesforce_tasks.config_of if task else config_of)(theirs, where, heads)
@@ -86,7 +86,8 @@ def load(where: Path) -> Model:
 
 
 def export(model: Model, out: Path, task: str = "") -> None:
-    """Write a folder that the class of `task` ("caption" or "match") loads; a model that can do both must be told which."""
+    """Export a folder that the class of `task` ("caption" or "match") loads. Mistake without a task where the model can do
+    both."""
     able = [kind for kind in ("caption", "match") if verbs.able(model.system, kind)]
     if not able:
         raise Mistake(
@@ -96,7 +97,7 @@ def export(model: Model, out: Path, task: str = "") -> None:
         raise Mistake(
             f"transformers has no class for all that this model can{f', or none that can {task}' if task else ''}.",
             "It has one that captions and one that matches.",
-            f"Say --task {' or --task '.join(able)}.",
+            f"Add --task {' or --task '.join(able)}.",
         )
     task = task or able[0]
     tensors = {to_transformers(name): tensor for name, tensor in to_salesforce(model.system).items()}
@@ -109,7 +110,7 @@ def export(model: Model, out: Path, task: str = "") -> None:
 
 
 def config_for(model: Model, kind: str) -> Mapping[str, Any]:
-    """The config.json of a class."""
+    """The config.json of one of transformers' classes."""
     c: Any = model.config
     shared = getattr(c, "embedding", 256)
     text = {

@@ -1,7 +1,7 @@
 """CLIP as transformers saves it (CLIPModel): config.json, model.safetensors or pytorch_model.bin, tokenizer, processor.
 
-Facts: query, key and value lie apart; `pre_layrnorm` is spelt so; eos_token_id 2 is an old mistake of the configs and
-means the highest id; the pooled row is that of the first end token. Only the transformer image tower exists there.
+Facts: query, key and value are separate; `pre_layrnorm` has this spelling; eos_token_id 2 is an old mistake of the configs
+and means the highest id; the pooled row is that of the first end token. transformers has only the ViT image tower.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ LETTER = {".query_proj.": ".q_proj.", ".key_proj.": ".k_proj.", ".value_proj.": 
 
 
 def places(system: System) -> dict[str, Place]:
-    """Each tensor of ours -> its place there."""
+    """The places of our tensors in the layout."""
     places_ = {}
     for name in system.state_dict():
         there = rename(name, RULES)
@@ -66,12 +66,12 @@ def places(system: System) -> dict[str, Place]:
 
 
 def sniff(where: Path) -> bool:
-    """A folder whose config says "clip"."""
+    """Whether a path is a folder whose config has the model type "clip"."""
     return holds(where, "clip")
 
 
 def load(where: Path) -> Model:
-    """A model from a folder of transformers. Mistake for what is missing, left over or of another tokenizer."""
+    """Load a folder of transformers. Mistake for missing or unknown tensors, and for another tokenizer."""
     config = config_of(read_json(where / "config.json"), where)
     tokens = Tokens.load(where)
     check_tokens(tokens, config, where)
@@ -83,14 +83,15 @@ def load(where: Path) -> Model:
 
 
 def config_of(document: Mapping[str, Any], where: Path) -> Config:
-    """The Config of a config.json. Mistake where the towers differ in what they share here."""
+    """The Config of a config.json. Mistake where the towers differ in a setting that is the same for both here."""
     text, image = part(document, "text_config", TEXT), part(document, "vision_config", IMAGE)
     for name in ("hidden_act", "layer_norm_eps"):
         if text[name] != image[name]:
             raise Mistake(f"The towers in {where} differ in {name}.", f"{text[name]} and {image[name]}.", "")
     if text["hidden_act"] not in ("gelu", "quick_gelu"):
         raise Mistake(
-            f"The activation '{text['hidden_act']}' in {where} is not built.", "gelu and quick_gelu are."
+            f"The activation '{text['hidden_act']}' in {where} is not supported.",
+            "Supported are gelu and quick_gelu.",
         )
     words, end = text["vocab_size"], text["eos_token_id"]
     end = words - 1 if end == LEGACY_END else end
@@ -106,7 +107,7 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
 
 
 def export(model: Model, out: Path) -> None:
-    """Write a folder that CLIPModel.from_pretrained loads. Mistake for a ResNet tower, which transformers has not."""
+    """Export a folder that CLIPModel.from_pretrained loads. Mistake for a ResNet tower, which transformers does not have."""
     c = model.config
     if c.stages:
         raise Mistake("transformers has no CLIP with a ResNet.", "", "Try --to open_clip.")

@@ -1,7 +1,7 @@
 """BLIP's question answering as transformers saves it (BlipForQuestionAnswering). Read by transformers_blip.py.
 
-Facts: the class gives the decoder the image tower's width to read, so that it cannot hold a large model; its question begins
-with [CLS] unless the caller writes [ENC], as in training and here; it writes answers with all padding of a question in sight.
+Facts: the class's decoder reads rows of the image tower's width, so that it cannot hold a large model; its questions begin
+with [CLS] unless the caller writes [ENC], as in training and here; its decoder also attends to the padding of a question.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ WRITES, SYSTEM = "transformers", "blip_vqa"
 
 
 def export(model: Model, out: Path) -> None:
-    """Write a folder that BlipForQuestionAnswering loads. Mistake where the two towers differ in width."""
+    """Export a folder that BlipForQuestionAnswering loads. Mistake where the two towers differ in width."""
     c = model.config
     if c.width != c.image_width:
         raise Mistake(

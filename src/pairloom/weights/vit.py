@@ -1,7 +1,8 @@
-"""A vision transformer as the start of an image tower: timm's and DeiT's names, or those of transformers' ViT classes.
+"""A vision transformer as the initialisation of an image tower: timm's and DeiT's names, or those of transformers' ViT
+classes.
 
-Facts: BLIP base starts from DeiT-B/16 (ImageNet-1k), large from ViT-L/16 (ImageNet-21k); classifier and pooler are left
-behind, and positions are resized to the size of the pictures.
+Facts: BLIP base starts from DeiT-B/16 (ImageNet-1k), large from ViT-L/16 (ImageNet-21k); classifier and pooler are not
+read, and positions are resized to the size of the pictures.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ def start_from_vit(system: nn.Module, where: Path) -> Moved:
 
 
 def _timm(place: Place) -> Place:
-    """timm named the blocks first; Salesforce kept its names."""
+    """The place under timm's names, which Salesforce's are but for a prefix."""
     return Place(tuple(name.removeprefix("visual_encoder.") for name in place.names), place.third)
 
 

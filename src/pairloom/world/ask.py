@@ -20,9 +20,10 @@ FORWARD = {"left of": "to the left of", "above": "above", "in front of": "in fro
 
 @dataclass(frozen=True)
 class DrawnQuestion:
-    """sort: "colour", "size", "pattern", "count", "exists", "is", "place", "what", "who", "action" or "whom".
+    """A question about a scene, with its answer.
 
-    choices: the answer among plausible others, in no telling order. about: the things it speaks of (indices).
+    sort: "colour", "size", "pattern", "count", "exists", "is", "place", "what", "who", "action" or "whom". choices: the
+    answer among plausible wrong ones, in random order. about: indices of the things that the question is about.
     """
 
     sort: str
@@ -41,7 +42,7 @@ class DrawnDialog:
 
 
 def name_of(scene: Scene, index: int) -> str:
-    """What tells a thing from the others: "ball", "red ball" where there are two of the kind; plural for a group."""
+    """Shortest unambiguous name of a thing: "ball", or "red ball" where there are two of the kind; plural for a group."""
     thing = scene.things[index]
     noun = plural(thing.kind) if thing.count > 1 else thing.kind
     alone = sum(other.kind == thing.kind for other in scene.things) == 1
@@ -49,7 +50,7 @@ def name_of(scene: Scene, index: int) -> str:
 
 
 def questions(scene: Scene, variant: int = 0) -> list[DrawnQuestion]:
-    """All kinds of questions the scene can be asked, in random order. Answers are short: one word or a few."""
+    """Questions of every sort that the scene allows, in random order. Answers are one word or a few."""
     turn = turn_of(scene.seed, "questions", variant)
     questions_ = [
         question for ask in (_attributes, _counts, _exists, _place, _ends) for question in ask(scene, turn)
@@ -58,7 +59,8 @@ def questions(scene: Scene, variant: int = 0) -> list[DrawnQuestion]:
 
 
 def dialog(scene: Scene, rounds: int = 5, variant: int = 0) -> DrawnDialog:
-    """A terse caption and up to `rounds` questions: a thing is asked about more than once, then named by a pronoun."""
+    """A dialog: a terse caption and up to `rounds` questions. A second question about the same thing names it by a
+    pronoun."""
     turn = turn_of(scene.seed, "dialog", variant)
     left = questions(scene, variant)
     rounds_: list[DrawnQuestion] = []

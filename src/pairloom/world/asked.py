@@ -1,4 +1,4 @@
-"""Writing what one can ask about the drawn world: questions, statements about two pictures, dialogs, as rows with pictures
+"""Example sets of the drawn world: questions, statements about two pictures and dialogs, written as JSON lines with pictures
 (the layout of data/examples/lines.py). Every answer follows from the scene.
 
 Does not know: how the rows are read.
@@ -22,7 +22,8 @@ Ask = Callable[[World], Iterator[dict[str, Any]]]
 
 
 def write_examples(world: World, out: Path, kind: str, quality: int = 92) -> Path:
-    """out/000000.jpg ... and out/KIND.jsonl, kind "questions", "statements" or "dialogs". Mistake where `out` exists."""
+    """Write out/000000.jpg ... and out/KIND.jsonl, kind "questions", "statements" or "dialogs". Mistake where `out`
+    exists."""
     if kind not in KINDS:
         raise Mistake(f"The drawn world cannot be asked for {kind}.", "", nearest(kind, KINDS))
     if out.exists():

@@ -1,6 +1,6 @@
-"""Places to stand in: sky, ground and a few fixtures, painted once per place, variant and size, then copied.
+"""Backgrounds: sky, ground and a few fixtures of a place, drawn once for each place, variant and size, then copied.
 
-Fixtures are no things: nothing here looks like a kind of the catalogue.
+No fixture looks like a kind of thing of the catalogue.
 Does not know: scenes.
 """
 
@@ -47,12 +47,12 @@ class Paint:
 
 
 def mix(a: RGB, b: RGB, share: float) -> RGB:
-    """share of b in a."""
+    """Linear mixture of two colours, with this share of b."""
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b))  # type: ignore[return-value]
 
 
 def ridge(turn: Turn, height: float, swell: float) -> Points:
-    """A hilly line across the picture, closed below."""
+    """Outline of hills across the picture, closed below."""
     phase, crests = turn.between(0, 6.3), turn.between(0.8, 1.8)
     x = np.linspace(-0.02, 1.02, 40)
     y = height - swell * (np.sin(x * crests * 6.3 + phase) + 0.4 * np.sin(x * crests * 14 + 2 * phase)) / 1.4
@@ -65,7 +65,7 @@ def cloud(paint: Paint, x: float, y: float, wide: float, colour: RGB) -> None:
 
 
 def speckle(paint: Paint, turn: Turn, top: float, count: int, colour: RGB, size: float) -> None:
-    """Flecks on the ground, larger the nearer they lie."""
+    """Draw specks on the ground; nearer ones are larger."""
     for _ in range(count):
         y = top + (1 - top) * turn.next() ** 0.8
         near = size * (0.35 + (y - top) / (1 - top))
@@ -76,7 +76,7 @@ TUFT = ((-0.5, 0), (-0.6, -1), (-0.1, 0), (0, -1.2), (0.2, 0), (0.6, -1), (0.5, 
 
 
 def tufts(paint: Paint, turn: Turn, count: int, colour: RGB) -> None:
-    """Blades of grass, larger the nearer they grow."""
+    """Draw blades of grass; nearer ones are larger."""
     for _ in range(count):
         x, y = turn.next(), turn.between(0.7, 1.0)
         tall = 0.01 + 0.035 * (y - 0.66) / 0.34
@@ -252,7 +252,7 @@ _painted: OrderedDict[tuple[str, int, int], Image.Image] = OrderedDict()
 
 
 def backdrop(place: str, variant: int, side: int) -> Image.Image:
-    """A fresh copy of a place, side x side pixels, RGB. The last ones (64 MB) are kept."""
+    """The background of a place, side x side pixels, RGB: a copy that may be drawn on. The last 64 MB are cached."""
     key = (place, variant, side)
     image = _painted.get(key)
     if image is None:

@@ -1,6 +1,6 @@
-"""What a text says about a picture, as facts; and whether each fact is true of a scene.
+"""Claims: the facts that a text states about a picture, and whether each of them is true of a scene.
 
-Writers (words.py) put claims into sentences, the reader (read.py) gets claims out of sentences, negatives bend them.
+words.py turns claims into sentences, read.py turns sentences into claims, negatives.py changes claims.
 Does not know: words, pixels.
 """
 
@@ -11,14 +11,13 @@ from dataclasses import dataclass, field
 
 from pairloom.world.scene import Scene, Thing, holds
 
-MOST_MENTIONS = 8  # further mentions are judged, but no longer jointly with the relations
+MOST_MENTIONS = 8  # the truth of further mentions is decided apart from the relations
 
 
 @dataclass(frozen=True, slots=True)
 class Mention:
-    """One thing spoken of. kind None: "something red". attributes: ("colour" | "pattern" | "size", value), as stated.
-
-    count: a number that was stated, None where none was.
+    """A thing that a text mentions. kind None: "something red". attributes: ("colour" | "pattern" | "size", value), as in the
+    text. count: the number in the text, None where there is none.
     """
 
     kind: str | None
@@ -28,9 +27,9 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """mentions[subject] NAME mentions[object], NAME as in scene.Relation.
+    """A relation between two mentions: mentions[subject] NAME mentions[object], NAME as in scene.Relation.
 
-    turned: to be worded from the other side than it would have been (changes the words, not the claim).
+    turned: worded from the object's side ("b is right of a" for "a is left of b"); the claim is the same.
     """
 
     name: str
@@ -41,7 +40,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """All that a text says. place "" where it names none."""
+    """All facts that a text states. place: "" where it names none."""
 
     mentions: tuple[Mention, ...] = ()
     links: tuple[Link, ...] = ()
@@ -50,7 +49,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """One stated fact. sort: "thing", "colour", "pattern", "size", "count", "relation" or "place"."""
+    """One fact of a text and its truth. sort: "thing", "colour", "pattern", "size", "count", "relation" or "place"."""
 
     sort: str
     fact: str
@@ -58,7 +57,7 @@ class Stated:
 
 
 def fits(mention: Mention, thing: Thing) -> bool:
-    """Whether a thing is all that a mention says of it, its number aside."""
+    """Whether a thing has the kind and all attributes of a mention; the number is not compared."""
     return (mention.kind is None or mention.kind == thing.kind) and all(
         has(thing, *pair) for pair in mention.attributes
     )
@@ -70,10 +69,10 @@ def has(thing: Thing, sort: str, value: str) -> bool:
 
 
 def check(claim: Claim, scene: Scene) -> tuple[Stated, ...]:
-    """Every stated fact with its truth.
+    """Each fact of a claim with its truth.
 
-    Two mentions are two things (read.py has merged those that mean the same one). Where several things could be
-    meant, the reading under which most facts are true counts.
+    Two mentions are two things (read.py has merged mentions of the same thing). Where a mention could mean several things,
+    the assignment with the most true facts counts.
     """
     jointly = claim.mentions[:MOST_MENTIONS]
     options = [_candidates(mention, scene) for mention in jointly]
@@ -91,7 +90,7 @@ def check(claim: Claim, scene: Scene) -> tuple[Stated, ...]:
 
 
 def is_true(claim: Claim, scene: Scene) -> bool:
-    """Whether every stated fact is true; a claim that states nothing is not."""
+    """Whether every fact of a claim is true; False for a claim without facts."""
     stated = check(claim, scene)
     return bool(stated) and all(fact.true for fact in stated)
 

@@ -1,5 +1,5 @@
-"""Documents of the drawn world, in the layout of OBELICS: pages that show several scenes and speak of each, and pages that
-teach new words, whose meaning is told nowhere but on the page.
+"""Interleaved documents of the drawn world, in the layout of OBELICS: pages with several scenes and a text about each, and
+pages that define new words, which occur on no other page.
 
 Does not know: how documents are read.
 """
@@ -27,18 +27,18 @@ LONGEST = 5  # pictures of a page
 
 
 def new_words(count: int, turn: Turn) -> list[str]:
-    """Different words of three letters that mean nothing: "dax", "wug" ..."""
+    """Distinct invented words of three letters: "dax", "wug" ..."""
     words = [onset + vowel + end for onset in ONSETS for vowel in VOWELS for end in ENDS]
     return turn.shuffle(words)[:count]
 
 
 def meaning(scene: Scene) -> str:
-    """What a new word means: the colour of the first thing of a scene."""
+    """The meaning of a new word: the colour of the first thing of a scene."""
     return scene.things[0].colour
 
 
 def pages(world: World) -> Iterator[list[tuple[str, int | str]]]:
-    """Each page as pieces: ("image", number of the scene) and ("text", words). A page has two to LONGEST scenes."""
+    """Pages as sequences of pieces: ("image", number of the scene) and ("text", words). A page has two to LONGEST scenes."""
     at = 0
     while at < world.count:
         turn = turn_of(world.seed, "page", at)
@@ -51,7 +51,8 @@ def pages(world: World) -> Iterator[list[tuple[str, int | str]]]:
 
 
 def lessons(world: World) -> Iterator[list[tuple[str, int | str]]]:
-    """Each page gives every colour on it a new word of its own: a picture and its word, LONGEST times and more."""
+    """Pages that define new words, as sequences of pieces: each page has its own new word for every colour on it, and LONGEST
+    or more pictures, each followed by the new word of its colour."""
     for at in range(0, world.count, 2 * LONGEST):
         turn = turn_of(world.seed, "lesson", at)
         colours = sorted(
@@ -71,7 +72,7 @@ KINDS: dict[str, Callable[[World], Iterator[Sequence[tuple[str, int | str]]]]] =
 
 
 def write_documents(world: World, out: Path, kind: str = "pages", quality: int = 92) -> Path:
-    """out/000000.jpg ... and out/documents.jsonl, kind "pages" or "lessons". Mistake where `out` exists."""
+    """Write out/000000.jpg ... and out/documents.jsonl, kind "pages" or "lessons". Mistake where `out` exists."""
     if kind not in KINDS:
         raise Mistake(f"The drawn world has no documents '{kind}'.", "", nearest(kind, KINDS))
     if out.exists():

@@ -1,4 +1,4 @@
-"""Hard negatives of drawn scenes: a table such as NegCLIP's, whose truth is known."""
+"""Hard negatives of drawn scenes, as a table such as NegCLIP's; their truth is known."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pairloom.world import Scene, caption, negatives
 
 
 def drawn_negatives(scenes: Sequence[Scene], style: str = "full", alike: int = 3) -> list[Hard]:
-    """Drawn scenes with one negative for every swap their caption allows, and the rows whose captions share most words with
-    theirs without being the same."""
+    """Table of hard negatives: for each scene one false caption for every swap that its caption allows, and the rows whose
+    captions are different but share the most words with its own."""
     texts = [caption(scene, style) for scene in scenes]
     words = {word: at for at, word in enumerate(sorted({word for text in texts for word in text.split()}))}
     table = numpy.zeros((len(texts), len(words)), numpy.float32)

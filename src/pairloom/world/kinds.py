@@ -1,4 +1,4 @@
-"""The catalogue: how every kind of thing looks, and what it can do. Creatures look to the right.
+"""Catalogue of things: the outlines of every kind, and its abilities. Creatures look to the right.
 
 Does not know: where a thing stands, what colour it has.
 """

@@ -1,4 +1,4 @@
-"""The same claim in German, French and Spanish: kinds, colours, one relation, the place. True, and not English.
+"""Translation of claims into German, French and Spanish: kinds, colours, one relation, the place.
 
 Numbers, sizes and patterns are left out.
 """

@@ -1,4 +1,4 @@
-"""From a seed to a scene: what there is, and where it stands so that every relation can be seen.
+"""Layout of scenes: which things a seed gives, and where they stand so that every relation is visible.
 
 A scene is one to three blocks from left to right; a block is a thing, a group, or two things in a relation.
 Does not know: pixels, words.
@@ -19,7 +19,7 @@ HEIGHT = {"": 0.37, "big": 0.44, "small": 0.23}  # of a thing as wide as high
 
 @dataclass
 class _Block:
-    """Things standing together: x around 0, the ground at y = 0."""
+    """Things that stand together, with x around 0 and the ground at y = 0."""
 
     things: list[int]
     spots: dict[int, list[Spot]] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class _Block:
 
 
 def sample(seed: int, level: str | Level = "full") -> Scene:
-    """The scene of a seed: same seed and level, same scene, on every machine."""
+    """Sample the scene of a seed. The same seed and level give the same scene on every machine."""
     rules = level_of(level) if isinstance(level, str) else level
     turn = turn_of(seed, "scene")
     total = 1 + turn.weigh(rules.things)
@@ -116,7 +116,7 @@ def _pair(turn: Turn, rules: Level, things: list[Thing], name: str) -> _Block:
     return block
 
 
-# Each returns where the feet (middle, lowest point) of subject and object stand, facing right: x, y, x, y.
+# Each function returns the feet (middle, lowest point) of subject and object, facing right: x, y, x, y.
 _Feet = tuple[float, float, float, float]
 
 
@@ -168,7 +168,7 @@ _PLACING: dict[str, Callable[[Turn, _Sized, _Sized], _Feet]] = {
 
 
 def _stand(turn: Turn, things: list[Thing], blocks: list[_Block]) -> tuple[Thing, ...]:
-    """Put the blocks side by side onto the ground: one scale for all, so that small and big stay comparable."""
+    """Place the blocks side by side on the ground, all at one scale, so that small and big stay comparable."""
     bounds = [_bounds(things, block) for block in blocks]
     width = sum(bound[1] - bound[0] for bound in bounds)
     gaps = 0.03 * (len(blocks) + 1)
@@ -200,7 +200,7 @@ def _stand(turn: Turn, things: list[Thing], blocks: list[_Block]) -> tuple[Thing
 
 
 def _bounds(things: list[Thing], block: _Block) -> tuple[float, float, float]:
-    """Left and right end as the block faces, and its height."""
+    """Left and right end of a block in the direction that it faces, and its height."""
     left = right = top = 0.0
     for index in block.things:
         tilt = block.tilt.get(index, 0.0)

@@ -1,4 +1,4 @@
-"""What can be in a scene: attributes, relations with who may stand in them, and levels from simple to full.
+"""Levels of the drawn world: attributes, relations with the kinds that they allow, and levels from simple to full.
 
 Does not know: where things stand, how they look, words.
 """
@@ -45,7 +45,7 @@ HEAVY = ("box", "basket", "car", "table", "house", "ball", "boat")  # can be pus
 
 @dataclass(frozen=True)
 class Rule:
-    """Who can stand in a relation to whom, and how big each is then ("" = whatever it is)."""
+    """Rule of a relation: which kinds may be its subject and its object, and the size of each ("" = any)."""
 
     subjects: tuple[str, ...] = KINDS
     objects: tuple[str, ...] = KINDS
@@ -69,7 +69,7 @@ RULES: dict[str, Rule] = {
 
 @dataclass(frozen=True)
 class Level:
-    """How rich a world is. things: weights of 1, 2, 3, 4 things."""
+    """A level of difficulty: what may occur in its scenes. things: weights of 1, 2, 3, 4 things."""
 
     kinds: tuple[str, ...] = KINDS
     colours: tuple[str, ...] = tuple(COLOURS)

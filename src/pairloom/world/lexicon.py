@@ -1,4 +1,4 @@
-"""The English of the drawn world: for everything that can be said, the words for it, the plainest first.
+"""English vocabulary of the drawn world: the words for every kind, attribute, relation and place, the plainest first.
 
 Does not know: sentences.
 """

@@ -1,4 +1,4 @@
-"""Near duplicates: the same scene as other people's copies of a picture come along, pixels changed, content not.
+"""Near duplicates of a picture: the same scene compressed, cropped, brightened, rescaled, framed or shifted.
 
 Nothing is mirrored, as that would turn left into right.
 """
@@ -63,6 +63,6 @@ CHANGES: dict[str, Callable[[Scene, int, Turn], Image.Image]] = {
 
 
 def near_duplicates(scene: Scene, size: int = 64, count: int = 3) -> list[tuple[str, Image.Image]]:
-    """`count` copies (at most one per change), each with the name of its change."""
+    """Near duplicates of a scene's picture: `count` copies (at most one per change), each with the name of its change."""
     turn = turn_of(scene.seed, "near", size)
     return [(change, CHANGES[change](scene, size, turn)) for change in turn.shuffle(list(CHANGES))[:count]]

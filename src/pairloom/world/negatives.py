@@ -1,8 +1,8 @@
-"""Hard negatives: a true caption with one thing about it made false, in the same words otherwise.
+"""Hard negatives: a true caption in which one fact is made false and all other words stay.
 
-The kind of swap is named, and what is put in belongs to the scene's level. Each one is checked: what it claims is false of the scene.
-Does not know: pixels. What it does not remove: a reader of the text alone may find some negatives odd (a house that
-chases a cat); docs/world.md says which swaps are free of that.
+Each negative has the name of its swap, stays within the level of the scene, and is checked to be false of the scene.
+Does not know: pixels. Some negatives are odd by the text alone (a house that chases a cat); docs/world.md says which swaps
+never are.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ TRIES = 6  # draws before a swap is given up for a scene
 
 @dataclass(frozen=True)
 class Negative:
-    """caption is true, negative false; swap names what was done; claim is what the negative says."""
+    """A hard negative. caption: the true one. negative: the false one. swap: the name of the change. claim: of the
+    negative."""
 
     swap: str
     caption: str

@@ -1,6 +1,6 @@
-"""Web text: what stands beside pictures instead of a caption. The truth about it is returned apart and kept aside.
+"""Web text: noisy texts in place of captions, as pictures on the web have them. Their truth is returned apart.
 
-Shares are ours, not measured on a crawl: half of the noise is the wrong text in good English, the rest says little or
+The shares are ours, not measured on a crawl: half of the noise is a wrong text in good English, the rest states little or
 nothing about the picture.
 Does not know: files.
 """
@@ -65,10 +65,10 @@ _BOILERPLATE = (
 
 @dataclass(frozen=True)
 class Truth:
-    """What the text of a picture really is.
+    """Truth about the text of a picture.
 
-    noise: "" for a clean caption, else one of NOISES. clean: the caption that was replaced. true: whether everything
-    the text states (in English; for other_language, in its own) is true of the picture; None: it states nothing.
+    noise: "" for a clean caption, else one of NOISES. clean: the caption that was replaced. true: whether all facts of the
+    text (in English; for other_language, in its own language) are true of the picture; None: it states no fact.
     """
 
     noise: str

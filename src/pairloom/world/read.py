@@ -1,6 +1,7 @@
-"""The reader: which facts does a text state, and are they true of a scene? For scoring captions that a model wrote.
+"""Parser of texts about the drawn world: which facts does a text state, and are they true of a scene? It scores captions that
+a model wrote.
 
-It takes any string: words outside the world's English are passed over, a word salad yields what it states.
+It reads any string. Words outside the world's English are skipped; ungrammatical text gives the facts that can be read.
 Does not know: pixels, negation ("not a ball" reads as a ball), other languages.
 """
 
@@ -30,20 +31,20 @@ _COPULA = frozenset(("is", "are", "was", "were"))
 
 @dataclass(frozen=True)
 class CaptionReading:
-    """right: it states something and all of it is true."""
+    """The facts of a text with their truth. right: there is at least one fact, and all are true."""
 
     stated: tuple[Stated, ...]
     right: bool
 
 
 def read(text: str, scene: Scene) -> CaptionReading:
-    """The stated facts of a text and their truth for a scene."""
+    """Parse a text, and check each of its facts against a scene."""
     stated = check(parse(text), scene)
     return CaptionReading(stated, bool(stated) and all(fact.true for fact in stated))
 
 
 def _lexicon() -> dict[tuple[str, ...], tuple[str, ...]]:
-    """Token sequences -> what they mean: (sort, value) or (sort, value, flag)."""
+    """Meanings of token sequences: (sort, value) or (sort, value, flag)."""
     known: dict[tuple[str, ...], tuple[str, ...]] = {}
     for kind, words in KIND_WORDS.items():
         for word in words:
@@ -83,7 +84,7 @@ _LONGEST = max(map(len, _LEXICON))
 
 @dataclass
 class _Reader:
-    """Goes through the words once; `open` holds adjectives that wait for their noun."""
+    """The parser's state while it goes through the words once. `open` holds adjectives whose noun has not come yet."""
 
     mentions: list[Mention] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
@@ -103,7 +104,7 @@ class _Reader:
         self.last, self.waiting, self.definite, self.copula = None, [], False, False
 
     def settle(self) -> None:
-        """Adjectives that found no noun: of the thing before after "is", of something otherwise."""
+        """Attach adjectives without a noun: after "is" to the thing before, otherwise to a new "something"."""
         if self.open:
             if self.copula and self.last is not None:
                 self.describe(self.last, self.open)
@@ -130,7 +131,7 @@ class _Reader:
         self.last = index
 
     def earlier(self, kind: str | None, attributes: list[tuple[str, str]], number: int | None) -> int | None:
-        """The mention that "the ..." takes up: same kind, nothing against it."""
+        """The earlier mention that "the ..." refers to: of the same kind, without a contradiction."""
         for index, old in enumerate(self.mentions):
             clash = any(
                 sort == other and value != thing
@@ -142,7 +143,7 @@ class _Reader:
         return None
 
     def connect(self, index: int) -> None:
-        """A new end for the relation that waits: "A left of B", and "left of A is B"."""
+        """Add an end to a relation that lacks one: "A left of B", and "left of A is B"."""
         if not self.waiting:
             return
         name, turned, first = self.waiting.pop()
@@ -179,7 +180,7 @@ class _Reader:
 
 
 def parse(text: str) -> Claim:
-    """The claim of a text. Never fails; a text that states nothing gives an empty claim."""
+    """Parse a text into its claim. It never fails; a text without facts gives an empty claim."""
     tokens = _TOKEN.findall(text[:LONGEST_TEXT].lower())
     reader = _Reader()
     at = 0

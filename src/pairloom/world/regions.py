@@ -1,4 +1,4 @@
-"""Regions: where each thing is and what it is, as a perfect detector would say."""
+"""Ground-truth regions of a scene: the box and the label of each thing, as from a perfect detector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pairloom.world.scene import Box, Scene
 
 @dataclass(frozen=True)
 class Region:
-    """box: x0, y0, x1, y1 as fractions of the picture. label: "small striped red ball". thing: index in scene.things."""
+    """A region. box: x0, y0, x1, y1 as fractions of the picture. label: "small striped red ball". thing: index in
+    scene.things."""
 
     box: Box
     kind: str

@@ -1,4 +1,4 @@
-"""Scenes: things with attributes, where they stand, and what holds between them. Sampled from a seed.
+"""Scenes: things with attributes and positions, and the relations between them. Sampled from a seed.
 
 Coordinates are fractions of the picture, x to the right and y down. Relations are laid out, so that the drawing shows
 them; `holds` decides left, right, above and below from the boxes alone.
@@ -23,7 +23,8 @@ Spot = tuple[float, float, float]  # middle x, middle y, height
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One thing, or `count` like it. size is "" where a level has only one. faces: 1 looks right, -1 left."""
+    """A thing of a scene, or a group of `count` equal ones. size: "" where the level has only one. faces: 1 to the right, -1
+    to the left."""
 
     kind: str
     colour: str
@@ -39,13 +40,13 @@ class Thing:
         return len(self.spots)
 
     def boxes(self) -> list[Box]:
-        """The box of each one of it."""
+        """The box of each member of a group."""
         aspect = SHAPES[self.kind].aspect
         wide, high = (aspect + abs(self.tilt)) / 2, (1 + aspect * abs(self.tilt)) / 2
         return [(x - wide * h, y - high * h, x + wide * h, y + high * h) for x, y, h in self.spots]
 
     def box(self) -> Box:
-        """One box around all of it."""
+        """The box around the thing or the whole group."""
         boxes = self.boxes()
         return (
             min(box[0] for box in boxes),
@@ -57,7 +58,7 @@ class Thing:
 
 @dataclass(frozen=True, slots=True)
 class Relation:
-    """things[subject] NAME things[object], NAME a key of level.RULES: "left of", "chasing" ..."""
+    """A relation: things[subject] NAME things[object], NAME a key of level.RULES: "left of", "chasing" ..."""
 
     name: str
     subject: int
@@ -66,7 +67,7 @@ class Relation:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """relations: those that the layout was made for; more may hold (see `holds`)."""
+    """A scene. relations: those that the layout shows; others may hold too (see `holds`)."""
 
     seed: int
     level: Level = field(repr=False)
@@ -76,7 +77,8 @@ class Scene:
 
 
 class Turn:
-    """A stream of choices from a seed: the same on every machine and Python (only `random()` is used, which is fixed)."""
+    """Random choices from a seed, the same on every machine and Python version (only `random()` is used, which Python
+    guarantees)."""
 
     __slots__ = ("next",)
 
@@ -93,7 +95,7 @@ class Turn:
         return self.next() < share
 
     def weigh(self, weights: Sequence[int | float]) -> int:
-        """An index, with these weights."""
+        """A random index, with probabilities in proportion to the weights."""
         left = self.next() * sum(weights)
         for index, weight in enumerate(weights):
             left -= weight
@@ -107,28 +109,29 @@ class Turn:
 
 
 def turn_of(seed: int, *salt: object) -> Turn:
-    """A stream of its own for each use of a seed."""
+    """Independent random choices for each use (`salt`) of a seed."""
     return Turn(seed_of(str(seed), *salt))
 
 
 def overlap(a: Box, b: Box, axis: int) -> float:
-    """Shared length on x (0) or y (1) as a share of the shorter side; negative across a gap."""
+    """Overlap of two boxes along x (0) or y (1), as a share of the shorter side; negative across a gap."""
     shared = min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])
     return shared / min(a[axis + 2] - a[axis], b[axis + 2] - b[axis])
 
 
 def is_left(a: Box, b: Box) -> bool:
-    """a lies to the left: their columns share at most a quarter."""
+    """Whether a is left of b: their overlap along x is at most a quarter."""
     return a[0] + a[2] < b[0] + b[2] and overlap(a, b, 0) <= 0.25
 
 
 def is_above(a: Box, b: Box) -> bool:
-    """a lies above: their rows share at most a quarter, their columns more than that."""
+    """Whether a is above b: their overlap along y is at most a quarter, and along x more than that."""
     return a[1] + a[3] < b[1] + b[3] and overlap(a, b, 1) <= 0.25 and overlap(a, b, 0) > 0.25
 
 
 def holds(scene: Scene, name: str, subject: int, object: int) -> bool:
-    """Whether things[subject] NAME things[object] is true: by the boxes where they can tell, else by the layout."""
+    """Whether things[subject] NAME things[object] is true: decided by the boxes for left, right, above and below, by the layout
+    for all else."""
     if subject == object:
         return False
     if name == "left of":

@@ -16,7 +16,7 @@ Piece = tuple[
     str, Points
 ]  # fill ("body", "shade", "tint" follow the thing's colour; others are paints), outline
 
-Number = int | float  # beartype takes an int for a float only where that is said
+Number = int | float  # beartype takes an int for a float only where the annotation allows it
 RIM = 0.026  # how far the dark rim stands out, in heights of the thing
 
 
@@ -83,9 +83,9 @@ def grow(outline: Points, by: float) -> Points:
 
 @dataclass(frozen=True)
 class Shape:
-    """How a kind looks. back and body make the silhouette (they get the rim), front lies on top of it.
+    """Shape of a kind of thing. back and body are the silhouette (they get the rim), front lies on top.
 
-    Patterns cover the body alone. Whatever units it is written in, it is read in its own: height 1, centred.
+    Patterns cover the body alone. Any units may be used: the shape is centred and scaled to height 1.
     """
 
     body: list[Piece]
@@ -105,7 +105,8 @@ class Shape:
 
     @cached_property
     def layers(self) -> tuple[list[Piece], list[Piece], list[Piece], list[Piece], Points]:
-        """rims, back, body, front; and all their points in one array [N 2], in that order, in unit heights."""
+        """The layers of the shape: rims, back, body, front, and all their points in one array [N 2], in that order, scaled to
+        height 1."""
         low, high = self._extent
         scale = 1.0 / float(high[1] - low[1])
         middle = (low + high) / 2

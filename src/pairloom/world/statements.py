@@ -1,5 +1,5 @@
-"""Statements, true or false, about one picture or about two side by side. The truth is drawn first, then a sentence
-sought that has it; "both" still comes out false three times in four, as two pictures seldom share a thing.
+"""Statements, true or false, about one picture or about two side by side. The truth value is drawn first, then a sentence
+with that value is searched for; "both" still is false three times in four, as two pictures seldom share a thing.
 
 Does not know: pixels.
 """
@@ -17,7 +17,8 @@ from pairloom.world.words import caption
 
 @dataclass(frozen=True)
 class DrawnStatement:
-    """sort: "caption" or the swap that made it false (one picture); "both", "one", "more", "sum", "place", "neither"."""
+    """A statement with its truth. sort: "caption" or the swap that made it false (one picture); "both", "one", "more", "sum",
+    "place", "neither" (two pictures)."""
 
     text: str
     true: bool
@@ -25,7 +26,7 @@ class DrawnStatement:
 
 
 def statement(scene: Scene, true: bool, variant: int = 0) -> DrawnStatement:
-    """A sentence about one picture that is true, or false by one swap."""
+    """A statement about one picture that is true, or false by one swap."""
     turn = turn_of(scene.seed, "statement", variant)
     style = turn.pick(("full", "paraphrase"))
     for swap in turn.shuffle(list(SWAPS)) if not true else ():
@@ -36,7 +37,7 @@ def statement(scene: Scene, true: bool, variant: int = 0) -> DrawnStatement:
 
 
 def statements(left: Scene, right: Scene, variant: int = 0) -> list[DrawnStatement]:
-    """Sentences about two pictures, one of each sort; whether each is to be true is drawn, where that can be had."""
+    """Statements about two pictures, one of each sort. The truth value of each is drawn, where the pictures allow it."""
     turn = turn_of(left.seed, "statements", right.seed, variant)
     return [
         statement
@@ -47,7 +48,7 @@ def statements(left: Scene, right: Scene, variant: int = 0) -> list[DrawnStateme
 
 
 def _aim(make: _Maker, left: Scene, right: Scene, turn: Turn, true: bool) -> DrawnStatement | None:
-    """Up to eight draws for the truth that is wanted; then what there is."""
+    """Try up to eight draws for the truth value; then take the last."""
     statement = None
     for _ in range(8):
         statement = make(left, right, turn)
@@ -60,7 +61,7 @@ _Maker = Callable[[Scene, Scene, Turn], DrawnStatement | None]
 
 
 def _some(left: Scene, right: Scene, turn: Turn) -> tuple[str, str]:
-    """A kind and colour to speak of: of a thing that is there, or half of it from another."""
+    """A kind and a colour: of a thing in the pictures, or with one of the two from another thing."""
     things = (*left.things, *right.things)
     first, second = turn.pick(things), turn.pick(things)
     return first.kind, first.colour if turn.chance(0.6) else second.colour
@@ -75,7 +76,8 @@ def _a(words: str) -> str:
 
 
 def _both(left: Scene, right: Scene, turn: Turn) -> DrawnStatement:
-    """Of a kind, of something with a colour, or of a kind in a colour; half of them of what the two share, if anything."""
+    """A statement about a kind, a colour, or a kind in a colour; half of them about what the two pictures share, if
+    anything."""
     if turn.chance(0.5):
         shared = [t.colour for t in left.things if any(t.colour == other.colour for other in right.things)]
         colour = turn.pick(shared) if shared and turn.chance(0.5) else _some(left, right, turn)[1]

@@ -28,12 +28,12 @@ _ALT_OPENINGS = ("Illustration of", "Drawing of", "Picture of", "Cartoon showing
 
 
 def caption(scene: Scene, style: str = "full", variant: int = 0) -> str:
-    """A true caption of the scene. Other variants are worded differently and may leave out other things."""
+    """A true caption of the scene. Other variants have other words and may leave out other things."""
     return say(claim_of(scene, style, variant), style, scene.seed, variant)
 
 
 def claim_of(scene: Scene, style: str = "full", variant: int = 0) -> Claim:
-    """What that caption tells of the scene: all of it is true."""
+    """The claim of that caption; all its facts are true."""
     if style not in STYLES:
         raise ValueError(f"There is no caption style '{style}'. {nearest(style, STYLES)}")
     turn = turn_of(scene.seed, "claim", style, variant)
@@ -62,7 +62,7 @@ def _mention(thing: Thing, style: str, turn: Turn) -> Mention:
 
 
 def say(claim: Claim, style: str, seed: int, variant: int = 0) -> str:
-    """The sentence(s) for a claim. One seed and variant make the same choice of words for every claim of one build."""
+    """The sentences of a claim. Claims of the same structure get the same choice of words from one seed and variant."""
     return _Speaker(claim, style, turn_of(seed, "say", style, variant)).say()
 
 
@@ -81,7 +81,7 @@ class _Speaker:
         return self._sentences()
 
     def _phrases(self) -> list[str]:
-        """Links and lone mentions without verbs."""
+        """Phrases without verbs for the relations and for the things in none."""
         phrases = []
         for link in self.claim.links:
             if link.subject in self.named and link.object in self.named:

@@ -1,7 +1,5 @@
-"""A set of drawn pairs: scene, picture, text and the truth about the text, by index; and writing it to disk.
-
-The truth is written beside the set, never into it.
-Does not know: formats other than the two it writes (a folder with same-stem .txt, WebDataset tars).
+"""Sets of drawn pairs: scene, picture, text and the truth about the text, by index; and writing them to disk, as a folder with
+same-stem .txt files or as WebDataset tars. The truth is written beside the set, never into it.
 """
 
 from __future__ import annotations
@@ -37,10 +35,10 @@ class Row:
 
 @dataclass(frozen=True)
 class World:
-    """`count` drawn pairs. Two worlds of different seeds share no scene (train and held-out).
+    """A set of `count` drawn pairs. Two worlds of different seeds share no scene (train and held-out).
 
-    level: "simple", "medium" or "full" (level.LEVELS). size: pixels, 32 to 512. styles: each pair is worded in one of
-    them, drawn evenly. noise: share of texts that are spoiled; shares: of each kind of noise among those.
+    level: "simple", "medium" or "full" (level.LEVELS). size: pixels, 32 to 512. styles: the caption of each pair is in one of
+    them, drawn uniformly. noise: share of the texts that are noise; shares: of each kind of noise among those.
     """
 
     count: int
@@ -55,7 +53,7 @@ class World:
         return sample(seed_of("world", self.seed, index), self.level)
 
     def row(self, index: int) -> Row:
-        """Pair number `index`: made from the seed and the index alone."""
+        """Pair number `index`; it depends on the seed and the index alone."""
         scene = self.scene(index)
         turn = turn_of(scene.seed, "row")
         style = turn.pick(self.styles)
@@ -73,7 +71,8 @@ class World:
 
 
 def write_folder(world: World, out: Path, truth: Path | None = None, quality: int = 92) -> Path:
-    """out/000000.jpg, out/000000.txt ...; the truth as JSON lines into `truth` (default: OUT.truth.jsonl, beside out)."""
+    """Write out/000000.jpg, out/000000.txt ..., and the truth as JSON lines to `truth` (default: OUT.truth.jsonl, beside
+    out)."""
 
     def fill(folder: Path, aside: TextIO) -> None:
         for row in world.rows():
@@ -87,7 +86,7 @@ def write_folder(world: World, out: Path, truth: Path | None = None, quality: in
 def write_tars(
     world: World, out: Path, truth: Path | None = None, quality: int = 92, per_shard: int = 1000
 ) -> Path:
-    """out/00000.tar ...: WebDataset shards of .jpg, .txt and .json members, as img2dataset lays them out."""
+    """Write out/00000.tar ...: WebDataset shards of .jpg, .txt and .json members, as img2dataset writes them."""
 
     def fill(folder: Path, aside: TextIO) -> None:
         for shard, first in enumerate(range(0, world.count, per_shard)):
@@ -109,14 +108,14 @@ def write_tars(
 
 
 def encode(image: Image.Image, quality: int = 92) -> bytes:
-    """JPEG bytes, colours at full resolution (thin coloured edges are what these pictures are made of)."""
+    """JPEG bytes without chroma subsampling, since these pictures have many thin coloured edges."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality, subsampling=0)
     return buffer.getvalue()
 
 
 def truth_line(row: Row) -> str:
-    """One JSON line: name, seed of the scene, the text as written, and its Truth."""
+    """The truth of a pair as one JSON line: name, seed of the scene, the text, and its Truth."""
     about: dict[str, Any] = {"name": row.name, "seed": row.scene.seed, "text": row.text, **asdict(row.truth)}
     return json.dumps(about, ensure_ascii=False) + "\n"
 

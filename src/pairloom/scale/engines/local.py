@@ -1,9 +1,10 @@
-"""This process, or worker processes on this machine. Workers are spawned, single-threaded, and die with their parent.
+"""Local engine: this process, or worker processes on this machine. Workers are spawned, have one thread each, and end with
+their parent.
 
-A user's script needs no `if __name__ == "__main__"`: workers import it only where a task is made of what it defines.
+A user's script needs no `if __name__ == "__main__"`: workers import it only where a task refers to its definitions.
 
-Where there are several items each is computed with one thread, here too: the order of sums, and so the last bits of
-every result, then do not depend on the number of workers.
+Where there are several items, this process also uses one thread for each: the order of sums, and so the last bits of every
+result, then do not depend on the number of workers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> Iterator[tuple[Any, Any]]:
-    """workers <= 1: one after the other, here. Otherwise at most `workers` processes, two items each in flight."""
+    """Run a function on every item, and yield (item, result). workers <= 1: one item after the other in this process.
+    Otherwise at most `workers` processes, each with two items in flight."""
     if len(items) <= 1:
         for item in items:
             yield item, function(item)
@@ -43,7 +45,7 @@ def run(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> I
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """One thread for torch here, where it is loaded, and for all of the processes that are started meanwhile."""
+    """Limit torch to one thread in this process, where torch is loaded, and in all processes that are started meanwhile."""
     before = {name: os.environ.get(name) for name in THREADS}
     torch: Any = sys.modules.get("torch")
     threads = torch.get_num_threads() if torch is not None else 0
@@ -81,7 +83,7 @@ def _with_pool(
         ) from error
     except (
         BaseException
-    ):  # nobody wants the rest: a worker in the middle of hours of training is not waited for
+    ):  # the caller has stopped reading: do not wait for a worker in the middle of hours of training
         for child in set(multiprocessing.active_children()) - others:
             child.kill()
         raise
@@ -121,7 +123,7 @@ def _names_main(function: Callable[[Any], Any], item: Any) -> bool:
 
 
 def _serve() -> None:
-    """A worker leaves Ctrl-C to its parent, and dies with it."""
+    """Set up a worker: it ignores Ctrl-C, which its parent handles, and ends when its parent ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
