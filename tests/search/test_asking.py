@@ -53,7 +53,7 @@ def test_pictures(tmp_path: Path, monkeypatch) -> None:
         ("a + - b", "term is missing"),
         ('"red', "does not end"),
         ('""', "no words"),
-        ("0:red", "weighs nothing"),
+        ("0:red", "The weight of "),
         ("sunset + ./nowhere.jpg", "no picture at"),
         ("nowhere.PNG", "no picture at"),
     ],

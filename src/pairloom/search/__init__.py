@@ -1,4 +1,4 @@
-"""Search: a folder of pictures embedded once, then asked by words, by pictures, or by both (docs/search.md)."""
+"""Search: an index of a set's pictures, queried by words, by pictures, or by both (docs/search.md)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ __all__ = ["open"]
 
 
 def open(where: Path | str, model: Model | None = None, device: str = "auto") -> Index:
-    """The index at a folder, ready to be asked. model: where it is loaded already; device: where it is loaded to.
+    """Open the index of a folder for queries. model: the index's model, where it is loaded already; device: where to load it
+    otherwise.
 
     Mistake where there is no index.
     """

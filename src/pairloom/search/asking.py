@@ -1,7 +1,6 @@
-"""The query language: words and pictures, added and taken away: `2:sunset over the sea - people + ./beach.jpg`.
+"""Query language: words and pictures, added and subtracted: `2:sunset over the sea - people + ./beach.jpg`.
 
-A sign stands alone, between spaces; inside double quotes it is part of the words, as a path is and a weight. Does not
-know: models, what an index holds.
+A sign stands between spaces. Inside double quotes signs, paths and weights are words.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ PIECE = re.compile(r'(?:(?:\d+\.?\d*|\.\d+):)?"[^"]*"|\S+')
 
 @dataclass(frozen=True)
 class Term:
-    """Words, or a picture's path. weight: below zero where it is taken away."""
+    """A term of a query: words, or a picture's path. weight: below zero where the term is subtracted."""
 
     weight: float
     words: str = ""
@@ -27,8 +26,8 @@ class Term:
 
 
 def parse(query: str) -> tuple[Term, ...]:
-    """The terms of a query in their order. Mistake where there is none, where a sign has no term, where a quotation does
-    not end, or where a path leads to nothing."""
+    """Parse a query into its terms, in order. Mistake for an empty query, a sign without a term, an open quotation, and a path
+    that does not exist."""
     if query.count('"') % 2:
         raise Mistake(f"A quotation does not end in: {query}", "", 'Write "..." around it.')
     groups: list[tuple[int, list[str]]] = [(1, [])]
@@ -55,7 +54,9 @@ def _term(sign: int, pieces: list[str]) -> Term:
         weight *= float(weighted[1])
         text = text[weighted.end() :]
     if not weight:
-        raise Mistake(f"'{' '.join(pieces)}' weighs nothing.", "", "Leave the term out, or give it a weight.")
+        raise Mistake(
+            f"The weight of '{' '.join(pieces)}' is 0.", "", "Leave the term out, or give it another weight."
+        )
     if '"' not in text and _is_path(text):
         picture = Path(text).expanduser()
         if not picture.is_file():

@@ -1,7 +1,7 @@
-"""Cells: inverted lists (faiss) over the same vectors, for collections too large to scan. Optional: the `search` extra.
+"""Inverted lists (faiss IVF) over the vectors, for collections too large to scan. Optional: the `search` extra.
 
-The lists propose, the fp32 file decides: what is found is scored again in full. How many lists a query visits is measured
-when they are built, against the exact scan. Does not know: keys, texts, models.
+The candidates of the lists are scored again with the fp32 vectors. The number of lists that a query visits is chosen when
+they are built, by comparison with the exact scan. Does not know: keys, texts, models.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from pairloom.search.store import Store
 from pairloom.search.vectors import Vectors, best_of
 
 FILE = "vectors.faiss"
-LIMIT = 2_000_000  # pictures up to which scanning is quick enough
-WIDER = 8  # times as many proposals as answers
-RECALL = 0.985  # of the ten best, that the number of visited lists is chosen for
-TRAINING = 40  # vectors a list for finding the centres
+LIMIT = 2_000_000  # up to so many pictures the exact scan is fast enough
+WIDER = 8  # candidates of the lists for each answer
+RECALL = 0.985  # of the ten best; the number of visited lists is chosen to reach it
+TRAINING = 40  # vectors for each list from which the centres are learned
 PROBES = (4, 8, 16, 32, 64, 128, 256)
 
 
 def build(store: Store, many: bool | None) -> dict[str, Any]:
-    """Build the lists where they are wanted and not there; facts: lists, probes, recall. Empty where they are not wanted.
+    """Build the lists where they are needed and missing. Returns the numbers of lists and probes, and the recall; empty
+    where no lists are needed.
 
-    many: True: whatever the size; False: never, and older ones go; None: where they were asked for before, or past LIMIT.
-    Mistake without faiss.
+    many: True: for any size; False: none, and existing ones are removed; None: for an index that has lists already, and past
+    LIMIT pictures. Mistake without faiss.
     """
     if many is False and store.fact("cells"):
         store.record(cells=None)
@@ -49,7 +50,8 @@ def build(store: Store, many: bool | None) -> dict[str, Any]:
 
 
 def make(vectors: Vectors, file: Path, dead: Tensor | None = None) -> dict[str, Any]:
-    """Write the lists of these vectors; facts: lists, probes, recall (of ten, over 200 held vectors)."""
+    """Build and write the lists of these vectors. Returns the numbers of lists and probes, and the recall (of the ten best,
+    over 200 vectors)."""
     faiss = _faiss()
     lists = max(1, min(int(vectors.rows**0.5), vectors.rows // TRAINING))
     centres = faiss.IndexFlatIP(vectors.width)
@@ -68,8 +70,8 @@ def make(vectors: Vectors, file: Path, dead: Tensor | None = None) -> dict[str, 
 
 
 def _measured(vectors: Vectors, cells: Cells, lists: int, dead: Tensor | None) -> dict[str, Any]:
-    """The fewest visited lists that reach RECALL, on vectors of the set moved far off (to a cosine of .7): texts do not lie
-    among pictures."""
+    """The smallest number of visited lists that reaches RECALL. Queries are vectors of the set moved to a cosine of .7, since
+    the embeddings of texts lie apart from those of pictures."""
     random = torch.Generator().manual_seed(0)
     rows = torch.linspace(0, vectors.rows - 1, min(vectors.rows, 200), dtype=torch.float64).long()
     noise = torch.randn(len(rows), vectors.width, generator=random) / vectors.width**0.5
@@ -86,7 +88,7 @@ def _measured(vectors: Vectors, cells: Cells, lists: int, dead: Tensor | None) -
 
 
 class Cells:
-    """The lists of a file, memory-mapped. probes: lists that a query visits."""
+    """Inverted lists of a file, memory-mapped. probes: number of lists that a query visits."""
 
     def __init__(self, file: Path, vectors: Vectors, probes: int = 16) -> None:
         self.file, self.vectors, self.probes = file, vectors, probes
@@ -100,11 +102,11 @@ class Cells:
             raise Mistake(
                 f"{self.file} cannot be read.",
                 "It is not whole.",
-                "Remove that file: the scan answers without it.",
+                "Remove that file: the exact scan is used without it.",
             ) from error
 
     def top(self, query: Tensor, count: int, dead: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """As `Vectors.top`, from the lists nearest to the query: almost always the same rows."""
+        """Approximate `Vectors.top`, from the lists nearest to the query; the rows are almost always the same."""
         faiss = _faiss()
         gone = 0 if dead is None else len(dead)
         options = faiss.SearchParametersIVF(nprobe=self.probes)

@@ -1,7 +1,7 @@
-"""Filling: read a set, embed what is new, keep it; go on after a kill, take out what has gone.
+"""Indexing of a set: embed its new pictures, remove those that are gone, and resume after a kill.
 
-Memory does not grow with the set: pairs stream, pictures are decoded ahead by a few threads, a group is committed at a
-time. Does not know: how a store lies on disk, what is searched for later.
+Memory does not grow with the set: pairs are streamed, pictures are decoded ahead by a few threads, and one group is
+committed at a time. Does not know: the files of a store, queries.
 
 E shared embedding.
 """
@@ -32,12 +32,12 @@ from pairloom.verbs import demand
 
 GROUP = 256  # pairs that are committed together
 BATCH = 32  # pictures that are embedded together
-TOLD = 20  # pictures that cannot be read are named up to here
+NAMED = 20  # most unreadable pictures that are named
 
 
 @dataclass
 class Filled:
-    """What one pass did. problems: (name, reason) of the first that could not be read; line: see `line.Line`."""
+    """Counts of one pass over a set. problems: (name, reason) of the first unreadable pictures; line: see `line.Line`."""
 
     added: int = 0
     known: int = 0
@@ -59,11 +59,11 @@ def fill(
     workers: int = 2,
     tell: Callable[[int, int], None] = lambda done, bad: None,
 ) -> Filled:
-    """Bring the index at `out` up to what the set holds now.
+    """Update the index at `out` to the present content of a set.
 
-    where: what `load` was given, for searching later. many: build inverted lists (faiss) whatever the size; None: past
-    `cells.LIMIT` pictures. tell(done, bad) after each group of pairs. Mistake where the model cannot embed, where `out` is
-    no index or that of another model, and where nothing in the set can be read.
+    where: path or hub id of the model, from which searches load it later. many: build inverted lists (faiss) for any size;
+    None: past `cells.LIMIT` pictures. tell(done, bad) is called after each group of pairs. Mistake where the model cannot
+    embed, where `out` is no index or the index of another model, and where no picture of the set can be read.
     """
     check_output(out, pairs.path)
     demand(model.system, "embed")
@@ -72,7 +72,7 @@ def fill(
     with Store.create(out) as store:
         _claim(store, model.eval(), where)
         if store.rows:
-            store.vectors()  # rows written behind a hole would make it look whole
+            store.vectors()  # checks the files first: rows appended after a gap would hide that the files are too short
         done, mark = Filled(), store.begin(str(pairs.path.resolve()))
         for group in _grouped(_pairs(pairs)):
             _take(group, store, model, mark, workers, done)
@@ -84,7 +84,7 @@ def fill(
 def _end(
     store: Store, model: Model, pairs: PairSet, mark: tuple[int, int], done: Filled, many: bool | None
 ) -> None:
-    """After a whole pass: what has gone, the line, inverted lists; then the index is whole."""
+    """Finish a complete pass: remove pictures that are gone, fit the line, build inverted lists, mark the index as whole."""
     if not done.added + done.known:
         raise Mistake(
             f"Nothing in {pairs.path} can be searched.",
@@ -99,7 +99,7 @@ def _end(
 
 
 def forget(out: Path) -> None:
-    """Remove an index, and nothing else. Mistake where the folder's file is not known to be ours."""
+    """Remove an index, and nothing else. Mistake where the folder's file is not pairloom's."""
     file = out / FILE
     if not file.exists():
         return
@@ -118,7 +118,7 @@ def forget(out: Path) -> None:
 
 
 def fingerprint(model: Model) -> str:
-    """Tells models apart: config, tokenizer, transform, and 64 numbers of every tensor."""
+    """Fingerprint of a model: a hash of its config, tokenizer, transform, and 64 numbers of every tensor."""
     digest = [repr((model.name, model.config, model.pixels)), model.tokens.tokenizer.to_str()]
     parts = [text.encode() for text in digest]
     drop = tuple(getattr(model.system, "training_state", ()))
@@ -132,17 +132,17 @@ def fingerprint(model: Model) -> str:
 
 
 def check_model(store: Store, model: Model) -> None:
-    """Mistake where another model made the index: its vectors mean nothing to this one."""
+    """Raise Mistake where the index was built with another model, since vectors of two models cannot be compared."""
     if store.fact("fingerprint") != fingerprint(model):
         raise Mistake(
-            f"{store.where} was made by another model.",
+            f"{store.where} was built with another model.",
             f"It was {store.fact('model')} ({store.fact('system')}); vectors of two models do not compare.",
             "Give that model, index into another --out, or add --restart.",
         )
 
 
 def _claim(store: Store, model: Model, where: str) -> None:
-    """The model of an index is settled once; where it lies may change."""
+    """Record the model of a new index, or check it; only the path of the model may change."""
     if store.fact("fingerprint") is None:
         width = int(model.config.embedding)
         store.record(fingerprint=fingerprint(model), width=width, system=model.name)
@@ -176,10 +176,10 @@ def _take(
     workers: int,
     done: Filled,
 ) -> None:
-    """One group: embed the pictures that are new, commit all of it, count."""
+    """Process one group: embed its new pictures, commit all of it, and count."""
     usable = [
         (pair, shard) for pair, shard in group if pair.image_key
-    ]  # without a text it is found all the same
+    ]  # a picture without a text can be searched too
     keys = {pair.image_key for pair, _ in usable}
     held = {key for key in keys if store.row_of(key) is not None}
     barred = {key for key in keys if store.barred(key)}
@@ -192,13 +192,13 @@ def _take(
         problem = broken.get(pair.image_key) or (pair.problem if not pair.image_key else "")
         if problem:
             done.unreadable += 1
-            done.problems += [(pair.name, problem)] if len(done.problems) < TOLD else []
+            done.problems += [(pair.name, problem)] if len(done.problems) < NAMED else []
         else:
             done.known += pair.image_key in held
 
 
 def embed(model: Model, pairs: dict[str, Pair], workers: int) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Vectors [E] of length one by key, and why the others cannot be read."""
+    """Embed pictures: unit vectors [E] by key, and the reasons why the others cannot be read."""
     vectors: dict[str, Tensor] = {}
     broken: dict[str, str] = {}
     waiting: list[tuple[str, numpy.ndarray]] = []
@@ -222,14 +222,15 @@ def embed(model: Model, pairs: dict[str, Pair], workers: int) -> tuple[dict[str,
 
 @torch.no_grad()
 def embed_pixels(model: Model, pixels: numpy.ndarray) -> Tensor:
-    """Vectors [B E] on the CPU of pictures [B H W 3] uint8."""
+    """Embed pictures [B H W 3] uint8: vectors [B E] on the CPU."""
     images = torch.from_numpy(model.pixels.normalise(pixels)).to(model.device)
     vectors = model.system.embed_image(Batch(images=images[:, None])).float().cpu()
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 
 def pixels_of(model: Model, data: bytes) -> numpy.ndarray:
-    """[H W 3] uint8 as the model wants it; large JPEGs are decoded at a fraction. Raises Unreadable."""
+    """Pixels [H W 3] uint8 in the model's size; large JPEGs are decoded at a fraction of their size. Unreadable where that
+    fails."""
     return model.pixels.to_uint8(open_image(data, shrink_to=2 * model.pixels.size))
 
 
@@ -241,7 +242,7 @@ def _decode(model: Model, pair: Pair) -> tuple[numpy.ndarray | None, str]:
 
 
 def _ahead(function: Callable[[Any], Any], items: Iterable[Any], workers: int) -> Iterator[Any]:
-    """function(item) in order, made a few items ahead by threads."""
+    """Map a function over items, in order, computed a few items ahead by threads."""
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="pairloom-decode") as pool:
         flying: deque[Future[Any]] = deque()
         for item in items:

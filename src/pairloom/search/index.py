@@ -1,8 +1,8 @@
-"""Index: ask a store by words, by pictures, by both, or for exact words in its texts.
+"""Search index: queries by words, by pictures, by both, or for exact words in the texts.
 
-Several terms become one vector. The cosines of words with pictures and of pictures with pictures live on different
-scales, so each kind of term is divided by the spread that such cosines have in this collection: then they weigh alike. Does not know: how answers
-are shown.
+The terms of a query become one vector. The cosines of words with pictures and of pictures with pictures have different
+scales, so each term is divided by the standard deviation of such cosines in this collection; then all terms have the same
+influence.
 
 E shared embedding, N answers.
 """
@@ -34,13 +34,13 @@ from pairloom.tasks.judge import judge
 from pairloom.verbs import able
 from pairloom.weights import load
 
-EVEN = 0.5  # below this P(match) an answer is no good match
+EVEN = 0.5  # from this P(match) on an answer is a good match
 
 
 @dataclass(frozen=True)
 class Found:
-    """One answer. score: cosine with the query (None where only exact words were asked for); match: log-odds of the match
-    head where it was asked; p: P(match) where the index can tell; file: where the picture lies, or the set that holds it."""
+    """One answer to a query. score: cosine with the query (None for a query of exact words alone); match: log-odds of the
+    match head, where it re-ranks; p: P(match), where the index has a line; file: of the picture, or the set with it."""
 
     row: int
     key: str
@@ -54,8 +54,8 @@ class Found:
 
 @dataclass(frozen=True)
 class SearchResults:
-    """good: whether any answer is a match, None where that cannot be told (why says why). pictures: in the index.
-    whole: False where a run of `index` was cut off, and more would be found after another."""
+    """Answers to a query. good: whether any answer is a match; None where that is unknown, with the reason in `why`.
+    pictures: number in the index. whole: False where indexing was interrupted, so that pictures are missing."""
 
     query: str
     results: tuple[Found, ...]
@@ -66,8 +66,8 @@ class SearchResults:
 
 
 class Index:
-    """An index that is open for asking, until the end of its `with` block or until nothing refers to it. Mistake where there
-    is none, or it is empty or broken."""
+    """An open search index, until the end of its `with` block or until nothing refers to it. Mistake where there is no index,
+    and for an empty or broken one."""
 
     def __init__(self, where: Path | str, model: Model | None = None, device: str = "cpu") -> None:
         self.store = Store.open(where)
@@ -91,7 +91,7 @@ class Index:
 
     @cached_property
     def model(self) -> Model:
-        """The model that made the index. Mistake where it has gone, or where another one was given."""
+        """The model that the index was built with. Mistake where it is not there any more, or is another one."""
         model = self._model or self._load()
         filling.check_model(self.store, model)
         return model.eval()
@@ -101,13 +101,13 @@ class Index:
         try:
             return load(model_name).to(self._device)
         except Mistake as mistake:
-            do = "Say where it is now: --model MODEL"
+            do = "Give its place now: --model MODEL"
             raise Mistake(
                 f"The model of this index is not at {model_name} any more.", mistake.what, do
             ) from mistake
 
     def search(self, words: str = "", top: int = 10, text: str = "", rerank: int = 0) -> SearchResults:
-        """The `top` best answers, best first; ties by name, then key.
+        """Search: the `top` best answers, best first; ties by name, then key.
 
         asked: "sunset - people + ./beach.jpg" (`asking.parse`). text: only pictures whose texts hold these words; without
         `asked`, ordered by how well they do. rerank: let the match head order this many of the best. Mistake where nothing
@@ -115,9 +115,9 @@ class Index:
         """
         if top < 1 or rerank < 0:
             raise Mistake(
-                "This cannot be asked.",
-                f"top {top} and re-rank {rerank} count answers.",
-                "Ask for 1 or more.",
+                "These numbers do not fit.",
+                f"top is {top} and re-rank {rerank}; both count answers.",
+                "Give 1 or more.",
             )
         only = self.store.saying(text) if text else None
         terms = parse(words) if words.strip() or not text else ()
@@ -145,7 +145,7 @@ class Index:
         return SearchResults(query, tuple(results), self.pictures, self.store.fact("whole"), good, why)
 
     def query(self, terms: tuple[Term, ...]) -> Tensor:
-        """One vector [E] of length one for all terms."""
+        """The query vector: one unit vector [E] for all terms."""
         words = [term.words for term in terms if term.words]
         text_vectors = iter(embed_texts(self.model, words)) if words else iter(())
         parts = [next(text_vectors) if term.words else self._seen(term.picture) for term in terms]
@@ -157,7 +157,7 @@ class Index:
         total = torch.stack([share * part for share, part in zip(shares, parts)]).sum(0)
         if float(total.norm()) < 1e-6 * max(map(abs, shares)):
             raise Mistake(
-                "The terms cancel out.", "What is added is taken away again.", "Leave one of them out."
+                "The terms cancel out.", "The same is added and subtracted.", "Leave one of them out."
             )
         return torch.nn.functional.normalize(total, dim=0)
 
@@ -166,7 +166,7 @@ class Index:
         return sum(spreads) / max(1, len(spreads))
 
     def _seen(self, picture: Path | None) -> Tensor:
-        """The vector of a picture: its own where the index holds it, so that no model is needed then."""
+        """The vector of a picture, from the index where it has the picture, so that no model is needed then."""
         assert picture is not None
         try:
             data = picture.read_bytes()
@@ -185,14 +185,14 @@ class Index:
 
     @cached_property
     def finder(self) -> Callable[[Tensor, int, Tensor], tuple[Tensor, Tensor]]:
-        """The inverted lists where there are ones for these very vectors, else the scan."""
+        """The search function: of the inverted lists where they belong to these vectors, else of the exact scan."""
         held = self.store.fact("cells") or {}
         if held.get("changes") == self.store.fact("changes") and (self.store.where / CELLS).is_file():
             return Cells(self.store.where / CELLS, self.vectors, held["probes"]).top
         return self.vectors.top
 
     def _results(self, rows: Tensor, scores: Tensor | None = None) -> list[Found]:
-        """What is known of these rows. One that another process took out meanwhile is left out."""
+        """The answers of these rows. A row that another process has removed meanwhile is left out."""
         results = []
         for at, row in enumerate(rows.tolist()):
             places = self.store.places(row)
@@ -208,7 +208,7 @@ class Index:
         return results
 
     def bytes_of(self, result: Found) -> bytes | None:
-        """The encoded picture of an answer; None where it is gone or is another one now."""
+        """The encoded bytes of an answer's picture; None where it is gone or has changed."""
         for place in self.store.places(result.row):
             for data in _bytes_at(place):
                 if content_hash(data) == result.key:
@@ -216,7 +216,7 @@ class Index:
         return None
 
     def _reranked(self, terms: tuple[Term, ...], results: list[Found]) -> list[Found]:
-        """These answers by the log-odds of the match head, summed over the words; what cannot be read comes last."""
+        """Re-rank answers by the log-odds of the match head, summed over the words; unreadable pictures come last."""
         queries = [(term.weight, term.words) for term in terms if term.words]
         if able(self.model.system, "match") is None:
             raise Mistake(
@@ -247,7 +247,7 @@ class Index:
 
 
 def _bytes_at(place: PairLocation) -> list[bytes]:
-    """The encoded pictures that may lie there: one, or where only a shard is known all of that name."""
+    """The encoded pictures at a location: one, or all of that name where only the shard is known."""
     try:
         if place.shard is None:
             return [Blob(place.file, place.first, place.size).read()]

@@ -1,9 +1,10 @@
-"""Line: from which score on is the best answer a match? Learnt from the set's own texts, when it is indexed.
+"""Match threshold ("line") of a collection: from which score on is the best answer to a query a match? It is learnt from the
+set's own texts when the set is indexed.
 
-Two groups of scores teach a curve: of texts with their own picture, and of the best picture that is left for a text when
-every picture whose texts share more than a little of what it says is taken away, which is what a search for something
-that the collection does not have comes to. A score is the cosine, or the cosine in spreads of that query's cosines over the collection
-("standing"): whichever tells the two groups apart better. The method and its limits: docs/search.md.
+P(match) is fitted to two groups of scores: of texts with their own picture, and of texts with the best other picture after
+all pictures with similar texts have been removed, which stands for a search for something that the collection does not
+have. The score is the cosine, or the cosine standardised by the mean and standard deviation of the query's cosines over the
+collection ("standing"), whichever separates the two groups better. The method and its limits: docs/search.md.
 
 M pictures of the pool, Q queries, S pictures of the background, E shared embedding.
 """
@@ -26,22 +27,24 @@ from pairloom.model import Model
 from pairloom.search.store import Store
 from pairloom.search.vectors import Vectors
 
-BACKGROUND = 4096  # pictures that a query's spread is taken over
-POOL = 20_000  # pictures that texts are tried on
+BACKGROUND = 4096  # pictures for the mean and standard deviation of a query's cosines
+POOL = 20_000  # pictures that the texts are compared with
 QUERIES = 400
 LEAST = 50  # queries that a line needs
-AREA = 0.6  # its interval has to lie above this, as in cleaning: else nothing is said
-LEFT = 20  # pictures that have to be left for a query
-SHARED = 0.25  # of what a text says (the sum of its words' log(pictures / pictures with the word)): more is a match perhaps
-SAYING = 1.0  # a text whose words sum to less says too little to search for
+AREA = 0.6  # the interval of the AUROC has to lie above this, as in cleaning; otherwise there is no line
+LEFT = 20  # pictures that have to remain for a query
+# share of a text's information (the sum of its words' log(pictures / pictures with the word)) from which on another picture
+# with the same words may be a match
+SHARED = 0.25
+SAYING = 1.0  # least information of a text that is used as a query
 
 
 @dataclass(frozen=True)
 class Line:
-    """Score -> P(match), for a collection that has what is searched for as often as not.
+    """Calibration of a collection's scores: score -> P(match), for queries half of which have a match.
 
-    why: the reason where nothing can be said ("" where it can). by: what the score is. area: AUROC of own pictures over
-    the best wrong ones. spread: mean standard deviation of a text's cosines over the collection (0: not known).
+    why: the reason where there is no calibration ("" where there is one). by: the kind of score. area: AUROC of own pictures
+    over the best wrong ones. spread: mean standard deviation of a text's cosines over the collection (0: unknown).
     """
 
     why: str
@@ -54,7 +57,7 @@ class Line:
     spread: float = 0.0
 
     def __call__(self, cosine: float, mean: float, deviation: float) -> float | None:
-        """mean, deviation: of the query's cosines over the collection. None where nothing can be said."""
+        """P(match) of a cosine. mean, deviation: of the query's cosines over the collection. None without a calibration."""
         if self.why:
             return None
         score = cosine if self.by == "cosine" else (cosine - mean) / deviation
@@ -62,21 +65,21 @@ class Line:
 
 
 class Background:
-    """What the scores of any query are like in this collection."""
+    """Statistics of the cosines of a query, or of two pictures, in this collection."""
 
     def __init__(self, store: Store, vectors: Vectors) -> None:
         self.fine = vectors.fine[store.spread(BACKGROUND)]
 
     @cached_property
     def pictures(self) -> float:
-        """Standard deviation of the cosines of two pictures; 1 where there are none to speak of."""
+        """Standard deviation of the cosines of two pictures; 1 where there are too few pictures."""
         some = self.fine[:512] if len(self.fine) <= 512 else self.fine[:: len(self.fine) // 512]
         above = torch.ones(len(some), len(some), dtype=torch.bool).triu(1)
         scores = (some @ some.T)[above].double()
         return max(float(scores.std()), 1e-6) if len(scores) > 1 else 1.0
 
     def spread(self, query: Tensor) -> tuple[float, float]:
-        """Mean and standard deviation of the cosines with a query [E]; (0, 1) where there are none to speak of."""
+        """Mean and standard deviation of the cosines with a query [E]; (0, 1) where there are too few pictures."""
         if len(self.fine) < 2:
             return 0.0, 1.0
         scores = self.fine.double() @ query.double()
@@ -85,7 +88,7 @@ class Background:
 
 
 def draw(store: Store, model: Model) -> dict[str, Any]:
-    """Learn the line of an index as it is now, write it down and return it. Not done again where nothing has changed."""
+    """Fit the line of an index, record it and return it. An unchanged index keeps its line."""
     state = [store.fact("changes"), len(store), store.sayings()]
     saved = store.fact("line")
     if saved and store.fact("line_of") == state:
@@ -129,7 +132,7 @@ def _draw(store: Store, model: Model) -> Line:
 
 
 def _holders(texts: dict[int, list[str]]) -> dict[str, NDArray[numpy.int64]]:
-    """Word -> the pictures whose texts have it."""
+    """Inverted index of the texts: word -> the pictures whose texts have it."""
     holders: dict[str, list[int]] = {}
     for at, lines in texts.items():
         for word in set().union(*map(words_of, lines)):
@@ -138,12 +141,13 @@ def _holders(texts: dict[int, list[str]]) -> dict[str, NDArray[numpy.int64]]:
 
 
 def _rise(tried: int, all: int) -> float:
-    """How much higher, in spreads, the best of `all` is than the best of `tried`: the maximum of normals."""
+    """Difference between the expected maxima of `all` and of `tried` standard normals."""
     return math.sqrt(2 * math.log(max(all, 2))) - math.sqrt(2 * math.log(max(tried, 2)))
 
 
 def _fit(rows: NDArray[numpy.float64]) -> Line:
-    """The curve of the score that tells own from wrong better. told [Q 4]: cosine of both, mean and deviation."""
+    """Fit the calibration to the score that separates own from wrong pictures better. rows [Q 4]: cosine of the own and of
+    the best wrong picture, mean and deviation."""
     if len(rows) < LEAST:
         why = f"only {len(rows)} texts of the set can be searched for as if they were not there; {LEAST} are needed"
         return Line(why, queries=len(rows))
@@ -153,19 +157,19 @@ def _fit(rows: NDArray[numpy.float64]) -> Line:
     if mixture.area.low < AREA or mixture.bad > 0.9:
         why = f"the model hardly tells a text's own picture from the best of the wrong ones here (AUROC {mixture.area})"
         return Line(why, area=mixture.area.value, queries=len(rows))
-    # the mixture speaks of pairs of which a share is bad; a search is as likely to have its match as not
+    # the mixture is fitted with the bad share of the pairs as its prior; a search has a match with probability one half
     even = mixture.offset - math.log((1 - mixture.bad) / mixture.bad)
     return Line("", by, even, mixture.slope, mixture.centre, mixture.area.value, len(rows))
 
 
 def words_of(text: str) -> set[str]:
-    """Its words, each once, in lower case."""
+    """The set of a text's words, in lower case."""
     return set(re.findall(r"\w+", text.casefold()))
 
 
 @torch.no_grad()
 def embed_texts(model: Model, texts: list[str], rows: int = 256) -> Tensor:
-    """Vectors [Q E] of length one, on the CPU."""
+    """Embed texts: unit vectors [Q E] on the CPU."""
     if not texts:
         return torch.empty(0, int(model.config.embedding))
     parts = [

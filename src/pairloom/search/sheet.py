@@ -1,6 +1,5 @@
-"""Contact sheet: an answer as one offline HTML file, thumbnails inside, light and dark.
-
-Does not know: how the answers were found. The same answer and pictures give the same bytes.
+"""Contact sheet: search results as one HTML file with embedded thumbnails, for offline use, light and dark. The same results
+and pictures give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,16 +22,16 @@ TEXTS = 3  # texts of a picture that are shown
 
 
 def write_sheet(path: Path, answer: SearchResults, bytes_of: Callable[[Found], bytes | None]) -> None:
-    """Write the sheet, in the place of an earlier one. bytes_of: the encoded picture of an answer, or None.
+    """Write a contact sheet; an earlier sheet is replaced. bytes_of: the encoded picture of an answer, or None.
 
-    Mistake where `path` holds something else than a sheet, or cannot be written.
+    Mistake where `path` is another file than a sheet, or cannot be written.
     """
     with atomic_write(path, replace=_is_sheet(path)) as file:
         file.write(render(answer, bytes_of).encode())
 
 
 def render(answer: SearchResults, bytes_of: Callable[[Found], bytes | None]) -> str:
-    """The page. Whatever stands in names and texts stays text."""
+    """The HTML page. Names and texts are escaped."""
     page = files("pairloom.search") / "page"
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     cards = [
@@ -51,7 +50,7 @@ def render(answer: SearchResults, bytes_of: Callable[[Found], bytes | None]) -> 
 
 
 def sentence(answer: SearchResults) -> str:
-    """What came of it, for people."""
+    """One-sentence summary of search results."""
     among = f"among {answer.pictures:,} picture{'s' * (answer.pictures != 1)}"
     if not answer.results:
         return f"Nothing found {among}"
@@ -63,7 +62,7 @@ def sentence(answer: SearchResults) -> str:
 
 
 def thumbnail(data: bytes | None) -> dict[str, object] | None:
-    """{data: an address with the bytes in it, width, height}; None where there is no picture."""
+    """Thumbnail of an encoded picture as {data: a data URL, width, height}; None where there is no picture."""
     try:
         image = open_image(data, shrink_to=SIDE) if data else None
     except Unreadable:

@@ -1,8 +1,8 @@
-"""Store: what an index keeps on disk. Keys, places and texts in SQLite with full-text search; vectors beside it.
+"""Store of an index on disk: keys, locations and texts in SQLite with full-text search, vectors in files beside it.
 
-Vectors are on the disk before SQLite commits the rows that point to them, so that a kill at any moment leaves what the
-last commit told, and nothing else. A row that is taken out is free for the next picture. Two may write at once: each
-commit numbers its own rows. Does not know: models, pixels, what a query means.
+Vectors are on the disk before SQLite commits the rows that refer to them, so that after a kill at any moment the store is as
+at the last commit. The row of a removed picture is reused. Two processes may write at once: each commit numbers its own
+rows. Does not know: models, pixels, queries.
 
 M rows, E shared embedding.
 """
@@ -33,7 +33,7 @@ from pairloom.search.vectors import Vectors
 
 @dataclass(frozen=True)
 class PairLocation:
-    """Where a picture lies: a span of a file, or somewhere in a shard. source: the set's path; name: within it."""
+    """Location of a picture: a span of a file, or a name in a shard. source: the set's path; name: within the set."""
 
     source: str
     name: str
@@ -44,8 +44,8 @@ class PairLocation:
 
 
 class Store:
-    """An index on disk, open until the end of its `with` block or until nothing refers to it. Every method raises Mistake
-    where the files are broken or cannot be written."""
+    """An open index on disk, until the end of its `with` block or until nothing refers to it. Every method raises Mistake where
+    the files are broken or cannot be written."""
 
     def __init__(self, where: Path, base: sqlite3.Connection) -> None:
         self.where, self.base = where, base
@@ -59,7 +59,7 @@ class Store:
 
     @classmethod
     def open(cls, where: Path | str) -> Store:
-        """An index that is there. Mistake where there is none, or something else."""
+        """Open an existing index. Mistake where there is none."""
         where = Path(where)
         file = where / FILE
         if not file.is_file():
@@ -72,13 +72,13 @@ class Store:
             store = cls(where, connect(file, "rw"))
             if not store._begun():
                 raise Mistake(
-                    f"The index {where} was never begun.", "A kill came first.", "Index the set again."
+                    f"The index {where} is empty.", "Its first run was stopped.", "Index the set again."
                 )
         return store
 
     @classmethod
     def create(cls, where: Path) -> Store:
-        """The index in this folder, or a new one where the folder is new or empty."""
+        """Open the index in this folder, or create one where the folder is new or empty. Mistake for other files in it."""
         try:
             where.mkdir(parents=True, exist_ok=True)
             entries = sorted(entry.name for entry in where.iterdir())
@@ -98,9 +98,9 @@ class Store:
         return store
 
     def _begun(self) -> bool:
-        """Whether the tables are there. Mistake where they are somebody else's."""
+        """Whether the tables exist. Mistake for a database that is not pairloom's."""
         if self._one("PRAGMA application_id") == OURS:
-            return self.rows >= 0  # reads a page of it: what is broken says so now
+            return self.rows >= 0  # reads a page, so that a broken file fails here
         if self._one("SELECT count(*) FROM sqlite_master"):
             raise Mistake(f"{self.where / FILE} is not pairloom's.", "", "Name another folder.")
         return False
@@ -108,19 +108,19 @@ class Store:
     # facts
 
     def fact(self, name: str, default: Any = None) -> Any:
-        """A fact about the index by name."""
+        """A recorded fact about the index, by its name."""
         row = self._one("SELECT value FROM meta WHERE name = ?", name)
         return default if row is None else json.loads(row)
 
     def record(self, **facts: Any) -> None:
-        """Write facts down."""
+        """Record facts about the index."""
         with self.change():
             rows = [(name, json.dumps(value)) for name, value in facts.items()]
             self.base.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", rows)
 
     @property
     def rows(self) -> int:
-        """M: rows of the files, free ones among them."""
+        """Number of rows of the files, M, free ones included."""
         return int(
             self._one(
                 "SELECT 1 + max((SELECT coalesce(max(row), -1) FROM picture), (SELECT coalesce(max(row), -1) FROM free))"
@@ -128,7 +128,7 @@ class Store:
         )
 
     def __len__(self) -> int:
-        """Pictures."""
+        """Number of pictures."""
         return int(self._one("SELECT count(*) FROM picture"))
 
     def free(self) -> Tensor:
@@ -138,7 +138,7 @@ class Store:
         )
 
     def vectors(self) -> Vectors:
-        """The vectors as they are now; open again after a change."""
+        """The vectors at this moment; after a change call it again."""
         return Vectors(self.where, self.rows, self.fact("width", 0))
 
     # looking up
@@ -149,7 +149,7 @@ class Store:
         return None if row is None else int(row)
 
     def barred(self, key: str) -> bool:
-        """Whether somebody took this picture out by hand."""
+        """Whether the user has deleted this picture."""
         return self._one("SELECT 1 FROM barred WHERE key = ?", key) is not None
 
     def key_of(self, row: int) -> str:
@@ -157,7 +157,7 @@ class Store:
         return self._one("SELECT key FROM picture WHERE row = ?", row) or ""
 
     def places(self, row: int) -> list[PairLocation]:
-        """Where a picture lies, by name."""
+        """The locations of a picture, by name."""
         query = (
             "SELECT source.path, name, file, first, size, shard FROM place JOIN source ON source.id = place.source "
             "WHERE row = ? ORDER BY name, place.id"
@@ -168,16 +168,16 @@ class Store:
         ]
 
     def texts(self, row: int) -> list[str]:
-        """What is said about a picture, each once."""
+        """The distinct texts of a picture."""
         query = "SELECT text FROM said JOIN place ON place.id = said.place WHERE row = ? ORDER BY said.id"
         return list(dict.fromkeys(text for (text,) in self._all(query, row)))
 
     def sayings(self) -> int:
-        """Texts, of all places."""
+        """Number of texts, over all locations."""
         return int(self._one("SELECT count(*) FROM said"))
 
     def spread(self, most: int) -> Tensor:
-        """At most `most` rows with a picture, evenly over the files: the same ones each time."""
+        """At most `most` rows with a picture, evenly spaced over the files; the same rows each time."""
         held = torch.ones(self.rows, dtype=torch.bool)
         held[self.free()] = False
         rows = torch.nonzero(held)[:, 0]
@@ -186,7 +186,8 @@ class Store:
         return rows[torch.linspace(0, len(rows) - 1, most, dtype=torch.float64).round().long()]
 
     def saying(self, words: str) -> Tensor:
-        """Rows whose texts hold all of these words; what stands in double quotes, one after the other. Best first."""
+        """Full-text search: rows with texts that have all of these words, and words in double quotes as a phrase. Best
+        first."""
         pieces = [piece for part in words.split('"')[0::2] for piece in part.split()]
         pieces += [piece for piece in words.split('"')[1::2] if piece.strip()]
         if not pieces:
@@ -203,7 +204,7 @@ class Store:
 
     @contextmanager
     def change(self) -> Iterator[None]:
-        """One commit, or nothing."""
+        """Transaction: a commit at the end, or nothing at an exception."""
         with telling(self.where):
             if self.base.in_transaction:
                 yield
@@ -218,7 +219,7 @@ class Store:
                 raise
 
     def begin(self, path: str) -> tuple[int, int]:
-        """(number of the set at `path`, number of this pass over it)."""
+        """Begin a pass over the set at `path`: (number of the set, number of the pass)."""
         with self.change():
             self.base.execute("INSERT OR IGNORE INTO source (path) VALUES (?)", (path,))
             number = self.fact("pass", 0) + 1
@@ -228,9 +229,9 @@ class Store:
     def add(
         self, pairs: Sequence[tuple[Pair, Shard]], embedded: dict[str, Tensor], where: tuple[int, int]
     ) -> int:
-        """One commit: places and texts of these pairs, and the vectors [E] of the pictures that are new, by key.
+        """Add pairs in one commit: their locations and texts, and the vectors [E] of new pictures, by key.
 
-        where: as `begin` gave it. A picture that is neither held nor found is left out. Returns how many are new.
+        where: from `begin`. A picture without a vector here or in the store is left out. Returns the number of new pictures.
         """
         with self.change():
             new = [key for key in embedded if self.row_of(key) is None and not self.barred(key)]
@@ -249,7 +250,7 @@ class Store:
         return len(new)
 
     def _rows_for(self, count: int) -> list[int]:
-        """Free rows, then new ones at the end."""
+        """Rows for new pictures: free rows first, then new ones at the end."""
         again = [row for (row,) in self._all("SELECT row FROM free ORDER BY row LIMIT ?", count)]
         end = self.rows
         self.base.executemany("DELETE FROM free WHERE row = ?", [(row,) for row in again])
@@ -257,7 +258,7 @@ class Store:
 
     def _place(self, pair: Pair, shard: Shard, row: int, source: int, seen: int) -> None:
         blob = pair.image
-        inside = blob.path is None  # its bytes are known by the shard alone
+        inside = blob.path is None  # its bytes can be read from the shard alone
         held = None if inside else str(blob.path)
         shard_text = (
             json.dumps({**vars(shard), "root": str(shard.root), "file": str(shard.file)}) if inside else None
@@ -275,7 +276,7 @@ class Store:
             self.base.executemany("INSERT INTO said (place, text) VALUES (?, ?)", texts)
 
     def end(self, where: tuple[int, int]) -> int:
-        """After a whole pass: take out what this set no longer has. Returns how many pictures are gone."""
+        """End a complete pass: remove what the set no longer has. Returns the number of removed pictures."""
         with self.change():
             self._leave("source = ? AND seen < ?", *where)
             gone = [
@@ -286,8 +287,8 @@ class Store:
         return len(gone)
 
     def delete(self, words: Sequence[str]) -> int:
-        """Take pictures out for good, by key, by the beginning of one (six characters or more) or by name; they stay out
-        when the set is indexed again. Mistake where one is unknown: then nothing is deleted."""
+        """Delete pictures for good, by key, by the prefix of a key (six characters or more) or by name; indexing the set again
+        does not bring them back. Mistake where one is unknown; then nothing is deleted."""
         with self.change():
             rows: set[int] = set()
             for word in words:
@@ -298,7 +299,7 @@ class Store:
                     raise Mistake(
                         f"The index has no picture '{word}'.",
                         "Nothing was deleted.",
-                        "Give a key or a name of it.",
+                        "Give a key or a name of the index.",
                     )
                 rows |= {row for (row,) in matches}
             gone = [(row,) for row in sorted(rows)]
@@ -336,5 +337,5 @@ def _shard(text: str | None) -> Shard | None:
 
 
 def _plain(text: str) -> str:
-    """SQLite takes valid Unicode only."""
+    """The text as valid Unicode, which SQLite requires."""
     return text.encode("utf-8", "replace").decode("utf-8")

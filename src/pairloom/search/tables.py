@@ -1,7 +1,4 @@
-"""Tables: the SQLite file of an index: what is in it, how it is opened, and what its errors mean to people.
-
-Does not know: vectors, models, what is put into the tables.
-"""
+"""SQLite database of an index: its tables, its connection, and the messages for its errors."""
 
 from __future__ import annotations
 
@@ -37,7 +34,7 @@ CREATE TRIGGER said_gone AFTER DELETE ON said BEGIN
 
 
 def connect(file: Path, mode: str) -> sqlite3.Connection:
-    """Transactions are ours to begin. Where the file cannot be written SQLite opens it for reading."""
+    """Connect to the database, with explicit transactions. SQLite opens a file that cannot be written for reading."""
     uri = f"{file.resolve().as_uri()}?mode={mode}"
     return sqlite3.connect(uri, uri=True, timeout=60, isolation_level=None, check_same_thread=False)
 

@@ -1,7 +1,8 @@
-"""Vectors on disk: scanned exactly, memory-mapped, never in memory. Knows rows and numbers; knows no pictures, no names.
+"""Exact nearest-neighbour search over vectors on disk, memory-mapped.
 
-Two files, a row a vector of length one: `vectors.bf16` is scanned, `vectors.f32` decides. Rounding to bf16 moves a cosine
-by less than a known bound, so whatever could be among the best by fp32 is scored again in full: nothing is missed.
+There are two files with a unit vector a row: `vectors.bf16` is scanned, and candidates are scored again with `vectors.f32`.
+Rounding to bf16 changes a cosine by less than a known bound, so every row that could be among the best in fp32 is scored
+again, and the result is exact.
 
 M rows, E shared embedding.
 """
@@ -22,11 +23,13 @@ from pairloom.errors import Mistake
 COARSE, FINE = "vectors.bf16", "vectors.f32"
 HALF_STEP = 2.0**-9  # relative error of rounding to bf16
 CHUNK = 1 << 16  # rows scored in full at once
-DIGITS = 6  # scores that differ by less are ties: sums of fp32 do not tell them apart on every machine
+DIGITS = (
+    6  # decimals of a score: smaller differences depend on the machine's order of sums, and count as ties
+)
 
 
 class Vectors:
-    """The first M rows of the files in a folder. Mistake where the files are shorter than that."""
+    """The first M vectors of the files in a folder. Mistake where the files are shorter."""
 
     def __init__(self, folder: Path, rows: int, width: int) -> None:
         self.rows, self.width = rows, width
@@ -34,14 +37,14 @@ class Vectors:
         self.fine = _mapped(folder / FINE, rows, width, torch.float32)
 
     def top(self, query: Tensor, count: int, dead: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Rows [n] and cosines [n] of the `count` best, and of all that tie with the last; best first, ties by row.
+        """Exact search: rows [n] and cosines [n] of the `count` best, and of all ties with the last; best first, ties by row.
 
         query [E] of length one. dead: sorted rows that are left out. Fewer rows than `count`: all of them.
         """
         if count < 1 or not self.rows:
             return torch.empty(0, dtype=torch.long), torch.empty(0, dtype=torch.float64)
         rough = query.bfloat16()
-        # the query's own rounding is known; a row's, and that of the sum, is at most half a step of its size, each
+        # the rounding error of the query is known; that of a row, and that of the sum, is at most half a step of its size each
         slack = float((query - rough.float()).norm()) + 2 * HALF_STEP + 1e-4
         cuts = _cuts(self.rows, torch.get_num_threads())
 
@@ -73,7 +76,7 @@ class Vectors:
 
 
 def best_of(rows: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best of these rows, and all that tie with the last; best first, ties by row."""
+    """The `count` best of these rows, and all ties with the last; best first, ties by row."""
     rows, back = rows.sort()
     scores = scores[back]
     order = torch.argsort(scores, descending=True, stable=True)
@@ -83,7 +86,7 @@ def best_of(rows: Tensor, scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
 
 
 def write(folder: Path, rows: Sequence[int], vectors: Tensor) -> None:
-    """Put vectors [n E] of length one at their rows, and wait until the disk has them. Files grow as they need to."""
+    """Write unit vectors [n E] to their rows, and flush them to the disk. The files grow as needed."""
     wide = vectors.float().contiguous().cpu()
     for name, data in (
         (COARSE, wide.bfloat16().view(torch.int16).numpy()),
@@ -100,7 +103,7 @@ def write(folder: Path, rows: Sequence[int], vectors: Tensor) -> None:
 
 
 def _put(handle: int, data: bytes, at: int) -> None:
-    """All of it: a single call may write less."""
+    """Write all bytes: a single system call may write fewer."""
     view = memoryview(data)
     while view:
         done = os.pwrite(handle, view, at)

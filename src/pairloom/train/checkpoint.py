@@ -1,7 +1,7 @@
-"""A checkpoint: one folder of tensors and one JSON, whole or not there at all.
+"""Checkpoints: folders with tensors and one JSON file, written atomically.
 
-Written beside its place, flushed to the disk, then renamed: a kill at any moment leaves the one before it usable.
-Nothing is pickled. Does not know: what the tensors mean.
+A checkpoint is written beside its place, flushed to the disk, then renamed: after a kill at any moment the one before it is
+usable. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -27,9 +27,10 @@ Groups = Mapping[str, Mapping[str, Tensor]]
 def save_checkpoint(
     folder: Path, step: int, groups: Groups, state: Mapping[str, Any], keep_last: int
 ) -> Path:
-    """Write `folder/STEP/` with GROUP.safetensors for each group and state.json; then drop all but the newest `keep_last`.
+    """Save a checkpoint: `folder/STEP/` with GROUP.safetensors for each group and state.json; then remove all but the newest
+    `keep_last`.
 
-    Raises Mistake where the disk refuses.
+    Mistake where the disk cannot be written.
     """
     final = folder / f"{step:08d}"
     part = folder / f"{PART}{final.name}"
@@ -54,13 +55,13 @@ def save_checkpoint(
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints, oldest first."""
+    """Complete checkpoints of a folder, oldest first."""
     entries = folder.iterdir() if folder.is_dir() else ()
     return sorted(entry for entry in entries if entry.name.isdigit() and (entry / "state.json").is_file())
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
-    """The groups and the state of one checkpoint. Raises Mistake where a file cannot be read."""
+    """Load the groups and the state of a checkpoint. Mistake where a file cannot be read."""
     try:
         state = json.loads((path / "state.json").read_text("utf-8"))
         groups = {file.stem: load_file(file) for file in sorted(path.glob("*.safetensors"))}
@@ -72,7 +73,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, dict[str, Tensor]], dict[str,
 
 
 def clear(folder: Path) -> None:
-    """Remove every checkpoint, what a killed run left half written, and the folder if nothing else is in it."""
+    """Remove all checkpoints, incomplete ones of a killed run included, and the folder if nothing else is in it."""
     if not folder.is_dir():
         return
     for entry in list(folder.iterdir()):

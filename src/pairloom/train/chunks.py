@@ -1,12 +1,11 @@
-"""Chunks: the gradient of a large contrastive batch in the memory of a small one (Gao et al., 2021, arXiv 2101.06983,
-gradient caching).
+"""Gradient caching (Gao et al., 2021, arXiv 2101.06983): the gradient of a large contrastive batch in the memory of a small
+one.
 
-Pictures and texts are embedded a chunk at a time, and of that nothing stays but the embeddings, which are compared as one
-batch. In the backward pass each chunk is embedded again with the random state that it had, takes the gradient of its
-embeddings, and is forgotten. torch's checkpoint is what does the second half, so that processes, autocast and recomputed
-layers need nothing of their own. The price is one more forward pass.
-Batch norms see a chunk at a time, as they see a process's share of a batch.
-Does not know: what is compared with what, steps, files.
+Pictures and texts are embedded a chunk at a time, and only the embeddings are kept, which are compared as one batch. In the
+backward pass each chunk is embedded again with the same random state, and receives the gradient of its embeddings. This is
+torch's activation checkpointing, so that processes, autocast and recomputed layers need no code of their own. The cost is
+one more forward pass. Batch norms are computed over a chunk, as they are over a process's share of a batch.
+
 
 B texts, I pictures, E shared embedding.
 """
@@ -26,18 +25,19 @@ from pairloom.verbs import Compares
 
 
 def demand_chunks(system: Any, chunk: int) -> None:
-    """Mistake where a batch is to be embedded in chunks (chunk > 0), but the system's losses are not of embeddings alone."""
+    """Raise Mistake where chunk > 0 and the system's losses are not functions of embeddings alone."""
     if chunk and not (isinstance(system, Compares) and system.compares):
         raise Mistake(
             f"chunk={chunk} does not fit this system.",
-            "Only losses that compare whole embeddings can be cut so: clip; coca with model.lm=0; blip with model.itm=0, "
+            "Only losses on embeddings can be computed in chunks: clip; coca with model.lm=0; blip with model.itm=0, "
             "model.lm=0 and model.momentum=0.",
             "Leave chunk out; accumulate=N and checkpointing=true save memory too.",
         )
 
 
 def losses_in_chunks(system: Compares, batch: Batch, chunk: int) -> dict[str, Tensor]:
-    """The system's losses of a batch, `chunk` rows of which are in memory at a time. ValueError where it lacks pictures."""
+    """The system's losses of a batch, with the activations of `chunk` rows in memory at a time. ValueError where the batch has
+    no pictures."""
     images = batch.required("images")
     image = _by_chunk(lambda part: system.embed_image(Batch(images=part)), chunk, images)
     text = _by_chunk(lambda ids, mask: system.embed_text(Batch(texts=Texts(ids, mask))), chunk, *batch.text())

@@ -1,6 +1,5 @@
-"""Several processes as one: who this one is, gradients averaged, numbers averaged. One process is the plain case.
-
-Does not know: how the processes were started, beyond torchrun's own variables.
+"""Distributed training (DDP under torchrun): the process group, averaged gradients, averaged numbers. One process works
+without a group.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 from pairloom.train.chunks import losses_in_chunks
 from pairloom.verbs import losses_of
 
-Losses = Callable[[Any, str], dict[str, Tensor]]  # of a batch, in a turn
+Losses = Callable[[Any, str], dict[str, Tensor]]  # (batch, turn) -> losses by name
 
 
 @dataclass(frozen=True)
 class ProcessGroup:
-    """This process among its peers. Rank 0 writes."""
+    """Process group: the rank of this process and the number of processes. Only rank 0 writes files."""
 
     rank: int = 0
     world: int = 1
@@ -33,20 +32,20 @@ class ProcessGroup:
         return self.rank == 0
 
     def mean(self, values: Tensor) -> Tensor:
-        """Averaged over the processes."""
+        """Mean over the processes (all-reduce)."""
         if self.world > 1:
             dist.all_reduce(values)
             values = values / self.world
         return values
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait for all processes (barrier)."""
         if self.world > 1:
             dist.barrier()
 
 
 def join() -> ProcessGroup:
-    """Under torchrun: join the others (gloo on a CPU, nccl on GPUs). Else: alone."""
+    """Join the process group of torchrun (gloo on a CPU, nccl on GPUs); without torchrun a group of one process."""
     if not dist.is_available():
         return ProcessGroup()
     if not dist.is_initialized() and dist.is_torchelastic_launched():
@@ -56,7 +55,7 @@ def join() -> ProcessGroup:
 
 @contextmanager
 def process_group() -> Iterator[ProcessGroup]:
-    """Inside, this process is one of those that torchrun started; a group that was there before stays afterwards."""
+    """Context with the process group of torchrun, which is destroyed at its end unless it existed before."""
     there = dist.is_available() and dist.is_initialized()
     try:
         yield join()
@@ -66,7 +65,8 @@ def process_group() -> Iterator[ProcessGroup]:
 
 
 class LossModule(nn.Module):
-    """DDP hooks into `forward`; a system is asked for `losses`, in chunks of so many rows where chunk is not 0."""
+    """Module whose `forward` returns a system's losses, since DDP hooks into `forward`. chunk: rows of a chunk (0: no
+    chunks)."""
 
     def __init__(self, system: Any, chunk: int) -> None:
         super().__init__()
@@ -79,9 +79,9 @@ class LossModule(nn.Module):
 
 
 def shared(system: nn.Module, ranks: ProcessGroup, chunk: int = 0) -> Losses:
-    """What gives the losses of a batch: under several processes with gradients averaged in the backward pass.
+    """The loss function of a system; with several processes the backward pass averages the gradients (DDP).
 
-    Buffers are not sent round: a system that keeps any fills them with what it gathered, the same everywhere.
+    Buffers are not broadcast: a system fills its buffers with gathered values, which are the same in every process.
     """
     module = LossModule(system, chunk)
     if ranks.world == 1:
@@ -90,7 +90,7 @@ def shared(system: nn.Module, ranks: ProcessGroup, chunk: int = 0) -> Losses:
 
 
 def together(losses: Losses, last: bool) -> AbstractContextManager[None]:
-    """Inside, a backward pass ends with the gradients of all processes averaged if it is the `last` of a step."""
+    """Context of a backward pass: gradients are averaged over the processes only in the `last` one of a step."""
     if isinstance(losses, DistributedDataParallel) and not last:
         return losses.no_sync()
     return nullcontext()

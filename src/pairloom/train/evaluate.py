@@ -1,7 +1,4 @@
-"""Held-out evaluation: what the loop asks of a system while it learns.
-
-Does not know: how the system learns, where its batches come from.
-"""
+"""Held-out evaluation: losses, recall and accuracy of a system during its training."""
 
 from __future__ import annotations
 
@@ -21,8 +18,8 @@ from pairloom.train.loop import Evaluate
 def evaluation(
     held_out: Any, batch: int, turns: tuple[str, ...], device: torch.device | str, group: ProcessGroup
 ) -> Evaluate | None:
-    """Losses on this process's share of the loader `held_out`, recall and accuracy on all of it. Batches are of about `batch`
-    rows and the same for 1, 2, 4 or 8 processes. None where there are too few rows."""
+    """The evaluation function of a run: losses on this process's share of the loader `held_out`, recall and accuracy on all of
+    it. Batches have about `batch` rows, and are the same for 1, 2, 4 or 8 processes. None for too few rows."""
     rows = 0 if held_out is None else len(held_out.rows)
     unit, even = math.lcm(8, group.world), math.lcm(2, group.world)
     steps = max(1, rows // batch)

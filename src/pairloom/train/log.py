@@ -1,7 +1,4 @@
-"""The log of a run: one JSON object a line, the same bytes for the same run, killed or not. Time stands in its own file.
-
-Does not know: what the numbers mean.
-"""
+"""Training log: one JSON object a line, the same bytes for the same run, killed or not. Times are in a file of their own."""
 
 from __future__ import annotations
 
@@ -17,10 +14,10 @@ from pairloom.errors import Mistake
 
 
 class Log:
-    """`log.jsonl` (numbers) and `times.jsonl` (seconds since this process began) in a folder.
+    """Log of a run: `log.jsonl` (numbers) and `times.jsonl` (seconds since this process began) in a folder.
 
-    Opening it at step N removes the lines after N: a resumed run writes them again.
-    report="tensorboard" draws the same numbers there too.
+    Opening it at step N removes the lines after N, which a resumed run writes again. report="tensorboard" writes the same
+    numbers for TensorBoard too.
     """
 
     def __init__(self, folder: Path, step: int, report: str = "none") -> None:
@@ -34,7 +31,7 @@ class Log:
         self.board = _board(folder) if report == "tensorboard" else None
 
     def write(self, line: Mapping[str, Any]) -> None:
-        """One line, out of this process at once."""
+        """Append a line and flush it to the operating system."""
         self.lines.append(dict(line))
         self.stream.write(_line(line))
         self.stream.flush()
@@ -45,7 +42,7 @@ class Log:
                 self.board.add_scalar(name, value, line["step"])
 
     def sync(self) -> None:
-        """The lines so far are on the disk."""
+        """Flush the lines so far to the disk."""
         os.fsync(self.stream.fileno())
 
     def close(self) -> None:
@@ -56,7 +53,7 @@ class Log:
 
 
 def read_log(file: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; a line that a kill cut off is left out."""
+    """Read a log; an incomplete last line is left out."""
     if not file.is_file():
         return []
     lines = []

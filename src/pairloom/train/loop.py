@@ -1,9 +1,10 @@
-"""fit: the one training loop. Resumable at any checkpoint to the same bits, in one process or several.
+"""Training loop. A run can be resumed from any checkpoint with bit-identical results, in one process or several.
 
-A step takes the turns of the system in their order, each with an optimiser of its own; most systems have one.
+A step consists of the turns of the system in their order, each with an optimiser of its own; most systems have one turn.
 A turn's randomness (dropout, sampled negatives) comes from torch's default generator, which the loop seeds from
-(seed, step, rank) before every turn: there is no generator state to save, and none is left behind.
-Does not know: what a batch holds, which system learns, how numbers are shown.
+(seed, step, rank) before every turn: there is no generator state to save, and the caller's state is restored.
+
+Does not know: the content of a batch, the system, the display of numbers.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ from pairloom.train.optimiser import (
 from pairloom.train.settings import Settings
 from pairloom.verbs import Progress, Remembers
 
-FREE = ("save_every", "evaluate_every", "keep_last", "threads", "report")  # may change when a run goes on
+FREE = ("save_every", "evaluate_every", "keep_last", "threads", "report")  # may change when a run is resumed
 Evaluate = Callable[[nn.Module], Mapping[str, float]]
 Tell = Callable[[int, int, Mapping[str, float]], None]
 
 
 @runtime_checkable
 class Batches(Protocol):
-    """What the loop reads. `pairloom.data.loader.Loader` is one."""
+    """Source of batches for the loop, such as `pairloom.data.loader.Loader`."""
 
     def steps(self, plan: Plan) -> int: ...
 
@@ -61,7 +62,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True)
 class Fitted:
-    """What a run was. lines: its log, as in log.jsonl. resumed: the step it went on from."""
+    """Result of a run. lines: its log, as in log.jsonl. resumed: the step that it was resumed from."""
 
     steps: int
     resumed: int
@@ -79,14 +80,14 @@ def fit(
     tell: Tell | None = None,
     device: torch.device | str = "cpu",
 ) -> Fitted:
-    """Train `system` in place and leave it in evaluation mode, carrying the average of its weights where ema > 0.
+    """Train a system, in place. Afterwards it is in evaluation mode, and has the average of its weights where ema > 0.
 
-    out: a folder for `checkpoints/` and the log; a run found there goes on. None: nothing is written.
-    part: of a system that is trained in parts; the others stay as they are.
-    evaluate(system) -> name: number, called every `evaluate_every` steps and at the end, in every process.
-    tell(done, total, numbers): after each logged step.
-    Raises Mistake where a loss is not finite, `out` holds a run with other settings or other data, or the settings do not
-    fit the system.
+    out: a folder for `checkpoints/` and the log; a run in it is resumed. None: nothing is written.
+    part: the part to train, of a system that is trained in parts; the other parts do not change.
+    evaluate(system) -> {name: number}, called every `evaluate_every` steps and at the end, in every process.
+    tell(done, total, numbers): called after each logged step.
+    Mistake where a loss is not finite, where `out` has a run with other settings or data, and where the settings do not fit
+    the system.
     """
     demand_chunks(system, settings.chunk)
     with process_group() as group, _surroundings(settings), learning(system, part):
@@ -95,7 +96,7 @@ def fit(
 
 @contextlib.contextmanager
 def _surroundings(settings: Settings) -> Iterator[None]:
-    """Threads and generator as the settings say; as they were, afterwards."""
+    """Context with torch's threads and generator as the settings say; both are restored at its end."""
     threads = torch.get_num_threads()
     with torch.random.fork_rng():
         try:
@@ -106,7 +107,7 @@ def _surroundings(settings: Settings) -> Iterator[None]:
 
 
 class _Run:
-    """One run: its optimisers, its sums since the last logged line, its place in the data."""
+    """State of a run: its optimisers, its sums since the last logged line, its position in the data."""
 
     def __init__(
         self,
@@ -168,7 +169,7 @@ class _Run:
                 self._save(done)
 
     def _train_mode(self) -> None:
-        """Training mode; of a system in parts, for what learns alone."""
+        """Set training mode; of a system in parts only for the part that is trained."""
         self.system.train()
         for name, child in self.system.named_children() if self.part else ():
             moved = any(key.startswith(f"{name}.") for turn in self.turns for key in turn.parameters)
@@ -219,7 +220,7 @@ class _Run:
             self._add(f"{turn.prefix}losses/{name}", value, 1 / batches)
 
     def _add(self, name: str, value: Tensor, weight: float = 1.0) -> None:
-        """Sums stay on the device: nothing waits for it until a line is written."""
+        """Add to a sum on the device, which is read only when a line is written, so that the loop does not wait for it."""
         value = value.detach().float() * weight
         self.sums[name] = self.sums[name] + value if name in self.sums else value
         self.counts[name] = self.counts.get(name, 0.0) + weight
@@ -270,7 +271,7 @@ class _Run:
         self.group.wait()
 
     def _state(self) -> dict[str, Any]:
-        """What a run that goes on must find unchanged; as JSON gives it back."""
+        """The settings and data that a resumed run must have unchanged, in JSON types."""
         kept = {name: value for name, value in dataclasses.asdict(self.settings).items() if name not in FREE}
         state: dict[str, Any] = json.loads(
             json.dumps({**kept, "data": self.batches.identity(), "part": self.part})
@@ -283,13 +284,13 @@ class _Run:
             return 0
         groups, state = checkpoint.load_checkpoint(whole[-1])
         step = int(state.pop("step"))
-        # settings that an older run did not know have been at their defaults
+        # settings that did not exist when an older run was saved had their defaults
         before = {**json.loads(json.dumps(dataclasses.asdict(Settings()))), "part": "", **state}
         changed = [name for name, value in self._state().items() if before.get(name) != value]
         if changed:
             raise Mistake(
                 f"{self.out} holds a run with other settings or data: {', '.join(changed)}.",
-                "A run goes on only as it began.",
+                "A run is resumed only with the settings and data that it began with.",
                 "Give the same settings and data, another folder, or --restart to begin again.",
             )
         put_tensors(self.system, groups["model"])

@@ -1,7 +1,4 @@
-"""Optimisers of a system's turns, their state as named tensors, and the average of the weights.
-
-Does not know: data, losses, files.
-"""
+"""Optimisers of a system's turns, their state as named tensors, and the exponential moving average of the weights."""
 
 from __future__ import annotations
 
@@ -20,13 +17,13 @@ Parameters = dict[str, nn.Parameter]
 
 
 def learned(system: nn.Module) -> Parameters:
-    """Name -> parameter that requires a gradient, each once."""
+    """Parameters that require a gradient, by name, each once."""
     return {name: value for name, value in system.named_parameters() if value.requires_grad}
 
 
 @dataclass(frozen=True)
 class TurnOptimiser:
-    """One optimiser of a system and what it moves; name "" where the system has one turn only."""
+    """A turn of a system: its optimiser and the parameters that it updates. name: "" where the system has only one turn."""
 
     name: str
     settings: Settings
@@ -35,7 +32,7 @@ class TurnOptimiser:
 
     @property
     def prefix(self) -> str:
-        """What the turn's numbers begin with in the log."""
+        """Prefix of the turn's numbers in the log."""
         return f"{self.name}/" if self.name else ""
 
     @property
@@ -45,9 +42,9 @@ class TurnOptimiser:
 
 
 def turns(system: nn.Module, settings: Settings, part: str = "") -> list[TurnOptimiser]:
-    """An optimiser for each turn of the system, or of one part of it, in order.
+    """The turns of a system, or of one part of it, in order, each with its optimiser.
 
-    Raises Mistake for settings of a turn that there is not; ValueError where a turn moves nothing.
+    Mistake for settings of an unknown turn; ValueError for a turn without parameters.
     """
     declared = turns_of(system)
     unknown = [name for name in settings.turns if name not in declared]
@@ -69,8 +66,8 @@ def starting_with(parameters: Parameters, prefixes: tuple[str, ...]) -> Paramete
 
 
 def optimiser(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2014) or SGD with momentum betas[0], in two groups: matrices
-    decay; norms, biases and scalars do not, unless `decay_all`."""
+    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2014) or SGD with momentum betas[0]. Weight decay applies to
+    matrices alone, and to norms, biases and scalars too with `decay_all`."""
     parameters = list(parameters)
     if not parameters:
         raise ValueError("nothing to learn: no parameter requires a gradient")
@@ -89,7 +86,7 @@ def optimiser(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.o
 
 
 def moments_of(turn: TurnOptimiser) -> dict[str, Tensor]:
-    """The optimiser's state as "moment/parameter" -> tensor."""
+    """The optimiser's state as named tensors, "moment/parameter" -> tensor."""
     state = turn.optimiser.state
     return {
         f"{moment}/{name}": tensor
@@ -101,7 +98,7 @@ def moments_of(turn: TurnOptimiser) -> dict[str, Tensor]:
 
 
 def put_moments(turn: TurnOptimiser, tensors: Mapping[str, Tensor]) -> None:
-    """The inverse of `moments_of`. Raises Mistake where a tensor belongs to no parameter."""
+    """Restore an optimiser's state: the inverse of `moments_of`. Mistake where a tensor belongs to no parameter."""
     for key, tensor in tensors.items():
         moment, _, name = key.partition("/")
         if name not in turn.parameters:
@@ -116,7 +113,7 @@ def put_moments(turn: TurnOptimiser, tensors: Mapping[str, Tensor]) -> None:
 
 @contextmanager
 def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Inside, these parameters require no gradient; afterwards as before."""
+    """Context in which these parameters require no gradient; afterwards they are as before."""
     changed = [value for value in parameters if value.requires_grad]
     try:
         for value in changed:
@@ -128,15 +125,15 @@ def frozen(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 def only(turn: TurnOptimiser, turns: Iterable[TurnOptimiser]) -> AbstractContextManager[None]:
-    """Inside, what the other turns move and this one does not requires no gradient."""
+    """Context in which the parameters of the other turns that are not this turn's require no gradient."""
     others = {name: value for other in turns for name, value in other.parameters.items()}
     return frozen(value for name, value in others.items() if name not in turn.parameters)
 
 
 def learning(system: nn.Module, part: str) -> AbstractContextManager[None]:
-    """Inside, nothing but this part of the system requires a gradient.
+    """Context in which only this part of the system requires a gradient.
 
-    Raises Mistake where there is no such part; ValueError where a parameter that requires a gradient belongs to no turn.
+    Mistake where there is no such part; ValueError where a parameter that requires a gradient belongs to no turn.
     """
     parts, declared, everything = parts_of(system), turns_of(system), learned(system)
     demand_part(part, parts)
@@ -149,7 +146,7 @@ def learning(system: nn.Module, part: str) -> AbstractContextManager[None]:
 
 
 def demand_part(part: str, parts: Iterable[str], system: str = "SYSTEM") -> None:
-    """Mistake where there is no such part, or where one of several must be named. system: its name, for the message."""
+    """Raise Mistake where there is no such part, or where one of several must be named. system: its name, for the message."""
     parts = list(parts)
     if part in parts:
         return
@@ -176,11 +173,11 @@ class Average:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take one step towards the weights."""
+        """Update the average by the current weights."""
         torch._foreach_lerp_(list(self.tensors.values()), list(self.parameters.values()), 1 - self.decay)
 
     def put(self, tensors: Mapping[str, Tensor]) -> None:
-        """Go on from saved averages, others among them."""
+        """Restore saved averages; tensors of other averages are ignored."""
         for name in self.tensors:
             self.tensors[name].copy_(tensors[name])
 
@@ -194,7 +191,7 @@ class Average:
 
 
 def averages(turns: Iterable[TurnOptimiser]) -> list[Average]:
-    """An average for each turn whose settings ask for one; what two turns move is averaged once, as the first says."""
+    """The averages of the turns with ema > 0; a parameter of two turns is averaged once, by the first turn's decay."""
     kept: list[Average] = []
     for turn in turns:
         taken = {name for average in kept for name in average.parameters}
@@ -206,7 +203,7 @@ def averages(turns: Iterable[TurnOptimiser]) -> list[Average]:
 
 @contextmanager
 def swapped(averages: Iterable[Average]) -> Iterator[None]:
-    """Inside, the system has the averages in place of its weights."""
+    """Context in which the system has the averages in the place of its weights."""
     averages = list(averages)
     for average in averages:
         average.swap()

@@ -1,7 +1,4 @@
-"""What a training run is asked to do.
-
-Does not know: the command line, how a request is carried out.
-"""
+"""Training requests: system, data and settings of a run."""
 
 from __future__ import annotations
 
@@ -18,17 +15,20 @@ from pairloom.train.optimiser import demand_part
 from pairloom.train.settings import OF_A_TURN, Settings
 from pairloom.verbs import parts_of, turns_of
 
-GROUPS = ("model", "pixels")  # settings of these are written group.key=value
+GROUPS = ("model", "pixels")  # settings of these groups have the form group.key=value
 
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """system: its name, or NAME:PART of one that is trained in parts. settings: key=value of Settings, turn.key=value of one
+    """Request for a training run.
+
+    system: its name, or NAME:PART of one that is trained in parts. settings: key=value of Settings, turn.key=value of one
     turn, model.key=value of the system's Config, pixels.key=value of the Transform. init: a model folder to start from, or
-    PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, learned from in every step beside `data`, whose weight is 1.
-    tokens: a tokenizer (without it one is trained, of at most `vocabulary` ids). negatives: a table of NegCLIP's layout,
-    whose pictures lie in `data`. held_out: share of the pictures kept for evaluation. workers: threads that decode ahead.
-    restart: forget the run in `out`. dry_run: leave the disk as it is."""
+    PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, which are part of every step; the weight of `data` is 1. tokens: a
+    tokenizer (without it one is trained, of at most `vocabulary` ids). negatives: a table in NegCLIP's layout about the
+    pictures of `data`. held_out: share of the pictures for evaluation. workers: threads that decode ahead. restart: remove
+    the run in `out` and begin again. dry_run: write nothing.
+    """
 
     system: str
     data: Path
@@ -54,7 +54,7 @@ class TrainRequest:
 
     @property
     def part(self) -> str:
-        """The part to train; "" for a system that is trained as a whole. Raises Mistake where there is no such part."""
+        """The part to train; "" for a system that is trained as a whole. Mistake where there is no such part."""
         part = self.system.partition(":")[2]
         demand_part(part, parts_of(self.module.System), self.name)
         return part
@@ -65,7 +65,7 @@ class TrainRequest:
         return registry.find("systems", self.name)
 
     def of(self, group: str) -> list[str]:
-        """The settings of a group or turn, without its name; "" for the run's own."""
+        """The settings of a group or turn, without its prefix; "" for those of the run."""
         groups = (*GROUPS, *filter(None, turns_of(self.module.System)))
         named = [(setting.partition("=")[0].partition("."), setting) for setting in self.settings]
         if not group:
@@ -75,7 +75,7 @@ class TrainRequest:
         ]
 
     def run(self) -> Settings:
-        """The recipe's settings with the request's own over them."""
+        """The settings of the run: the recipe's, overridden by the request's."""
         recipes = self.module.RECIPES
         if self.recipe and self.recipe not in recipes:
             raise Mistake(f"{self.name} has no recipe '{self.recipe}'.", "", nearest(self.recipe, recipes))
@@ -88,7 +88,7 @@ class TrainRequest:
         return replace(settings, turns={turn: values for turn, values in own.items() if values})
 
     def _of_turn(self, turn: str) -> Mapping[str, Any]:
-        """The settings of a turn as values. Raises Mistake for one that belongs to the run."""
+        """The settings of a turn as values. Mistake for a setting that belongs to the run."""
         words = self.of(turn)
         names = [word.partition("=")[0].strip() for word in words]
         for name in names:

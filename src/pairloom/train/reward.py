@@ -1,8 +1,8 @@
-"""Self-critical sequence training (Rennie et al., 2017, arXiv 1612.00563): a writer learns by the reward of what it writes,
-against what it would have written anyway.
+"""Self-critical sequence training (Rennie et al., 2017, arXiv 1612.00563): REINFORCE on sampled texts, with the reward of the
+greedy text as the baseline.
 
-For whatever can start, step and give logits. A reward is a name of REWARDS. CIDEr-D counts n-grams of token ids: the metric
-does not care what its words are, so no text is needed.
+It trains every system with `start`, `step` and `logits`. A reward is a name of REWARDS. CIDEr-D is computed on n-grams of
+token ids, so that no text needs to be decoded.
 Does not know: architectures, tokenizers, the loop.
 
 B texts, T tokens.
@@ -25,16 +25,16 @@ from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
 from pairloom.tasks.decode import Writing, Written, decode
 from pairloom.verbs import Ability, Progress, Remembers, Sees, Writes, able
 
-# pictures, as image_ids [B], and texts [B] -> how good each is for its picture; higher is better
+# (image_ids [B], texts [B]) -> reward of each text for its picture; higher is better
 Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
 
 
 @dataclass(frozen=True)
 class Cider:
-    """CIDEr-D against all texts of a picture, with document frequencies of the whole training set.
+    """CIDEr-D reward against all texts of a picture, with document frequencies of the whole training set.
 
-    The end token counts as a word, in references and in texts that ended: without it the reward teaches texts that
-    never end well.
+    The end token counts as a word, in references and in texts that have ended: without it the reward leads to texts with
+    bad endings.
     """
 
     references: dict[int, list[str]]
@@ -42,7 +42,7 @@ class Cider:
 
     @classmethod
     def of(cls, texts: TextTable, rows: Rows, ids: Rows | None) -> Cider:
-        """From what a Loader learns from: its table, its rows and its image_ids (None: the row's own number)."""
+        """The reward for a Loader's training set: its table, its rows and its image_ids (None: the index of the row)."""
         references: dict[int, list[str]] = {}
         for row in rows:
             held = references.setdefault(int(row if ids is None else ids[row]), [])
@@ -57,25 +57,26 @@ class Cider:
 
 
 class SelfCritical(nn.Module):
-    """A system that learns by its reward; everything else is asked of the system itself.
+    """Wrapper that trains a system by a reward; all else is delegated to the system.
 
-    Loss: - (reward(drawn) - reward(greedy)) log p(drawn), averaged over the texts (eq. 8 there). The greedy text is what
-    the writer gives in use, so only texts better than that become likelier.
+    Loss: - (reward(sampled) - reward(greedy)) log p(sampled), averaged over the texts (equation 8). The greedy text is the
+    system's output in use, so only texts with a higher reward become likelier.
     """
 
     def __init__(self, system: Any, reward: Reward, length: int) -> None:
         super().__init__()
         self.system, self.reward, self.length = system, reward, length
         self.training_state: tuple[str, ...] = ()
-        self.abilities: tuple[Ability, ...] = ()  # it is trained, never asked
+        self.abilities: tuple[Ability, ...] = ()  # it is only trained
 
     def begin(self, progress: Progress) -> None:
-        """Passed on to a system that wants to know."""
+        """Call the system's own `begin`, where it has one."""
         if isinstance(self.system, Remembers):
             self.system.begin(progress)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Outside training: the system's own losses, so that what is held out is measured as ever."""
+        """The self-critical loss in training; in evaluation the system's own losses, so that held-out losses stay
+        comparable."""
         if not self.training:
             own: dict[str, Tensor] = self.system.losses(batch)
             return own
@@ -89,7 +90,8 @@ class SelfCritical(nn.Module):
 
     @torch.no_grad()
     def _practise(self, batch: Batch) -> tuple[list[Written], Tensor]:
-        """A drawn text for each row, and how much better it was than the greedy one. Written as in use, without dropout."""
+        """A sampled text for each row, and its advantage over the greedy text. Both are written in evaluation mode, without
+        dropout."""
         assert batch.image_ids is not None
         self.system.eval()
         prompt = replace(batch, texts=None)
@@ -112,9 +114,9 @@ REWARDS: dict[str, Callable[[TextTable, Rows, Rows | None], Reward]] = {"cider":
 
 
 def learner(system: Any, reward: str, loader: Any, length: int) -> Any:
-    """The system itself where reward is "none", else what trains it on that reward against the texts of the loader.
+    """The module to train: the system itself for the reward "none", else a SelfCritical on the texts of the loader.
 
-    Raises Mistake for a reward that there is not, and for a system that does not write.
+    Mistake for an unknown reward, and for a system that does not write.
     """
     if reward == "none":
         return system
@@ -126,7 +128,7 @@ def learner(system: Any, reward: str, loader: Any, length: int) -> Any:
 
 
 def _spell(ids: Sequence[int]) -> str:
-    """Token ids as words of the metric."""
+    """Token ids as a text for the metric, whose words are the ids."""
     return " ".join(map(str, ids))
 
 
@@ -135,7 +137,7 @@ def _words(one: Written, last: int) -> str:
 
 
 def _tensors(system: Writes, texts: Sequence[Written]) -> Texts:
-    """Written texts as ids, first token and, where there is one, end among them."""
+    """Texts as token ids, with the first token and, where there is one, the end token."""
     rows = [[system.first_token, *one.tokens, *([system.last_token] if one.ended else [])] for one in texts]
     longest = max(map(len, rows))
     mask = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]

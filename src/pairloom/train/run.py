@@ -1,6 +1,6 @@
-"""A training run, from what is asked for to a model folder.
+"""Training runs, from a request to a model folder.
 
-Does not know: the command line, what a system is asked for, how examples are prepared.
+Does not know: the command line, the preparation of examples.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from pairloom.train.sources import Loaders, Sources, open_sources
 from pairloom.train.starting import fresh_model, named_model, started_model
 from pairloom.verbs import parts_of
 
-# called with steps done, steps in all, the numbers of the last logged step, pictures that could not be read so far
+# called with finished steps, all steps, the numbers of the last logged step, and the unreadable pictures so far
 Report = Callable[[int, int, Mapping[str, float], int], None]
 
 
 @dataclass(frozen=True)
 class TrainRun:
-    """Ready to learn."""
+    """A prepared run: the model, its data and its settings."""
 
     request: TrainRequest
     settings: Settings
@@ -45,7 +45,7 @@ class TrainRun:
     batches: Loaders
 
     def facts(self) -> dict[str, Any]:
-        """What run.json tells; a run goes on only where these are the same."""
+        """The content of run.json; a run is resumed only where it is the same."""
         return {
             "system": self.request.system,
             "config": to_dict(self.model.config),
@@ -55,16 +55,16 @@ class TrainRun:
         }
 
     def unreadable(self) -> dict[str, str]:
-        """Pictures that could not be read while learning, and why."""
+        """Pictures that could not be read during training, and why."""
         names: dict[str, str] = self.batches.learn.unreadable()
         return names
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What was trained, or would be in a dry run. facts: of system and sets; metrics: the last numbers of the log and of the
-    held-out examples; resumed: the step that the run went on from; unreadable: picture -> why; rank: of this process, 0 where
-    it is the only one."""
+    """Result of a training run, or the plan of a dry run. facts: about system and sets. metrics: the last numbers of the log
+    and of the held-out examples. resumed: the step that the run was resumed from. unreadable: picture -> reason. rank: of
+    this process, 0 where it is the only one."""
 
     model: Path
     steps: int
@@ -77,10 +77,10 @@ class TrainResult:
 
 
 def train(request: TrainRequest, report: Report | None = None) -> TrainResult:
-    """Train as requested and leave a model folder. A run that was stopped goes on; under torchrun several processes train
-    as one.
+    """Train a system by a request, and write a model folder. A run that was stopped is resumed; under torchrun several
+    processes train together.
 
-    Raises Mistake for everything in the request that does not fit, before any work.
+    Mistake for everything in the request that does not fit, before any work.
     """
     with process_group() as group:
         return _train(request, report, group)
@@ -110,9 +110,9 @@ def _train(request: TrainRequest, report: Report | None, group: ProcessGroup) ->
 
 
 def prepare(request: TrainRequest) -> TrainRun:
-    """Read the set, find or train the tokenizer, build the model.
+    """Prepare a run: read the set, load or train the tokenizer, build the model.
 
-    Raises Mistake for everything in the request that does not fit, and where `out` is someone else's folder.
+    Mistake for everything in the request that does not fit, and where `out` is not a folder of a training run.
     """
     settings = request.run()
     if not 0 <= request.held_out < 1:
@@ -140,7 +140,7 @@ def prepare(request: TrainRequest) -> TrainRun:
 
 
 def _sources(request: TrainRequest) -> Sources:
-    """A set that is none leaves no empty folder behind."""
+    """Open the sets of a request; where that fails, no empty folder is left."""
     try:
         return open_sources(request, None if request.dry_run else request.out)
     except Mistake:
@@ -150,7 +150,7 @@ def _sources(request: TrainRequest) -> Sources:
 
 
 def _tokenizer(request: TrainRequest, sources: Sources) -> Tokens:
-    """The one that is named, that of a run that goes on, or a new one."""
+    """The tokenizer of the request, of the run that is resumed, or a new one."""
     if request.tokens:
         return Tokens.load(request.tokens)
     if run_folder.begun_in(request.out) is not None and (request.out / "tokenizer.json").is_file():
@@ -159,7 +159,7 @@ def _tokenizer(request: TrainRequest, sources: Sources) -> Tokens:
 
 
 def begin(run: TrainRun) -> None:
-    """Sign the folder before the first step."""
+    """Write run.json and the tokenizer before the first step."""
     about = {"data": str(run.request.data), "settings": asdict(run.settings)}
     run_folder.sign(run.request.out, {**run.facts(), **about}, run.model.tokens.to_json())
 
@@ -188,7 +188,7 @@ def _fit(run: TrainRun, steps: int, device: str, group: ProcessGroup, report: Re
 
 
 def finish(run: TrainRun, fitted: Fitted) -> Path:
-    """Write the model into the folder, with what the model card tells, and what its layout puts beside it."""
+    """Write the model folder, with the facts of the model card and further files of its layout."""
     request, settings, model = run.request, run.settings, run.model
     numbers: Mapping[str, float] = next(
         (line for line in reversed(fitted.lines) if any("held out" in key for key in line)), {}

@@ -1,7 +1,4 @@
-"""The folder of a run: signed before the first step, recognised when the run goes on, forgotten on request.
-
-Does not know: what is trained, how.
-"""
+"""Folders of training runs: marked by run.json before the first step, recognised when the run is resumed, removed by restart."""
 
 from __future__ import annotations
 
@@ -21,13 +18,13 @@ OWN = "log.jsonl times.jsonl config.json tokenizer.json README.md run.json".spli
 
 
 def begun_in(out: Path) -> dict[str, Any] | None:
-    """What run.json in `out` tells of a run that began there; None where there is none, or one of another command."""
+    """The content of run.json in `out`; None where there is none, or one of another command."""
     facts = read_json(out / "run.json")
     return facts if MARK in facts and "system" in facts else None
 
 
 def demand_room(out: Path) -> None:
-    """Mistake where `out` holds what no run of training began: a model from elsewhere, or what another command made."""
+    """Raise Mistake where `out` holds files that are not of a training run: another model, or files of another command."""
     if begun_in(out) is None and any(not entry.name.startswith(".") for entry in out.iterdir()):
         raise Mistake(
             f"{out} holds a model or the work of another command.",
@@ -37,19 +34,19 @@ def demand_room(out: Path) -> None:
 
 
 def demand_same(out: Path, facts: Mapping[str, Any]) -> None:
-    """Mistake where another run began in `out`: one with other facts."""
+    """Raise Mistake where `out` holds another run, one with other facts."""
     begun, now = begun_in(out), json.loads(json.dumps(facts))
     changed = [name for name, value in now.items() if begun and begun.get(name) != value]
     if changed:
         raise Mistake(
             f"{out} holds another run: {_differences(begun or {}, now, changed)}.",
-            "A run goes on only as it began.",
+            "A run is resumed only with the settings and data that it began with.",
             "Give the same settings, another folder, or --restart to begin again.",
         )
 
 
 def sign(out: Path, facts: Mapping[str, Any], tokenizer: str) -> None:
-    """Write what the run is, and its tokenizer."""
+    """Write run.json and the tokenizer of a run."""
     about = {MARK: pairloom.__version__, **facts}
     files = {"run.json": json.dumps(about, indent=1) + "\n", "tokenizer.json": tokenizer}
     for name, text in files.items():
@@ -58,7 +55,7 @@ def sign(out: Path, facts: Mapping[str, Any], tokenizer: str) -> None:
 
 
 def restart(out: Path) -> None:
-    """Forget a run: its checkpoints, log and model. A folder that is not pairloom's is left alone with a Mistake."""
+    """Remove a run: its checkpoints, log and model. Mistake for a folder that is not of a training run."""
     if not out.exists():
         return
     claim(out)
@@ -70,7 +67,7 @@ def restart(out: Path) -> None:
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], names: Iterable[str]) -> str:
-    """The names that differ, with their group."""
+    """The settings that differ, with their group."""
     words = []
     for name in names:
         if isinstance(now[name], dict) and isinstance(before.get(name), dict):

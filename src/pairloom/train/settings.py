@@ -1,7 +1,4 @@
-"""Settings of a training run, by the names that papers use. A system's RECIPES are overrides of these.
-
-Does not know: systems, data, clocks.
-"""
+"""Settings of a training run, by the names that papers use. A system's RECIPES override their defaults."""
 
 from __future__ import annotations
 
@@ -17,20 +14,22 @@ OF_A_TURN = tuple(
 
 @dataclass(frozen=True)
 class Settings:
-    """lr: peak; the rate rises from min_lr over `warmup` steps (below 1: share of all steps) and falls back to it.
+    """Training settings.
+
+    lr: peak; the rate rises from min_lr over `warmup` steps (below 1: share of all steps) and falls back to it.
     batch: examples per optimiser step, over all processes. steps: 0 means `epochs` whole epochs.
     schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text), or after every
     `decay_every` steps where that is not 0.
     optimiser: adamw, adam (weight decay is then part of the gradient), or sgd with momentum betas[0].
-    decay_all: weight decay on norms, biases and scalars too, as BLIP's own code did; left out otherwise.
-    clip: largest gradient norm (0: none). accumulate: parts that a batch is computed in.
+    decay_all: weight decay on norms, biases and scalars too, as in BLIP's released code.
+    clip: largest gradient norm (0: none). accumulate: number of parts that a batch is computed in.
     chunk: rows of a contrastive batch that are embedded at a time (0: all): see train/chunks.py.
     checkpointing: recompute layers in the backward pass: less memory, a third more time.
-    ema: decay of the average of the weights (0: none); evaluation and the result then use the average.
-    turns: for a system that learns in turns, name of the turn -> its own of OF_A_TURN.
-    log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep_last: checkpoints that stay.
-    reward: what a writer is trained on instead of on its texts, by name (train/reward.py).
-    threads: of torch (0: as they are). report: "tensorboard" writes its files beside the log.
+    ema: decay of the average of the weights (0: none); evaluation and the saved model then use the average.
+    turns: for a system with several turns, name of the turn -> its own settings, names of OF_A_TURN.
+    log_every, save_every, evaluate_every: optimiser steps (0: only at the end). keep_last: number of checkpoints to keep.
+    reward: trains a writer by this reward instead of by its texts, by name (train/reward.py).
+    threads: of torch (0: unchanged). report: "tensorboard" also writes files for TensorBoard beside the log.
     """
 
     lr: float = 3e-4
@@ -92,16 +91,16 @@ class Settings:
             self.of(turn)
 
     def of(self, turn: str) -> Settings:
-        """The settings of one turn: the run's, with its own over them."""
+        """The settings of one turn: the run's, overridden by its own."""
         return replace(self, turns={}, **self.turns.get(turn, {}))
 
     def total(self, per_epoch: int) -> int:
-        """Optimiser steps of the whole run."""
+        """Number of optimiser steps of the whole run."""
         return self.steps or self.epochs * per_epoch
 
     def rate(self, step: int, per_epoch: int) -> float:
-        """Learning rate of the step after `step` finished ones. Warm-up is counted in steps: BLIP's code cut it off at
-        the end of its first epoch, and the rate then jumped (a small set never finished warming up)."""
+        """Learning rate of the step after `step` finished ones. Warm-up is counted in steps: BLIP's code ends it with the
+        first epoch, where the rate jumps if the epoch is shorter than the warm-up."""
         total = self.total(per_epoch)
         warm = int(self.warmup * total) if self.warmup < 1 else int(self.warmup)
         if step < warm:

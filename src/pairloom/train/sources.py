@@ -1,7 +1,4 @@
-"""The sets of a run: read once, split into what is learned from and what is held out, and the tokenizer learned from them.
-
-Does not know: which system learns, what an example is.
-"""
+"""Data of a run: its sets, read once and split into training and held-out examples, and the tokenizer trained on them."""
 
 from __future__ import annotations
 
@@ -19,14 +16,14 @@ from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.train.order import TrainRequest
 
-SAMPLE = 200_000  # texts that a vocabulary is learned from
+SAMPLE = 200_000  # most texts that a tokenizer is trained on
 HELD_OUT = 1000  # most examples held out
 
 
 @dataclass(frozen=True)
 class Loaders:
-    """learn: a loader of what is learned from; held_out: of what is evaluated on, None where too few were held out;
-    mixed: `learn` among other sets, where there are any."""
+    """Loaders of a run. learn: of the training examples; held_out: of the held-out ones, None where there are too few; mixed:
+    `learn` mixed with the other sets, where there are any."""
 
     learn: Any
     held_out: Any
@@ -35,25 +32,25 @@ class Loaders:
 
 @dataclass(frozen=True)
 class Sources:
-    """The set, and what is mixed in, each with its weight."""
+    """The main set of a run, and the sets that are mixed in, each with its weight."""
 
     main: Any
     others: tuple[tuple[Any, float], ...] = ()
 
     @property
     def index(self) -> ImageIndex:
-        """Where the pictures of the main set lie."""
+        """The index of the main set's pictures."""
         index: ImageIndex = self.main.index
         return index
 
     @property
     def count(self) -> int:
-        """How many texts the main set has."""
+        """Number of texts of the main set."""
         count: int = self.main.count
         return count
 
     def tokenizer(self, vocabulary: int) -> Tokens:
-        """A tokenizer learned from every n-th text of all sets."""
+        """Train a tokenizer on every n-th text of all sets."""
         sets = [self.main, *(other for other, _ in self.others)]
         texts = (text for one in sets for group in one.words() for text in group)
         every = 1 + sum(one.count for one in sets) // SAMPLE
@@ -76,7 +73,8 @@ class Sources:
 
 
 def open_sources(request: TrainRequest, aside: Path | None) -> Sources:
-    """Read the sets of a request as what its system learns from. aside: a folder for what must be kept beside them."""
+    """Read the sets of a request as examples of the kind that its system is trained on. aside: a folder for files of these
+    sets."""
     if request.negatives is not None:
         return Sources(_with_negatives(request, aside))
     kind = registry.find("data.datasets", request.module.System.trains_on[0])
@@ -85,7 +83,7 @@ def open_sources(request: TrainRequest, aside: Path | None) -> Sources:
 
 
 def _with_negatives(request: TrainRequest, aside: Path | None) -> Any:
-    """The pictures of a table, with what is wrong of each."""
+    """The pictures of the set with their hard negatives from the table."""
     if request.mix or "negatives" not in request.module.System.trains_on:
         alone = "A table of them is a set by itself."
         raise Mistake(
@@ -97,7 +95,7 @@ def _with_negatives(request: TrainRequest, aside: Path | None) -> Any:
 
 
 def _weighed(word: str) -> tuple[Path, float]:
-    """PATH=WEIGHT. Mistake where it is none, or the weight is not above 0."""
+    """Parse PATH=WEIGHT. Mistake for another form, and for a weight that is not above 0."""
     path, equals, number = word.rpartition("=")
     try:
         weight = float(number)

@@ -1,11 +1,9 @@
-"""The model that a run starts with: fresh, with published weights in one of its parts, or with the weights of another model.
+"""Initial models of a run: random, with published weights in some parts, or with the weights of another model.
 
-What a system's file may say of this, beside its Config and System:
-    STARTS     name of another system -> function(its tensors, config): tensors under the names here
-    INHERITS   settings that are taken over from the config of such a system
-    System.added(before: Config) -> prefixes of parameters that a model of that config lacks, and that begin fresh
-
-Does not know: the sets, the loop.
+A system's file may define for this, beside its Config and System:
+    STARTS     name of another system -> function(its tensors, config) -> tensors under the names of this system
+    INHERITS   settings that are copied from the config of such a system
+    System.added(before: Config) -> prefixes of the parameters that a model of that config lacks; they are initialised
 """
 
 from __future__ import annotations
@@ -30,9 +28,9 @@ from pairloom.weights import load, with_part
 
 
 def named_model(request: TrainRequest) -> Model | None:
-    """The model that `init` names, None where it names none, or files for parts.
+    """The model that `init` names; None where it names none, or files for parts.
 
-    Raises Mistake where the part to train builds on one that was not trained.
+    Mistake where the part to train builds on a part that was not trained.
     """
     begun = load(request.init) if request.init is not None and not _files(request) else None
     parts = list(parts_of(request.module.System))
@@ -50,7 +48,7 @@ def named_model(request: TrainRequest) -> Model | None:
 
 
 def fresh_model(request: TrainRequest, tokens: Tokens, seed: int) -> Model:
-    """A model initialised by the seed, but for the parts that `init` has files for."""
+    """A new model, initialised by the seed; parts for which `init` names files have these weights."""
     model = build(request.name, tokens, request.preset, request.of("model"), seed)
     for part, file in _files(request).items():
         model = with_part(model, part, file)
@@ -58,7 +56,7 @@ def fresh_model(request: TrainRequest, tokens: Tokens, seed: int) -> Model:
 
 
 def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
-    """A model that starts with the weights of another: of the same system, or of one that its STARTS knows."""
+    """A model with the weights of another one as its start: of the same system, or of one in its STARTS."""
     module, about = request.module, {"init": str(request.init)}
     if begun.name == request.name:
         model = with_config(begun, override(begun.config, request.of("model")), seed)
@@ -86,9 +84,10 @@ def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
 
 
 def with_config(model: Model, config: Any, seed: int = 0) -> Model:
-    """The same weights under another config of the system. What that adds (System.added) begins fresh, by the seed.
+    """A model with the same weights under another config. Parts that the config adds (System.added) are initialised by the
+    seed.
 
-    Raises Mistake where the weights do not fit.
+    Mistake where the weights do not fit.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -100,7 +99,7 @@ def with_config(model: Model, config: Any, seed: int = 0) -> Model:
 
 
 def _files(request: TrainRequest) -> dict[str, Path]:
-    """Part -> file, where `init` is written so and is no path."""
+    """Files for parts, PART=FILE, where `init` has this form and is no path."""
     words = re.split(r",(?=\w+=)", str(request.init or ""))
     if request.init is None or request.init.exists() or "=" not in words[0]:
         return {}
@@ -108,12 +107,12 @@ def _files(request: TrainRequest) -> dict[str, Path]:
 
 
 def _cropped(pixels: Transform) -> Transform:
-    """With random crops in training: the system's own, or BLIP's."""
+    """The transform with random crops in training: the system's own, or BLIP's."""
     return replace(pixels, crop_scale=pixels.crop_scale or (0.5, 1.0))
 
 
 def _fitting(model: Model, request: TrainRequest) -> Model:
-    """With the pixels that the request sets. Raises Mistake where numbers do not go together."""
+    """The model with the request's pixel settings. Mistake where sizes do not fit together."""
     if getattr(model.config, "length", 3) < 3:
         raise Mistake(
             "model.length leaves no text.", "It counts the first and the last token.", "Give 3 or more."
