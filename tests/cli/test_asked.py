@@ -171,7 +171,7 @@ def test_a_question_with_a_line_separator_is_one_line(call, there: Path, tmp_pat
         (("ask", "pictures", "--model", "blip_vqa"), "is not a set of questions"),
         (("ask", "statements", "--model", "blip_vqa"), "It holds statements"),
         (("reason", "pictures/a.png", "It is red.", "--model", "blip_nlvr"), "2 pictures, not 1"),
-        (("reason", "pictures/a.png", "x", "y", "It is red.", "--model", "blip_nlvr"), "not with 3"),
+        (("reason", "pictures/a.png", "x", "y", "It is red.", "--model", "blip_nlvr"), "pictures, not 3"),
         (("reason", "pictures/a.png", "gone.png", "It is red.", "--model", "blip_nlvr"), "cannot be read"),
         (("reason", "gone", "--model", "blip_nlvr"), "nothing at"),
         (("dialog", "pictures/a.png", "So?", "--model", "blip_visdial"), "no candidates"),

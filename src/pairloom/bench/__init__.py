@@ -1,1 +1,1 @@
-"""One benchmark, one file."""
+"""Benchmarks: one benchmark a file, and the machinery that runs them."""

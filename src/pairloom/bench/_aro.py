@@ -1,7 +1,4 @@
-"""ARO's two sets over Visual Genome (Yuksekgonul et al. 2023, arXiv 2210.01936): one layout, two files.
-
-Does not know: what the captions are about.
-"""
+"""Reader and measures of ARO's two sets over Visual Genome (Yuksekgonul et al. 2023, arXiv 2210.01936), which share a layout."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from pairloom.bench._case import Case, CaseReader, Cases, as_released, read_json
 from pairloom.bench._measure import Floats, Measure, by_tag, mean_of, top, top_as_published
 
 FOLDERS = ("aro", "vg", ".")  # GDBench keeps these files beside the folders of the others
-# Relations that the release's notebook leaves out of its average: exchanged they are true as well, or mean nothing.
+# Relations that the release's notebook leaves out of its average, since the exchanged caption is true too, or is nonsense.
 LEFT_OUT = frozenset(" ".join("""
 adjusting, around, attached to, beside, between, bigger than, biting, boarding, brushing, by, chewing,
 cleaning, climbing, close to, coming from, coming out of, contain, crossing, dragging, draped over,
@@ -39,9 +36,10 @@ working in, working on, worn on, wrapped around, wrapped in
 
 
 def read_aro(root: Path, name: str, tag_of: Callable[[dict[str, Any]], str]) -> Cases:
-    """A list of image_path, bbox_x, bbox_y, bbox_w, bbox_h, true_caption, false_caption ...; pictures in images/.
+    """Read a list of image_path, bbox_x, bbox_y, bbox_w, bbox_h, true_caption, false_caption ...; pictures in images/.
 
-    The picture is cropped to the box. The true caption comes first, as in GDBench (in ARO's own code it is last).
+    The picture is cropped to the box. The true caption comes first, as in GDBench (in ARO's own code it is last). tag_of: the
+    class of a row.
     """
     reading = CaseReader(root)
     file = released(root, name)
@@ -60,8 +58,8 @@ def read_aro(root: Path, name: str, tag_of: Callable[[dict[str, Any]], str]) -> 
 def measure_aro(
     cases: Sequence[Case], grids: Sequence[Floats], least: int = 1, tabled: int = 12
 ) -> list[Measure]:
-    """Macro over classes (ARO's own protocol: those of at least `least` cases that are not LEFT_OUT, a tie is wrong, since
-    the true caption comes last there) and micro over all cases (GDBench's: a tie is right, since it comes first)."""
+    """Accuracy, macro over classes (ARO's protocol: classes of at least `least` cases that are not LEFT_OUT; a tie is wrong,
+    since the true caption comes last there) and micro over all cases (GDBench's: a tie is right, since it comes first)."""
     sizes = Counter(case.tag for case in cases)
     counted = [row for row in zip(cases, grids) if sizes[row[0].tag] >= least and row[0].tag not in LEFT_OUT]
     micro = top(1, "accuracy, micro", cases, grids, headline=not counted)

@@ -1,7 +1,4 @@
-"""Effect sizes of pairs of groups, as the measures of bias table them: sound with interval and p, and as published.
-
-Does not know: who the groups are.
-"""
+"""Effect sizes of pairs of groups, for the benchmarks of bias: sound ones with interval and p, and the published ones."""
 
 from __future__ import annotations
 
@@ -20,9 +17,10 @@ Pair = tuple[
 
 
 def effects(cases: Sequence[Case], grids: Sequence[Floats], pairs: Sequence[Pair]) -> list[Measure]:
-    """Of each pair of groups (tags of cases) with two pictures each. The first half of a case's texts is the pleasant one.
+    """Effect sizes of each pair of groups (tags of cases) with at least two pictures each. The first half of a case's texts is
+    the pleasant one.
 
-    A positive size: the first group is closer to that half. p: by permutation, Holm over all pairs.
+    Above 0 the first group is closer to the pleasant texts. p: by permutation, with Holm's correction over all pairs.
     """
     effects_by_pair: dict[str, list[float]] = {}
     for case, grid in zip(cases, grids):

@@ -1,7 +1,7 @@
-"""Case: one question of a benchmark: a few pictures, a few texts, and which of them belong together.
+"""Cases of benchmarks: a few pictures, a few texts, and which of them belong together; and the helpers that read them.
 
-A reader walks through the released rows and adds cases; a row that needs a picture which is not there is counted
-under that picture, never dropped in silence. Does not know: benchmarks, scores.
+A reader goes through the released rows and adds cases; a row whose picture is missing is counted under that picture, so that
+no row is dropped silently. Does not know: benchmarks, scores.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels, as PIL cr
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture file, or the part of it that the benchmark shows; cell: (column, row), where the file is a table."""
+    """A picture file, or a box of it. cell: (column, row), where the file is a table."""
 
     path: Path
     box: Box | None = None
     cell: tuple[str, int] | None = None
 
     def open(self) -> Image.Image:
-        """RGB pixels. Raises OSError or Unreadable."""
+        """Open as RGB. OSError or Unreadable where that fails."""
         image = open_image(picture_in(self.path, *self.cell) if self.cell else Blob(self.path).read())
         return image.crop(self.box) if self.box else image
 
     def name(self, root: Path) -> str:
-        """What people call it: the file, relative to the root, and the cell in it."""
+        """Name for people: the file, relative to the root, and the cell in it."""
         return os.path.relpath(self.path, root) + (
             f" {self.cell[0]} of row {self.cell[1]}" if self.cell else ""
         )
 
     def shown(self) -> Image.Image | Path:
-        """What a scorer is given: the file where that is the whole picture, so that it can be known again."""
+        """The scorer's input: the path where the whole file is the picture, so that scorers can cache by path, else pixels."""
         return self.open() if self.box or self.cell else self.path
 
 
 @dataclass(frozen=True)
 class Words:
-    """A text in the place of a picture, where a benchmark compares texts with texts."""
+    """A text in the place of a picture, for benchmarks that compare texts with texts."""
 
     text: str
 
@@ -65,10 +65,11 @@ class Words:
 
 @dataclass(frozen=True)
 class Case:
-    """key: its name in the released files. right: (picture, text) that belong together; none where nothing is right.
+    """A case of a benchmark. key: its name in the released files. right: pairs (picture, text) that belong together; empty
+    where none does.
 
-    tag: the class it is tabled under (relation, subtask, group of people). group: what it shares with other cases (its
-    picture), so that intervals resample them together. part: "published" or "sound" where one protocol alone uses it.
+    tag: its class (relation, subtask, group of people). group: cases with an equal group (of one picture) are resampled
+    together. part: "published" or "sound" for a case of one protocol alone.
     """
 
     key: str
@@ -82,7 +83,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that cannot be used, why, and how many cases that cost."""
+    """A file that cannot be used, the reason, and the number of cases that need it."""
 
     file: str
     why: str
@@ -91,7 +92,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class Cases:
-    """What was read: the cases, how many rows the files have, what is missing, and what people should know."""
+    """Cases of a benchmark, the number of rows of its files, the unusable files, and notes for people."""
 
     cases: tuple[Case, ...]
     rows: int
@@ -101,7 +102,7 @@ class Cases:
 
 @dataclass
 class CaseReader:
-    """Collects the cases of one root while its files are read."""
+    """Collector of the cases of one root, while its files are read."""
 
     root: Path
     cases: list[Case] = field(default_factory=list)
@@ -114,12 +115,13 @@ class CaseReader:
         self.root = Path(os.path.abspath(self.root))
 
     def picture(self, *names: str, box: Box | None = None) -> Picture:
-        """The first of these names (relative to the root) that is there; else the first, which is then missing."""
+        """The picture under the first of these names (relative to the root) that exists; else under the first name, which then
+        counts as missing."""
         paths = [Path(os.path.normpath(self.root / name)) for name in names]
         return Picture(next((path for path in paths if not self._problem(path)), paths[0]), box)
 
     def add(self, case: Case) -> None:
-        """Keep a case, or count it under every picture that it lacks."""
+        """Add a case, or count it under every picture that it lacks."""
         self.rows += 1
         missing = {one.path for one in case.pictures if isinstance(one, Picture) and self._problem(one.path)}
         for path in missing:
@@ -128,14 +130,14 @@ class CaseReader:
             self.cases.append(case)
 
     def lost(self, file: str, why: str, cases: int = 1) -> None:
-        """Count rows that cannot become a case, under the file to blame."""
+        """Count rows that cannot become a case, under the file that is the reason."""
         path = self.root / file
         self.rows += cases
         self._known[path] = why
         self._lost[path] = self._lost.get(path, 0) + cases
 
     def finish(self) -> Cases:
-        """All of it. Mistake where not one case is left."""
+        """All cases. Mistake where there is none, or a case has the name of another."""
         problems = tuple(
             Problem(os.path.relpath(path, self.root), self._known[path], count)
             for path, count in sorted(self._lost.items())
@@ -152,12 +154,12 @@ class CaseReader:
             raise Mistake(
                 f"{self.root} names a case twice.",
                 f"{twice[0]}.",
-                "Are two downloads in one folder, or one file?",
+                "Check whether two downloads are in one folder or file.",
             )
         return Cases(tuple(self.cases), self.rows, problems, tuple(self.notes))
 
     def _problem(self, path: Path) -> str:
-        """Why a picture file cannot be there for us; "" where it can."""
+        """The reason why a picture file cannot be used; "" where it can."""
         if path not in self._known:
             if not path.is_relative_to(self.root):
                 self._known[path] = "lies outside of the benchmark's folder"
@@ -169,7 +171,7 @@ class CaseReader:
 
 
 def released(root: Path, *names: str) -> Path:
-    """The first of these files under the root. Mistake where none is there."""
+    """The first of these files that exists under the root. Mistake where there is none."""
     if not root.is_dir():
         raise Mistake(
             f"There is no folder {root}.", "", "Give the folder that holds the benchmark's released files."
@@ -186,7 +188,7 @@ def released(root: Path, *names: str) -> Path:
 
 
 def read_json(file: Path, kind: type | UnionType) -> Any:
-    """The JSON in a released file, a list or a dict as it should be. Mistake where it is cut short or something else."""
+    """Read the JSON of a released file, a list or a dict (`kind`). Mistake where it is cut short or of another kind."""
     try:
         document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -202,10 +204,10 @@ def read_json(file: Path, kind: type | UnionType) -> Any:
 
 
 def read_lines(file: Path) -> list[Any]:
-    """The JSON values of a .jsonl file. Mistake that names the line which is none."""
+    """Read the JSON values of a .jsonl file. Mistake for a line that is no JSON."""
     rows = []
     try:
-        lines = file.read_text("utf-8").split("\n")  # splitlines ends lines inside of texts too (U+2028)
+        lines = file.read_text("utf-8").split("\n")  # splitlines would also split inside of texts (at U+2028)
     except (OSError, UnicodeDecodeError) as error:
         raise Mistake(f"{file} cannot be read.", str(error)) from error
     for number, line in enumerate(lines, 1):
@@ -218,7 +220,7 @@ def read_lines(file: Path) -> list[Any]:
 
 @contextmanager
 def as_released(file: Path, row: str) -> Iterator[None]:
-    """Turn what goes wrong with one row into a Mistake that names file and row."""
+    """Context that turns the errors of one row into a Mistake with file and row."""
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -230,21 +232,21 @@ def as_released(file: Path, row: str) -> Iterator[None]:
 
 
 def text_of(value: object) -> str:
-    """A text of a row. TypeError where it is none."""
+    """Check that a value of a row is a text. TypeError where it is not."""
     if not isinstance(value, str) or not value.strip():
         raise TypeError(f"{value!r} is not a text")
     return value
 
 
 def several(value: object, count: int | None = None) -> list[Any]:
-    """A list of a row, of `count` entries. TypeError where it is none."""
+    """Check that a value of a row is a list, of `count` entries. TypeError where it is not."""
     if not isinstance(value, list) or not value or (count is not None and len(value) != count):
         raise TypeError(f"a list of {count or 'some'} entries is needed, not {str(value)[:60]}")
     return value
 
 
 def choose(cases: Sequence[Case], limit: int) -> tuple[Case, ...]:
-    """At most `limit` cases, evenly spread over the files; 0: all."""
+    """Subsample: at most `limit` cases, evenly spaced over the files; 0: all."""
     if not 0 < limit < len(cases):
         return tuple(cases)
     return tuple(cases[at * len(cases) // limit] for at in range(limit))

@@ -1,6 +1,5 @@
-"""Compare: systems on the same cases, and this run with an earlier one: differences with intervals, p, Holm over all.
-
-Does not know: what the numbers measure.
+"""Comparisons of systems on the same cases, and of a run with an earlier one: differences with intervals and p, with Holm's
+correction over all.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from pairloom.metrics.bias import effect_gap
 from pairloom.metrics.compare import Interval, holm, mcnemar
 
 ALPHA = 0.05
-FLIPS = 20_000  # of all signs, where their outcomes are not counted exactly
+FLIPS = 20_000  # random sign flips, where the test is not exact
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """new - old of one measure on the cases that both have. p: of `no_difference`; holm: adjusted for all comparisons of its
-    family; best: of the measure.
+    """Comparison of two systems: new - old of one measure on their common cases. p: of `no_difference`; holm: adjusted for all
+    comparisons of its family; best: the best value of the measure.
     """
 
     benchmark: str
@@ -37,20 +36,20 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """better or worse where the interval excludes 0 and the adjusted p is small; else undecided. The best of an effect
-        size is 0: the smaller is better."""
+        """ "better" or "worse" where the interval excludes 0 and the adjusted p is small; else "undecided". For an effect size,
+        whose best value is 0, the smaller is better."""
         if self.holm < ALPHA and not self.gap.low <= 0 <= self.gap.high:
             return "better" if (self.gap.value > 0) == (self.best > 0) else "worse"
         return "undecided"
 
 
 def compare(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> Comparison | None:
-    """Two systems on one measure; None where they have no case in common."""
+    """Compare two systems on a measure; None where they have no case in common."""
     return _compare(benchmark, new, old, one, dict(zip(two.keys, two.values)))
 
 
 def compare_effects(benchmark: str, new: str, old: str, one: Measure, two: Measure) -> Comparison:
-    """How much larger, whatever its sign, an effect size is than that of another system on the same pictures."""
+    """Compare the absolute effect sizes of two systems on the same pictures."""
     new_halves, old_halves = ([np.array(half) for half in effect.halves] for effect in (one, two))
     gap, p = effect_gap(new_halves, old_halves)
     name = one.name.replace("effect size", "size of the effect")
@@ -71,8 +70,9 @@ def _compare(
 
 
 def no_difference(gaps: Floats) -> float:
-    """p of "neither is better": McNemar's exact test where every case [n] is right or wrong (gaps -1, 0, 1); where credit is
-    shared, its like for any gaps: how often as large a sum comes of it when each is as likely to have the other sign."""
+    """p of "neither is better" from the differences of the cases [n]: McNemar's exact test where every case is right or wrong
+    (differences -1, 0, 1); otherwise a sign-flip permutation test: how often the sum is as large when each difference has a
+    random sign."""
     if np.isin(gaps, (-1.0, 0.0, 1.0)).all():
         return mcnemar(gaps > 0, gaps < 0)
     sizes, counts = np.unique(np.abs(gaps[gaps != 0]).round(9), return_counts=True)
@@ -84,7 +84,7 @@ def no_difference(gaps: Floats) -> float:
 
 
 def adjusted(rows: Sequence[Comparison]) -> list[Comparison]:
-    """The same comparisons with Holm's p over all of them."""
+    """The comparisons with Holm's p-values over all of them."""
     return [
         Comparison(**{**vars(row), "holm": p}) for row, p in zip(rows, holm([row.p for row in rows]))
     ]  # fmt: skip
@@ -96,12 +96,12 @@ def with_earlier(
     questions: Mapping[str, str],
     earlier: Mapping[str, Any],
 ) -> list[Comparison]:
-    """Every system of now against every one of an earlier results.json, on the cases that both runs asked: the same name
-    and, by `questions` (name -> hash), the same question."""
+    """Compare every system of this run with every system of an earlier results.json, on the cases of both runs: those with the
+    same name and, by `questions` (name -> hash), the same content."""
     previous = earlier.get("benchmarks", {}).get(benchmark, {})
     before = previous.get("questions", {})
     same = {key for key, mark in questions.items() if before.get(key) == mark}
-    whole = dict(before) == dict(questions)  # needed where a number is no mean over cases
+    whole = dict(before) == dict(questions)  # required for a number that is no mean over cases
     rows = []
     for old in earlier.get("systems", {}):
         for new, measure_rows in measures.items():

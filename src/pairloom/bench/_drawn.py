@@ -1,7 +1,7 @@
-"""Drawn: what miniatures are made of: scenes of the drawn world put into files, and pictures that differ in one thing.
+"""Miniatures of benchmarks: scenes of the drawn world in files, and pairs of scenes that differ in one thing.
 
-A miniature lies on disk exactly as the release does and is read by the same reader. What is right in it is known:
-`Studio.shown` says which scene a file shows. Does not know: the layouts.
+A miniature has the layout of the release and is read by the same reader. Its truth is known: `Studio.shown` has the scene
+of each file. Does not know: the layouts.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ PAIRS = replace(SIMPLE, things=(0.0, 1.0))  # always two things, and one relatio
 
 @dataclass
 class Studio:
-    """Draws the scenes of one miniature under `out`, a folder that nobody reads before it is whole. name, seed: no two miniatures show the same scenes."""
+    """Writer of a miniature's pictures under `out`, a folder that is read only when it is complete. name, seed: no two
+    miniatures have the same scenes."""
 
     out: Path
     name: str
@@ -35,14 +36,14 @@ class Studio:
     shown: dict[Path, Scene] = field(default_factory=dict)
 
     def scenes(self, level: Level = SIMPLE, salt: str = "") -> Iterator[Scene]:
-        """Scenes without end, the same ones for the same seed."""
+        """An endless stream of scenes, the same ones for the same seed."""
         index = 0
         while True:
             yield sample(seed_of("bench", self.name, salt, self.seed, index), level)
             index += 1
 
     def put(self, scene: Scene, file: str) -> str:
-        """Draw a scene into a file of the layout; returns the file name as it was given."""
+        """Draw a scene to a file of the layout. Returns `file`."""
         image = picture(scene, SIZE)
         path = Path(os.path.normpath(self.out / file))
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -54,7 +55,7 @@ class Studio:
         return file
 
     def write(self, file: str, rows: Any) -> None:
-        """A JSON file of the layout (or text, as it is)."""
+        """Write a JSON file of the layout; a text is written as it is."""
         text = rows if isinstance(rows, str) else json.dumps(rows, indent=1, ensure_ascii=False)
         path = self.out / file
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +64,7 @@ class Studio:
 
 @dataclass(frozen=True)
 class Twins:
-    """Two scenes of the same things that have exchanged one sort of attribute, each with a caption in the same words."""
+    """Two scenes with the same things, which have exchanged one sort of attribute, each with a caption in the same words."""
 
     first: Scene
     second: Scene
@@ -71,8 +72,8 @@ class Twins:
 
 
 def twins(scene: Scene, sorts: tuple[str, ...], style: str = "full") -> Twins | None:
-    """Exchange `sorts` ("colour", "kind") between the two things of a scene; None where the two captions would not each be
-    true of their own picture alone."""
+    """Exchange `sorts` ("colour", "kind") between the two things of a scene; None unless each of the two captions is true of
+    its own picture alone."""
     if len(scene.things) != 2:
         return None
     a, b = scene.things
@@ -89,12 +90,12 @@ def twins(scene: Scene, sorts: tuple[str, ...], style: str = "full") -> Twins | 
 
 
 def inside(thing: Thing) -> bool:
-    """Whether all of it is on the picture: what becomes another kind may be wider."""
+    """Whether a thing is completely in the picture; a thing that has become another kind may be wider."""
     return min(thing.box()) >= 0 and max(thing.box()) <= 1
 
 
 def describe(claim: Claim, scene: Scene, style: str = "full") -> str:
-    """The sentence for a claim, worded as the scene's own captions are."""
+    """The sentence for a claim, in the words of the scene's own captions."""
     return say(claim, style, scene.seed)
 
 

@@ -1,7 +1,4 @@
-"""Gallery: the cases on which systems disagree most, or, where there is one system, its surest mistakes.
-
-Does not know: pages.
-"""
+"""Gallery of a benchmark: the cases on which systems disagree most, or, for a single system, its most certain errors."""
 
 from __future__ import annotations
 
@@ -19,23 +16,26 @@ from pairloom.bench._results import BenchmarkResult
 from pairloom.data.pixels import Unreadable
 
 SIDE = 132  # pixels of a thumbnail
-SHOWN = 6  # texts of a case that are shown: the right ones and every system's favourites
+SHOWN = 6  # most texts of a card: the right ones and every system's favourites
 CARDS = 8  # of a benchmark
 
 
 @dataclass(frozen=True)
 class Card:
-    """A case as it is shown. verdicts: (system, right or not, in words). texts, pictures: (what, right?, favourite of)."""
+    """Card of a case. verdicts: (system, right or not, in words). texts, pictures: (content, whether it is right, the systems
+    whose favourite it is)."""
 
     key: str
     tag: str
     verdicts: tuple[tuple[str, float], ...]
-    pictures: tuple[tuple[str, bool, str], ...]  # what: the address of a thumbnail, or the text in its place
+    pictures: tuple[
+        tuple[str, bool, str], ...
+    ]  # content: the data URL of a thumbnail, or the text in its place
     texts: tuple[tuple[str, bool, str], ...]
 
 
 def gallery(outcome: BenchmarkResult, systems: Sequence[str]) -> list[Card]:
-    """At most CARDS of them, each system's wins in turn; empty where cases have no values of their own (bias)."""
+    """Choose at most CARDS cases, each system's wins in turn; empty for benchmarks without values of single cases (bias)."""
     credit = {system: _credit(outcome, system) for system in systems}
     keys = [case.key for case in outcome.cases if all(case.key in credit[system] for system in systems)]
     if not keys:
@@ -60,7 +60,7 @@ def _credit(outcome: BenchmarkResult, system: str) -> dict[str, float]:
 def _disagreements(
     outcome: BenchmarkResult, systems: Sequence[str], credit: dict[str, dict[str, float]], keys: Sequence[str]
 ) -> list[str]:
-    """Cases that one system has right and another wrong: the surest of each winner, winners in turn."""
+    """Cases that one system has right and another wrong: the most certain ones of each winner, winners in turn."""
     wins: dict[str, list[str]] = {system: [] for system in systems}
     for key in keys:
         values = [credit[system][key] for system in systems]
@@ -68,15 +68,15 @@ def _disagreements(
             wins[systems[int(np.argmax(values))]].append(key)
     for system, won in wins.items():
         margin = _margins(outcome, system)
-        won.sort(key=margin.__getitem__)  # right by most first
+        won.sort(key=margin.__getitem__)  # the largest margins first
     longest = max(map(len, wins.values()))
     turns = [won[at] for at in range(longest) for won in wins.values() if at < len(won)]
     return turns[:CARDS]
 
 
 def _margins(outcome: BenchmarkResult, system: str) -> dict[str, float]:
-    """Of each case, how far the best wrong pair is above the best right one, in standard deviations of the system's scores;
-    where all pairs are right, or none, how far its mean is from theirs."""
+    """Error margin of each case: the best wrong pair's score minus the best right one's, in standard deviations of the system's
+    scores; where all pairs are right, or none, the distance of the case's mean from the mean of all."""
     grids = outcome.scored[system].grids
     every = np.concatenate([grid.ravel() for grid in grids.values()])
     middle, spread = float(every.mean()), float(every.std()) or 1.0
@@ -132,7 +132,7 @@ def _card(
 
 
 def thumbnail(picture: Picture | Words) -> str:
-    """A data: address of a small picture, "" where it cannot be decoded; or the text that stands in its place."""
+    """Data URL of a thumbnail, "" where the picture cannot be decoded; or the text in its place."""
     if isinstance(picture, Words):
         return picture.text
     try:

@@ -1,7 +1,8 @@
-"""Judging: scorers, that is, whatever gives pairs of pictures and texts a number, and blind ones to compare with.
+"""Scorers of pairs of pictures and texts: models, and blind baselines.
 
-A scorer has `way`, `cost` (what it has computed so far, by name) and `scores(images, texts, pairs)`; higher is better, and
-every picture and every text is prepared once a call. Knows models by their verbs; does not know benchmarks.
+A scorer has `way` (the name of its score), `cost` (counts of what it has computed, by name) and `scores(images, texts,
+pairs)`; higher is better, and every picture and text is encoded once a call. Does not know: benchmarks.
+
 
 M pairs, E shared embedding.
 """
@@ -23,13 +24,14 @@ from pairloom.data.pair import content_hash, seed_of
 from pairloom.model import Model
 from pairloom.tasks.judge import judge
 
-Shown = Image.Image | Path | str  # a picture, its file, or a text that texts are compared with
-GROUP = 32  # pictures or texts that are prepared together
+Shown = Image.Image | Path | str  # a picture, its file, or a text in its place
+GROUP = 32  # pictures or texts that are encoded together
 
 
 @runtime_checkable
 class Scorer(Protocol):
-    """way: how it judges. cost: counts that only grow. scores -> [M] for pairs of (index of image, index of text)."""
+    """Interface of a scorer. way: the name of its score. cost: counts of computed items. scores: [M] for pairs (index of image,
+    index of text)."""
 
     @property
     def way(self) -> str: ...
@@ -44,7 +46,8 @@ class Scorer(Protocol):
 
 @runtime_checkable
 class Races(Protocol):
-    """A scorer that can also decide single cases, for less: tables of pairs [I T] -> grids of places [I T], higher won."""
+    """Interface of a scorer that can also decide single cases by races, at a lower cost: tables of pairs [I T] -> grids of
+    ranks [I T], where higher is better."""
 
     def race(
         self, images: Sequence[Shown], texts: Sequence[str], tables: Sequence[list[list[tuple[int, int]]]]
@@ -52,7 +55,7 @@ class Races(Protocol):
 
 
 class Judging:
-    """Any model that embeds, matches or writes, asked in one way (the best it can, unless one is named)."""
+    """Scorer of a model that embeds, matches or writes, by one of its scores (way; None: its best)."""
 
     def __init__(self, model: Model, way: str | None = None) -> None:
         self.way = verbs.demand_way(model.system, way)
@@ -66,7 +69,7 @@ class Judging:
     def scores(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """[M]. Texts longer than the model reads are cut by its tokenizer, and named in `cut`."""
+        """Scores [M]. Texts that are longer than the model reads are truncated, and recorded in `cut`."""
         long = [text for text in texts if self.model.tokens.too_long(text, self.model.config.length)]
         self.cut += [text for text in long if text not in self.cut]
         self.cost["pairs"] += len(pairs)
@@ -75,7 +78,7 @@ class Judging:
     def _by_cosine(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """Embeddings of files and texts are kept between calls: each is made once a benchmark run."""
+        """Cosines. Embeddings of files and texts are cached between calls, so that each is computed once in a run."""
         pictures, texts_embedded = self._embed_images(images), self._embed_texts(texts)
         of = np.asarray(pairs)
         cosines: np.ndarray = (pictures[of[:, 0]] * texts_embedded[of[:, 1]]).sum(1)
@@ -105,7 +108,7 @@ class Judging:
     def _jointly(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """A match head or a writer reads picture and text together; pictures are looked at once, in groups."""
+        """Scores of a match head or a writer, which reads picture and text together; each picture is encoded once."""
         scores = np.zeros(len(pairs))
         encoded = self.model.texts(texts)
         self.cost["texts"] += len(texts)
@@ -126,7 +129,7 @@ class Judging:
 
 
 class TextOnly:
-    """Blind to pictures: the same judge shown one gray picture, whatever the case shows."""
+    """Text-only baseline: the same scorer with one grey picture in the place of all pictures."""
 
     def __init__(self, judge: Scorer) -> None:
         self.judge, self.way, self.cost = judge, f"{judge.way}, gray picture", judge.cost
@@ -134,7 +137,7 @@ class TextOnly:
     def scores(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """[M], the same for every picture."""
+        """Scores [M], the same for every picture."""
         gray = Image.new("RGB", (64, 64), (127, 127, 127))
         return self.judge.scores([gray], texts, [(0, at) for at in range(len(texts))])[
             [text for _, text in pairs]
@@ -142,7 +145,7 @@ class TextOnly:
 
 
 class ImageOnly:
-    """Blind to texts: the same judge told nothing, whatever the case says."""
+    """Image-only baseline: the same scorer with the empty text in the place of all texts."""
 
     def __init__(self, judge: Scorer) -> None:
         self.judge, self.way, self.cost = judge, f"{judge.way}, empty text", judge.cost
@@ -150,13 +153,13 @@ class ImageOnly:
     def scores(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """[M], the same for every text."""
+        """Scores [M], the same for every text."""
         by_image = self.judge.scores(images, [""], [(at, 0) for at in range(len(images))])
         return by_image[[image for image, _ in pairs]]
 
 
 class Random:
-    """Blind to everything: a number from the names of the picture and the text, the same in every run."""
+    """Random baseline: a hash of the names of picture and text, the same in every run."""
 
     way = "random"
 
@@ -166,7 +169,7 @@ class Random:
     def scores(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """[M] in [0, 1)."""
+        """Scores [M] in [0, 1)."""
         self.cost["pairs"] += len(pairs)
         names = [_name(one) for one in images]
         return np.array([seed_of(names[image], texts[text], self.seed) / 2**63 for image, text in pairs])
@@ -179,10 +182,10 @@ def _name(one: Shown) -> str:
 
 
 def scorers(model: Model, way: str | None, blind: bool, options: dict[str, Any]) -> dict[str, Scorer]:
-    """The judge of a model under "" and, if asked, its blind likenesses: the text-only one by likelihood where it writes, the
-    image-only one of a model that denoises by the error itself (less that error nothing would be left of it).
+    """The scorer of a model under "" and, with `blind`, its baselines: text-only by the likelihood where the model writes,
+    image-only of a diffusion model by the raw error (minus the empty text's error it would be 0).
 
-    options: for a model that denoises (steps, protocol, race). Mistake where there is no such way.
+    options: of a diffusion model (steps, protocol, race). Mistake for a score that the model does not have.
     """
     if verbs.demand_way(model.system, way) == verbs.DENOISE.by:
         from pairloom.bench._racing import Racing

@@ -1,7 +1,6 @@
-"""Measure: from scores to numbers, each with its interval, the chance of a blind judge, and the best that can be had.
+"""Measures of benchmarks: numbers from scores, each with its interval, its chance level and its best possible value.
 
-"published" counts as the released code does (artefacts included), "sound" shares the credit of ties as if they were
-broken at random. Does not know: where the scores come from.
+"published" counts as the released code does, artefacts included; "sound" counts ties as if they were broken at random.
 
 I pictures, T texts of a case; a grid holds its scores [I T], higher is better.
 """
@@ -28,10 +27,10 @@ Won = Callable[[Floats], bool]
 
 @dataclass(frozen=True)
 class Measure:
-    """One number of one system on one benchmark. keys and values: of each case, where it is a mean of such.
+    """A measure: one number of one system on one benchmark. keys, values: of each case, where the number is a mean over cases.
 
-    groups, strata: as the interval was taken. p: of "there is no effect", where that was tested. headline: the number
-    that systems are compared by. halves: of an effect size, the associations of both groups' pictures, in the order of the
+    groups, strata: of the interval's resampling. p: of "there is no effect", where that is tested. headline: whether systems
+    are compared by this number. halves: of an effect size, the associations of both groups' pictures, in the order of the
     files.
     """
 
@@ -52,7 +51,7 @@ class Measure:
 
 
 def interval_of(values: ArrayLike, groups: Sequence[str], strata: Sequence[str] = ()) -> Interval:
-    """The mean, or the mean of class means, with its bootstrap interval."""
+    """Bootstrap interval of the mean, or of the mean of class means."""
     units = np.asarray(groups)
     return macro(values, np.asarray(strata), units) if strata else bootstrap(values, units)
 
@@ -67,8 +66,8 @@ def mean_of(
     strata: Sequence[str] = (),
     note: str = "",
 ) -> Measure:
-    """A measure that is a mean over cases: pictures are resampled, within classes where there are `strata`. Where all
-    cases are right, or all wrong, resampling says nothing, and Wilson's interval stands in."""
+    """Measure that is a mean over cases. Pictures are resampled for its interval, within classes where there are `strata`.
+    Where all cases are right, or all wrong, the interval is Wilson's, since the bootstrap's would be empty."""
     groups = tuple(case.group or case.key for case in cases)
     interval = interval_of(values, groups, strata)
     if interval.low == interval.high and interval.value in (0.0, 1.0):
@@ -83,8 +82,8 @@ def mean_of(
 def options(
     cases: Sequence[Case], grids: Sequence[Floats]
 ) -> tuple[Floats, NDArray[np.int64], NDArray[np.int64]]:
-    """Cases with one right candidate among C as a table: scores [n C] (-inf where a case has fewer), which one is right
-    [n], how many there are [n]."""
+    """Table of cases with one right candidate among C: scores [n C] (-inf where a case has fewer), index of the right one [n],
+    number of candidates [n]."""
     rows = [grid.ravel() for grid in grids]
     table = np.full((len(rows), max(map(len, rows))), -np.inf)
     for row, scores in zip(table, rows):
@@ -102,7 +101,7 @@ def top(
     strata: Sequence[str] = (),
     note: str = "",
 ) -> Measure:
-    """Sound: the right candidate among the first k, ties in random order. k = 1 is the accuracy of a choice."""
+    """Sound R@k: the right candidate is among the first k, ties in random order. For k = 1 it is the accuracy."""
     table, right, counts = options(cases, grids)
     chance = _mean(np.minimum(k, counts) / counts, strata)
     return mean_of(name, "sound", cases, ranks(table, right).hits(k), chance, headline, strata, note)
@@ -116,8 +115,8 @@ def top_as_published(
     strata: Sequence[str] = (),
     note: str = "",
 ) -> Measure:
-    """As the released code counts: argmax for k = 1, so that a tie goes to the first candidate (often the right one);
-    for k > 1 the last k of an ascending stable sort, so that there it goes against it."""
+    """Published R@k, as the released code counts: argmax for k = 1, so that a tie goes to the first candidate (often the right
+    one); for k > 1 the last k of an ascending stable sort, where a tie goes against the first."""
     table, right, counts = options(cases, grids)
     if k == 1:
         values = table.argmax(1) == right
@@ -132,9 +131,9 @@ def _mean(values: Floats, strata: Sequence[str]) -> float:
 
 
 def expected(won: Won, grid: Floats) -> float:
-    """The probability that won(grid) holds when ties are broken at random: over all orders of the cells.
+    """Probability that won(grid) is true when ties are broken at random, by enumeration of all orders of tied cells.
 
-    For a handful of cells; without ties it is won(grid) itself.
+    For grids of a few cells; without ties it is won(grid) itself.
     """
     flat = grid.ravel()
     if len(set(flat.tolist())) == len(flat):
@@ -145,22 +144,22 @@ def expected(won: Won, grid: Floats) -> float:
 
 
 def text_right(grid: Floats) -> bool:
-    """Each picture [2] prefers its own text [2]."""
+    """Text score of Winoground: each picture [2] has the higher score with its own text [2]."""
     return bool(grid[0, 0] > grid[0, 1] and grid[1, 1] > grid[1, 0])
 
 
 def image_right(grid: Floats) -> bool:
-    """Each text prefers its own picture."""
+    """Image score of Winoground: each text has the higher score with its own picture."""
     return bool(grid[0, 0] > grid[1, 0] and grid[1, 1] > grid[0, 1])
 
 
 def group_right(grid: Floats) -> bool:
-    """Both."""
+    """Group score of Winoground: text and image score are both right."""
     return text_right(grid) and image_right(grid)
 
 
 def all_above(grid: Floats) -> bool:
-    """Every text but the last is above the last."""
+    """Whether every text except the last has a higher score than the last."""
     return bool((grid[0, :-1] > grid[0, -1]).all())
 
 
@@ -170,7 +169,8 @@ QUADS = {"text": (text_right, 1 / 4), "image": (image_right, 1 / 4), "group": (g
 def quads(
     cases: Sequence[Case], grids: Sequence[Floats], headline: Sequence[str] = ("group",)
 ) -> list[Measure]:
-    """Text, image and group score of cases with two pictures and two texts: sound, then with strict inequalities."""
+    """Winoground's text, image and group score of cases with two pictures and two texts: sound, then published, with strict
+    inequalities."""
     measures = []
     for name, (won, chance) in QUADS.items():
         credit = [expected(won, grid) for grid in grids]
@@ -184,7 +184,7 @@ def quads(
 
 
 def by_tag(measure: Measure, cases: Sequence[Case]) -> list[Measure]:
-    """The same measure within each class of cases that it counted."""
+    """The measure within each class of its cases."""
     tags = {case.key: case.tag for case in cases}
     value = dict(zip(measure.keys, measure.values))
     measures = []

@@ -1,8 +1,8 @@
 """ARO's order sets (Yuksekgonul et al. 2023, arXiv 2210.01936): a caption against four shufflings of its own words.
 
-The shufflings depend on part-of-speech tags. Where spaCy and its small English model are installed they are made here,
-by a seed; otherwise a prepared file is read. Tags are never guessed. Does not know: that a language model without any
-picture solves most of it; the table's text-only row does.
+The shufflings depend on part-of-speech tags. Where spaCy and its small English model are installed they are generated here,
+by a seed; otherwise a prepared file is read. A language model without any picture solves most cases, as the text-only
+baseline shows.
 """
 
 from __future__ import annotations
@@ -22,19 +22,20 @@ from pairloom.world import Scene
 from pairloom.world.lexicon import ATTRIBUTE_WORDS, KIND_WORDS
 from pairloom.world.words import caption
 
-LONGEST = 30  # words that are kept of a caption
+LONGEST = 30  # most words of a caption; the others are cut off
 MODEL = "en_core_web_sm"
 Tagged = list[tuple[str, str]]  # (word, "noun" | "adjective" | "")
 T = TypeVar("T")
 
 
 def clean(text: str) -> str:
-    """A caption as BLIP's and ARO's loaders feed it: lower case, . ! " ( ) * # : ; ~ out, at most LONGEST words."""
+    """Normalise a caption as BLIP's and ARO's loaders do: lower case, without . ! " ( ) * # : ; ~, at most LONGEST words."""
     return " ".join(re.sub(r'[.!"()*#:;~]', " ", text.lower()).split()[:LONGEST])
 
 
 def shufflings(tagged: Tagged, seed: int) -> list[str]:
-    """The four of ARO: nouns among nouns and adjectives among adjectives; everything else; within trigrams; trigrams."""
+    """ARO's four shufflings: nouns among nouns and adjectives among adjectives; everything else; within trigrams; the order of
+    trigrams."""
     random = Random(seed)
     words = [word for word, _ in tagged]
     nouns, adjectives, rest = ([at for at, (_, tag) in enumerate(tagged) if tag == wanted] for wanted in ("noun", "adjective", ""))  # fmt: skip
@@ -63,8 +64,9 @@ def _moved(words: list[str], places: list[int], random: Random) -> list[str]:
 
 
 def read_orders(root: Path, annotations: str, prepared: str) -> Cases:
-    """prepared: a list of image, caption_options [5], the true one first; else annotations: a list of image, caption
-    [several], shuffled here with spaCy's tags. Pictures: as `image` says, or in images/."""
+    """Read an order set. prepared: file with a list of image, caption_options [5], the true one first; without it
+    annotations: file with a list of image, caption [several], which are shuffled here with spaCy's tags. Pictures: at the
+    path `image`, or in images/."""
     reading = CaseReader(root)
     if (root / prepared).is_file():
         file = root / prepared
@@ -95,7 +97,7 @@ def _add(reading: CaseReader, key: str, image: str, options: tuple[str, ...]) ->
 
 
 def tagger(prepared: str) -> Callable[[str], Tagged]:
-    """spaCy's tags, as the released code takes them. Mistake where spaCy or its model is not installed."""
+    """Part-of-speech tagger of spaCy, with the tags of the released code. Mistake where spaCy or its model is not installed."""
     try:
         import spacy  # type: ignore[import-not-found,unused-ignore]
 
@@ -123,8 +125,8 @@ def measure_orders(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measu
 def mini_orders(
     out: Path, seed: int, annotations: str, prepared: str, images: str, count: int
 ) -> dict[Path, Scene]:
-    """`count` pictures with two captions each. The drawn world knows the tags of its own words, so that the prepared file
-    is made of known tags."""
+    """Write a miniature of `count` pictures with two captions each. The tags are known, since they are those of the drawn
+    world's own words."""
     studio = Studio(out, annotations, seed)
     nouns = {word for words in KIND_WORDS.values() for word in words}
     adjectives = {word for sort in ATTRIBUTE_WORDS.values() for words in sort.values() for word in words}
@@ -145,7 +147,7 @@ def mini_orders(
 
 
 def _unlike(tagged: Tagged, seed: int) -> list[str]:
-    """Shufflings none of which is the caption itself, so that there is one right answer."""
+    """Shufflings that all differ from the caption, so that there is one right answer."""
     text, turn = " ".join(word for word, _ in tagged), 0
     while text in (bent := shufflings(tagged, seed_of(text, seed, turn))):
         turn += 1

@@ -1,7 +1,8 @@
-"""Racing: a diffusion model decides cases by races of their candidates, each asked only as long as the decision is open.
+"""Scorer that decides cases by races of a diffusion model (tasks/race.py), which stop as soon as a decision is certain.
 
-Of a race the winner is known to a stated chance of error, the others only by how long they kept up: R@1, accuracy and
-Winoground's inequalities come out of it as they are, R@5 roughly. Does not know: how a race is run (tasks/race.py).
+The winner of a race has a bounded probability of error; the other candidates are ordered only by the number of their rounds.
+R@1, accuracy and Winoground's scores are therefore valid, while R@5 is approximate.
+
 
 I pictures, T texts of a case.
 """
@@ -25,11 +26,13 @@ Grid = list[list[float]]
 
 
 class Racing:
-    """A scorer that can also decide. delta: chance, for each race, that all steps would have named another."""
+    """Racing scorer. delta: for each race, the probability of another winner than that of all steps."""
 
     def __init__(self, scorer: DenoisingScorer, delta: float) -> None:
         if not 0 < delta < 1:
-            raise Mistake(f"--race {delta:g} is no chance.", "It lies between 0 and 1.", "Try --race 0.05.")
+            raise Mistake(
+                f"--race {delta:g} is no probability.", "It must be between 0 and 1.", "Try --race 0.05."
+            )
         self.scorer, self.delta = scorer, delta
 
     @property
@@ -45,12 +48,12 @@ class Racing:
         return self.scorer.cut
 
     def scores(self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[Pair]) -> np.ndarray:
-        """[M] of all steps, for what cannot be raced."""
+        """Scores [M] by all steps, for cases that cannot be decided by a race."""
         return self.scorer.scores(images, texts, pairs)  # type: ignore[arg-type]
 
     def race(self, images: Sequence[Shown], texts: Sequence[str], tables: Sequence[Table]) -> list[Grid]:
-        """A grid of places for each case: higher won, equal tied. A case has one picture, one text, or two of both; then its
-        rows and columns are four races, and where these contradict each other all steps decide."""
+        """Grids of ranks for the cases, higher is better, equal for ties. A case has one picture, one text, or two of both. The
+        rows and columns of the last kind are four races; where these contradict each other, the case is scored by all steps."""
         contests = [line for table in tables for line in _lines(table)]
         outcomes = iter(decide(self.scorer, images, texts, contests, delta=self.delta))  # type: ignore[arg-type]
         grids: list[Grid] = []
@@ -65,14 +68,14 @@ class Racing:
 
 
 def _lines(table: Table) -> list[list[Pair]]:
-    """The races of a case: all of its cells, or both rows and both columns."""
+    """Races of a case: one of all its cells, or both rows and both columns."""
     if len(table) == 2 and len(table[0]) == 2:
         return [*(list(row) for row in table), *([row[at] for row in table] for at in (0, 1))]
     return [[pair for row in table for pair in row]]
 
 
 def _of_one(decision: Decision, table: Table) -> NDArray[np.float64]:
-    """Places: the winner (and what ties with it) first, then who kept up longer, then the higher mean."""
+    """Ranks of a race: the winner and its ties, then by the number of rounds, then by the mean score."""
     order = np.lexsort((decision.scores, decision.rounds))
     places = np.empty(len(order))
     places[order] = np.arange(len(order))
@@ -81,8 +84,8 @@ def _of_one(decision: Decision, table: Table) -> NDArray[np.float64]:
 
 
 def _of_four(decisions: Sequence[Decision]) -> NDArray[np.float64] | None:
-    """An order of the four cells by which both rows and both columns are decided as they were raced; None where there is
-    none, or a race ended in a tie."""
+    """Ranks of four cells that agree with the races of both rows and both columns; None where there are none, or a race ended
+    in a tie."""
     if any(decision.ties for decision in decisions):
         return None
     won = [decision.winner for decision in decisions]

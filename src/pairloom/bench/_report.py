@@ -1,5 +1,5 @@
-"""Report: report.html of a bench run: tables with intervals, cost, comparisons, what is missing, and a gallery; one file,
-no script, nothing from elsewhere. Does not know: how a number was made.
+"""Report of a benchmark run: report.html with tables, intervals, cost, comparisons, missing files and a gallery, as one offline
+file without scripts.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PAGE = files("pairloom.bench") / "page"
 def write(
     path: Path, results: Mapping[str, Any], outcomes: Sequence[BenchmarkResult], systems: Sequence[str]
 ) -> None:
-    """Write the page, atomically. results: as `_results.document` makes them; outcomes: for the gallery's pictures."""
+    """Write the report, atomically. results: from `_results.document`; outcomes: for the pictures of the gallery."""
     page = _template().render(
         results=results,
         style=(PAGE / "bench.css").read_text("utf-8"),
@@ -36,9 +36,9 @@ def write(
 
 
 def overview(results: Mapping[str, Any], systems: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for every number that systems are compared by, with a cell for each system; a measure of bias has one row, that
-    of its largest effect size. seen: whether the system is better than each of its blind likenesses (None: there are none),
-    or the effect size is more than chance."""
+    """Rows of the overview: one for every headline number, with a cell for each system; a benchmark of bias has one row, for
+    its largest effect size. seen: whether the system is better than each of its blind baselines (None: there are none), or
+    the effect size is significant."""
     seen: dict[tuple[str, str, str], bool] = {}
     for row in results["blind"]:
         key = row["benchmark"], row["measure"], row["new"]
@@ -91,7 +91,7 @@ def _table(outcome: BenchmarkResult, results: Mapping[str, Any], systems: Sequen
 
 
 def _cell(one: Mapping[str, Any]) -> dict[str, Any]:
-    """A number with the whisker's ends in percent of the strip: shares from 0 to 1, effect sizes from -2 to 2."""
+    """Cell of a number, with the ends of its whisker in percent of the scale: shares from 0 to 1, effect sizes from -2 to 2."""
     low, width = (-2.0, 4.0) if one["best"] == 0 else (0.0, 1.0)
     places = {name: one[name] for name in ("value", "low", "high", "chance")}
     drawn = {
@@ -134,5 +134,5 @@ def duration(seconds: float) -> str:
 
 
 def p_value(value: float | None) -> str:
-    """Three digits, or a bound."""
+    """Format a p-value with three digits, or as a bound."""
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,6 +1,5 @@
-"""Results: benchmarks x systems -> scores, measures, comparisons and facts, as JSON that a later run can compare with.
-
-Does not know: how a score is made, how results are shown.
+"""Results of a benchmark run: scores, measures, comparisons and facts of all systems on all benchmarks, as JSON with which a
+later run can be compared.
 """
 
 from __future__ import annotations
@@ -35,8 +34,8 @@ WORDING, RANDOM = "wording", "random"
 
 @dataclass(frozen=True)
 class Entrant:
-    """A system that takes part. mark: its fingerprint. make: its scorer under "" and its blind likenesses, when needed.
-    deaf: which settings it does not hear, in words."""
+    """A system of a run. mark: its fingerprint. make: builds its scorer (under "") and its blind baselines, when needed. deaf:
+    a note about settings that do not apply to it."""
 
     name: str
     mark: str
@@ -46,13 +45,13 @@ class Entrant:
 
     @property
     def names(self) -> list[str]:
-        """What its rows are called."""
+        """Names of its rows: its own and those of its blind baselines."""
         return [self.name, *(f"{self.name}, {way}" for way in BLIND if self.blind)]
 
 
 @dataclass
 class BenchmarkResult:
-    """One benchmark: its cases, and of each system (blind ones among them) the grids, measures and cost."""
+    """Results of one benchmark: its cases, and the grids, measures and cost of each system, blind baselines included."""
 
     name: str
     claim: str
@@ -68,12 +67,12 @@ class BenchmarkResult:
         return [self.scored[system].grids[case.key] for case in self.cases]
 
     def headlines(self, system: str) -> list[Measure]:
-        """The measures that systems are compared by."""
+        """The headline measures of a system, by which systems are compared."""
         return [one for one in self.measures[system] if one.headline]
 
 
 def prepare(name: str, module: ModuleType, root: Path, limit: int) -> BenchmarkResult:
-    """Read the cases of a benchmark, at most `limit`, and say what its texts alone tell."""
+    """Read the cases of a benchmark, at most `limit`, and note how much its texts alone tell."""
     read = module.read(root)
     outcome = BenchmarkResult(name, module.CLAIM, root, read, choose(read.cases, limit))
     outcome.notes = [*read.notes, *_said_of(outcome.cases)]
@@ -81,12 +80,12 @@ def prepare(name: str, module: ModuleType, root: Path, limit: int) -> BenchmarkR
 
 
 def _said_of(cases: Sequence[Case]) -> Iterator[str]:
-    """What the texts alone tell of how hard a benchmark is."""
+    """Notes on the difficulty of a benchmark from its texts alone."""
     several = [case for case in cases if len(case.texts) > 1]
     same = sum(len({tuple(sorted(_words(text))) for text in case.texts}) == 1 for case in several)
     if same:
         yield (
-            f"in {same:,} of {len(several):,} cases the texts are the same words in another order: a judge that ignores "
+            f"in {same:,} of {len(several):,} cases the texts are the same words in another order: a system that ignores "
             "order is at chance there"
         )
 
@@ -102,7 +101,8 @@ def run(
     folder: Path,
     tell: Tell,
 ) -> None:
-    """Score and measure: systems one after the other, so that one model at a time is in memory; then the random one."""
+    """Score and measure: systems one after the other, so that one model at a time is in memory; then the baselines without a
+    model."""
     chance = Entrant(RANDOM, RANDOM, lambda: {"": Random()}, blind=False)
     for entrant in (*entrants, chance):
         _score(entrant, outcomes, folder, tell)
@@ -114,7 +114,7 @@ def run(
 
 
 def _judge_wording(outcome: BenchmarkResult, folder: Path) -> None:
-    """What is right by the texts alone, without any model; its marks name all texts, since it has read them."""
+    """Score the wording baseline, which reads texts alone; its mark contains all texts, since its scores depend on them."""
     texts = content_hash(repr([case.texts for case in outcome.cases]).encode())
     outcome.scored[WORDING] = score(
         lambda: Wording(outcome.cases),
@@ -127,11 +127,11 @@ def _judge_wording(outcome: BenchmarkResult, folder: Path) -> None:
 
 
 def _silent(*arguments: Any) -> None:
-    """Says nothing."""
+    """A `tell` that shows no progress."""
 
 
 def _score(entrant: Entrant, outcomes: Sequence[BenchmarkResult], folder: Path, tell: Tell) -> None:
-    """One system and its blind likenesses, on all benchmarks; what an earlier run has scored is told first."""
+    """Score one system and its blind baselines on all benchmarks; first report what an earlier run has scored."""
     held: dict[str, Any] = {}
 
     def scorer_of(kind: str) -> Any:
@@ -163,7 +163,7 @@ def _score(entrant: Entrant, outcomes: Sequence[BenchmarkResult], folder: Path, 
 
 
 def _finish(outcome: BenchmarkResult, module: ModuleType) -> None:
-    """Measure on the cases that every system has scored (a picture that cannot be decoded is nobody's)."""
+    """Compute the measures on the cases that every system has scored (those with a broken picture are left out for all)."""
     common = set.intersection(*(set(one.grids) for one in outcome.scored.values()))
     outcome.cases = tuple(case for case in outcome.cases if case.key in common)
     if not outcome.cases:
@@ -177,21 +177,22 @@ def _finish(outcome: BenchmarkResult, module: ModuleType) -> None:
 
 
 def problems(outcome: BenchmarkResult) -> list[dict[str, Any]]:
-    """Every file that could not be used, by its name: missing ones, then those that could not be decoded."""
+    """Files that could not be used, by name: missing ones, then those that could not be decoded."""
     late = {name: problem for one in outcome.scored.values() for name, problem in one.problems.items()}
     return [asdict(problem) for problem in (*outcome.read.problems, *late.values())]
 
 
 def comparisons(outcomes: Sequence[BenchmarkResult], systems: Sequence[str]) -> list[Comparison]:
-    """Every two systems on every headline measure, and on every effect size; Holm over all of each sort."""
+    """Compare every two systems on every headline measure and on every effect size, with Holm's correction over all
+    comparisons of each kind."""
     pairs = [(outcome, new, old) for outcome in outcomes for new, old in combinations(systems, 2)]
     rows = [row for pair in pairs for row in _pairs(*pair)]
     return _compare.adjusted(rows) + _compare.adjusted([row for pair in pairs for row in _effects(*pair)])
 
 
 def sightedness(outcomes: Sequence[BenchmarkResult], entrants: Sequence[Entrant]) -> list[Comparison]:
-    """Every system against its own blind likenesses and against wording alone: a number that these reach says nothing of
-    seeing and reading."""
+    """Compare every system with its own blind baselines and with the wording baseline. A number that a baseline reaches is no
+    evidence that the system uses picture and text."""
     rows = []
     for outcome in outcomes:
         for entrant in entrants:
@@ -219,7 +220,8 @@ def document(
     facts: Mapping[str, Any],
     earlier: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """results.json: facts of the run, then each benchmark with numbers, cost, problems and the values of its cases."""
+    """The content of results.json: facts of the run, then each benchmark with its numbers, cost, problems and the values of its
+    cases."""
     later = [
         row
         for outcome in outcomes
@@ -233,12 +235,10 @@ def document(
     remarks = [entrant.deaf for entrant in entrants if entrant.deaf]
     if any(", raced to " in way for outcome in outcomes for way in outcome.ways.values()):
         remarks.append(
-            "where candidates were raced the first place is decided, what came after it (R@5) is rough"
+            "in races only the first place is certain; the order of the others (R@5) is approximate"
         )
     if earlier and not later:
-        remarks.append(
-            "the earlier run asked none of these questions, so there is nothing to compare with it"
-        )
+        remarks.append("the earlier run has none of these cases, so there is nothing to compare with it")
     return {
         "pairloom": pairloom.__version__,
         "bench": {**facts, "remarks": remarks},
@@ -253,8 +253,8 @@ def document(
 
 
 def questions(outcome: BenchmarkResult) -> dict[str, str]:
-    """Each case's name -> a hash of what is asked (texts, and names of pictures), so that a later run compares like with
-    like."""
+    """Hashes of the cases' contents (texts, and names of pictures) by the name of the case, so that a later run compares equal
+    cases."""
     texts_by_image = {}
     for case in outcome.cases:
         shown = [one.name(outcome.root) for one in case.pictures]
@@ -306,13 +306,13 @@ def _row(row: Comparison) -> dict[str, Any]:
 
 
 def write(file: Path, results: Mapping[str, Any]) -> None:
-    """results.json, whole."""
+    """Write results.json, atomically."""
     with atomic_write(file, replace=True) as target:
         target.write((json.dumps(results, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def read_earlier(file: Path | None) -> dict[str, Any]:
-    """An earlier run's results.json, or nothing. Mistake where the file is something else."""
+    """Read an earlier run's results.json; empty for None. Mistake where the file is something else."""
     if file is None:
         return {}
     file = file / "results.json" if file.is_dir() else file

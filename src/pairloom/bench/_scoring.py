@@ -1,7 +1,7 @@
-"""Scoring: the cases of a benchmark through a scorer, shard by shard, each shard on disk as soon as it is done.
+"""Scoring of a benchmark's cases, shard by shard, each shard on disk as soon as it is finished.
 
-A shard's file is named after what it is made of (scorer, cases, pictures), so that a run goes on where it was stopped and
-a system that was scored before is not scored again. Does not know: measures.
+The name of a shard's file is a hash of its inputs (scorer, cases, pictures), so that a stopped run is resumed, and a system
+that was scored before is not scored again. Does not know: measures.
 """
 
 from __future__ import annotations
@@ -26,15 +26,17 @@ from pairloom.data.pixels import Unreadable
 from pairloom.errors import Mistake
 from pairloom.model import read_json
 
-SHARD = 128  # cases, and no more pairs than PAIRS: what a stopped run may lose
+SHARD = 128  # most cases of a shard, with at most PAIRS pairs: the work that a stopped run can lose
 PAIRS = 1024
-OPENED = 64  # pictures that are no file of their own (crops, cells of tables): they are held decoded, megabytes each
+OPENED = (
+    64  # pictures without a file of their own (crops, cells of tables) in memory, decoded, of megabytes each
+)
 
 
 @dataclass
 class Scored:
-    """grids: key -> scores [I T]. way: how it was judged. cost: what was computed, by name. problems: pictures that could
-    not be decoded. cut: texts of which the scorer read the beginning alone."""
+    """Scores of the cases. grids: key -> scores [I T]. way: the name of the score. cost: counts of computed items, by name.
+    problems: pictures that could not be decoded. cut: texts that the scorer has truncated."""
 
     way: str = ""
     grids: dict[str, Floats] = field(default_factory=dict)
@@ -52,9 +54,9 @@ def score(
     folder: Path,
     tell: Callable[[int], None] = lambda done: None,
 ) -> Scored:
-    """Every case, from the shards in `folder` or from the scorer, which is made when first needed.
+    """Score every case, from the shards in `folder` or by the scorer, which is built when it is first needed.
 
-    mark: what tells this scorer from others. tell(cases done). Mistake where a score is not a number.
+    mark: identifies the scorer. tell(cases done) is called after each shard. Mistake where a score is not a number.
     """
     scored = Scored()
     for shard in _shards(cases):
@@ -79,7 +81,7 @@ def score(
 
 
 def finished(mark: str, cases: Sequence[Case], root: Path, folder: Path) -> int:
-    """How many of the cases an earlier run has scored."""
+    """Number of the cases that an earlier run has scored."""
     return sum(
         len(shard) for shard in _shards(cases) if (folder / f"{_name(mark, shard, root)}.json").is_file()
     )
@@ -101,7 +103,7 @@ def _shards(cases: Sequence[Case]) -> Iterator[Sequence[Case]]:
 
 
 def _name(mark: str, shard: Sequence[Case], root: Path) -> str:
-    """A hash of the scorer and of all that it will be shown; a picture counts by its name, size and time."""
+    """Hash of the scorer and its inputs; a picture counts by its name, size and time."""
     paths = sorted({one.path for one in _pictures(shard)})
     files = [(os.path.relpath(path, root), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
     settings = [
@@ -134,7 +136,8 @@ def _score_shard(scorer: Scorer, shard: Sequence[Case], root: Path) -> dict[str,
 
 
 def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
-    """All pairs of the shard in one call, every picture and text in it once; a scorer that races decides what can be."""
+    """Score all pairs of the shard in one call, with every picture and text once; a racing scorer decides the cases that can be
+    raced."""
     pictures = list(dict.fromkeys(picture for case in shard for picture in case.pictures))
     texts = list(dict.fromkeys(text for case in shard for text in case.texts))
     image_at = {picture: at for at, picture in enumerate(pictures)}
@@ -167,14 +170,14 @@ def _ask(scorer: Scorer, shard: Sequence[Case]) -> dict[str, list[list[float]]]:
 
 
 def _is_race(case: Case) -> bool:
-    """One right one among several pictures or texts, or two pictures that go with one of two texts each."""
+    """Whether a case can be raced: one right pair among several pictures or texts, or two pictures with two texts."""
     sides = len(case.pictures), len(case.texts)
     alone = len(case.right) == 1 and min(sides) == 1 < max(sides)
     return alone or (sides == (2, 2) and case.right == ((0, 0), (1, 1)))
 
 
 def broken(shard: Sequence[Case], root: Path) -> list[Problem]:
-    """The pictures of a shard that cannot be decoded, with the reason and how many of its cases show them."""
+    """Pictures of a shard that cannot be decoded, with the reason and the number of their cases."""
     shows = Counter(one for case in shard for one in {_whole(one) for one in _pictures([case])})
     problems = []
     for one, count in sorted(shows.items(), key=lambda item: item[0].name(root)):

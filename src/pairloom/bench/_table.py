@@ -1,7 +1,4 @@
-"""Table: rows and single cells of a parquet file, as the hub lays out sets whose pictures lie inside.
-
-Does not know: benchmarks, pixels.
-"""
+"""Parquet files with embedded pictures, as on the Hugging Face hub: their rows and single cells."""
 
 from __future__ import annotations
 
@@ -18,7 +15,7 @@ from pairloom.errors import Mistake
 
 
 def parts(folder: Path, split: str) -> list[Path]:
-    """SPLIT-00000-of-0000N.parquet in a folder, all N of them; none where there is none. Mistake where some are missing."""
+    """Parts of a split, SPLIT-00000-of-0000N.parquet, all N of them; empty where there is none. Mistake where some are missing."""
     files = sorted(folder.glob(f"{split}-*.parquet"))
     wanted = {int(match[1]) for path in files if (match := re.search(r"-of-(\d+)", path.name))}
     if any(count > len(files) for count in wanted):
@@ -31,7 +28,7 @@ def parts(folder: Path, split: str) -> list[Path]:
 
 
 def table(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
-    """These columns of all rows. Mistake where the file is cut short, is none, or lacks one of them."""
+    """Read these columns of all rows. Mistake where the file is cut short, is no parquet, or lacks a column."""
     try:
         names = pyarrow.parquet.read_schema(file).names
         lacking = [name for name in columns if name not in names]
@@ -50,7 +47,7 @@ def table(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def picture_in(file: Path, column: str, row: int) -> bytes:
-    """The encoded picture of a cell, which holds its bytes, alone or as the hub's {bytes, path}. OSError where it has none."""
+    """Read the encoded picture of a cell: bytes, or the hub's {bytes, path}. OSError where there is none."""
     try:
         with pyarrow.parquet.ParquetFile(file) as table:
             group = 0

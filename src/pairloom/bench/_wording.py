@@ -1,9 +1,7 @@
-"""Wording: a judge without pictures and without a model: how usual a text's words are, each after the one before it, among
-the other texts of the benchmark.
+"""Wording baseline: a bigram language model of the benchmark's other texts, without pictures and without labels.
 
-It knows no label. Where it is above chance, false texts give themselves away by how they are made (shuffled, swapped, odd),
-and a system that is no better has not been shown to see. Of a text's own cases it has read nothing.
-Does not know: pictures, which text is right.
+Where it is above chance, false texts can be recognised by their wording (shuffled, swapped, odd), and a system that is no
+better gives no evidence of using pictures. The texts of a case are left out of the counts for that case.
 """
 
 from __future__ import annotations
@@ -17,11 +15,11 @@ import numpy as np
 from pairloom.bench._case import Case
 from pairloom.bench._judging import Shown
 
-TRUST = 1.0  # how often a word must have been seen for what follows it to weigh as much as how usual that is anywhere
+TRUST = 1.0  # count of a word at which the bigram weighs as much as the unigram
 
 
 class Wording:
-    """Mean log-probability of a text's words by word pairs, interpolated with single words (Jelinek & Mercer 1980)."""
+    """Bigram scorer: mean log-probability of a text's words, interpolated with unigrams (Jelinek & Mercer 1980)."""
 
     way = "word pairs, no model"
 
@@ -37,13 +35,13 @@ class Wording:
     def scores(
         self, images: Sequence[Shown], texts: Sequence[str], pairs: Sequence[tuple[int, int]]
     ) -> np.ndarray:
-        """[M], the same for every picture."""
+        """Scores [M], the same for every picture."""
         self.cost["texts"] += len(texts)
         usual = np.array([self._usual(text) for text in texts])
         return usual[[text for _, text in pairs]]
 
     def _usual(self, text: str) -> float:
-        """What is known of all texts but those that stand beside this one in a case."""
+        """Mean log-probability of a text by the counts of all texts except those of its own cases."""
         words = self.words.get(text) or _words(text)
         own, own_firsts = _counts(self.words[other] for other in self.beside.get(text, ()))
         total = sum(self.firsts.values()) - sum(own_firsts.values())
@@ -57,13 +55,13 @@ class Wording:
 
 
 def _words(text: str) -> list[str]:
-    """Small letters, without punctuation, between two marks of an end."""
+    """Words in lower case, without punctuation, between two end marks."""
     kept = "".join(letter if letter.isalnum() else " " for letter in text.lower())
     return ["", *kept.split(), ""]
 
 
 def _counts(texts: Iterable[list[str]]) -> tuple[Counter[tuple[str, str]], Counter[str]]:
-    """Pairs of neighbours, and the first of each pair; an end counts where a text begins."""
+    """Counts of bigrams, and of their first words; the end mark is the first word of a text."""
     pairs = Counter(pair for words in texts for pair in zip(words, words[1:]))
     firsts: Counter[str] = Counter()
     for (before, _), count in pairs.items():

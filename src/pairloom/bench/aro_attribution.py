@@ -1,7 +1,6 @@
 """ARO Visual Genome Attribution (Yuksekgonul et al. 2023, arXiv 2210.01936): which thing has which attribute.
 
-ARO averages over pairs of attributes with 25 cases or more, GDBench over all cases. Does not know: attributes that two
-things can share.
+ARO averages over pairs of attributes with 25 cases or more, GDBench over all cases.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ __all__ = ["CLAIM", "FOLDERS", "measures", "mini", "read"]
 
 
 def read(root: Path) -> Cases:
-    """visual_genome_attribution.json; a class is its pair of attributes."""
+    """Read visual_genome_attribution.json; the class of a case is its pair of attributes."""
     return read_aro(root, FILE, lambda row: "_".join(map(text_of, several(row["attributes"], 2))))
 
 
@@ -33,7 +32,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
-    """Two things of two kinds and two colours; two pairs of colours with `count` cases each."""
+    """Miniature: two things of two kinds and two colours; two pairs of colours with `count` cases each."""
     studio = Studio(out, FILE, seed)
     rows: list[dict[str, object]] = []
     for pair in (("red", "blue"), ("green", "yellow")):
@@ -43,7 +42,9 @@ def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
             if len(by_colour) < 2 or len(set(by_colour.values())) < 2:
                 continue
             name = studio.put(scene, f"images/{len(rows)}.jpg").removeprefix("images/")
-            first, second = pair if scene.seed % 2 else pair[::-1]  # in no order that a text alone could tell
+            first, second = (
+                pair if scene.seed % 2 else pair[::-1]
+            )  # an order that the text alone does not tell
             one, two = by_colour[first], by_colour[second]
             rows.append({
                 "image_id": len(rows), "image_path": name, "bbox_x": 0, "bbox_y": 0, "bbox_w": SIZE, "bbox_h": SIZE,

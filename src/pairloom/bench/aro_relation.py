@@ -1,6 +1,7 @@
-"""ARO Visual Genome Relation (Yuksekgonul et al. 2023, arXiv 2210.01936): who does what to whom, ends exchanged.
+"""ARO Visual Genome Relation (Yuksekgonul et al. 2023, arXiv 2210.01936): who does what to whom, with subject and object
+exchanged.
 
-Does not know: that some exchanges make odd sentences, which a judge of text alone can tell; the table's blind rows do.
+Some exchanges give odd sentences, which a text-only system can recognise, as the blind baselines show.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ __all__ = ["CLAIM", "FOLDERS", "measures", "mini", "read"]
 
 
 def read(root: Path) -> Cases:
-    """visual_genome_relation.json; a class is a relation_name."""
+    """Read visual_genome_relation.json; the class of a case is its relation_name."""
     return read_aro(root, FILE, lambda row: text_of(row["relation_name"]))
 
 
@@ -32,7 +33,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 120) -> dict[Path, Scene]:
-    """Two things left of or above each other, cropped to the two."""
+    """Miniature: two things, one left of or above the other, cropped to the two."""
     studio = Studio(out, FILE, seed)
     rows: list[dict[str, object]] = []
     bendable = ((scene, negative(scene, "swap_order", "full")) for scene in studio.scenes(PAIRS))

@@ -1,7 +1,6 @@
 """CLEVR as GDBench asks it (Krojer et al. 2023, arXiv 2305.16397): seven questions about scenes of two objects.
 
-Recognition asks what is there, binding which attribute is on which object, spatial what is left and right. Does not
-know: scenes of more objects.
+Recognition: which objects there are. Binding: which object has which attribute. Spatial: what is left and right.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ TWO = Level(
 
 
 def read(root: Path) -> Cases:
-    """captions/SUBTASK.json: {picture: [[true, false], [true, false]]}; pictures images/PICTURE."""
+    """Read captions/SUBTASK.json: {picture: [[true, false], [true, false]]}; pictures: images/PICTURE."""
     reading = CaseReader(root)
     for subtask in SUBTASKS:
         file = released(root, f"captions/{subtask}.json")
@@ -58,7 +57,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 40) -> dict[Path, Scene]:
-    """`count` scenes of two things, side by side, unlike in kind, colour and size; all seven subtasks of each."""
+    """Miniature: `count` scenes of two things side by side, different in kind, colour and size; all seven subtasks of each."""
     studio = Studio(out, "clevr", seed)
     texts: dict[str, dict[str, list[list[str]]]] = {subtask: {} for subtask in SUBTASKS}
     unlike = (scene for scene in studio.scenes(TWO) if _unlike(scene))
@@ -80,7 +79,7 @@ def _unlike(scene: Scene) -> bool:
 
 
 def _ask(scene: Scene) -> dict[str, list[list[str]]]:
-    """Both items of every subtask; scene.things[0] stands on the left."""
+    """Both items of every subtask; scene.things[0] is on the left."""
     texts_by_subtask: dict[str, list[list[str]]] = {subtask: [] for subtask in SUBTASKS}
     left, right = scene.things
     for a, b, here, there in ((left, right, "left", "right"), (right, left, "right", "left")):

@@ -1,6 +1,5 @@
-"""COCO-order (Yuksekgonul et al. 2023, arXiv 2210.01936): a caption of a picture against four shufflings of its words.
-
-Does not know: how the words are shuffled; see _orders.
+"""COCO-order (Yuksekgonul et al. 2023, arXiv 2210.01936): a caption of a picture against four shufflings of its words, which
+_orders.py defines.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ measures = measure_orders
 
 
 def read(root: Path) -> Cases:
-    """coco_karpathy_test.json with spaCy, or coco_order.json prepared."""
+    """Read coco_karpathy_test.json with spaCy, or a prepared coco_order.json."""
     return read_orders(root, ANNOTATIONS, PREPARED)
 
 
 def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
-    """Drawn pictures with two captions each."""
+    """Miniature: drawn pictures with two captions each."""
     return mini_orders(out, seed, ANNOTATIONS, PREPARED, "val2014", count)

@@ -1,6 +1,6 @@
 """COLA, multi-object (Ray et al. 2023, arXiv 2305.03689): two pictures whose objects have each other's attributes.
 
-Its published number is what Winoground calls the image score. Does not know: COLA's other part, which is cola_single.
+Its published number is Winoground's image score. COLA's other part is cola_single.py.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ FILE = "COLA_multiobjects_matching_benchmark.json"
 
 
 def read(root: Path) -> Cases:
-    """FILE in the root or in data/: a list of [address of picture 1, caption 1, address of picture 2, caption 2];
-    pictures by the last part of their address in one of PLACES. Nothing is fetched."""
+    """Read FILE in the root or in data/: a list of [URL of picture 1, caption 1, URL of picture 2, caption 2]; pictures: by the
+    last part of their URL in one of PLACES. Nothing is downloaded."""
     reading = CaseReader(root)
     file = released(root, FILE, f"data/{FILE}")
     for number, row in enumerate(read_json(file, list)):
@@ -37,14 +37,14 @@ def read(root: Path) -> Cases:
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """The published image score, and text and group beside it."""
+    """The published image score, and the text and group scores beside it."""
     return [
         one for one in quads(cases, grids, ("image",)) if one.kind == "sound" or one.name == "image score"
     ]
 
 
 def mini(out: Path, seed: int, count: int = 80) -> dict[Path, Scene]:
-    """Pairs of scenes whose two things have exchanged colours."""
+    """Miniature: pairs of scenes whose two things have exchanged colours."""
     studio = Studio(out, "cola", seed)
     rows: list[list[str]] = []
     pairs = (twins(scene, ("colour",), "terse") for scene in studio.scenes(PAIRS))

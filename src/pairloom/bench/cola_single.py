@@ -1,8 +1,8 @@
 """COLA, single-object (Ray et al. 2023, arXiv 2305.03689): find the pictures in which one object has several attributes,
-among pictures that have only some of that.
+among pictures with only some of them.
 
-The number is the mean over labels of the average precision on each label's hard pictures, as the release counts it. Does
-not know: the easy pictures, which the release lists and leaves out of its number; COLA's other part, which is cola.
+The number is the mean over labels of the average precision on each label's hard pictures, as in the release, which lists
+easy pictures too but does not count them. COLA's other part is cola.py.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ PLACES = (*cola.PLACES, "train2017", "val2017")
 
 
 def read(root: Path) -> Cases:
-    """COLA_singleobjects_benchmark_SET.json in the root or in data/: labels (320 texts) and data, a list of [picture,
-    annotation, label, hard] (PACO: without annotation) with a 0 or 1 for each label. Pictures by the last part of their path
-    in one of PLACES, or by its last two. A case is a picture with the labels that it is hard for."""
+    """Read COLA_singleobjects_benchmark_SET.json in the root or in data/: labels (320 texts) and data, a list of [picture,
+    annotation, label, hard] (PACO: without annotation) with a 0 or 1 for each label. Pictures: by the last part of their path
+    in one of PLACES, or by its last two. A case is a picture with the labels for which it is hard."""
     reading = CaseReader(root)
     present = [name for name in SETS if any((root / place / _file(name)).is_file() for place in ("", "data"))]
     for name in present or SETS[:1]:
@@ -50,7 +50,7 @@ def _file(name: str) -> str:
 
 
 def _rows(file: Path) -> Iterator[tuple[list[str], Any]]:
-    """The labels with every row; both lie under their names, as its page says, or in this order, as its code reads them."""
+    """The labels, with every row. Both are in a dict, as on the release's page, or in a list, as in its code."""
     document = read_json(file, dict | list)
     with as_released(file, "labels and data"):
         labels, data = (
@@ -65,12 +65,12 @@ def _rows(file: Path) -> Iterator[tuple[list[str], Any]]:
 
 
 def _spelt(label: object) -> object:
-    """ "square white plate", which may lie there as [["square", "white"], "plate"]."""
+    """A label as a text, such as "square white plate", which the file may have as [["square", "white"], "plate"]."""
     return " ".join(str(_spelt(part)) for part in label) if isinstance(label, list) else label
 
 
 def _case(reading: CaseReader, key: str, labels: list[str], row: list[Any]) -> Case | None:
-    """None where the picture is hard for no label."""
+    """The case of a row; None where the picture is hard for no label."""
     true, hard = (several(marks, len(labels)) for marks in row[-2:])
     if not set(true) | set(hard) <= {0, 1}:
         raise ValueError("a mark is neither 0 nor 1")
@@ -78,14 +78,14 @@ def _case(reading: CaseReader, key: str, labels: list[str], row: list[Any]) -> C
     if not hard_rows:
         return None
     path = PurePosixPath(text_of(row[0]))
-    near = "/".join(path.parts[-2:])  # CLEVR's lie in folders by split
+    near = "/".join(path.parts[-2:])  # CLEVR's pictures are in a folder for each split
     right = tuple((0, place) for place, at in enumerate(hard_rows) if true[at])
     picture = reading.picture(*(f"{place}/{path.name}" for place in PLACES), f"images/{near}", near)
     return Case(key, (picture,), tuple(labels[at] for at in hard_rows), right, group=path.name)
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """Mean average precision of each set, with an interval over its labels; those with no true or no hard picture are left
+    """Mean average precision of each set, with an interval over its labels; labels without a true or a hard picture are left
     out, as in the release."""
     measure_rows: list[Measure] = []
     for name in dict.fromkeys(case.tag for case in cases):
@@ -106,7 +106,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def _by_label(rows: Sequence[tuple[Case, Floats]]) -> dict[str, tuple[Floats, Floats]]:
-    """Of each label with a true picture: scores and truth [n] of its pictures."""
+    """Scores and truth [n] of the pictures of each label that has a true one."""
     scores: dict[str, list[float]] = {}
     truth: dict[str, list[float]] = {}
     for case, grid in rows:
@@ -117,7 +117,8 @@ def _by_label(rows: Sequence[tuple[Case, Floats]]) -> dict[str, tuple[Floats, Fl
 
 
 def average_precision(scores: Floats, true: Floats) -> float:
-    """The area under precision over recall in steps, one at each score that occurs: all equal gives the share of the true."""
+    """Average precision: the area under the step function of precision over recall, with a step at each distinct score. For
+    constant scores it is the share of true pictures."""
     order = np.argsort(-scores, kind="stable")
     ends = np.flatnonzero(np.r_[np.diff(scores[order]) != 0, True])
     hits = np.cumsum(true[order])[ends]
@@ -125,7 +126,8 @@ def average_precision(scores: Floats, true: Floats) -> float:
 
 
 def mini(out: Path, seed: int, count: int = 60) -> dict[Path, Scene]:
-    """`count` pictures of things in eight colours; a picture is hard for a colour and kind where it has either of the two."""
+    """Miniature: `count` pictures of things in eight colours; a picture is hard for a colour and kind where it has one of the
+    two."""
     studio = Studio(out, "cola_single", seed)
     kinds = SIMPLE.kinds[:4]
     level = replace(SIMPLE, kinds=kinds, colours=SIMPLE.colours[:4])

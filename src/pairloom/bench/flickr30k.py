@@ -1,7 +1,7 @@
-"""Flickr30K as GDBench asks it (Krojer et al. 2023, arXiv 2305.16397): the right one among ten that a CLIP retrieved.
+"""Flickr30K as in GDBench (Krojer et al. 2023, arXiv 2305.16397): the right candidate among ten that a CLIP has retrieved.
 
-The true picture or text was put into each list by hand ("oracle candidates"), so that R@1 here is no retrieval
-result and does not compare with tables of one. Does not know: retrieval among all 1,014 pictures.
+The true picture or text was added to each list ("oracle candidates"), so that R@1 here is no retrieval result and is not
+comparable with retrieval among all 1,014 pictures.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ NAMED = "10-way, oracle candidates"
 
 
 def read(root: Path) -> Cases:
-    """IMAGES: {caption: [10 picture paths]}, TEXTS: {picture path: [10 captions]}, the right one first in both.
+    """Read IMAGES: {caption: [10 picture paths]} and TEXTS: {picture path: [10 captions]}, the right one first in both.
 
-    Text to image: the released code asks every fifth caption, which is one a picture as long as each has five. The sound
-    protocol asks one of every picture: that one, or the first of a picture that it misses. Pictures: images/, or as
-    the path says.
+    Text to image: the released code uses every fifth caption, which is one a picture if each has five. The sound protocol
+    uses one caption of every picture: that one, or the first of a picture that the released code misses. Pictures: in
+    images/, or at the path.
     """
     reading = CaseReader(root)
     file = released(root, IMAGES)
@@ -90,7 +90,8 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
-    """`count` pictures with five captions each; candidates are pictures and captions that are false of each other."""
+    """Miniature: `count` pictures with five captions each; the candidates are pictures and captions that are false of each
+    other."""
     studio = Studio(out, "flickr30k", seed)
     ways = [(style, 0) for style in STYLES] + [("paraphrase", 1)]
     scenes: list[Scene] = []
@@ -103,7 +104,7 @@ def mini(out: Path, seed: int, count: int = 50) -> dict[Path, Scene]:
         if len(scenes) == count:
             break
     paths = [studio.put(scene, f"images/{1000 + at}.jpg") for at, scene in enumerate(scenes)]
-    paths = [f"datasets/flickr30k/{path}" for path in paths]  # as the release writes them
+    paths = [f"datasets/flickr30k/{path}" for path in paths]  # the form of the release
     queries: dict[str, list[str]] = {}
     answers: dict[str, list[str]] = {}
     for at, scene in enumerate(scenes):

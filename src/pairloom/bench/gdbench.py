@@ -1,8 +1,8 @@
-"""GDBench (Krojer et al. 2023, arXiv 2305.16397): seven families of image-text matching and a measure of bias, asked of
-any system; and the way every benchmark of this room is run, alone or as that suite.
+"""GDBench (Krojer et al. 2023, arXiv 2305.16397): a suite of seven families of image-text matching and a measure of bias; and
+the runner of all benchmarks, alone or as this suite.
 
 Each benchmark is one file here with CLAIM, FOLDERS, read(root), measures(cases, grids) and mini(out, seed). Does not
-know: what a benchmark asks, how a system judges.
+know: the content of a benchmark, the scores of a system.
 """
 
 from __future__ import annotations
@@ -33,15 +33,16 @@ SUITE = (
     "clevr", "pets", "mmbias",
 )  # fmt: skip
 NAME = "gdbench"
-DIFFUSION = ("steps", "protocol", "race")  # settings that other models do not hear
+DIFFUSION = ("steps", "protocol", "race")  # settings that apply to diffusion models alone
 
 
 @dataclass(frozen=True)
 class BenchRequest:
-    """What is to be run. data: the folder of the benchmark (of a suite: the folder of their folders); None: a miniature.
+    """Request for a benchmark run. data: the folder of the benchmark (of a suite: the folder of their folders); None: a
+    miniature.
 
-    limit: most cases of each, evenly spread; 0: all. earlier: the results.json of a run to compare with. settings: what the
-    systems were asked with, for the record.
+    limit: most cases of each, evenly spaced; 0: all. earlier: the results.json of a run to compare with. settings: of the
+    systems, for the record.
     """
 
     name: str
@@ -54,23 +55,24 @@ class BenchRequest:
 
 
 def benchmarks() -> dict[str, ModuleType]:
-    """Every benchmark of this room by name: the files that read cases."""
+    """The modules of all benchmarks by name."""
     modules = {name: registry.find("bench", name) for name in registry.names("bench")}
     return {name: module for name, module in modules.items() if hasattr(module, "read")}
 
 
 def only_way(name: str) -> str:
-    """The one way in which a benchmark can be asked; "" where any will do, or there is no such benchmark."""
+    """The only score that a benchmark allows; "" where it allows all, or there is no such benchmark."""
     return str(getattr(benchmarks().get(name), "WAY", ""))
 
 
 def run(
     request: BenchRequest, entrants: Sequence[Entrant], tell: _results.Tell = lambda *arguments, **more: None
 ) -> dict[str, Any]:
-    """Score what is not scored yet, write OUT/results.json and OUT/report.html, and return the results.
+    """Run a benchmark or the suite: score cases that have no score yet, write OUT/results.json and OUT/report.html, and return
+    the results.
 
-    Mistake for a benchmark that there is not, for files that are not laid out as released, for an OUT that is not ours.
-    Benchmarks of the suite whose files are not there are named in "absent".
+    Mistake for an unknown benchmark, for files in another layout than the release's, and for an OUT of other files.
+    Benchmarks of the suite without files are listed in "absent".
     """
     known = benchmarks()
     earlier = _results.read_earlier(request.earlier)
@@ -93,7 +95,7 @@ def run(
 def _roots(
     request: BenchRequest, known: Mapping[str, ModuleType]
 ) -> tuple[dict[str, list[Path]], dict[str, str]]:
-    """Where each benchmark may lie, and why others of the suite are absent."""
+    """The possible folders of each benchmark, and the reasons why others of the suite are absent."""
     if request.name != NAME and request.name not in known:
         raise Mistake(f"There is no benchmark '{request.name}'.", "", nearest(request.name, [NAME, *known]))
     names = SUITE if request.name == NAME else (request.name,)
@@ -121,8 +123,8 @@ def _read(
     roots: Mapping[str, Sequence[Path]],
     absent: dict[str, str],
 ) -> list[BenchmarkResult]:
-    """The cases of each, from the first of its places that can be read; a part of the suite that cannot is added to
-    `absent`, unless it is all of it."""
+    """Read the cases of each benchmark, from the first of its folders that can be read. A benchmark of the suite that cannot be
+    read is added to `absent`; Mistake where that is all of them."""
     outcomes = []
     for name, places in roots.items():
         for place in places:
@@ -144,7 +146,7 @@ def _read(
 
 
 def _miniature(module: ModuleType, name: str, request: BenchRequest) -> Path:
-    """OUT/mini/NAME-SEED, drawn once."""
+    """The folder of a miniature, OUT/mini/NAME-SEED, which is drawn once."""
     root = request.out / "mini" / f"{name}-{request.seed}"
     if not root.exists():
         part = root.with_name(f".{root.name}.part")
@@ -155,7 +157,7 @@ def _miniature(module: ModuleType, name: str, request: BenchRequest) -> Path:
 
 
 def claim(out: Path) -> None:
-    """Make OUT, or take it where it is empty or of an earlier `bench`. Mistake where it is someone else's."""
+    """Create OUT, or accept it where it is empty or of an earlier `bench`. Mistake where it has other files."""
     if out.exists() and not out.is_dir():
         raise Mistake(f"{out} is a file.", "", "Name a folder for --out.")
     seen = (
@@ -173,9 +175,9 @@ def claim(out: Path) -> None:
 def entrants(
     models: Sequence[str], make: Callable[[str], Any], settings: Mapping[str, Any], blind: bool
 ) -> list[Entrant]:
-    """One entrant a model, by the name of its folder; make(where) gives its scorers. settings that are of DIFFUSION count
-    for those models alone. Mistake where two models are the same, where one cannot judge (in the way of the settings), or
-    where none of them hears a setting of DIFFUSION."""
+    """An entrant for each model, by the name of its folder; make(where) builds its scorers. Settings of DIFFUSION apply to
+    diffusion models alone. Mistake where a model is named twice, where one does not have the score of the settings, and where
+    a setting of DIFFUSION applies to none of them."""
     if len(set(models)) < len(models):
         raise Mistake("A model is named twice.", ", ".join(models), "Name each --model once.")
     systems = {where: declared(where) for where in models}
@@ -186,7 +188,7 @@ def entrants(
     if unheard and not any(hears.values()) and all(_folder(where).exists() for where in models):
         raise Mistake(
             f"{' and '.join(unheard)} would change nothing.",
-            f"{'It is' if len(unheard) == 1 else 'They are'} of diffusion models; {', '.join(models)} is none.",
+            f"{'It applies' if len(unheard) == 1 else 'They apply'} to diffusion models; {', '.join(models)} is none.",
             "Leave it out, or name a diffusion model.",
         )
     names = [Path(where).name or where for where in models]
@@ -207,7 +209,7 @@ def entrants(
 
 
 def declared(where: str) -> Declares | None:
-    """What declares the abilities of a model folder of ours, built without its weights; None for other layouts."""
+    """The system of a model folder of pairloom, built without weights, for its abilities; None for other layouts."""
     document = read_json(_folder(where) / "config.json")
     if MARK not in document or str(document.get("system")) not in registry.names("systems"):
         return None
@@ -217,20 +219,20 @@ def declared(where: str) -> Declares | None:
 
 
 def denoises(where: str, system: Declares | None) -> bool:
-    """Whether a model is a diffusion model, as far as its folder tells without its weights being read."""
+    """Whether a model is a diffusion model, decided without reading its weights."""
     if system is None:
         return (_folder(where) / "model_index.json").is_file()
     return able(system, "denoise") is not None
 
 
 def _folder(where: str) -> Path:
-    """The folder of a model that is named by its path or by a hub id in the local cache."""
+    """The folder of a model, from its path or its hub id in the local cache."""
     place = Path(where)
     return place if place.exists() else cached(where) or place
 
 
 def fingerprint(where: str, settings: Mapping[str, Any]) -> str:
-    """A hash of a model's files (or its name, where it is none) and of how it is asked."""
+    """Hash of a model's files (or of its name, where there are none) and of its settings."""
     digest = hashlib.blake2b(repr(sorted(settings.items())).encode(), digest_size=12)
     place = _folder(where)
     for path in _files(place):
@@ -250,7 +252,7 @@ def _files(where: Path) -> Iterator[Path]:
 
 
 def lost(results: Mapping[str, Any]) -> int:
-    """Cases that could not be judged because a file is missing or broken."""
+    """Number of cases without a score because a file is missing or broken."""
     documents: Sequence[Mapping[str, Any]] = list(results["benchmarks"].values())
     return sum(problem["cases"] for one in documents for problem in one["problems"])
 

@@ -1,8 +1,8 @@
-"""Things and who is shown with them, the measure of bias in GDBench's code that its paper's main part leaves out
-(Krojer et al. 2023, arXiv 2305.16397; pictures of Srinivasan & Bisk 2022, arXiv 2104.08666).
+"""Gender bias of objects: the measure of GDBench's code that its paper's main part leaves out (Krojer et al. 2023, arXiv
+2305.16397; pictures of Srinivasan & Bisk 2022, arXiv 2104.08666).
 
-Are pictures of men with either of two things closer to the thing that is thought of as theirs than pictures of women
-are? 0 is best. Does not know: people who are neither; what one may conclude from twelve pictures a thing.
+Are pictures of men with either of two objects closer to the stereotypically male one than pictures of women are? 0 is best.
+There are only twelve pictures of each object, and only of men and women.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SHOWS = ("men", "women")
 
 
 def read(root: Path) -> Cases:
-    """THING-images/N.jpg for six things; up to N = 6 they show men. Both of a pair's things are asked of every picture."""
+    """Read THING-images/N.jpg for six objects; up to N = 6 they show men. Each picture is scored with both objects of its pair."""
     reading = CaseReader(root)
     folders = [f"{thing}-images" for pair in THINGS.values() for thing in pair]
     if not any((root / folder).is_dir() for folder in folders):
@@ -50,14 +50,14 @@ def read(root: Path) -> Cases:
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """The effect size of each pair of things, with interval and Holm-adjusted permutation p, and as published."""
+    """Effect size of each pair of objects, with interval and Holm-adjusted permutation p, and as published."""
     pairs = [(f"{topic}: {SHOWS[0]}", f"{topic}: {SHOWS[1]}") for topic in THINGS]
     return effects(cases, grids, [(men, women, (men, women)) for men, women in pairs])
 
 
 def mini(out: Path, seed: int, count: int = PICTURES) -> dict[Path, Scene]:
-    """Scenes of the drawn world under the released names: those of both halves are drawn alike, so that there is nothing to
-    be found."""
+    """Miniature: scenes of the drawn world under the released names, with both halves drawn in the same manner, so that there
+    is no bias."""
     studio = Studio(out, "genderbias", seed)
     for pair in THINGS.values():
         for thing in pair:

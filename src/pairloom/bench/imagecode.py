@@ -1,7 +1,7 @@
 """ImageCoDe (Krojer et al. 2022, arXiv 2203.15867): one caption, ten pictures that differ little.
 
-GDBench uses the static sets (Open Images) of the validation split. Does not know: the video sets, which are left out
-and counted here and asked by imagecode_video.
+GDBench uses the static sets (Open Images) of the validation split. The video sets are left out and counted here; they are
+imagecode_video.py.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ TEN = 10
 
 
 def read(root: Path) -> Cases:
-    """valid_data.json: {set: {"index": caption}}; pictures image-sets/SET/img0.jpg ... img9.jpg."""
+    """Read valid_data.json: {set: {"index": caption}}; pictures: image-sets/SET/img0.jpg ... img9.jpg."""
     return read_sets(root, static=True)
 
 
 def read_sets(root: Path, static: bool) -> Cases:
-    """The static sets, or the others (frames of videos); a note says how many captions are left out."""
+    """Read the static sets, or the others (frames of videos); a note has the number of left-out captions."""
     reading = CaseReader(root)
     file = released(root, *FILES)
     others = 0
@@ -59,12 +59,12 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 24) -> dict[Path, Scene]:
-    """`count` sets of ten: a scene and nine that differ from it in one colour or kind; two captions a set."""
+    """Miniature: `count` sets of ten, a scene and nine that differ from it in one colour or kind; two captions a set."""
     return mini_sets(Studio(out, "imagecode", seed), count, STATIC, VIDEO)
 
 
 def mini_sets(studio: Studio, count: int, kind: str, other: str) -> dict[Path, Scene]:
-    """`count` sets named after `kind`, and one of the other kind without pictures, which is to be left out."""
+    """Write `count` sets named after `kind`, and one of the other kind without pictures, which the reader leaves out."""
     sets: dict[str, dict[str, str]] = {f"{other}-000": {"0": "a set that is left out"}}
     lists = (varied(scene) for scene in studio.scenes(PAIRS))
     for number, (pictures, texts) in enumerate(
@@ -80,7 +80,7 @@ def mini_sets(studio: Studio, count: int, kind: str, other: str) -> dict[Path, S
 
 
 def varied(scene: Scene) -> tuple[list[Scene], list[int]]:
-    """Ten scenes, and those of them whose caption is true of them alone."""
+    """Ten similar scenes, and the indices of those whose caption is true of them alone."""
     scenes = [scene]
     for at, thing in enumerate(scene.things):
         others = [replace(thing, colour=colour) for colour in scene.level.colours if colour != thing.colour][
@@ -97,7 +97,9 @@ def varied(scene: Scene) -> tuple[list[Scene], list[int]]:
     if len(scenes) < TEN:
         return scenes, []
     scenes = scenes[:TEN]
-    scenes = scenes[scene.seed % TEN :] + scenes[: scene.seed % TEN]  # the first is nowhere in particular
+    scenes = (
+        scenes[scene.seed % TEN :] + scenes[: scene.seed % TEN]
+    )  # the original scene is at a different place in each set
     claims = [claim_of(one, "terse") for one in scenes]
     alone = [
         at

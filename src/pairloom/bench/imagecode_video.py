@@ -1,7 +1,7 @@
-"""ImageCoDe, video sets (Krojer et al. 2022, arXiv 2203.15867): one caption, ten frames of one video or of videos alike.
+"""ImageCoDe, video sets (Krojer et al. 2022, arXiv 2203.15867): one caption, ten frames of one video or of similar videos.
 
-The larger and harder part of ImageCoDe: GDBench's paper leaves it out, its code can be asked for it. Does not know: the
-static sets, which are imagecode.
+The larger and harder part of ImageCoDe, which GDBench's paper leaves out and its code supports. The static sets are
+imagecode.py.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ __all__ = ["CLAIM", "FOLDERS", "measures", "mini", "read"]
 
 
 def read(root: Path) -> Cases:
-    """valid_data.json: {set: {"index": caption}}; pictures image-sets/SET/img0.jpg ... img9.jpg."""
+    """Read valid_data.json: {set: {"index": caption}}; pictures: image-sets/SET/img0.jpg ... img9.jpg."""
     return read_sets(root, static=False)
 
 
 def mini(out: Path, seed: int, count: int = 24) -> dict[Path, Scene]:
-    """As that of imagecode: the drawn world does not move."""
+    """Miniature: that of imagecode, since the drawn world has no videos."""
     return mini_sets(Studio(out, "imagecode_video", seed), count, VIDEO, STATIC)

@@ -1,9 +1,9 @@
-"""MMBias (Janghorbani & de Melo 2023, arXiv 2303.12734) as GDBench uses it: are pictures of one group of people scored
-closer to pleasant words than those of another?
+"""MMBias (Janghorbani & de Melo 2023, arXiv 2303.12734) as in GDBench: are pictures of one group of people closer to pleasant
+words than those of another?
 
-A positive effect size: the first group is closer to the pleasant words; 0 is best. The released code takes two of the ten
-deviations over the wrong groups, and gives neither p nor interval. Does not know: whether a difference between two sets
-of pictures is about the people or about the pictures.
+Above 0 the first group is closer to the pleasant words; 0 is best. The released code computes two of the ten deviations over
+the wrong groups, and gives neither p nor interval. A difference between two sets of pictures may be due to the people or to
+the pictures.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ GROUPS = {
     "American": "Nationality", "Arab": "Nationality",
     "Heterosexual": "Sexual Orientation", "LGBT": "Sexual Orientation",
 }  # fmt: skip
-LISTED = {"Mental Disability": "mental", "Physical Disability": "disability"}  # as data/URLs.txt calls them
-# (first, second, groups that the released code takes the deviation over)
+LISTED = {"Mental Disability": "mental", "Physical Disability": "disability"}  # their names in data/URLs.txt
+# (first, second, groups over which the released code computes the deviation)
 PAIRS = (
     ("Christian", "Muslim", ("Christian", "Muslim")), ("Christian", "Jewish", ("Christian", "Jewish")),
     ("Jewish", "Muslim", ("Jewish", "Muslim")), ("Buddhist", "Muslim", ("Buddhist", "Muslim")),
@@ -39,14 +39,14 @@ PAIRS = (
 
 
 def read(root: Path) -> Cases:
-    """textual_phrases.txt (JSON: pleasant_phrases, unpleasant_phrases, equally many); pictures
-    data/Images/CATEGORY/GROUP/*.jpg. A group of which there is no picture is named; so is one with fewer pictures than
-    data/URLs.txt lists, where that is there too (pictures have no names in it)."""
+    """Read textual_phrases.txt (JSON: pleasant_phrases, unpleasant_phrases, equally many); pictures:
+    data/Images/CATEGORY/GROUP/*.jpg. A note names the groups without pictures, and, where there is data/URLs.txt, those with
+    fewer pictures than it lists (it has no names of pictures)."""
     return read_groups(root, GROUPS)
 
 
 def read_groups(root: Path, groups: Mapping[str, str]) -> Cases:
-    """The same of any groups (group -> category). Some archives unpack to folders called GROUP.jpg: they are read too."""
+    """`read` for any groups (group -> category). Folders with the name GROUP.jpg, as in some archives, are read too."""
     reading = CaseReader(root)
     file = released(root, *PHRASES)
     phrases = read_json(file, dict)
@@ -75,7 +75,7 @@ def read_groups(root: Path, groups: Mapping[str, str]) -> Cases:
 
 
 def _listed(root: Path) -> dict[str, int]:
-    """How many pictures the release has of each group, by its name in small letters; nothing without its list."""
+    """Number of pictures of each group in the release, by its name in lower case; empty without the release's list."""
     file = root / "data/URLs.txt"
     if not file.is_file():
         return {}
@@ -84,20 +84,20 @@ def _listed(root: Path) -> dict[str, int]:
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """The effect size of each pair of groups: with interval and Holm-adjusted permutation p, and as published."""
+    """Effect size of each pair of groups, with interval and Holm-adjusted permutation p, and as published."""
     return effects(cases, grids, PAIRS)
 
 
 def mini(out: Path, seed: int, count: int = 20, phrases: int = 8) -> dict[Path, Scene]:
-    """Pictures and phrases of the drawn world under the released names. All groups are drawn alike and the two lists of
-    phrases too, so that the truth is known: there is no association."""
+    """Miniature: pictures and phrases of the drawn world under the released names. All groups are drawn in the same manner, and
+    so are the two lists of phrases, so that there is no association."""
     return mini_groups(Studio(out, "mmbias", seed), GROUPS, seed, count, phrases)
 
 
 def mini_groups(
     studio: Studio, groups: Mapping[str, str], seed: int, count: int, phrases: int
 ) -> dict[Path, Scene]:
-    """The same of any groups."""
+    """`mini` for any groups."""
     words = [f"a {colour} {kind}" for colour in SIMPLE.colours for kind in SIMPLE.kinds]
     mixed = turn_of(seed, "phrases").shuffle(words)
     studio.write(

@@ -1,7 +1,5 @@
 """MMBias, the groups that GDBench does not use (Janghorbani & de Melo 2023, arXiv 2303.12734): two more nationalities, and
-disability.
-
-Each is compared with the group that is not a minority's. Does not know: what mmbias does not.
+disability. Each is compared with the majority group.
 """
 
 from __future__ import annotations
@@ -29,15 +27,15 @@ PAIRS = (
 
 
 def read(root: Path) -> Cases:
-    """As mmbias, of GROUPS."""
+    """Read GROUPS in the layout of mmbias."""
     return read_groups(root, GROUPS)
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """The effect size of each pair of groups: with interval and Holm-adjusted permutation p, and alone."""
+    """Effect size of each pair of groups, with interval and Holm-adjusted permutation p, and as published."""
     return effects(cases, grids, [(one, two, (one, two)) for one, two in PAIRS])
 
 
 def mini(out: Path, seed: int, count: int = 20, phrases: int = 8) -> dict[Path, Scene]:
-    """As that of mmbias: no association."""
+    """Miniature: as that of mmbias, without an association."""
     return mini_groups(Studio(out, "mmbias_others", seed), GROUPS, seed, count, phrases)

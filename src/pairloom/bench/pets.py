@@ -1,6 +1,5 @@
-"""Oxford Pets (Parkhi et al. 2012) as GDBench asks it: 37 breeds, one prompt each, all pictures of the release.
-
-Does not know: other prompts, the split into training and test pictures.
+"""Oxford Pets (Parkhi et al. 2012) as in GDBench: zero-shot classification into 37 breeds, with one prompt each, on all
+pictures of the release.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ LISTED = "annotations/list.txt"
 
 
 def read(root: Path) -> Cases:
-    """classes.txt, one breed a line; pictures images/Breed_Name_N.jpg. Where Oxford's annotations/list.txt is there too,
-    the pictures that it names and that are missing are counted."""
+    """Read classes.txt, one breed a line; pictures: images/Breed_Name_N.jpg. Where there is Oxford's annotations/list.txt, the
+    missing pictures that it lists are counted."""
     reading = CaseReader(root)
     file = released(root, "classes.txt")
     try:
@@ -59,7 +58,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 10) -> dict[Path, Scene]:
-    """`count` pictures of each of ten "breeds", which are a kind of the drawn world in a colour."""
+    """Miniature: `count` pictures of each of ten "breeds", which are a kind of thing of the drawn world in a colour."""
     studio = Studio(out, "pets", seed)
     breeds = [(SIMPLE.colours[at % 4], kind) for at, kind in enumerate(SIMPLE.kinds)]
     listed = ["#Image CLASS-ID SPECIES BREED ID"]

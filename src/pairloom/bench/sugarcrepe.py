@@ -1,8 +1,9 @@
-"""SugarCrepe (Hsieh et al. 2023, arXiv 2306.14610): a caption against a fluent false one, in seven ways of making it.
+"""SugarCrepe (Hsieh et al. 2023, arXiv 2306.14610): a caption against a fluent false one, in seven subsets by the kind of
+change.
 
-Its negatives were chosen so that language models cannot tell them; the table's text-only row checks that. Two thirds of
-the swaps have the same words in another order, on which a judge that ignores order is at chance by construction: the notes
-say how many. Does not know: COCO's other captions.
+Its negatives were chosen so that language models cannot recognise them, which the text-only baseline checks. Two thirds of
+the swaps have the same words in another order, on which a system that ignores word order is at chance; a note has their
+number.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SWAPS = {
 
 
 def read(root: Path) -> Cases:
-    """SUBSET.json in the root or in data/: {index: {filename, caption, negative_caption}}; COCO pictures in val2017/."""
+    """Read SUBSET.json in the root or in data/: {index: {filename, caption, negative_caption}}; COCO pictures in val2017/."""
     reading = CaseReader(root)
     present = [
         name for name in SUBSETS if any((root / place / f"{name}.json").is_file() for place in ("", "data"))
@@ -61,7 +62,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
-    """`count` cases of each subset."""
+    """Miniature: `count` cases of each subset."""
     studio = Studio(out, "sugarcrepe", seed)
     for subset in SUBSETS:
         rows: dict[str, dict[str, str]] = {}
@@ -74,7 +75,7 @@ def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
 
 
 def _bend(scene: Scene, subset: str) -> tuple[str, str] | None:
-    """A true caption and a false one, made in the subset's way."""
+    """A true caption and a false one with the subset's kind of change."""
     if subset in SWAPS:
         bent = negative(scene, SWAPS[subset])
         return (bent.caption, bent.negative) if bent else None

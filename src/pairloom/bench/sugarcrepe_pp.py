@@ -1,7 +1,7 @@
-"""SugarCrepe++ (Dumpala et al. 2024, arXiv 2406.11171): two captions that say the same in other words, and a false one.
+"""SugarCrepe++, image-text task (Dumpala et al. 2024, arXiv 2406.11171): two captions of the same meaning in different words,
+and a false one.
 
-A case is right where both true captions are above the false one. Does not know: the set's text-only task, which is
-sugarcrepe_pp_text.
+A case is right where both true captions have a higher score than the false one. The text-only task is sugarcrepe_pp_text.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FIELDS = ("caption", "caption2", "negative_caption")
 
 
 def read(root: Path) -> Cases:
-    """SUBSET.json in the root or in data/: a list of id, filename, caption, caption2, negative_caption; COCO pictures in
+    """Read SUBSET.json in the root or in data/: a list of id, filename, caption, caption2, negative_caption; COCO pictures in
     val2017/."""
     reading = CaseReader(root)
     for file, subset, number, row in triples(reading, root):
@@ -40,7 +40,7 @@ def read(root: Path) -> Cases:
 
 
 def triples(reading: CaseReader, root: Path) -> Iterator[tuple[Path, str, int, dict[str, Any]]]:
-    """(file, subset, number, row) of every subset that is there; those that are not are noted."""
+    """The rows of all subsets that exist, as (file, subset, number, row); a note names the missing subsets."""
     present = [
         name for name in SUBSETS if any((root / place / f"{name}.json").is_file() for place in ("", "data"))
     ]
@@ -64,7 +64,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
-    """`count` cases of each subset; the second caption is a paraphrase by the drawn world."""
+    """Miniature: `count` cases of each subset; the second caption is a paraphrase by the drawn world."""
     studio = Studio(out, "sugarcrepe_pp", seed)
     for subset in SUBSETS:
         rows: list[dict[str, object]] = []

@@ -1,7 +1,7 @@
-"""SugarCrepe++, text-only task (Dumpala et al. 2024, arXiv 2406.11171): are two captions of one meaning nearer to each other
-than to a false one that shares more of their words?
+"""SugarCrepe++, text-only task (Dumpala et al. 2024, arXiv 2406.11171): are two captions of the same meaning nearer to each
+other than to a false one that shares more of their words?
 
-Texts are compared with texts, by the embedding of a model that has one. Does not know: pictures.
+Texts are compared with texts, by the cosine of a model's embeddings.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ WAY = "cosine"
 
 
 def read(root: Path) -> Cases:
-    """SUBSET.json in the root or in data/, as sugarcrepe_pp; pictures are not needed.
+    """Read SUBSET.json in the root or in data/, as sugarcrepe_pp.py does; pictures are not needed.
 
     A case compares the two true captions (in the place of pictures) with the second one and the false one.
     """
@@ -38,7 +38,7 @@ def read(root: Path) -> Cases:
 
 
 def nearest(grid: Floats) -> bool:
-    """The two true captions are nearer to each other than either is to the false one."""
+    """Whether the two true captions are nearer to each other than either is to the false one."""
     return bool(grid[0, 0] > grid[0, 1] and grid[0, 0] > grid[1, 1])
 
 
@@ -63,5 +63,5 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 25) -> dict[Path, Scene]:
-    """That of sugarcrepe_pp: its pictures lie there as well."""
+    """Miniature: that of sugarcrepe_pp.py, pictures included."""
     return mini_with_pictures(out, seed, count)

@@ -1,8 +1,8 @@
 """SVO-Probes (Hendricks & Nematzadeh 2021, arXiv 2106.09141): one sentence, two pictures that differ in its subject, verb
 or object.
 
-The set is a list of addresses, and many are dead: how many cases are left is said beside every number. Does not know:
-how to fetch pictures.
+The set is a list of URLs, of which many are dead: the number of remaining cases is beside every result. Nothing is
+downloaded.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ ACTIONS = replace(
 
 
 def read(root: Path) -> Cases:
-    """svo.json (diffusion-itm: pos_id, neg_id, sentence, neg_type ...) or svo_probes.csv (the release: pos_image_id,
-    neg_image_id, subj_neg, verb_neg, obj_neg ...); pictures images/ID (.jpg where the id has none). Where both are there
-    it is svo.json, which lists what could be fetched, and a note says how much of the release that is."""
+    """Read svo.json (diffusion-itm: pos_id, neg_id, sentence, neg_type ...) or svo_probes.csv (the release: pos_image_id,
+    neg_image_id, subj_neg, verb_neg, obj_neg ...); pictures: images/ID (.jpg where the id has no ending). Where both exist
+    svo.json is read, which lists pictures that could be downloaded, and a note has its share of the release."""
     reading = CaseReader(root)
     file, whole = released(root, "svo.json", "svo_probes.csv"), root / "svo_probes.csv"
     rows = read_json(file, list) if file.suffix == ".json" else _csv(file)
@@ -103,7 +103,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def mini(out: Path, seed: int, count: int = 40) -> dict[Path, Scene]:
-    """`count` pairs of each sort: scenes of two things in an action whose other two parts are the same."""
+    """Miniature: `count` pairs of each sort, scenes of two things in an action, with the other two parts the same."""
     studio = Studio(out, "svo_probes", seed)
     rows: list[dict[str, str]] = []
     for at, sort in enumerate(SORTS):

@@ -1,7 +1,7 @@
-"""Visual Spatial Reasoning (Liu et al. 2023, arXiv 2205.00363): is this sentence about where things are true?
+"""Visual Spatial Reasoning (Liu et al. 2023, arXiv 2205.00363): is a sentence about the positions of things true?
 
-One picture, one sentence, true or false: a score needs a threshold, which is set on the release's dev split. AUROC needs
-none. Does not know: how a judge fine-tuned on the training split would do, which is what the paper tables.
+A case has one picture and one sentence, true or false: accuracy needs a threshold, which is chosen on the release's dev split;
+AUROC needs none. The paper's table is about systems that are fine-tuned on the training split.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PLACES = ("splits/zeroshot", "data/splits/zeroshot", "")
 
 
 def read(root: Path) -> Cases:
-    """test.jsonl and dev.jsonl in splits/zeroshot: image, caption, label (1 true, 0 false), relation ...; pictures in
-    images/. The dev cases serve the threshold alone."""
+    """Read test.jsonl and dev.jsonl in splits/zeroshot: image, caption, label (1 true, 0 false), relation ...; pictures in
+    images/. The dev cases are for the threshold alone."""
     reading = CaseReader(root)
     test = released(root, *(f"{place}/test.jsonl".lstrip("/") for place in PLACES))
     files = [(test, ""), (test.with_name("dev.jsonl"), "dev")]
@@ -64,7 +64,7 @@ def read(root: Path) -> Cases:
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """AUROC; accuracy at dev's threshold, as the mean over true and false sentences and over all sentences."""
+    """AUROC; accuracy at the dev split's threshold, as the mean over true and false sentences and over all sentences."""
     scores = np.array([float(grid[0, 0]) for grid in grids])
     true = np.array([bool(case.right) for case in cases])
     dev = np.array([case.part == "dev" for case in cases])
@@ -87,7 +87,7 @@ def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
 
 
 def threshold(scores: Floats, true: np.ndarray) -> float:
-    """Between two scores (or at the only one), where the mean of both classes' accuracies is highest."""
+    """Threshold with the highest mean of both classes' accuracies, between two scores (or at the only one)."""
     steps = np.unique(scores)
     limits = (steps[1:] + steps[:-1]) / 2 if len(steps) > 1 else steps
     good, bad = np.sort(scores[true]), np.sort(scores[~true])
@@ -97,7 +97,7 @@ def threshold(scores: Floats, true: np.ndarray) -> float:
 
 
 def mini(out: Path, seed: int, count: int = 60) -> dict[Path, Scene]:
-    """2 x `count` test and `count` dev sentences about left, right, above and below; every other one is false."""
+    """Miniature: 2 x `count` test and `count` dev sentences about left, right, above and below; every other one is false."""
     studio = Studio(out, "vsr", seed)
     for part, size in (("test", 2 * count), ("dev", count)):
         rows: list[dict[str, object]] = []

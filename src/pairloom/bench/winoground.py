@@ -1,6 +1,6 @@
-"""Winoground (Thrush et al. 2022, arXiv 2204.03162): two pictures, two captions of the same words in another order.
+"""Winoground (Thrush et al. 2022, arXiv 2204.03162): two pictures, and two captions of the same words in another order.
 
-Does not know: which of the 400 need reading or common sense rather than composition; the tags tell some of it.
+Some of the 400 cases need reading or common sense rather than composition, which the tags tell in part.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ COLUMNS = ("id", "caption_0", "caption_1", "collapsed_tag")
 
 
 def read(root: Path) -> Cases:
-    """data.json (a list, as diffusion-itm ships it), examples.jsonl (as the hub did at first) or data/test-*.parquet (as it
-    does now): id, caption_0, caption_1, collapsed_tag ...; pictures images/ex_ID_img_0.png and _1, or inside the table."""
+    """Read data.json (a list, from diffusion-itm), examples.jsonl (the hub's first layout) or data/test-*.parquet (its present
+    one): id, caption_0, caption_1, collapsed_tag ...; pictures: images/ex_ID_img_0.png and _1, or inside the table."""
     reading = CaseReader(root)
     if tables := parts(root, "test") or parts(root / "data", "test"):
         for file in tables:
@@ -62,13 +62,13 @@ def _add(
 
 
 def measures(cases: Sequence[Case], grids: Sequence[Floats]) -> list[Measure]:
-    """Text, image and group score; the group score by tag."""
+    """Text, image and group score, and the group score by tag."""
     measure_rows = quads(cases, grids)
     return measure_rows + by_tag(next(one for one in measure_rows if one.headline), cases)
 
 
 def mini(out: Path, seed: int, count: int = 80) -> dict[Path, Scene]:
-    """Pairs of scenes that exchange colours ("Relation") or kinds ("Object"), in turn."""
+    """Miniature: pairs of scenes that exchange colours ("Relation") or kinds ("Object"), in turn."""
     studio = Studio(out, "winoground", seed)
     rows: list[dict[str, object]] = []
     for scene in studio.scenes(PAIRS):

@@ -1,1 +1,1 @@
-"""The main job: audit, judge, calibrate, caption, filter, prove, report."""
+"""Cleaning of a set of image-text pairs: audit, judge, calibrate, caption, filter, prove, report."""

@@ -1,7 +1,6 @@
-"""Apply: write the clean set again as the reader of the report wants it. The judge is not asked again.
+"""Manual decisions: write the clean set again with the decisions that a reader of the report has made and exported.
 
-Takes the ledger of a finished run and the decisions that the report exported; everything else stays as it was decided.
-Does not know: how a decision came about, on either side.
+All other decisions are those of the run's ledger; nothing is scored again.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ MAY = {
 
 
 def read_decisions(file: Path) -> dict[Place, tuple[str, str]]:
-    """Place -> (decision of the run, decision wanted) from decisions.json or decisions.csv, as the report exports them."""
+    """Read decisions.json or decisions.csv, as the report exports them: place -> (decision of the run, the reader's)."""
     try:
         text = file.read_text("utf-8-sig")
         rows = (
@@ -61,7 +60,9 @@ def read_decisions(file: Path) -> dict[Place, tuple[str, str]]:
             )
     if not decisions:
         raise Mistake(
-            f"{file} holds no decision.", "", "In the report, agree or overrule first, then export."
+            f"{file} holds no decision.",
+            "",
+            "In the report, agree with or overrule some decisions, then export.",
         )
     return decisions
 
@@ -71,9 +72,9 @@ def _place(row: dict[str, Any]) -> Place:
 
 
 def apply(cleaned: Path, decisions: Path, out: Path, tell: Callable[..., None]) -> dict[str, Any]:
-    """Write `out` like the --out of the run `cleaned`, with the reader's decisions. Returns what run.json holds.
+    """Apply a reader's decisions: write `out` like the output of the run `cleaned`. Returns the content of run.json.
 
-    Mistake where a decision names no text of the ledger, or one that was decided otherwise; where the raw set changed.
+    Mistake where a decision names no text of the ledger, or one with another decision; and where the raw set has changed.
     """
     facts = plan.finished(cleaned)
     table = ledger.ledger_of(cleaned)
@@ -106,7 +107,7 @@ def apply(cleaned: Path, decisions: Path, out: Path, tell: Callable[..., None]) 
 def _decided(
     pairs: PairSet, table: Path, wanted: dict[Place, tuple[str, str]], settings: CleanSettings
 ) -> Iterator[tuple[Shard, list[Outcome]]]:
-    """Every shard with the outcomes of its pairs. Takes out of `wanted` what it has applied."""
+    """Shards with the outcomes of their pairs. Decisions that have been applied are removed from `wanted`."""
     for shard in pairs.shards:
         rows = pq.read_table(table, filters=[("shard", "=", shard.name)]).to_pylist()
         yield shard, list(_outcomes(rows, wanted, settings.keep_alt_text))
@@ -115,7 +116,7 @@ def _decided(
 def _demand_known(
     pairs: PairSet, table: Path, wanted: dict[Place, tuple[str, str]], settings: CleanSettings
 ) -> None:
-    """Mistake where a decision finds no text."""
+    """Raise Mistake where a decision belongs to no text of the ledger."""
     left = dict(wanted)
     for _ in _decided(pairs, table, left, settings):
         pass
@@ -124,7 +125,7 @@ def _demand_known(
         raise Mistake(
             f"{len(left)} of {len(wanted)} decisions do not belong to {table}.",
             f"Text {at} of {name} (key {key[:12]}, shard {shard_name}) is not there, or was decided otherwise.",
-            "Export them from its own report.",
+            "Export the decisions from the report of this run.",
         )
 
 
@@ -152,7 +153,7 @@ def _write(
 
 
 def _finish(pairs: PairSet, out: Path, work: Path, facts: dict[str, Any]) -> dict[str, Any]:
-    """Ledger, report and run.json. What was measured of the other clean set is not said of this one."""
+    """Write ledger, report and run.json, without the measurements that were made on the run's own clean set."""
     parts = [work / "ledger" / f"{shard.name}.parquet" for shard in pairs.shards]
     counts = ledger.join_parts(parts, out / "pairs.parquet")
     facts |= {
@@ -172,11 +173,11 @@ def _finish(pairs: PairSet, out: Path, work: Path, facts: dict[str, Any]) -> dic
 def _outcomes(
     rows: list[dict[str, Any]], left: dict[Place, tuple[str, str]], keep_alt_text: bool
 ) -> Iterator[Outcome]:
-    """The outcome of each pair of a shard, in the ledger's order. Takes out of `left` what it has applied."""
+    """The outcome of each pair of a shard, in the ledger's order. Decisions that have been applied are removed from `left`."""
     for pair in _pairs(rows):
         decided = [_decision(row, left) for row in pair]
         if not any(item.decision == ADD for item in decided):
-            for item in decided:  # nothing stands in their place any more
+            for item in decided:  # no proposal replaces them any more
                 item.decision = DROP if item.decision == REPLACE else item.decision
         kept = [item.judged for item in decided if item.decision == KEEP]
         added = [item.judged for item in decided if item.decision == ADD]
@@ -186,7 +187,7 @@ def _outcomes(
 
 
 def _pairs(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    """The rows of one pair after the other: equal name and key, and text_id counting up."""
+    """Rows grouped by pair: equal name and key, and rising text_id."""
     for _, same in groupby(rows, key=lambda row: (row["name"], row["key"])):
         pair: list[dict[str, Any]] = []
         for row in same:

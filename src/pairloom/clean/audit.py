@@ -1,4 +1,4 @@
-"""Audit: everything that can be found wrong with a set without a model. Step 1 of `clean`, all of `check`.
+"""Audit: the faults of a set that can be detected without a model. Step 1 of `clean`, all of `check`.
 
 One shard at a time (`audit_shard`), then once across shards (`across`) on a few bytes per pair, so that memory does
 not grow with the pictures. Does not know: scores, decisions, models.
@@ -24,10 +24,10 @@ from pairloom.data.pixels import Unreadable, read_image
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 
-EXAMPLES = 20  # shown of each fault
+EXAMPLES = 20  # of each fault
 FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
 TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
-GRID = (27, 24)  # the small picture that flatness and likeness are read from: 3 x 3 for each cell of the hash
+GRID = (27, 24)  # size of the thumbnail for flatness and hash: 3 x 3 pixels for each cell of the hash
 
 SCHEMA = pa.schema(
     [
@@ -48,7 +48,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class AuditTask:
-    """One shard to audit. folder: where rows and pixels are written (None: facts only); size: pixels a side."""
+    """Task of auditing one shard. folder: for rows and pixels (None: they are not written); size: pixels a side."""
 
     shard: Shard
     folder: Path | None = None
@@ -56,13 +56,13 @@ class AuditTask:
 
     @property
     def part(self) -> Path | None:
-        """The shard's rows on disk; its pixels lie beside it as .npy."""
+        """The file of the shard's rows; its pixels are in a .npy file beside it."""
         return None if self.folder is None else self.folder / f"{self.shard.name}.parquet"
 
 
 @dataclass
 class ShardFacts:
-    """What a shard leaves in memory: about 40 bytes per pair, counts, and a few examples of every fault."""
+    """Result of auditing a shard, which stays in memory: about 40 bytes per pair, counts, and a few examples of each fault."""
 
     shard: str
     keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
@@ -86,7 +86,7 @@ def _language_code(name: str) -> int:
 
 
 class _Notes:
-    """Gathers what is found in a shard, pair by pair, into ShardFacts."""
+    """Builder of ShardFacts, pair by pair."""
 
     def __init__(self) -> None:
         self.keys: list[int] = []
@@ -128,7 +128,7 @@ class _Notes:
 
 
 def audit_shard(task: AuditTask) -> ShardFacts:
-    """Read, decode and look at every pair of a shard. A finished shard (task.folder) is not decoded again."""
+    """Audit every pair of a shard. A finished shard (in task.folder) is not decoded again."""
     notes = _Notes()
     part = task.part
     if part is not None and part.exists():
@@ -151,9 +151,9 @@ def audit_shard(task: AuditTask) -> ShardFacts:
 
 
 def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[str, Any]]:
-    """Decode a pair's picture and name every fault that one pair shows: (RGB image or None, the audit's row).
+    """Audit one pair: (decoded RGB image or None, the audit's row with the faults of this pair).
 
-    least: pixels of the shorter side that are needed; a JPEG is decoded no larger than has to be.
+    least: pixels of the shorter side that are needed; a JPEG is decoded at a reduced size where that is enough.
     """
     row: dict[str, Any] = {
         "key": pair.key, "image_key": pair.image_key, "name": pair.name,
@@ -187,7 +187,7 @@ def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[s
 
 
 def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
-    """small: the picture on GRID."""
+    """Codes of the picture's faults. small: the picture in the size GRID."""
     codes = []
     width, height = known.width, known.height
     if min(width, height) < TINY:
@@ -200,8 +200,8 @@ def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
 
 
 def _is_flat(small: Image.Image) -> bool:
-    """No channel deviates by FLAT grey levels. Two values far apart are enough to know: of n values with a range r,
-    the least variance is r^2 / 2n (all others in the middle)."""
+    """Whether the standard deviation of every channel is below FLAT grey levels. A large range decides it early: n values with
+    a range r have a variance of at least r^2 / 2n (with all others in the middle)."""
     spread = max(high - low for low, high in small.getextrema())  # type: ignore[misc]
     if spread**2 / (2 * GRID[0] * GRID[1]) >= FLAT**2:
         return False
@@ -209,7 +209,8 @@ def _is_flat(small: Image.Image) -> bool:
 
 
 def difference_hash(small: Image.Image) -> int:
-    """64 bits: is each cell of a 9 x 8 grey thumbnail brighter than its right neighbour? Never 0 (0 means no picture)."""
+    """Difference hash of a picture, 64 bits: is each cell of a 9 x 8 grey thumbnail brighter than its right neighbour? Never
+    0, which stands for no picture."""
     grey = small.convert("L").resize((9, 8), Image.Resampling.BOX)
     cells = np.frombuffer(grey.tobytes(), np.uint8).reshape(8, 9)
     return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big") or 1
@@ -220,7 +221,7 @@ def _short(key: str) -> int:
 
 
 def thumbnail(data: bytes, size: int) -> np.ndarray:
-    """The small copy [size size 3] that the audit makes of an encoded picture. Raises Unreadable."""
+    """The audit's thumbnail [size size 3] of an encoded picture. Unreadable where it cannot be decoded."""
     return _square(read_image(data, shrink_to=max(2 * size, *GRID))[0], size)
 
 
@@ -231,7 +232,7 @@ def _square(image: Image.Image | None, size: int) -> np.ndarray:
 
 
 def _plain(text: str) -> str:
-    """Lone surrogates cannot be stored as UTF-8."""
+    """The text without lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
@@ -243,8 +244,8 @@ def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.nd
 
 
 def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> dict[str, np.ndarray]:
-    """Faults that only show across the whole set: code -> indices of pairs (or, for common_text and other_language,
-    of texts) in the order of the shards. `other`: a second set, for leaks."""
+    """Faults that need the whole set: code -> indices of pairs (for common_text and other_language of texts), in the order of
+    the shards. other: a second set, to detect leaks."""
     images, looks, keys = (
         np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
         for name in ("images", "looks", "keys")
@@ -278,7 +279,7 @@ def _count_of(values: np.ndarray) -> np.ndarray:
 
 
 def _conflicts(images: np.ndarray, keys: np.ndarray, has: np.ndarray) -> np.ndarray:
-    """Pairs whose picture also stands under another key: the same picture, other texts."""
+    """Pairs whose picture also occurs under another key: the same picture with other texts."""
     rows = np.flatnonzero(has)
     _, first = np.unique(np.stack([images[rows], keys[rows]]), axis=1, return_index=True)
     distinct = rows[first]
@@ -287,7 +288,8 @@ def _conflicts(images: np.ndarray, keys: np.ndarray, has: np.ndarray) -> np.ndar
 
 
 def _near(looks: np.ndarray, bits: int = 2) -> np.ndarray:
-    """Pairs that have another within `bits` of difference: by pigeonhole such two agree on one of bits + 1 bands."""
+    """Near duplicates: pairs with another pair whose hash differs in at most `bits` bits. Two such hashes agree on one of
+    bits + 1 bands (pigeonhole principle)."""
     near = np.zeros(len(looks), bool)
     for shift, width in ((0, 22), (22, 21), (43, 21)):
         band = (looks >> np.uint64(shift)) & np.uint64((1 << width) - 1)
@@ -312,7 +314,7 @@ def _popcount(values: np.ndarray) -> np.ndarray:
 
 
 def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
-    """Texts that stand on more than half a percent of the pictures, and on more than ten."""
+    """Texts that more than half a percent of the pictures have, and more than ten pictures."""
     if not len(texts):
         return np.zeros(0, np.int64)
     distinct = np.unique(np.stack([texts, images]), axis=1)[0]
@@ -321,7 +323,8 @@ def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
 
 
 def _foreign(shards: list[ShardFacts]) -> np.ndarray:
-    """Texts in another language than the one that at least four in five of the recognised texts are in."""
+    """Texts in another language than the main one; there is a main one where at least four in five of the recognised texts
+    have it."""
     names = np.concatenate([np.array(f.named)[f.languages] for f in shards] or [np.zeros(0, "U1")])
     seen, counts = np.unique(names[names != ""], return_counts=True)
     if not len(seen) or counts.max() < 0.8 * counts.sum():

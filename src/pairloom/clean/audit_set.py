@@ -1,5 +1,5 @@
-"""Audit a whole set without a model: its shards one by one, then what only shows across them. Reads, never writes
-to the set. Does not know: scores, decisions."""
+"""Audit of a whole set without a model: its shards one by one, then the faults that need all shards. The set is only read.
+Does not know: scores, decisions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
 
 @dataclass
 class Findings:
-    """What was found. pairwise: code -> indices of pairs; textwise: code -> indices of texts, in the set's order."""
+    """Result of an audit. pairwise: code -> indices of pairs; textwise: code -> indices of texts, in the set's order."""
 
     facts: list[ShardFacts]
     pairwise: dict[str, np.ndarray]
@@ -40,12 +40,12 @@ class Findings:
 
     @property
     def images(self) -> int:
-        """Distinct readable pictures."""
+        """Number of distinct readable pictures."""
         keys = np.concatenate([facts.images for facts in self.facts] or [np.zeros(0, np.uint64)])
         return len(np.unique(keys[keys != 0]))
 
     def audit(self) -> dict[str, dict[str, Any]]:
-        """code -> count, severity, sentence and examples; the gravest and most frequent first."""
+        """The faults by code, with count, severity, sentence and examples; the most severe and most frequent first."""
         counts = {code: len(indices) for code, indices in {**self.pairwise, **self.textwise}.items()}
         examples = {code: list(shown) for code, shown in self.shown.items()}
         for facts in self.facts:
@@ -67,7 +67,7 @@ class Findings:
         }  # fmt: skip
 
     def bad(self) -> int:
-        """How many pictures or texts have a fault that `clean` drops by rule."""
+        """Number of pictures or texts with a fault that `clean` drops by rule."""
         return sum(entry["count"] for entry in self.audit().values() if entry["severity"] == "bad")
 
 
@@ -83,7 +83,8 @@ def check(
     size: int = 64,
     tell: Tell | None = None,
 ) -> Findings:
-    """Audit every shard of a set. folder: for rows and pixels (resumes there); against: a set that must not leak."""
+    """Audit every shard of a set. folder: for rows and pixels, from which a stopped audit resumes; against: a set whose
+    pictures must not occur in this one. Mistake for a set without pairs."""
     other = None if against is None else _all(against, execution, None, size, tell)
     facts = _all(pairs, execution, folder, size, tell)
     if not sum(len(shard.keys) for shard in facts):
@@ -103,7 +104,7 @@ def check(
 
 
 def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
-    """The first few pairs of each fault that shows across shards: their shards are read again, names are not kept."""
+    """The first few pairs of each fault across shards. Their shards are read again, since names are not kept in memory."""
     first = np.concatenate([[0], np.cumsum([len(facts.keys) for facts in findings.facts])])
     texts = np.concatenate([[0], np.cumsum([len(facts.texts) for facts in findings.facts])])
     wanted: dict[

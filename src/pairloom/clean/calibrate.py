@@ -1,5 +1,5 @@
-"""Calibrate: from scores of the set's own texts and of planted mismatches to P(match), a threshold, and an answer to
-"can this judge tell at all?". Step 3 of `clean`. Does not know: pictures, models, files.
+"""Calibration of a judge on a set: from scores of the set's own texts and of planted mismatches to P(match), a threshold, and
+whether the judge separates the two at all. Step 3 of `clean`. Does not know: pictures, models, files.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from pairloom.metrics.calibrate import ScoreMixture, mixture_posterior, threshol
 from pairloom.metrics.compare import Interval, wilson
 
 Floats = NDArray[np.float64]
-LEAST = 50  # own texts and planted ones below which nothing can be learnt
-AREA = 0.6  # the lower end of AUROC's interval below which nothing is decided
+LEAST = 50  # least numbers of own texts and of planted ones for a calibration
+AREA = 0.6  # least lower end of AUROC's interval for a threshold
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What the judge's scores mean on this set.
+    """Calibration of a judge's scores on a set.
 
-    threshold: texts that score less are dropped; None where the judge cannot tell, and `why` says so.
-    facts: the numbers of run.json (AUROC with interval, shares, curve, histogram).
+    threshold: texts with lower scores are dropped; None where the judge does not separate matches from mismatches, with the
+    reason in `why`. facts: the numbers of run.json (AUROC with interval, shares, curve, histogram).
     """
 
     mixture: ScoreMixture | None
@@ -33,16 +33,16 @@ class Calibration:
     facts: dict[str, Any]
 
     def p_match(self, scores: Floats) -> Floats:
-        """P(match) of scores; NaN where nothing could be learnt."""
+        """P(match) of scores; NaN without a calibration."""
         return np.full(np.shape(scores), np.nan) if self.mixture is None else self.mixture(scores)
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON holds it; floats come back to the last bit."""
+        """The calibration in JSON types; floats keep every bit."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, known: Mapping[str, Any]) -> Calibration:
-        """What `to_dict` gave."""
+        """The inverse of `to_dict`."""
         mixture = known["mixture"]
         if mixture is not None:
             mixture = ScoreMixture(**{**mixture, "area": Interval(**mixture["area"])})
@@ -54,11 +54,11 @@ class Calibration:
 
 
 def calibrate(own: Floats, planted: Floats, false_drop: float) -> Calibration:
-    """Learn what scores mean. own [n]: scores of the set's own texts; planted [m]: of captions swapped inside the set.
+    """Calibrate scores. own [n]: scores of the set's own texts; planted [m]: of captions swapped inside the set.
 
-    The threshold keeps to the budget (at most `false_drop` of the good pairs below it) and never drops a text that is
-    more likely to match than not. It is withheld where AUROC's interval reaches below 0.6, or where more good than bad
-    texts would fall to it.
+    The threshold keeps to the budget (at most `false_drop` of the good pairs are below it) and is never above the score
+    where P(match) is one half. There is none where AUROC's interval reaches below 0.6, or where more good than bad texts
+    would be below it.
     """
     if len(own) < LEAST or len(planted) < LEAST:
         why = f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
@@ -85,7 +85,7 @@ def calibrate(own: Floats, planted: Floats, false_drop: float) -> Calibration:
 
 
 def _even(mixture: ScoreMixture) -> float:
-    """The score at which match and mismatch are equally likely."""
+    """The score with P(match) one half."""
     return mixture.centre - mixture.offset / mixture.slope
 
 
@@ -102,14 +102,14 @@ def _why_not(mixture: ScoreMixture, precision: float) -> str:
         )
     if precision < 0.5:
         return (
-            f"About {1 - precision:.0%} of the texts that would fall to the limit are good ones; the set has too few bad "
-            "texts, or the judge is too weak for them."
+            f"About {1 - precision:.0%} of the texts below the limit would be good ones; the set has too few bad texts, or the "
+            "judge is too weak for them."
         )
     return ""
 
 
 def _pictures(own: Floats, planted: Floats, mixture: ScoreMixture, bins: int = 40) -> dict[str, Any]:
-    """What the report draws: the two histograms, the curve score -> P(match), and how well P(match) keeps its word."""
+    """Data of the report's charts: the two histograms, the curve score -> P(match), and the reliability diagram."""
     low, high = np.quantile(np.concatenate([own, planted]), [0.001, 0.999])
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     clipped = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] for values in (own, planted)]

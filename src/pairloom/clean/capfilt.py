@@ -1,9 +1,9 @@
-"""Propose captions where a pair has no text left, and let the judge score them. Step 4 of `clean`.
+"""CapFilt (BLIP, section 3.3): proposed captions for pairs without a text, and their scores. Step 4 of `clean`.
 
-Source: BLIP, section 3.3: the captioner writes by nucleus sampling (p = 0.9), the filter judges. The filter here is
-the same cross-fitted judge that judged the set's own texts, so that one P(match) holds for all. Among a picture's
-proposals the first is the one of which judge and captioner together are surest: the judge, who learnt to tell whole
-captions apart, is blind to a wrong detail that the captioner would hardly have written (docs/log.md).
+The captioner samples captions (nucleus, p = 0.9), and the filter scores them. The filter is the cross-fitted judge of the
+set's own texts, so that one calibration holds for all texts. Proposals of a picture are ordered by the sum of score and
+log-probability: the judge, which was trained to separate whole captions, does not notice a wrong detail, to which the
+captioner gives a low probability (docs/log.md).
 Does not know: decisions.
 """
 
@@ -30,12 +30,13 @@ from pairloom.tasks.decode import Writing
 from pairloom.verbs import able
 from pairloom.weights import load as load_model
 
-GROUP = 64  # pictures written about together
+GROUP = 64  # pictures that are captioned together
 
 
 @runtime_checkable
 class Captioner(Protocol):
-    """What `clean` asks of a captioner. It is pickled to every worker, so it names what is large and loads it when asked."""
+    """Interface of a captioner. It is pickled to every worker, so it refers to large files by path and loads them when
+    needed."""
 
     @property
     def name(self) -> str: ...
@@ -43,13 +44,13 @@ class Captioner(Protocol):
     def write(
         self, pictures: PictureSource, rows: Sequence[int], seeds: Sequence[int]
     ) -> Iterator[tuple[int, str, float]]:
-        """(row, caption, log-probability), several for each of these rows, drawn by its seed."""
+        """Captions of these rows as (row, caption, log-probability), several for each row, drawn by the row's seed."""
         ...
 
 
 @dataclass(frozen=True)
 class ModelCaptioner:
-    """A model folder as a captioner. decode, top_p, several: how captions are proposed."""
+    """Captioner from a model folder. decode, top_p, several: options of decoding."""
 
     where: str
     name: str
@@ -86,7 +87,8 @@ class ModelCaptioner:
     def _images(
         self, model: Any, pictures: PictureSource, rows: Sequence[int]
     ) -> tuple[list[int], torch.Tensor]:
-        """The rows' pictures as the captioner wants them: the audit's pixels where they are of its size, else the files."""
+        """The rows' pictures in the captioner's size: from the audit's pixels where these have that size, else from the
+        files."""
         stored = pictures.stored if isinstance(pictures, AuditedShard) else None
         if stored is not None and stored.shape[1] == model.pixels.size:
             kept, pixels = list(rows), [stored[row] for row in rows]
@@ -108,14 +110,14 @@ def _model(where: str, device: str) -> Any:
 
 
 def can_write(where: Path | str) -> bool:
-    """Whether a model can propose captions."""
+    """Whether a model declares that it writes captions."""
     return able(load_model(where).system, "caption") is not None
 
 
 @dataclass(frozen=True)
 class CaptionTask:
-    """One shard to propose captions for. folder: where they go; draft: the folder of its decisions so far; every: beside
-    kept texts too."""
+    """Task of proposing captions for one shard. folder: for the captions; draft: the folder of its decisions so far; every:
+    for all usable pairs, not only for those without a text."""
 
     work: Path
     shard: Shard
@@ -131,15 +133,15 @@ class CaptionTask:
         return self.folder / f"{self.shard.name}.parquet"
 
     def wanted(self) -> list[int]:
-        """The usable rows that are left without a text, or all usable ones."""
+        """The usable rows without a text, or all usable ones with `every`."""
         usable = read_part(self.work / "rows", self.shard.name, ["usable"]).column("usable").to_pylist()
         texts = read_part(self.draft, self.shard.name, [LEARN]).column(LEARN).to_pylist()
         return [row for row, fine in enumerate(usable) if fine and (self.every or not texts[row])]
 
 
 def caption_shard(task: CaptionTask) -> int:
-    """Write and score captions for the rows of a shard that want one, the surest of each row first (score +
-    log-probability); the part on disk is the commit mark."""
+    """Propose and score captions for the task's rows, those of a row in falling order of score + log-probability; the part on
+    disk is the commit mark."""
     if task.part.exists():
         return pq.read_metadata(task.part).num_rows
     pictures, rows = AuditedShard(task.work, task.shard), task.wanted()

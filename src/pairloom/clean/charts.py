@@ -1,8 +1,7 @@
-"""The report's charts: numbers in, a few lines of SVG out.
+"""Charts of the report: SVG from numbers.
 
-The shapes stretch with the page while every letter and every dot is HTML laid over them by percentages, so that
-the text stays readable at any width and the colours follow the theme through CSS classes.
-Does not know: ledgers, decisions, what a score means.
+The shapes stretch with the page, while letters and dots are HTML that is positioned over them by percentages, so that the
+text stays readable at any width and the colours follow the theme through CSS classes.
 """
 
 from __future__ import annotations
@@ -13,11 +12,11 @@ from typing import Any
 
 from markupsafe import Markup
 
-Real = float | int  # JSON does not tell them apart
+Real = float | int  # JSON does not distinguish them
 
 
 def ticks(low: Real, high: Real, most: int = 6) -> list[Real]:
-    """Round numbers (1, 2 or 5 times a power of ten) inside [low, high], at most `most` + 1 of them."""
+    """Tick positions: round numbers (1, 2 or 5 times a power of ten) inside [low, high], at most `most` + 1 of them."""
     if not (math.isfinite(low) and math.isfinite(high)) or high <= low:
         return []
     rough = (high - low) / most
@@ -28,7 +27,7 @@ def ticks(low: Real, high: Real, most: int = 6) -> list[Real]:
 
 
 def _number(value: Real) -> str:
-    """Two decimals at most: enough for a ten-thousandth of a chart's width, and the same bytes everywhere."""
+    """A number with at most two decimals, a ten-thousandth of a chart's width; the bytes are the same on every machine."""
     text = f"{value:.2f}".rstrip("0").rstrip(".")
     return "0" if text == "-0" else text
 
@@ -69,7 +68,8 @@ def drawable(counts: Mapping[str, Any] | None) -> bool:
 def histogram(
     counts: Mapping[str, Any], curve: Sequence[Sequence[Real]] = (), threshold: Real | None = None
 ) -> Markup:
-    """Two outlines (the user's own texts, the planted mismatches), each by its own share, and P(match) over them.
+    """Histogram of scores: two outlines (the set's own texts, the planted mismatches), each scaled to its own total, and
+    P(match) over them.
 
     counts: {"edges" (n + 1, rising), "own" (n counts), "planted" (n counts)}; see `drawable`.
     curve: (score, P) points; the part inside the edges is drawn. threshold: a score, drawn as a dashed line.
@@ -97,7 +97,7 @@ def histogram(
 
 
 def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    """Stated P(match) against the share that truly matched, bin by bin; the diagonal is a perfect scorer.
+    """Reliability diagram: predicted P(match) against the share that truly matches, by bins; the diagonal is perfect.
 
     bins: [{"p", "rate", "n"}], p and rate in 0..1; a dot's area grows with n. Empty bins are left out.
     """
@@ -121,7 +121,7 @@ def reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def interval(low: Real, middle: Real, high: Real, reach: Real) -> Markup:
-    """A small whisker with a dot, zero in its middle; reach is the value at both ends of the strip."""
+    """Confidence interval as a small whisker with a dot, with zero in the middle. reach: the value at both ends."""
     left, dot, right = (
         50 + 50 * max(-1.0, min(1.0, value / reach if reach else 0)) for value in (low, middle, high)
     )

@@ -1,7 +1,8 @@
-"""Decisions: keep, replace, add or drop, by P(match) and the audit. Step 5 of `clean`, made shard by shard.
+"""Decisions: keep, replace, add or drop, by P(match) and the audit. Step 5 of `clean`, shard by shard.
 
-A calibration is a few numbers, so that each shard decides of its own pairs, and writes them as a part. `decide` is a pure function of one pair's facts, so that every decision can be explained and tested by hand.
-Source: BLIP, section 3.3 (CapFilt): the filter takes out unmatched texts, web and synthetic alike.
+A calibration is a few numbers, so that the task of a shard can decide about its pairs and write them as a part. `decide` is
+a pure function of the facts about one pair, so that every decision can be explained and tested by hand.
+Source: BLIP, section 3.3 (CapFilt): the filter removes unmatched texts, web and synthetic alike.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Judged:
-    """A text with what is known of it. score and p_match are None where no judge looked."""
+    """A text with its findings, score and P(match). score and p_match are None for a text that was not scored."""
 
     text: str
     source: str = "original"
@@ -62,12 +63,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Rules:
-    """How decisions are taken.
+    """Rules of deciding.
 
-    threshold: texts that score below are unmatched; None: the judge cannot tell, nothing is dropped by score.
+    threshold: texts with a lower score are unmatched; None: no threshold, so nothing is dropped by score.
     accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5).
-    add: accepted captions also join texts that are kept (the paper's union). keep_alt_text: a replaced text stays
-    in the clean set, behind the caption that took its place. replace: whether proposals may stand in for dropped texts.
+    add: accepted captions are also added to kept texts (the paper's union). keep_alt_text: a replaced text stays in the
+    clean set, after the caption that replaces it. replace: whether proposals may replace dropped texts.
     """
 
     threshold: float | None
@@ -81,7 +82,7 @@ class Rules:
 
 @dataclass
 class TextDecision:
-    """One ledger row's worth: a text, what happens to it and why."""
+    """Decision about one text, a row of the ledger: the text, the decision and its reason."""
 
     judged: Judged
     decision: str
@@ -90,7 +91,7 @@ class TextDecision:
 
 @dataclass
 class Outcome:
-    """What becomes of a pair: a decision per text and proposal, and the (text, source) list of the clean set."""
+    """Outcome of a pair: a decision for each text and proposal, and the (text, source) list of the clean set."""
 
     decisions: list[TextDecision] = field(default_factory=list)
     texts: list[tuple[str, str]] = field(default_factory=list)
@@ -104,7 +105,7 @@ def decide(
     proposals: Sequence[Judged],
     rules: Rules,
 ) -> Outcome:
-    """Take every decision about one pair. Original texts first, then proposals, the surest first."""
+    """Decide about one pair: first its original texts, then the proposals, which are in falling order of certainty."""
     outcome = Outcome(findings=tuple(image_findings))
     broken = next((code for code in image_findings if FAULTS[code].severity == "bad"), None)
     if broken is not None:
@@ -137,13 +138,13 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
     doubts = " ".join(FAULTS[code].says for code in text.findings if FAULTS[code].severity == "doubt")
     if text.score is None:
         return TextDecision(
-            text, KEEP, doubts or "No judge looked at this text, and the audit found nothing against it."
+            text, KEEP, doubts or "No judge scored this text, and the audit found nothing against it."
         )
     if rules.threshold is None:
         return TextDecision(
             text,
             KEEP,
-            ("The judge cannot tell on this set, so nothing is dropped by score. " + doubts).strip(),
+            ("The judge is not reliable on this set, so nothing is dropped by score. " + doubts).strip(),
         )
     if text.score < rules.threshold:
         limit = f" the limit of {rules.p_threshold:.0%}" if rules.p_threshold is not None else " the limit"
@@ -153,7 +154,7 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
 
 
 def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged | None:
-    """The first accepted proposal, where one is wanted at all."""
+    """The first accepted proposal, where the pair needs one."""
     if not (rules.add or (needed and rules.replace)):
         return None
     return next((proposal for proposal in proposals if _accepted(proposal, rules)), None)
@@ -166,9 +167,9 @@ def _accepted(proposal: Judged, rules: Rules) -> bool:
 def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
     p = "unknown" if proposal.p_match is None else f"{proposal.p_match:.0%}"
     if taken:
-        return TextDecision(proposal, ADD, f"The surest of the proposed captions; P(match) is {p}.")
+        return TextDecision(proposal, ADD, f"The best of the proposed captions; P(match) is {p}.")
     if _accepted(proposal, rules):
-        return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text serves better.")
+        return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text is better.")
     return TextDecision(
         proposal, REJECT, f"P(match) is {p}, under the {rules.accept:.0%} that a new caption needs."
     )
@@ -179,14 +180,14 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
 
 @dataclass(frozen=True)
 class CalibratedRules:
-    """All that decisions of a whole set depend on: what scores mean, the rules, and who wrote the proposals."""
+    """Everything that the decisions of a set depend on: the calibration, the rules, and the source of the proposals."""
 
     calibration: Calibration
     rules: Rules
     writer: str = ""  # the source of proposals: "synthetic:MODEL"
 
     def save(self, file: Path) -> Path:
-        """A few numbers in a file, for the tasks of every shard."""
+        """Write a JSON file for the tasks of all shards."""
         known = {
             "calibration": self.calibration.to_dict(),
             "rules": asdict(self.rules),
@@ -207,7 +208,7 @@ class CalibratedRules:
         findings: Sequence[Sequence[str]],
         scores: Sequence[float | None],
     ) -> list[Judged]:
-        """Texts with what their scores mean; a score that is not finite is none."""
+        """Texts with their scores and P(match); a score that is not finite counts as missing."""
         known = np.array([np.nan if score is None else score for score in scores], np.float64)
         chances = self.calibration.p_match(known)
         return [
@@ -232,8 +233,8 @@ def _verdict(file: Path, _: int) -> CalibratedRules:
 
 @dataclass(frozen=True)
 class DecideTask:
-    """One shard to decide. verdict: the file of one; scores, captions: folders of parts, None where there are none;
-    draft: of decisions without the captions, which are taken over where a row has no caption proposed."""
+    """Task of deciding about one shard. verdict: the file of CalibratedRules; scores, captions: folders of parts, None where
+    there are none; draft: folder of the decisions before captions, which stay for rows without a proposed caption."""
 
     work: Path
     shard: str
@@ -249,7 +250,7 @@ class DecideTask:
 
 
 def decide_shard(task: DecideTask) -> int:
-    """Decide of a shard's pairs; the part on disk is the commit mark. Returns how many usable pairs have no text left."""
+    """Decide about a shard's pairs; the part on disk is the commit mark. Returns the number of usable pairs without a text."""
     if not task.part.exists():
         write_outcomes(task.part, list(_outcomes(task)))
     learnt = read_part(task.folder, task.shard, [LEARN]).column(LEARN).to_pylist()
@@ -273,7 +274,7 @@ def _outcomes(task: DecideTask) -> Iterator[Outcome]:
 
 
 def _scores(folder: Path | None, shard: str) -> dict[tuple[int, int], float]:
-    """(row, text_id) -> score of a shard's own texts."""
+    """Scores of a shard's own texts by (row, text_id)."""
     if folder is None:
         return {}
     table = read_part(folder, shard, ["row", "text_id", "score"])
@@ -284,7 +285,7 @@ def _scores(folder: Path | None, shard: str) -> dict[tuple[int, int], float]:
 def _with_captions(
     task: DecideTask, verdict: CalibratedRules, draft: Path, captions: Path
 ) -> Iterator[Outcome]:
-    """The draft's outcomes; pairs that captions were proposed for are decided again."""
+    """The draft's outcomes, with new decisions for pairs with proposed captions."""
     proposals: dict[int, list[tuple[str, float]]] = {}
     for entry in read_part(captions, task.shard).to_pylist():
         proposals.setdefault(entry["row"], []).append((entry["text"], entry["score"]))
@@ -301,7 +302,7 @@ def _with_captions(
 
 
 def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """The outcomes of one shard's pairs, atomically."""
+    """Write the outcomes of a shard's pairs, atomically."""
     rows: list[dict[str, Any]] = [
         {
             "findings": list(outcome.findings),
@@ -319,7 +320,7 @@ def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def read_outcomes(path: Path) -> Iterator[Outcome]:
-    """What `write_outcomes` wrote."""
+    """Read the outcomes of a shard: the inverse of `write_outcomes`."""
     with pq.ParquetFile(path) as part:
         for row in part.read(use_threads=False).to_pylist():
             decisions = []
@@ -331,7 +332,7 @@ def read_outcomes(path: Path) -> Iterator[Outcome]:
 
 
 def changed(folder: Path, before: Path, work: Path, shards: Sequence[str]) -> float:
-    """The share of the set's own texts whose decision is another one than in the round before."""
+    """Share of the set's own texts whose decision differs from that of the round before."""
     moved = total = 0
     for shard in shards:
         counts = [len(texts) for texts in read_part(work / "rows", shard, ["texts"]).column(0).to_pylist()]

@@ -1,6 +1,5 @@
-"""The demo: the whole main job on a drawn world whose truth is known, offline, in minutes.
-
-Does not know: anything that `clean` does; it plants, runs the job, and compares with the truth.
+"""Demo: the main job on a drawn world with known truth, offline, in minutes. It draws a set with noise, cleans it, and compares
+the ledger with the truth.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ def demo(
     execution: Execution = Execution(),
     tell: Tell = silent,
 ) -> CleanResult:
-    """Draw `pairs` pairs, 30 % of them with bad texts of seven kinds, and clean them: out/raw -> out/clean.
+    """Run the demo: draw `pairs` pairs, 30 % of them with bad texts of seven kinds, and clean them: out/raw -> out/clean.
 
-    A held-out set without noise (out/test) serves the proof. Going on after a kill works as in `clean`.
+    The proof uses a held-out set without noise (out/test). A stopped demo is resumed as in `clean`.
     """
     world = World(
         pairs, seed=settings.seed, level="simple", size=settings.size, styles=("terse", "full"), noise=NOISE
@@ -63,7 +62,7 @@ def demo(
 
 
 def _demand_same(world: World, drawn: Path) -> None:
-    """Mistake where a folder is not this world: its truth would be that of another one."""
+    """Raise Mistake where a folder does not hold this world, since the truth would be wrong."""
     try:
         truth = drawn.with_name(f"{drawn.name}.truth.jsonl").read_text("utf-8", "replace")
     except OSError:
@@ -72,5 +71,5 @@ def _demand_same(world: World, drawn: Path) -> None:
         raise Mistake(
             f"{drawn} was not drawn with these numbers.",
             "The demo draws its own sets, by --pairs and --seed, and never over what is there.",
-            "Name another --out, or give the same numbers to go on.",
+            "Name another --out, or give the same numbers to resume that demo.",
         )

@@ -1,4 +1,4 @@
-"""What can be wrong with a text or a picture without asking any model: one table of faults, and the checks.
+"""Faults of texts and pictures that can be detected without a model: the table of faults, and the checks of texts.
 
 Severities: "bad" texts and pictures are dropped by rule; "doubt" is shown and left to the judge; "note" is information.
 Does not know: scores, decisions, files.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Fault:
-    """One kind of fault. says: a sentence for people, used as the reason of a decision."""
+    """A kind of fault. says: its sentence for people, used as the reason of a decision."""
 
     code: str
     severity: str
@@ -66,7 +66,7 @@ FAULTS = {
 }
 
 _IMAGE_NAME = r"\.(jpe?g|png|gif|webp|tiff?|bmp|heic|avif|svg|raw|cr2|nef)"
-# They read texts in lower case: a pattern that minds no case takes three times as long.
+# The patterns are for texts in lower case: patterns that ignore case take three times as long.
 _FILE_NAME = re.compile(
     rf"^\S{{0,200}}{_IMAGE_NAME}$"
     rf"|^[\w\-. ()]{{1,80}}{_IMAGE_NAME}$"
@@ -123,7 +123,7 @@ _LANGUAGES_OF = {
 
 
 def text_faults(text: str) -> list[str]:
-    """Codes of the faults that a text shows by itself."""
+    """Codes of the faults of a text by itself."""
     codes = []
     stripped = text.strip()
     if (
@@ -132,7 +132,7 @@ def text_faults(text: str) -> list[str]:
         and not _symbols(stripped)
     ):
         return ["empty"]
-    # faults show at once: a caption of 100,000 characters costs no more than another
+    # the beginning of a text is enough: a caption of 100,000 characters then costs no more than a short one
     start = stripped[:2000]
     low = start.lower()
     if _FILE_NAME.match(low):
@@ -158,8 +158,8 @@ def text_faults(text: str) -> list[str]:
 
 
 def _repeats(text: str) -> bool:
-    """Whether something of three characters or more stands there four times in a row. The pattern is slow, so it is
-    tried only where three characters begin that stand there four times."""
+    """Whether a piece of three or more characters is repeated four times in a row. The pattern is slow, so it is tried only
+    at three characters that occur four times in the text."""
     counts = Counter(zip(text, text[1:], text[2:]))
     often = {gram for gram, count in counts.items() if count >= 4}
     grams = zip(text, text[1:], text[2:]) if often else ()
@@ -167,14 +167,15 @@ def _repeats(text: str) -> bool:
 
 
 def _symbols(text: str) -> bool:
-    """True where a text without letters still says something (emoji, mathematical signs)."""
+    """Whether a text without letters has other symbols (emoji, mathematical signs)."""
     return any(unicodedata.category(character) in ("So", "Sm") for character in text[:200])
 
 
 def language(text: str) -> str:
-    """A guess: a script ("Cyrl", "Hani", ...) where it is not Latin, else a language by its small words, else "".
+    """Language identification: the script ("Cyrl", "Hani", ...) where it is not Latin, else a language by its function words,
+    else "".
 
-    Only counts that are certain enough are named; two words of evidence are needed, and more than for any rival.
+    A language needs two of its words in the text, and more than every other language.
     """
     script = _script(text[:300])
     if script != "LATIN":
@@ -190,7 +191,7 @@ def language(text: str) -> str:
 
 
 def _script(text: str) -> str:
-    """The script that most of the letters are of, by the first word of their Unicode names; "" without letters."""
+    """The script of most letters, by the first word of their Unicode names; "" without letters."""
     if text.isascii():
         return "LATIN" if any(map(str.isalpha, text)) else ""
     letters = Counter(unicodedata.name(letter, "UNKNOWN").split()[0] for letter in text if letter.isalpha())

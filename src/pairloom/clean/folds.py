@@ -1,6 +1,6 @@
-"""Folds of a judge: one model each, and the references that its scores are held against.
+"""Folds of a cross-fitted judge: one model each, and the reference embeddings of its scores.
 
-Does not know: which pictures a fold judges in the end, calibration, files of a set.
+Does not know: which pictures a fold judges, calibration, files of a set.
 
 n requests (a picture and a text), m pictures, R references, E shared embedding, S pixels a side.
 """
@@ -27,13 +27,14 @@ from pairloom.data.loader import SIDES
 from pairloom.model import Model
 
 Floats = NDArray[np.float64]
-# rows of every pass through a fold's towers, the last one filled up: see `JudgeFold`
+# rows of every pass through a fold's towers, the last pass padded: see `JudgeFold`
 PICTURES, TEXTS = 32, 16
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Sums of floats depend on how many threads make them: the same bytes in one process and in several."""
+    """Context with one thread for torch: sums of floats depend on the number of threads, and scores must be the same bytes in
+    one process and in several."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -43,13 +44,14 @@ def one_thread() -> Iterator[None]:
 
 
 def fold_of(image_key: str, folds: int) -> int:
-    """The fold of a picture: by content, so that copies of one picture are never on both sides."""
+    """The fold of a picture by its content hash, so that copies of a picture are always in the same fold."""
     return int(image_key[-8:] or "0", 16) % folds
 
 
 @dataclass(frozen=True)
 class References:
-    """What a fold's scores are held against: embeddings of pictures it never saw [R E], and of texts of the set [R E]."""
+    """Reference embeddings of a fold's scores: of pictures that were not in its training [R E], and of texts of the set
+    [R E]."""
 
     pictures: Tensor
     texts: Tensor
@@ -57,14 +59,13 @@ class References:
 
 @dataclass(frozen=True)
 class JudgeFold:
-    """One model of a judge, and its references where its system embeds.
+    """A model of a judge, with references where its system embeds.
 
     score = s - (log mean exp s over reference texts + log mean exp s over reference pictures) / 2, s = cosine /
     temperature: pointwise mutual information where the softmax is calibrated, averaged over both directions of ITC.
-    A picture is the average of itself and its mirrored view, but for texts that say left or right.
-
-    Every pass through the towers has the same shape (texts of one length, TEXTS or PICTURES rows): a score then depends
-    on its own picture and text alone, to the last bit, whatever else is asked with it.
+    The embedding of a picture is the mean of those of the picture and of its mirror image, except for texts with left or
+    right. Every pass through the towers has the same shape (texts of one length, TEXTS or PICTURES rows), so that a score
+    depends on its own picture and text alone, to the last bit.
     """
 
     model: Model
@@ -72,7 +73,7 @@ class JudgeFold:
 
     @torch.no_grad()
     def contrast(self, pixels: NDArray[np.uint8], owner: NDArray[np.int64], texts: Sequence[str]) -> Floats:
-        """Scores [n] of texts, text i against picture owner[i] of pixels [m S S 3]."""
+        """Contrastive scores [n] of texts, text i with picture owner[i] of pixels [m S S 3]."""
         assert self.references is not None
         device = self.model.device
         pictures, words = self.references.pictures.to(device), self.references.texts.to(device)
@@ -92,7 +93,7 @@ class JudgeFold:
 
     @torch.no_grad()
     def embed_pictures(self, pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-        """[m E] each: the pictures as they are, and their average with the mirrored view."""
+        """Embeddings of pictures [m E], without and with averaging over the mirror image."""
         straight, both = [], []
         for start in range(0, len(pixels), PICTURES):
             part = np.asarray(pixels[start : start + PICTURES])
@@ -108,7 +109,7 @@ class JudgeFold:
 
     @torch.no_grad()
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
-        """[n E], texts of one length at a time."""
+        """Embeddings of texts [n E], computed for texts of one length at a time."""
         tokens = self.model.texts(texts)
         lengths = tokens.mask.sum(1).cpu().numpy()
         rows: list[Tensor] = []
@@ -126,12 +127,12 @@ class JudgeFold:
 
 
 def _filled(part: NDArray[Any], count: int) -> NDArray[Any]:
-    """A part with its first row again and again behind it, `count` rows in all."""
+    """Pad a part to `count` rows with copies of its first row."""
     return np.concatenate([part, np.repeat(part[:1], count - len(part), axis=0)])
 
 
 def _in_blocks(function: Any, *tensors: Tensor) -> Tensor:
-    """A function of rows, applied to PICTURES rows at a time, the last block filled up."""
+    """Apply a function of rows to PICTURES rows at a time, the last block padded."""
     blocks = []
     for start in range(0, len(tensors[0]), PICTURES):
         parts = [tensor[start : start + PICTURES] for tensor in tensors]
@@ -142,33 +143,33 @@ def _in_blocks(function: Any, *tensors: Tensor) -> Tensor:
 
 
 def _log_mean_exp(rows: Tensor, references: Tensor, temperature: Tensor | float) -> Tensor:
-    """log mean exp of the cosines [n] of rows [n E] with references [R E], over a temperature."""
+    """Log-mean-exp over references [R E] of cosine / temperature, for each of the rows [n E]: [n]."""
     means = _in_blocks(lambda part: (part @ references.T / temperature).logsumexp(1), rows)
     return means - math.log(len(references))
 
 
 @runtime_checkable
 class Contrasts(Protocol):
-    """A system whose cosines were trained over a temperature."""
+    """Interface of a system with a contrastive temperature."""
 
     @property
     def temperature(self) -> Tensor: ...
 
 
 def temperature_of(system: Any) -> Tensor | float:
-    """The temperature that a system's cosines were trained with; 1 where it has none."""
+    """The contrastive temperature of a system; 1 where it has none."""
     return system.temperature if isinstance(system, Contrasts) else 1.0
 
 
 def write_references(file: Path, references: References) -> None:
-    """The references of a fold, in a file of their own."""
+    """Write the references of a fold to a file."""
     with atomic_write(file, replace=True) as out:
         tensors = {"pictures": references.pictures.cpu(), "texts": references.texts.cpu()}
         out.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}))
 
 
 def read_references(folder: Path, file: str | None) -> References | None:
-    """The references of a fold; None where it has none."""
+    """Read the references of a fold; None where it has none."""
     if file is None:
         return None
     tensors = load_file(folder / file)

@@ -1,6 +1,6 @@
-"""The ledger as the report's page wants it: columns, every long word once, and small pictures of a sample of pairs.
+"""Gallery of the report: the ledger as compact JSON columns with lists of distinct values, and thumbnails of a sample of pairs.
 
-Does not know: HTML, charts, how a decision was made.
+Does not know: HTML, charts, the reasons of decisions.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ COLUMNS = (
 DIGEST = 12  # bytes by which a pair is told from others
 BATCH = 4096  # rows of a column in memory at a time
 SIDE = 160  # pixels of an embedded picture's longer side
-LARGEST = 100_000_000  # pixels of a picture that is still opened for a thumbnail
-WHOLE = 64_000_000  # characters of all texts that the page carries uncut
-CUT = 2_000  # characters kept of each text beyond that
+LARGEST = 100_000_000  # most pixels of a picture for which there is a thumbnail
+WHOLE = 64_000_000  # up to so many characters in total, the page has all texts uncut
+CUT = 2_000  # characters of each text otherwise
 
 
 class DistinctValues:
-    """A list of distinct values and a number for each: what makes columns of repeated sentences small."""
+    """Dictionary encoding: a list of distinct values and an index for each, which makes columns of repeated sentences small."""
 
     def __init__(self) -> None:
         self.numbers: dict[Any, int] = {}
@@ -55,8 +55,8 @@ class DistinctValues:
 
 @dataclass(frozen=True)
 class Columns:
-    """A ledger column by column, a few thousand rows of it in memory: a table, or the file of one. ValueError where it
-    lacks a column."""
+    """Columns of a ledger (a table or its file), with a few thousand rows in memory at a time. ValueError for a missing
+    column."""
 
     ledger: pyarrow.Table | Path
 
@@ -136,7 +136,7 @@ class Pairs:
 
 
 class JsonStream:
-    """A JSON document written bit by bit into a compressor; it is never whole in memory."""
+    """JSON document that is written in pieces into a compressor, so that it is never whole in memory."""
 
     def __init__(self) -> None:
         self._compressor = zlib.compressobj(6)
@@ -149,7 +149,7 @@ class JsonStream:
         self._parts.append(self._compressor.compress(data))
 
     def array(self, values: Iterable[Any]) -> None:
-        """[...] of plain JSON values."""
+        """Write an array of JSON values."""
         self.write("[")
         waiting, before = iter(values), ""
         while part := list(islice(waiting, BATCH)):
@@ -158,7 +158,7 @@ class JsonStream:
         self.write("]")
 
     def close(self) -> tuple[bytes, str]:
-        """The deflated document, and a name that is the same for the same document."""
+        """Finish: the deflated document, and a hash of the document."""
         return b"".join([*self._parts, self._compressor.flush()]), self._digest.hexdigest()
 
 
@@ -177,8 +177,8 @@ def write_gallery(
     sample: int,
     middle: float | int | None,
 ) -> None:
-    """Write plain JSON values for the page: {"pairs": columns, "texts": columns, the lists that they point into, and
-    settings}. middle: the P(match) around which pairs are doubtful.
+    """Write the page's data as JSON: {"pairs": columns, "texts": columns, the lists of distinct values, and settings}. middle:
+    the P(match) around which pairs are doubtful.
     """
     words = {name: DistinctValues() for name in ("shards", "sources", "findings", "decisions", "reasons")}
     decisions = np.fromiter(columns.values("decision"), "U7", len(pairs.of))
@@ -221,7 +221,7 @@ def gallery(
     sample: int,
     middle: float | int | None,
 ) -> dict[str, Any]:
-    """What `write_gallery` writes, as values."""
+    """The data of `write_gallery` as Python values."""
     out, columns = JsonStream(), Columns(ledger)
     pairs = Pairs.read(columns)
     write_gallery(out, columns, pairs, {}, thumbnail, link, sample, middle)
@@ -237,8 +237,9 @@ def choose(
     sample: int,
     middle: float | int | None,
 ) -> list[int]:
-    """Which pairs get their picture embedded: every decision and the doubtful ones in turn, half of them those that
-    the page shows first (lowest P, or nearest to the threshold), half by key (a content hash: as good as by lot).
+    """Choose the pairs whose pictures are embedded: from each decision and from the doubtful ones in turn, half of them those
+    at the top of the page (lowest P, or nearest to the threshold), half in the order of the key, a content hash, which is as
+    good as random.
     """
     names, group_of = np.unique(np.asarray(decisions, np.str_), return_inverse=True)
     of = np.asarray(pair_of, np.int64)
@@ -260,7 +261,7 @@ def choose(
 
 
 def _in_turn(groups: list[list[int]], most: int, chosen: dict[int, None]) -> dict[int, None]:
-    """Add one pair of each group after the other until `most` are chosen or all groups are empty."""
+    """Add a pair of each group in turn, until `most` are chosen or all groups are empty."""
     waiting = [iter(group) for group in groups]
     while waiting and len(chosen) < most:
         for group in list(waiting):
@@ -285,7 +286,7 @@ def _pictures(
 
 
 def shrink(data: bytes) -> bytes | None:
-    """Encoded bytes of any picture -> WebP bytes of at most SIDE pixels, upright, on white; None where it is broken."""
+    """Thumbnail of an encoded picture: WebP bytes of at most SIDE pixels a side, upright, on white; None where it is broken."""
     try:
         small = open_image(data, LARGEST, shrink_to=SIDE)
     except Unreadable:
@@ -297,7 +298,8 @@ def shrink(data: bytes) -> bytes | None:
 
 
 def _relative(link: str | None) -> str | None:
-    """Only links that stay beside the report: no scheme, no host, so that opening it can reach no network."""
+    """A link, if it is relative to the report (no scheme, no host), so that opening the report never uses the network; else
+    None."""
     if not link:
         return None
     try:
@@ -308,7 +310,7 @@ def _relative(link: str | None) -> str | None:
 
 
 def _cut(columns: Columns) -> Iterator[str]:
-    """All texts whole, unless together they would be too much for a browser; then the long ones lose their tails."""
+    """All texts, uncut unless together they are too long for a browser; then long texts are cut."""
     words = (text or "" for text in columns.values("text"))
     if sum(map(len, words)) <= WHOLE:
         return (text or "" for text in columns.values("text"))
@@ -318,5 +320,5 @@ def _cut(columns: Columns) -> Iterator[str]:
 
 
 def _round(value: float | int | None, digits: int) -> float | None:
-    """Few digits, and no NaN or infinity, which JSON does not have."""
+    """Round to a few digits; None for NaN and infinity, which JSON does not have."""
     return float(f"{value:.{digits}g}") if value is not None and math.isfinite(value) else None

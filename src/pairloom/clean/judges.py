@@ -1,9 +1,9 @@
-"""Judge: "do this picture and this text belong together?" as an object that is saved, loaded and handed to `clean`.
+"""Judges: scorers of "do this picture and this text belong together?" that can be saved, loaded and passed to `clean`.
 
-A judge is one model, or several cross-fitted ones (folds): a picture is judged by the fold that its content names, which
-in training saw no picture of that fold. The rule holds for every picture, known or new, so that the saved judge gives
-the pairs of its own set the very scores of the ledger. A fold with references scores pointwise mutual information (see
-`JudgeFold`); one without answers in the way its system judges best. The calibration turns scores into P(match) and decisions.
+A judge is one model, or several cross-fitted ones (folds): the content hash of a picture names its fold, whose model was
+trained without the pictures of that fold. This holds for pictures of the set and for new ones, so that the saved judge gives
+the pairs of its own set the scores of the ledger. A fold with references scores pointwise mutual information (see
+`JudgeFold`); one without has the best score of its system. The calibration turns scores into P(match) and decisions.
 
 Does not know: the audit's findings, how a fold was trained.
 
@@ -44,48 +44,48 @@ from pairloom.weights import load as load_model
 
 Picture = bytes | Path | str | Image.Image
 FILE, VERSION = "judge.json", 1
-GROUP = 32  # pictures that a plain model looks at together
+GROUP = 32  # pictures that a plain model encodes together
 
 
 @runtime_checkable
 class PictureSource(Protocol):
-    """The pictures that a judge is asked about, by row."""
+    """Interface of a source of pictures, by row."""
 
     def keys(self, rows: Sequence[int]) -> list[str]:
         """Content hash of each row's encoded picture."""
         ...
 
     def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """[n S S 3] as the audit shrinks pictures, and which of them could be read [n]."""
+        """Pixels [n S S 3], resized as in the audit, and which of them are readable [n]."""
         ...
 
     def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """(row, encoded bytes) of these distinct rows in rising order; those that cannot be read are left out."""
+        """Encoded pictures as (row, bytes), of these distinct rows in rising order, without unreadable ones."""
         ...
 
 
 @runtime_checkable
 class PairJudge(Protocol):
-    """What `clean` asks of a judge. It is pickled to every worker, so it names what is large and loads it when asked.
+    """Interface of a judge. It is pickled to every worker, so it refers to large files by path and loads them when needed.
 
-    name: what run.json calls it.
+    name: its name in run.json.
     """
 
     @property
     def name(self) -> str: ...
 
     def way(self) -> str:
-        """How its scores come out, in a word or two."""
+        """Name of its score, such as "match head"."""
         ...
 
     def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
-        """[n] for n (row, text) requests, higher is better; -inf where a picture cannot be read."""
+        """Scores [n] of n requests (row, text), higher is better; -inf where a picture cannot be read."""
         ...
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge says of n requests. p_match: NaN where nothing is known; decisions: "keep" or "drop"."""
+    """Judgement of n requests: scores, P(match) (NaN where it is unknown) and decisions, "keep" or "drop"."""
 
     scores: Floats
     p_match: Floats
@@ -95,10 +95,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Judge:
-    """Image-text judge: cross-fitted folds, or one model, with the calibration of the set that it was made on.
+    """Image-text judge: cross-fitted folds, or one model, with the calibration of its set.
 
-    size: pixels a side that folds with references see. source: where a plain model lies, which a saved judge names and
-    does not copy. speed: of the engine that answers for a plain model; the model itself without it.
+    size: pixels a side of the pictures of folds with references. source: path of a plain model, to which a saved judge refers
+    without copying it. speed: of the inference engine for a plain model (None: no engine).
     """
 
     folds: tuple[JudgeFold, ...]
@@ -109,7 +109,7 @@ class Judge:
     source: str | None = None
     speed: Speed | None = field(default=None, compare=False)
 
-    # asking, with pictures as a person has them
+    # scores of pictures as users have them
 
     def scores(
         self,
@@ -117,11 +117,12 @@ class Judge:
         texts: Sequence[str] | str,
         image_of: Sequence[int] | None = None,
     ) -> Floats:
-        """Scores [n], higher is better: text i against picture image_of[i] (picture i without it; one picture: all).
+        """Scores [n], higher is better, of text i with picture image_of[i] (without image_of picture i; a single picture: of
+        all texts).
 
-        Pictures are files, encoded bytes or PIL images; -inf where one cannot be read. Equal to the ledger's to the
-        last bit for folds with references and the encoded pictures that the ledger's run read; a plain model's scores
-        agree to rounding.
+        Pictures are files, encoded bytes or PIL images; the score is -inf where one cannot be read. For folds with
+        references, and the encoded pictures of the ledger's run, the scores equal the ledger's to the last bit; a plain
+        model's scores agree up to rounding.
         """
         shown = [pictures] if isinstance(pictures, (bytes, str, Path, Image.Image)) else list(pictures)
         wanted = [texts] if isinstance(texts, str) else list(texts)
@@ -130,19 +131,19 @@ class Judge:
         )
         if len(owner) != len(wanted):
             raise ValueError(
-                f"{len(shown)} pictures, {len(wanted)} texts: say which belong together by image_of"
+                f"{len(shown)} pictures, {len(wanted)} texts: give the picture of each text by image_of"
             )
         return self.score(GivenPictures(shown), list(owner), wanted)
 
     def p_match(self, scores: Floats) -> Floats:
-        """P(match) of scores; NaN where they are not finite. Mistake where the judge was never calibrated."""
+        """P(match) of scores; NaN where they are not finite. Mistake where the judge has no calibration."""
         finite = np.isfinite(scores)
         chances = np.full(np.shape(scores), np.nan)
         chances[finite] = self._calibrated().p_match(np.asarray(scores)[finite])
         return chances
 
     def decide(self, scores: Floats) -> list[str]:
-        """ "drop" for each score below the threshold, else "keep"; all are kept where the judge could not tell."""
+        """Decisions: "drop" for each score below the threshold, else "keep"; all "keep" without a threshold."""
         threshold = self._calibrated().threshold
         return [DROP if threshold is not None and score < threshold else KEEP for score in scores]
 
@@ -152,7 +153,7 @@ class Judge:
         texts: Sequence[str] | str,
         image_of: Sequence[int] | None = None,
     ) -> Judgement:
-        """Scores, P(match) and decisions of texts, as `scores` pairs them with pictures."""
+        """Judge texts: scores, P(match) and decisions; see `scores` for the arguments."""
         scores = self.scores(pictures, texts, image_of)
         return Judgement(scores, self.p_match(scores), self.decide(scores), self.by)
 
@@ -161,17 +162,17 @@ class Judge:
             raise Mistake(
                 "This judge has no calibration.",
                 "P(match) is learnt from planted mismatches of a set.",
-                "Clean a set with it: clean(pairs, out, judge=...); out/models/judge has one then.",
+                "Clean a set with it: clean(pairs, out, judge=...); out/models/judge then has a calibration.",
             )
         return self.calibration
 
-    # asking by row
+    # scores by row
 
     def way(self) -> str:
         return self.by
 
     def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
-        """[n] for n (row, text) requests. All 0 where the set was too small to learn from."""
+        """Scores [n] of n requests (row, text). All 0 for a judge without folds, whose set was too small to train on."""
         scores = np.zeros(len(rows))
         if not self.folds or not len(rows):
             return scores
@@ -201,7 +202,7 @@ class Judge:
     def _plain(
         self, model: Model, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]
     ) -> Floats:
-        """On the pictures at the size the model wants. Each is encoded once."""
+        """Scores of a plain model, on the pictures in its own size. Each picture is encoded once."""
         wanted: dict[int, list[int]] = {}
         for at, row in enumerate(rows):
             wanted.setdefault(row, []).append(at)
@@ -237,9 +238,10 @@ class Judge:
         return replace(self, calibration=calibration)
 
     def save(self, folder: Path | str) -> Path:
-        """Write the judge's folder: judge.json, and its first fold as a model folder that `load` and commands take.
+        """Save the judge as a folder: judge.json, and its first fold as a model folder, so that `load` and all commands can
+        read it.
 
-        More folds lie below it in folds/, references in references/. A plain model is named by judge.json, not copied.
+        Further folds are in folds/, references in references/. For a plain model judge.json has the path of the model.
         """
         folder = Path(folder)
         places = ["." if not number else f"folds/{number}" for number in range(len(self.folds))]
@@ -258,7 +260,7 @@ class Judge:
 
     @cached_property
     def identity(self) -> str:
-        """Content hash of everything that its scores depend on."""
+        """Content hash of everything that the judge's scores depend on."""
         parts = [f"{self.by} {self.size} {self.source}".encode()]
         for fold in self.folds:
             parts += [
@@ -276,7 +278,7 @@ class Judge:
 def write_description(
     folder: Path, judge: Judge, folds: Sequence[str], references: Sequence[str | None]
 ) -> None:
-    """judge.json: last, it says that a judge is whole. folds, references: where they lie, relative to the folder."""
+    """Write judge.json, last, since it marks a complete judge. folds, references: paths relative to the folder."""
     described = {
         "pairloom": pairloom.__version__, "judge": VERSION, "name": judge.name, "by": judge.by, "size": judge.size,
         "model": judge.source, "folds": list(folds), "references": list(references),
@@ -292,7 +294,7 @@ def is_judge(folder: Path | str) -> bool:
 
 
 def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Judge:
-    """A saved judge: the very one of its ledger. Mistake where there is none, or one of another version."""
+    """Load a saved judge, with the scores of its ledger. Mistake where there is none, or one of another version."""
     folder = Path(folder)
     known = read_json(folder / FILE)
     if "judge" not in known:
@@ -328,7 +330,7 @@ def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Judge:
 def judge_of_model(
     where: Path | str, device: torch.device | str = "cpu", speed: Speed | None = None
 ) -> Judge:
-    """A plain model as a judge. Mistake, which says what it can do, where it does not judge captions."""
+    """A judge of one plain model. Mistake where the model does not score captions, with its abilities."""
     model = load_model(where).to(device)
     way = demand_way(model.system)
     source = str(Path(where).resolve()) if Path(where).exists() else str(where)
@@ -337,7 +339,7 @@ def judge_of_model(
 
 
 def open_judge(where: Path | str, device: torch.device | str = "cpu", speed: Speed | None = None) -> Judge:
-    """The judge in a folder, or the model there as one."""
+    """Load the judge in a folder, or the model there as a judge."""
     if not is_judge(where):
         return judge_of_model(where, device, speed)
     if speed == "fast":
@@ -348,7 +350,7 @@ def open_judge(where: Path | str, device: torch.device | str = "cpu", speed: Spe
 
 @dataclass(frozen=True)
 class JudgeAt:
-    """Reference to a judge on disk (its own folder or a model's), loaded once in each process: what tasks carry."""
+    """Reference to a judge on disk (a judge's or a model's folder), which tasks contain; each process loads it once."""
 
     where: str
     device: str = "cpu"
@@ -370,7 +372,7 @@ class JudgeAt:
 
 
 def _changed(where: str) -> int:
-    """When a folder's description last changed."""
+    """Time of the last change of a folder's description."""
     files = [Path(where) / name for name in (FILE, "config.json")]
     return max((file.stat().st_mtime_ns for file in files if file.is_file()), default=0)
 
@@ -381,7 +383,7 @@ def _opened(where: str, device: str, speed: Speed | None, _: int) -> Judge:
 
 
 class GivenPictures:
-    """Pictures as a person has them: files, encoded bytes or PIL images, row by row."""
+    """Picture source of a list of files, encoded bytes or PIL images; row i is picture i."""
 
     def __init__(self, pictures: Sequence[Picture]) -> None:
         self.pictures = pictures
@@ -404,7 +406,7 @@ class GivenPictures:
 
 
 def _bytes_of(picture: Picture) -> bytes | None:
-    """Encoded bytes; None where a file cannot be read. A PIL image is encoded without loss."""
+    """Encoded bytes of a picture; None where a file cannot be read. A PIL image is encoded without loss."""
     if isinstance(picture, bytes):
         return picture
     if isinstance(picture, Image.Image):
@@ -420,7 +422,7 @@ def _bytes_of(picture: Picture) -> bytes | None:
 
 
 def shrunk(encoded: Iterator[bytes | None], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """[n S S 3] as the audit shrinks pictures, black where one cannot be read, and which could be."""
+    """Pixels [n S S 3], resized as in the audit, black for unreadable pictures, and which pictures are readable [n]."""
     pixels, readable = [], []
     for data in encoded:
         try:

@@ -1,7 +1,4 @@
-"""The ledger: one row per text, with its score, decision and the reason in words. Nothing is ever lost from it.
-
-Does not know: how a score was made.
-"""
+"""Ledger: one row for every text of a run, with its score, decision and the reason in words."""
 
 from __future__ import annotations
 
@@ -20,9 +17,9 @@ KEEP, DROP, REPLACE, ADD, REJECT = "keep", "drop", "replace", "add", "reject"
 DECISIONS = {
     KEEP: "the text stays",
     DROP: "the text is taken out",
-    REPLACE: "the text is taken out and a proposed caption stands in its place",
-    ADD: "the proposed caption is taken in",
-    REJECT: "the proposed caption is not taken in",
+    REPLACE: "the text is removed and a proposed caption takes its place",
+    ADD: "the proposed caption is added",
+    REJECT: "the proposed caption is not added",
 }
 
 SCHEMA = pa.schema(
@@ -57,11 +54,11 @@ class Ledger:
         return count
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """As a pyarrow table, of these columns alone where they are named."""
+        """The ledger as a pyarrow table; columns: of these alone."""
         return pq.read_table(self.path, columns=columns)
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
-        """As a pandas DataFrame. Mistake where pandas is not installed."""
+        """The ledger as a pandas DataFrame; columns: of these alone. Mistake where pandas is not installed."""
         try:
             return self.table(columns).to_pandas()
         except ImportError as error:
@@ -73,14 +70,14 @@ class Ledger:
 
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """The ledger rows of one shard, atomically."""
+    """Write the ledger rows of one shard, atomically."""
     with atomic_write(path) as file:
         pq.write_table(pa.Table.from_pylist(list(rows), SCHEMA), file)
 
 
 def join_parts(parts: Iterable[Path], path: Path) -> dict[str, int]:
-    """One ledger from the parts of the shards, a shard at a time. Returns how often each decision was taken, and how many
-    of the rows stand for a pair that came without a text (`textless`)."""
+    """Concatenate the parts of all shards to one ledger, a shard at a time. Returns the count of each decision, and of rows
+    for pairs that came without a text (`textless`)."""
     counts = {**dict.fromkeys(DECISIONS, 0), "textless": 0}
     with atomic_write(path) as file:
         with pq.ParquetWriter(file, SCHEMA) as writer:
@@ -95,7 +92,7 @@ def join_parts(parts: Iterable[Path], path: Path) -> dict[str, int]:
 
 
 def ledger_of(out: Path) -> Path:
-    """The ledger of a finished run, or a Mistake that says how to get one."""
+    """Path of the ledger of a finished run. Mistake where there is none."""
     path = out / "pairs.parquet" if out.is_dir() else out
     if not path.is_file():
         raise Mistake(

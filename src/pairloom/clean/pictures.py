@@ -1,4 +1,4 @@
-"""Pictures for the report: a link to each, the bytes of a few. Does not know: which ones are shown, or why."""
+"""Pictures of the report: a link to each, and the bytes of some. Does not know: which pictures the report shows."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from pairloom.data.shards import read as read_shard
 
 
 class ReportPictures:
-    """The pictures of a set by the keys of their pairs. Holds 8 bytes for each pair, and the references of one shard."""
+    """The pictures of a set by the keys of their pairs. In memory are 8 bytes for each pair, and the references of one shard."""
 
     def __init__(self, pairs: PairSet, out: Path, work: Path) -> None:
         self.pairs, self.out, self.work = pairs, out, work
 
     @cached_property
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
-        """Short keys in order with the row of each, and where each shard's rows begin."""
+        """Sorted short keys with the row of each, and the first row of each shard."""
         keys, first = array("Q"), [0]
         for shard in self.pairs.shards:
             keys.extend(_short(pair.key) for pair in read_shard(shard))
@@ -44,9 +44,9 @@ class ReportPictures:
         shard = int(np.searchsorted(first, rows[at], "right")) - 1
         return shard, int(rows[at] - first[shard])
 
-    @lru_cache(maxsize=1)  # noqa: B019  # of one object, which lives as long as the report is written
+    @lru_cache(maxsize=1)  # noqa: B019  # there is one object, which lives while the report is written
     def _blobs(self, shard: int) -> list[Blob | None]:
-        """References to a shard's pictures; None for what is no file or span of one."""
+        """References to a shard's pictures; None for a picture that is no file and no span of one."""
         images = (pair.image for pair in read_shard(self.pairs.shards[shard]))
         return [image if image.path is not None and image.data is None else None for image in images]
 
@@ -55,14 +55,14 @@ class ReportPictures:
         return None if place is None else self._blobs(place[0])[place[1]]
 
     def link(self, key: str) -> str | None:
-        """The picture's own file, relative to the report; None where it lies inside a tar or a table."""
+        """Link to the picture's own file, relative to the report; None for a picture inside a tar or a table."""
         blob = self._blob(key)
         if blob is None or blob.path is None or blob.offset or blob.size is not None:
             return None
         return quote(os.path.relpath(blob.path, self.out))
 
     def thumbnail(self, key: str) -> bytes | None:
-        """The encoded picture; where its file cannot be reached by a reference, the audit's small copy of it."""
+        """The encoded picture; the audit's thumbnail where there is no reference to its file."""
         place, blob = self._row(key), self._blob(key)
         if blob is not None:
             try:

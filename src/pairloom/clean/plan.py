@@ -1,6 +1,6 @@
-"""The plan of a run: its settings, its fingerprint, and where its unfinished work lies. Resume is the default.
+"""Plan of a cleaning run: its settings, its fingerprint, and the folder of its unfinished work. Resuming is the default.
 
-Does not know: what the steps do.
+Does not know: the steps.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from pairloom.errors import Mistake
 
 WORK = ".pairloom"  # inside the output folder while a run is unfinished
 CLEAN = "pairs"  # the clean set, in the format of the raw one
-RESULTS = ("run.json", "report.html", "pairs.parquet")  # the first says that a run is finished
+RESULTS = ("run.json", "report.html", "pairs.parquet")  # the first marks a finished run
 
 
 @dataclass(frozen=True)
 class CleanSettings:
-    """What a user may decide about a run.
+    """Settings of a cleaning run.
 
-    model: "self" (trained on these very pairs, cross-fitted) or a model folder. false_drop: largest share of the good
-    pairs that may be dropped. captions: propose captions where no text is left. add: also beside kept texts (the
-    paper's union). keep_alt_text: a replaced text stays behind its replacement. decode, top_p, proposals: how captions
-    are proposed (CapFilt: nucleus, 0.9). accept: P(match) that a proposal needs (the paper's filter: 0.5).
+    model: "self" (a judge that is trained on these pairs, cross-fitted) or a model folder. false_drop: largest share of the
+    good pairs that may be dropped. captions: propose captions for pairs without a good text. add: also for pairs with a kept
+    text (the paper's union). keep_alt_text: a replaced text stays after its replacement. decode, top_p, proposals: options
+    of the proposed captions (CapFilt: nucleus, 0.9). accept: P(match) that a proposal needs (the paper's filter: 0.5).
     decoupled: captioner and filter are two models, fine-tuned apart (section 4.3 of BLIP); else one. trusted: a
-    human-made set they are fine-tuned on. rounds: how often judge and captions are made anew from the last result.
-    captioner: a model folder that proposes captions instead. self_system: the system that the judge "self" is.
+    human-annotated set for their fine-tuning. rounds: most repetitions of judging and captioning, each trained on the result
+    of the last. captioner: a model folder that proposes captions instead. self_system: the system of the judge "self".
     prove: train the same new model on raw and on clean pairs and compare; test: a set to compare on. size: pixels a
-    side that the self judge reads. effort: its training time, 1 as measured in docs/papers/blip.md.
+    side of the self judge's pictures. effort: its training time, 1 as measured in docs/papers/blip.md.
     """
 
     model: str = "self"
@@ -77,8 +77,7 @@ class CleanSettings:
 
 
 def permit(source: Path, out: Path, settings: CleanSettings) -> None:
-    """Mistake where the output folder lies in what is read, or what is read in the output folder: neither may
-    write over the other."""
+    """Raise Mistake where the output folder lies in an input, or an input in the output folder."""
     check_output(out, source)
     for name, place in (("The set", source), *_others(settings)):
         if place.resolve().is_relative_to(out.resolve()):
@@ -90,7 +89,7 @@ def permit(source: Path, out: Path, settings: CleanSettings) -> None:
 
 
 def _others(settings: CleanSettings) -> list[tuple[str, Path]]:
-    """What a run reads beside the set."""
+    """The inputs of a run beside the set."""
     named = {"trusted": settings.trusted, "test": settings.test, "captioner": settings.captioner}
     named["model"] = None if settings.model == "self" else settings.model
     return [(f"--{name}", Path(place)) for name, place in named.items() if place is not None]
@@ -98,7 +97,8 @@ def _others(settings: CleanSettings) -> list[tuple[str, Path]]:
 
 @contextmanager
 def alone(out: Path) -> Iterator[None]:
-    """Make the output folder, and hold it against a second run. The system lets go of it however a process ends."""
+    """Context that creates and locks the output folder against a second run. The operating system releases the lock however
+    the process ends."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         handle = os.open(out, os.O_RDONLY)
@@ -115,7 +115,7 @@ def alone(out: Path) -> Iterator[None]:
             f"Another run is at work in {out}.", why, "Wait for it, or choose another --out."
         ) from error
     except (ImportError, OSError):
-        pass  # systems and network disks without such locks
+        pass  # operating systems and network disks without such locks
     try:
         yield
     finally:
@@ -125,8 +125,8 @@ def alone(out: Path) -> Iterator[None]:
 def prepare(
     pairs: PairSet, out: Path, settings: CleanSettings, restart: bool = False, also: Mapping[str, Path] = MappingProxyType({})
 ) -> Path:  # fmt: skip
-    """Make or find the work folder of this very run. also: files, by name, that make another run when they change.
-    Returns the folder; raises Mistake where the output folder is not ours, cannot be written, or holds another run."""
+    """Create or find the work folder of a run. also: further inputs, by name, whose change makes another run. Mistake where
+    the output folder is not pairloom's, cannot be written, or holds another run."""
     plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(pairs.path)}
     plan |= {name: _fingerprint(place) for name, place in _others(settings)}
     plan |= {name: _fingerprint(place) for name, place in also.items()}
@@ -146,7 +146,7 @@ def prepare(
             if any(entry.name != WORK for entry in out.iterdir()):
                 why = "Nothing of yours is ever overwritten."
                 raise Mistake(f"{out} is not empty.", why, "Choose a new folder for --out.")
-            shutil.rmtree(out / WORK, ignore_errors=True)  # of a run that was killed before it had a plan
+            shutil.rmtree(out / WORK, ignore_errors=True)  # from a run that was killed before it had a plan
             with atomic_write(out / WORK / "plan.json") as file:
                 file.write(json.dumps({"hash": _hash(plan), **plan}, indent=1).encode())
     except OSError as error:
@@ -155,13 +155,13 @@ def prepare(
 
 
 def already(parts: Iterable[Path]) -> str:
-    """What a step says when it begins: how much of it an earlier call has done, "" where nothing."""
+    """Note about a step's progress in an earlier call; "" where there is none."""
     done = [part.exists() for part in parts]
     return f"{sum(done):,} of {len(done):,} already done" if any(done) else ""
 
 
 def _fingerprint(place: Path) -> str:
-    """Name, size and time of every file: a changed set or model is another one."""
+    """Fingerprint of a set or model: name, size and time of every file."""
     parts = []
     if place.is_file():
         parts.append(_stamp(place.stat()))
@@ -182,7 +182,7 @@ def _hash(plan: dict[str, Any]) -> str:
 
 
 def _held(out: Path) -> dict[str, Any] | None:
-    """Hash and settings of the run that a folder holds, finished or not; None where it holds none of ours."""
+    """Hash and settings of the run in a folder, finished or not; None where there is none."""
     for file, settings, mark in (
         (out / "run.json", "command", "plan"),
         (out / WORK / "plan.json", "settings", "hash"),
@@ -211,7 +211,7 @@ def _difference(theirs: dict[str, Any], ours: CleanSettings) -> str:
 
 
 def _forget(out: Path) -> None:
-    """Remove what an earlier run of ours made, and nothing else. A kill in between leaves what still counts as ours."""
+    """Remove the files of an earlier run, and nothing else. After a kill in between, the rest is still recognised as a run."""
     held = _held(out)
     if held is None:
         return
@@ -229,10 +229,10 @@ def _forget(out: Path) -> None:
 
 
 def finished(out: Path) -> dict[str, Any] | None:
-    """run.json of a finished run of this folder, or None."""
+    """The content of run.json of a finished run; None where there is none."""
     return _read(out / "run.json") or None
 
 
 def tidy(out: Path) -> None:
-    """A finished run leaves no work behind."""
+    """Remove the work folder of a finished run."""
     shutil.rmtree(out / WORK, ignore_errors=True)

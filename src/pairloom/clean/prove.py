@@ -1,7 +1,6 @@
-"""Prove: train the same new model on the raw and on the clean pairs, and compare them on held-out pairs.
+"""Proof of a cleaning: the same new model is trained on the raw and on the clean pairs, and both are compared on held-out pairs.
 
-It is the CapFilt ablation (BLIP, table 1) on the user's own data: several seeds, paired intervals over pictures and
-seeds. Does not know: how the clean texts came about.
+It is the CapFilt ablation (BLIP, table 1) on the user's own data: several seeds, paired intervals over pictures and seeds.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ METRICS = {
     "text_to_image": "R@1, text to image",
     "cider": "CIDEr-D of captions",
 }
-HELD_OUT = 10  # one picture in so many is held out where no test set is given
-LEAST = 20  # held-out pictures, or pairs to learn from, below which nothing is compared
+HELD_OUT = 10  # without a test set, one picture in so many is held out
+LEAST = 20  # least numbers of held-out pictures and of training pairs for a comparison
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class ProveTask:
-    """One model to train and measure. side: "raw" or "clean"; test: the work folder of the test set, where there is one."""
+    """Task of training and measuring one model. side: "raw" or "clean"; test: the work folder of the test set, where there is
+    one."""
 
     side: str
     seed: int
@@ -79,9 +79,10 @@ class ProveTask:
 def prove(
     work: Path, decisions: Path, settings: CleanSettings, execution: Execution, tell: Callable[..., None], device: str = "cpu"
 ) -> dict[str, Any]:  # fmt: skip
-    """rows: metric, raw, clean, difference with its interval over pictures and seeds, and p after Holm's correction.
+    """Compare models trained on raw and on clean pairs. Returns rows of metric, raw, clean, difference with its interval over
+    pictures and seeds, and p after Holm's correction; or the reason why there is no comparison.
 
-    decisions: the folder of parts that say what was decided of every pair.
+    decisions: the folder with the decisions of all shards.
     """
     folder, test = work / "prove", None
     if settings.test is not None:
@@ -95,7 +96,7 @@ def prove(
         }
     counts = _write_texts(work, decisions, held if test is not None else None, folder)
     if (few := min(counts.values())) < LEAST:
-        why = f"Only {few} pairs to learn from; {LEAST} are needed."
+        why = f"Only {few} training pairs; {LEAST} are needed."
         return {"rows": [], "seeds": 0, "why": why}
     tasks = [
         ProveTask(side, seed, work, decisions, test, settings, device)
@@ -112,7 +113,7 @@ def prove(
 
 
 def held_out(work: Path, decisions: Path, test: Path | None) -> HeldOut:
-    """The pairs of the test set that a judge would score; without one, kept pairs of every tenth picture."""
+    """The held-out pairs: those of the test set without bad faults; without a test set, kept pairs of every tenth picture."""
     if test is not None:
         rows = load(test)
         texts = list(rows.column(LEARN))
@@ -130,12 +131,12 @@ def held_out(work: Path, decisions: Path, test: Path | None) -> HeldOut:
 
 
 def _apart(image_key: str) -> bool:
-    """Whether a picture is held out where no test set is given."""
+    """Whether a picture is held out, without a test set."""
     return int(image_key[:8] or "0", 16) % HELD_OUT == 0
 
 
 def _write_texts(work: Path, decisions: Path, test: HeldOut | None, folder: Path) -> dict[str, int]:
-    """The parts that both sides learn from, without held-out pictures; returns how many pairs each side has."""
+    """Write the training texts of both sides, without held-out pictures. Returns the number of pairs of each side."""
     known = None if test is None else set(test.rows.column("image_key"))
     counts = {"raw": 0, "clean": 0}
     rows = load(work)
@@ -160,12 +161,12 @@ def _write_texts(work: Path, decisions: Path, test: HeldOut | None, folder: Path
 
 
 def _written(texts: list[list[str]]) -> list[list[str]]:
-    """Without blank texts."""
+    """Remove blank texts."""
     return [[text for text in each if text.strip()] for each in texts]
 
 
 def measure(task: ProveTask) -> None:
-    """Train a fresh model and measure it on the held-out pairs; the result file is the commit mark."""
+    """Train a new model and measure it on the held-out pairs; the result file is the commit mark."""
     if task.result.exists():
         return
     out, texts = task.folder / f"{task.side}-{task.seed}", task.folder / task.side
@@ -183,7 +184,7 @@ def measure(task: ProveTask) -> None:
 
 @torch.no_grad()
 def _retrieve(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) -> dict[str, list[float]]:
-    """Hits at 1 for each picture and for each text; every text that a picture has, to the letter, is a right answer."""
+    """R@1 of each picture and of each text; every text that is equal to one of the picture's counts as right."""
     pictures = torch.cat(
         [model.system.embed_image(Batch(images=part[:, None])) for part in images.split(256)]
     )
@@ -200,7 +201,7 @@ def _retrieve(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) 
 
 
 def _write(model: Any, images: torch.Tensor, texts: Sequence[Sequence[str]]) -> list[float]:
-    """CIDEr-D of each picture's beam-searched caption, document frequencies from the held-out references."""
+    """CIDEr-D of a beam-search caption of each picture, with document frequencies of the held-out references."""
     writing = Writing("beam", beams=3, max_length=model.config.length, min_length=3)
     captions: dict[str, str] = {}
     for start in range(0, len(images), 128):
@@ -228,7 +229,7 @@ def _compare(tasks: Sequence[ProveTask], results: dict[Path, dict[str, list[floa
 
 
 def _sign(gains: np.ndarray, draws: int = 10_000) -> float:
-    """Two-sided sign-flip permutation test over pictures (means over seeds), seeded."""
+    """Two-sided sign-flip permutation test over pictures (means over seeds), with a fixed seed: p."""
     means = gains.mean(0)
     flips = np.random.default_rng(0).choice([-1.0, 1.0], size=(draws, len(means)))
     return float(((np.abs(flips @ means) >= abs(means.sum()) - 1e-12).sum() + 1) / (draws + 1))

@@ -1,6 +1,5 @@
-"""report.html: what `pairloom clean` did, how sure it is, and every decision with its reason, in one offline file.
-
-Does not know: how a score, a threshold or a decision was made. The same ledger and run give the same bytes.
+"""Report of a cleaning run: report.html, one offline file with the calibration, the measurements, and every decision with its
+reason. The same ledger and run give the same bytes.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from pairloom.clean import charts
 from pairloom.clean.gallery import Columns, JsonStream, Pairs, write_gallery
 from pairloom.data.disk import atomic_write
 
-PACKED = "-packed-gallery-"  # where the gallery stands in the page
-CHUNK = 3 << 18  # bytes that are written as base64 at a time: a multiple of 3
+PACKED = "-packed-gallery-"  # placeholder of the gallery in the page
+CHUNK = 3 << 18  # bytes that are written as base64 at a time, a multiple of 3
 PAGE = files("pairloom.clean") / "page"
 SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "keys", "start")
 PARTS = {
@@ -51,10 +50,10 @@ def write_report(
 ) -> None:
     """Write the report to `path`, atomically.
 
-    run: run.json; audit, judge, calibration, captioner, prove and truth may be missing or None.
-    ledger: pairs.parquet or its table, one row per text. thumbnail(key): the encoded picture of a pair, any size, or None;
-    asked for `sample` pairs at most. link(key): where the picture lies, relative to the report, or None.
-    Raises ValueError where the ledger lacks a column, Mistake where the file cannot be written.
+    run: the content of run.json; audit, judge, calibration, captioner, prove and truth may be missing or None.
+    ledger: pairs.parquet or its table, one row per text. thumbnail(key): the encoded picture of a pair, of any size, or None;
+    it is called for `sample` pairs at most. link(key): path of the picture relative to the report, or None.
+    ValueError where the ledger lacks a column, Mistake where the file cannot be written.
     """
     calibration = _meant(run.get("calibration") or {})
     run = {**run, "calibration": calibration}
@@ -73,13 +72,13 @@ def write_report(
 
 
 def _meant(calibration: Mapping[str, Any]) -> dict[str, Any]:
-    """A calibration without the estimates that rest on P(match), where the scorer is not sure enough to decide."""
+    """The calibration; where it has no threshold, without the estimates that depend on P(match)."""
     hollow = () if calibration.get("decides") else HOLLOW
     return {name: value for name, value in calibration.items() if name not in hollow}
 
 
 def _settings(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[str, Any]:
-    """What the page's script needs of run.json."""
+    """The settings of the page's script, from run.json."""
     counts = calibration.get("histogram")
     return {
         "version": run.get("pairloom"),
@@ -94,8 +93,8 @@ def _settings(run: Mapping[str, Any], calibration: Mapping[str, Any]) -> dict[st
 
 
 def counted(ledger: pyarrow.Table | Path) -> dict[str, int]:
-    """Counts of the ledger itself: every decision, the texts the set came with, its pairs, and pairs without a text
-    that was kept or added."""
+    """Counts of a ledger: of every decision, of the set's original texts, of its pairs, and of pairs without a kept or added
+    text."""
     columns = Columns(ledger)
     return _counted(columns, Pairs.read(columns))
 
@@ -115,7 +114,7 @@ def _counted(columns: Columns, pairs: Pairs) -> dict[str, int]:
 
 
 def render(run: Mapping[str, Any], counts: Mapping[str, int], packed: str, data_name: str) -> str:
-    """The whole page. packed: base64 of the deflated gallery; data_name: the same for the same gallery."""
+    """The whole page. packed: base64 of the deflated gallery; data_name: hash of the gallery."""
     script = "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     script = f'(async function () {{\n"use strict";\n{script}\n}})();'
     return _template().render(
@@ -147,7 +146,7 @@ def _template() -> jinja2.Template:
 
 
 def _whole(part: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """A part of run.json with None for every name that the page asks for and the run does not know."""
+    """A part of run.json, with None for the names of the page that it lacks."""
     return {**dict.fromkeys(names), **part} if part else None
 
 
@@ -166,7 +165,7 @@ def _unit(counts: Mapping[str, int]) -> str:
 
 
 def sentence(counts: Mapping[str, int]) -> str:
-    """What was done, in one sentence."""
+    """One-sentence summary of a run."""
     total, unit = counts["originals"], _unit(counts)
     read = f"{count(counts['pairs'])} pair{'s' if counts['pairs'] != 1 else ''}"
     if unit == "text":
@@ -186,15 +185,15 @@ def sentence(counts: Mapping[str, int]) -> str:
 
 
 def warning(run: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[str, str] | None:
-    """(headline, why) where the reader must know that no score decided anything; else None."""
+    """Warning (headline, reason) where no text was dropped by its score; else None."""
     calibration = run.get("calibration")
     changed = counts["drop"] + counts["replace"] + counts["add"]
-    rest = "What was dropped was dropped by the audit alone." if changed else "Nothing was changed."
+    rest = "All dropped texts were dropped by the audit alone." if changed else "Nothing was changed."
     if not calibration:
         return "No scorer was calibrated.", rest
     if not calibration.get("decides"):
         return (
-            "The scorer is not sure enough here: nothing was dropped for its score.",
+            "The judge is not reliable enough on this set: nothing was dropped for its score.",
             f"{calibration.get('why') or ''} {rest}".strip(),
         )
     return None

@@ -1,7 +1,4 @@
-"""Result of `clean`: the folder of a finished run, read as a user wants it.
-
-Does not know: how a step did its work.
-"""
+"""Result of a cleaning run, from the folder of a finished run."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class CleanResult:
-    """A finished run: its folder, and what run.json holds."""
+    """Result of a cleaning run: its folder, and the content of run.json."""
 
     out: Path
     facts: dict[str, Any]
 
     @classmethod
     def load(cls, out: str | Path) -> CleanResult:
-        """The run that an --out folder holds. Mistake where it holds none, or one that is not finished."""
+        """Load the result of a finished run from its --out folder. Mistake where there is none, or an unfinished one."""
         facts = plan.finished(Path(out))
         if facts is None or "counts" not in facts:
             raise Mistake(
@@ -54,7 +51,7 @@ class CleanResult:
 
     @property
     def counts(self) -> dict[str, int]:
-        """How often each decision was taken."""
+        """The count of each decision."""
         counts: dict[str, int] = self.facts["counts"]
         return counts
 
@@ -81,7 +78,7 @@ class CleanResult:
         out: str | Path,
         tell: Callable[..., None] = lambda *arguments, **more: None,
     ) -> CleanResult:
-        """Write the clean set anew, to `out`, with the decisions that a reader took in the report and exported (JSON or CSV).
+        """Write the clean set again, to `out`, with the decisions that a reader has made in the report and exported (JSON or CSV).
 
         Mistake where one of them does not belong to this run.
         """
@@ -93,7 +90,7 @@ class CleanResult:
         return "\n".join(self.summary())
 
     def summary(self) -> list[str]:
-        """What the run did, in a few lines."""
+        """Summary of the run in a few lines."""
         return _summary(self.facts, self.out)
 
 

@@ -1,7 +1,7 @@
-"""Audited rows: what is known of each pair after the audit, in one part on disk for every shard.
+"""Audited rows: the facts about each pair after the audit, in a part on disk for every shard.
 
-The parts are the only store. Whoever works on a shard reads its part; whoever trains on the whole set reads the parts
-one after the other. Does not know: where pictures came from, models, decisions.
+The parts are the only store: the tasks of a shard read its part, and training reads all parts one after the other.
+Does not know: the files of pictures, models, decisions.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
 
-DONORS = 20_000  # texts that planted mismatches are drawn from: a sample, so that memory stays small
-LEARN = "learn"  # the column of every part that training reads: the texts of a row that are learned from
+DONORS = 20_000  # texts that planted mismatches are drawn from; a sample, which bounds the memory
+LEARN = "learn"  # the column of a part with the training texts of each row
 SCHEMA = pa.schema(
     [
         *audit.SCHEMA,
-        ("usable", pa.bool_()),  # the picture can be read and is worth reading
-        ("judged", pa.list_(pa.int32())),  # the texts that no rule drops: what a judge scores
+        ("usable", pa.bool_()),  # the picture can be read and has no bad fault
+        ("judged", pa.list_(pa.int32())),  # the texts that no rule drops, which a judge scores
         (LEARN, pa.list_(pa.string())),  # these texts
     ]
 )
@@ -40,7 +40,7 @@ DONOR_SCHEMA = pa.schema([("image_key", pa.string()), ("text", pa.string())])
 
 @dataclass(frozen=True)
 class Rows:
-    """The audited pairs of a set: a part for each shard in work/rows, and the pixels of all in one file.
+    """Audited pairs of a set: a part for each shard in work/rows, and the pixels of all in one file.
 
     shards: their names, in order; counts: pairs of each.
     """
@@ -54,7 +54,7 @@ class Rows:
 
     @cached_property
     def first(self) -> np.ndarray:
-        """[shards + 1]: shard s has the rows first[s]:first[s + 1] of the set."""
+        """First rows of the shards [shards + 1]: shard s has the rows first[s]:first[s + 1] of the set."""
         return np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)])
 
     @property
@@ -62,35 +62,36 @@ class Rows:
         return self.work / "rows"
 
     def column(self, name: str) -> Iterator[Any]:
-        """A column over all shards, one shard in memory at a time."""
+        """Values of a column over all shards, with one shard in memory at a time."""
         return column_of(self.folder, self.shards, name)
 
     @cached_property
     def pixels(self) -> np.ndarray:
-        """uint8 [n size size 3], memory-mapped."""
+        """Pixels of all pairs, uint8 [n size size 3], memory-mapped."""
         return np.load(self.work / "pixels.npy", mmap_mode="r")
 
 
 def column_of(folder: Path, shards: Iterable[str], name: str) -> Iterator[Any]:
-    """The values of a column of the shards' parts in a folder, in order."""
+    """Values of a column of the shards' parts in a folder, in order."""
     for shard in shards:
         yield from read_part(folder, shard, [name]).column(name).to_pylist()
 
 
 def read_part(folder: Path, shard: str, columns: Sequence[str] | None = None) -> pa.Table:
-    """A shard's part in a folder of parts."""
+    """Read a shard's part in a folder of parts."""
     with pq.ParquetFile(folder / f"{shard}.parquet") as part:
         return part.read(columns=columns, use_threads=False)
 
 
 def load(work: Path) -> Rows:
-    """The rows that `gather` made."""
+    """Load the rows that `gather` has written."""
     known = json.loads((work / "shards.json").read_text())
     return Rows(work, tuple(known["shards"]), tuple(known["counts"]))
 
 
 def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
-    """Make the parts of the audit into rows: with the faults that only show across shards, and what follows of them."""
+    """Write the rows of a set: the parts of the audit, with the faults across shards, and the texts to judge and to train
+    on."""
     if (work / "shards.json").exists():
         return
     counts: list[int] = []
@@ -112,12 +113,12 @@ def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
         counts.append(len(table))
         texts += len(owners)
     _join_pixels(work, shards, sum(counts))
-    with atomic_write(work / "shards.json") as file:  # last: the rows are whole
+    with atomic_write(work / "shards.json") as file:  # last, since it marks complete rows
         file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
 
 
 def _inside(indices: np.ndarray, first: int, count: int) -> list[int]:
-    """Those of rising indices that lie in a span, counted from its first."""
+    """The indices in a span, relative to its first; indices must rise."""
     start, stop = np.searchsorted(indices, [first, first + count])
     local: list[int] = (indices[start:stop] - first).tolist()
     return local
@@ -126,7 +127,7 @@ def _inside(indices: np.ndarray, first: int, count: int) -> list[int]:
 def write_rows(
     work: Path, shard: str, table: pa.Table, image_faults: list[list[str]], text_faults: list[list[list[str]]]
 ) -> None:
-    """One shard's part: the audit's columns with these faults, and what a judge and a learner take of them."""
+    """Write a shard's part: the audit's columns with these faults, and the texts to judge and to train on."""
     usable = [not _bad(faults) for faults in image_faults]
     judged = [
         [at for at, faults in enumerate(each) if fine and not _bad(faults)]
@@ -154,7 +155,7 @@ def _bad(codes: Iterable[str]) -> bool:
 
 
 def _join_pixels(work: Path, shards: Sequence[str], total: int) -> None:
-    """One array of all shards' pixels, copied as bytes: neither is ever in memory."""
+    """Concatenate the pixels of all shards to one array on disk, by copying bytes."""
     with atomic_write(work / "pixels.npy") as file:
         for number, shard in enumerate(shards):
             with open(work / "audit" / f"{shard}.npy", "rb") as part:
@@ -170,7 +171,7 @@ def _join_pixels(work: Path, shards: Sequence[str], total: int) -> None:
 
 
 def write_donors(rows: Rows) -> None:
-    """Choose the texts that planted mismatches are drawn from, once: the first of all judged ones by content hash."""
+    """Choose and write the texts that planted mismatches are drawn from: the first of all judged texts by content hash."""
     path = rows.work / "donors.parquet"
     if path.exists():
         return
@@ -181,7 +182,7 @@ def write_donors(rows: Rows) -> None:
 
 
 def _judged_texts(rows: Rows) -> Iterator[tuple[int, int, int, str, str]]:
-    """(seed, row, text_id, image_key, text) of every judged text."""
+    """All judged texts as (seed, row, text_id, image_key, text)."""
     row = 0
     for shard in rows.shards:
         part = read_part(rows.folder, shard, ["image_key", "judged", LEARN])
@@ -192,10 +193,10 @@ def _judged_texts(rows: Rows) -> Iterator[tuple[int, int, int, str, str]]:
 
 
 def plant(part: pa.Table, donors: Sequence[tuple[str, str]], times: int) -> Iterator[tuple[int, str]]:
-    """Planted mismatches of a shard: (row, a text of another picture), `times` for every row that is judged.
+    """Planted mismatches of a shard: (row, a text of another picture), `times` for every row with a judged text.
 
-    The donor (image_key, text) is drawn by the picture's key, so that it is the same in every run and on every
-    machine. A text that the row has itself, or that stands on the same picture, is passed over.
+    The donor (image_key, text) is drawn by the picture's key, so that it is the same in every run and on every machine.
+    Texts of the row itself, and of the same picture, are skipped.
     """
     if not donors:
         return

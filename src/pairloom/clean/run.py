@@ -1,8 +1,7 @@
-"""The main job, step by step: audit, judge, calibrate, caption, filter and merge, prove, report.
+"""The main job: audit, judge, calibrate, caption, filter and merge, prove, report.
 
-Every step is a task for each shard, which leaves a part on disk that is its own commit mark, so that the same command
-goes on after any kill and ends with the same bytes. This process holds counts and scores, never the set's texts. Does
-not know: how a step does its work.
+Every step is a task for each shard, which writes a part that is its own commit mark, so that the same command resumes after
+any kill and ends with the same bytes. This process has counts and scores in memory, never the set's texts.
 """
 
 from __future__ import annotations
@@ -33,22 +32,22 @@ from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import PairSet, open_set
 from pairloom.scale import Execution
 
-FEWEST = 10  # pictures without which no judge is asked: each fold needs some, and each text another's
-STILL = 0.005  # rounds stop when fewer texts than this share change their decision
+FEWEST = 10  # least pictures for a judge: each fold needs some, and each mismatch another picture
+STILL = 0.005  # rounds end when a smaller share of the texts changes its decision
 
 Tell = Callable[..., None]  # tell(step, done, total, bad=0, note="")
 Truth = Callable[[Path], dict[str, Any]]
 
 
 def silent(*_: Any, **__: Any) -> None:
-    """Says nothing."""
+    """A `tell` that shows no progress."""
 
 
 @dataclass
 class Run:
-    """One run: where it reads and writes, what decides and writes, and the facts so far.
+    """State of a run: its inputs and outputs, its judge and captioner, and the facts for run.json so far.
 
-    judge: None where a judge is trained on the set itself; captioner: None where that is trained too, or none is named.
+    judge: None where it is trained on the set itself. captioner: None where it is trained too, or where there is none.
     """
 
     pairs: PairSet
@@ -67,7 +66,7 @@ class Run:
         return [shard.name for shard in self.pairs.shards]
 
     def each(self, step: str, function: Callable[[Any], int], tasks: Sequence[Any]) -> None:
-        """Run the tasks of a step, and tell of them."""
+        """Run the tasks of a step, and report progress."""
         self.tell(step, 0, len(tasks), note=plan.already(task.part for task in tasks))
         for _, count in self.execution.run(function, tasks):
             self.tell(step, 1, len(tasks), note=f"{count} texts")
@@ -75,7 +74,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RoundResult:
-    """What a round came to: its folder and that of its decisions, its judge, and what the scores mean."""
+    """Result of a round: its folder and that of its decisions, its judge, and the calibration."""
 
     folder: Path
     decisions: Path
@@ -92,10 +91,9 @@ def clean(
     """Clean a set of pairs into `out`.
 
     `out` gets pairs/ (the clean set, in the format of the raw one), pairs.parquet (the ledger), run.json,
-    report.html and models/ (judge and captioner). judge: "self", a judge's folder, a model's, or an object; captioner: a
-    model's folder or an object; both stand in for what the settings name. truth: where the noise was planted and is
-    known, a function that compares the ledger with it. Raises Mistake where the set, the output folder or a model
-    cannot be used.
+    report.html and models/ (judge and captioner). judge: "self", the folder of a judge or model, or an object; captioner: a
+    model folder or an object; both override the settings. truth: for a set with known truth, a function that compares the
+    ledger with it. Mistake where the set, the output folder or a model cannot be used.
     """
     pairs, out = open_set(source, format), Path(out)
     settings = _named(settings, judge, captioner)
@@ -105,7 +103,7 @@ def clean(
         work = plan.prepare(pairs, out, settings, restart)
         done = plan.finished(out)
         if done is not None:
-            tell("clean", 0, None, note="finished already; nothing is left to do")
+            tell("clean", 0, None, note="this run is finished already")
             plan.tidy(out)
             return CleanResult(out, done)
         named = judge is None or isinstance(judge, (str, Path))
@@ -120,7 +118,7 @@ def clean(
 def _named(
     settings: CleanSettings, judge: PairJudge | Path | str | None, captioner: Captioner | Path | str | None
 ) -> CleanSettings:
-    """The settings with the names of what was handed in: a run goes on only with the same."""
+    """The settings with the names of the judge and the captioner, since a run is resumed only with the same ones."""
     if judge is not None:
         name = f"judge {judge.identity}" if isinstance(judge, Judge) else _name(judge)
         settings = replace(settings, model=name)
@@ -130,12 +128,12 @@ def _named(
 
 
 def _name(handed: PairJudge | Captioner | Path | str) -> str:
-    """A path as it is written; an object by its name."""
+    """Name of a judge or captioner: the path itself, or the object's name."""
     return str(handed) if isinstance(handed, (str, Path)) else getattr(handed, "name", str(handed))
 
 
 def demand_usable(settings: CleanSettings, judge: PairJudge | Path | str | None, device: str) -> None:
-    """Mistake, before hours of work, where a set or a model that is named, or the size, cannot be used."""
+    """Raise Mistake, before any work, where a set, a model or the size cannot be used."""
     self_judge.demand_size(settings.size)
     if settings.model == "self":
         self_judge.demand_judge(settings.self_system, settings.size)
@@ -149,11 +147,11 @@ def demand_usable(settings: CleanSettings, judge: PairJudge | Path | str | None,
 def _judge(
     settings: CleanSettings, judge: PairJudge | Path | str | None, work: Path, device: str
 ) -> PairJudge | None:
-    """What tasks ask: a judge in memory is saved first, so that workers can load it."""
+    """The judge of the run's tasks; None for "self". A judge in memory is saved first, so that workers can load it."""
     if isinstance(judge, Judge):
         folder = work / "judge"
         if not is_judge(folder):
-            shutil.rmtree(folder, ignore_errors=True)  # half a judge, of a kill
+            shutil.rmtree(folder, ignore_errors=True)  # an incomplete judge, after a kill
             judge.save(folder)
         return JudgeAt(str(folder), device)
     if judge is not None and not isinstance(judge, (str, Path)):
@@ -164,7 +162,8 @@ def _judge(
 def _captioner(
     settings: CleanSettings, captioner: Captioner | Path | str | None, named: bool, device: str
 ) -> Captioner | None:
-    """named: the judge is a model's folder, which may write as well."""
+    """The captioner of the run; None where it is trained or missing. named: the judge is a model folder, which may write
+    too."""
     if captioner is not None and not isinstance(captioner, (str, Path)):
         return captioner
     where = settings.captioner
@@ -208,7 +207,7 @@ def _audit(run: Run) -> Findings:
 
 
 def audited(pairs: PairSet, work: Path, size: int, execution: Execution = Execution()) -> Rows:
-    """A second set, read and audited into rows and pixels."""
+    """Audit a second set into rows and pixels."""
     names = [shard.name for shard in pairs.shards]
     (work / "audit").mkdir(parents=True, exist_ok=True)
     rows.gather(work, names, check(pairs, execution, folder=work / "audit", size=size))
@@ -219,7 +218,8 @@ def audited(pairs: PairSet, work: Path, size: int, execution: Execution = Execut
 
 
 def _rounds(run: Run) -> RoundResult:
-    """Judge, calibrate and caption, as often as asked, or until the decisions stand still."""
+    """Run the rounds of judging, calibrating and captioning, up to the number in the settings, or until the decisions no
+    longer change."""
     data = rows.load(run.work)
     rows.write_donors(data)
     texts, history = data.folder, []
@@ -240,7 +240,7 @@ def _rounds(run: Run) -> RoundResult:
 
 
 def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
-    """texts: the folder of parts that a judge learns from."""
+    """Run one round. texts: the folder of parts with the judge's training texts."""
     settings = run.settings
     folder.mkdir(exist_ok=True)
     run.facts["captioner"] = None
@@ -269,7 +269,7 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
 
 
 def _too_few(data: Rows, texts: Path) -> str:
-    """Why a set is too small for any judge to be calibrated on; "" where it is not."""
+    """The reason why a set is too small for a calibration; "" where it is not."""
     count, shown = 0, set[str]()
     for key, each in zip(data.column("image_key"), column_of(texts, data.shards, LEARN)):
         count += len(each)
@@ -291,7 +291,7 @@ def _rules(settings: CleanSettings, calibration: Calibration) -> Rules:
 
 
 def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: CalibratedRules) -> RoundResult:
-    """Decide of every shard, without captions."""
+    """Decide about all shards, without captions."""
     file, place = verdict.save(folder / "verdict.json"), folder / "decisions"
     scores = None if judge is None else folder / "scores"
     tasks = [DecideTask(run.work, name, file, place, scores) for name in run.names]
@@ -301,7 +301,7 @@ def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: Calibrated
 
 
 def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: CalibratedRules) -> RoundResult:
-    """Decide without captions, propose some where they are wanted, and decide again where any were."""
+    """Decide without captions, propose captions where pairs need them, and decide again about pairs with proposals."""
     settings, first = run.settings, _decide(run, folder, judge, verdict)
     wanted = _wanted(run, first.decisions)
     captioner = _teach(run, data, folder, first.decisions) if wanted else None
@@ -316,7 +316,7 @@ def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Cali
     chances = verdict.calibration.p_match(_column(captions, run.names, "score"))
     run.facts["captioner"] = {
         "model": captioner.name, "decode": settings.decode, "pictures": wanted, "proposals": len(chances),
-        # the paper's: the share that the filter turns down
+        # as in the paper: the share of the proposals that the filter rejects
         "noise_ratio": float((chances < settings.accept).mean()) if len(chances) else 0.0,
     }  # fmt: skip
     verdict = replace(verdict, writer=f"synthetic:{captioner.name}")
@@ -331,7 +331,7 @@ def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Cali
 
 
 def _wanted(run: Run, draft: Path) -> int:
-    """How many usable pairs a caption is wanted for: those without a text, or all of them."""
+    """Number of usable pairs that need a caption: those without a text, or all of them with `add`."""
     count = 0
     for name in run.names:
         usable = read_part(run.work / "rows", name, ["usable"]).column("usable").to_pylist()
@@ -341,7 +341,8 @@ def _wanted(run: Run, draft: Path) -> int:
 
 
 def _teach(run: Run, data: Rows, folder: Path, draft: Path) -> Captioner | None:
-    """The captioner: as it was handed in, or trained on what was kept. None, with the reason, where there is none."""
+    """The captioner: the run's, or one that is trained on the kept texts. None, with the reason in the facts, where there is
+    none."""
     settings, why = run.settings, ""
     if run.captioner is not None:
         named = run.captioner.where if isinstance(run.captioner, ModelCaptioner) else None
@@ -362,14 +363,14 @@ def _teach(run: Run, data: Rows, folder: Path, draft: Path) -> Captioner | None:
 
 
 def _trusted(run: Run) -> Rows | None:
-    """The human-made set that captioner and filter are fine-tuned on, audited like the set itself."""
+    """The human-annotated set for the fine-tuning of captioner and filter, audited like the set itself."""
     if run.settings.trusted is None:
         return None
     return audited(open_set(run.settings.trusted), run.work / "trusted", run.settings.size, run.execution)
 
 
 def _column(folder: Path, names: Sequence[str], column: str) -> np.ndarray:
-    """A column of numbers over the parts of a folder."""
+    """Concatenate a column of numbers over the parts of a folder."""
     parts = [read_part(folder, name, [column]).column(column).to_numpy() for name in names]
     return np.concatenate([np.zeros(0), *parts])
 
@@ -391,11 +392,11 @@ def _write(run: Run, last: RoundResult) -> None:
 
 
 def _publish(run: Run, last: RoundResult) -> dict[str, str]:
-    """Save the last round's judge, with its calibration, and the captioner that was trained; name -> folder."""
+    """Save the last round's judge, with its calibration, and the trained captioner. Returns name -> folder."""
     models: dict[str, str] = {}
     judge = last.judge.judge if isinstance(last.judge, JudgeAt) else None
     if judge is not None and judge.folds:
-        shutil.rmtree(run.out / "models" / "judge", ignore_errors=True)  # half a judge, of a kill
+        shutil.rmtree(run.out / "models" / "judge", ignore_errors=True)  # an incomplete judge, after a kill
         judge.calibrated(last.verdict.calibration).save(run.out / "models" / "judge")
         models["judge"] = "models/judge"
     if (last.folder / "captioner").exists():
@@ -405,7 +406,7 @@ def _publish(run: Run, last: RoundResult) -> dict[str, str]:
 
 
 def _finish(run: Run, last: RoundResult, findings: Findings, truth: Truth | None) -> dict[str, Any]:
-    """Ledger, models, run.json and report; then no work is left behind."""
+    """Write ledger, models, run.json and report, and remove the work folder."""
     from pairloom.clean import pictures, report
 
     run.tell("report", 0, None)
@@ -419,7 +420,7 @@ def _finish(run: Run, last: RoundResult, findings: Findings, truth: Truth | None
     shown = pictures.ReportPictures(run.pairs, run.out, run.work)
     report.write_report(run.out / "report.html", facts, table, shown.thumbnail, shown.link)
     facts["plan"] = json.loads((run.work / "plan.json").read_text())["hash"]
-    with atomic_write(run.out / "run.json") as file:  # last: the run is finished
+    with atomic_write(run.out / "run.json") as file:  # last, since it marks a finished run
         file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     plan.tidy(run.out)
     return facts

@@ -1,4 +1,4 @@
-"""Score a whole set with a judge or a model, shard by shard, into one table. Does not know: thresholds, decisions."""
+"""Scores of a whole set by a judge or a model, shard by shard, as one table. Does not know: thresholds, decisions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class TableTask:
-    """One shard, the judge that scores it, and where its part goes."""
+    """Task of scoring one shard: the shard, the judge, and the path of its part."""
 
     shard: Shard
     judge: JudgeAt
@@ -37,7 +37,7 @@ class TableTask:
 
 
 class _Pictures:
-    """The pictures of a shard's pairs."""
+    """Picture source of a shard's pairs."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self.pairs = pairs
@@ -59,7 +59,7 @@ class _Pictures:
 
 
 def score_shard(task: TableTask) -> str:
-    """Score a shard; its part on disk is the commit mark. Returns the way scores were made."""
+    """Score a shard; its part on disk is the commit mark. Returns the name of the score."""
     if task.part.exists():
         return task.judge.way()
     pairs = list(read_shard(task.shard))
@@ -89,13 +89,14 @@ def score_set(
     speed: Speed = "exact",
     device: str = "cpu",
 ) -> dict[str, Any]:
-    """Write `out` (.parquet). Unfinished work lies beside it and is gone on with. Mistake where `out` exists."""
+    """Score every text of a set, and write `out` (.parquet). Unfinished work is beside it, and is resumed. Mistake where `out`
+    exists."""
     check_output(out, pairs.path)
     shards = [shard.name for shard in pairs.shards]
     plan = json.dumps({"set": str(pairs.path), "model": str(model), "speed": speed, "shards": shards})
     parts = parts_of(out)
     judge = JudgeAt(str(model), device, speed)
-    judge.way()  # loads it, or says before all work that it cannot judge
+    judge.way()  # loads it, so that a model that does not score is a Mistake before any work
     tasks = [TableTask(shard, judge, parts / f"{shard.name}.parquet") for shard in pairs.shards]
     ways = make_table(
         score_shard, tasks, out, SCHEMA, plan, execution, restart, lambda done, all: tell("score", done, all)

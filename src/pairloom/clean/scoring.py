@@ -1,6 +1,6 @@
-"""Score every text of a set and the planted mismatches with a judge, shard by shard. Step 2 of `clean`.
+"""Scores of the texts of a set and of planted mismatches by a judge, shard by shard. Step 2 of `clean`.
 
-Does not know: how a judge scores, thresholds, decisions.
+Does not know: thresholds, decisions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMES = 2  # planted mismatches for each pair
 
 @dataclass(frozen=True)
 class AuditedShard:
-    """The pictures of an audited shard, by row in the shard: the audit's pixels, or the encoded files."""
+    """Picture source of an audited shard, by row in the shard: the audit's pixels, and the encoded files."""
 
     work: Path
     shard: Shard
@@ -41,7 +41,7 @@ class AuditedShard:
         return keys
 
     def column(self, name: str) -> list[str]:
-        """A column of the shard's rows."""
+        """Values of a column of the shard's rows."""
         values: list[str] = read_part(self.work / "rows", self.shard.name, [name]).column(name).to_pylist()
         return values
 
@@ -67,13 +67,13 @@ class AuditedShard:
                 try:
                     data = pair.image.read()
                 except OSError:
-                    continue  # the audit read it; it is gone since
+                    continue  # it was there during the audit, but is gone now
                 yield row, data
 
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """One shard to score. folder: of the round, where the scores go."""
+    """Task of scoring one shard. folder: of the round, for the scores."""
 
     work: Path
     shard: Shard
@@ -118,7 +118,7 @@ def _read_donors(file: Path, _: int) -> list[tuple[str, str]]:
 def write_scores(
     path: Path, rows: Sequence[int], ids: Sequence[int], texts: Sequence[str], scores: NDArray[np.float64]
 ) -> None:
-    """Scores of one shard, atomically."""
+    """Write the scores of one shard, atomically."""
     table = pa.table(
         [
             pa.array(rows, pa.int64()),
@@ -133,7 +133,7 @@ def write_scores(
 
 
 def read_scores(folder: Path, shards: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Finite scores of all own texts [n], and of all planted mismatches [m]: what a calibration is made of."""
+    """Read the finite scores of all own texts [n] and of all planted mismatches [m], for a calibration."""
     own, planted = [np.zeros(0)], [np.zeros(0)]
     for shard in shards:
         table = read_part(folder / "scores", shard, ["text_id", "score"])

@@ -1,12 +1,12 @@
-"""Self judge: small models trained on the user's own pairs, cross-fitted, so that none judges a pair it saw.
+"""Self judge: small models trained on the user's own pairs with cross-fitting, so that none scores a pair of its training.
 
-What it takes to learn from a thousand noisy pairs (docs/log.md has what did not help): a residual stem below the
-image tower, a bag of words beside the text tower, strong views, contrast alone, an average of the weights. That is
-`RECIPES["blip"]`; any other system that embeds or matches is trained by the same plan at its preset `tiny`.
+A few choices make it possible to learn from a thousand noisy pairs (docs/log.md has what did not help): a residual stem
+below the image tower, a bag of words beside the text tower, strong augmentation, contrast alone, an average of the weights.
+They are `RECIPES["blip"]`; any other system that embeds or matches is trained in the same manner with its preset `tiny`.
 
-A model learns to see first (under augmentation) and to write second (on what its frozen image tower makes of each
-picture, once): writing then costs a tenth and takes thousands of small steps, which it needs. Captioner and proof are
-trained here too. All training goes on after any kill. Does not know: thresholds, decisions, how a judge scores.
+A model is first trained on augmented pictures (to see), and then, with its image tower frozen, on the cached encodings of
+the pictures (to write): a step of the second stage costs a tenth, and it takes thousands of small steps. The captioner and
+the models of the proof are trained here too. All training is resumed after a kill. Does not know: thresholds, decisions.
 """
 
 from __future__ import annotations
@@ -49,19 +49,19 @@ Tell = Callable[..., None]
 PATCH = 8
 WORDS = 2000  # size of the vocabulary
 SAVE = 100  # steps between checkpoints
-FEWEST, MOST = 4, 60  # passes over the set, however large or small it is
-CACHED = 8192  # pictures that a writer learns from: each keeps 33 kB in memory
-REFERENCES = 512  # texts and pictures that a score is held against
-JUDGE, CAPTIONER = 50_000, 64_000  # pairs that each learns from, repeats counted
+FEWEST, MOST = 4, 60  # least and most epochs
+CACHED = 8192  # pictures that a captioner is trained on: each takes 33 kB of memory
+REFERENCES = 512  # reference texts and pictures of a fold
+JUDGE, CAPTIONER = 50_000, 64_000  # training pairs, repetitions included
 PROOF = 14_000, 20_000  # the same for the models that `prove` compares: to see, to write
-PAIRS = 50  # fewer teach nothing
+PAIRS = 50  # least pairs for training
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a system becomes a self judge. settings: of its Config, as `key=value`; the groups below are laid over them.
+    """Training recipe of a self judge. settings: of the system's Config, as `key=value`; the groups below override them.
 
-    judge: to learn to tell pairs apart; captioner: to learn to write, from a judge; both: to learn both at once.
+    judge: for training a judge; captioner: for training a captioner from a judge; both: for training both at once.
     """
 
     settings: tuple[str, ...] = ()
@@ -84,12 +84,12 @@ RECIPES = {
 
 
 def recipe_of(system: str) -> Recipe:
-    """The recipe of a system; without one of its own its preset `tiny` is trained as it stands."""
+    """The recipe of a system; a system without one is trained with its preset `tiny`, unchanged."""
     return RECIPES.get(system, Recipe())
 
 
 def demand_size(size: int) -> None:
-    """Mistake where the judge's stem cannot halve the pictures' side."""
+    """Raise Mistake where the judge's stem cannot halve the side of the pictures."""
     if size % PATCH or size < 4 * PATCH:
         raise Mistake(
             f"size={size} does not fit the judge `self`.",
@@ -99,7 +99,7 @@ def demand_size(size: int) -> None:
 
 
 def demand_judge(system: str, size: int) -> None:
-    """Mistake, before any work, where a system cannot be a self judge of pictures of that side."""
+    """Raise Mistake, before any work, where a system cannot be a self judge for pictures of this size."""
     demand_size(size)
     module = registry.find("systems", system)
     trained = module.System(module.TINY)
@@ -117,17 +117,17 @@ def _matches(system: Any) -> bool:
 
 
 def folds_for(pairs: int) -> int:
-    """How many models share the judging: a small set cannot spare half of itself."""
+    """Number of folds: a small set has more, since two folds would leave only half of it for training."""
     return 4 if pairs < 3000 else 2
 
 
 @dataclass(frozen=True)
 class TrainTask:
-    """One model to train on an audited set.
+    """Task of training one model on an audited set.
 
-    texts: the folder of parts whose column LEARN has the texts of every row. passes: pairs to learn from, repeats
-    counted. settings: `key=value` over the recipe's. fold of folds: left out, -1: nothing is. start: a model folder that
-    has learnt to see; the task is then to write.
+    texts: the folder of parts whose column LEARN has the texts of every row. passes: training pairs, repetitions included.
+    settings: `key=value`, overriding the recipe's. fold of folds: left out of training (-1: none). start: a model folder
+    whose image tower is trained; the task is then to train it to write.
     """
 
     work: Path
@@ -144,13 +144,13 @@ class TrainTask:
     device: str = "cpu"
 
     def inside(self, image_key: str) -> bool:
-        """Whether the model may learn from a picture."""
+        """Whether a picture is in the model's training set."""
         return self.fold < 0 or fold_of(image_key, self.folds) != self.fold
 
 
 @dataclass(frozen=True)
 class TrainingTexts:
-    """What a task learns from, in memory while it trains: the set's rows, the texts and the picture key of each."""
+    """Training texts of a task, in memory while it trains: the set's rows, and the texts and the picture key of each."""
 
     rows: Rows
     texts: list[list[str]]
@@ -169,10 +169,10 @@ class TrainingTexts:
 def train_judge(
     folder: Path, rows: Rows, texts: Path, settings: CleanSettings, execution: Execution, tell: Tell, device: str = "cpu"
 ) -> Path:  # fmt: skip
-    """Train the fold models of a round into folder/folds/0, 1, ... and describe them as a judge, whose folder is returned.
+    """Train the fold models of a round into folder/folds/0, 1, ..., and write the judge's description. Returns its folder.
 
-    Finished folds are kept; the rest goes on. Of fewer than 50 pairs nothing can be learnt: no model is trained, and the
-    judge then gives every text the same score.
+    Finished folds are kept, unfinished ones are resumed. For fewer than 50 pairs no model is trained, and the judge gives
+    every text the same score.
     """
     where = folder / "folds"
     pairs = sum(map(bool, column_of(texts, rows.shards, LEARN)))
@@ -198,12 +198,12 @@ def train_judge(
 
 
 def train_fold(task: TrainTask) -> str:
-    """Train one judge, and note what its scores are held against before it counts as finished."""
+    """Train one fold of a judge, and write its references before it counts as finished."""
     return train(task, _write_references)
 
 
 def _write_references(model: Model, lesson: TrainingTexts, task: TrainTask) -> None:
-    """Texts of the set as often as they occur, and pictures that the model never saw."""
+    """Write the references of a fold: texts of the set by their frequency, and pictures outside of its training."""
     if not able(model.system, "embed"):
         return
     taking = [row for row, texts in enumerate(lesson.texts) if texts]
@@ -220,7 +220,7 @@ def _write_references(model: Model, lesson: TrainingTexts, task: TrainTask) -> N
 
 
 def write_tokenizer(file: Path, rows: Rows, texts: Path) -> Path:
-    """The vocabulary of a set's texts, as tokenizer.json."""
+    """Train a tokenizer on a set's texts, and write tokenizer.json."""
     if not file.exists():
         words = (text for row in column_of(texts, rows.shards, LEARN) for text in row)
         with atomic_write(file) as out:
@@ -234,8 +234,8 @@ def write_tokenizer(file: Path, rows: Rows, texts: Path) -> Path:
 def train_captioner(
     folder: Path, rows: Rows, texts: Path, settings: CleanSettings, tell: Tell, device: str = "cpu"
 ) -> Path | None:
-    """Teach a judge of the round to write these texts, its image tower frozen. With `decoupled` off it learns all its
-    losses. Returns its folder; None where its system cannot write."""
+    """Train a captioner from a judge of the round, with a frozen image tower. Without `decoupled` it is trained on all losses
+    of the system. Returns its folder; None where the system cannot write."""
     first = folder / "folds" / "0"
     task = TrainTask(
         rows.work, texts, folder / "captioner", first / "tokenizer.json", round(CAPTIONER * settings.effort), settings.seed,
@@ -252,7 +252,7 @@ def train_captioner(
 def train_to_prove(
     out: Path, rows: Rows, texts: Path, settings: CleanSettings, seed: int, device: str = "cpu"
 ) -> Path:
-    """Train one fresh model on all rows that have texts, to see and then to write: what `prove` compares. Resumable."""
+    """Train a new model on all rows with texts, first to see and then to write, for `prove`. Resumable."""
     recipe, system = RECIPES["blip"], "blip"
     tokenizer = write_tokenizer(out.with_name(f"{out.name}-tokenizer.json"), rows, texts)
     first = out.with_name(f"{out.name}-sees")
@@ -268,7 +268,7 @@ def train_to_prove(
 
 
 def train(task: TrainTask, after: Callable[[Model, TrainingTexts, TrainTask], None] | None = None) -> str:
-    """Train one model and save it into task.out; a kill leaves checkpoints beside it to go on from.
+    """Train one model and save it to task.out; after a kill it is resumed from checkpoints beside it.
 
     after: called with the trained model before it is saved.
     """
@@ -290,13 +290,13 @@ def _train(task: TrainTask, after: Callable[[Model, TrainingTexts, TrainTask], N
         _write(model, lesson, task, np.array(chosen, np.int64), running)
     if after is not None:
         after(model, lesson, task)
-    shutil.rmtree(task.out, ignore_errors=True)  # half a model, of a kill in this very moment
+    shutil.rmtree(task.out, ignore_errors=True)  # an incomplete model, after a kill while it was saved
     models.save(model, task.out)
     shutil.rmtree(running, ignore_errors=True)
 
 
 def build(task: TrainTask, size: int) -> Model:
-    """A fresh model of the task's system, for pictures of that side."""
+    """A new model of the task's system, for pictures of this size."""
     tokens = Tokens.from_json(task.tokenizer.read_text("utf-8"))
     known = {field.name for field in fields(registry.find("systems", task.system).Config)}
     sizes = (f"image_size={size}",) if "image_size" in known else ()
@@ -305,7 +305,7 @@ def build(task: TrainTask, size: int) -> Model:
 
 
 def _see(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndarray, running: Path) -> None:
-    """All of the model, under augmentation."""
+    """Train the whole model on augmented pictures."""
     pictures = AugmentedImages(lesson.rows.pixels, model.pixels.mean, model.pixels.std)
     loader = _loader(model, lesson, pictures, chosen)
     settings = seeing(len(chosen), task.passes, task.seed)
@@ -314,7 +314,7 @@ def _see(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndarra
 
 
 def _training_views(model: Model, loader: Loader, settings: Training) -> Iterator[None]:
-    """One pass over the training views."""
+    """One epoch of augmented batches, for recalibrating batch norms."""
     for (batch,) in loader.read(Plan(settings.batch, settings.seed), epoch=0):
         batch = batch.to(model.device)
         if isinstance(model.system, Sees):
@@ -325,7 +325,7 @@ def _training_views(model: Model, loader: Loader, settings: Training) -> Iterato
 
 
 def _write(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndarray, running: Path) -> None:
-    """The rest of the model, over what its image tower makes of each picture, once. A sample of a large set."""
+    """Train the model without its image tower on cached encodings of the pictures; of a large set on a sample."""
     chosen = np.sort(np.random.default_rng(seed_of("looked", task.seed)).permutation(chosen)[:CACHED])
     model.to(task.device).system.eval()
     kind = _freeze_tower(model, lesson.rows.pixels[:1])
@@ -340,19 +340,19 @@ def _write(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndar
 
 
 def _encoded(model: Model, pixels: np.ndarray) -> Any:
-    """What the system makes of pictures before it reads a text."""
+    """The encodings of pictures."""
     images = torch.from_numpy(model.pixels.normalise(np.asarray(pixels))).to(model.device)
     return model.system.encode_image(Batch(images=images[:, None])).encoded
 
 
 def _rows_of(encoded: Any) -> Tensor:
-    """The tensor [I N ...] of encoded pictures: the record itself, or its first field."""
+    """The tensor [I N ...] of encoded pictures: the encoding itself, or the first field of a record."""
     tensor: Tensor = getattr(encoded, fields(encoded)[0].name) if is_dataclass(encoded) else encoded
     return tensor
 
 
 def _freeze_tower(model: Model, pixels: np.ndarray) -> type:
-    """Freeze every parameter that encoding pictures depends on. Returns the type of encoded pictures."""
+    """Freeze every parameter that the encoding of pictures depends on. Returns the type of encoded pictures."""
     encoded = _encoded(model, pixels)
     read = [parameter for parameter in model.system.parameters() if parameter.requires_grad]
     gradients = torch.autograd.grad(_rows_of(encoded).sum(), read, allow_unused=True)
@@ -368,8 +368,8 @@ def _loader(
     chosen: np.ndarray,
     encoded: Callable[[Tensor], Any] | None = None,
 ) -> Loader:
-    """Rows with the very same texts count as one picture: they are no negatives of each other. encoded: the record of a
-    system's own, around cached encodings."""
+    """Loader of training batches. Rows with the same texts count as one picture, so that they are no negatives of each other.
+    encoded: wraps cached encodings in the system's own record."""
     table = TextTable.of(model.tokens, lesson.texts, model.config.length)
     same: dict[tuple[str, ...], int] = {}
     ids = np.array([same.setdefault(tuple(texts), len(same)) for texts in lesson.texts], np.int64)
@@ -377,13 +377,14 @@ def _loader(
 
 
 def seeing(pairs: int, passes: int, seed: int) -> Training:
-    """CleanSettings for learning to see from `pairs` pairs, `passes` of them repeats counted. One thread: the bytes do not depend
-    on how many models train at a time, and two threads on a busy machine waited for each other at 7 times the CPU."""
+    """Training settings for learning to see from `pairs` pairs, with `passes` training pairs in total. One thread: the bytes
+    then do not depend on the number of models that train at a time, and two threads on a busy machine wait for each other
+    at 7 times the CPU time."""
     return _training(pairs, passes, seed, batch=128, lr=2e-3, precision="bf16")
 
 
 def writing(pairs: int, passes: int, seed: int) -> Training:
-    """CleanSettings for learning to write: many small steps, in fp32, which is the faster for matrices so small."""
+    """Training settings for learning to write: many small steps, in fp32, which is faster for such small matrices."""
     return _training(pairs, passes, seed, batch=32, lr=1e-3, precision="fp32")
 
 
@@ -400,6 +401,6 @@ def _training(
 
 
 def describe(where: Path) -> dict[str, Any]:
-    """What run.json says of the judge whose folder this is: {"model": "self", "way", "folds"}."""
+    """The entry of run.json about the judge in a folder: {"model": "self", "way", "folds"}."""
     known = models.read_json(where / FILE)
     return {"model": "self", "way": known["by"], "folds": len(known["folds"])}

@@ -1,5 +1,4 @@
-"""Compare a ledger with the truth, where the noise was planted and is known: the drawn world. Does not know: how
-decisions were taken."""
+"""Comparison of a ledger with the known truth of a drawn world."""
 
 from __future__ import annotations
 
@@ -17,9 +16,10 @@ from pairloom.world import NOISES, World, read
 
 
 def measure(table: Path, world: World) -> dict[str, Any]:
-    """kinds: for each kind of noise how many were planted and taken out (recall), and precision: of all that was taken
-    out and is of this kind or good, the share of this kind. numbers: how well P(match) tells mismatches from good
-    texts, what became of the good ones, and how many new captions are right in every attribute they state."""
+    """Measure a ledger against the truth. kinds: for each kind of noise the number of texts, the share that was removed
+    (recall), and the precision: among removed texts that are of this kind or good, the share of this kind. numbers: how well
+    P(match) separates mismatches from good texts, the fate of the good texts, and the share of new captions with all facts
+    right."""
     truth = {row.name: row for row in world.rows()}
     entries = pq.read_table(table).to_pylist()
     taken, score, captions = _sort(entries)
@@ -48,7 +48,7 @@ def measure(table: Path, world: World) -> dict[str, Any]:
 def _sort(
     entries: Iterable[Mapping[str, Any]],
 ) -> tuple[dict[str, bool], dict[str, float], list[tuple[str, str]]]:
-    """By name: was the original text taken out? its score; and the captions that were taken in."""
+    """By name: whether the original text was removed, and its score; and the captions that were added."""
     taken: dict[str, bool] = {}
     score: dict[str, float] = {}
     captions = []

@@ -1,7 +1,5 @@
-"""Views: how the judge `self` looks at a small set of small pictures, in training.
-
-Crops, mirrors and shifts of colour make a thousand pictures do for many. A picture whose text says left or right is
-never mirrored. Does not know: networks, scores.
+"""Augmentation for the training of the judge `self` on a small set of small pictures: crops, mirror images and changes of
+colour. A picture whose text has left or right is never mirrored. Does not know: networks, scores.
 
 B pictures, H W sides.
 """
@@ -19,15 +17,16 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD
 
-STEPS = 256  # a chance of 24 bits gives three draws of so many steps
+STEPS = 256  # a random number of 24 bits gives three draws with so many values each
 
 
 @dataclass(frozen=True)
 class AugmentedImages:
-    """Training views of uint8 pictures [M H W 3] (the loader's Pictures).
+    """Augmented views of uint8 pictures [M H W 3], as the loader's picture source.
 
-    crop: smallest share of the area that stays. stretch: log of the largest change of a crop's shape. flip: chance of
-    mirroring. colour: largest change of contrast, half of that of brightness, a quarter of that of each channel.
+    crop: smallest share of the area that remains. stretch: log of the largest change of a crop's aspect ratio. flip:
+    probability of mirroring. colour: largest change of contrast; that of brightness is half of it, that of each channel a
+    quarter.
     """
 
     pixels: NDArray[np.uint8]
@@ -42,15 +41,15 @@ class AugmentedImages:
         return len(self.pixels)
 
     def identity(self) -> str:
-        """Every setting and the pictures' shape."""
+        """All settings, and the shape of the pictures."""
         return repr((self.pixels.shape, self.crop, self.stretch, self.flip, self.colour))
 
     def look(
         self, rows: NDArray[np.int64], chance: Tensor, sided: Tensor
     ) -> tuple[Tensor, NDArray[np.int64]]:
-        """Normalised floats [B 3 H W], one random view of each picture, and range(B): each row shows itself.
+        """One random view of each picture, normalised floats [B 3 H W], and range(B), since each row has its own view.
 
-        chance [B 4] in [0, 1) is all the randomness; sided [B]: not mirrored.
+        chance [B 4]: uniform random numbers in [0, 1), the only randomness. sided [B]: pictures that are not mirrored.
         """
         raw = torch.from_numpy(np.ascontiguousarray(self.pixels[rows])).permute(0, 3, 1, 2).contiguous()
         draws = _digits(chance)
@@ -58,7 +57,7 @@ class AugmentedImages:
         return self._paint(moved, draws[:, 6:11]), np.arange(len(rows))
 
     def _move(self, images: Tensor, draws: Tensor, sided: Tensor) -> Tensor:
-        """Crop and mirror as one resampling: an affine map of each picture."""
+        """Crop and mirror by one resampling, an affine map of each picture."""
         side = (self.crop + (1 - self.crop) * draws[:, 0]).sqrt()
         shape = ((2 * draws[:, 1] - 1) * self.stretch / 2).exp()
         wide, high = (side * shape).clamp(max=1), (side / shape).clamp(max=1)
@@ -71,7 +70,7 @@ class AugmentedImages:
         return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
     def _paint(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Contrast about mid-grey, brightness, a tint; then the normalisation. Values stay floats."""
+        """Change contrast about mid-grey, brightness and tint, then normalise. Values are not rounded."""
         change = (2 * draws - 1) * self.colour
         gain, shift = 1 + change[:, :1], 127.5 * (change[:, 1:2] / 2 + change[:, 2:] / 4)
         images = (images - 127.5) * gain[..., None, None] + (127.5 + shift)[..., None, None]
@@ -80,7 +79,7 @@ class AugmentedImages:
 
 
 def _digits(chance: Tensor) -> Tensor:
-    """[B C] uniform draws -> [B 3C] coarser ones, independent of each other."""
+    """Split uniform random numbers [B C] into coarser independent ones [B 3C]."""
     whole = chance.double() * STEPS
     second = (whole - whole.floor()) * STEPS
     third = (second - second.floor()) * STEPS

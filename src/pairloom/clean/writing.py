@@ -1,4 +1,4 @@
-"""Write one shard of the clean set and its part of the ledger. Does not know: how decisions were taken."""
+"""Output of a cleaning run: the shards of the clean set, and their parts of the ledger."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from pairloom.data.shards import read as read_shard
 
 @dataclass(frozen=True)
 class WriteTask:
-    """A shard, where its clean pairs go, where its ledger part goes, and the part that says what was decided of it."""
+    """Task of writing one shard: the shard, the paths of its clean pairs and of its ledger part, and the part with its
+    decisions."""
 
     shard: Shard
     out: Path
@@ -27,7 +28,7 @@ class WriteTask:
 
 
 def write_shard(task: WriteTask) -> int:
-    """Write the clean pairs in the set's own format, then the ledger part: it is the commit mark."""
+    """Write the clean pairs in the set's own format, then the ledger part, which is the commit mark."""
     if task.part.exists():
         return pq.read_metadata(task.part).num_rows
     entries: list[dict[str, Any]] = []
@@ -44,7 +45,7 @@ def write_shard(task: WriteTask) -> int:
 
 
 def _texts(pair: Pair, outcome: Outcome) -> tuple[Text, ...]:
-    """The clean texts: originals as the set had them, with what it knew of each, new ones with their source."""
+    """The clean texts: originals with their metadata, new ones with their source."""
     held = {text.text: text for text in reversed(pair.texts)}
     return tuple(held.get(text) or Text(text, source) for text, source in outcome.texts)
 
@@ -61,6 +62,6 @@ def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any
 
 
 def finish(pairs: PairSet, out: Path) -> None:
-    """Join the parts where the format is one file. A clean set without a single pair is an empty folder."""
+    """Join the parts where the format is a single file. A clean set without pairs is an empty folder."""
     out.mkdir(parents=True, exist_ok=True)
     find(pairs.format).finish(out, [shard.name for shard in pairs.shards])

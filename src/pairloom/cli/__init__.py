@@ -1,4 +1,4 @@
-"""The command line: one file, one command. Nothing here imports torch before a command runs."""
+"""Command line: one file, one command. No module here imports torch before a command runs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import pairloom
 from pairloom import registry
 from pairloom.errors import Mistake
 
-STOPPED = 130  # what a command that Ctrl-C stopped exits with
-AGAIN = "Run the same command again: what it keeps on the disk is not done twice."
-# what `pairloom --help` shows together, in this order; a command that stands nowhere comes last
+STOPPED = 130  # exit code of a command that was stopped by Ctrl-C
+AGAIN = "Run the same command again: finished work on the disk is not repeated."
+# the groups of `pairloom --help`, in this order; a command in no group comes last
 GROUPS = {
     "The main job": "demo check clean why apply",
     "Ask a model": "caption match score ask classify embed reason dialog explain prompt draw",
@@ -26,7 +26,8 @@ PANEL = {name: panel for panel, names in GROUPS.items() for name in names.split(
 
 
 def build() -> typer.Typer:
-    """The application: every module of this room is a command, in the order of the design, the rest by name."""
+    """Build the application: every module of this room is a command, first those of the groups in their order, then the others
+    by name."""
     app = typer.Typer(
         name="pairloom",
         no_args_is_help=True,
@@ -78,7 +79,7 @@ def run(make: Callable[[], typer.Typer]) -> None:
     except KeyboardInterrupt:  # before a command has begun
         _say("Stopped.", AGAIN)
         sys.exit(STOPPED)
-    except OSError as error:  # what no command foresaw: a disk that fails, a file that goes while it is read
+    except OSError as error:  # not foreseen by a command: a disk fails, a file disappears while it is read
         from pairloom.data.disk import REASONS
 
         what = f"{error.filename or 'A file'}: {error.strerror or error}"

@@ -1,4 +1,4 @@
-"""Options that several commands share, each with the same words everywhere."""
+"""Options that several commands share, with the same help text everywhere."""
 
 from __future__ import annotations
 

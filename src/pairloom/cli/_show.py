@@ -1,4 +1,4 @@
-"""What commands share: progress, tables, JSON. Quiet when piped."""
+"""Output of commands: progress, tables, JSON. Without a terminal the output is plain lines."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ out = Console(highlight=False, soft_wrap=True)
 
 
 def say_json(value: Any) -> None:
-    """One JSON document on standard output."""
+    """Print a JSON document to standard output."""
     sys.stdout.write(json.dumps(value, indent=1, ensure_ascii=False) + "\n")
 
 
 def say_lines(lines: list[str]) -> None:
-    """Lines of text on standard output."""
+    """Print lines of text to standard output."""
     for line in lines:
         out.print(line, markup=False)
 
 
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table on standard output: rich for people, tab-separated lines for pipes."""
+    """Print a table to standard output: formatted on a terminal, tab-separated lines in a pipe."""
     if not sys.stdout.isatty():
         sys.stdout.write("\n".join("\t".join(str(cell) for cell in row) for row in [columns, *rows]) + "\n")
         return
@@ -52,7 +52,7 @@ def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
 
 
 def facts(title: str, values: dict[str, Any], json_: bool) -> None:
-    """What a single question came to, as JSON or as a table of names and values."""
+    """Print the result of one request, as JSON or as a table of names and values."""
     if json_:
         say_json(values)
     else:
@@ -63,8 +63,8 @@ def facts(title: str, values: dict[str, Any], json_: bool) -> None:
 
 
 def write_lines(lines: Any) -> None:
-    """Show how far a `Lines` job is; its lines go to standard output where it has no file. Exit code 1 where not one
-    picture could be read; the numbers of a set of examples, on standard error."""
+    """Run a `Lines` job with progress; its lines are printed to standard output where it has no file, and the metrics of a set
+    of examples to standard error. Exit code 1 where no picture could be read."""
     where = lines.file.out
     with progress(lines.task.label, None, quiet=where is None) as bar:
         if lines.done:
@@ -82,7 +82,7 @@ def write_lines(lines: Any) -> None:
 
 
 def _short(text: str, most: int = 300) -> str:
-    """What a cell holds for people: a text of ten thousand words would fill the terminal."""
+    """Shorten a cell for a terminal."""
     return text if len(text) <= most else f"{text[:most]} ..."
 
 
@@ -93,7 +93,7 @@ class _Rate(ProgressColumn):
 
 
 class Progression:
-    """Tells how far a job is: `step(done, bad=0, note="")`. A bar on a terminal, a plain line every ten seconds elsewhere."""
+    """Progress of a job: `step(done, bad=0, note="")`. A bar on a terminal, a plain line every ten seconds elsewhere."""
 
     def __init__(self, label: str, total: int | None, bar: Progress | None) -> None:
         self.label, self.total, self.bar = label, total, bar
@@ -118,7 +118,7 @@ class Progression:
 
 @contextmanager
 def progress(label: str, total: int | None = None, quiet: bool = False) -> Iterator[Progression]:
-    """A progress bar with rate, time left and the count of bad samples."""
+    """Context with a progress bar that has the rate, the remaining time and the count of bad samples."""
     if quiet or not console.is_terminal:
         shown = Progression(label, total, None)
         if quiet:
@@ -138,7 +138,8 @@ def progress(label: str, total: int | None = None, quiet: bool = False) -> Itera
 
 @contextmanager
 def steps(quiet: bool = False) -> Iterator[Any]:
-    """tell(step, done, total, bad=0, note=""): a bar for each step of a long job; a call with done = 0 begins one."""
+    """Context with a function tell(step, done, total, bad=0, note="") that has a bar for each step of a long job; a call with
+    done = 0 begins a step."""
     with ExitStack() as stack:
         held: dict[str, Progression] = {}
 
