@@ -250,7 +250,7 @@ def test_a_case_of_the_same_name_that_asks_something_else_is_not_compared(data: 
         write(data / "swap_obj.json", rows)
         made = gdbench.run(later, [entrant("a", 200)])
         assert [row["cases"] for row in made["earlier"]] == ([200] if len(changed) == 100 else [])
-        said = [remark for remark in made["bench"]["remarks"] if "none of these questions" in remark]
+        said = [remark for remark in made["bench"]["remarks"] if "none of these cases" in remark]
         assert bool(said) == (len(changed) == 300)
 
 

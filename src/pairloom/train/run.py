@@ -223,5 +223,5 @@ def _facts(run: TrainRun) -> dict[str, Any]:
         "tokens": run.model.tokens.size,
         "pictures": len(run.batches.learn.rows),
         "held out": len(held_out.rows) if held_out else 0,
-        "skipped": dict(run.sources.index.skipped),
+        "skipped": run.sources.skipped,
     }

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import registry
-from pairloom.data.index import ImageIndex
 from pairloom.data.mixture import Mixture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -38,10 +37,9 @@ class Sources:
     others: tuple[tuple[Any, float], ...] = ()
 
     @property
-    def index(self) -> ImageIndex:
-        """The index of the main set's pictures."""
-        index: ImageIndex = self.main.index
-        return index
+    def skipped(self) -> dict[str, int]:
+        """Number of examples of the main set that cannot be used, by reason."""
+        return dict(self.main.index.skipped)
 
     @property
     def count(self) -> int:
