@@ -3,9 +3,9 @@
     python experiments/benchmarks/bench_caption.py --batches 1,8,16 --beams 1,3 --threads 2
     python experiments/benchmarks/bench_caption.py --model MODELS/captioner --set PAIRS     # agreement of a trained captioner
 
-Random weights, the same on all sides, the end token suppressed, so that everybody writes all 20. Printed: times, ratios,
-and whether the tokens are the same. With a trained model instead: on how many pictures of a set exact and fast write the
-same caption as the model itself.
+The weights are random and the same on all sides; the end token is suppressed, so that all write 20 tokens. Printed are
+times, ratios, and whether the tokens are the same. With a trained model instead: on how many pictures of a set the exact and
+the fast engine write the same caption as the model itself.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from pairloom.tasks.decode import Writing, decode
 
 
 def theirs(model: Any, images: Tensor, beams: int, length: int) -> list[list[int]]:
-    made = model.generate(
+    generated = model.generate(
         pixel_values=images, max_length=length, min_length=length, num_beams=beams, do_sample=False
     )
-    return [row[1:] for row in made.tolist()]
+    return [row[1:] for row in generated.tolist()]
 
 
 def ours(system: Any, images: Tensor, beams: int, length: int) -> list[list[int]]:
@@ -53,7 +53,7 @@ def speed(batches: list[int], beams: list[int], rounds: int, length: int) -> Non
 
 
 def race(model: Any, systems: dict[str, Any], images: Tensor, beams: int, length: int, rounds: int) -> None:
-    """Both sides on the same pictures; who writes the same tokens as transformers in fp32."""
+    """Time both sides on the same pictures, and count the texts with the same tokens as transformers' in fp32."""
     count = len(images)
     print(f"{count} pictures, {f'beam {beams}' if beams > 1 else 'greedy'}, {length} tokens")
     rival = partial(theirs, model, images, beams, length)
@@ -67,23 +67,26 @@ def race(model: Any, systems: dict[str, Any], images: Tensor, beams: int, length
 
 
 def agreement(model: str, where: Path, most: int) -> None:
-    """A trained captioner: the same captions, and how far their log-probabilities lie apart."""
-    asked = pairloom.load(model).eval()
+    """Agreement of a trained captioner's engines: equal captions, and the largest difference of their log-probabilities."""
+    trained = pairloom.load(model).eval()
     images = []
-    for found in open_set(where).pairs():
-        if not found.problem and len(images) < most:
-            images.append(open_image(found.image.read()))
-    pixels = asked.pictures(images)
-    for way in (Writing("greedy", max_length=asked.config.length), Writing("beam", 3, asked.config.length)):
-        said = [
-            [texts[0] for texts in caption(made, pixels, way)]
-            for made in (asked, asked.at_speed("exact"), asked.at_speed("fast"))
+    for entry in open_set(where).pairs():
+        if not entry.problem and len(images) < most:
+            images.append(open_image(entry.image.read()))
+    pixels = trained.pictures(images)
+    for way in (
+        Writing("greedy", max_length=trained.config.length),
+        Writing("beam", 3, trained.config.length),
+    ):
+        captions = [
+            [texts[0] for texts in caption(writer, pixels, way)]
+            for writer in (trained, trained.at_speed("exact"), trained.at_speed("fast"))
         ]
-        for name, texts in zip(("exact", "fast"), said[1:]):
-            same = sum(one.text == other.text for one, other in zip(said[0], texts))
+        for name, texts in zip(("exact", "fast"), captions[1:]):
+            same = sum(one.text == other.text for one, other in zip(captions[0], texts))
             apart = max(
                 abs(one.per_token - other.per_token)
-                for one, other in zip(said[0], texts)
+                for one, other in zip(captions[0], texts)
                 if one.text == other.text
             )
             print(f"{way.way:8s}{name:7s}{same} of {len(images)} captions the same; their log-probability a token differs "
@@ -105,7 +108,9 @@ def main() -> None:
     if args.model:
         agreement(args.model, args.set, args.most)
         return
-    counts, widths = ([int(number) for number in told.split(",")] for told in (args.batches, args.beams))
+    counts, widths = (
+        [int(number) for number in listing.split(",")] for listing in (args.batches, args.beams)
+    )
     speed(counts, widths, args.rounds, args.length)
 
 

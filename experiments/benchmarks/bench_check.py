@@ -1,12 +1,11 @@
-"""`check` on tars: does memory stay flat, and what share of a bare decode loop's throughput is left?
+"""`check` on tars: peak memory by the size of the set, and throughput relative to a plain decode loop.
 
     python experiments/benchmarks/bench_check.py [PAIRS ...] [--where DIR] [--workers N] [--size PIXELS] [--times N]
 
-Draws the largest number of pairs once (256 px, what img2dataset makes by default, 30 % of the texts spoiled) and
-measures each number of pairs on as many of those tars. The bare loop is the one that everybody writes: tarfile, PIL,
-every picture decoded to full size; no hash, no text, no check. The barest one walks the tars as pairloom does, four times
-as fast as tarfile. All sides run the same processes over the same files, in turns; peak memory is the sum over the parent
-and its workers, read from /proc.
+The largest number of pairs is drawn once (256 px, img2dataset's default, 30 % of the texts noise), and each number of pairs
+is measured on that many of the tars. The "bare" loop is the usual one: tarfile, PIL, every picture decoded at full size,
+without hash, text or check. The "barest" loop reads the tars with pairloom's reader, four times as fast as tarfile. All sides
+use the same processes and files, in turns; peak memory is the sum over the parent and its workers, from /proc.
 """
 
 from __future__ import annotations
@@ -35,42 +34,42 @@ PARTS, PER_SHARD = 2, 1000
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("pairs", nargs="*", type=int, default=[10_000, 100_000])
-    asked.add_argument("--where", type=Path, help="where the tars are kept for the next time")
-    asked.add_argument("--workers", type=int, default=2)
-    asked.add_argument("--size", type=int, default=256)
-    asked.add_argument("--times", type=int, default=2)
-    asked.add_argument("--side", choices=SIDES)  # one measured process
-    told = asked.parse_args()
-    if told.side:
-        SIDES[told.side](told.where, told.workers)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pairs", nargs="*", type=int, default=[10_000, 100_000])
+    parser.add_argument("--where", type=Path, help="where the tars are kept for the next time")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--times", type=int, default=2)
+    parser.add_argument("--side", choices=SIDES)  # one measured process
+    args = parser.parse_args()
+    if args.side:
+        SIDES[args.side](args.where, args.workers)
         return
     with tempfile.TemporaryDirectory() as temporary:
-        where = told.where or Path(temporary)
-        tars = draw(where, max(told.pairs), told.size)
-        print(f"{told.size} px, {told.workers} workers, {os.cpu_count()} cores")
-        for pairs in sorted(told.pairs):
+        where = args.where or Path(temporary)
+        tars = draw(where, max(args.pairs), args.size)
+        print(f"{args.size} px, {args.workers} workers, {os.cpu_count()} cores")
+        for pairs in sorted(args.pairs):
             part = Path(temporary) / str(pairs)
             part.mkdir()
             for tar in tars[: max(1, pairs // PER_SHARD)]:
                 (part / tar.name).symlink_to(tar)
-            report(part, pairs, told.workers, told.times)
+            report(part, pairs, args.workers, args.times)
 
 
 def draw(where: Path, pairs: int, size: int) -> list[Path]:
-    """The tars of the world, drawn by two processes; those that are there already are taken."""
-    found = where / f"{pairs}-{size}px"
+    """The tars of the world, drawn by two processes; existing ones are reused."""
+    folder = where / f"{pairs}-{size}px"
     worlds = [World(pairs // PARTS, seed=part, size=size, noise=0.3) for part in range(PARTS)]
     todo = [
-        (world, found / str(part)) for part, world in enumerate(worlds) if not (found / str(part)).exists()
+        (world, folder / str(part)) for part, world in enumerate(worlds) if not (folder / str(part)).exists()
     ]
     with ProcessPoolExecutor(PARTS) as pool:
         list(pool.map(write_tars, *zip(*todo)) if todo else ())
-    names = sorted(found.glob("*/*.tar"), key=lambda tar: (tar.name, tar.parent.name))
+    names = sorted(folder.glob("*/*.tar"), key=lambda tar: (tar.name, tar.parent.name))
     tars = []
     for number, tar in enumerate(names):
-        link = found / "all" / f"{number:05d}.tar"
+        link = folder / "all" / f"{number:05d}.tar"
         link.parent.mkdir(exist_ok=True)
         link.unlink(missing_ok=True)
         os.link(tar, link)
@@ -79,13 +78,13 @@ def draw(where: Path, pairs: int, size: int) -> list[Path]:
 
 
 def bare(where: Path, workers: int) -> None:
-    """The loop to compare with, on the same engine."""
+    """The plain decode loop, with tarfile, on the same engine."""
     for _ in scale.run(decode, open_set(where).shards, workers):
         pass
 
 
 def barest(where: Path, workers: int) -> None:
-    """The same without tarfile."""
+    """The plain decode loop, with pairloom's tar reader."""
     for _ in scale.run(walk, open_set(where).shards, workers):
         pass
 
@@ -139,7 +138,7 @@ def report(where: Path, pairs: int, workers: int, times: int) -> None:
 
 
 def measure(side: str, where: Path, workers: int) -> tuple[float, float, float]:
-    """Seconds, seconds of processor, MiB at the peak of one side, in a process of its own."""
+    """Run one side in a process of its own: wall seconds, CPU seconds, peak memory in MiB."""
     command = [sys.executable, __file__, "--side", side, "--where", str(where), "--workers", str(workers)]
     before, began = os.times(), time.monotonic()
     process = subprocess.Popen(command)
@@ -162,7 +161,7 @@ def children(parent: int) -> list[int]:
 
 
 def resident(process: int) -> float:
-    """MiB of a process's own memory; what it shares with others is counted by share."""
+    """Memory of a process in MiB (PSS: shared pages count by their share)."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

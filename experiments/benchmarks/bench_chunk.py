@@ -3,10 +3,10 @@
     python experiments/benchmarks/bench_chunk.py                                   # CLIP ViT-B/32, batch 32, about two CPU minutes and 4 GiB
     python experiments/benchmarks/bench_chunk.py --preset tiny --batch 4096 --chunks 64 512
 
-Every way is a process of its own: its largest resident memory is the system's own count, in which torch's is too. "before"
-is that of the weights, their gradients, the batch and torch itself, after a first gradient of two rows; "the step" what forward
-and backward pass of the batch need beyond it. Time is that of the processor. The gradients' norm is printed so that one sees
-that it is the same. Random pixels and words: neither memory nor time depends on them.
+Each chunk size is measured in a process of its own; memory is its largest resident set. "before" is the memory of the
+weights, their gradients, the batch and torch itself, after a first gradient of two rows; "the step" is what the forward and
+backward pass of the batch need beyond it. Time is CPU time. The norm of the gradient is printed to show that it is the same.
+Pixels and words are random; neither memory nor time depends on them.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from pairloom.train.chunks import losses_in_chunks
 
 
 def resident() -> float:
-    """MiB at the most so far."""
+    """Largest resident set of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def step(preset: str, rows: int, chunk: int) -> dict[str, float]:
-    """One gradient in this process."""
+    """Compute one gradient in this process, and measure it."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     config = PRESETS[preset]
@@ -77,14 +77,12 @@ def main() -> None:
     for chunk in (0, *args.chunks):
         words = ["--preset", args.preset, "--batch", str(args.batch), "--only", str(chunk)]
         done = subprocess.run([sys.executable, __file__, *words], capture_output=True, text=True, check=True)
-        found = json.loads(done.stdout)
-        whole = whole or found
-        ratios = (
-            f"memory {found['the step'] / whole['the step']:.3f}, time {found['cpu_s'] / whole['cpu_s']:.2f}"
-        )
+        numbers = json.loads(done.stdout)
+        whole = whole or numbers
+        ratios = f"memory {numbers['the step'] / whole['the step']:.3f}, time {numbers['cpu_s'] / whole['cpu_s']:.2f}"
         print(
-            f"{chunk or 'whole':>8}{found['before']:9.0f}{found['the step']:10.0f}"
-            f"{found['cpu_s']:8.1f}{found['norm']:12.6f}   {ratios}",
+            f"{chunk or 'whole':>8}{numbers['before']:9.0f}{numbers['the step']:10.0f}"
+            f"{numbers['cpu_s']:8.1f}{numbers['norm']:12.6f}   {ratios}",
             flush=True,
         )
 

@@ -1,11 +1,11 @@
-"""What the caches of CoCa and Flamingo save when they write, and how a Flamingo's language model writes beside transformers'.
+"""Decoding with CoCa and Flamingo with and without key-value caches, and Flamingo's language model against transformers'.
 
     python experiments/benchmarks/bench_decode_writers.py --tokens 32 64 --rounds 3
 
-Greedy texts of exactly that many tokens (64: the longest that CoCa writes). "uncached": the same tokens by asking for all logits again after every one, with
-the pictures looked at once. "transformers": `generate` of the same GPT-2 weights on the same prompt of texts alone, beside
-our decode through the same model. Both sides of a ratio run in turn in one process; printed are medians over the rounds
-and the ratio. Random weights: the work is the same, and both sides must write the same tokens.
+Greedy texts of exactly that many tokens (64: the longest that CoCa writes). "uncached": all logits are computed again after
+every token, with the pictures encoded once. "transformers": `generate` of the same GPT-2 weights on the same prompt without
+pictures, against our decoding of the same model. Both sides of a ratio run in turn in one process; printed are medians over
+the rounds and the ratio. The weights are random: the work is the same, and both sides must write the same tokens.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ SMALL_VIT = replace(clip.TINY, image_size=64, image_width=128, image_depth=2, im
 
 
 def writers() -> dict[str, Any]:
-    """Writers of a middling size: 6 layers or 3 + 3, width 256."""
+    """Writers of medium size: 6 layers or 3 + 3, width 256."""
     words = dict(vocabulary=2000, length=128)
-    made = {
+    systems = {
         "coca": coca.System(
             replace(
                 coca.TINY, image_size=64, queries=32, width=256, unimodal=3, multimodal=3, heads=8, pool_heads=8, **words
@@ -55,12 +55,12 @@ def writers() -> dict[str, Any]:
             )
         ),
     }  # fmt: skip
-    return {name: system.eval() for name, system in made.items()}
+    return {name: system.eval() for name, system in systems.items()}
 
 
 @torch.no_grad()
 def uncached(system: Any, images: torch.Tensor, count: int) -> list[tuple[int, ...]]:
-    """Greedy texts without a state: every token costs a pass through all before it."""
+    """Greedy decoding without a cache: every token costs a pass over the whole text."""
     batch = system.encode_image(Batch(images=images))
     tokens = torch.full((len(images), 1), system.config.cls)
     while tokens.shape[1] <= count:
@@ -76,7 +76,7 @@ def cached(system: Any, images: torch.Tensor, count: int) -> list[tuple[int, ...
 
 
 def beside(one: Callable[[], Any], other: Callable[[], Any], rounds: int) -> dict[str, Any]:
-    """Both, warmed up, in turn. Their results must be equal."""
+    """Time two functions in turn, after a warm-up. Their results must be equal."""
     assert one() == other(), "both sides write the same"
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
@@ -90,7 +90,7 @@ def beside(one: Callable[[], Any], other: Callable[[], Any], rounds: int) -> dic
 
 @dataclass
 class Past:
-    """The state of a language model by itself."""
+    """Decoding state of a language model alone: its key-value cache."""
 
     rows: int
     layers: list[KeyValue] | None = None
@@ -107,7 +107,7 @@ class Past:
 
 @dataclass
 class Alone:
-    """transformers' model as a writer: what a Flamingo's frozen language model costs without its bridge."""
+    """transformers' model as a writer: a Flamingo's frozen language model without its bridge."""
 
     model: LibraryModel
     first_token: int = 2
@@ -130,22 +130,22 @@ class Alone:
 
 
 def library(rows: int, count: int, rounds: int) -> dict[str, Any]:
-    """transformers' generate, and our decode through the same model, after a prompt of 8 tokens."""
+    """Time transformers' generate against our decoding of the same model, after a prompt of 8 tokens."""
     writer = Alone(LibraryModel(json.dumps(GPT2)).eval())
     theirs, prompt = writer.model.model, torch.randint(5, 1900, (rows, 8))
 
     def generate() -> list[tuple[int, ...]]:
         with torch.no_grad():
-            said = theirs.generate(
+            generated = theirs.generate(
                 input_ids=prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=count, min_new_tokens=count,
                 do_sample=False, eos_token_id=writer.last_token, pad_token_id=0,
             )  # fmt: skip
-        return [tuple(row[8:].tolist()) for row in said]
+        return [tuple(row[8:].tolist()) for row in generated]
 
     def ours() -> list[tuple[int, ...]]:
         writing = Writing("greedy", max_length=count + 8, min_length=count + 8)
-        found = decode(writer, Batch(image_of=torch.arange(rows)), writing, prompt)
-        return [texts[0].tokens for texts in found]
+        groups = decode(writer, Batch(image_of=torch.arange(rows)), writing, prompt)
+        return [texts[0].tokens for texts in groups]
 
     return beside(generate, ours, rounds)
 
@@ -156,18 +156,18 @@ def main() -> None:
     )
     parser.add_argument("--tokens", type=int, nargs="+", default=(32, 64))
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
+    args = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     for name, system in writers().items():
         size = system.config.image_size
-        for rows, count in product((1, 32), given.tokens):
+        for rows, count in product((1, 32), args.tokens):
             images = torch.randn(rows, 1, 3, size, size)
-            told = beside(*(partial(way, system, images, count) for way in (uncached, cached)), given.rounds)
-            print(f"{name}, batch {rows}, {count} tokens: uncached / cached {told}", flush=True)
-    for rows, count in product((1, 32), given.tokens):
-        told = library(rows, count, given.rounds)
-        print(f"GPT-2, batch {rows}, {count} tokens: transformers' generate / ours {told}", flush=True)
+            row = beside(*(partial(way, system, images, count) for way in (uncached, cached)), args.rounds)
+            print(f"{name}, batch {rows}, {count} tokens: uncached / cached {row}", flush=True)
+    for rows, count in product((1, 32), args.tokens):
+        row = library(rows, count, args.rounds)
+        print(f"GPT-2, batch {rows}, {count} tokens: transformers' generate / ours {row}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""DiffusionITM's races on a model of the drawn world, and its clock against the loop that was released. No weights, no network.
+"""DiffusionITM: races on a model of the drawn world, and its speed against the released loop. It needs no published weights.
 
     python -m experiments.claims diffusion --out DIR                                       # trains the models (and tests the claims)
     python experiments/benchmarks/bench_diffusion_itm.py record --model DIR/diffusion/seed-0/diffusion --out ERRORS.npz
@@ -6,11 +6,11 @@
     python experiments/benchmarks/bench_diffusion_itm.py clock --model DIR/diffusion/seed-0/diffusion   # processor, loop and race
     python experiments/benchmarks/bench_diffusion_itm.py wall                             # clock against the released loop
 
-record: every error of all 245 steps, of pictures that the model never saw: 37 texts of a picture ("red ball"), 10 texts of
-a picture, and pairs of scenes with exchanged colours. race: the same decisions by racing, against all 245 steps and beside
-fixed budgets; what a schedule is learnt from is never raced.
-wall: a pipeline of random weights whose parts cost in proportion as Stable Diffusion's do (the autoencoder as much as a
-step); the loop encodes the picture at every step and asks one pair at a time.
+record: the errors at all 245 steps for held-out pictures: 37 texts of a picture ("red ball"), 10 texts of a picture, and
+pairs of scenes with exchanged colours. race: the same decisions by racing, compared with all 245 steps and with fixed
+budgets; a schedule is learnt on other cases than those of the races.
+wall: a pipeline of random weights whose parts have the relative costs of Stable Diffusion's (the autoencoder costs as much
+as a step); the loop encodes the picture at every step and scores one pair at a time.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ DELTAS = (0.05, 0.01, 0.2, 0.002)
 
 
 def record(where: Path, out: Path, counts: tuple[int, int, int], seed: int) -> None:
-    """ways37 [n 37 245], ways10 [n 10 245]: errors of a picture's texts, the first its own; own [n 2 2 245] of picture and
-    text, empty [n 2 245]: of pairs with exchanged colours."""
+    """Write ways37 [n 37 245] and ways10 [n 10 245], the errors of a picture's texts, the first its own; and for pairs of scenes
+    with exchanged colours own [n 2 2 245] (picture, text) and empty [n 2 245]."""
     model = pairloom.load(where)
     singles = world.scenes(400, seed, "classes", lambda scene: len(scene.things) == 1)
     shown = world.pictures(singles, model.config.image_size)
@@ -51,73 +51,76 @@ def record(where: Path, out: Path, counts: tuple[int, int, int], seed: int) -> N
         [names.index(shown.texts[row]), *(at for at, name in enumerate(names) if name != shown.texts[row])]
         for row in rows
     ]
-    found = {"ways37": _errors(model, shown.pixels[rows], names, order)[0]}
+    tables = {"ways37": _errors(model, shown.pixels[rows], names, order)[0]}
     held = world.pictures(world.scenes(counts[1], seed, "held"), model.config.image_size)
-    found["ways10"] = _errors(model, held.pixels, held.texts, world.choices(held, 10, seed).tolist())[0]
+    tables["ways10"] = _errors(model, held.pixels, held.texts, world.choices(held, 10, seed).tolist())[0]
     first = world.scenes(counts[2], seed, "exchanged", world.two_sorts)
     both = world.pictures(
         [scene for one in first for scene in (one, world.exchanged(one))], model.config.image_size
     )
     four = [[row // 2 * 2, row // 2 * 2 + 1] for row in range(len(both.texts))]
     own, empty = _errors(model, both.pixels, both.texts, four, prior=True)
-    found |= {"own": own.reshape(-1, 2, 2, FULL), "empty": empty[:, 0].reshape(-1, 2, FULL)}
-    np.savez(out, **found)
+    tables |= {"own": own.reshape(-1, 2, 2, FULL), "empty": empty[:, 0].reshape(-1, 2, FULL)}
+    np.savez(out, **tables)
 
 
 def _errors(model: Any, pixels: np.ndarray, texts: Any, order: Any, prior: bool = False) -> Any:
-    """[n C 245] of each picture's texts, and of the empty one."""
+    """Errors of each picture's texts [n C 245], and of the empty text."""
     images = [Image.fromarray(one) for one in pixels]
     pairs = [(row, text) for row, chosen in enumerate(order) for text in chosen]
-    found = DenoisingScorer(model, steps=FULL, rows=128).errors(images, texts, pairs, prior=prior)
-    return [one.reshape(len(pixels), -1, FULL) for one in found]
+    errors = DenoisingScorer(model, steps=FULL, rows=128).errors(images, texts, pairs, prior=prior)
+    return [one.reshape(len(pixels), -1, FULL) for one in errors]
 
 
 def sorts(file: Path) -> dict[str, list[np.ndarray]]:
-    """Sort of case -> scores [pictures C 245] of every case of it; the right candidate is the first. Tens of the 37 are the
-    right one with four disjoint nines of the others; of two pictures, each question is asked of both."""
-    found = {name: -table.astype(np.float64) for name, table in np.load(file).items()}
-    wide, own, empty = found["ways37"], found["own"], found["empty"]
+    """Scores [pictures C 245] of the cases of each sort; the right candidate is the first. From 37 candidates there are four
+    cases of ten: the right one with nine others, all different. Two pictures give a case for each."""
+    scores = {name: -table.astype(np.float64) for name, table in np.load(file).items()}
+    wide, own, empty = scores["ways37"], scores["own"], scores["empty"]
     tens = np.stack([wide[:, [0, *range(first, first + 9)]] for first in (1, 10, 19, 28)], 1)
     less = own - empty[:, :, None]
     turned = np.stack([own, own[:, ::-1, ::-1]], 1)[:, :, 0]  # texts of either picture, its own first
     among = np.stack([less, less[:, ::-1, ::-1]], 1)[:, :, :, 0]  # pictures of either text
     return {
-        "10 texts of a scene": list(found["ways10"][:, None]), "10 texts of a thing": list(tens),
+        "10 texts of a scene": list(scores["ways10"][:, None]), "10 texts of a thing": list(tens),
         "37 texts of a thing": list(wide[:, None]), "2 texts, colours exchanged": list(turned),
         "2 pictures, colours exchanged": list(among),
     }  # fmt: skip
 
 
 def raced(file: Path) -> None:
-    """Two halves of the pictures: a schedule learnt from one half settles the cases of the other."""
+    """Race the cases of each half of the pictures, with a schedule that is learnt on the other half."""
     for name, groups in sorts(file).items():
         half = len(groups) // 2
         parts = [[case for group in part for case in group] for part in (groups[:half], groups[half:])]
-        told: dict[str, list[Any]] = {}
+        results: dict[str, list[Any]] = {}
         for learn, test in (parts, parts[::-1]):
             schedule = Schedule.learnt(learn)
             for delta in DELTAS:
-                _note(told, f"schedule, delta {delta}", test, *_race(test, delta, schedule))
+                _note(results, f"schedule, delta {delta}", test, *_race(test, delta, schedule))
             for delta in DELTAS[:2]:
-                _note(told, f"t-tests, delta {delta}", test, *_race(test, delta, None))
+                _note(results, f"t-tests, delta {delta}", test, *_race(test, delta, None))
             for budget in (10, 30, 100):
-                _note(told, f"fixed {budget}", test, *_fixed(test, spread(FULL)[:budget]))
+                _note(results, f"fixed {budget}", test, *_fixed(test, spread(FULL)[:budget]))
             for budget in (10, 30):
                 _note(
-                    told, f"fixed {budget}, in the schedule's order", test, *_foreseen(test, schedule, budget)
+                    results,
+                    f"fixed {budget}, in the schedule's order",
+                    test,
+                    *_foreseen(test, schedule, budget),
                 )
-        for way, rows in told.items():
+        for way, rows in results.items():
             print(json.dumps({"cases": name, "way": way, **_summed(rows)}), flush=True)
 
 
 def _race(test: list[np.ndarray], delta: float, schedule: Schedule | None) -> tuple[list[int], int]:
     order = spread(FULL) if schedule is None else schedule.order
-    made = race(
+    decisions = race(
         lambda at, jobs: np.array([test[case][other, order[at]] for case, other in jobs]),
         [len(case) for case in test], FULL, delta=delta, schedule=schedule,
         places=list(order) if schedule is None else None,
     )  # fmt: skip
-    return [one.winner for one in made], sum(int(one.rounds.sum()) for one in made)
+    return [one.winner for one in decisions], sum(int(one.rounds.sum()) for one in decisions)
 
 
 def _fixed(test: list[np.ndarray], rounds: list[int]) -> tuple[list[int], int]:
@@ -130,23 +133,25 @@ def _foreseen(test: list[np.ndarray], schedule: Schedule, budget: int) -> tuple[
     return best, budget * sum(map(len, test))
 
 
-def _note(told: dict[str, list[Any]], way: str, test: list[np.ndarray], best: list[int], asked: int) -> None:
+def _note(
+    rows: dict[str, list[Any]], way: str, test: list[np.ndarray], best: list[int], evaluations: int
+) -> None:
     full = [int(case.mean(1).argmax()) for case in test]
-    told.setdefault(way, []).append((best, full, asked, FULL * sum(map(len, test))))
+    rows.setdefault(way, []).append((best, full, evaluations, FULL * sum(map(len, test))))
 
 
 def _summed(rows: list[Any]) -> dict[str, Any]:
     best, full = (np.concatenate([row[at] for row in rows]) for at in (0, 1))
-    asked, all_ = (sum(row[at] for row in rows) for at in (2, 3))
+    evaluations, all_ = (sum(row[at] for row in rows) for at in (2, 3))
     return {
         "decisions": len(best), "same": _share(best == full), "right": _share(best == 0), "all steps right": _share(full == 0),
-        "evaluations a candidate": round(FULL * asked / all_, 1), "fewer": round(all_ / asked, 1),
+        "evaluations a candidate": round(FULL * evaluations / all_, 1), "fewer": round(all_ / evaluations, 1),
     }  # fmt: skip
 
 
 def _share(right: np.ndarray) -> list[float]:
-    found = wilson(int(right.sum()), len(right))
-    return [round(number, 3) for number in (found.value, found.low, found.high)]
+    interval = wilson(int(right.sum()), len(right))
+    return [round(number, 3) for number in (interval.value, interval.low, interval.high)]
 
 
 def cpu() -> float:
@@ -155,7 +160,7 @@ def cpu() -> float:
 
 
 def pipeline(where: Path) -> Any:
-    """Random weights at 64 px: an autoencoder and a UNet that cost about the same."""
+    """A pipeline with random weights at 64 px, whose autoencoder and UNet cost about the same."""
     from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -206,9 +211,9 @@ def pipeline(where: Path) -> Any:
 
 @torch.no_grad()
 def released(pipe: Any, images: list[Image.Image], texts: list[str], steps: int, normal: bool) -> np.ndarray:
-    """One pair after another, the picture and the texts encoded anew, as the released loop does."""
+    """The released loop: one pair after another, with picture and texts encoded again each time."""
     bank = torch.randn(FULL, 4, 16, 16)
-    found = np.zeros((len(images), len(texts)))
+    errors = np.zeros((len(images), len(texts)))
     for at, image in enumerate(images):
         picture = torch.from_numpy(np.asarray(image.resize((64, 64)), np.float32) / 127.5 - 1).permute(
             2, 0, 1
@@ -221,18 +226,18 @@ def released(pipe: Any, images: list[Image.Image], texts: list[str], steps: int,
             for step, t in enumerate(grid(steps, "released")):
                 latent = pipe.vae.encode(picture).latent_dist.sample() * pipe.vae.config.scaling_factor
                 noisy = pipe.scheduler.add_noise(latent, bank[step][None], torch.tensor([t]))
-                said = pipe.unet(
+                output = pipe.unet(
                     noisy.expand(len(wanted), -1, -1, -1), t, encoder_hidden_states=context
                 ).sample
-                left = (bank[step] - said).flatten(1).norm(dim=1)
+                left = (bank[step] - output).flatten(1).norm(dim=1)
                 norms.append(float(left[-1] - (left[0] if normal else 0)))
-            found[at, column] = -np.mean(norms)
-    return found
+            errors[at, column] = -np.mean(norms)
+    return errors
 
 
 def wall(count: int, normals: tuple[bool, ...] = (False, True)) -> None:
-    """[wall clock, processor] seconds for `count` pictures by ten texts, of random weights: the released loop, all steps at
-    once, and at 245 steps the race, whose schedule is learnt from eight other pictures by five texts (told apart)."""
+    """Wall and CPU seconds for `count` pictures by ten texts, with random weights: the released loop, all steps at once, and at
+    245 steps the race, whose schedule is learnt on eight other pictures by five texts (its time is listed apart)."""
     texts = [f"a picture of number {number}" for number in range(10)]
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (count + 8, 64, 64, 3), dtype=np.uint8)
@@ -246,36 +251,36 @@ def wall(count: int, normals: tuple[bool, ...] = (False, True)) -> None:
             _, loop = _timed(released, pipe, images[:1], texts[:2], steps, normal)
             scorer = DenoisingScorer(model, steps=steps, protocol="published", alpha=float(normal), rows=128)
             pairs = [pair for case in cases[:count] for pair in case]
-            told = {"loop": loop * 5 * count, "all steps": _timed(scorer.scores, images, texts, pairs)[1]}
+            seconds = {"loop": loop * 5 * count, "all steps": _timed(scorer.scores, images, texts, pairs)[1]}
             if steps == 250 and not normal:
                 some, most = [case[:5] for case in cases[count:]], cases[:count]
                 told_once = _timed(learnt_schedule, scorer, images, texts, some, antithetic=False)
                 options = {"antithetic": False, "schedule": told_once[0]}
-                made, told["race"] = _timed(decide, scorer, images, texts, most, **options)
-                told["learning"] = told_once[1]
-                print(json.dumps({"evaluations of a candidate": [one.rounds.mean() for one in made]}))
-            rounded = {name: [round(float(one), 1) for one in both] for name, both in told.items()}
+                decisions, seconds["race"] = _timed(decide, scorer, images, texts, most, **options)
+                seconds["learning"] = told_once[1]
+                print(json.dumps({"evaluations of a candidate": [one.rounds.mean() for one in decisions]}))
+            rounded = {name: [round(float(one), 1) for one in both] for name, both in seconds.items()}
             among = "pictures" if normal else "texts"
             print(json.dumps({"steps": len(scorer.denoiser.times), "among": among, **rounded}), flush=True)
 
 
-def _timed(do: Any, *given: Any, **options: Any) -> tuple[Any, np.ndarray]:
-    """What it gave; seconds by the clock and of the processor."""
+def _timed(do: Any, *arguments: Any, **options: Any) -> tuple[Any, np.ndarray]:
+    """Result of a call, with its wall and CPU seconds."""
     began, used = time.perf_counter(), cpu()
-    made = do(*given, **options)
-    return made, np.array([time.perf_counter() - began, cpu() - used])
+    result = do(*arguments, **options)
+    return result, np.array([time.perf_counter() - began, cpu() - used])
 
 
 def clock(where: Path, count: int = 40, learnt: int = 12) -> dict[str, Any]:
-    """Seconds of the processor for one picture by ten texts on a trained model: the loop in the released batches of four (a
-    pass for each text and time, picture and text encoded anew), all steps at once, and the race. The schedule is learnt from
-    other pictures, once for all that follow; its price is told apart."""
+    """CPU seconds for one picture by ten texts on a trained model: the loop with the released batches of four (a pass for each
+    text and timestep, with picture and text encoded again), all steps at once, and the race. The schedule is learnt once, on
+    other pictures; its time is listed apart."""
     model = pairloom.load(where)
     held = world.pictures(world.scenes(count + learnt, SEED + 1, "held"), model.config.image_size)
     images = [Image.fromarray(one) for one in held.pixels]
     cases = [[(int(row[0]), int(other)) for other in row] for row in world.choices(held, 10, SEED)]
     pairs = [pair for case in cases[:4] for pair in case]
-    found: dict[str, Any] = {}
+    seconds: dict[str, Any] = {}
     for steps in (10, FULL):
         began = cpu()
         _four(model, held.pixels[:4], [held.texts[:4], held.texts[4:8]], steps)
@@ -283,36 +288,36 @@ def clock(where: Path, count: int = 40, learnt: int = 12) -> dict[str, Any]:
         began = cpu()
         DenoisingScorer(model, steps=steps, rows=128).scores(images, held.texts, pairs, alpha=0.0)
         cached = (cpu() - began) / 4
-        found[f"{steps} steps"] = {"loop": loop, "cached": cached, "times": loop / cached}
+        seconds[f"{steps} steps"] = {"loop": loop, "cached": cached, "times": loop / cached}
     scorer = DenoisingScorer(model, steps=FULL, rows=128)
     began = cpu()
     schedule = learnt_schedule(scorer, images, held.texts, cases[count:], antithetic=False)
-    found["learning the schedule, once"] = cpu() - began
+    seconds["learning the schedule, once"] = cpu() - began
     for delta in (0.05, 0.01):
         began = cpu()
-        made = decide(
+        decisions = decide(
             scorer, images, held.texts, cases[:count], delta=delta, antithetic=False, schedule=schedule
         )
         race_ = (cpu() - began) / count
-        rounds = sum(int(one.rounds.sum()) for one in made) / count / 10
-        found[f"{FULL} steps by racing, delta {delta}"] = {
+        rounds = sum(int(one.rounds.sum()) for one in decisions) / count / 10
+        seconds[f"{FULL} steps by racing, delta {delta}"] = {
             "race": race_, "times": loop / race_, "evaluations a candidate": rounds,
         }  # fmt: skip
-    return found
+    return seconds
 
 
 @torch.no_grad()
 def _four(model: Any, pixels: np.ndarray, columns: list[Any], steps: int) -> None:
-    """What the released loop does for four pictures: one candidate after another, one time after another."""
+    """The released loop for four pictures: one candidate after another, one timestep after another."""
     noise = torch.randn(steps, *model.system.latent)
     for texts in columns:
         encoded = model.texts(list(texts))
-        said = model.system.text(encoded.ids, encoded.mask)
+        conditioning = model.system.text(encoded.ids, encoded.mask)
         for step, t in enumerate(grid(steps)):
             images = torch.from_numpy(model.pixels.normalise(pixels))
             latents, _ = model.system.posterior(images)
             times = torch.full((len(pixels),), t)
-            left = model.system.residual(latents, times, noise[step].expand_as(latents), said)
+            left = model.system.residual(latents, times, noise[step].expand_as(latents), conditioning)
             left.half().flatten(1).norm(dim=1)
 
 

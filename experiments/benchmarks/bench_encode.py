@@ -2,9 +2,9 @@
 
     python experiments/benchmarks/bench_encode.py --batches 1,8 --threads 2
 
-Random weights, the same on both sides. Rivals: transformers eager, its sdpa where the class has it (CLIP), and eager under
-one line of bf16 autocast. Printed: times, ratios, and the least cosine of an embedding with the rival's in fp32. (open_clip
-needs torchvision, which breaks beside a CPU torch of another build; its image tower is the same arithmetic as CLIP's here.)
+The weights are random and the same on both sides. Compared with transformers eager, its sdpa where the class has it (CLIP),
+and eager under bf16 autocast. Printed are times, ratios, and the least cosine of an embedding with the first one's in fp32.
+(open_clip needs torchvision, which breaks beside a CPU torch of another build; its image tower has the same arithmetic.)
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pairloom.weights.transformers_clip import places
 
 
 def clips() -> tuple[dict[str, Any], Any]:
-    """transformers' CLIP eager and sdpa, and ours with the same weights."""
+    """transformers' CLIP with eager attention and with sdpa, and ours with the same weights."""
     from transformers import CLIPConfig, CLIPModel
 
     torch.manual_seed(0)
@@ -62,7 +62,7 @@ def race(
     rounds: int,
     seconds: int,
 ) -> None:
-    """Both sides on the same pictures, and the least cosine of an embedding with the first rival's."""
+    """Time both sides on the same pictures, and print the least cosine of an embedding with the first rival's."""
     systems = {"unchanged": plain, "exact": engine(plain, "exact"), "fast": engine(plain, "fast")}
     for count in counts:
         print(f"{title}, {size} px, {count} at a time")

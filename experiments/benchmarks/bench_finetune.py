@@ -1,15 +1,15 @@
-"""Retrieval on UCM captions (1,680 / 210 / 210 aerial photos, 5 captions each, many alike): a small BLIP from scratch on a CPU.
+"""Retrieval on UCM captions (1,680 / 210 / 210 aerial photos, 5 captions each, many equal): a small BLIP from scratch on a CPU.
 
     python experiments/benchmarks/bench_finetune.py ../shared/data/ucm --seeds 3                 # about 100 CPU seconds a seed
     python experiments/benchmarks/bench_finetune.py ../shared/data/ucm --see 400 --match 300     # the match head, too: 230
 
-Contrast teaches all of the model to see and to embed, under strong views. With --match the paper's second loss follows, in the
-order that a small set wants (docs/log.md): contrast and matching with hard negatives, on what the frozen image tower made of each
-photo. The test photos and all their captions are ranked both ways by the `retrieve` task: by cosine, and with --match with the
-best --k of each query re-ranked by the match head. Intervals: 95 %, bootstrap over photos. "chance" is R@1 of a blind ranking.
-One line of JSON a seed, then a table: means over the seeds, with the least low and the greatest high end. CPU seconds: the
-process's, training alone, then all. Captions of different photos are often the same words (377 are left of 1,050); only the
-photo's own count as right, as in the published protocols.
+The whole model is trained by contrast under strong augmentation. With --match the paper's second loss follows, in the order
+that is best for a small set (docs/log.md): contrast and matching with hard negatives, on cached encodings of the frozen image
+tower. The test photos and all their captions are ranked in both directions by the `retrieve` task: by cosine, and with
+--match with the best --k of each query re-ranked by the match head. Intervals: 95 %, bootstrap over photos. "chance" is R@1
+of a random ranking. The output is a line of JSON for each seed, then a table with means over the seeds, the least low end and
+the greatest high end. CPU seconds are of the process: training alone, then all. Captions of different photos are often equal
+(377 of 1,050 are distinct); only the photo's own count as right, as in the published protocols.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy
 import torch
-from frozen import Rememberer, looked
+from frozen import Rememberer, encoded_pictures
 
 from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_tensors, tensors_of
@@ -47,7 +47,7 @@ SHAPE = (
 
 
 def learned(args: argparse.Namespace, seed: int) -> Model:
-    """A BLIP that embeds and matches, from the training photos alone."""
+    """Train a BLIP that embeds and matches on the training photos."""
     pairs = list(open_set(args.set / "train").pairs())
     texts = [[text.text for text in pair.texts] for pair in pairs]
     tokens = Tokens.train([text for group in texts for text in group], 1000)
@@ -72,7 +72,7 @@ def learned(args: argparse.Namespace, seed: int) -> Model:
         return model
     matcher = build("blip", tokens, "tiny", words, seed)
     put_tensors(matcher.system, tensors_of(model.system))
-    seen = looked(matcher, matcher.system.eval().towers.image, pixels)
+    seen = encoded_pictures(matcher, matcher.system.eval().towers.image, pixels)
     matching: Any = dict(common, lr=5e-4, batch=64, steps=args.match)
     fit(
         matcher.system,
@@ -82,14 +82,14 @@ def learned(args: argparse.Namespace, seed: int) -> Model:
     return matcher
 
 
-def measured(made: Retrieved) -> dict[str, list[float]]:
-    """Direction and R@k -> value, low, high."""
-    told = worth(made, AT)
+def measured(retrieved: Retrieved) -> dict[str, list[float]]:
+    """Values of R@k by direction: value, low, high."""
+    metrics = worth(retrieved, AT)
     return {
         f"{direction} R@{k}": [round(part, 4) for part in (one.value, one.low, one.high)]
         for direction in DIRECTIONS
         for k in AT
-        for one in [told[direction][f"R@{k}"]]
+        for one in [metrics[direction][f"R@{k}"]]
     }
 
 
@@ -98,18 +98,18 @@ def run(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     model = learned(args, seed)
     trained = time.process_time() - began
     corpus = Corpus.of(open_set(args.set / args.part).pairs())
-    made = Retriever(model, corpus, settings("odds", args.k)).run()
-    nothing = replace(made, codes=numpy.zeros(0, numpy.int64), values=numpy.zeros(0))
+    retrieved = Retriever(model, corpus, settings("odds", args.k)).run()
+    nothing = replace(retrieved, codes=numpy.zeros(0, numpy.int64), values=numpy.zeros(0))
     return {
-        "seed": seed, "photos": len(made.ids), "captions": len(made.owner), "different captions": len(made.strings),
-        "cosine": measured(nothing), **({"re-ranked": measured(made)} if args.match else {}),
-        "chance": {"image to text": round(float((made.owner == 0).mean()), 4), "text to image": round(1 / len(made.ids), 4)},
+        "seed": seed, "photos": len(retrieved.ids), "captions": len(retrieved.owner), "different captions": len(retrieved.strings),
+        "cosine": measured(nothing), **({"re-ranked": measured(retrieved)} if args.match else {}),
+        "chance": {"image to text": round(float((retrieved.owner == 0).mean()), 4), "text to image": round(1 / len(retrieved.ids), 4)},
         "training_cpu_s": round(trained), "cpu_s": round(time.process_time() - began),
     }  # fmt: skip
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Means over the seeds, with the least low and the greatest high end."""
+    """Table of the means over the seeds, with the least low and the greatest high end."""
     names = [f"{direction} R@{k}" for direction in DIRECTIONS for k in AT]
     lines = ["| | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
     for way in ("cosine", "re-ranked"):

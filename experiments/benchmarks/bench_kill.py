@@ -1,10 +1,11 @@
-"""kill -9 at random moments of `clean`, then the same command again: the same bytes as without the kill?
+"""Crash safety of `clean`: kill -9 at random moments, run the same command again, and compare all bytes with a run without a
+kill.
 
     python experiments/benchmarks/bench_kill.py [--moments 20] [--pairs 120] [--workers 1 2] [--seed 0]
 
-A small set that is learnt in seconds is cleaned with the judge `self`, captions and the proof. The run without a kill is
-done once for each number of workers; then it is killed at moments drawn over its whole length (a kill may come before
-the first file or in the last rename) and run again. Compared are the bytes of every file of the output folder.
+A small set is cleaned with the judge `self`, captions and the proof, which trains for seconds. There is one run without a
+kill for each number of workers; then runs are killed at random moments of their whole length (also before the first file and
+in the last rename) and repeated. The bytes of every file of the output folder are compared.
 """
 
 from __future__ import annotations
@@ -26,21 +27,21 @@ SETTINGS = dict(size=32, effort=0.02, prove=True, seeds=1, proposals=2)
 
 
 def main() -> None:
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--moments", type=int, default=20)
-    asked.add_argument("--pairs", type=int, default=120)
-    asked.add_argument("--workers", type=int, nargs="+", default=[1, 2])
-    asked.add_argument("--seed", type=int, default=0)
-    told = asked.parse_args()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--moments", type=int, default=20)
+    parser.add_argument("--pairs", type=int, default=120)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        colours.write(root / "raw", told.pairs)
+        colours.write(root / "raw", args.pairs)
         colours.write(root / "test", 30, bad=0)
-        sys.exit(bool(survive(root, told.moments, told.workers, random.Random(told.seed))))
+        sys.exit(bool(survive(root, args.moments, args.workers, random.Random(args.seed))))
 
 
 def survive(root: Path, moments: int, workers: list[int], dice: random.Random) -> int:
-    """How many of the kills left other bytes, a temporary file or a process behind."""
+    """Number of kills after which bytes differ, or a temporary file or a process remains."""
     took, whole = {}, {}
     for count in workers:
         began = time.monotonic()
@@ -56,15 +57,15 @@ def survive(root: Path, moments: int, workers: list[int], dice: random.Random) -
     for moment in range(moments):
         count = workers[moment % len(workers)]
         after = dice.uniform(0, took[count])
-        said = one(root, f"killed-{moment}", count, after, whole[workers[0]])
-        failed += said != "same bytes"
-        print(f"killed at {after:5.1f} s with {count} workers: {said}", flush=True)
+        outcome = one(root, f"killed-{moment}", count, after, whole[workers[0]])
+        failed += outcome != "same bytes"
+        print(f"killed at {after:5.1f} s with {count} workers: {outcome}", flush=True)
     print(f"{failed} of {moments} failed")
     return failed
 
 
 def one(root: Path, name: str, workers: int, after: float, wanted: dict[str, bytes]) -> str:
-    """Kill a run, the parent alone, and do it again. What is wrong with the result, or "same bytes"."""
+    """Kill a run (its parent process alone) and repeat it. Returns the fault of the result, or "same bytes"."""
     process = start(root, name, workers)
     time.sleep(after)
     family = [process.pid, *family_of(process.pid)]
@@ -79,13 +80,13 @@ def one(root: Path, name: str, workers: int, after: float, wanted: dict[str, byt
         return f"ORPHANS {left}"
     if start(root, name, workers).wait():
         return "THE SECOND RUN FAILED"
-    found = files(root / name)
-    different = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+    contents = files(root / name)
+    different = sorted(key for key in contents.keys() | wanted.keys() if contents.get(key) != wanted.get(key))
     return f"DIFFERENT: {', '.join(different[:5])}" if different else "same bytes"
 
 
 def start(root: Path, name: str, workers: int) -> subprocess.Popen[bytes]:
-    """`clean` in a process of its own, in `root`, so that no path differs between runs."""
+    """Start `clean` in a process of its own, in `root`, so that no path differs between runs."""
     call = (
         "from pairloom.clean.run import clean; from pairloom.clean.plan import CleanSettings\n"
         "from pairloom.scale import Execution\n"
@@ -99,16 +100,16 @@ def start(root: Path, name: str, workers: int) -> subprocess.Popen[bytes]:
 
 
 def family_of(parent: int) -> list[int]:
-    """The processes below one."""
+    """The ids of all descendants of a process."""
     try:
-        found = [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+        children = [int(word) for word in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
     except OSError:
         return []
-    return found + [below for child in found for below in family_of(child)]
+    return children + [below for child in children for below in family_of(child)]
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs (a dead one that nobody has waited for does not)."""
+    """Whether a process runs (a zombie does not)."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -116,7 +117,7 @@ def alive(pid: int) -> bool:
 
 
 def files(root: Path) -> dict[str, bytes]:
-    """Every file below a folder, hidden and temporary ones too."""
+    """Contents of every file below a folder, hidden and temporary ones included."""
     return {
         str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
     }

@@ -1,4 +1,4 @@
-"""Peak memory of the parent of `clean --model MODEL --no-captions` as the set grows: does it hold the texts?
+"""Peak memory of the parent process of `clean --model MODEL --no-captions` by the size of the set.
 
     python experiments/benchmarks/bench_memory.py [PAIRS ...] [--workers 2] [--per-shard 1000] [--size 32]
 
@@ -23,7 +23,7 @@ from pairloom.scale import Execution
 
 
 class Measured(Execution):
-    """An execution that notes its largest pickled task."""
+    """Execution that records the size of its largest pickled task."""
 
     def run(self, function, items):  # type: ignore[no-untyped-def]
         for item in items:
@@ -41,24 +41,24 @@ def main() -> None:
     parser.add_argument("--per-shard", type=int, default=1000)
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--inside", type=Path, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    if asked.inside is not None:
-        return measure(asked.inside, asked.workers, asked.size)
+    args = parser.parse_args()
+    if args.inside is not None:
+        return measure(args.inside, args.workers, args.size)
     peaks = []
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
-        for pairs in asked.pairs:
-            draw(root / str(pairs), pairs, asked.per_shard, asked.size)
+        for pairs in args.pairs:
+            draw(root / str(pairs), pairs, args.per_shard, args.size)
             call = [sys.executable, __file__, "--inside", str(root / str(pairs))]
-            call += ["--workers", str(asked.workers), "--size", str(asked.size)]
-            said = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
-            peaks.append(said["parent_mb"])
-            print(pairs, json.dumps(said), flush=True)
+            call += ["--workers", str(args.workers), "--size", str(args.size)]
+            numbers = json.loads(subprocess.run(call, check=True, capture_output=True, text=True).stdout)
+            peaks.append(numbers["parent_mb"])
+            print(pairs, json.dumps(numbers), flush=True)
     print("over the first:", *(f"{peak / peaks[0]:.3f}" for peak in peaks))
 
 
 def draw(root: Path, pairs: int, per_shard: int, size: int) -> None:
-    """The set as tars, and a model that knows its words."""
+    """Draw the set as tars, and save an untrained model with a tokenizer of its words."""
     from pairloom.data.shards import open_set, save_set
     from pairloom.data.tokens import Tokens
     from pairloom.model import build, save
@@ -66,14 +66,14 @@ def draw(root: Path, pairs: int, per_shard: int, size: int) -> None:
 
     world = World(pairs, seed=0, level="simple", size=size, styles=("terse", "full"), noise=0.3)
     write_folder(world, root / "folder")
-    found = save_set(open_set(root / "folder").pairs(), root / "raw", "webdataset", size=per_shard)
-    texts = (text.text for pair, _ in zip(found.pairs(), range(1000)) for text in pair.texts)
+    saved = save_set(open_set(root / "folder").pairs(), root / "raw", "webdataset", size=per_shard)
+    texts = (text.text for pair, _ in zip(saved.pairs(), range(1000)) for text in pair.texts)
     model = build("clip", Tokens.train(texts, 500), "tiny", (f"image_size={size}",), seed=0)
     save(model, root / "model")
 
 
 def measure(root: Path, workers: int, size: int) -> None:
-    """One run, in this process."""
+    """Run `clean` in this process, and print its measurements."""
     from pairloom.clean.plan import CleanSettings
     from pairloom.clean.run import clean
 

@@ -1,4 +1,4 @@
-"""Metrics: published values reproduced, seconds for 25,000 captions, and how well the label-free calibration estimates.
+"""Metrics: reproduction of published values, seconds for 25,000 captions, and the errors of the label-free calibration.
 
 Run: python experiments/benchmarks/bench_metrics.py      (the published cases need ../shared/data/metrics; skipped where absent)
 """
@@ -19,10 +19,12 @@ DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "metrics"
 
 
 def published() -> None:
-    """The 1,000 COCO captions against every published value, then the same 25 times over for the clock."""
+    """Compare the 1,000 COCO captions with every published value, then time them 25 times over."""
     expected = json.loads((DATA / "expected.json").read_text())["coco1000"]
-    said, wanted = (json.loads((DATA / f"coco1000_{part}.json").read_text()) for part in ("res", "gts"))
-    captions, references = [said[image][0] for image in wanted], list(wanted.values())
+    candidates, targets = (
+        json.loads((DATA / f"coco1000_{part}.json").read_text()) for part in ("res", "gts")
+    )
+    captions, references = [candidates[image][0] for image in targets], list(targets.values())
     values = {
         f"Bleu_{n}": score.value for n, score in enumerate(overlap.bleu(captions, references).scores, 1)
     }
@@ -49,7 +51,7 @@ def _seconds(job: Callable[[], object]) -> float:
 
 
 def lowest_ratio(own: np.ndarray, planted: np.ndarray) -> float:
-    """The usual estimate of the bad share: the ratio of distribution functions in the tail, where its upper bound is lowest."""
+    """The usual estimate of the bad share: the smallest upper bound on the ratio of the distribution functions in the tail."""
     at = np.quantile(planted, np.linspace(0.01, 1, 200))
     low = np.searchsorted(np.sort(own), at, "right")
     share = np.searchsorted(np.sort(planted), at, "right") / len(planted)
@@ -59,7 +61,7 @@ def lowest_ratio(own: np.ndarray, planted: np.ndarray) -> float:
 
 
 def draw(kind: str, random: np.random.Generator, bad: np.ndarray, apart: float) -> np.ndarray:
-    """Scores of one shape: good ones lie `apart` higher."""
+    """Scores of one distribution; good ones are higher by `apart`."""
     shift = np.where(bad, 0, apart)
     if kind == "logistic":
         return random.logistic(1.8 * shift)
@@ -67,7 +69,7 @@ def draw(kind: str, random: np.random.Generator, bad: np.ndarray, apart: float) 
 
 
 def estimates(seeds: int = 20, count: int = 2000) -> None:
-    """Bad share, calibration error and the false drop that a budget of .05 really costs, over seeds."""
+    """Estimated bad share, calibration error, and the true false drop of a budget of .05, over seeds."""
     print(
         "\nscores, apart, bad share: share found by us (sd) | by the tail ratio (sd) | calibration error | false drop (sd)"
     )

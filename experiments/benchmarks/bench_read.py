@@ -1,7 +1,7 @@
 """Reading tars: our offset reader against Python's tarfile and, where installed, webdataset; all in one run.
 
-`python experiments/benchmarks/bench_read.py [FOLDER-OF-TARS]`: a made set of 20 kB images without one. Pages are warm; best of five.
-Two amounts of work: "list" finds each sample's members, "read" also gets image bytes and texts.
+`python experiments/benchmarks/bench_read.py [FOLDER-OF-TARS]`: without a folder a random set of 20 kB images is written. Pages
+are warm; best of five. "list" finds the members of each sample, "read" also reads image bytes and texts.
 """
 
 import argparse
@@ -25,8 +25,8 @@ from pairloom.data.shards import Shard
 SAMPLES = 2000
 
 
-def made(folder: Path) -> None:
-    """A tar of SAMPLES samples in img2dataset's layout. Random bytes stand for images: nothing here decodes them."""
+def random_tar(folder: Path) -> None:
+    """Write a tar of SAMPLES samples in img2dataset's layout, with random bytes in the place of images, which are not decoded."""
     rng = np.random.default_rng(0)
     with tarfile.open(folder / "00000.tar", "w") as tar:
         for number in range(SAMPLES):
@@ -45,7 +45,7 @@ def ours_list(tars: list[Path]) -> int:
 
 
 def ours_read(tars: list[Path]) -> int:
-    """Whole Pairs: bytes read, texts and metadata parsed, content keys computed."""
+    """Read complete Pairs: bytes are read, texts and metadata parsed, content keys computed."""
     return sum(1 for tar in tars for _ in webdataset.read(Shard("x", "webdataset", tar.parent, tar)))
 
 
@@ -58,7 +58,7 @@ def tarfile_list(tars: list[Path]) -> int:
 
 
 def tarfile_read(tars: list[Path], keyed: bool = False) -> int:
-    """The same bytes through tarfile; `keyed`: with JSON parsed and the image hashed, as a Pair has it."""
+    """Read the same bytes with tarfile; keyed: also parse the JSON and hash the image, as for a Pair."""
     count = 0
     for path in tars:
         with tarfile.open(path) as tar:
@@ -82,7 +82,7 @@ def webdataset_read(tars: list[Path]) -> int:
 
 
 def rate(function: Callable[[list[Path]], int], tars: list[Path]) -> float:
-    """Samples a second, the best of five."""
+    """Samples per second, the best of five."""
     best = 0.0
     for _ in range(5):
         begin = time.perf_counter()
@@ -93,15 +93,15 @@ def rate(function: Callable[[list[Path]], int], tars: list[Path]) -> float:
 
 @contextlib.contextmanager
 def tars_of(folder: Path | None) -> Iterator[list[Path]]:
-    """The tars of a folder, or a made one."""
+    """The tars of a folder, or a random one."""
     with tempfile.TemporaryDirectory() as temporary:
         if folder is None:
             folder = Path(temporary)
-            made(folder)
-        found = sorted(folder.rglob("*.tar"))
-        if not found:
+            random_tar(folder)
+        tars = sorted(folder.rglob("*.tar"))
+        if not tars:
             sys.exit(f"No tars in {folder}.")
-        yield found
+        yield tars
 
 
 def main() -> None:

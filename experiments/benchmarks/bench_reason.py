@@ -1,14 +1,15 @@
-"""How much small models learn to answer and to reason about drawn scenes on a CPU, in the paper's order: captions first.
+"""Question answering and reasoning about drawn scenes: accuracy of small models that are trained on a CPU, first on captions,
+as in the paper.
 
     python experiments/benchmarks/bench_reason.py questions statements --seeds 3     # blip_vqa, a picture; blip_nlvr, two pictures
     python experiments/benchmarks/bench_reason.py questions --scratch                # without the captions
 
-A blip learns the captions of drawn pictures, by contrast first and then to write on what its frozen image tower made of them;
-blip_vqa or blip_nlvr begins with its weights (their STARTS) and learns on the frozen pictures, too. Worlds of different seeds for
-training and measuring; beside each accuracy the best that can be done without looking: the commoner truth of each sort of
-statement, the commonest answer of each sort of question. One line of JSON a seed and kind. CPU seconds are this process's
-own, the captions' and the task's apart.
-NLVR with statements of people: bench_nlvr.py.
+A blip is trained on the captions of drawn pictures, by contrast first and then to write on cached encodings of its frozen
+image tower; blip_vqa or blip_nlvr starts with its weights (their STARTS) and is trained on cached encodings too. Training and
+test worlds have different seeds. Beside each accuracy is the best one without pictures: the more frequent truth of each sort
+of statement, the most frequent answer of each sort of question. The output is a line of JSON for each seed and kind. CPU
+seconds are of this process, for the captions and the task apart.
+NLVR with people's statements: bench_nlvr.py.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from typing import Any
 
 import numpy
 import torch
-from frozen import Rememberer, ends, learn, looked, shape
+from frozen import Rememberer, encoded_pictures, ends, learn, shape
 from torch import Tensor
 
 from pairloom import registry
@@ -48,7 +49,7 @@ DROPOUT = ["dropout=0.1"]
 
 
 def captioner(world: World, tokens: Tokens, args: argparse.Namespace, seed: int) -> Model:
-    """A blip that has learnt the captions of a world: contrast, then writing on frozen pictures."""
+    """Train a blip on the captions of a world: contrast, then writing on cached encodings."""
     pixels = numpy.array([numpy.asarray(picture(world.scene(row), world.size)) for row in range(world.count)])
     texts = [[world.row(row).text] for row in range(world.count)]
     table = TextTable.of(tokens, texts, 40)
@@ -68,7 +69,7 @@ def captioner(world: World, tokens: Tokens, args: argparse.Namespace, seed: int)
     )
     writer = build("blip", tokens, "tiny", [*words, "itc=0", "itm=0"], seed)
     put_tensors(writer.system, tensors_of(model.system))
-    seen = looked(writer, writer.system.towers.image, pixels)
+    seen = encoded_pictures(writer, writer.system.towers.image, pixels)
     learn(writer.system, Rememberer(pair_loader(seen, table), blip=True), args.write, args.lr, seed, batch=32)
     return writer
 
@@ -76,7 +77,7 @@ def captioner(world: World, tokens: Tokens, args: argparse.Namespace, seed: int)
 def taught(
     args: argparse.Namespace, seed: int, kind: str, lesson: Any, tokens: Tokens, begun: Model | None
 ) -> tuple[Model, dict[str, Any]]:
-    """A model that learnt a lesson: on frozen pictures with the weights of a captioner, or all of it from scratch."""
+    """Train a model on an example set: on cached encodings with the weights of a captioner, or completely from scratch."""
     system, more = KINDS[kind]
     words = [*shape(args.size, args.width, args.depth), *DROPOUT, more]
     model = build(system, tokens, "tiny", words, seed)
@@ -85,38 +86,38 @@ def taught(
     if begun is not None:
         start = registry.find("systems", system).STARTS["blip"]
         put_shared(model.system, start(tensors_of(begun.system), model.config))
-        loader.pictures = looked(model, model.system.image, loader.pictures)
+        loader.pictures = encoded_pictures(model, model.system.image, loader.pictures)
         batches = Rememberer(loader)
     loss = learn(model.system, batches, args.steps, args.lr, seed)
     return model.eval(), {"learned from": lesson.count, "loss": loss}
 
 
 def pictures_of(model: Model, examples: Sequence[Any]) -> Tensor:
-    """[B N 3 X Y]."""
+    """The pictures of examples, [B N 3 X Y]."""
     pixels = [[model.pixels.to_uint8(open_image(blob.read())) for blob in one.images] for one in examples]
     return torch.from_numpy(model.pixels.normalise(numpy.array(pixels)))
 
 
-def judged(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
-    """What a blip_nlvr says of statements, and the truth."""
-    said = []
-    for at in range(0, len(asked), 64):
-        part = asked[at : at + 64]
+def judged(model: Model, examples: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
+    """Verdicts of a blip_nlvr on statements, and the truth."""
+    verdicts = []
+    for at in range(0, len(examples), 64):
+        part = examples[at : at + 64]
         chances = [one.chance for one in reason(model, pictures_of(model, part), [one.text for one in part])]
-        said += [str(chance > 0.5) for chance in chances.tolist()]
-    return said, [str(bool(one.true)) for one in asked]
+        verdicts += [str(chance > 0.5) for chance in chances.tolist()]
+    return verdicts, [str(bool(one.true)) for one in examples]
 
 
-def answered(model: Model, asked: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
-    """What a blip_vqa answers, of all answers of the lesson, and the truth."""
+def answered(model: Model, examples: Sequence[Any], lesson: Any) -> tuple[list[str], list[str]]:
+    """Answers of a blip_vqa, chosen from all answers of the training set, and the truth."""
     choices = Choices(model.tokens, [answer for one in lesson.examples for answer in one.answers], 8)
-    said: list[str] = []
-    for at in range(0, len(asked), 64):
-        part = asked[at : at + 64]
+    answers: list[str] = []
+    for at in range(0, len(examples), 64):
+        part = examples[at : at + 64]
         texts = [one.question for one in part]
         batch = questions_batch(pictures_of(model, part)[:, 0], texts, model.tokens, model.config)
-        said += [best[0].text for best in choose(model.system, batch, choices)]
-    return said, [one.answers[0] for one in asked]
+        answers += [best[0].text for best in choose(model.system, batch, choices)]
+    return answers, [one.answers[0] for one in examples]
 
 
 KINDS = {"questions": ("blip_vqa", "answer_length=8"), "statements": ("blip_nlvr", "merge_from=1")}
@@ -124,7 +125,7 @@ MEASURES = {"questions": answered, "statements": judged}
 
 
 def run(args: argparse.Namespace, seed: int, work: Path) -> None:
-    """One seed: a captioner, and a line for each kind."""
+    """Run one seed: train a captioner, and print a line for each kind."""
     worlds = [
         World(count, 2 * seed + at, "simple", args.size) for at, count in enumerate((args.scenes, ASKED))
     ]
@@ -142,14 +143,14 @@ def run(args: argparse.Namespace, seed: int, work: Path) -> None:
     spent = time.process_time() - began
     for kind, lesson in lessons.items():
         began = time.process_time()
-        model, told = taught(args, seed, kind, lesson, tokens, begun)
-        asked = list(open_examples(work / "asked" / kind, kind))
-        said, truth = MEASURES[kind](model, asked, lesson)
-        right = numpy.array([one == other for one, other in zip(said, truth)])
-        found = summary(right, sorts_of(work / "asked" / kind / f"{kind}.jsonl"), truth)
+        model, facts = taught(args, seed, kind, lesson, tokens, begun)
+        examples = list(open_examples(work / "asked" / kind, kind))
+        answers, truth = MEASURES[kind](model, examples, lesson)
+        right = numpy.array([one == other for one, other in zip(answers, truth)])
+        numbers = summary(right, sorts_of(work / "asked" / kind / f"{kind}.jsonl"), truth)
         took = {"captions_cpu_s": round(spent), "cpu_s": round(time.process_time() - began)}
         print(
-            json.dumps({"what": kind, "seed": seed, "scratch": args.scratch, **took, **found, **told}),
+            json.dumps({"what": kind, "seed": seed, "scratch": args.scratch, **took, **numbers, **facts}),
             flush=True,
         )
 
@@ -159,7 +160,7 @@ def sorts_of(file: Path) -> list[str]:
 
 
 def summary(right: numpy.ndarray, sorts: Sequence[str], truth: Sequence[str]) -> dict[str, Any]:
-    """Accuracy in all and by sort, with Wilson's interval; blind: the commonest truth of each sort, said always."""
+    """Accuracy in total and by sort, with Wilson's interval; blind: that of the most frequent truth of each sort."""
     by_sort: dict[str, list[int]] = defaultdict(list)
     for row, sort in enumerate(sorts):
         by_sort[sort].append(row)

@@ -1,9 +1,9 @@
-"""The report at 100,000 pairs: seconds to write, bytes, seconds until a browser shows it, and for what a reader does then.
+"""The report at 100,000 pairs: seconds to write, size, seconds until a browser displays it, and seconds of a reader's actions.
 
     python experiments/benchmarks/bench_report.py [PAIRS] [TEXTS OF A PAIR]
 
-Texts are word salad of caption length with a reason of their own each, the worst case for the page's size; pictures
-are noise, 240 x 180. The browser part needs chromium and chromedriver and is left out without them.
+Texts are random words of caption length, each with a different reason, the worst case for the page's size; pictures are
+noise, 240 x 180. The browser part needs chromium and chromedriver and is skipped without them.
 """
 
 from __future__ import annotations

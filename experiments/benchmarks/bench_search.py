@@ -1,9 +1,10 @@
 """Searching a million vectors, and indexing pictures: time, memory, recall; both sides of every ratio in one run.
 
-`python experiments/benchmarks/bench_search.py vectors [--folder DIR]`: 1,000,000 x 256 made, clustered vectors, memory-mapped: our exact scan,
-numpy's fp32 product over the same file, and inverted lists where faiss is installed; recall@10 against fp32.
-`... pictures MODEL [--count N] [--folder DIR]`: drawn pictures, indexed, and searched by their texts. Memory: anonymous, without
-the mapped files. `... absent MODEL`: how often "no good match" is said of what was kept out of a drawn set, and of what is in it.
+`python experiments/benchmarks/bench_search.py vectors [--folder DIR]`: 1,000,000 x 256 random clustered vectors, memory-mapped:
+our exact scan, numpy's fp32 product over the same file, and inverted lists where faiss is installed; recall@10 against fp32.
+`... pictures MODEL [--count N] [--folder DIR]`: drawn pictures are indexed and searched by their texts. Memory is anonymous
+memory, without mapped files. `... absent MODEL`: the rate of "no good match" for things that were left out of a drawn set,
+and for things in it.
 """
 
 import argparse
@@ -31,7 +32,7 @@ from pairloom.world.level import level_of
 from pairloom.world.world import World, encode, write_tars
 
 ROWS, WIDTH, QUERIES = 1_000_000, 256, 64
-AWAY = {"purple", "white", "umbrella", "fish", "car"}  # words that no picture of the searched set shows
+AWAY = {"purple", "white", "umbrella", "fish", "car"}  # words that fit no picture of the set
 APART = {
     ("red", "ball"),
     ("blue", "cat"),
@@ -43,13 +44,13 @@ APART = {
 
 
 def memory() -> float:
-    """Anonymous memory of this process in MiB: what mapped files do not explain."""
+    """Anonymous memory of this process in MiB, without mapped files."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) / 1024
 
 
 def milliseconds(ask: Callable[[torch.Tensor], Any], queries: torch.Tensor) -> tuple[list[float], float]:
-    """By the clock, sorted; and of the processor, all threads, the mean."""
+    """Milliseconds of the queries: wall times, sorted, and the mean CPU time over all threads."""
     ask(queries[0])
     taken, busy = [], time.process_time()
     for query in queries:
@@ -60,7 +61,7 @@ def milliseconds(ask: Callable[[torch.Tensor], Any], queries: torch.Tensor) -> t
 
 
 def make(folder: Path) -> None:
-    """Vectors around 4,096 centres, as embeddings of a collection lie."""
+    """Write random vectors around 4,096 centres, similar to the embeddings of a collection."""
     draw = numpy.random.default_rng(0)
     centres = draw.standard_normal((4096, WIDTH), dtype=numpy.float32)
     for first in range(0, ROWS, 50_000):
@@ -85,12 +86,12 @@ def bench_vectors(folder: Path) -> None:
         best = numpy.argpartition(-scores, 10)[:10]
         return best[numpy.argsort(-scores[best])]
 
-    asked: dict[str, Callable[[torch.Tensor], Any]] = {
+    searches: dict[str, Callable[[torch.Tensor], Any]] = {
         "numpy, fp32 product": product,
         "pairloom, exact scan": lambda query: held.top(query, 10)[0][:10].tolist(),
     }
     if lists := inverted(held, folder):
-        asked["pairloom, inverted lists"] = lambda query: lists.top(query, 10)[0][:10].tolist()
+        searches["pairloom, inverted lists"] = lambda query: lists.top(query, 10)[0][:10].tolist()
     words = held.coarse.view(torch.int64)
     bare, busy = milliseconds(lambda query: words.sum(), queries[:16])
     print(f"{ROWS:,} x {WIDTH}, {torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}; ms a query")
@@ -98,7 +99,7 @@ def bench_vectors(folder: Path) -> None:
         f"  {'a bare sum over vectors.bf16':28s} median {bare[len(bare) // 2]:7.2f}  best {bare[0]:7.2f}  processor {busy:7.2f}"
     )
     base = None
-    for name, ask in asked.items():
+    for name, ask in searches.items():
         before = memory()
         taken, busy = milliseconds(ask, queries)
         recall = statistics.mean(
@@ -113,14 +114,14 @@ def bench_vectors(folder: Path) -> None:
 
 
 def inverted(held: Vectors, folder: Path) -> cells.Cells | None:
-    """The inverted lists, built where they are not there; None without faiss."""
-    told = folder / "lists.json"
+    """The inverted lists, which are built where they are missing; None without faiss."""
+    description = folder / "lists.json"
     try:
-        if not told.exists():
+        if not description.exists():
             begin = time.perf_counter()
             facts = {**cells.make(held, folder / cells.FILE), "seconds": time.perf_counter() - begin}
-            told.write_text(json.dumps(facts))
-        facts = json.loads(told.read_text())
+            description.write_text(json.dumps(facts))
+        facts = json.loads(description.read_text())
         print(f"inverted lists: {facts}")
         return cells.Cells(folder / cells.FILE, held, facts["probes"])
     except Mistake as mistake:
@@ -139,16 +140,20 @@ def bench_pictures(where: Path, count: int, folder: Path) -> None:
     if not (folder / "set").exists():
         write_tars(world, folder / "set")
     shutil.rmtree(folder / "index", ignore_errors=True)
-    told: list[float] = []
+    memories: list[float] = []
     model = pairloom.load(where)
     begin = time.perf_counter()
     done = fill(
-        open_set(folder / "set"), model, str(where), folder / "index", tell=lambda *_: told.append(memory())
+        open_set(folder / "set"),
+        model,
+        str(where),
+        folder / "index",
+        tell=lambda *_: memories.append(memory()),
     )
     spent = time.perf_counter() - begin
     print(f"{done.pictures:,} pictures in {spent:.0f} s ({done.pictures / spent:.0f}/s)")
     print(
-        f"  anonymous memory after a tenth {told[len(told) // 10]:.0f} MiB, highest {max(told):.0f}, at the end {memory():.0f}"
+        f"  anonymous memory after a tenth {memories[len(memories) // 10]:.0f} MiB, highest {max(memories):.0f}, at the end {memory():.0f}"
     )
     size = sum(file.stat().st_size for file in (folder / "index").iterdir())
     print(f"  on disk {size / 2**20:.0f} MiB, {size / done.pictures:.0f} bytes a picture; line {done.line}")
@@ -167,7 +172,8 @@ def bench_pictures(where: Path, count: int, folder: Path) -> None:
 
 
 def bench_absent(where: Path, folder: Path, count: int = 4000) -> None:
-    """ "No good match" of things of which both words, or one, or only the pair of them were kept out of a drawn set."""
+    """Rate of "no good match" for things of which both words, one word, or only their combination were left out of a drawn
+    set."""
     import pairloom
     from pairloom import search
     from pairloom.data.shards import open_set
@@ -196,8 +202,8 @@ def bench_absent(where: Path, folder: Path, count: int = 4000) -> None:
         name = f"{('both words known', 'one word absent', 'both words absent')[away]}, {'there' if things[colour, kind] else 'not there'}"
         groups.setdefault(name, []).append(index.search(f"a {colour} {kind}").good)
     print(f"{done.pictures:,} pictures; line {done.line}")
-    for name, said in sorted(groups.items()):
-        print(f"  {name:28s} no good match is said of {said.count(False):2d} of {len(said)}")
+    for name, verdicts in sorted(groups.items()):
+        print(f"  {name:28s} no good match is said of {verdicts.count(False):2d} of {len(verdicts)}")
 
 
 def main() -> None:
@@ -206,16 +212,16 @@ def main() -> None:
     parser.add_argument("model", nargs="?", type=Path)
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--folder", type=Path)
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        folder = given.folder or Path(scratch)
+        folder = args.folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        if given.what == "vectors":
+        if args.what == "vectors":
             bench_vectors(folder)
-        elif given.what == "pictures":
-            bench_pictures(given.model, given.count, folder)
+        elif args.what == "pictures":
+            bench_pictures(args.model, args.count, folder)
         else:
-            bench_absent(given.model, folder)
+            bench_absent(args.model, folder)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How well `--model self` finds wrong captions, and what it costs. No weights, no labels: the set alone.
+"""The judge `self`: how well it finds wrong captions, and its cost, without published weights and labels.
 
     python experiments/benchmarks/bench_selfjudge.py ../shared/data/ucm/train --seeds 3 --workers 2
     python experiments/benchmarks/bench_selfjudge.py world --seeds 3 --workers 2      # 4,000 drawn pairs, noise of seven kinds
 
-A share of the pictures is given another picture's texts (a cycle through them, seeded), the fold models are trained,
-and the pictures are ranked by the mean score of their texts. Printed: AUROC of the wrong ones with DeLong's interval,
-the share found at a 5 % false drop with a bootstrap interval, wall and CPU seconds. In the drawn world the noise is
-the world's own, and every kind of it is counted apart against the clean pairs.
+A share of the pictures gets another picture's texts (a cycle through them, by the seed), the fold models are trained, and the
+pictures are ranked by the mean score of their texts. Printed are the AUROC of the wrong ones with DeLong's interval, their
+recall at a 5 % false drop with a bootstrap interval, wall and CPU seconds. In the drawn world the noise is the world's own,
+and each kind is compared with the clean pairs.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ WORLD = 4000
 
 
 def spoil(texts: list[list[str]], share: float, seed: int) -> tuple[list[list[str]], np.ndarray]:
-    """Hand the texts of a seeded share of the pictures round among these pictures; which ones, [n] bool."""
-    written = np.flatnonzero([bool(given) for given in texts])
+    """Exchange the texts of a random share of the pictures among these pictures. Returns the texts, and which are wrong [n]."""
+    written = np.flatnonzero([bool(group) for group in texts])
     chosen = np.random.default_rng(seed).permutation(written)[: round(share * len(written))]
-    made, bad = list(texts), np.zeros(len(texts), bool)
+    shuffled, bad = list(texts), np.zeros(len(texts), bool)
     for row, donor in zip(chosen, np.roll(chosen, 1)):
-        made[row] = texts[donor]
+        shuffled[row] = texts[donor]
     bad[chosen] = True
-    return made, bad
+    return shuffled, bad
 
 
 class Pictures:
-    """The audit's pictures of a whole set, by row."""
+    """Picture source of a whole set: the audit's pixels, by row."""
 
     def __init__(self, data: Rows) -> None:
         self.data, self.image_keys = data, list(data.column("image_key"))
@@ -61,16 +61,16 @@ class Pictures:
 
 
 def scored(judge: Judge, pictures: Pictures, texts: list[list[str]]) -> np.ndarray:
-    """Mean score of each picture's texts [n]; NaN where it has none."""
-    requests = [(row, text) for row, given in enumerate(texts) for text in given]
+    """Mean score of each picture's texts [n]; NaN without texts."""
+    requests = [(row, text) for row, group in enumerate(texts) for text in group]
     scores = judge.score(pictures, [row for row, _ in requests], [text for _, text in requests])
     sums = np.bincount([row for row, _ in requests], scores, len(texts))
-    counts = np.array([len(given) for given in texts])
+    counts = np.array([len(group) for group in texts])
     return np.divide(sums, counts, out=np.full(len(texts), np.nan), where=counts > 0)
 
 
 def write_texts(folder: Path, data: Rows, texts: list[list[str]]) -> Path:
-    """Parts that the judge learns from: these texts of every row."""
+    """Write the parts with the judge's training texts: these texts of every row."""
     folder.mkdir(parents=True)
     for shard, start, stop in zip(data.shards, data.first, data.first[1:]):
         part = pa.table({LEARN: pa.array(texts[start:stop], pa.list_(pa.string()))})
@@ -79,7 +79,7 @@ def write_texts(folder: Path, data: Rows, texts: list[list[str]]) -> Path:
 
 
 def planted_texts(data: Rows) -> list[tuple[int, str]]:
-    """(row of the set, planted text)."""
+    """Planted mismatches of a set: (row, text)."""
     write_donors(data)
     table = pq.read_table(data.work / "donors.parquet")
     donors = list(zip(*(table.column(name).to_pylist() for name in ("image_key", "text"))))
@@ -90,24 +90,24 @@ def planted_texts(data: Rows) -> list[tuple[int, str]]:
     ]
 
 
-def told(good: np.ndarray, bad: np.ndarray) -> dict[str, object]:
-    """AUROC and share found, each with its interval."""
-    area, found = auroc_interval(good, bad), found_at(good, bad, 0.05)
+def separation(good: np.ndarray, bad: np.ndarray) -> dict[str, object]:
+    """Separation of good and bad scores: AUROC and recall at a 5 % false drop, each with its interval."""
+    area, recall = auroc_interval(good, bad), found_at(good, bad, 0.05)
     return {
         "auroc": [round(number, 4) for number in (area.value, area.low, area.high)],
-        "found": [round(number, 3) for number in (found.value, found.low, found.high)],
+        "found": [round(number, 3) for number in (recall.value, recall.low, recall.high)],
         "bad": len(bad),
     }
 
 
 def kinds_of(world: World, data: Rows) -> np.ndarray:
-    """The noise of every row, "" where the text is clean."""
+    """The kind of noise of every row, "" for a clean text."""
     by_name = {f"{index:06d}": world.row(index).truth.noise for index in range(world.count)}
     return np.array([by_name[Path(name).stem] for name in data.column("name")])
 
 
 def measure(args: argparse.Namespace, seed: int, work: Path) -> dict[str, object]:
-    """One seed on one set."""
+    """Run one seed on one set."""
     settings = CleanSettings(size=args.size, effort=args.effort, seed=seed)
     world = World(
         WORLD, seed=seed, level="simple", size=args.size, styles=("terse", "full"), noise=args.noise
@@ -139,7 +139,7 @@ def measure(args: argparse.Namespace, seed: int, work: Path) -> dict[str, object
     facts = calibrate(scores[known], planted, 0.05).facts
     return {
         "set": str(args.set), "seed": seed, "pairs": int(known.sum()), "wall_s": round(wall), "cpu_s": round(cpu),
-        **{kind: told(scores[known & (kinds == "")], scores[known & (kinds == kind)])
+        **{kind: separation(scores[known & (kinds == "")], scores[known & (kinds == kind)])
            for kind in sorted(set(kinds[known]) - {""})},
         "planted_auroc": round(facts["auroc"], 4) if "auroc" in facts else None, "decides": facts["decides"],
     }  # fmt: skip

@@ -1,8 +1,8 @@
-"""How many drawn scenes a second one core makes: sampled, drawn, worded, read.
+"""Speed of the drawn world on one core: scenes per second that are sampled, drawn, captioned and parsed.
 
     python experiments/benchmarks/bench_world.py [--scenes 3000]
 
-The bar is 2,000 simple scenes a second at 64 px, sampling included.
+The requirement is 2,000 simple scenes per second at 64 px, sampling included.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pairloom.world.level import LEVELS
 
 
 def rate(work: Callable[[int], object], count: int, rounds: int = 3) -> float:
-    """Calls a second: the best of the rounds, as the machine is not ours alone; one call in ten warms up."""
+    """Calls per second: the best of the rounds, since the machine may be shared; a tenth of the calls first warm up."""
     for index in range(count // 10):
         work(index)
     best = 0.0

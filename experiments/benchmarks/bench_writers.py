@@ -1,15 +1,15 @@
-"""The writers on UCM captions (1,680 / 210 / 210 aerial photos, 5 captions each), features trained from scratch.
+"""Captioning systems on UCM captions (1,680 / 210 / 210 aerial photos, 5 captions each), with features trained from scratch.
 
     python experiments/benchmarks/bench_writers.py ../shared/data/ucm --out results --seeds 3
     python experiments/benchmarks/bench_writers.py ../shared/data/ucm --out results --seeds 1 --systems "SAT soft" --part val
 
-One residual image tower is trained by contrast with the captions of the training photos, turned, mirrored and cropped
-(`--start` steps of 128; a photo whose caption says left or right stays as it is). It is then frozen, looks once at `--views`
-views of every photo, and every writer of every seed learns on what it made of them for `--steps` steps of 32 (Show and Tell
-for twice as many, which cost the same): the spread over the seeds is that of the writers. CoCa and BLIP read the same maps as the LSTMs, with positions of their own. Captions
-of the test photos: beam 3, against all five references. A row that is in `--out` is not made again. CPU seconds are the
-process's own, of the writer's learning; the tower's stand in its folder. Published (Lu et al., 2017, arXiv 1712.07835, from
-memory; VGG-16 features of ImageNet): printed under the table.
+One residual image tower is trained by contrast with the captions of the training photos, which are rotated, mirrored and
+cropped (`--start` steps of 128; a photo whose caption has left or right is neither rotated nor mirrored). It is then frozen
+and encodes `--views` views of every photo once, and every writer of every seed is trained on these encodings for `--steps`
+steps of 32 (Show and Tell for twice as many, at the same cost): the variation over seeds is that of the writers. CoCa and
+BLIP read the same maps as the LSTMs, with positions of their own. Captions of the test photos: beam 3, against all five
+references. Existing rows in `--out` are reused. CPU seconds are of the writer's training; the tower's are in its folder.
+Published numbers (Lu et al., 2017, arXiv 1712.07835, from memory; VGG-16 features of ImageNet) are printed under the table.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ SYSTEMS: Mapping[str, tuple[str, dict[str, Any], bool]] = {
     ),
     "SAT soft, then CIDEr": ("show_attend_tell", dict(LSTM, word=128, layers=1), True),
 }  # fmt: skip
-MORE = {"Show and Tell": 2}  # times --steps: a step of it costs half of what attention costs
+MORE = {"Show and Tell": 2}  # times --steps, since its step costs half of a step with attention
 CONTRASTS = (
     ("SAT soft", "Show and Tell"),
     ("SAT soft, no penalty", "Show and Tell"),
@@ -91,7 +91,8 @@ class Photos:
     texts: list[list[str]]
 
     def turned(self) -> Photos:
-        """Four of each, by quarter turns: seen from above there is no up. One whose captions know sides stays as it is."""
+        """Each photo in four rotations, since aerial photos have no upright. Photos with left or right in their captions are not
+        rotated."""
         turns = [self.pixels, *(np.rot90(self.pixels, turn, (1, 2)).copy() for turn in (1, 2, 3))]
         for pixels in turns[1:]:
             pixels[self.sided] = self.pixels[self.sided]
@@ -99,18 +100,18 @@ class Photos:
 
     @property
     def sided(self) -> np.ndarray:
-        """[n] whether a caption says left or right."""
+        """Whether a caption has left or right [n]."""
         return np.array([any(SIDES.search(text) for text in texts) for texts in self.texts])
 
     @property
     def ids(self) -> Rows:
-        """[n] equal where the captions are: no negatives of each other."""
+        """Ids of the photos [n], equal for equal captions, so that these are no negatives of each other."""
         same: dict[tuple[str, ...], int] = {}
         return np.array([same.setdefault(tuple(texts), len(same)) for texts in self.texts])
 
 
 def photos(where: Path, size: int) -> Photos:
-    """A part of the set, squashed to a square."""
+    """Read a part of the set, resized to squares."""
     transform, pixels, texts = Transform(size), [], []
     for pair in open_set(where).pairs():
         pixels.append(transform.to_uint8(open_image(pair.image.read())))
@@ -119,12 +120,12 @@ def photos(where: Path, size: int) -> Photos:
 
 
 def words(config: Mapping[str, Any], size: int) -> list[str]:
-    """Settings as the command line gives them."""
+    """Settings in the form of the command line, key=value."""
     return [f"{key}={value}" for key, value in {**config, "image_size": size}.items()]
 
 
 def settings(steps: int, lr: float, **own: Any) -> Settings:
-    """What the tower and the writers have in common."""
+    """Training settings that the tower and the writers share."""
     plain = dict(
         min_lr=0.0, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.98), ema=0.99, save_every=0, threads=1
     )
@@ -132,7 +133,7 @@ def settings(steps: int, lr: float, **own: Any) -> Settings:
 
 
 def tower(tokens: Tokens, data: Photos, args: argparse.Namespace) -> Model:
-    """The image tower, by contrast; from the folder where it is there already."""
+    """The image tower, trained by contrast; loaded from its folder where it exists."""
     kept = args.out / "tower"
     if not (kept / "seconds.json").exists():
         began, data = time.process_time(), data.turned()
@@ -151,13 +152,13 @@ def tower(tokens: Tokens, data: Photos, args: argparse.Namespace) -> Model:
 
 
 def stem(begun: Model) -> nn.Module:
-    """The frozen part that all read: pictures [B 3 S S] -> cells [B C S/8 S/8]."""
+    """The frozen encoder of all writers: pictures [B 3 S S] -> cells [B C S/8 S/8]."""
     network: nn.Module = begun.system.eval().towers.image.embed.patch
     return network
 
 
-def looked(begun: Model, data: Photos, args: argparse.Namespace) -> CachedImages:
-    """What the tower makes of the training photos: the first view is the photo, the others are turned and cropped."""
+def tower_cells(begun: Model, data: Photos, args: argparse.Namespace) -> CachedImages:
+    """Cached encodings of the training photos: the first view is the photo itself, the others are rotated and cropped."""
     turned, count, sided = data.turned(), len(data.texts), torch.from_numpy(data.sided)
     pictures = AugmentedImages(turned.pixels, begun.pixels.mean, begun.pixels.std, crop=0.6)
 
@@ -177,13 +178,13 @@ def looked(begun: Model, data: Photos, args: argparse.Namespace) -> CachedImages
 
 @torch.no_grad()
 def cells(begun: Model, pixels: np.ndarray) -> Tensor:
-    """What the tower makes of photos as they are."""
+    """Encodings of photos without augmentation."""
     seen: Tensor = stem(begun)(torch.from_numpy(begun.pixels.normalise(pixels)))
     return seen
 
 
 def writer(name: str, begun: Model, args: argparse.Namespace) -> Model:
-    """A fresh one, that reads cells in place of pictures."""
+    """A new writer that reads encodings in the place of pictures."""
     system, config, _ = SYSTEMS[name]
     side = args.size // PATCH
     config = {**config, "grid": side} if system == "show_attend_tell" else config
@@ -199,7 +200,7 @@ def writer(name: str, begun: Model, args: argparse.Namespace) -> Model:
 
 
 def learn(name: str, model: Model, seen: CachedImages, data: Photos, args: argparse.Namespace) -> None:
-    """`--steps` steps on the tower's cells, and where a reward follows a sixth as many of it."""
+    """Train a writer for `--steps` steps on the tower's encodings, and with a reward for a sixth as many further steps."""
     table, steps = TextTable.of(model.tokens, data.texts, LENGTH), MORE.get(name, 1) * args.steps
     fit(
         model.system,
@@ -214,27 +215,27 @@ def learn(name: str, model: Model, seen: CachedImages, data: Photos, args: argpa
 
 @torch.no_grad()
 def scores(model: Model, seen: Tensor, held: Photos) -> dict[str, Any]:
-    """Every measure of beam-3 captions, the captions, and the CIDEr-D of each."""
-    writing, said = Writing("beam", beams=3, max_length=LENGTH, min_length=3), []
+    """All metrics of beam-3 captions, the captions, and the CIDEr-D of each."""
+    writing, captions = Writing("beam", beams=3, max_length=LENGTH, min_length=3), []
     for part in seen.split(70):
-        said += [options[0].text for options in caption(model, part, writing)]
+        captions += [options[0].text for options in caption(model, part, writing)]
     report = evaluate(
-        {str(row): text for row, text in enumerate(said)},
+        {str(row): text for row, text in enumerate(captions)},
         {str(row): texts for row, texts in enumerate(held.texts)},
         with_java=False,
     )
-    found: dict[str, Any] = {name: report.scores[name].value for name in MEASURES}
+    measures: dict[str, Any] = {name: report.scores[name].value for name in MEASURES}
     each = report.scores["CIDEr-D"].each
     return {
-        **found,
+        **measures,
         "different captions": report.describes["different captions"],
-        "said": said,
+        "said": captions,
         "each": list(each),
     }
 
 
 def run(data: Mapping[str, Photos], args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row for each seed and system; those in the folder are not made again."""
+    """Rows for all seeds and systems; existing ones in the folder are reused."""
     jobs = {
         (seed, name): args.out / f"{args.part}-{seed}-{name.replace(' ', '-')}.json"
         for seed in range(args.first, args.first + args.seeds)
@@ -244,7 +245,7 @@ def run(data: Mapping[str, Photos], args: argparse.Namespace) -> list[dict[str, 
     if todo:
         tokens = Tokens.train([text for group in data["train"].texts for text in group], 1000)
         begun = tower(tokens, data["train"], args)
-        seen, held = looked(begun, data["train"], args), cells(begun, data["held"].pixels)
+        seen, held = tower_cells(begun, data["train"], args), cells(begun, data["held"].pixels)
     for args.seed, name in todo:
         began, model = time.process_time(), writer(name, begun, args)
         learn(name, model, seen, data["train"], args)
@@ -261,7 +262,7 @@ def run(data: Mapping[str, Photos], args: argparse.Namespace) -> list[dict[str, 
 
 
 def table(rows: list[dict[str, Any]], names: list[str]) -> str:
-    """Means over the seeds, with standard deviations where there are several, the published figures, and contrasts."""
+    """Table of the means over the seeds, with standard deviations for several seeds, the published numbers, and contrasts."""
     lines = ["| | " + " | ".join((*MEASURES, "CPU s")) + " |", "|---" * (len(MEASURES) + 2) + "|"]
     for name in names:
         mine = [row for row in rows if row["system"] == name]

@@ -1,6 +1,5 @@
-"""Frozen: learning on what an image tower that learns no more made of each picture, once; and the small models that do so.
-
-Not a benchmark itself: three of them learn like this, for a step then costs a tenth (docs/log.md).
+"""Training on cached encodings of a frozen image tower, which makes a step ten times cheaper (docs/log.md). Three benchmarks use
+this module.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ PATCH = 8
 
 
 def shape(size: int, width: int, depth: int) -> list[str]:
-    """The numbers of a small model: a residual stem that nothing stands on, and `depth` layers that read its cells."""
+    """Settings of a small model: a residual stem without transformer layers, and `depth` text layers that read its cells."""
     return [
         "stem=residual", "image_depth=0", f"patch={PATCH}", f"image_size={size}", f"image_width={width}",
         "image_heads=4", f"width={width}", f"depth={depth}", "heads=4", "positions=64", "length=40",
@@ -35,7 +34,7 @@ def shape(size: int, width: int, depth: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Rememberer:
-    """Batches of a Loader over Looked, which carry what was seen in place of pictures; of a blip in its own kind."""
+    """Batches of a Loader over CachedImages, with encodings in the place of pictures; a blip's are wrapped in its own record."""
 
     loader: Loader
     blip: bool = False
@@ -54,23 +53,23 @@ class Rememberer:
             ]
 
 
-def looked(model: Model, tower: nn.Module, pictures: numpy.ndarray | Pictures) -> CachedImages:
-    """What an image tower, frozen from now on, makes of every picture: uint8 [M X Y 3], or a loader's."""
+def encoded_pictures(model: Model, tower: nn.Module, pictures: numpy.ndarray | Pictures) -> CachedImages:
+    """Freeze an image tower and cache its encodings of all pictures, uint8 [M X Y 3] or a loader's source."""
     tower.eval().requires_grad_(False)
 
     def encode_image(rows: numpy.ndarray, view: int) -> Tensor:
         if isinstance(pictures, numpy.ndarray):
-            found: Tensor = tower(torch.from_numpy(model.pixels.normalise(pictures[rows])))
-            return found
+            rows_of_cells: Tensor = tower(torch.from_numpy(model.pixels.normalise(pictures[rows])))
+            return rows_of_cells
         plain = torch.zeros(len(rows), 4), torch.ones(len(rows), dtype=torch.bool)
-        found = tower(pictures.look(rows, *plain)[0])
-        return found
+        rows_of_cells = tower(pictures.look(rows, *plain)[0])
+        return rows_of_cells
 
     return CachedImages.by(encode_image, numpy.arange(len(pictures)), len(pictures))
 
 
 def learn(system: Any, batches: Any, steps: int, lr: float, seed: int, **more: Any) -> float:
-    """Train on one thread; the last loss that was logged."""
+    """Train on one thread. Returns the last logged loss."""
     settings = Settings(
         lr=lr, min_lr=0.0, steps=steps, warmup=0.1, weight_decay=0.05, betas=(0.9, 0.98), seed=seed, threads=1,
         log_every=50, **{"batch": 64, **more},
@@ -79,5 +78,5 @@ def learn(system: Any, batches: Any, steps: int, lr: float, seed: int, **more: A
 
 
 def ends(interval: Any) -> list[float]:
-    """An interval for JSON."""
+    """An interval as a list for JSON."""
     return [round(interval.low, 4), round(interval.high, 4)]

@@ -1,9 +1,9 @@
-"""Scenes that look like NLVR's (Suhr et al., 2017: three grey boxes of yellow, black and blue things, scattered or stacked), and
-statements about them in a small grammar, true or false by construction: what a model can be pre-trained on where a few
-thousand statements of people are all there is.
+"""Synthetic scenes like NLVR's (Suhr et al., 2017: three grey boxes of yellow, black and blue things, scattered or stacked),
+and statements about them in a small grammar, true or false by construction. They serve for pre-training, since there are only
+a few thousand statements of people.
 
-Not a benchmark itself. Nothing of NLVR is in it: sizes and colours were read off its training pictures, forms of words off
-its training sentences.
+No data of NLVR is in it: sizes and colours follow its training pictures, and forms of words its training sentences.
+
 
 B boxes.
 """
@@ -27,7 +27,7 @@ NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight")
 
 @dataclass(frozen=True)
 class Thing:
-    """x, y: of its left upper corner; size: its side."""
+    """A thing of a box. x, y: its upper left corner; size: its side."""
 
     shape: str
     colour: str
@@ -36,12 +36,12 @@ class Thing:
     size: int
 
     def touches(self, wall: str) -> bool:
-        """Whether it touches a wall, "edge" for any, "corner" for two at once."""
+        """Whether the thing touches a wall: "left", "right", "top", "bottom", "edge" for any, "corner" for two at once."""
         end = SIDE - self.size
-        found = {"left": self.x == 0, "right": self.x == end, "top": self.y == 0, "bottom": self.y == end}
+        walls = {"left": self.x == 0, "right": self.x == end, "top": self.y == 0, "bottom": self.y == end}
         if wall == "corner":
-            return (found["left"] or found["right"]) and (found["top"] or found["bottom"])
-        return any(found.values()) if wall in ("edge", "wall") else found[wall]
+            return (walls["left"] or walls["right"]) and (walls["top"] or walls["bottom"])
+        return any(walls.values()) if wall in ("edge", "wall") else walls[wall]
 
 
 Box = tuple[Thing, ...]
@@ -51,7 +51,7 @@ Test = Callable[[Box], list[Thing]]
 
 
 def scattered(draw: random.Random) -> Box:
-    """One to eight things that do not overlap, some of them at a wall."""
+    """A box with one to eight things that do not overlap, some of them at a wall."""
     things: list[Thing] = []
     for _ in range(draw.randint(1, 8)):
         size = draw.choice((10, 20, 30))
@@ -70,13 +70,13 @@ def scattered(draw: random.Random) -> Box:
 
 
 def tower(draw: random.Random) -> Box:
-    """One to four blocks on each other, the lowest first."""
+    """A box with a tower of one to four blocks, the lowest first."""
     blocks = range(draw.randint(1, 4))
     return tuple(Thing("square", draw.choice(list(COLOURS)), 40, 80 - 21 * at, 20) for at in blocks)
 
 
 def picture(box: Box, size: int) -> numpy.ndarray:
-    """[size size 3] uint8."""
+    """Draw a box: uint8 [size size 3]."""
     image = Image.new("RGB", (SIDE, SIDE), GREY)
     pen = ImageDraw.Draw(image)
     for one in box:
@@ -91,15 +91,15 @@ def picture(box: Box, size: int) -> numpy.ndarray:
 
 
 def cells(box: Box, side: int) -> numpy.ndarray:
-    """[side * side, 9 + 5]: which sorts of thing have their middle in each cell of a grid, and which walls and corner the things
-    there touch."""
-    found = numpy.zeros((side, side, len(SORTS) + 5), numpy.float32)
+    """Labels of the cells of a grid over a box [side * side, 9 + 5]: the sorts of thing with their centre in the cell, and the
+    walls and corner that these touch."""
+    table = numpy.zeros((side, side, len(SORTS) + 5), numpy.float32)
     for one in box:
         row, column = (int((start + one.size / 2) * side / SIDE) for start in (one.y, one.x))
-        found[row, column, SORTS.index((one.shape, one.colour))] = 1
+        table[row, column, SORTS.index((one.shape, one.colour))] = 1
         for at, wall in enumerate(("left", "right", "top", "bottom", "corner")):
-            found[row, column, len(SORTS) + at] = max(found[row, column, len(SORTS) + at], one.touches(wall))
-    return found.reshape(side * side, -1)
+            table[row, column, len(SORTS) + at] = max(table[row, column, len(SORTS) + at], one.touches(wall))
+    return table.reshape(side * side, -1)
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def number(draw: random.Random, value: int) -> str:
 
 
 def quantity(draw: random.Random, most: int = 4) -> tuple[str, Callable[[int], bool], bool]:
-    """Words for how many, the test of a count, and whether a noun after it is in the plural."""
+    """A random quantity: its words, the test of a count, and whether its noun is in the plural."""
     value = draw.randint(1, most)
     way = draw.choice(("a", "exactly", "at least", "plain", "only", "at most" if value > 1 else "a"))
     if way == "a":
@@ -126,7 +126,7 @@ def quantity(draw: random.Random, most: int = 4) -> tuple[str, Callable[[int], b
 
 
 def kind(draw: random.Random, blocks: bool) -> tuple[str, Test]:
-    """Words for a kind of thing, and those of a box."""
+    """A random kind of thing: its words, and the function that lists such things of a box."""
     colour = draw.choice([*COLOURS, "", ""]) if not blocks else draw.choice([*COLOURS, *COLOURS, ""])
     shape = "" if blocks else draw.choice([*SHAPES, ""])
     noun = "block" if blocks else shape or draw.choice(("item", "object"))
@@ -138,7 +138,7 @@ def kind(draw: random.Random, blocks: bool) -> tuple[str, Test]:
 
 
 def some(draw: random.Random, blocks: bool, most: int = 4) -> tuple[str, Callable[[Box], bool]]:
-    """ "two yellow squares", "exactly one black block touching the edge": and whether a box has them."""
+    """A random noun phrase ("two yellow squares", "exactly one black block touching the edge"), and the test of a box."""
     (many, fits, plural), (words, test) = quantity(draw, most), kind(draw, blocks)
     words = f"{many} {words}{'s' * plural}"
     if blocks or draw.random() < 0.7:
@@ -147,8 +147,8 @@ def some(draw: random.Random, blocks: bool, most: int = 4) -> tuple[str, Callabl
         draw.choice(("edge", "wall", "corner", "left", "right", "top", "bottom")),
         draw.random() < 0.3,
     )
-    said = f"the {wall} wall" if wall in ("left", "right") else f"the {wall}"
-    words = f"{words} {'not ' * inside}{draw.choice(('touching', 'closely touching'))} {said}"
+    wall_words = f"the {wall} wall" if wall in ("left", "right") else f"the {wall}"
+    words = f"{words} {'not ' * inside}{draw.choice(('touching', 'closely touching'))} {wall_words}"
     return words, lambda box: fits(sum(one.touches(wall) != inside for one in test(box)))
 
 
@@ -189,20 +189,20 @@ def in_all(draw: random.Random, blocks: bool) -> Statement:
 
 
 def of_colours(draw: random.Random, blocks: bool) -> Statement:
-    """ "there is a box with only yellow and blue items", "with items of the same colour"."""
+    """A random statement on colours: "there is a box with only yellow and blue items", "with items of the same colour"."""
     place, noun = _place(draw, blocks)[0], "blocks" if blocks else draw.choice(("items", "objects"))
     if draw.random() < 0.3:
         text = f"there is a {place} with all {noun} of the same color"
         return text, lambda scene: any(
             len({one.colour for one in box}) == 1 and len(box) > 1 for box in scene
         )
-    said = draw.sample(list(COLOURS), draw.choice((1, 2)))
-    text = f"there is a {place} with only {' and '.join(said)} {noun}"
-    return text, lambda scene: any({one.colour for one in box} == set(said) for box in scene)
+    colours = draw.sample(list(COLOURS), draw.choice((1, 2)))
+    text = f"there is a {place} with only {' and '.join(colours)} {noun}"
+    return text, lambda scene: any({one.colour for one in box} == set(colours) for box in scene)
 
 
 def of_towers(draw: random.Random, blocks: bool) -> Statement:
-    """Height, top, base, and what lies on what."""
+    """A random statement on towers: height, top, base, and the order of blocks."""
     way, colour, other = draw.randint(0, 3), draw.choice(list(COLOURS)), draw.choice(list(COLOURS))
     many, fits, plural = quantity(draw, 3)
     towers = f"there {'are' if plural else 'is'} {many} tower{'s' * plural}"
@@ -224,7 +224,8 @@ def of_towers(draw: random.Random, blocks: bool) -> Statement:
 
 
 def phrase(draw: random.Random, blocks: bool) -> tuple[str, Callable[[Box], int]]:
-    """ "black items touching the wall", "yellow block on a blue block": and how many there are in a box."""
+    """A random phrase ("black items touching the wall", "yellow block on a blue block"), and the count of such things in a
+    box."""
     words, test = kind(draw, blocks)
     if blocks and draw.random() < 0.5:
         colour, other, way = draw.choice(list(COLOURS)), draw.choice(list(COLOURS)), draw.randint(0, 3)
@@ -245,20 +246,20 @@ FORMS = (in_a_box, in_boxes, in_all, of_colours)
 
 
 def example(seed: int) -> tuple[str, Scene, Scene]:
-    """A statement, a scene that makes it true and one that makes it false: so that nothing can be told from its words."""
+    """A statement, a scene in which it is true and one in which it is false, so that its words alone do not tell its truth."""
     draw = random.Random(seed)
     while True:
         blocks = draw.random() < 0.5
         box, forms = (tower, (of_towers, *FORMS)) if blocks else (scattered, FORMS)
         text, test = draw.choice(forms)(draw, blocks)
-        found: dict[bool, Scene] = {}
+        scenes_by_truth: dict[bool, Scene] = {}
         for _ in range(30):
             scene = (box(draw), box(draw), box(draw))
-            found.setdefault(test(scene), scene)
-            if len(found) == 2:
-                return text, found[True], found[False]
+            scenes_by_truth.setdefault(test(scene), scene)
+            if len(scenes_by_truth) == 2:
+                return text, scenes_by_truth[True], scenes_by_truth[False]
 
 
 def stacked(scene: Scene) -> bool:
-    """Whether its boxes hold towers: no scattered thing of 20 px lies on the floor in the middle of all three."""
+    """Whether the boxes of a scene hold towers: no scattered thing of 20 px lies on the floor in the middle of all three."""
     return all(box[0].x == 40 and box[0].y == 80 and box[0].shape == "square" for box in scene)

@@ -1,6 +1,5 @@
-"""Published: transformers' BLIP classes at base size with random weights, and our system holding the same weights.
-
-Not a benchmark itself: two of them begin here.
+"""transformers' BLIP classes at base size with random weights, and our system with the same weights. Two benchmarks use this
+module.
 """
 
 from __future__ import annotations
@@ -22,13 +21,13 @@ TEXT = dict(
 
 
 def pair(kind: str, size: int = 384, seed: int = 0) -> tuple[Any, System]:
-    """BlipForConditionalGeneration ("caption") or BlipForImageTextRetrieval ("retrieval"), and our twin of it."""
+    """BlipForConditionalGeneration ("caption") or BlipForImageTextRetrieval ("retrieval"), and our system with its weights."""
     from transformers import BlipConfig, BlipForConditionalGeneration, BlipForImageTextRetrieval
 
     torch.manual_seed(seed)
     config = BlipConfig(text_config=TEXT, vision_config=dict(image_size=size, layer_norm_eps=1e-6))
-    made = BlipForConditionalGeneration if kind == "caption" else BlipForImageTextRetrieval
-    theirs = made(config).eval()
+    architecture = BlipForConditionalGeneration if kind == "caption" else BlipForImageTextRetrieval
+    theirs = architecture(config).eval()
     ours = System(replace(PRESETS[f"base-{kind}"], image_size=size, queue=0, momentum=0.0)).eval()
     both = ours.state_dict()
     moved = from_salesforce(
@@ -36,5 +35,5 @@ def pair(kind: str, size: int = 384, seed: int = 0) -> tuple[Any, System]:
     )
     for name, value in moved.tensors.items():
         both[name].copy_(value)
-    pack_texts(ours)  # as every Model's is
+    pack_texts(ours)  # as in every Model
     return theirs, ours

@@ -1,6 +1,5 @@
-"""Rounds: several ways to do one job, timed in turn in one process, so that a busy machine is busy for all of them.
-
-Not a benchmark itself. The first way is what the others are divided by.
+"""Timing of several functions that do the same job, in turn in one process, so that other load on the machine affects all of
+them. Ratios are to the first function.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import torch
 
 
 def prepare(threads: int) -> None:
-    """Quiet, offline, with so many threads."""
+    """Set up a benchmark process: quiet, offline, with this many threads."""
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     warnings.simplefilter("ignore")
     torch.set_num_threads(threads)
@@ -25,14 +24,14 @@ def prepare(threads: int) -> None:
 def timed(
     ways: Mapping[str, Callable[[], Any]], count: int, rounds: int, seconds: float = 60.0
 ) -> dict[str, Any]:
-    """Run every way `rounds` times in turn (fewer where `seconds` are over); print what a job of `count` items took, at
-    least and in the median, and how many times as fast each is as the others. Returns what each way gave.
+    """Run every function `rounds` times in turn (fewer where `seconds` have passed); print the least and the median time of a
+    job of `count` items, and the ratios. Returns the result of each function.
 
-    Seconds are the clock's, or with one thread the processor's: these tell more on a machine that others use. The first
-    round warms up; it counts where it was the fastest.
+    Times are wall seconds, or with one thread CPU seconds, which are more reliable on a shared machine. The first round is a
+    warm-up; it counts where it is the fastest.
     """
     clock = time.process_time if torch.get_num_threads() == 1 else time.perf_counter
-    given: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     took: dict[str, list[float]] = {name: [] for name in ways}
     began = time.perf_counter()
     for done in range(rounds):
@@ -40,7 +39,7 @@ def timed(
             break
         for name, way in ways.items():
             start = clock()
-            given[name] = way()
+            results[name] = way()
             took[name].append(clock() - start)
     kind = "CPU s" if clock is time.process_time else "s"
     rivals = [name for name in ways if not name.startswith("pairloom")]
@@ -52,11 +51,11 @@ def timed(
         ratios = " | ".join(f"{min(took[rival]) / least:.2f}" for rival in rivals)
         print(f"  {name:28s}{least:12.3f}{median:10.3f}{count / least:10.2f}   {ratios}")
     print(f"  {len(times)} rounds, load {os.getloadavg()[0]:.1f}", flush=True)
-    return given
+    return results
 
 
 def autocast(way: Callable[[], Any]) -> Callable[[], Any]:
-    """The same under one line of bf16 autocast: what a user of the rival can have for nothing."""
+    """The function under bf16 autocast, which any user of the other library can add in one line."""
 
     def run() -> Any:
         with torch.autocast("cpu", torch.bfloat16):

@@ -1,1 +1,1 @@
-"""What a paper says of itself, tested: one file a paper."""
+"""Tests of papers' own claims: one file a paper."""

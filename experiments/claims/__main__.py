@@ -16,7 +16,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Results of each condition; a run found there goes on.")] = Path(
         "claims"
     ),
-    seeds: Annotated[int, typer.Option(help="How many seeds; three or more to say anything.")] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of seeds; three or more for a verdict.")] = 3,
     steps: Annotated[
         int, typer.Option(help="Training steps of each model; 0: as in the setting.", min=0)
     ] = 0,

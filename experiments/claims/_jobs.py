@@ -1,7 +1,7 @@
-"""Jobs: the conditions of a paper's claims, each done once for a seed. Its result file is the commit mark: what is there is
-not done again, and a stop loses at most the jobs under way.
+"""Jobs: the conditions of a paper's claims, each run once for a seed. Its result file is the commit mark: finished jobs are not
+repeated, and a stop loses at most the running ones.
 
-Does not know: any paper's claims, models, what a job does.
+Does not know: the claims of a paper, models.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ Tell = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Job:
-    """A condition, or what the conditions begin with. seed ALL: once for all seeds. out: the folder of a run; setting: its
-    numbers."""
+    """A job: a condition, or a model that the conditions start from. seed ALL: once for all seeds. out: the folder of a run;
+    setting: its numbers."""
 
     out: Path
     seed: int
@@ -41,8 +41,8 @@ class Job:
     def result(self) -> Path:
         return self.folder / f"{self.name.replace(' ', '-').replace(',', '')}.json"
 
-    def made(self) -> Any:
-        """What the job gave."""
+    def load_result(self) -> Any:
+        """Read the result file of a finished job."""
         return json.loads(self.result.read_text("utf-8"))
 
 
@@ -53,34 +53,34 @@ def runner(
     results: Callable[[dict[tuple[str, int], Any], Any], Results],
     once: Collection[str] = (),
 ) -> Callable[..., list[dict[str, Any]]]:
-    """What `python -m experiments.claims` runs of a paper. stages: the conditions that the claims name -> the jobs to do, one stage after the
-    other. make: importable; gives the JSON of a job's result file. results: what the jobs gave, and the setting -> what the
-    claims compare. once: jobs that are done for all seeds together."""
+    """The function that `python -m experiments.claims` runs for a paper. stages: (conditions of the claims) -> names of the
+    jobs, stage after stage. make: importable; runs a job and returns the JSON of its result file. results: (results of the
+    jobs, setting) -> values that the claims compare. once: names of the jobs that are run once for all seeds."""
 
     def run(
         out: Path, setting: Any, seeds: Sequence[int], only: Sequence[str], workers: int, tell: Tell
     ) -> list[dict[str, Any]]:
-        """Run what the claims named in `only` need and is not in `out` yet; rows of `_verdict.findings`. tell(names, how many
-        more are done, of how many).
+        """Run the unfinished jobs of the claims in `only`. Returns the rows of `_verdict.findings`. tell(names, newly finished
+        jobs, all jobs).
 
-        Raises Mistake where `out` holds results of another setting.
+        Mistake where `out` has results of another setting.
         """
-        _setting.keep(out, setting)
-        asked = [claim for claim in claims if claim.name in only]
-        made: dict[tuple[str, int], Any] = {}
-        for names in stages({name for claim in asked for name in claim.conditions}):
+        _setting.write_setting(out, setting)
+        chosen = [claim for claim in claims if claim.name in only]
+        outcomes: dict[tuple[str, int], Any] = {}
+        for names in stages({name for claim in chosen for name in claim.conditions}):
             jobs = [
                 Job(out, seed, name, setting) for name in names for seed in ([ALL] if name in once else seeds)
             ]
             _do_all(make, jobs, workers, tell)
-            made |= {(job.name, job.seed): job.made() for job in jobs if job.seed != ALL}
-        return findings(asked, results(made, setting), seeds)
+            outcomes |= {(job.name, job.seed): job.load_result() for job in jobs if job.seed != ALL}
+        return findings(chosen, results(outcomes, setting), seeds)
 
     return run
 
 
 def _do_all(make: Make, jobs: Sequence[Job], workers: int, tell: Tell) -> None:
-    """Do what is not done yet."""
+    """Run the unfinished jobs."""
     if not jobs:
         return
     names = ", ".join(dict.fromkeys(job.name for job in jobs))
@@ -91,6 +91,6 @@ def _do_all(make: Make, jobs: Sequence[Job], workers: int, tell: Tell) -> None:
 
 
 def _do(make: Make, job: Job) -> None:
-    made = make(job)
+    outcome = make(job)
     with atomic_write(job.result) as file:
-        file.write(json.dumps(made).encode())
+        file.write(json.dumps(outcome).encode())

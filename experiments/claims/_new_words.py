@@ -1,8 +1,8 @@
-"""New words: pages that call each colour by a word that means nothing elsewhere, for models that have to learn from the page
-("<image> dax <|endofchunk|> <image> wug <|endofchunk|> ...", Tsimpoukelli et al., 2021: fast binding).
+"""Fast binding (Tsimpoukelli et al., 2021): pages on which each colour has an invented name that holds on this page alone, so
+that a model must learn the names from the page ("<image> dax <|endofchunk|> <image> wug <|endofchunk|> ...").
 
-Pictures show one thing of the drawn world. `TextPages` are the same lesson without pictures ("red dax . blue wug . red dax .");
-`Pages` and `Pairs` show the pictures; `questions` ask for the word of one picture more.
+Each picture has one thing of the drawn world. `TextPages` are such pages without pictures ("red dax . blue wug . red dax .");
+`Pages` and `Pairs` have pictures; `questions` ask for the name of one more picture.
 Does not know: systems.
 
 M pictures, B rows, T tokens, N pictures of a row.
@@ -31,16 +31,16 @@ from pairloom.world.scene import Scene, Turn
 
 Numbers = NDArray[np.int64]
 COLOURS = LEVELS["simple"].colours
-WAYS = 4  # colours of a page, and so words
-WORDS = 32  # new words in all
+WAYS = 4  # colours of a page, and so names
+WORDS = 32  # invented words in total
 STOP = "."
 SHORT = 3  # entries of the first pages
-ENDLESS = 1 << 30  # steps: every one its own pages
+ENDLESS = 1 << 30  # steps of an epoch, each with new pages
 
 
 @dataclass(frozen=True)
 class Scenes:
-    """Pictures of one thing each, uint8 [M S S 3]; the numbers of its colour [M]; captions, "red ball"."""
+    """Pictures of one thing each: pixels uint8 [M S S 3], index of its colour [M], captions such as "red ball"."""
 
     pixels: NDArray[np.uint8]
     colour: Numbers
@@ -52,15 +52,15 @@ class Scenes:
 
 
 def scenes(count: int, seed: int, size: int) -> Scenes:
-    made: list[Scene] = []
+    singles: list[Scene] = []
     at = 0
-    while len(made) < count:
+    while len(singles) < count:
         scene = sample(seed_of("new words", seed, at), "simple")
-        made += [scene] if len(scene.things) == 1 else []
+        singles += [scene] if len(scene.things) == 1 else []
         at += 1
-    things = [scene.things[0] for scene in made]
+    things = [scene.things[0] for scene in singles]
     return Scenes(
-        np.stack([draw(scene, size) for scene in made]),
+        np.stack([draw(scene, size) for scene in singles]),
         np.array([COLOURS.index(thing.colour) for thing in things]),
         [f"{thing.colour} {thing.kind}" for thing in things],
     )
@@ -68,7 +68,8 @@ def scenes(count: int, seed: int, size: int) -> Scenes:
 
 @dataclass(frozen=True)
 class Lexicon:
-    """colours [8], words [WORDS]: the one token of each; stop: of the full stop."""
+    """Vocabulary of the pages. colour [8], word [WORDS]: the token id of each colour and of each invented word; stop: that of
+    the full stop."""
 
     tokens: Tokens
     words: list[str]
@@ -82,13 +83,13 @@ class Lexicon:
         tokens = Tokens.train([" ".join((*COLOURS, *words, STOP))] * 2, 400).with_roles("end", "image")
         rows = tokens.bare([*COLOURS, *words, STOP])
         if any(len(row) != 1 for row in rows):
-            raise ValueError("every word of this world is to be one token")
+            raise ValueError("every word of this world must be one token")
         ids = np.array(rows)[:, 0]
         return cls(tokens, words, ids[: len(COLOURS)], ids[len(COLOURS) : -1], int(ids[-1]))
 
 
 def drawn(generator: np.random.Generator, rows: int, length: int, ways: int) -> tuple[Numbers, Numbers]:
-    """Of every row's entries [B length]: the colour and the new word, paired anew in every row."""
+    """Random entries of pages [B length]: the colour and its invented word, which are paired anew in every row."""
     which = generator.integers(ways, size=(rows, length))
     colours, words = (
         np.argsort(generator.random((rows, count)), 1)[:, :ways] for count in (len(COLOURS), WORDS)
@@ -97,23 +98,23 @@ def drawn(generator: np.random.Generator, rows: int, length: int, ways: int) -> 
 
 
 def again(words: Numbers) -> NDArray[np.bool_]:
-    """[B length] whether the page has told the word before."""
+    """Whether a word has occurred on its page before [B length]."""
     same = words[:, :, None] == words[:, None, :]
     return (same & np.tri(words.shape[1], k=-1, dtype=bool)).any(2)
 
 
-def _rows(lexicon: Lexicon, triples: list[Numbers | int], told: NDArray[np.bool_]) -> Batch:
-    """Rows of [CLS] and triples, of which the second is scored where `told` [B length] says."""
-    size = told.shape
+def _rows(lexicon: Lexicon, triples: list[Numbers | int], scored: NDArray[np.bool_]) -> Batch:
+    """Batch of texts: [CLS] and triples of tokens. scored [B length]: the triples whose second token is in the loss."""
+    size = scored.shape
     body = np.stack([np.broadcast_to(part, size) for part in triples], 2).reshape(size[0], -1)
     tokens = torch.from_numpy(np.concatenate([np.full((size[0], 1), lexicon.tokens.cls), body], 1))
-    keep = torch.zeros_like(tokens, dtype=torch.bool)
-    keep[:, 2::3] = torch.from_numpy(told)
-    return Batch(texts=Texts(tokens, keep))
+    mask = torch.zeros_like(tokens, dtype=torch.bool)
+    mask[:, 2::3] = torch.from_numpy(scored)
+    return Batch(texts=Texts(tokens, mask))
 
 
 class _Endless(ABC):
-    """Every step its own batch, from the seed of the plan and the number of the step."""
+    """Endless batches: each step has its own, from the seed of the plan and the number of the step."""
 
     def steps(self, plan: Plan) -> int:
         return ENDLESS
@@ -131,35 +132,36 @@ class _Endless(ABC):
 
 
 def grown(at: int, total: int, most: int) -> int:
-    """Entries of the pages at step `at`: SHORT at first, growing to `most` from 0.35 to 0.8 of the steps. On pages of three
-    a language model of two layers finds the rule (look for the colour, say what came after it) in hundreds of steps; on
-    long ones, where every word of the page is half right, not in thousands."""
+    """Curriculum: entries of the pages at step `at`, SHORT at first, growing to `most` from 0.35 to 0.8 of the steps. On pages
+    of three entries a language model of two layers learns the rule (find the colour, copy the word after it) in hundreds of
+    steps; on long pages, where every word of the page is often right, it does not in thousands."""
     return SHORT + round((most - SHORT) * min(1.0, max(0.0, (at / total - 0.35) / 0.45)))
 
 
 def ways(length: int) -> int:
-    """Colours of a page of so many entries: few enough to come again."""
+    """Number of colours of a page with `length` entries, small enough that colours are repeated."""
     return min(WAYS, (length + 1) // 2)
 
 
 @dataclass(frozen=True)
 class TextPages(_Endless):
-    """Colour, word, stop, up to `longest` times; only words that the page has told are scored. A step has `batch` rows of
-    `longest` entries, or as many more as they are shorter."""
+    """Pages of texts: colour, word, stop, up to `longest` times. Only words that have occurred before are in the loss. A step
+    has `batch` rows of `longest` entries, or proportionally more shorter rows."""
 
     lexicon: Lexicon
     longest: int
     total: int
 
     def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch:
-        length, told = grown(at, self.total, self.longest), self.lexicon
+        length, lexicon = grown(at, self.total, self.longest), self.lexicon
         colours, words = drawn(generator, rows * self.longest // length, length, ways(length))
-        return _rows(told, [told.colour[colours], told.word[words], told.stop], again(words))
+        return _rows(lexicon, [lexicon.colour[colours], lexicon.word[words], lexicon.stop], again(words))
 
 
 @dataclass(frozen=True)
 class Pages(_Endless):
-    """Picture and new word, up to `pictures` times, as TextPages. images [M 3 S S]: as a model sees those of the scenes."""
+    """Pages with pictures: picture and word, up to `pictures` times, as in TextPages. images [M 3 S S]: the normalised pictures
+    of the scenes."""
 
     lexicon: Lexicon
     scenes: Scenes
@@ -173,33 +175,33 @@ class Pages(_Endless):
         return self._shown(generator, colours, self.lexicon.word[words], again(words))
 
     def _shown(
-        self, generator: np.random.Generator, colours: Numbers, said: Numbers, told: NDArray[np.bool_]
+        self, generator: np.random.Generator, colours: Numbers, names: Numbers, scored: NDArray[np.bool_]
     ) -> Batch:
-        """Pages of a picture of each colour and what is said of it."""
+        """Pages with a picture of each colour and its name."""
         tokens = self.lexicon.tokens
-        pages = _rows(self.lexicon, [tokens.id("image"), said, tokens.id("end")], told)
+        pages = _rows(self.lexicon, [tokens.id("image"), names, tokens.id("end")], scored)
         return replace(pages, images=self.images[torch.from_numpy(pictured(generator, self.scenes, colours))])
 
 
 class Pairs(Pages):
-    """Pages of one picture and the name of its colour: pairs, and no new word."""
+    """Image-text pairs: pages of one picture and the usual name of its colour."""
 
     def batch(self, generator: np.random.Generator, rows: int, at: int) -> Batch:
         colours = generator.integers(len(COLOURS), size=(rows, 1))
         return self._shown(generator, colours, self.lexicon.colour[colours], np.ones_like(colours, bool))
 
 
-def pictured(generator: np.random.Generator, given: Scenes, colours: Numbers) -> Numbers:
-    """A picture of each of these colours."""
-    of, chance = given.of_colour, generator.random(colours.shape)
+def pictured(generator: np.random.Generator, scenes: Scenes, colours: Numbers) -> Numbers:
+    """Indices of random pictures with these colours."""
+    of, chance = scenes.of_colour, generator.random(colours.shape)
     picks = [of[colour][int(at * len(of[colour]))] for colour, at in zip(colours.flat, chance.flat)]
     return np.array(picks).reshape(colours.shape)
 
 
 @dataclass(frozen=True)
 class Question:
-    """The pictures and words of a page's examples, and of the picture that is asked about; blind: two words that mean nothing
-    on this page, which tell the form of an answer where there are no examples."""
+    """A question: pictures and words of the examples, and picture and word of the query. blind: two words without a meaning on
+    this page, which show the format of an answer where there are no examples."""
 
     pictures: list[int]
     words: list[str]
@@ -208,13 +210,13 @@ class Question:
     blind: list[str]
 
 
-def questions(given: Scenes, lexicon: Lexicon, count: int, shots: int, seed: int) -> list[Question]:
+def questions(scenes: Scenes, lexicon: Lexicon, count: int, shots: int, seed: int) -> list[Question]:
     generator = np.random.default_rng(seed_of("questions", seed))
     colours, words = drawn(generator, count, shots + 1, WAYS)
-    shows = pictured(generator, given, colours)
-    made = []
+    shows = pictured(generator, scenes, colours)
+    asks = []
     for row, show in zip(words, shows.tolist()):
-        said = [lexicon.words[word] for word in row]
-        others = [word for word in lexicon.words if word not in said][:2]
-        made.append(Question(show[:-1], said[:-1], show[-1], said[-1], others))
-    return made
+        names = [lexicon.words[word] for word in row]
+        others = [word for word in lexicon.words if word not in names][:2]
+        asks.append(Question(show[:-1], names[:-1], show[-1], names[-1], others))
+    return asks

@@ -1,4 +1,4 @@
-"""The setting of a run of claims, kept beside its results: results of two settings never stand in one folder."""
+"""The setting of a run of claims, in a file beside its results, so that results of two settings are never in one folder."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 
 
-def keep(out: Path, setting: Any) -> None:
-    """Write out/setting.json, of a dataclass. Mistake where `out` holds results of another setting."""
-    file, told = out / "setting.json", json.dumps(asdict(setting), indent=1)
-    if file.exists() and file.read_text("utf-8") != told:
+def write_setting(out: Path, setting: Any) -> None:
+    """Write out/setting.json, from a dataclass. Mistake where `out` has results of another setting."""
+    file, text = out / "setting.json", json.dumps(asdict(setting), indent=1)
+    if file.exists() and file.read_text("utf-8") != text:
         raise Mistake(
             f"{out} holds results of another setting.",
             f"See {file}.",
             "Give the same setting or another --out.",
         )
     with atomic_write(file) as stream:
-        stream.write(told.encode())
+        stream.write(text.encode())

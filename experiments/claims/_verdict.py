@@ -1,8 +1,8 @@
-"""Verdict: what a paper says, the two conditions that test it, and the rule, fixed before the run, that decides.
+"""Claims of papers, the conditions that test them, and the rule of the verdict, which is fixed before the run.
 
-A difference is taken on the same held-out items in every seed; its interval comes from resampling seeds and items.
-"holds" where the interval lies on the side that the paper says, "fails" where it lies on the other, "undecided at this
-size" where it holds 0, or where fewer than three seeds were run. Does not know: papers, models.
+A difference is computed on the same held-out items in every seed; its interval resamples seeds and items. The verdict is
+"holds" where the interval is on the claimed side of 0, "fails" where it is on the other side, and "undecided at this size"
+where it contains 0, or for fewer than three seeds. Does not know: papers, models.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEAST = 3  # seeds
 
 @dataclass(frozen=True)
 class Contrast:
-    """Condition `new` has more of `measures` than `old`. paper: the numbers it gives for new and old."""
+    """A contrast: condition `new` is higher in `measures` than `old`. paper: its numbers for new and old."""
 
     new: str
     old: str
@@ -35,7 +35,7 @@ class Contrast:
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence of a paper, in our words, where it stands there, and the contrasts that test it."""
+    """A claim: a sentence of a paper in our words, its place in the paper, and the contrasts that test it."""
 
     name: str
     says: str
@@ -44,12 +44,12 @@ class Claim:
 
     @property
     def conditions(self) -> list[str]:
-        """What has to be run, each once."""
+        """The conditions to run, each once."""
         return list(dict.fromkeys(name for pair in self.contrasts for name in (pair.new, pair.old)))
 
 
 def findings(claims: Sequence[Claim], results: Results, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """One row per claim, contrast and measure: both means, difference with interval, the paper's numbers, verdict."""
+    """Rows for each claim, contrast and measure: both means, the difference with its interval, the paper's numbers, the verdict."""
     rows = []
     for claim in claims:
         for pair in claim.contrasts:
@@ -69,7 +69,7 @@ def findings(claims: Sequence[Claim], results: Results, seeds: Sequence[int]) ->
 
 
 def verdict(gain: Interval, seeds: int) -> str:
-    """The rule."""
+    """The verdict on a difference."""
     if seeds < LEAST:
         return f"undecided: {LEAST} seeds are needed"
     if gain.low > 0:

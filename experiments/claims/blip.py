@@ -1,14 +1,14 @@
 """BLIP's own claims (Li et al. 2022, arXiv 2201.12086, tables 1 to 4) on the drawn world, where the truth is known.
 
-One image tower is trained by contrast on other clean pairs, and every model starts from it (the paper's starts from
+One image tower is trained by contrast on other clean pairs, and every model starts from it (the paper's start from
 ImageNet). For each seed: a MED is pre-trained on trusted and web pairs; captioner and filter are fine-tuned from it on
-the trusted pairs, apart and as one model; the captioner writes one text a web picture, the filter drops what its match
-head holds for unmatched (P < 1/2); new models are then trained on what each condition leaves, all for equally many
-steps. Every model is measured as it is, without fine-tuning, on held-out clean pairs (the paper fine-tunes on COCO).
+the trusted pairs, apart and as one model; the captioner writes one text for each web picture, and the filter drops texts with
+P(match) < 1/2; new models are then trained on the pairs of each condition, all for equally many steps. Every model is
+measured without fine-tuning, on held-out clean pairs (the paper fine-tunes on COCO).
 
-Smaller than the paper by five orders of magnitude, with a residual stem, without momentum teacher and queue (a run is
-shorter than their memory), contrast alone first. What it decides is whether an effect shows at this size, not whether
-the paper is right.
+It is smaller than the paper by five orders of magnitude, with a residual stem, without momentum teacher and queue (a run is
+shorter than their memory), with contrast alone first. It decides whether an effect is visible at this size, not whether the
+paper is right.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LEARNT = ("R@1", "CIDEr-D", "facts true")
 CLAIMS = (
     Claim(
         "capfilt",
-        "Captioner and filter each make web pairs a better teacher, and together they help more than either.",
+        "Captioner and filter each improve training on web pairs, and together they help more than either.",
         "table 1",
         (
             Contrast(BOTH, RAW, LEARNT, "TR@1 80.6 / 78.4, CIDEr 129.7 / 127.8"),
@@ -50,7 +50,7 @@ CLAIMS = (
     ),
     Claim(
         "nucleus",
-        "Captions drawn by nucleus sampling teach more than those of beam search, although more of them are noise.",
+        "Captions by nucleus sampling are better for training than those of beam search, although more of them are noise.",
         "table 2",
         (
             Contrast(BOTH, "C+F beam", LEARNT, "TR@1 80.6 / 79.6, CIDEr 129.7 / 128.9"),
@@ -69,7 +69,7 @@ CLAIMS = (
     ),
     Claim(
         "decoupled",
-        "A captioner and a filter that share parameters confirm each other: fewer captions are rejected, less is learnt.",
+        "A captioner and a filter that share parameters confirm each other: fewer captions are rejected, and models are worse.",
         "table 4",
         (
             Contrast(BOTH, "C+F shared", LEARNT, "TR@1 80.6 / 79.8, CIDEr 129.7 / 129.0"),
@@ -79,9 +79,9 @@ CLAIMS = (
 )
 SHARING = {f"share {name}": name for name in ("all", "all but cross-attention", "none")}
 START = "start"  # the job that trains the image tower, once for all seeds
-TEXTS = "texts"  # the job that makes all captions and judgements of a seed
+TEXTS = "texts"  # the job with all captions and judgements of a seed
 WRITERS = {"nucleus": "captioner", "beam": "captioner", "shared": "shared"}
-# condition -> whose captions are added (None: none), and whether the filter works
+# condition -> the writer of the added captions (None: none), and whether texts are filtered
 MIXTURES: dict[str, tuple[str | None, bool]] = {
     "F": (None, True),
     "C": ("nucleus", False),
@@ -93,9 +93,9 @@ MIXTURES: dict[str, tuple[str | None, bool]] = {
 
 @dataclass(frozen=True)
 class Setting:
-    """pairs: of the web, a share `noise` of them wrong; trusted: clean ones to fine-tune on (and in every training set).
-    held: clean ones to measure on. steps: of each training, the first `first` of them contrast alone; fine: of each
-    fine-tuning. start_pairs, start_steps: of the image tower that all begin with.
+    """Setting of the tests. pairs: of the web, a share `noise` of them wrong; trusted: clean ones for fine-tuning (and in every
+    training set). held: clean ones for measuring. steps: of each training, the first `first` of them with contrast alone;
+    fine: of each fine-tuning. start_pairs, start_steps: of the initial image tower.
     """
 
     pairs: int = 3000
@@ -120,20 +120,22 @@ class Setting:
 
 
 def stages(named: set[str]) -> list[list[str]]:
-    """The image tower, the models on raw pairs, what these write, and the models on that."""
+    """Stages: the image tower, the models on raw pairs, their captions and judgements, and the models on these."""
     late = [name for name in MIXTURES if name in named]
     written = bool(late) or any(name.startswith("captions by") for name in named)
     return [[START], [RAW] + [name for name in SHARING if name in named], [TEXTS] if written else [], late]
 
 
-def results(made: dict[tuple[str, int], Any], setting: Setting) -> dict[tuple[str, int], Any]:
-    """The same, and for each writer which of its captions were rejected."""
-    found = dict(made)
-    for (name, seed), values in made.items():
+def results(outcomes: dict[tuple[str, int], Any], setting: Setting) -> dict[tuple[str, int], Any]:
+    """The outcomes, and for each writer which of its captions were rejected."""
+    combined = dict(outcomes)
+    for (name, seed), values in outcomes.items():
         if name == TEXTS:
-            for way, told in values["captions"].items():
-                found[f"captions by {way}", seed] = {"rejected": [float(not kept) for kept in told["kept"]]}
-    return found
+            for way, captions in values["captions"].items():
+                combined[f"captions by {way}", seed] = {
+                    "rejected": [float(not kept) for kept in captions["kept"]]
+                }
+    return combined
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -156,15 +158,17 @@ def _data(setting: Setting, seed: int) -> tuple[Pictures, Pictures, Pictures]:
 
 
 def _mixture(job: Job) -> list[list[str]]:
-    """The texts of every picture, trusted ones first, that a condition is trained on."""
+    """The training texts of a condition for every picture, trusted pictures first."""
     trusted, web, _ = _data(job.setting, job.seed)
     texts = [[text] for text in web.texts]
     if job.name in MIXTURES:
         writer, filters = MIXTURES[job.name]
-        made = replace(job, name=TEXTS).made()
-        captions = made["captions"][writer] if writer else None
+        record = replace(job, name=TEXTS).load_result()
+        captions = record["captions"][writer] if writer else None
         kept = (
-            made["web kept"]["shared" if writer == "shared" else "filter"] if filters else [True] * len(texts)
+            record["web kept"]["shared" if writer == "shared" else "filter"]
+            if filters
+            else [True] * len(texts)
         )
         for row, own in enumerate(texts):
             texts[row] = own if kept[row] else []
@@ -187,15 +191,15 @@ def _shape(s: Setting) -> list[str]:
 def _start(job: Job) -> dict[str, Any]:
     """Train the image tower that every model starts from, by contrast with the clean captions of a world of its own."""
     s = job.setting
-    given = _drawn.pictures(s.start_pairs, seed_of("claims blip", START) >> 32, s.size)
-    model = models.build("blip", Tokens.train(given.texts, 300), "tiny", [*_shape(s), "itm=0", "lm=0"])
-    _train(model, given.pixels, [[text] for text in given.texts], s, s.start_steps, 1.5 * s.lr, 0)
+    pairs = _drawn.pictures(s.start_pairs, seed_of("claims blip", START) >> 32, s.size)
+    model = models.build("blip", Tokens.train(pairs.texts, 300), "tiny", [*_shape(s), "itm=0", "lm=0"])
+    _train(model, pairs.pixels, [[text] for text in pairs.texts], s, s.start_steps, 1.5 * s.lr, 0)
     models.save(model, job.out / "image-tower")
     return _drawn.measure(model, _data(s, 0)[2])
 
 
 def _condition(job: Job) -> dict[str, Any]:
-    """Train one new model and measure it. The first one of a seed is kept: captioner and filter start from it."""
+    """Train one new model and measure it. The first one of a seed is saved: captioner and filter start from it."""
     s = job.setting
     trusted, web, held = _data(s, job.seed)
     texts = _mixture(job)
@@ -231,7 +235,7 @@ def _train(
 
 
 def _fine(job: Job, losses: str) -> Any:
-    """The pre-trained model, fine-tuned on the trusted pairs for the named losses alone."""
+    """The pre-trained model, fine-tuned on the trusted pairs with these losses alone."""
     model = pairloom.load(job.folder / "base")
     weights = {name: 1.0 if name in losses.split() else 0.0 for name in ("itc", "itm", "lm")}
     system = type(model.system)(replace(model.config, contrast_first=0.0, **weights))
@@ -251,28 +255,28 @@ def _fine(job: Job, losses: str) -> Any:
 
 
 def _texts(job: Job) -> dict[str, Any]:
-    """Captions of every web picture by each writer, and what each filter keeps of them and of the web's own texts."""
+    """Captions of every web picture by each writer, and which of them and of the web's own texts each filter keeps."""
     web = _data(job.setting, job.seed)[1]
     roles = {
         "captioner": _fine(job, "lm"),
         "filter": _fine(job, "itc itm"),
         "shared": _fine(job, "itc itm lm"),
     }
-    made: dict[str, Any] = {"captions": {}, "web kept": {}, "web true": web.true(web.texts)}
+    record: dict[str, Any] = {"captions": {}, "web kept": {}, "web true": web.true(web.texts)}
     for role in ("filter", "shared"):
-        made["web kept"][role] = _kept(roles[role], web, web.texts)
+        record["web kept"][role] = _kept(roles[role], web, web.texts)
     for way, role in WRITERS.items():
         length = roles[role].config.length
         writing = Writing("beam" if way == "beam" else "nucleus", max_length=length, min_length=3)
         dice = [seed_of("caption", job.seed, row) for row in range(len(web.texts))]
         texts = _drawn.write(roles[role], web.pixels, writing, dice)
         kept = _kept(roles["shared" if way == "shared" else "filter"], web, texts)
-        made["captions"][way] = {"text": texts, "kept": kept, "true": web.true(texts)}
-    return made
+        record["captions"][way] = {"text": texts, "kept": kept, "true": web.true(texts)}
+    return record
 
 
 def _kept(judge: Any, web: Pictures, texts: Sequence[str]) -> list[bool]:
-    """The filter: softmax of the match head at one half, as the paper's author gives it; the cosine is not used."""
+    """The filter: P(match) of the match head above one half, as the paper's author states; the cosine is not used."""
     return [chance > 0.5 for chance in _drawn.matches(judge, web.pixels, texts)]
 
 

@@ -39,7 +39,7 @@ BOTH, CONTRAST, CAPTION = "both", "contrast alone", "captioning alone"
 CLAIMS = (
     Claim(
         "both",
-        "Two losses on one model serve both tasks, and each as well as its own loss alone.",
+        "A model with two losses does both tasks, and each as well as a model with its own loss alone.",
         "table 8 (b)",
         (
             Contrast(BOTH, CAPTION, FOUND, "(captioning alone has no embedding)"),
@@ -56,7 +56,7 @@ CLAIMS = (
     ),
     Claim(
         "poolers",
-        "Pooling for the contrast what was pooled for the captions does better than pooling the picture twice.",
+        "Pooling the captioning queries once more for the contrast is better than pooling the picture twice.",
         "table 8 (e)",
         (Contrast(BOTH, "parallel", (*FOUND, *SAID), "ImageNet 71.6 / 71.2"),),
     ),
@@ -74,8 +74,8 @@ START = "start"  # the job that trains the image tower, once for all seeds
 
 @dataclass(frozen=True)
 class Setting:
-    """pairs, held: drawn pictures to learn from and to measure on. width: of all parts; depth: of each half of the decoder;
-    steps: of each model; start_pairs, start_steps: of the tower that all begin with."""
+    """Setting of the tests. pairs, held: numbers of training and of held-out pictures. width: of all parts; depth: of each half
+    of the decoder; steps: of each model; start_pairs, start_steps: of the initial image tower."""
 
     pairs: int = 3000
     held: int = 400
@@ -95,23 +95,23 @@ class Setting:
 
 
 def stages(named: set[str]) -> list[list[str]]:
-    """The tower that all begin with, then what is asked for."""
+    """Stages: the initial image tower, then the conditions."""
     own = {DERIVED.get(name, name) for name in named}
     return [[START], [name for name in CONDITIONS if name in own]]
 
 
-def derived(made: Mapping[tuple[str, Any], Any]) -> dict[tuple[str, int], Any]:
-    """The same, and the conditions that are another's numbers, moved by what the rules allow."""
-    found = dict(made)
-    for (name, seed), values in made.items():
+def derived(outcomes: Mapping[tuple[str, Any], Any]) -> dict[tuple[str, int], Any]:
+    """The outcomes, and the conditions that are another condition's numbers shifted by the allowance of a rule."""
+    combined = dict(outcomes)
+    for (name, seed), values in outcomes.items():
         if name == BOTH:
-            found["both and the allowance", seed] = {
+            combined["both and the allowance", seed] = {
                 measure: [value + more for value in values[measure]] for measure, more in ALLOWED.items()
             }
         if name == CONTRAST:
-            told = [1.3 * value for value in values["GFLOP a step"]]
-            found["1.3 times contrast alone", seed] = {"GFLOP a step": told}
-    return found
+            allowed = [1.3 * value for value in values["GFLOP a step"]]
+            combined["1.3 times contrast alone", seed] = {"GFLOP a step": allowed}
+    return combined
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -120,18 +120,18 @@ def make(job: Job) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _data(setting: Setting, seed: int) -> tuple[Pictures, Pictures]:
-    """Pictures to learn from and held-out ones; worlds of different seeds share no scene."""
+    """Training and held-out pictures; worlds of different seeds share no scene."""
     s = setting
     learn, held = (seed_of("claims coca", seed, part) >> 32 for part in ("learn", "held"))
     return _drawn.pictures(s.pairs, learn, s.size), _drawn.pictures(s.held, held, s.size)
 
 
 def _start(job: Job) -> dict[str, Any]:
-    """Train the image tower that every model begins with, by contrast with the captions of a world of its own."""
+    """Train the initial image tower by contrast with the captions of a world of its own."""
     s = job.setting
-    given = _drawn.pictures(s.start_pairs, seed_of("claims coca", START) >> 32, s.size)
-    model = _built(s, given.texts, {"lm": 0.0}, 0)
-    _train(model, given, s, s.start_steps, 0)
+    pairs = _drawn.pictures(s.start_pairs, seed_of("claims coca", START) >> 32, s.size)
+    model = _built(s, pairs.texts, {"lm": 0.0}, 0)
+    _train(model, pairs, s, s.start_steps, 0)
     models.save(model, job.folder / "image-tower")
     return {"steps": s.start_steps}
 
@@ -149,19 +149,19 @@ def _built(s: Setting, texts: Sequence[str], own: Mapping[str, Any], seed: int) 
 def _condition(job: Job) -> dict[str, Any]:
     """Train one model and measure it."""
     s = job.setting
-    given, held = _data(s, job.seed)
-    model = _built(s, given.texts, CONDITIONS[job.name], job.seed)
+    pairs, held = _data(s, job.seed)
+    model = _built(s, pairs.texts, CONDITIONS[job.name], job.seed)
     put_tensors(model.system.image, tensors_of(pairloom.load(job.out / "image-tower").system.image))
-    operations = _operations(model, given, s)
-    _train(model, given, s, s.steps, job.seed)
+    operations = _operations(model, pairs, s)
+    _train(model, pairs, s, s.steps, job.seed)
     return _drawn.measure(model, held) | {"GFLOP a step": [operations]}
 
 
-def _operations(model: Any, given: Pictures, s: Setting) -> float:
-    """GFLOP of the matrix products of one step on the first pairs, forward and backward."""
-    rows = min(s.batch, len(given.texts))
+def _operations(model: Any, pairs: Pictures, s: Setting) -> float:
+    """GFLOP of the matrix products of one training step on the first pairs, forward and backward."""
+    rows = min(s.batch, len(pairs.texts))
     batch = replace(
-        model.batch(texts=given.texts[:rows]), images=_drawn.look(model, given.pixels[:rows])[:, None]
+        model.batch(texts=pairs.texts[:rows]), images=_drawn.look(model, pairs.pixels[:rows])[:, None]
     )
     with FlopCounterMode(display=False) as counter:
         losses = model.system.losses(batch)
@@ -170,9 +170,9 @@ def _operations(model: Any, given: Pictures, s: Setting) -> float:
     return counter.get_total_flops() / 1e9
 
 
-def _train(model: Any, given: Pictures, s: Setting, steps: int, seed: int) -> None:
-    table = TextTable.of(model.tokens, [[text] for text in given.texts], model.config.length)
-    loader = pair_loader(InMemoryImages(given.pixels, model.pixels.mean, model.pixels.std, flip=0.5), table)
+def _train(model: Any, pairs: Pictures, s: Setting, steps: int, seed: int) -> None:
+    table = TextTable.of(model.tokens, [[text] for text in pairs.texts], model.config.length)
+    loader = pair_loader(InMemoryImages(pairs.pixels, model.pixels.mean, model.pixels.std, flip=0.5), table)
     settings = Settings(
         lr=s.lr, min_lr=0.0, batch=min(s.batch, len(loader.rows)), steps=steps, warmup=0.1, betas=(0.9, 0.98),
         weight_decay=0.01, seed=seed, save_every=0, threads=1,
@@ -180,4 +180,4 @@ def _train(model: Any, given: Pictures, s: Setting, steps: int, seed: int) -> No
     fit(model.system, loader, settings)
 
 
-run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: derived(made), once=[START])
+run = _jobs.runner(CLAIMS, stages, make, lambda outcomes, setting: derived(outcomes), once=[START])

@@ -59,7 +59,7 @@ BINDING = ("bound texts", "bound pictures")
 CLAIMS = (
     Claim(
         "prior",
-        "Among pictures of a text the raw error says next to nothing; less the error of the empty text it does.",
+        "Among pictures of a text the raw error is nearly at chance; minus the error of the empty text it is not.",
         "section 3.1",
         (
             Contrast(BASE, "raw", ("pictures",), "(no number recovered)"),
@@ -69,7 +69,7 @@ CLAIMS = (
     ),
     Claim(
         "hard negatives",
-        "Adapters that learn to be worse at wrong pairs make the model better at what it confused, and keep the rest.",
+        "Adapters that are trained to raise the error of wrong pairs improve binding, and keep the other abilities.",
         "section 3.2",
         (
             Contrast(HARDNEG, BASE, BINDING, "(no number recovered)"),
@@ -79,7 +79,7 @@ CLAIMS = (
     ),
     Claim(
         "binding",
-        "A diffusion model tells exchanged attributes apart where CLIP does not.",
+        "A diffusion model distinguishes exchanged attributes where CLIP does not.",
         "section 5",
         (Contrast(BASE, CLIP, BINDING, "(no number recovered)"),),
     ),
@@ -90,9 +90,9 @@ EARLY, LATE = (BASE, CLIP), (NONEG, HARDNEG)
 
 @dataclass(frozen=True)
 class Setting:
-    """pairs: to learn from; held: pictures that are measured, and as many pairs of scenes that exchange their colours.
-    size: of pictures; width: of CLIP. steps: of diffusion model and CLIP; fine: of adapters, of rank `rank`.
-    times: at which noise is looked for. ways: candidates of a choice.
+    """Setting of the tests. pairs: for training; held: number of held-out pictures, and of pairs of scenes with exchanged
+    colours. size: of pictures; width: of CLIP. steps: of diffusion model and CLIP; fine: of adapters, of rank `rank`. times:
+    number of timesteps of a score. ways: candidates of a choice.
     """
 
     pairs: int = 4000
@@ -117,27 +117,29 @@ class Setting:
 
 
 def stages(named: set[str]) -> list[list[str]]:
-    """The model that adapters begin with, always, and what else is asked for; then what begins with it."""
+    """Stages: the model that adapters start from, and the other models; then the adapters."""
     wanted = {FROM_BASE.get(name, name) for name in named} | {BASE}
     return [[name for name in names if name in wanted] for names in (EARLY, LATE)]
 
 
-def derived(made: Mapping[tuple[str, int], Any], ways: int) -> dict[tuple[str, int], dict[str, list[float]]]:
-    """The conditions that are the diffusion model's own numbers, or chance."""
-    found: dict[tuple[str, int], dict[str, list[float]]] = {}
-    for (name, seed), values in made.items():
+def derived(
+    outcomes: Mapping[tuple[str, int], Any], ways: int
+) -> dict[tuple[str, int], dict[str, list[float]]]:
+    """The conditions that are numbers of the diffusion model itself, shifted by an allowance, or chance."""
+    combined: dict[tuple[str, int], dict[str, list[float]]] = {}
+    for (name, seed), values in outcomes.items():
         if name != BASE:
             continue
         kept = {key: values[key] for key in ("texts", "pictures")}
-        found["raw", seed] = {"pictures": values["pictures raw"]}
-        found[LOSS, seed] = {key: [one - 0.05 for one in some] for key, some in kept.items()}
+        combined["raw", seed] = {"pictures": values["pictures raw"]}
+        combined[LOSS, seed] = {key: [one - 0.05 for one in some] for key, some in kept.items()}
         for limit, more in ((CHANCE, 0.0), (LIMIT, 0.1)):
-            found[limit, seed] = {key: [1 / ways + more] * len(some) for key, some in kept.items()}
-    return found
+            combined[limit, seed] = {key: [1 / ways + more] * len(some) for key, some in kept.items()}
+    return combined
 
 
 def make(job: Job) -> dict[str, list[float]]:
-    """Train one model and measure it. The diffusion model is kept: the adapters begin with it."""
+    """Train one model and measure it. The diffusion model is saved, since the adapters start from it."""
     model = {BASE: _base, CLIP: _clip}.get(job.name, _adapters)(job)
     if job.name == BASE:
         models.save(model, job.folder / BASE)
@@ -148,7 +150,7 @@ def make(job: Job) -> dict[str, list[float]]:
 
 
 def pictures(scenes: Sequence[Scene], size: int) -> Pictures:
-    """Scenes drawn twice as large and averaged, with their terse captions."""
+    """Pictures of scenes, drawn at twice the size and averaged, with their terse captions."""
     large = np.stack([draw(scene, 2 * size) for scene in scenes]).astype(np.float32)
     small = large.reshape(len(scenes), size, 2, size, 2, 3).mean((2, 4)).round().astype(np.uint8)
     return Pictures(small, tuple(caption(scene, "terse") for scene in scenes), tuple(scenes))
@@ -157,94 +159,102 @@ def pictures(scenes: Sequence[Scene], size: int) -> Pictures:
 def scenes(
     count: int, seed: int, part: str, fits: Callable[[Scene], bool] = lambda scene: True
 ) -> list[Scene]:
-    """The first `count` scenes of a part of a seed's world that fit; parts and seeds share none."""
-    found: list[Scene] = []
+    """The first `count` fitting scenes of a part of a seed's world; parts and seeds share no scene."""
+    fitting: list[Scene] = []
     index = 0
-    while len(found) < count:
+    while len(fitting) < count:
         scene = sample(seed_of("claims diffusion", part, seed, index), LEVEL)
-        found += [scene] if fits(scene) else []
+        fitting += [scene] if fits(scene) else []
         index += 1
-    return found
+    return fitting
 
 
 def two_sorts(scene: Scene) -> bool:
-    """Two things of different kind and colour."""
+    """Whether a scene has two things of different kind and colour."""
     return len(scene.things) == 2 and all(
         len({getattr(thing, name) for thing in scene.things}) == 2 for name in ("kind", "colour")
     )
 
 
 def exchanged(scene: Scene) -> Scene:
-    """The same scene, but its two things have each other's colour."""
+    """The scene with the colours of its two things exchanged."""
     one, two = scene.things
     return replace(scene, things=(replace(one, colour=two.colour), replace(two, colour=one.colour)))
 
 
 @lru_cache(maxsize=1)
-def _given(setting: Setting, seed: int) -> Pictures:
+def _training_pictures(setting: Setting, seed: int) -> Pictures:
     return pictures(scenes(setting.pairs, seed, "learn"), setting.size)
 
 
 def choices(held: Pictures, ways: int, seed: int) -> NDArray[np.int64]:
-    """[n ways]: each row itself and others, where neither one's text is true of the other's picture."""
+    """Candidates of each row [n ways]: itself first, then others for which neither text is true of the other picture."""
     claims = [parse(text) for text in held.texts]
     true = np.array([[is_true(claim, scene) for claim in claims] for scene in held.scenes])
     random = np.random.default_rng(seed_of("claims diffusion", "choices", seed))
-    made = []
+    rows = []
     for row in range(len(claims)):
         free = np.flatnonzero(~(true[row] | true[:, row]))
-        made.append([row, *random.choice(free, ways - 1, replace=False)])
-    return np.array(made)
+        rows.append([row, *random.choice(free, ways - 1, replace=False)])
+    return np.array(rows)
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
 def _base(job: Job) -> Model:
-    s, given = job.setting, _given(job.setting, job.seed)
+    s, pictures = job.setting, _training_pictures(job.setting, job.seed)
     sides = [f"image_size={s.size}"]
-    model = models.build("latent_diffusion", Tokens.train(given.texts, 300), "drawn", sides, job.seed)
+    model = models.build("latent_diffusion", Tokens.train(pictures.texts, 300), "drawn", sides, job.seed)
     _train(
-        model, pair_loader(_held(model, given), _table(model, given)), s.steps, s, s.lr, job.seed, ema=0.98
+        model,
+        pair_loader(_held(model, pictures), _table(model, pictures)),
+        s.steps,
+        s,
+        s.lr,
+        job.seed,
+        ema=0.98,
     )
     return model
 
 
 def _clip(job: Job) -> Model:
-    s, given = job.setting, _given(job.setting, job.seed)
+    s, pictures = job.setting, _training_pictures(job.setting, job.seed)
     sizes = dict(
         image_size=s.size, patch=4, image_width=s.width, image_depth=2, image_heads=4, width=s.width, depth=2, heads=4,
         embedding=s.width, length=16,
     )  # fmt: skip
     words = [f"{key}={value}" for key, value in sizes.items()]
-    model = models.build("clip", Tokens.train(given.texts, 300), "tiny", words, job.seed)
-    _train(model, pair_loader(_held(model, given), _table(model, given)), s.steps, s, s.clip_lr, job.seed)
+    model = models.build("clip", Tokens.train(pictures.texts, 300), "tiny", words, job.seed)
+    _train(
+        model, pair_loader(_held(model, pictures), _table(model, pictures)), s.steps, s, s.clip_lr, job.seed
+    )
     return model
 
 
 def _adapters(job: Job) -> Model:
-    """Adapters on the seed's diffusion model, taught with the released mix of negatives or with none."""
-    s, given = job.setting, _given(job.setting, job.seed)
+    """Train adapters on the seed's diffusion model, with the released mix of negatives or without negatives."""
+    s, pictures = job.setting, _training_pictures(job.setting, job.seed)
     base = pairloom.load(job.folder / BASE)
     model = with_config(base, replace(base.config, rank=s.rank))
     mix = MIX if job.name == HARDNEG else {}
-    rows = drawn_negatives(given.scenes, "terse")
-    batches = negative_loader(_held(model, given), rows, model.tokens, model.config.length, mix)
+    rows = drawn_negatives(pictures.scenes, "terse")
+    batches = negative_loader(_held(model, pictures), rows, model.tokens, model.config.length, mix)
     _train(model, batches, s.fine, s, s.fine_lr, job.seed, schedule="constant", warmup=0)
     return model
 
 
-def _held(model: Model, given: Pictures) -> InMemoryImages:
-    return InMemoryImages(given.pixels, model.pixels.mean, model.pixels.std)
+def _held(model: Model, pictures: Pictures) -> InMemoryImages:
+    return InMemoryImages(pictures.pixels, model.pixels.mean, model.pixels.std)
 
 
-def _table(model: Model, given: Pictures) -> TextTable:
-    return TextTable.of(model.tokens, [[text] for text in given.texts], model.config.length)
+def _table(model: Model, pictures: Pictures) -> TextTable:
+    return TextTable.of(model.tokens, [[text] for text in pictures.texts], model.config.length)
 
 
 def _train(model: Model, batches: Any, steps: int, s: Setting, lr: float, seed: int, **more: Any) -> None:
-    told = dict(min_lr=0.0, warmup=0.05, weight_decay=0.01, save_every=0, threads=1) | more
-    settings = Settings(lr=lr, batch=min(s.batch, s.pairs), steps=steps, seed=seed, **told)  # type: ignore[arg-type]
+    options = dict(min_lr=0.0, warmup=0.05, weight_decay=0.01, save_every=0, threads=1) | more
+    settings = Settings(lr=lr, batch=min(s.batch, s.pairs), steps=steps, seed=seed, **options)  # type: ignore[arg-type]
     fit(model.system, batches, settings)
 
 
@@ -252,8 +262,9 @@ def _train(model: Model, batches: Any, steps: int, s: Setting, lr: float, seed: 
 
 
 def measure(model: Any, s: Setting, seed: int) -> dict[str, list[float]]:
-    """Of each held-out picture: 1 where it chose its text among `ways`, and where its text chose it ("pictures raw": without
-    the empty text); of each exchanged pair: the share of its two pictures that chose their text, and of its two texts."""
+    """Measure a model. For each held-out picture: whether its own text has the best score among `ways`, and whether it is the
+    best picture for its text ("pictures raw": without the empty text). For each pair of scenes with exchanged colours: the
+    share of its two pictures, and of its two texts, that are matched correctly."""
     held = pictures(scenes(s.held, seed, "held"), s.size)
     table = choices(held, s.ways, seed)
     to_text = [(int(row[0]), int(other)) for row in table for other in row]
@@ -277,13 +288,13 @@ def measure(model: Any, s: Setting, seed: int) -> dict[str, list[float]]:
 
 
 def _first(scores: NDArray[np.float64]) -> list[float]:
-    """1 where the first of a row is the best; shared where it is so with others."""
+    """Credit of each row: 1 where the first is the best, shared where it ties with others."""
     best = scores == scores.max(1, keepdims=True)
     return (best[:, 0] / best.sum(1)).tolist()
 
 
 def _wins(own: NDArray[np.float64], other: NDArray[np.float64]) -> list[float]:
-    """Mean over the two questions of a pair: right 1, tied half."""
+    """Credit of each pair: mean over its two questions, right 1, tied one half."""
     return ((own > other) + (own == other) / 2).mean(1).tolist()
 
 
@@ -291,15 +302,15 @@ def _wins(own: NDArray[np.float64], other: NDArray[np.float64]) -> list[float]:
 def _scores(
     model: Any, shown: Pictures, pairs: Sequence[tuple[int, int]], times: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Raw scores and those less the empty text's error [P]; a model that embeds has its cosine for both."""
+    """Scores [P]: raw, and minus the empty text's error; for a model that embeds both are the cosine."""
     if hasattr(model.system, "embed_image"):
         batch = replace(model.batch(texts=shown.texts), images=look(model, shown.pixels)[:, None])
         cosines = (model.system.embed_image(batch) @ model.system.embed_text(batch).T).double().numpy()
-        found = np.array([cosines[image, text] for image, text in pairs])
-        return found, found
+        values = np.array([cosines[image, text] for image, text in pairs])
+        return values, values
     images = [Image.fromarray(one) for one in shown.pixels]
     own, empty = DenoisingScorer(model, steps=times, rows=128).errors(images, shown.texts, pairs)
     return -own.mean(1, dtype=np.float64), (empty - own).mean(1, dtype=np.float64)
 
 
-run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: made | derived(made, setting.ways))
+run = _jobs.runner(CLAIMS, stages, make, lambda outcomes, setting: outcomes | derived(outcomes, setting.ways))

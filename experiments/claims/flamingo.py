@@ -1,20 +1,22 @@
-"""What Flamingo claims of itself (Alayrac et al., 2022, arXiv 2204.14198, table 3 and section 3.1) on pages of new words: what
-a word means is told by the examples in the prompt alone.
+"""Flamingo's own claims (Alayrac et al., 2022, arXiv 2204.14198, table 3 and section 3.1) on pages of invented words, whose
+meaning is defined by the examples in the prompt alone.
 
-For each seed a small CLIP learns from captions, and a language model from texts ("red dax . blue wug . red dax ."); it never
-sees a picture. Both are frozen and joined by a bridge, which learns from pages of pictures and from pairs in equal parts;
-every condition begins with the same two and learns for equally many steps. Asked is the word of one picture more, greedily
-among all words, after 0, 1, 4 and 16 examples. Scenes were not learned from; the words were, but what each means is drawn
-anew on every page. After 1 and 4 examples not every question can be known: the colour has to be among them (`known`).
+For each seed a small CLIP is trained on captions, and a language model on texts ("red dax . blue wug . red dax .") without
+pictures. Both are frozen and joined by a bridge, which is trained on pages with pictures and on pairs in equal parts; every
+condition starts from the same two and is trained for equally many steps. The test asks for the word of one more picture,
+greedily among all words, after 0, 1, 4 and 16 examples. The scenes are held out; the words are those of training, but their
+meaning is drawn anew for every page. After 1 and 4 examples not every question can be answered: its colour has to be among
+the examples (`known`).
 
 Rules, fixed before the run (a rule holds where the 95 % interval of the difference lies above 0):
-- shots: more are right after 1 example than after none, after 4 than after 1, after 16 than after 4.
-- gates: at the start every logit is the language model's, to the bit; what the gates then let through makes answers right
-  that the same model with its gates shut gets wrong; and gates that open from 0 do better than none.
-- pages: learning from pairs alone, with no page of several pictures, leaves fewer right.
-- frozen: a language model that learns along answers fewer rightly, and does worse at the texts that it knew.
+- shots: more answers are right after 1 example than after none, after 4 than after 1, after 16 than after 4.
+- gates: at the start every logit is the language model's, to the bit; after training more answers are right than with the
+  gates of the same model closed; and gates that start at 0 are better than no gates.
+- pages: after training on pairs alone, without pages of several pictures, fewer answers are right.
+- frozen: with a language model that is trained too fewer answers are right, and it is worse at its own texts.
 
-Smaller than the paper by six orders of magnitude. Its overall score is the mean over five benchmarks, scaled by the best.
+It is smaller than the paper by six orders of magnitude. The paper's overall score is the mean over five benchmarks, scaled by
+the best.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ MOST = f"right after {SHOTS[-1]}"
 CLAIMS = (
     Claim(
         "shots",
-        "More examples in the prompt make more answers right, without any learning.",
+        "With more examples in the prompt more answers are right, without any training.",
         "table 1, figure 2",
         (
             Contrast("1 shot", "0 shots", ("right",), "(CIDEr on COCO, 3B: 73.0 at 0)"),
@@ -61,7 +63,7 @@ CLAIMS = (
     ),
     Claim(
         "gates",
-        "Behind gates that begin shut the model begins as its language model, and then learns to look.",
+        "With gates that start closed the model starts as its language model, and then learns to use the pictures.",
         "section 2.2, table 3 (iii)",
         (
             Contrast("at the start", "flamingo", ("logits of the language model",), "all / -"),
@@ -71,13 +73,13 @@ CLAIMS = (
     ),
     Claim(
         "pages",
-        "Pages with pictures in their midst teach what pairs cannot.",
+        "Training on pages with interleaved pictures is better than training on pairs alone.",
         "table 3 (i)",
         (Contrast("flamingo", "pairs alone", (MOST,), "overall 70.7 / 53.4"),),
     ),
     Claim(
         "frozen",
-        "A language model that stays as it was forgets nothing, and serves better than one tuned along.",
+        "A frozen language model forgets nothing, and is better than one that is trained too.",
         "table 3 (viii)",
         (Contrast("flamingo", "language model tuned", (MOST, "texts right"), "overall 70.7 / 62.7"),),
     ),
@@ -89,8 +91,8 @@ OPEN = 20.0  # tanh of it is 1
 
 @dataclass(frozen=True)
 class Setting:
-    """scenes, held: pictures to learn from and to ask about. vision_steps, language_steps: of the two parts; steps: of each
-    bridge. pictures: of a page; longest: entries of a text."""
+    """Setting of the tests. scenes, held: numbers of training and of held-out pictures. vision_steps, language_steps: of the two
+    parts; steps: of each bridge. pictures: of a page; longest: entries of a text."""
 
     scenes: int = 1200
     held: int = 400
@@ -111,20 +113,22 @@ class Setting:
 
 
 def stages(named: set[str]) -> list[list[str]]:
-    """The parts of every seed, then what is asked for, and the first condition always."""
+    """Stages: the parts of every seed, then the conditions; the first condition is always among them."""
     return [[START], [name for name in CONDITIONS if name in named or name == CONDITIONS[0]]]
 
 
-def derived(made: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], Any]:
-    """The same, and the conditions that are one model's numbers by the number of shots, or from before it learned."""
-    found = dict(made)
-    for (name, seed), values in made.items():
+def derived(outcomes: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], Any]:
+    """The outcomes, and the conditions that are numbers of one model, by the number of shots or before its training."""
+    combined = dict(outcomes)
+    for (name, seed), values in outcomes.items():
         if name == START:
-            found["at the start", seed] = values
+            combined["at the start", seed] = values
         if name == CONDITIONS[0]:
             for shots in SHOTS:
-                found[f"{shots} shot{'s' * (shots != 1)}", seed] = {"right": values[f"right after {shots}"]}
-    return found
+                combined[f"{shots} shot{'s' * (shots != 1)}", seed] = {
+                    "right": values[f"right after {shots}"]
+                }
+    return combined
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -133,7 +137,7 @@ def make(job: Job) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _data(s: Setting, seed: int) -> tuple[Scenes, Scenes, Lexicon]:
-    """Scenes to learn from and held-out ones, and the words."""
+    """Training and held-out scenes, and the vocabulary."""
     learn, held = (seed_of("claims flamingo", seed, part) >> 32 for part in ("learn", "held"))
     return (
         _new_words.scenes(s.scenes, learn, s.size),
@@ -152,10 +156,10 @@ def _settings(s: Setting, steps: int, seed: int) -> Settings:
 
 
 def _start(job: Job) -> dict[str, Any]:
-    """Train picture tower and language model, and put them side by side, the bridge fresh."""
+    """Train vision tower and language model, and join them by a new bridge."""
     s, seed = job.setting, job.seed
-    given, held, lexicon = _data(s, seed)
-    model = _assembled(_vision(s, given, seed), lexicon.tokens, s, seed)
+    scenes, held, lexicon = _data(s, seed)
+    model = _assembled(_vision(s, scenes, seed), lexicon.tokens, s, seed)
     settings = replace(
         _settings(s, s.language_steps, seed), lr=1e-3, batch=20, schedule="constant", warmup=50
     )
@@ -167,17 +171,17 @@ def _start(job: Job) -> dict[str, Any]:
     return _texts_right(model, lexicon, s, seed) | _identity(model, held, lexicon, s, seed)
 
 
-def _vision(s: Setting, given: Scenes, seed: int) -> clip.System:
-    """A small CLIP that learns colours and kinds from captions."""
-    tokens = Tokens.train(given.captions, 200)
+def _vision(s: Setting, scenes: Scenes, seed: int) -> clip.System:
+    """Train a small CLIP on captions of colours and kinds."""
+    tokens = Tokens.train(scenes.captions, 200)
     sizes = f"image_size={s.size} patch=8 image_width={s.width} image_heads=4 width={s.width} heads=4 embedding=32 length=6"
     model = models.build("clip", tokens, "tiny", sizes.split(), seed)
-    table = TextTable.of(tokens, ([caption] for caption in given.captions), 6)
-    names = np.unique(given.captions, return_inverse=True)[1]
+    table = TextTable.of(tokens, ([caption] for caption in scenes.captions), 6)
+    names = np.unique(scenes.captions, return_inverse=True)[1]
     settings = replace(
         _settings(s, s.vision_steps, seed), lr=2e-3, batch=min(128, s.scenes), weight_decay=0.1
     )
-    fit(model.system, pair_loader(InMemoryImages(given.pixels), table, ids=names), settings)
+    fit(model.system, pair_loader(InMemoryImages(scenes.pixels), table, ids=names), settings)
     return model.system
 
 
@@ -198,9 +202,9 @@ def _assembled(vision: clip.System, tokens: Tokens, s: Setting, seed: int) -> An
 
 
 def _condition(job: Job) -> dict[str, Any]:
-    """Train one bridge and ask."""
+    """Train one bridge and measure it."""
     s, seed = job.setting, job.seed
-    given, held, lexicon = _data(s, seed)
+    scenes, held, lexicon = _data(s, seed)
     model = pairloom.load(job.folder / "parts")
     if job.name in ("gates held shut", "no gates"):
         for part in model.system.gated:
@@ -208,31 +212,31 @@ def _condition(job: Job) -> dict[str, Any]:
                 gate.data.fill_(OPEN if job.name == "no gates" else 0.0)
                 gate.requires_grad_(False)
     model.system.language.requires_grad_(job.name == "language model tuned")
-    images = torch.from_numpy(model.pixels.normalise(given.pixels))
-    pairs = Pairs(lexicon, given, images, 1, s.steps)
+    images = torch.from_numpy(model.pixels.normalise(scenes.pixels))
+    pairs = Pairs(lexicon, scenes, images, 1, s.steps)
     learnt: Any = pairs
     if job.name != "pairs alone":
-        learnt = Mixture((Pages(lexicon, given, images, s.pictures, s.steps), pairs), (1.0, 1.0))
+        learnt = Mixture((Pages(lexicon, scenes, images, s.pictures, s.steps), pairs), (1.0, 1.0))
     fit(model.system, learnt, _settings(s, s.steps, seed))
     return (
-        _asked(model, held, lexicon, s, seed)
+        _answers(model, held, lexicon, s, seed)
         | _texts_right(model, lexicon, s, seed)
         | _identity(model, held, lexicon, s, seed)
     )
 
 
 @torch.no_grad()
-def _asked(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) -> dict[str, list[float]]:
-    """For each number of shots: whether each question is answered rightly, and whether it could be known."""
-    system, found = model.system, {}
+def _answers(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) -> dict[str, list[float]]:
+    """For each number of shots: whether each question is answered correctly, and whether its colour is among the examples."""
+    system, rows = model.system, {}
     images = torch.from_numpy(model.pixels.normalise(held.pixels))
-    looked = system.encode_image(Batch(images=images[:, None]))
-    asked = _new_words.questions(held, lexicon, s.questions, SHOTS[-1], seed)
-    answers = torch.from_numpy(lexicon.word)[[lexicon.words.index(one.word) for one in asked]]
+    encoded = system.encode_image(Batch(images=images[:, None]))
+    questions = _new_words.questions(held, lexicon, s.questions, SHOTS[-1], seed)
+    answers = torch.from_numpy(lexicon.word)[[lexicon.words.index(one.word) for one in questions]]
     for shots in SHOTS:
         asking = Prompting(TEMPLATES["name"], shots, alike=False)
         built = []
-        for one in asked:
+        for one in questions:
             examples = [Shot(picture, word) for picture, word in zip(one.pictures[:shots], one.words)]
             built.append(
                 prompt(
@@ -242,27 +246,28 @@ def _asked(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) ->
                     Shot(one.picture),
                 )
             )
-        batch = system.arrange(looked, torch.tensor([pictures for _, pictures in built]))
-        said = system.read(system.start(batch), torch.tensor([ids for ids, _ in built]))[0].argmax(1)
-        found[f"right after {shots}"] = (said == answers).float().tolist()
-        found[f"known after {shots}"] = [float(one.word in one.words[:shots]) for one in asked]
-    return found
+        batch = system.arrange(encoded, torch.tensor([pictures for _, pictures in built]))
+        predictions = system.read(system.start(batch), torch.tensor([ids for ids, _ in built]))[0].argmax(1)
+        rows[f"right after {shots}"] = (predictions == answers).float().tolist()
+        rows[f"known after {shots}"] = [float(one.word in one.words[:shots]) for one in questions]
+    return rows
 
 
 @torch.no_grad()
 def _texts_right(model: Any, lexicon: Lexicon, s: Setting, seed: int) -> dict[str, list[float]]:
-    """Of texts without pictures, all words told before: the share that the language model says by itself, for each text."""
+    """Share of words in texts without pictures that the language model predicts, for each text, of words that have occurred
+    before."""
     generator = np.random.default_rng(seed_of("texts", seed))
     batch = TextPages(lexicon, s.longest, 1).batch(generator, s.questions, 1)
-    tokens, keep = batch.text()
+    tokens, mask = batch.text()
     logits = model.system.language.read(model.system.language.embed(tokens[:, :-1]))[0]
-    right = (logits.argmax(2) == tokens[:, 1:]) & keep[:, 1:]
-    return {"texts right": (right.sum(1) / keep.sum(1)).tolist()}
+    right = (logits.argmax(2) == tokens[:, 1:]) & mask[:, 1:]
+    return {"texts right": (right.sum(1) / mask.sum(1)).tolist()}
 
 
 @torch.no_grad()
 def _identity(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int) -> dict[str, list[float]]:
-    """Of each page with pictures: 1 where every logit is to the bit what the language model says without the bridge."""
+    """For each page with pictures: 1 where every logit equals the language model's without the bridge, to the bit."""
     images = torch.from_numpy(model.pixels.normalise(held.pixels))
     generator = np.random.default_rng(seed_of("pages", seed))
     batch = Pages(lexicon, held, images, s.pictures, 1).batch(generator, 20, 1)
@@ -272,4 +277,4 @@ def _identity(model: Any, held: Scenes, lexicon: Lexicon, s: Setting, seed: int)
     return {"logits of the language model": (with_pictures == without).flatten(1).all(1).float().tolist()}
 
 
-run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: derived(made))
+run = _jobs.runner(CLAIMS, stages, make, lambda outcomes, setting: derived(outcomes))

@@ -1,9 +1,9 @@
-"""What Show, Attend and Tell claims of itself (Xu et al., 2015, arXiv 1502.03044) on the drawn world, where every object's
-place is known.
+"""The claims of Show, Attend and Tell (Xu et al., 2015, arXiv 1502.03044) on the drawn world, where the box of every object is
+known.
 
-One residual image tower is trained by contrast on other pairs and frozen, as the papers froze theirs; every writer learns
-on what it makes of the pictures, looked at once. All learn for equally many steps and are measured on the same held-out
-pictures: captions by beam 3, and the attention while the true caption is read.
+One residual image tower is trained by contrast on other pairs and frozen, as in the papers; every writer is trained on its
+cached encodings. All are trained for equally many steps and measured on the same held-out pictures: captions by beam 3, and
+the attention while the true caption is read.
 
 Rules, fixed before anything was run (a rule holds where the 95 % interval of the difference lies above 0):
 - attention: soft writes more true captions and facts, and a higher CIDEr-D, than the one vector of Show and Tell.
@@ -47,13 +47,13 @@ WRITTEN = ("captions true", "facts true", "CIDEr-D")
 CLAIMS = (
     Claim(
         "attention",
-        "A writer that looks anew for every word describes more of the picture truly than one that read it as one vector.",
+        "A writer that attends to the picture for every word writes more true facts than one that reads it as one vector.",
         "table 1",
         (Contrast("soft", "global", WRITTEN, "BLEU-1 70.7 / 66.6, BLEU-4 24.3 / 24.6"),),
     ),
     Claim(
         "hard",
-        "One cell a word, learnt by its reward, serves as well as all of them by their shares, and looks more sharply.",
+        "Attention to one cell a word, learnt by REINFORCE, is as good as soft attention to all cells, and is sharper.",
         "table 1, section 4.1",
         (
             Contrast("hard plus two points", "soft", ("captions true",), "BLEU-1 71.8 / 70.7"),
@@ -62,13 +62,13 @@ CLAIMS = (
     ),
     Claim(
         "penalty",
-        "The doubly stochastic penalty makes the attention of a text cover the picture more evenly.",
+        "With the doubly stochastic penalty the attention of a text covers the picture more evenly.",
         "section 4.2.1",
         (Contrast("soft without penalty", "soft", ("unevenness",), "(no number)"),),
     ),
     Claim(
         "place",
-        "Attention lands on the object that the word names.",
+        "Attention is on the object that the word names.",
         "section 5.4, figure 5",
         (Contrast("soft", "1.5 times even", ("mass in the box",), "(pictures)"),),
     ),
@@ -85,8 +85,8 @@ START = "start"  # the job that trains the image tower, once for all seeds
 
 @dataclass(frozen=True)
 class Setting:
-    """pairs, held: drawn pictures to learn from and to measure on. width: of the image tower; steps: of each writer;
-    start_pairs, start_steps: of the tower that all read."""
+    """Setting of the tests. pairs, held: numbers of training and of held-out pictures. width: of the image tower; steps: of each
+    writer; start_pairs, start_steps: of the image tower."""
 
     pairs: int = 4000
     held: int = 200
@@ -104,23 +104,23 @@ class Setting:
 
 
 def stages(named: set[str]) -> list[list[str]]:
-    """The tower that all begin with, then what is asked for."""
+    """Stages: the image tower, then the conditions."""
     own = {DERIVED.get(name, name) for name in named}
     return [[START], [name for name in CONDITIONS if name in own]]
 
 
-def derived(made: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], dict[str, list[float]]]:
-    """The conditions that are another's numbers, moved by what the rules allow."""
-    found = {}
-    for (name, seed), values in made.items():
+def derived(outcomes: Mapping[tuple[str, int], Any]) -> dict[tuple[str, int], dict[str, list[float]]]:
+    """The conditions that are another condition's numbers shifted by the allowance of a rule."""
+    combined = {}
+    for (name, seed), values in outcomes.items():
         if name == "hard":
-            told = [value + 0.02 for value in values["captions true"]]
-            found["hard plus two points", seed] = {"captions true": told}
+            raised = [value + 0.02 for value in values["captions true"]]
+            combined["hard plus two points", seed] = {"captions true": raised}
         if name == "soft":
-            found["1.5 times even", seed] = {
+            combined["1.5 times even", seed] = {
                 "mass in the box": [1.5 * area for area in values["area of the box"]]
             }
-    return found
+    return combined
 
 
 def make(job: Job) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def make(job: Job) -> dict[str, Any]:
 
 @lru_cache(maxsize=2)
 def _data(setting: Setting, seed: int) -> tuple[Pictures, Pictures]:
-    """Pictures to learn from and held-out ones; worlds of different seeds share no scene."""
+    """Training and held-out pictures; worlds of different seeds share no scene."""
     learn, held = (seed_of("claims writers", seed, part) >> 32 for part in ("learn", "held"))
     return _drawn.pictures(setting.pairs, learn, setting.size), _drawn.pictures(
         setting.held, held, setting.size
@@ -137,17 +137,17 @@ def _data(setting: Setting, seed: int) -> tuple[Pictures, Pictures]:
 
 
 def _start(job: Job) -> dict[str, Any]:
-    """Train the image tower that every writer reads, by contrast with the captions of a world of its own."""
+    """Train the image tower of all writers by contrast with the captions of a world of its own."""
     s = job.setting
-    given = _drawn.pictures(s.start_pairs, seed_of("claims writers", START) >> 32, s.size)
+    pairs = _drawn.pictures(s.start_pairs, seed_of("claims writers", START) >> 32, s.size)
     settings = dict(
         image_size=s.size, patch=8, image_width=s.width, image_depth=0, width=s.width, depth=2, stem="residual", heads=4,
         embedding=64, length=16, positions=16, queue=0, momentum=0, itm=0, lm=0, bag=True,
     )  # fmt: skip
-    model = models.build("blip", Tokens.train(given.texts, 300), "tiny", _words(settings))
-    pictures = InMemoryImages(given.pixels, model.pixels.mean, model.pixels.std)
+    model = models.build("blip", Tokens.train(pairs.texts, 300), "tiny", _words(settings))
+    pictures = InMemoryImages(pairs.pixels, model.pixels.mean, model.pixels.std)
     batch = min(128, s.start_pairs)
-    _train(model, pictures, given.texts, batch=batch, steps=s.start_steps, lr=2e-3, precision="bf16")
+    _train(model, pictures, pairs.texts, batch=batch, steps=s.start_steps, lr=2e-3, precision="bf16")
     models.save(model, job.out / "image-tower")
     return {"steps": s.start_steps}
 
@@ -157,7 +157,7 @@ def _words(settings: Mapping[str, Any]) -> list[str]:
 
 
 def _train(model: Any, pictures: Any, texts: Sequence[str], **settings: Any) -> None:
-    """settings: over what the tower and the writers have in common."""
+    """Train a model. settings: override those that the tower and the writers share."""
     table = TextTable.of(model.tokens, [[text] for text in texts], model.config.length)
     plain = dict(min_lr=0.0, warmup=0.1, weight_decay=0.01, betas=(0.9, 0.98), save_every=0, threads=1)
     fit(model.system, pair_loader(pictures, table, window=0), Settings(**{**plain, **settings}))  # type: ignore[arg-type]
@@ -166,57 +166,57 @@ def _train(model: Any, pictures: Any, texts: Sequence[str], **settings: Any) -> 
 def _condition(job: Job) -> dict[str, Any]:
     """Train one writer and measure it."""
     s = job.setting
-    given, held = _data(s, job.seed)
+    pairs, held = _data(s, job.seed)
     system, own = CONDITIONS[job.name]
     settings = dict(
         image_size=s.size, patch=8, image_width=s.width, width=4 * s.width, length=16, tune=False, **own
     )
     if system == "show_attend_tell":
         settings |= dict(grid=s.size // 8, word=2 * s.width, layers=1)
-    model = models.build(system, Tokens.train(given.texts, 300), "tiny", _words(settings), job.seed)
+    model = models.build(system, Tokens.train(pairs.texts, 300), "tiny", _words(settings), job.seed)
     tower = pairloom.load(job.out / "image-tower").system.towers.image.embed.patch
     model.system.encoder.network.load_state_dict(tower.state_dict())
-    _write(model, given, batch=min(s.batch, s.pairs), steps=s.steps, lr=s.lr, seed=job.seed, ema=0.99)
-    looked = (
-        [_looked(model, held, row) for row in range(len(held.texts))] if system != "show_and_tell" else []
+    _write(model, pairs, batch=min(s.batch, s.pairs), steps=s.steps, lr=s.lr, seed=job.seed, ema=0.99)
+    attention = (
+        [_attention(model, held, row) for row in range(len(held.texts))] if system != "show_and_tell" else []
     )
-    return _told(model, held) | {
-        name: [one[name] for one in looked] for name in (looked[0] if looked else ())
+    return _caption_facts(model, held) | {
+        name: [one[name] for one in attention] for name in (attention[0] if attention else ())
     }
 
 
-def _write(model: Any, given: Pictures, **settings: Any) -> None:
-    """Learn on what the frozen encoder makes of every picture, once, and give it the encoder back."""
+def _write(model: Any, pairs: Pictures, **settings: Any) -> None:
+    """Train a writer on cached encodings of its frozen encoder."""
     encoder = model.system.eval().encoder
 
     def encode_image(rows: Rows, view: int) -> Tensor:
-        cells: Tensor = encoder(_drawn.look(model, given.pixels[rows]))
+        cells: Tensor = encoder(_drawn.look(model, pairs.pixels[rows]))
         return cells
 
-    count = len(given.texts)
-    looked = CachedImages.by(encode_image, np.arange(count), count)
+    count = len(pairs.texts)
+    encodings = CachedImages.by(encode_image, np.arange(count), count)
     model.system.encoder = nn.Identity()
-    _train(model, looked, given.texts, **settings)
+    _train(model, encodings, pairs.texts, **settings)
     model.system.encoder = encoder
 
 
-def _told(model: Any, held: Pictures) -> dict[str, list[float]]:
-    """What of its captions is true."""
-    said = _drawn.write(model, held.pixels, Writing("beam", max_length=16, min_length=3))
-    readings = [read(text, scene) for text, scene in zip(said, held.scenes)]
+def _caption_facts(model: Any, held: Pictures) -> dict[str, list[float]]:
+    """Truth of a writer's captions: all facts, the share of facts, and CIDEr-D."""
+    captions = _drawn.write(model, held.pixels, Writing("beam", max_length=16, min_length=3))
+    readings = [read(text, scene) for text, scene in zip(captions, held.scenes)]
     facts = [float(np.mean([fact.true for fact in one.stated])) if one.stated else 0.0 for one in readings]
-    cider = cider_d(tokenize(said), [tokenize([text]) for text in held.texts]).each.tolist()
+    cider = cider_d(tokenize(captions), [tokenize([text]) for text in held.texts]).each.tolist()
     return {"captions true": [float(one.right) for one in readings], "facts true": facts, "CIDEr-D": cider}
 
 
-def _looked(model: Any, held: Pictures, row: int) -> dict[str, float]:
-    """How one picture was looked at while its true caption was read: entropy of a step in nats, variance over the cells
-    of their sums, and the mass inside the boxes of each thing when its noun was written, beside their area."""
-    made = explain(model, _drawn.look(model, held.pixels[row : row + 1])[0], held.texts[row])
-    maps, sums = made.maps.flatten(1), made.maps.flatten(1).sum(0)
+def _attention(model: Any, held: Pictures, row: int) -> dict[str, float]:
+    """Attention to one picture while its true caption is read: entropy of a step in nats, variance over the cells of their
+    sums, and the mass inside the boxes of each thing at its noun, with the area of these boxes."""
+    explanation = explain(model, _drawn.look(model, held.pixels[row : row + 1])[0], held.texts[row])
+    maps, sums = explanation.maps.flatten(1), explanation.maps.flatten(1).sum(0)
     each = -(maps * maps.clamp_min(1e-12).log()).sum(1)
     masses, areas = [], []
-    for word, shares in zip(made.words, made.maps):
+    for word, shares in zip(explanation.words, explanation.maps):
         cover = covered(held.scenes[row], word, len(shares))
         if cover.any():
             masses.append(float((shares * cover).sum()))
@@ -228,7 +228,7 @@ def _looked(model: Any, held: Pictures, row: int) -> dict[str, float]:
 
 
 def covered(scene: Scene, word: str, side: int) -> Tensor:
-    """[side side] how much of each cell lies inside the boxes of the things that a noun names; all 0 where it names none."""
+    """Share of each cell [side side] that is inside the boxes of the things that a noun names; all 0 where it names none."""
     edges = torch.arange(side + 1) / side
     cover = torch.zeros(side, side)
     for thing in scene.things:
@@ -241,4 +241,4 @@ def covered(scene: Scene, word: str, side: int) -> Tensor:
     return cover
 
 
-run = _jobs.runner(CLAIMS, stages, make, lambda made, setting: made | derived(made), once=[START])
+run = _jobs.runner(CLAIMS, stages, make, lambda outcomes, setting: outcomes | derived(outcomes), once=[START])

@@ -161,6 +161,6 @@ def test_wrong_use_is_a_mistake(tmp_path):
         with pytest.raises(Mistake) as caught:
             runner.invoke(APP, [*words, "--out", str(tmp_path)], catch_exceptions=False)
         assert match in str(caught.value)
-    _setting.keep(tmp_path, SMALL)
+    _setting.write_setting(tmp_path, SMALL)
     with pytest.raises(Mistake, match="another setting"):
-        _setting.keep(tmp_path, replace(SMALL, steps=4))
+        _setting.write_setting(tmp_path, replace(SMALL, steps=4))

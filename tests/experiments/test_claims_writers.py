@@ -46,7 +46,7 @@ def test_even_attention_is_even(held: _drawn.Pictures) -> None:
     with torch.no_grad():
         model.system.attend.score.weight.zero_()
     for row in range(6):
-        found = writers._looked(model, held, row)
+        found = writers._attention(model, held, row)
         assert found["mass in the box"] == pytest.approx(found["area of the box"], rel=1e-4)
         assert found["entropy"] == pytest.approx(np.log(16), rel=1e-5)
         assert found["unevenness"] == pytest.approx(0, abs=1e-9) and 0 < found["area of the box"] < 1

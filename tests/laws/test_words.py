@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
-SOURCE = Path(__file__).resolve().parents[2] / "src" / "pairloom"
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "src" / "pairloom"
 FILES = sorted(SOURCE.rglob("*.py"))
+READ = [*FILES, *sorted((ROOT / "experiments").rglob("*.py"))]
 # participles that name nothing: say the noun (captions, scores, rows, tensors)
 PARTICIPLES = {"made", "found", "told", "said", "asked", "given", "looked"}
 # terms that were ours alone, and what the field calls them
@@ -46,12 +48,12 @@ def bound_names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield node.attr, node.lineno
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(SOURCE)))
+@pytest.mark.parametrize("file", READ, ids=lambda file: str(file.relative_to(ROOT)))
 def test_names_say_what_a_thing_is(file: Path) -> None:
     names = list(bound_names(ast.parse(file.read_text())))
     happened = [f"line {line}: {name}" for name, line in names if name.strip("_") in PARTICIPLES]
     ours = [f"line {line}: {name} is {RETIRED[name]}" for name, line in names if name in RETIRED]
-    assert not happened + ours, f"{file.relative_to(SOURCE)}: {'; '.join(happened + ours)}"
+    assert not happened + ours, f"{file.relative_to(ROOT)}: {'; '.join(happened + ours)}"
 
 
 def test_one_class_has_one_name() -> None:
