@@ -1,4 +1,4 @@
-"""Saved judge against ledger: scores and P(match) of every judged text of a finished `clean`, compared bit for bit.
+"""Saved judge against the ledger: scores and P(match) of every judged text of a finished `clean`, bit for bit.
 
 python experiments/benchmarks/bench_judge_equality.py pairloom-demo/raw pairloom-demo/clean
 """
@@ -16,7 +16,7 @@ from pairloom.data.shards import open_set
 
 
 def main(raw: Path, cleaned: Path) -> int:
-    """Print the numbers of compared and of different texts; return the number of different ones."""
+    """How many texts differ; printed with how many were compared."""
     pictures = {pair.key: pair.image.read() for pair in open_set(raw).pairs() if not pair.problem}
     table = pq.read_table(cleaned / "pairs.parquet")
     rows = [row for row in table.to_pylist() if row["score"] is not None and row["key"] in pictures]
