@@ -26,8 +26,7 @@ from pairloom.clean import self_judge
 from pairloom.clean.calibrate import calibrate
 from pairloom.clean.judges import Judge, load_judge
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.rows import LEARN, Rows, plant, read_part, write_donors
-from pairloom.clean.run import audited
+from pairloom.clean.rows import LEARN, Rows, audit_rows, plant, read_part, write_donors
 from pairloom.data.shards import open_set
 from pairloom.metrics.calibrate import auroc_interval, found_at
 from pairloom.scale import Execution
@@ -114,7 +113,7 @@ def measure(args: argparse.Namespace, seed: int, work: Path) -> dict[str, object
     )
     if args.set == "world":
         write_folder(world, work / "set")
-    data = audited(
+    data = audit_rows(
         open_set(work / "set" if args.set == "world" else args.set),
         work / "audited",
         args.size,

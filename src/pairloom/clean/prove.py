@@ -16,11 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from pairloom.clean import run, self_judge
+from pairloom.clean import self_judge
 from pairloom.clean.decisions import read_outcomes
 from pairloom.clean.ledger import KEEP
 from pairloom.clean.plan import CleanSettings, already
-from pairloom.clean.rows import LEARN, Rows, load, read_part
+from pairloom.clean.rows import LEARN, Rows, audit_rows, load, read_part
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import open_set
@@ -86,7 +86,7 @@ def prove(
     """
     folder, test = work / "prove", None
     if settings.test is not None:
-        test = run.audited(open_set(settings.test), folder / "test", settings.size, execution).work
+        test = audit_rows(open_set(settings.test), folder / "test", settings.size, execution).work
     held = held_out(work, decisions, test)
     if len(held.chosen) < LEAST:
         return {

@@ -20,10 +20,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.clean import audit
-from pairloom.clean.audit_set import TEXTWISE, Findings
+from pairloom.clean.audit_set import TEXTWISE, Findings, check
 from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
+from pairloom.data.shards import PairSet
+from pairloom.scale import Execution
 
 DONORS = 20_000  # texts that planted mismatches are drawn from; a sample, which bounds the memory
 LEARN = "learn"  # the column of a part with the training texts of each row
@@ -115,6 +117,14 @@ def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
     _join_pixels(work, shards, sum(counts))
     with atomic_write(work / "shards.json") as file:  # last, since it marks complete rows
         file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
+
+
+def audit_rows(pairs: PairSet, work: Path, size: int, execution: Execution = Execution()) -> Rows:
+    """Audit a second set into rows and pixels."""
+    names = [shard.name for shard in pairs.shards]
+    (work / "audit").mkdir(parents=True, exist_ok=True)
+    gather(work, names, check(pairs, execution, folder=work / "audit", size=size))
+    return load(work)
 
 
 def _inside(indices: np.ndarray, first: int, count: int) -> list[int]:

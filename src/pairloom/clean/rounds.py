@@ -1,0 +1,238 @@
+"""Rounds of a cleaning run: judge, calibrate, decide and caption, as often as the settings allow.
+
+Each step is a task for every shard; the parts of a round are in its own folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pairloom.clean import capfilt, decisions, plan, rows, scoring, self_judge
+from pairloom.clean.calibrate import LEAST, Calibration, calibrate
+from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
+from pairloom.clean.decisions import CalibratedRules, DecideTask, Rules
+from pairloom.clean.judges import JudgeAt, PairJudge, is_judge
+from pairloom.clean.plan import CleanSettings
+from pairloom.clean.rows import LEARN, Rows, column_of, read_part
+from pairloom.clean.scoring import ScoreTask
+from pairloom.data.shards import PairSet, open_set
+from pairloom.scale import Execution
+
+FEWEST = 10  # least pictures for a judge: each fold needs some, and each mismatch another picture
+STILL = 0.005  # rounds end when a smaller share of the texts changes its decision
+
+Tell = Callable[..., None]  # tell(step, done, total, bad=0, note="")
+
+
+def silent(*_: Any, **__: Any) -> None:
+    """A `tell` that shows no progress."""
+
+
+@dataclass
+class Run:
+    """State of a run: its inputs and outputs, its judge and captioner, and the facts for run.json so far.
+
+    judge: None where it is trained on the set itself. captioner: None where it is trained too, or where there is none.
+    """
+
+    pairs: PairSet
+    out: Path
+    work: Path
+    settings: CleanSettings
+    judge: PairJudge | None
+    captioner: Captioner | None = None
+    execution: Execution = Execution()
+    device: str = "cpu"
+    tell: Tell = silent
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def names(self) -> list[str]:
+        return [shard.name for shard in self.pairs.shards]
+
+    def each(self, step: str, function: Callable[[Any], int], tasks: Sequence[Any]) -> None:
+        """Run the tasks of a step, and report progress."""
+        self.tell(step, 0, len(tasks), note=plan.already(task.part for task in tasks))
+        for _, count in self.execution.run(function, tasks):
+            self.tell(step, 1, len(tasks), note=f"{count} texts")
+
+
+@dataclass(frozen=True)
+class RoundResult:
+    """Result of a round: its folder and that of its decisions, its judge, and the calibration."""
+
+    folder: Path
+    decisions: Path
+    judge: PairJudge | None
+    verdict: CalibratedRules
+
+
+def run_rounds(run: Run) -> RoundResult:
+    """Run the rounds of judging, calibrating and captioning, up to the number in the settings, or until the decisions no
+    longer change."""
+    data = rows.load(run.work)
+    rows.write_donors(data)
+    texts, history = data.folder, []
+    last: RoundResult | None = None
+    for number in range(1, run.settings.rounds + 1):
+        before, last = last, _round(run, data, texts, run.work / f"round-{number}")
+        moved = 1.0
+        if before is not None:
+            moved = decisions.changed(last.decisions, before.decisions, run.work, run.names)
+        auroc = last.verdict.calibration.facts.get("auroc")
+        history.append({"round": number, "auroc": auroc, "changed": moved})
+        texts = last.decisions
+        if moved < STILL or last.verdict.calibration.threshold is None:
+            break
+    run.facts["rounds"] = history
+    assert last is not None
+    return last
+
+
+def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
+    """Run one round. texts: the folder of parts with the judge's training texts."""
+    settings = run.settings
+    folder.mkdir(exist_ok=True)
+    run.facts["captioner"] = None
+    few = _too_few(data, texts)
+    if few:
+        calibration = Calibration(None, None, few, {"planted": 0, "decides": False, "why": few})
+        run.facts |= {"judge": {"model": settings.model, "way": ""}, "calibration": calibration.facts}
+        return _decide(run, folder, None, CalibratedRules(calibration, _rules(settings, calibration)))
+    judge = run.judge
+    if judge is None:
+        where = self_judge.train_judge(folder, data, texts, settings, run.execution, run.tell, run.device)
+        judge = JudgeAt(str(where), run.device)
+    tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
+    run.each("judge", scoring.score_shard, tasks)
+    calibration = calibrate(*scoring.read_scores(folder, run.names), settings.false_drop)
+    run.facts["judge"] = (
+        self_judge.describe(folder / "folds")
+        if run.judge is None
+        else {"model": settings.model, "way": judge.way()}
+    )
+    run.facts["calibration"] = calibration.facts
+    verdict = CalibratedRules(calibration, _rules(settings, calibration))
+    if settings.captions and calibration.threshold is not None:
+        return _caption(run, data, folder, judge, verdict)
+    return _decide(run, folder, judge, verdict)
+
+
+def _too_few(data: Rows, texts: Path) -> str:
+    """The reason why a set is too small for a calibration; "" where it is not."""
+    count, shown = 0, set[str]()
+    for key, each in zip(data.column("image_key"), column_of(texts, data.shards, LEARN)):
+        count += len(each)
+        if each and len(shown) < LEAST:  # more are not counted
+            shown.add(key)
+    if count >= LEAST and len(shown) >= FEWEST:
+        return ""
+    return (
+        f"Only {count:,} texts on {len(shown):,} pictures can be judged; at least {LEAST} texts on {FEWEST} pictures are "
+        "needed to tell good from bad."
+    )
+
+
+def _rules(settings: CleanSettings, calibration: Calibration) -> Rules:
+    return Rules(
+        calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
+        add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
+    )  # fmt: skip
+
+
+def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: CalibratedRules) -> RoundResult:
+    """Decide about all shards, without captions."""
+    file, place = verdict.save(folder / "verdict.json"), folder / "decisions"
+    scores = None if judge is None else folder / "scores"
+    tasks = [DecideTask(run.work, name, file, place, scores) for name in run.names]
+    for _ in run.execution.run(decisions.decide_shard, tasks):
+        pass
+    return RoundResult(folder, place, judge, verdict)
+
+
+def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: CalibratedRules) -> RoundResult:
+    """Decide without captions, propose captions where pairs need them, and decide again about pairs with proposals."""
+    settings, first = run.settings, _decide(run, folder, judge, verdict)
+    wanted = _wanted(run, first.decisions)
+    captioner = _teach(run, data, folder, first.decisions) if wanted else None
+    if captioner is None:
+        return first
+    captions, place = folder / "captions", folder / "captioned"
+    tasks = [
+        CaptionTask(run.work, shard, captions, first.decisions, judge, captioner, settings.seed, settings.add)
+        for shard in run.pairs.shards
+    ]
+    run.each("caption", capfilt.caption_shard, tasks)
+    chances = verdict.calibration.p_match(_column(captions, run.names, "score"))
+    run.facts["captioner"] = {
+        "model": captioner.name, "decode": settings.decode, "pictures": wanted, "proposals": len(chances),
+        # as in the paper: the share of the proposals that the filter rejects
+        "noise_ratio": float((chances < settings.accept).mean()) if len(chances) else 0.0,
+    }  # fmt: skip
+    verdict = replace(verdict, writer=f"synthetic:{captioner.name}")
+    file = verdict.save(folder / "verdict-captions.json")
+    again = [
+        DecideTask(run.work, name, file, place, captions=captions, draft=first.decisions)
+        for name in run.names
+    ]
+    for _ in run.execution.run(decisions.decide_shard, again):
+        pass
+    return RoundResult(folder, place, judge, verdict)
+
+
+def _wanted(run: Run, draft: Path) -> int:
+    """Number of usable pairs that need a caption: those without a text, or all of them with `add`."""
+    count = 0
+    for name in run.names:
+        usable = read_part(run.work / "rows", name, ["usable"]).column("usable").to_pylist()
+        texts = read_part(draft, name, [LEARN]).column(LEARN).to_pylist()
+        count += sum(fine and (run.settings.add or not each) for fine, each in zip(usable, texts))
+    return count
+
+
+def _teach(run: Run, data: Rows, folder: Path, draft: Path) -> Captioner | None:
+    """The captioner: the run's, or one that is trained on the kept texts. None, with the reason in the facts, where there is
+    none."""
+    settings, why = run.settings, ""
+    if run.captioner is not None:
+        named = run.captioner.where if isinstance(run.captioner, ModelCaptioner) else None
+        if named is None or (not is_judge(named) and capfilt.can_write(named)):
+            return run.captioner
+        why = f"{named} cannot write texts."
+    elif run.judge is not None:
+        why = "A judge alone cannot write texts."
+    else:
+        trusted = _trusted(run)
+        learnt = (data, draft) if trusted is None else (trusted, trusted.folder)
+        where = self_judge.train_captioner(folder, *learnt, settings, run.tell, run.device)
+        if where is not None:
+            return model_captioner(settings, str(where), "self", run.device)
+        why = f"{settings.self_system} cannot write texts."
+    run.facts["captioner"] = {"model": None, "why": why}
+    return None
+
+
+def _trusted(run: Run) -> Rows | None:
+    """The human-annotated set for the fine-tuning of captioner and filter, audited like the set itself."""
+    if run.settings.trusted is None:
+        return None
+    return rows.audit_rows(
+        open_set(run.settings.trusted), run.work / "trusted", run.settings.size, run.execution
+    )
+
+
+def _column(folder: Path, names: Sequence[str], column: str) -> np.ndarray:
+    """Concatenate a column of numbers over the parts of a folder."""
+    parts = [read_part(folder, name, [column]).column(column).to_numpy() for name in names]
+    return np.concatenate([np.zeros(0), *parts])
+
+
+def model_captioner(settings: CleanSettings, where: str, name: str, device: str) -> ModelCaptioner:
+    """The captioner of a model folder, with the settings' options of decoding."""
+    return ModelCaptioner(where, name, settings.decode, settings.top_p, settings.proposals, device)
