@@ -43,7 +43,7 @@ class Captioning(Writing):
     def checked(cls, model: Model, *, way: str = "beam", max_length: int = 0, **options: Any) -> Captioning:
         """Options, checked against the model. max_length 0: that of its training. Mistake where they do not fit it."""
         if way not in METHODS:
-            raise Mistake(f"There is no decoding method '{way}'.", "", nearest(way, METHODS))
+            raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, METHODS))
         longest = getattr(model.config, "positions", model.config.length)
         if max_length > longest:
             raise Mistake(
