@@ -147,7 +147,7 @@ def test_statements_and_dialogs(place: Path) -> None:
     assert verdict.true == (verdict.chance > 0.5)
     rows = model.reason([[picture(0), picture(1)], [picture(1), picture(0)]], ["two stars", "two stars"])
     assert rows[0].chance == pytest.approx(verdict.chance, abs=1e-5)
-    with pytest.raises(Mistake, match="not with 1"):
+    with pytest.raises(Mistake, match="2 pictures, not 1"):
         model.reason(place / "0.png", "two stars")
     talker = pairloom.load(place / "blip_visdial", device="cpu")
     ranking = talker.dialog(picture(0), "is it red", ["yes", "no", "yes"], history=[("a star ?", "no")])

@@ -9,7 +9,8 @@ import torch
 from test_systems import answers, batch, module, same, system  # noqa: F401
 
 from pairloom.runtime import engine as engines
-from pairloom.runtime.engine import engine, has_bf16
+from pairloom.runtime.devices import has_bf16
+from pairloom.runtime.engine import engine
 
 bf16 = pytest.mark.skipif(not has_bf16(torch.device("cpu")), reason="this processor has no bf16")
 

@@ -14,7 +14,8 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import WRITE, TextTower
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
-from pairloom.runtime.engine import PrepackedLinear, engine, has_bf16
+from pairloom.runtime.devices import has_bf16
+from pairloom.runtime.engine import PrepackedLinear, engine
 
 SHAPE = TransformerConfig(width=32, depth=2, heads=4, norm="pre", eps=1e-6)
 CPU = torch.device("cpu")

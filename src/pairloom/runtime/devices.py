@@ -1,6 +1,8 @@
-"""Devices: the resolution of names such as "auto" and "cuda:1"."""
+"""Devices: the resolution of names such as "auto" and "cuda:1", and whether one computes in bf16."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -21,3 +23,11 @@ def resolve_device(name: str = "auto", rank: int = 0) -> str:
             ) from error
         return name
     return f"cuda:{rank % torch.cuda.device_count()}" if torch.cuda.is_available() else "cpu"
+
+
+def has_bf16(device: torch.device) -> bool:
+    """Whether the processor has instructions for bf16 products; False where torch cannot tell."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(has for name, has in capabilities.items() if "bf16" in name)

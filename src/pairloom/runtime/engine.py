@@ -25,6 +25,7 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.transformer import Stack
 from pairloom.blocks.vision import VisionTower
 from pairloom.runtime import Speed
+from pairloom.runtime.devices import has_bf16
 from pairloom.runtime.packing import pack_texts
 
 
@@ -54,14 +55,6 @@ def engine(network: nn.Module, speed: Speed) -> nn.Module:
     pack_texts(network_)
     network_.speed = speed
     return network_
-
-
-def has_bf16(device: torch.device) -> bool:
-    """Whether the processor has instructions for bf16 products; False where torch cannot tell."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(has for name, has in capabilities.items() if "bf16" in name)
 
 
 class PrepackedLinear(nn.Module):
