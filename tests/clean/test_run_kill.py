@@ -132,17 +132,6 @@ def test_a_killed_parent_takes_its_workers_along(where) -> None:
     assert files(where / "orphans") == files(where / "whole")
 
 
-@pytest.mark.slow
-def test_the_judge_self_survives_random_kills(tmp_path) -> None:
-    import random
-
-    from experiments.benchmarks import bench_kill
-
-    colours.write(tmp_path / "raw", 120)
-    colours.write(tmp_path / "test", 30, bad=0)
-    assert bench_kill.survive(tmp_path, moments=4, workers=[1, 2], dice=random.Random(0)) == 0
-
-
 def test_two_runs_do_not_write_into_one_folder(where) -> None:
     with plan.alone(where / "whole"), pytest.raises(Mistake, match="Another run is at work"):
         oracle.run("raw", "whole")
