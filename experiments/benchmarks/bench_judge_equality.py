@@ -1,4 +1,4 @@
-"""Saved judge against the ledger: scores and P(match) of every judged text of a finished `clean`, bit for bit.
+"""Saved judge against the ledger: scores, P(match) and decisions of every judged text of a finished `clean`, bit for bit.
 
 python experiments/benchmarks/bench_judge_equality.py pairloom-demo/raw pairloom-demo/clean
 """
@@ -24,7 +24,14 @@ def main(raw: Path, cleaned: Path) -> int:
     judged = judge([pictures[row["key"]] for row in rows], [row["text"] for row in rows])
     ledger = [np.array([row[name] for row in rows], np.float64) for name in ("score", "p_match")]
     differ = [int((saved != known).sum()) for saved, known in zip((judged.scores, judged.p_match), ledger)]
-    print(f"{len(rows)} texts: {differ[0]} scores and {differ[1]} P(match) differ")
+    # proposed captions (add, reject) need more than the judge's threshold
+    expected = {"keep": "keep", "drop": "drop", "replace": "drop"}
+    pairs = [(row["decision"], decision) for row, decision in zip(rows, judged.decisions)]
+    own = [(expected[row], decision) for row, decision in pairs if row in expected]
+    differ.append(sum(row != decision for row, decision in own))
+    print(
+        f"{len(rows)} texts: {differ[0]} scores and {differ[1]} P(match) differ, {differ[2]} of {len(own)} decisions"
+    )
     return max(differ)
 
 
