@@ -95,12 +95,12 @@ class CleanResult:
 
 
 def _summary(facts: dict[str, Any], where: Path) -> list[str]:
-    counts, known, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
+    counts, raw, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
     gone = counts["drop"] + counts["replace"] - counts["textless"]
     lines: list[str] = []
     say = lines.append
     say(
-        f"{known['pairs']:,} pairs read ({known['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
+        f"{raw['pairs']:,} pairs read ({raw['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
     )
     if counts["textless"]:
         say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
