@@ -25,7 +25,7 @@ import torch
 from pairloom.blocks.attention import KeyValue
 from pairloom.blocks.library_language import LibraryModel
 from pairloom.data.batch import Batch
-from pairloom.systems import clip, coca, flamingo
+from pairloom.systems import coca, flamingo
 from pairloom.tasks.decode import Writing, decode
 
 GPT2 = {
@@ -36,7 +36,7 @@ GPT2 = {
     "vocab_size": 2000,
     "n_positions": 256,
 }
-SMALL_VIT = replace(clip.TINY, image_size=64, image_width=128, image_depth=2, image_heads=4)
+SMALL_VIT = replace(flamingo.TINY.vision, image_size=64, image_width=128, image_depth=2, image_heads=4)
 
 
 def writers() -> dict[str, Any]:

@@ -193,8 +193,9 @@ def _assembled(vision: clip.System, tokens: Tokens, s: Setting, seed: int) -> An
     model = models.build("flamingo", tokens, "tiny", sizes.split(), seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        system = flamingo.System(replace(model.config, vision=vision.config, images=s.pictures))
-    put_tensors(system.vision, tensors_of(vision))
+        system = flamingo.System(replace(model.config, vision=vision.config.image_encoder, images=s.pictures))
+    tensors = tensors_of(vision)
+    put_tensors(system.vision, {name: tensors[name] for name in tensors_of(system.vision)})
     return replace(model, system=system)
 
 

@@ -53,6 +53,17 @@ def test_sizes(preset: str, depth: int, width: int, gated: int) -> None:
     assert inside == 96 and system.gated[0].attend.query.out_features == width
 
 
+def test_the_picture_tower_is_that_of_clip() -> None:
+    """The image side alone, under the names that CLIP gives it."""
+    assert Config().vision == clip.PRESETS["ViT-L-14"].image_encoder
+    assert TINY.vision == clip.TINY.image_encoder
+    theirs = {name: value.shape for name, value in clip.System(clip.TINY).state_dict().items()}
+    ours = {name: value.shape for name, value in System(TINY).vision.state_dict().items()}
+    assert ours == {
+        name: shape for name, shape in theirs.items() if name.startswith(("image.", "image_projection."))
+    }
+
+
 def test_both_towers_are_frozen_and_the_bridge_is_not() -> None:
     system = System(TINY)
     learned = {name.split(".")[0] for name, value in system.named_parameters() if value.requires_grad}
@@ -212,4 +223,4 @@ def test_the_language_model_learns_first_and_by_itself() -> None:
 def test_a_tower_without_rows_is_refused() -> None:
     assert Config().every == 1 and Config().images == 5 and Config().shots == 32 and Config().length == 256
     with pytest.raises(ValueError, match="gives no rows"):
-        System(replace(TINY, vision=clip.PRESETS["RN50"]))
+        System(replace(TINY, vision=clip.PRESETS["RN50"].image_encoder))

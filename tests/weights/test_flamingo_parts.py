@@ -12,14 +12,17 @@ import torch
 transformers = pytest.importorskip("transformers")
 
 from published import clip_folder, scatter  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
 import pairloom  # noqa: E402
 from pairloom.blocks.tensors import tensors_of  # noqa: E402
-from pairloom.data.batch import Texts  # noqa: E402
+from pairloom.config import to_dict  # noqa: E402
+from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, save  # noqa: E402
+from pairloom.systems import clip  # noqa: E402
 from pairloom.weights import with_part  # noqa: E402
 from pairloom.weights.open_flamingo import gated_places, resampler_places  # noqa: E402
 
@@ -54,7 +57,7 @@ def fresh(*settings: str) -> Model:
 @pytest.mark.parametrize("tie", [False, True])
 def test_parts_from_folders(tmp_path: Path, tie: bool) -> None:
     """The tower sees as it did and the language model says bit for bit what it said; saved, the whole says the same."""
-    clip = clip_folder(tmp_path / "clip")
+    published = clip_folder(tmp_path / "clip")
     theirs = language_folder(tmp_path / "words", tie_word_embeddings=tie)
     model = with_part(fresh(*TWO_LAYERS), "vision", tmp_path / "clip")
     model = with_part(model, "language", tmp_path / "words")
@@ -62,16 +65,37 @@ def test_parts_from_folders(tmp_path: Path, tie: bool) -> None:
     tokens = torch.tensor([model.tokens.rows([TEXTS[0]], 20)[0]])
     assert tokens[0, 0] == tokens[0, -1] == model.tokens.sep == 0
     images = torch.randn(1, 1, 3, 32, 32)
-    expected = clip.vision_model(pixel_values=images[:, 0]).last_hidden_state
+    expected = published.vision_model(pixel_values=images[:, 0]).last_hidden_state
     rows = model.system.vision.image(images[:, 0])
     torch.testing.assert_close(rows, model.system.vision.image.norm(expected), atol=1e-5, rtol=1e-5)
-    said = model.system.logits(pairloom.data.batch.Batch(texts=Texts.unpadded(tokens)))
+    said = model.system.logits(Batch(texts=Texts.unpadded(tokens)))
     assert torch.equal(said[..., : theirs.config.vocab_size], theirs(input_ids=tokens).logits)
     save(model, tmp_path / "saved")
     again = pairloom.load(tmp_path / "saved")
-    batch = pairloom.data.batch.Batch(images=images, texts=Texts.unpadded(tokens))
+    batch = Batch(images=images, texts=Texts.unpadded(tokens))
     assert torch.equal(again.system.logits(batch), model.system.logits(batch))
     assert again.tokens.id("image") == model.config.image_mark == again.tokens.size - 2
+
+
+@torch.no_grad()
+def test_a_folder_that_holds_a_whole_clip_loads(tmp_path: Path) -> None:
+    """Version 0.1.0 saved the text side of CLIP with the vision tower, as settings and as tensors."""
+    model = fresh()
+    saved = save(model, tmp_path / "old")
+    whole = clip.System(clip.TINY)
+    document = json.loads((saved / "config.json").read_text())
+    document["config"]["vision"] = to_dict(clip.TINY)
+    (saved / "config.json").write_text(json.dumps(document))
+    of_clip = {f"vision.{name}": value for name, value in tensors_of(whole).items()}
+    save_file(of_clip | tensors_of(model.system), saved / "model.safetensors")
+    loaded = pairloom.load(saved)
+    batch = Batch(images=torch.randn(2, 1, 3, 32, 32), texts=Texts.unpadded(torch.randint(5, 40, (2, 6))))
+    assert loaded.config == model.config and len(of_clip) > len(tensors_of(model.system.vision))
+    assert torch.equal(loaded.system.logits(batch), model.system.eval().logits(batch))
+    document["config"]["vision"]["text_depth"] = 2
+    (saved / "config.json").write_text(json.dumps(document))
+    with pytest.raises(Mistake, match="no setting 'text_depth'"):
+        pairloom.load(saved)
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -23,7 +24,8 @@ from pairloom.errors import Mistake
 from pairloom.model.model import Model
 
 MARK = "pairloom"  # the key by which config.json says whose it is
-RETIRED = ("lacks",)  # settings of earlier versions that say nothing which the others do not
+# settings, tensors and groups of them in folders of earlier versions that nothing reads; a system's file may have more
+RETIRED = ("lacks",)
 
 
 def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
@@ -38,7 +40,7 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
         system: nn.Module = module.System(config)
         kind = next((name for name in FEEDS if name in config_json), "pixels")
         feed = from_dict(FEEDS[kind], config_json[kind])
-        tensors = load_file(where / "model.safetensors")
+        tensors = _in_use(load_file(where / "model.safetensors"), module)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Mistake(
             f"{where / 'config.json'} does not describe a model.", f"{type(error).__name__}: {error}"
@@ -60,8 +62,18 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
 
 def read_config(config_json: Mapping[str, Any]) -> Any:
     """The system's Config that a config.json of ours describes. Mistake for a setting that there is not."""
-    settings = {name: value for name, value in config_json["config"].items() if name not in RETIRED}
-    return from_dict(registry.find("systems", str(config_json["system"])).Config, settings)
+    module = registry.find("systems", str(config_json["system"]))
+    return from_dict(module.Config, _in_use(config_json["config"], module))
+
+
+def _in_use(values: Mapping[str, Any], module: ModuleType, group: str = "") -> dict[str, Any]:
+    """Settings (groups of them too) or tensors by name, without those that are retired."""
+    retired = tuple(f"{name}." for name in (*RETIRED, *getattr(module, "RETIRED", ())))
+    return {
+        name: _in_use(value, module, f"{group}{name}.") if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if not f"{group}{name}.".startswith(retired)
+    }
 
 
 def read_json(file: Path) -> dict[str, Any]:

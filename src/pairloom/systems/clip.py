@@ -9,7 +9,7 @@ B texts, I pictures, N pictures per row, T tokens, E shared embedding.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from pairloom.abilities import EMBED
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, pair_up
+from pairloom.blocks.image_encoder import ImageEncoderConfig, image_projection, image_tower, initialise_image
 from pairloom.blocks.scaled_initialisation import initialise_scaled
 from pairloom.blocks.text import WRITE, TextTower
 from pairloom.blocks.transformer import TransformerConfig
-from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast
 
@@ -58,6 +58,13 @@ class Config:
     sep: int = 49407
     scale: float = 1 / 0.07
     scale_limit: float = 100.0
+
+    @property
+    def image_encoder(self) -> ImageEncoderConfig:
+        """The numbers of the image side alone."""
+        return ImageEncoderConfig(
+            **{field.name: getattr(self, field.name) for field in fields(ImageEncoderConfig)}
+        )
 
 
 TINY = Config(
@@ -125,13 +132,12 @@ class System(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
-        self.image = _image_tower(c)
+        self.image = image_tower(c.image_encoder)
         shape = TransformerConfig(
             c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
         )
         self.text = TextTower(shape, c.vocabulary, c.length)
-        # a ResNet's pooling projects by itself
-        self.image_projection = None if c.stages else nn.Linear(c.image_width, c.embedding, bias=False)
+        self.image_projection = image_projection(c.image_encoder)
         self.text_projection = nn.Linear(c.width, c.embedding, bias=False)
         self.scale = nn.Parameter(torch.tensor(math.log(c.scale)))  # its logarithm
         self._initialise()
@@ -142,15 +148,7 @@ class System(nn.Module):
         nn.init.normal_(self.text.embed[0].words.weight, std=0.02)
         nn.init.normal_(self.text.embed[0].positions.weight, std=0.01)
         nn.init.normal_(self.text_projection.weight, std=self.config.width**-0.5)
-        if self.image_projection is not None:
-            std = self.config.image_width**-0.5
-            initialise_scaled(self.image.stack)
-            for parameter in (
-                self.image.embed.class_row,
-                self.image.embed.positions,
-                self.image_projection.weight,
-            ):
-                nn.init.normal_(parameter, std=std)
+        initialise_image(self.image, self.image_projection)
 
     def encode_image(self, batch: Batch) -> Batch:
         """Encode the pictures [I N 3 X Y], once."""
@@ -193,20 +191,3 @@ class System(nn.Module):
         image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
         everybody = gather_pairs(image, text, ids)
         return {"contrast": symmetric_contrast(image, text, ids, everybody, self.temperature)}
-
-
-def _image_tower(c: Config) -> nn.Module:
-    if c.stages:
-        from pairloom.blocks.resnet import ResNetTower
-
-        return ResNetTower(c.stages, c.image_width, c.image_heads, c.image_size, c.embedding)
-    shape = TransformerConfig(
-        c.image_width,
-        c.image_depth,
-        c.image_heads,
-        "pre",
-        c.eps,
-        growth=c.image_growth,
-        activation=c.activation,
-    )
-    return VisionTower(shape, c.image_size, c.patch, "plain", norm_first=True)

@@ -10,7 +10,7 @@ language model, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -25,16 +25,24 @@ from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gated import GatedCrossBlock, GatedMask
 from pairloom.blocks.gather import mean_of_all
+from pairloom.blocks.image_encoder import ImageEncoder, ImageEncoderConfig
 from pairloom.blocks.resampler import Resampler, Resampling
 from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.language import caption_loss
-from pairloom.systems import clip
 
 if TYPE_CHECKING:
     from pairloom.blocks.causal import Between
 
 NEVER = -1e4  # logit of what is never said
+VIT_L_14 = ImageEncoderConfig(
+    image_size=224, patch=14, image_width=1024, image_depth=24, image_heads=16, embedding=768
+)
+# folders of earlier versions hold a whole CLIP: settings and tensors of its text side, which nothing reads
+RETIRED = (
+    "vision.vocabulary", "vision.length", "vision.width", "vision.depth", "vision.heads", "vision.growth", "vision.pad",
+    "vision.cls", "vision.sep", "vision.scale", "vision.scale_limit", "vision.text", "vision.text_projection",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class Config:
     learn: "bridge": what joins the two, "language": the language model by itself, from texts alone, before the bridge.
     """
 
-    vision: clip.Config = field(default_factory=lambda: clip.PRESETS["ViT-L-14"])
+    vision: ImageEncoderConfig = VIT_L_14
     library: str = ""
     width: int = 2048
     depth: int = 24
@@ -86,9 +94,11 @@ class Config:
 
 
 TINY = Config(
-    vision=clip.TINY, width=32, depth=2, heads=2, positions=64, latents=3, resampler_width=24, resampler_depth=1,
-    resampler_heads=2, resampler_inside=32, frames=2, gate_heads=2, gate_inside=16, vocabulary=64, length=12,
-    image_mark=62, chunk_end=63,
+    vision=ImageEncoderConfig(
+        image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, embedding=16
+    ),
+    width=32, depth=2, heads=2, positions=64, latents=3, resampler_width=24, resampler_depth=1, resampler_heads=2,
+    resampler_inside=32, frames=2, gate_heads=2, gate_inside=16, vocabulary=64, length=12, image_mark=62, chunk_end=63,
 )  # fmt: skip
 OPEN = Config(  # OpenFlamingo: its resampler and gated layers; the language model comes with a folder
     every=1, resampler_width=1024, resampler_heads=8, resampler_inside=512, frames=0, gate_heads=8, gate_inside=512,
@@ -165,9 +175,7 @@ class System(nn.Module):
         super().__init__()
         c = self.config = config
         self.first_token, self.last_token = c.image_mark, c.sep
-        if c.vision.stages:
-            raise ValueError("a ResNet that pools by attention gives no rows to resample: take a ViT")
-        self.vision = clip.System(c.vision)
+        self.vision = ImageEncoder(c.vision)
         self.language = self._language(c)
         self.longest = self.language.positions  # tokens that it can read at all
         wide = c.vision.image_width != c.resampler_width
@@ -226,10 +234,8 @@ class System(nn.Module):
             return batch
         images = batch.images if batch.images.ndim == 6 else batch.images[:, :, None]
         with torch.no_grad():
-            rows = self.vision.image(images.flatten(0, 2))
-            project = self.vision.image_projection
-            assert project is not None
-            ones = project(rows[:, 0]).unflatten(0, (len(images), -1)).mean(1)
+            rows, embeddings = self.vision(images.flatten(0, 2))
+            ones = embeddings.unflatten(0, (len(images), -1)).mean(1)
         rows = self.widen(rows[:, 1:]).unflatten(0, (-1, images.shape[2]))
         latents = self.resampler(rows).unflatten(0, images.shape[:2]).flatten(1, 2)
         memory = CrossKeyValues([part.attend.project(latents) for part in self.gated])

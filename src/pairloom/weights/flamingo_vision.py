@@ -26,7 +26,7 @@ def start(model: Model, where: Path) -> Model:
             f"It is a {tower.name}{' with a ResNet' if getattr(tower.config, 'stages', ()) else ''}.",
             "Name a CLIP with a ViT.",
         )
-    config = replace(model.config, vision=tower.config)
+    config = replace(model.config, vision=tower.config.image_encoder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         system = System(config)
@@ -35,7 +35,8 @@ def start(model: Model, where: Path) -> Model:
     fits = {name: value for name, value in kept.items() if shapes.get(name) == value.shape}
     fresh = {name: value for name, value in tensors_of(system).items() if name not in fits}
     put_tensors(system, fits | fresh)
-    put_tensors(system.vision, tensors_of(tower.system))
+    theirs = tensors_of(tower.system)
+    put_tensors(system.vision, {name: theirs[name] for name in tensors_of(system.vision)})
     return replace(
         model, system=system, feed=tower.pixels, about={**model.about, "vision": where.name or str(where)}
     )
