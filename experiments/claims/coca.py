@@ -36,6 +36,9 @@ from pairloom.train.settings import Settings
 
 FOUND, SAID = ("R@1", "R@5"), ("CIDEr-D", "facts true")
 BOTH, CONTRAST, CAPTION = "both", "contrast alone", "captioning alone"
+# how far `both` may fall behind captioning alone; CIDEr-D is 10 for a text like its reference
+MARGINS = {"CIDEr-D": 0.5, "facts true": 0.02}
+BOTH_PLUS_MARGIN = "both, plus a margin of 0.5 in CIDEr-D and 0.02 in facts true"
 CLAIMS = (
     Claim(
         "both",
@@ -45,7 +48,7 @@ CLAIMS = (
             Contrast(BOTH, CAPTION, FOUND, "(captioning alone has no embedding)"),
             Contrast(BOTH, CONTRAST, SAID, "(contrast alone has no captions)"),
             Contrast(BOTH, CONTRAST, FOUND, "ImageNet 71.6 / 70.7"),
-            Contrast("both and the allowance", CAPTION, SAID, "VQA 69.0 / 68.9"),
+            Contrast(BOTH_PLUS_MARGIN, CAPTION, SAID, "VQA 69.0 / 68.9"),
         ),
     ),
     Claim(
@@ -67,8 +70,7 @@ CONDITIONS: Mapping[str, dict[str, Any]] = {
     CAPTION: {"itc": 0.0},
     "parallel": {"poolers": "parallel"},
 }
-ALLOWED = {"CIDEr-D": 0.5, "facts true": 0.02}  # CIDEr-D is 10 for a text like its reference
-DERIVED = {"both and the allowance": BOTH, "1.3 times contrast alone": CONTRAST}
+DERIVED = {BOTH_PLUS_MARGIN: BOTH, "1.3 times contrast alone": CONTRAST}
 START = "start"  # the job that trains the image tower, once for all seeds
 
 
@@ -101,16 +103,16 @@ def stages(named: set[str]) -> list[list[str]]:
 
 
 def derived(outcomes: Mapping[tuple[str, Any], Any]) -> dict[tuple[str, int], Any]:
-    """The outcomes, and the conditions that are another condition's numbers shifted by the allowance of a rule."""
+    """The outcomes, and the conditions that are another condition's numbers raised by the margin of a rule."""
     combined = dict(outcomes)
     for (name, seed), values in outcomes.items():
         if name == BOTH:
-            combined["both and the allowance", seed] = {
-                measure: [value + more for value in values[measure]] for measure, more in ALLOWED.items()
+            combined[BOTH_PLUS_MARGIN, seed] = {
+                measure: [value + more for value in values[measure]] for measure, more in MARGINS.items()
             }
         if name == CONTRAST:
-            allowed = [1.3 * value for value in values["GFLOP a step"]]
-            combined["1.3 times contrast alone", seed] = {"GFLOP a step": allowed}
+            raised = [1.3 * value for value in values["GFLOP a step"]]
+            combined["1.3 times contrast alone", seed] = {"GFLOP a step": raised}
     return combined
 
 

@@ -1,4 +1,4 @@
-"""Claims of CoCa: what a loss of weight 0 leaves out, the allowances, and the command, resumed."""
+"""Claims of CoCa: what a loss of weight 0 leaves out, the margins, and the command, resumed."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_derived_conditions() -> None:
         ("contrast alone", 1): {"GFLOP a step": [10.0]},
     }
     found = coca.derived(made)
-    assert found["both and the allowance", 1] == {
+    assert found[coca.BOTH_PLUS_MARGIN, 1] == {
         "CIDEr-D": [1.5, 2.5],
         "facts true": [0.52, 1.02],
     }
