@@ -22,7 +22,7 @@ from torch import Tensor
 from pairloom.data.batch import Batch
 from pairloom.runtime.engine import engine
 from pairloom.systems import clip
-from pairloom.weights._layout import take
+from pairloom.weights.layout import take
 from pairloom.weights.transformers_clip import places
 
 

@@ -1,11 +1,11 @@
-"""TextTower: segments, and how a text begins."""
+"""TextTransformer: segments, and how a text begins."""
 
 from __future__ import annotations
 
 import torch
 
 from pairloom.blocks.embed import TextEmbed
-from pairloom.blocks.text import TextTower, begin_with
+from pairloom.blocks.text import TextTransformer, begin_with
 from pairloom.blocks.transformer import TransformerConfig
 
 CONFIG = TransformerConfig(width=16, depth=1, heads=2, norm="post", eps=1e-12)
@@ -23,7 +23,7 @@ def test_a_segment_is_added_to_word_and_position():
 
 def test_a_tower_hands_segments_to_its_embedding():
     torch.manual_seed(0)
-    tower, mask = TextTower(CONFIG, 9, 6, segments=2).eval(), torch.ones_like(TOKENS, dtype=torch.bool)
+    tower, mask = TextTransformer(CONFIG, 9, 6, segments=2).eval(), torch.ones_like(TOKENS, dtype=torch.bool)
     plain = tower(TOKENS, mask)
     assert torch.equal(tower(TOKENS, mask, segments=torch.zeros_like(TOKENS)), plain)
     other = tower(TOKENS, mask, segments=torch.ones_like(TOKENS))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.text import WRITE, TextTower
+from pairloom.blocks.text import WRITE, TextTransformer
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.runtime.devices import has_bf16
@@ -105,7 +105,7 @@ def test_a_head_packs_the_table_it_is_handed():
 def test_steps_of_an_engine_equal_its_whole():
     """The writer's cache works on packed maps, in fp32 as in the network itself."""
     torch.manual_seed(0)
-    text = TextTower(
+    text = TextTransformer(
         SHAPE._replace(norm="post", context=12), 20, 8, sharing=ModeSharing(attend=2, cross=1)
     ).eval()
     made, tokens = engine(text, "exact"), torch.arange(12).view(2, 6)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pairloom.blocks.text import READ, WRITE, TextTower
+from pairloom.blocks.text import READ, WRITE, TextTransformer
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 from pairloom.runtime.packing import pack_texts
 
@@ -20,9 +20,11 @@ def draw(*size: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*size, generator=torch.Generator().manual_seed(seed))
 
 
-def tower(norm: str, packed: bool = True, order: tuple[str, ...] = ORDERS[0]) -> TextTower:
+def tower(norm: str, packed: bool = True, order: tuple[str, ...] = ORDERS[0]) -> TextTransformer:
     torch.manual_seed(0)
-    reader = TextTower(CONFIG._replace(norm=norm, order=order), 20, T, sharing=ModeSharing(cross=1)).eval()
+    reader = TextTransformer(
+        CONFIG._replace(norm=norm, order=order), 20, T, sharing=ModeSharing(cross=1)
+    ).eval()
     if packed:
         pack_texts(reader)
     return reader
@@ -64,7 +66,7 @@ def test_holes_are_no_neighbours():
     torch.testing.assert_close(said[mask], expected[mask], atol=1e-6, rtol=1e-5)
 
 
-def rows_of(reader: TextTower) -> list[int]:
+def rows_of(reader: TextTransformer) -> list[int]:
     """How many rows each feed-forward part is given, once the tower runs."""
     rows: list[int] = []
     for layer in reader.stack.layers:
@@ -98,7 +100,7 @@ def test_first_rows_alone_leave_the_last_layer():
 
 def test_a_tower_without_layers_has_first_rows():
     torch.manual_seed(0)
-    reader = TextTower(CONFIG._replace(depth=0), 20, T).eval()
+    reader = TextTransformer(CONFIG._replace(depth=0), 20, T).eval()
     expected = reader.first(*SHORT)
     pack_texts(reader)
     torch.testing.assert_close(reader.first(*SHORT), expected)

@@ -1,4 +1,4 @@
-"""TextTower: token ids through embedding and stack, as a bidirectional encoder or a causal decoder.
+"""TextTransformer: token ids through embedding and stack, as a bidirectional encoder or a causal decoder.
 
 B rows, T tokens, D width.
 """
@@ -37,7 +37,7 @@ class PackedForward(Protocol):
         ...
 
 
-class TextTower(nn.Module):
+class TextTransformer(nn.Module):
     """A text transformer. embeds, sharing: how many variants the embedding and each part of a block have; encoder and decoder
     share what has one. segments: token types. cross: builds the cross-attention of each layer in place of the plain one.
 

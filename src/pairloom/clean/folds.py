@@ -8,8 +8,7 @@ n requests (a picture and a text), m pictures, R references, E shared embedding,
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -29,18 +28,6 @@ from pairloom.model import Model
 Floats = NDArray[np.float64]
 # rows of every pass through a fold's towers, the last pass padded: see `JudgeFold`
 PICTURES, TEXTS = 32, 16
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Context with one thread for torch: sums of floats depend on the number of threads, and scores must be the same bytes in
-    one process and in several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def fold_of(image_key: str, folds: int) -> int:

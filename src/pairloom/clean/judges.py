@@ -30,7 +30,7 @@ from pairloom import model as models
 from pairloom.blocks.tensors import tensors_of
 from pairloom.clean import audit
 from pairloom.clean.calibrate import Calibration
-from pairloom.clean.folds import Floats, JudgeFold, fold_of, one_thread, read_references, write_references
+from pairloom.clean.folds import Floats, JudgeFold, fold_of, read_references, write_references
 from pairloom.clean.ledger import DROP, KEEP
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
@@ -38,6 +38,7 @@ from pairloom.data.pixels import Unreadable
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.runtime import Speed
+from pairloom.runtime.threads import one_thread
 from pairloom.tasks.judge import judge as score_texts
 from pairloom.verbs import demand_way
 from pairloom.weights import load as load_model

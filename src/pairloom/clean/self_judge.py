@@ -25,7 +25,7 @@ from pairloom import model as models
 from pairloom import registry
 from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_tensors, tensors_of
-from pairloom.clean.folds import JudgeFold, References, fold_of, one_thread, write_references
+from pairloom.clean.folds import JudgeFold, References, fold_of, write_references
 from pairloom.clean.judges import FILE, Judge, write_description
 from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows, column_of, load
@@ -40,6 +40,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.runtime.devices import has_bf16
+from pairloom.runtime.threads import one_thread
 from pairloom.scale import Execution
 from pairloom.train import loop
 from pairloom.train.settings import Settings as Training

@@ -1,7 +1,7 @@
 """Packed sequences: in inference a text transformer computes no rows of padding, and of its last block only the rows that are
 read.
 
-It runs the blocks through their declared interface: `TextTower.packed`, `Block.run`, `Residual.inner` and `around`, and the pieces of
+It runs the blocks through their declared interface: `TextTransformer.packed`, `Block.run`, `Residual.inner` and `around`, and the pieces of
 Attention (`query`, `split`, `dot_product`, `out`). The outputs equal those of the padded pass up to rounding. In training a
 tower runs its padded pass.
 
@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from pairloom.blocks.attention import Attention, KeyValue
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.grouping import GroupedRows
-from pairloom.blocks.text import TextTower, visible
+from pairloom.blocks.text import TextTransformer, visible
 from pairloom.blocks.transformer import Residual, Stack
 
 
 def pack_texts(network: nn.Module) -> None:
     """Switch every text tower of a network to packed sequences in inference."""
     for part in network.modules():
-        if isinstance(part, TextTower):
+        if isinstance(part, TextTransformer):
             part.packed = run_packed
 
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.embed import Stem
-from pairloom.blocks.text import TextTower
+from pairloom.blocks.text import TextTransformer
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 from pairloom.blocks.vision import VisionTower
 
@@ -60,13 +60,13 @@ class Grounded:
         )
         return VisionTower(shape, self.image_size, self.patch, self.stem)
 
-    def text_tower(self, context: int, cross: Callable[[int], nn.Module] | None = None) -> TextTower:
+    def text_tower(self, context: int, cross: Callable[[int], nn.Module] | None = None) -> TextTransformer:
         """A text tower. context: width of the rows that its cross-attention reads. cross: builds the cross-attention of a
         layer from the layer's index (None: the plain one)."""
         shape = TransformerConfig(
             self.width, self.depth, self.heads, "post", 1e-12, self.dropout, context=context
         )
-        return TextTower(shape, self.vocabulary, self.positions, 1, ModeSharing(cross=1), cross=cross)
+        return TextTransformer(shape, self.vocabulary, self.positions, 1, ModeSharing(cross=1), cross=cross)
 
 
 def look(tower: VisionTower, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:

@@ -31,7 +31,7 @@ from pairloom.blocks.gather import (
     processes,
 )
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.text import READ, WRITE, TextTower, begin_with
+from pairloom.blocks.text import READ, WRITE, TextTransformer, begin_with
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
@@ -152,7 +152,7 @@ class Towers(nn.Module):
         shape = TransformerConfig(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6, path=c.drop_path)
         self.image = VisionTower(shape, c.image_size, c.patch, c.stem)
         shape = TransformerConfig(c.width, c.depth, c.heads, "post", 1e-12, c.dropout, context=c.image_width)
-        self.text = TextTower(shape, c.vocabulary, c.positions, embeds, sharing)
+        self.text = TextTransformer(shape, c.vocabulary, c.positions, embeds, sharing)
         self.image_projection = nn.Linear(c.image_width, c.embedding)
         self.text_projection = nn.Linear(c.width, c.embedding)
         self.bag = None

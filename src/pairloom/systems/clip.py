@@ -21,7 +21,7 @@ from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, pair_up
 from pairloom.blocks.image_encoder import ImageEncoderConfig, image_projection, image_tower, initialise_image
 from pairloom.blocks.scaled_initialisation import initialise_scaled
-from pairloom.blocks.text import WRITE, TextTower
+from pairloom.blocks.text import WRITE, TextTransformer
 from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast
@@ -136,7 +136,7 @@ class System(nn.Module):
         shape = TransformerConfig(
             c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
         )
-        self.text = TextTower(shape, c.vocabulary, c.length)
+        self.text = TextTransformer(shape, c.vocabulary, c.length)
         self.image_projection = image_projection(c.image_encoder)
         self.text_projection = nn.Linear(c.width, c.embedding, bias=False)
         self.scale = nn.Parameter(torch.tensor(math.log(c.scale)))  # its logarithm

@@ -47,7 +47,7 @@ def load(where: Path | str, download: bool = False) -> Model:
             model: Model = layout.load(where)
             return model
     if where.suffix in FOREIGN and where.is_file():
-        from pairloom.weights import _layout as tensors_file
+        from pairloom.weights import layout as tensors_file
 
         raise tensors_file.unknown(where, FOREIGN[where.suffix])
     raise Mistake(

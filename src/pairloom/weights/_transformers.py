@@ -19,7 +19,7 @@ from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
-from pairloom.weights._layout import FILES
+from pairloom.weights.layout import FILES
 
 BICUBIC = 3  # Pillow's number
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from pairloom.weights import salesforce
-from pairloom.weights._layout import Moved, Place, read, take
+from pairloom.weights.layout import Moved, Place, read, take
 
 DROPPED = ("token_type_embeddings", "pooler", "seq_relationship", "position_ids")
 

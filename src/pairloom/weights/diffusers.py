@@ -27,7 +27,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
-from pairloom.weights._layout import Place, give, read, take
+from pairloom.weights.layout import Place, give, read, take
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
 PARTS = {"unet": "unet.", "vae": "vae.", "text_encoder": "text.first.", "text_encoder_2": "text.second."}

@@ -22,7 +22,7 @@ from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.clip import Config
 from pairloom.weights._hub import tokens_near
-from pairloom.weights._layout import FILES, read
+from pairloom.weights.layout import FILES, read
 from pairloom.weights.openai_clip import check_tokens, filled, to_openai
 
 WRITES, SYSTEM = "open_clip", "clip"  # what `pairloom export --to` calls it, and of which system

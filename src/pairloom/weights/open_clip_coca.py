@@ -16,7 +16,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.coca import Config, System
 from pairloom.weights._hub import tokens_near
-from pairloom.weights._layout import Place, give, read, rename, take
+from pairloom.weights.layout import Place, give, read, rename, take
 from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in, write
 from pairloom.weights.openai_clip import BLOCK, LAYER, LEAD, check_tokens
 

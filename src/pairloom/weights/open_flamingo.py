@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pairloom.errors import Mistake
 from pairloom.model import Model
-from pairloom.weights._layout import Place, read, rename, take
+from pairloom.weights.layout import Place, read, rename, take
 
 PART = "bridge"
 HALF = {"key": 0, "value": 1}

@@ -20,8 +20,8 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.weights import salesforce_tasks
-from pairloom.weights._layout import read
 from pairloom.weights._transformers import holds, pixels_of, write
+from pairloom.weights.layout import read
 from pairloom.weights.salesforce import (
     check_tokens,
     config_of,
