@@ -13,7 +13,7 @@ FLOORS = {
     "errors": 0, "config": 0, "registry": 0, "abilities": 0,
     "blocks": 1, "objectives": 1, "metrics": 1, "data": 1,
     "verbs": 2, "world": 2, "systems": 3,
-    "runtime": 4, "scale": 4, "model": 5, "weights": 6, "tasks": 7, "train": 8,
+    "runtime": 4, "scale": 4, "model": 5, "weights": 6, "tasks": 7, "towers": 7, "train": 8,
     "bench": 9, "clean": 9, "search": 9,
     "api": 10, "cli": 11, "web": 11,
 }  # fmt: skip

@@ -1,0 +1,42 @@
+"""What a family of networks builds from a file of weights: the network, its name and how its pictures are prepared.
+
+Does not know: any one family, files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from pairloom.towers.preparation import Preparation
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """The content of a file of weights. tensors: by their published names. config: the config.json beside them, empty where
+    there is none. where: for messages, and for what the file's own name says."""
+
+    tensors: Mapping[str, Tensor]
+    where: Path
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def stated(self) -> str:
+        """What the config, or the file's own name, says that this is: "resnet50", "tf_efficientnet_b0" ..."""
+        return str(self.config.get("architecture") or self.where.stem).lower().replace("-", "_")
+
+
+@dataclass(frozen=True)
+class ImageEncoder:
+    """A network with its published weights. network: [I 3 S S] -> (cells [I P D], pooled [I D]). name: of the architecture.
+    width: D. preparation: the
+    family's own, where no config says otherwise."""
+
+    name: str
+    network: nn.Module
+    preparation: Preparation
+    width: int
