@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pairloom.data.pixels import as_image
 from pairloom.runtime.threads import one_thread
-from pairloom.towers.encoder import ImageEncoder
+from pairloom.towers.pretrained import PretrainedNetwork
 
 BATCH = 8  # pictures of every pass, the last pass padded, so that features depend on their own picture alone
 
@@ -29,7 +29,7 @@ class ImageTower:
     preparation of pictures. checksum: SHA-256 of the file of weights alone.
     """
 
-    def __init__(self, encoder: ImageEncoder, checksum: str, identity: str, device: str = "cpu") -> None:
+    def __init__(self, encoder: PretrainedNetwork, checksum: str, identity: str, device: str = "cpu") -> None:
         self.name, self.preparation = encoder.name, encoder.preparation
         self.checksum, self.identity = checksum, identity
         self.device = torch.device(device)

@@ -12,11 +12,11 @@ from typing import Any
 
 from pairloom import registry
 from pairloom.errors import Mistake
-from pairloom.towers.encoder import ImageEncoder, WeightFile
 from pairloom.towers.fusion import fuse_batch_norms
 from pairloom.towers.identity import identity_of
 from pairloom.towers.image_tower import ImageTower
 from pairloom.towers.preparation import Preparation, from_timm, from_transformers
+from pairloom.towers.pretrained import PretrainedNetwork, WeightFile
 from pairloom.towers.published import locate
 from pairloom.towers.source import Source, open_source
 from pairloom.towers.text_network import is_text
@@ -39,7 +39,7 @@ def load_image_tower(where: Path | str, device: str = "cpu") -> ImageTower:
     return ImageTower(encoder, checksum, identity, device)
 
 
-def read_encoder(source: Source) -> ImageEncoder:
+def read_encoder(source: Source) -> PretrainedNetwork:
     """The network of a source with its weights, its pictures prepared as the configs beside them say. Mistake where it is of
     no known family, or another one than the config says."""
     config = source.document("config.json")
@@ -55,9 +55,9 @@ def read_encoder(source: Source) -> ImageEncoder:
             f"It says '{kind}'; the tensors are those of {family.CLAIM}.",
             "Copy the folder again.",
         )
-    encoder: ImageEncoder = family.build(WeightFile(tensors, source.where, config))
+    encoder: PretrainedNetwork = family.build(WeightFile(tensors, source.where, config))
     _check_name(source.where, config, encoder.name)
-    return ImageEncoder(
+    return PretrainedNetwork(
         encoder.name, encoder.network, _preparation(source, config, encoder.preparation), encoder.width
     )
 

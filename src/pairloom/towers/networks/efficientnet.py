@@ -19,9 +19,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.errors import Mistake
-from pairloom.towers.encoder import ImageEncoder, WeightFile
 from pairloom.towers.networks._efficientnet_names import ENDS, PARTS, layout_of, places
 from pairloom.towers.preparation import HALVES, IMAGENET, Preparation
+from pairloom.towers.pretrained import PretrainedNetwork, WeightFile
 from pairloom.weights.layout import take
 
 CLAIM = "EfficientNet B0 to B7 and EfficientNet-Lite 0 to 4"
@@ -200,7 +200,7 @@ def sniff(names: Collection[str]) -> bool:
     return layout_of(names) is not None
 
 
-def build(weights: WeightFile) -> ImageEncoder:
+def build(weights: WeightFile) -> PretrainedNetwork:
     """The network of a file, with its weights. Mistake where it is no EfficientNet of a known size."""
     layout = layout_of(weights.tensors) or ""
     name, config = _config(weights, layout)
@@ -212,7 +212,7 @@ def build(weights: WeightFile) -> ImageEncoder:
     moved.whole(weights.where).into(network)
     mean, std = _pixels(weights, layout, config.lite)
     preparation = Preparation(config.size, mean, std, "crop", config.size + BORDER)
-    return ImageEncoder(name, network, preparation, config.head)
+    return PretrainedNetwork(name, network, preparation, config.head)
 
 
 def _config(weights: WeightFile, layout: str) -> tuple[str, EfficientNetConfig]:

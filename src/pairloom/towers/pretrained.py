@@ -31,7 +31,7 @@ class WeightFile:
 
 
 @dataclass(frozen=True)
-class ImageEncoder:
+class PretrainedNetwork:
     """A network with its published weights. network: [I 3 S S] -> (cells [I P D], pooled [I D]). name: of the architecture.
     width: D. preparation: the
     family's own, where no config says otherwise."""
