@@ -22,9 +22,11 @@ def sinusoidal_positions_2d(side: int, width: int) -> Float[Tensor, "P D"]:
     return torch.cat([line.repeat_interleave(side, 0), line.repeat(side, 1)], 1)
 
 
-def resize_positions(table: Float[Tensor, "1 P D"], rows: int) -> Float[Tensor, "1 Q D"]:
+def resize_positions(
+    table: Float[Tensor, "1 P D"], rows: int, antialias: bool = False
+) -> Float[Tensor, "1 Q D"]:
     """The position table of a square grid for that of another, with `rows` rows: bicubic. A table of one row more than a
-    square begins with a class row, which is kept."""
+    square begins with a class row, which is kept. antialias: a smaller grid averages more of the old one."""
     lead = int(round(table.shape[1] ** 0.5) ** 2 != table.shape[1])
     old, new = round((table.shape[1] - lead) ** 0.5), round((rows - lead) ** 0.5)
     if old * old != table.shape[1] - lead or new * new != rows - lead:
@@ -32,5 +34,7 @@ def resize_positions(table: Float[Tensor, "1 P D"], rows: int) -> Float[Tensor, 
     if old == new:
         return table
     grid = table[:, lead:].unflatten(1, (old, old)).permute(0, 3, 1, 2)
-    grid = F.interpolate(grid.float(), (new, new), mode="bicubic", align_corners=False).to(table.dtype)
+    grid = F.interpolate(
+        grid.float(), (new, new), mode="bicubic", align_corners=False, antialias=antialias
+    ).to(table.dtype)
     return torch.cat([table[:, :lead], grid.flatten(2).transpose(1, 2)], 1)

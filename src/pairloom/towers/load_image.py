@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,10 +57,11 @@ def read_encoder(source: Source) -> PretrainedNetwork:
             "Copy the folder again.",
         )
     encoder: PretrainedNetwork = family.build(WeightFile(tensors, source.where, config))
-    _check_name(source.where, config, encoder.name)
-    return PretrainedNetwork(
-        encoder.name, encoder.network, _preparation(source, config, encoder.preparation), encoder.width
-    )
+    _check_name(source.where, config, encoder)
+    preparation = _preparation(source, config, encoder.preparation)
+    if encoder.resize is not None:
+        encoder.resize(preparation.size)
+    return replace(encoder, preparation=preparation)
 
 
 def _preparation(source: Source, config: Mapping[str, Any], default: Preparation) -> Preparation:
@@ -69,13 +71,14 @@ def _preparation(source: Source, config: Mapping[str, Any], default: Preparation
     return from_transformers(source.document("preprocessor_config.json"), default)
 
 
-def _check_name(where: Path, config: Mapping[str, Any], name: str) -> None:
+def _check_name(where: Path, config: Mapping[str, Any], encoder: PretrainedNetwork) -> None:
     """Mistake where timm's config names another architecture than the tensors are."""
     stated = str(config.get("architecture", ""))
-    if stated and not re.fullmatch(rf"(tf_)?{name.replace('-', '_')}(_.*)?", stated):
+    pattern = encoder.stated or f"(tf_)?{encoder.name.replace('-', '_')}"
+    if stated and not re.fullmatch(rf"{pattern}(_.*)?", stated):
         raise Mistake(
             f"The config in {where} does not belong to its weights.",
-            f"It says '{stated}'; they are {name}.",
+            f"It says '{stated}'; the tensors are those of {encoder.name}.",
             "Copy the folder again.",
         )
 

@@ -5,7 +5,7 @@ Does not know: any one family, files.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pairloom.towers.preparation import Preparation
+from pairloom.weights.layout import rename
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,23 @@ class WeightFile:
 class PretrainedNetwork:
     """A network with its published weights. network: [I 3 S S] -> (cells [I P D], pooled [I D]). name: of the architecture.
     width: D. preparation: the
-    family's own, where no config says otherwise."""
+    family's own, where no config says otherwise. stated: pattern of the names that timm's configs have for it ("": the name,
+    after "tf_" or not). resize: sets the network to pictures of another side, where that needs a change."""
 
     name: str
     network: nn.Module
     preparation: Preparation
     width: int
+    stated: str = ""
+    resize: Callable[[int], None] | None = None
+
+
+def renamed(tensors: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]) -> dict[str, Tensor]:
+    """The tensors under new names; one that no rule matches keeps its name."""
+    rules, there = list(rules), {}
+    for name, tensor in tensors.items():
+        try:
+            there[rename(name, rules)] = tensor
+        except KeyError:
+            there[name] = tensor
+    return there
