@@ -22,11 +22,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pairloom.clean import self_judge
+from pairloom.clean import ridge_training, self_judge
 from pairloom.clean.calibrate import calibrate
-from pairloom.clean.judges import Judge, load_judge
+from pairloom.clean.calibrated_judge import CalibratedJudge
+from pairloom.clean.feature_store import encoded_texts, part_of, read_encoded
+from pairloom.clean.judges import load_judge
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.rows import LEARN, Rows, audit_rows, plant, read_part, write_donors
+from pairloom.clean.rows import LEARN, Rows, audit_rows, plant, read_donors, read_part, write_donors
 from pairloom.data.shards import open_set
 from pairloom.metrics.calibrate import auroc_interval, found_at
 from pairloom.scale import Execution
@@ -58,8 +60,32 @@ class Pictures:
     def pixels(self, rows: list[int], size: int) -> tuple[np.ndarray, np.ndarray]:
         return np.asarray(self.data.pixels[rows]), np.ones(len(rows), bool)
 
+    def features(self, identity: str) -> WholeSet:
+        return WholeSet(self.data, identity)
 
-def scored(judge: Judge, pictures: Pictures, texts: list[list[str]]) -> np.ndarray:
+
+class WholeSet:
+    """Raw features of a whole set, by row."""
+
+    def __init__(self, data: Rows, identity: str) -> None:
+        self.data, self.identity = data, identity
+
+    def pictures(self, rows: list[int]) -> np.ndarray:
+        parts = [
+            read_encoded(part_of(self.data.work, name), "pictures", self.identity)
+            for name in self.data.shards
+        ]
+        return np.concatenate(parts)[rows]
+
+    def texts(self) -> dict[str, np.ndarray]:
+        return {
+            text: row
+            for _, texts, table in encoded_texts(self.data, self.identity)
+            for text, row in zip(texts, table)
+        }
+
+
+def scored(judge: CalibratedJudge, pictures: Pictures, texts: list[list[str]]) -> np.ndarray:
     """Mean score of each picture's texts [n]; NaN without texts."""
     requests = [(row, text) for row, group in enumerate(texts) for text in group]
     scores = judge.score(pictures, [row for row, _ in requests], [text for _, text in requests])
@@ -77,15 +103,13 @@ def write_texts(folder: Path, data: Rows, texts: list[list[str]]) -> Path:
     return folder
 
 
-def planted_texts(data: Rows) -> list[tuple[int, str]]:
+def planted_texts(data: Rows, judge: CalibratedJudge) -> list[tuple[int, str]]:
     """Planted mismatches of a set: (row, text)."""
-    write_donors(data)
-    table = pq.read_table(data.work / "donors.parquet")
-    donors = list(zip(*(table.column(name).to_pylist() for name in ("image_key", "text"))))
+    donors = read_donors(data.work)
     return [
         (int(start) + row, text)
         for shard, start in zip(data.shards, data.first)
-        for row, text in plant(read_part(data.folder, shard), donors, 2)
+        for row, text in plant(read_part(data.folder, shard), donors, 2, judge.fold_of)
     ]
 
 
@@ -107,18 +131,18 @@ def kinds_of(world: World, data: Rows) -> np.ndarray:
 
 def measure(args: argparse.Namespace, seed: int, work: Path) -> dict[str, object]:
     """Run one seed on one set."""
-    settings = CleanSettings(size=args.size, effort=args.effort, seed=seed)
+    settings = CleanSettings(
+        size=args.size, effort=args.effort, seed=seed, self_system=args.judge,
+        image_tower=args.image_tower, text_tower=args.text_tower,
+    )  # fmt: skip
     world = World(
         WORLD, seed=seed, level="simple", size=args.size, styles=("terse", "full"), noise=args.noise
     )
     if args.set == "world":
         write_folder(world, work / "set")
-    data = audit_rows(
-        open_set(work / "set" if args.set == "world" else args.set),
-        work / "audited",
-        args.size,
-        Execution(workers=args.workers),
-    )
+    execution = Execution(workers=args.workers)
+    pairs = open_set(work / "set" if args.set == "world" else args.set)
+    data = audit_rows(pairs, work / "audited", args.size, execution)
     texts = list(data.column(LEARN))
     if args.set == "world":
         kinds = kinds_of(world, data)
@@ -127,13 +151,18 @@ def measure(args: argparse.Namespace, seed: int, work: Path) -> dict[str, object
         kinds = np.where(bad, "mismatch", "")
     start, used = time.perf_counter(), _cpu()
     learnt = write_texts(work / "texts", data, texts)
-    execution = Execution(workers=args.workers)
-    where = self_judge.train_judge(work, data, learnt, settings, execution, lambda *_, **__: None)
+    write_donors(data)
+    common = settings, execution, lambda *_, **__: None
+    where = (
+        ridge_training.train_judge(work, pairs, data, learnt, *common)
+        if args.judge == self_judge.RIDGE
+        else self_judge.train_judge(work, data, learnt, *common)
+    )
     judge, pictures = load_judge(where), Pictures(data)
     scores = scored(judge, pictures, texts)
     wall, cpu = time.perf_counter() - start, _cpu() - used
     known = np.isfinite(scores)
-    requests = [(row, text) for row, text in planted_texts(data) if texts[row]]
+    requests = [(row, text) for row, text in planted_texts(data, judge) if texts[row]]
     planted = judge.score(pictures, [row for row, _ in requests], [text for _, text in requests])
     facts = calibrate(scores[known], planted, 0.05).facts
     return {
@@ -162,6 +191,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--effort", type=float, default=1.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--judge", default=self_judge.RIDGE, help="ridge, or a system to train")
+    parser.add_argument("--image-tower", help="a path or a name (docs/towers.md)")
+    parser.add_argument("--text-tower", help="a path or a name")
     args = parser.parse_args()
     for seed in range(args.first, args.first + args.seeds):
         with tempfile.TemporaryDirectory() as work:

@@ -15,10 +15,10 @@ from pathlib import Path
 import colours
 import numpy as np
 
+from pairloom.clean.audited_shard import AuditedShard
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.result import CleanResult
 from pairloom.clean.run import clean
-from pairloom.clean.scoring import AuditedShard
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import open_image
 from pairloom.scale import Execution

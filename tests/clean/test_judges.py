@@ -13,9 +13,10 @@ import pytest
 
 import pairloom
 from pairloom.clean import score_set
-from pairloom.clean.judges import Judge, JudgeAt, open_judge
+from pairloom.clean.judges import JudgeAt, open_judge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.result import CleanResult
+from pairloom.clean.ridge_judge import RidgeJudge
 from pairloom.clean.run import clean, silent
 from pairloom.data.shards import PairSet, open_set, save_set
 from pairloom.errors import Mistake
@@ -50,7 +51,7 @@ def test_the_saved_judge_says_what_the_ledger_says(cleaned: tuple[PairSet, Clean
     rows, pictures, texts = asked(raw, result)
     judge = pairloom.load_judge(result.out / "models" / "judge", device="cpu")
     said = judge(pictures, texts)
-    assert len(rows) > 80 and said.by == "cosine" == result.facts["judge"]["way"]
+    assert len(rows) > 80 and said.by == "ridge regression" == result.facts["judge"]["way"]
     assert said.scores.tolist() == [row["score"] for row in rows]
     assert said.p_match.tolist() == [row["p_match"] for row in rows]
     assert said.decisions == [row["decision"] for row in rows]
@@ -97,9 +98,9 @@ def test_a_judge_that_is_handed_in_judges_as_it_did(
     assert by_name.judge().identity == result.judge().identity
 
 
-def test_the_folder_of_a_judge_is_a_model_folder_too(cleaned: tuple[PairSet, CleanResult]) -> None:
-    model = pairloom.load(cleaned[1].out / "models" / "judge")
-    assert model.name == "blip" and model.pixels.size == 32
+def test_a_judge_that_is_no_model_says_what_it_can_do(cleaned: tuple[PairSet, CleanResult]) -> None:
+    with pytest.raises(Mistake, match="load_judge"):
+        pairloom.load(cleaned[1].out / "models" / "judge")
 
 
 def test_a_judge_is_no_captioner(cleaned: tuple[PairSet, CleanResult], tmp_path: Path) -> None:
@@ -135,4 +136,4 @@ def test_what_tasks_carry_is_small(cleaned: tuple[PairSet, CleanResult]) -> None
     assert len(pickle.dumps(JudgeAt(str(where)))) < 300
     known = json.loads((where / "judge.json").read_text())
     assert known["calibration"]["facts"] == cleaned[1].facts["calibration"]
-    assert isinstance(JudgeAt(str(where)).judge, Judge)
+    assert isinstance(JudgeAt(str(where)).judge, RidgeJudge)

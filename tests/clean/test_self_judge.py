@@ -31,7 +31,7 @@ from pairloom.tasks.decode import Writing
 from pairloom.train import loop
 
 COLOURS = {"red": (220, 40, 40), "green": (40, 200, 60), "blue": (50, 60, 220), "white": (240, 240, 240)}
-QUICK = CleanSettings(size=32, effort=0.01, seed=3)
+QUICK = CleanSettings(size=32, effort=0.01, seed=3, self_system="blip")
 
 
 def quiet(*_: object, **__: object) -> None:

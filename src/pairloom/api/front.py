@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pairloom.errors import Mistake
+
 if TYPE_CHECKING:
     from pairloom.api.listing import SystemInfo
     from pairloom.api.model import Model
     from pairloom.api.pairs import PairSet
-    from pairloom.clean.judges import Judge
+    from pairloom.clean.calibrated_judge import CalibratedJudge
     from pairloom.clean.result import CleanResult
     from pairloom.model import Model as BareModel
 
@@ -26,10 +28,22 @@ def load(where: str | Path, device: str = "auto", download: bool = False) -> Mod
     from pairloom.runtime.devices import resolve_device
 
     chosen = resolve_device(device)
+    _demand_model(where)
     return Model.of(weights.load(where, download).to(chosen), str(where))
 
 
-def load_judge(folder: str | Path, device: str = "auto") -> Judge:
+def _demand_model(where: str | Path) -> None:
+    """Raise Mistake for the folder of a judge that is no model."""
+    folder = Path(where)
+    if (folder / "judge.json").is_file() and not (folder / "config.json").is_file():
+        raise Mistake(
+            f"{where} is a judge without a model.",
+            "It is ridge regression between features: it scores pairs, and neither embeds nor writes.",
+            "pairloom.load_judge(FOLDER), or `pairloom score --model FOLDER`.",
+        )
+
+
+def load_judge(folder: str | Path, device: str = "auto") -> CalibratedJudge:
     """The judge that a run of `clean` saved (out/models/judge): the scores, P(match) and decisions of its ledger.
 
     Mistake where there is none, or one of another version.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pairloom.clean.audit_set import Findings
     from pairloom.clean.capfilt import Captioner
-    from pairloom.clean.judges import PairJudge
+    from pairloom.clean.picture_source import PairJudge
     from pairloom.clean.result import CleanResult
 
 

@@ -7,6 +7,7 @@ not grow with the pictures. Does not know: scores, decisions, models.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -287,22 +288,31 @@ def _conflicts(images: np.ndarray, keys: np.ndarray, has: np.ndarray) -> np.ndar
     return np.flatnonzero(has & np.isin(images, several))
 
 
-def _near(looks: np.ndarray, bits: int = 2) -> np.ndarray:
-    """Near duplicates: pairs with another pair whose hash differs in at most `bits` bits. Two such hashes agree on one of
-    bits + 1 bands (pigeonhole principle)."""
+def _near(looks: np.ndarray) -> np.ndarray:
+    """Near duplicates: rows with another row whose hash differs in few bits."""
     near = np.zeros(len(looks), bool)
+    for one, other in _near_pairs(looks):
+        near[one] = near[other] = True
+    return np.flatnonzero(near)
+
+
+def near_pairs(looks: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Pairs of rows that are near duplicates of each other; a group of many is linked by some of its pairs."""
+    for one, other in _near_pairs(looks):
+        yield from zip(one.tolist(), other.tolist())
+
+
+def _near_pairs(looks: np.ndarray, bits: int = 2) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows of pairs whose hashes differ in at most `bits` bits. Two such hashes agree on one of bits + 1 bands (pigeonhole
+    principle); within a band each is compared with its next eight in order of the whole hash."""
     for shift, width in ((0, 22), (22, 21), (43, 21)):
         band = (looks >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.argsort(band, kind="stable")
-        for step in range(
-            1, 9
-        ):  # within a band, each is compared with its next eight in order of the whole hash
-            order = np.lexsort((looks, band)) if step == 1 else order
+        order = np.lexsort((looks, band))
+        for step in range(1, 9):
             a, b = order[:-step], order[step:]
             same = (band[a] == band[b]) & (looks[a] != 0) & (looks[b] != 0)
             close = same & (_popcount(looks[a] ^ looks[b]) <= bits)
-            near[a[close]] = near[b[close]] = True
-    return np.flatnonzero(near)
+            yield a[close], b[close]
 
 
 def _popcount(values: np.ndarray) -> np.ndarray:

@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import torch
 
-from pairloom.clean.judges import PairJudge, PictureSource
+from pairloom.clean.audited_shard import AuditedShard
+from pairloom.clean.picture_source import PairJudge, PictureSource
 from pairloom.clean.rows import LEARN, read_part
-from pairloom.clean.scoring import AuditedShard, write_scores
+from pairloom.clean.scoring import write_scores
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import Shard

@@ -12,27 +12,24 @@ n requests (a picture and a text), S pixels a side.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 from safetensors import SafetensorError
 
-import pairloom
 from pairloom import model as models
 from pairloom.blocks.tensors import tensors_of
-from pairloom.clean import audit
 from pairloom.clean.calibrate import Calibration
-from pairloom.clean.folds import Floats, JudgeFold, fold_of, read_references, write_references
-from pairloom.clean.ledger import DROP, KEEP
-from pairloom.data.disk import atomic_write
+from pairloom.clean.calibrated_judge import CalibratedJudge
+from pairloom.clean.folds import JudgeFold, fold_of, read_references, write_references
+from pairloom.clean.judge_file import FILE, VERSION, is_judge, write_judge
+from pairloom.clean.picture_source import Floats, PictureSource
+from pairloom.clean.ridge_judge import RidgeJudge
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable
 from pairloom.errors import Mistake
@@ -43,59 +40,11 @@ from pairloom.tasks.judge import judge as score_texts
 from pairloom.verbs import demand_way
 from pairloom.weights import load as load_model
 
-Picture = bytes | Path | str | Image.Image
-FILE, VERSION = "judge.json", 1
 GROUP = 32  # pictures that a plain model encodes together
 
 
-@runtime_checkable
-class PictureSource(Protocol):
-    """Interface of a source of pictures, by row."""
-
-    def keys(self, rows: Sequence[int]) -> list[str]:
-        """Content hash of each row's encoded picture."""
-        ...
-
-    def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Pixels [n S S 3], resized as in the audit, and which of them are readable [n]."""
-        ...
-
-    def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        """Encoded pictures as (row, bytes), of these distinct rows in rising order, without unreadable ones."""
-        ...
-
-
-@runtime_checkable
-class PairJudge(Protocol):
-    """Interface of a judge. It is pickled to every worker, so it refers to large files by path and loads them when needed.
-
-    name: its name in run.json.
-    """
-
-    @property
-    def name(self) -> str: ...
-
-    def way(self) -> str:
-        """Name of its score, such as "match head"."""
-        ...
-
-    def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
-        """Scores [n] of n requests (row, text), higher is better; -inf where a picture cannot be read."""
-        ...
-
-
 @dataclass(frozen=True)
-class Judgement:
-    """Judgement of n requests: scores, P(match) (NaN where it is unknown) and decisions, "keep" or "drop"."""
-
-    scores: Floats
-    p_match: Floats
-    decisions: list[str]
-    by: str
-
-
-@dataclass(frozen=True)
-class Judge:
+class Judge(CalibratedJudge):
     """Image-text judge: cross-fitted folds, or one model, with the calibration of its set.
 
     size: pixels a side of the pictures of folds with references. source: path of a plain model, to which a saved judge refers
@@ -110,67 +59,8 @@ class Judge:
     source: str | None = None
     speed: Speed | None = field(default=None, compare=False)
 
-    # scores of pictures as users have them
-
-    def scores(
-        self,
-        pictures: Sequence[Picture] | Picture,
-        texts: Sequence[str] | str,
-        image_of: Sequence[int] | None = None,
-    ) -> Floats:
-        """Scores [n], higher is better, of text i with picture image_of[i] (without image_of picture i; a single picture: of
-        all texts).
-
-        Pictures are files, encoded bytes or PIL images; the score is -inf where one cannot be read. For folds with
-        references, and the encoded pictures of the ledger's run, the scores equal the ledger's to the last bit; a plain
-        model's scores agree up to rounding.
-        """
-        shown = [pictures] if isinstance(pictures, (bytes, str, Path, Image.Image)) else list(pictures)
-        wanted = [texts] if isinstance(texts, str) else list(texts)
-        owner = (
-            image_of if image_of is not None else range(len(shown)) if len(shown) > 1 else [0] * len(wanted)
-        )
-        if len(owner) != len(wanted):
-            raise ValueError(
-                f"{len(shown)} pictures, {len(wanted)} texts: give the picture of each text by image_of"
-            )
-        return self.score(GivenPictures(shown), list(owner), wanted)
-
-    def p_match(self, scores: Floats) -> Floats:
-        """P(match) of scores; NaN where they are not finite. Mistake where the judge has no calibration."""
-        finite = np.isfinite(scores)
-        chances = np.full(np.shape(scores), np.nan)
-        chances[finite] = self._calibrated().p_match(np.asarray(scores)[finite])
-        return chances
-
-    def decide(self, scores: Floats) -> list[str]:
-        """Decisions: "drop" for each score below the threshold, else "keep"; all "keep" without a threshold."""
-        threshold = self._calibrated().threshold
-        return [DROP if threshold is not None and score < threshold else KEEP for score in scores]
-
-    def __call__(
-        self,
-        pictures: Sequence[Picture] | Picture,
-        texts: Sequence[str] | str,
-        image_of: Sequence[int] | None = None,
-    ) -> Judgement:
-        """Judge texts: scores, P(match) and decisions; see `scores` for the arguments."""
-        scores = self.scores(pictures, texts, image_of)
-        return Judgement(scores, self.p_match(scores), self.decide(scores), self.by)
-
-    def _calibrated(self) -> Calibration:
-        if self.calibration is None:
-            raise Mistake(
-                "This judge has no calibration.",
-                "P(match) is learnt from planted mismatches of a set.",
-                "Clean a set with it: clean(pairs, out, judge=...); out/models/judge then has a calibration.",
-            )
-        return self.calibration
-
-    # scores by row
-
-    def way(self) -> str:
-        return self.by
+    def fold_of(self, image_key: str) -> int:
+        return fold_of(image_key, len(self.folds)) if self.folds else 0
 
     def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
         """Scores [n] of n requests (row, text). All 0 for a judge without folds, whose set was too small to train on."""
@@ -178,7 +68,7 @@ class Judge:
         if not self.folds or not len(rows):
             return scores
         keys = dict(zip(distinct := sorted(set(rows)), pictures.keys(distinct)))
-        folds = np.array([fold_of(keys[row], len(self.folds)) for row in rows])
+        folds = np.array([self.fold_of(keys[row]) for row in rows])
         for number, fold in enumerate(self.folds):
             at = np.flatnonzero(folds == number)
             if len(at):
@@ -281,20 +171,13 @@ def write_description(
 ) -> None:
     """Write judge.json, last, since it marks a complete judge. folds, references: paths relative to the folder."""
     described = {
-        "pairloom": pairloom.__version__, "judge": VERSION, "name": judge.name, "by": judge.by, "size": judge.size,
+        "kind": "models", "name": judge.name, "by": judge.by, "size": judge.size,
         "model": judge.source, "folds": list(folds), "references": list(references),
-        "calibration": None if judge.calibration is None else judge.calibration.to_dict(),
     }  # fmt: skip
-    with atomic_write(folder / FILE, replace=True) as out:
-        out.write((json.dumps(described, indent=1) + "\n").encode())
+    write_judge(folder, described, judge.calibration)
 
 
-def is_judge(folder: Path | str) -> bool:
-    """Whether a folder holds a saved judge."""
-    return (Path(folder) / FILE).is_file()
-
-
-def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Judge:
+def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> CalibratedJudge:
     """Load a saved judge, with the scores of its ledger. Mistake where there is none, or one of another version."""
     folder = Path(folder)
     known = read_json(folder / FILE)
@@ -311,6 +194,9 @@ def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Judge:
             "Clean its set again, or use that version of pairloom.",
         )
     try:
+        calibration = None if known["calibration"] is None else Calibration.from_dict(known["calibration"])
+        if known["kind"] == "ridge":
+            return RidgeJudge.load(folder, known, calibration, str(device))
         places = [folder / place for place in known["folds"]] or [known["model"]]
         files = known["references"] or [None]
         folds = tuple(
@@ -318,7 +204,6 @@ def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Judge:
             for place, file in zip(places, files, strict=True)
             if place is not None
         )
-        calibration = None if known["calibration"] is None else Calibration.from_dict(known["calibration"])
         return Judge(folds, known["by"], known["name"], known["size"], calibration, known["model"])
     except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
         raise Mistake(
@@ -339,7 +224,9 @@ def judge_of_model(
     return Judge((JudgeFold(answering),), way, str(where), model.pixels.size, None, source, speed)
 
 
-def open_judge(where: Path | str, device: torch.device | str = "cpu", speed: Speed | None = None) -> Judge:
+def open_judge(
+    where: Path | str, device: torch.device | str = "cpu", speed: Speed | None = None
+) -> CalibratedJudge:
     """Load the judge in a folder, or the model there as a judge."""
     if not is_judge(where):
         return judge_of_model(where, device, speed)
@@ -358,7 +245,7 @@ class JudgeAt:
     speed: Speed | None = None
 
     @property
-    def judge(self) -> Judge:
+    def judge(self) -> CalibratedJudge:
         return _opened(self.where, self.device, self.speed, _changed(self.where))
 
     @property
@@ -367,6 +254,9 @@ class JudgeAt:
 
     def way(self) -> str:
         return self.judge.by
+
+    def fold_of(self, image_key: str) -> int:
+        return self.judge.fold_of(image_key)
 
     def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
         return self.judge.score(pictures, rows, texts)
@@ -379,57 +269,5 @@ def _changed(where: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _opened(where: str, device: str, speed: Speed | None, _: int) -> Judge:
+def _opened(where: str, device: str, speed: Speed | None, _: int) -> CalibratedJudge:
     return open_judge(where, device, speed)
-
-
-class GivenPictures:
-    """Picture source of a list of files, encoded bytes or PIL images; row i is picture i."""
-
-    def __init__(self, pictures: Sequence[Picture]) -> None:
-        self.pictures = pictures
-
-    @cached_property
-    def _read(self) -> list[bytes | None]:
-        return [_bytes_of(picture) for picture in self.pictures]
-
-    def keys(self, rows: Sequence[int]) -> list[str]:
-        return [content_hash(self._read[row] or b"") for row in rows]
-
-    def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        return shrunk((self._read[row] for row in rows), size)
-
-    def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        for row in rows:
-            data = self._read[row]
-            if data is not None:
-                yield row, data
-
-
-def _bytes_of(picture: Picture) -> bytes | None:
-    """Encoded bytes of a picture; None where a file cannot be read. A PIL image is encoded without loss."""
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, Image.Image):
-        from io import BytesIO
-
-        file = BytesIO()
-        picture.save(file, "PNG")
-        return file.getvalue()
-    try:
-        return Path(picture).read_bytes()
-    except OSError:
-        return None
-
-
-def shrunk(encoded: Iterator[bytes | None], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Pixels [n S S 3], resized as in the audit, black for unreadable pictures, and which pictures are readable [n]."""
-    pixels, readable = [], []
-    for data in encoded:
-        try:
-            pixels.append(audit.thumbnail(data or b"", size))
-            readable.append(True)
-        except (Unreadable, OSError):
-            pixels.append(np.zeros((size, size, 3), np.uint8))
-            readable.append(False)
-    return np.stack(pixels), np.array(readable, bool)

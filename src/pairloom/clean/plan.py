@@ -23,6 +23,7 @@ from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 
 WORK = ".pairloom"  # inside the output folder while a run is unfinished
+NONE = "none"  # a tower that is not wanted
 CLEAN = "pairs"  # the clean set, in the format of the raw one
 RESULTS = ("run.json", "report.html", "pairs.parquet")  # the first marks a finished run
 
@@ -37,7 +38,10 @@ class CleanSettings:
     of the proposed captions (CapFilt: nucleus, 0.9). accept: P(match) that a proposal needs (the paper's filter: 0.5).
     decoupled: captioner and filter are two models, fine-tuned apart (section 4.3 of BLIP); else one. trusted: a
     human-annotated set for their fine-tuning. rounds: most repetitions of judging and captioning, each trained on the result
-    of the last. captioner: a model folder that proposes captions instead. self_system: the system of the judge "self".
+    of the last. captioner: a model folder that proposes captions instead. self_system: "ridge" (the judge "self" is ridge
+    regression between features, which takes seconds), or a system that is trained as the judge. image_tower, text_tower: where
+    pretrained towers for these features are (docs/towers.md): a path or a name; None: an installed one; "none": no tower,
+    but hand-made features and words.
     prove: train the same new model on raw and on clean pairs and compare; test: a set to compare on. size: pixels a
     side of the self judge's pictures. effort: its training time, 1 as measured in docs/papers/blip.md.
     """
@@ -58,7 +62,9 @@ class CleanSettings:
     test: str | None = None
     seeds: int = 3
     captioner: str | None = None
-    self_system: str = "blip"
+    self_system: str = "ridge"
+    image_tower: str | None = None
+    text_tower: str | None = None
     size: int = 64
     effort: float = 1.0
     seed: int = 0
@@ -92,6 +98,8 @@ def _others(settings: CleanSettings) -> list[tuple[str, Path]]:
     """The inputs of a run beside the set."""
     named = {"trusted": settings.trusted, "test": settings.test, "captioner": settings.captioner}
     named["model"] = None if settings.model == "self" else settings.model
+    towers = {"image-tower": settings.image_tower, "text-tower": settings.text_tower}
+    named |= {name: place for name, place in towers.items() if place is not None and Path(place).exists()}
     return [(f"--{name}", Path(place)) for name, place in named.items() if place is not None]
 
 

@@ -12,7 +12,7 @@ from pairloom.clean.ledger import Ledger
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
-    from pairloom.clean.judges import Judge
+    from pairloom.clean.calibrated_judge import CalibratedJudge
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,7 +61,7 @@ class CleanResult:
         calibration: dict[str, Any] = self.facts["calibration"]
         return calibration
 
-    def judge(self, device: str = "cpu") -> Judge:
+    def judge(self, device: str = "cpu") -> CalibratedJudge:
         """The judge that scored the ledger."""
         from pairloom.clean.judges import load_judge
 

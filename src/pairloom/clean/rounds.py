@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from pairloom.clean import capfilt, decisions, plan, rows, scoring, self_judge
+from pairloom.clean import capfilt, decisions, plan, ridge_training, rows, scoring, self_judge
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
 from pairloom.clean.decisions import CalibratedRules, DecideTask, Rules
-from pairloom.clean.judges import JudgeAt, PairJudge, is_judge
+from pairloom.clean.judge_file import is_judge
+from pairloom.clean.judges import JudgeAt
+from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.rows import LEARN, Rows, column_of, read_part
 from pairloom.clean.scoring import ScoreTask
@@ -107,16 +109,19 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
         return _decide(run, folder, None, CalibratedRules(calibration, _rules(settings, calibration)))
     judge = run.judge
     if judge is None:
-        where = self_judge.train_judge(folder, data, texts, settings, run.execution, run.tell, run.device)
+        if settings.self_system == self_judge.RIDGE:
+            where = ridge_training.train_judge(
+                folder, run.pairs, data, texts, settings, run.execution, run.tell, run.device
+            )
+        else:
+            where = self_judge.train_judge(folder, data, texts, settings, run.execution, run.tell, run.device)
+        run.facts["judge"] = self_judge.describe(where)
         judge = JudgeAt(str(where), run.device)
+    else:
+        run.facts["judge"] = {"model": settings.model, "way": judge.way()}
     tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
     run.each("judge", scoring.score_shard, tasks)
     calibration = calibrate(*scoring.read_scores(folder, run.names), settings.false_drop)
-    run.facts["judge"] = (
-        self_judge.describe(folder / "folds")
-        if run.judge is None
-        else {"model": settings.model, "way": judge.way()}
-    )
     run.facts["calibration"] = calibration.facts
     verdict = CalibratedRules(calibration, _rules(settings, calibration))
     if settings.captions and calibration.threshold is not None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import heapq
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,18 @@ def write_donors(rows: Rows) -> None:
         pq.write_table(table, file)
 
 
+def read_donors(work: Path) -> list[tuple[str, str]]:
+    """The donors of planted mismatches as (image_key, text)."""
+    file = work / "donors.parquet"
+    return _donors(file, file.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=1)
+def _donors(file: Path, _: int) -> list[tuple[str, str]]:
+    table = pq.read_table(file)
+    return list(zip(*(table.column(name).to_pylist() for name in ("image_key", "text"))))
+
+
 def _judged_texts(rows: Rows) -> Iterator[tuple[int, int, int, str, str]]:
     """All judged texts as (seed, row, text_id, image_key, text)."""
     row = 0
@@ -202,23 +214,31 @@ def _judged_texts(rows: Rows) -> Iterator[tuple[int, int, int, str, str]]:
             row += 1
 
 
-def plant(part: pa.Table, donors: Sequence[tuple[str, str]], times: int) -> Iterator[tuple[int, str]]:
+def plant(
+    part: pa.Table,
+    donors: Sequence[tuple[str, str]],
+    times: int,
+    fold_of: Callable[[str], int] = lambda key: 0,
+) -> Iterator[tuple[int, str]]:
     """Planted mismatches of a shard: (row, a text of another picture), `times` for every row with a judged text.
 
     The donor (image_key, text) is drawn by the picture's key, so that it is the same in every run and on every machine.
-    Texts of the row itself, and of the same picture, are skipped.
+    Texts of the row itself, and of the same picture, are skipped. fold_of: the fold of a picture; its donors are of the same
+    fold, since a cross-fitted judge knows the texts of the other folds from its training.
     """
-    if not donors:
-        return
+    groups: dict[int, list[tuple[str, str]]] = {}
+    for donor in donors:
+        groups.setdefault(fold_of(donor[0]), []).append(donor)
     columns = (part.column(name).to_pylist() for name in ("image_key", "texts", "judged"))
     for row, (key, texts, judged) in enumerate(zip(*columns)):
-        if not judged:
+        near = groups.get(fold_of(key), [])
+        if not judged or not near:
             continue
         own = {text.strip().lower() for text in texts}
         for time in range(times):
             start = seed_of(key, "planted", time)
-            for step in range(min(len(donors), 50)):
-                other, text = donors[(start + step * 7919) % len(donors)]
+            for step in range(min(len(near), 50)):
+                other, text = near[(start + step * 7919) % len(near)]
                 if other != key and text.strip().lower() not in own:
                     yield row, text
                     break

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import pairloom
-from pairloom.clean import ledger, plan, rows, self_judge, writing
+from pairloom.clean import ledger, plan, ridge_training, rows, self_judge, writing
 from pairloom.clean.audit_set import Findings, check
+from pairloom.clean.calibrated_judge import CalibratedJudge
 from pairloom.clean.capfilt import Captioner
-from pairloom.clean.judges import Judge, JudgeAt, PairJudge, is_judge
-from pairloom.clean.plan import CLEAN, CleanSettings
+from pairloom.clean.judge_file import is_judge
+from pairloom.clean.judges import Judge, JudgeAt
+from pairloom.clean.picture_source import PairJudge
+from pairloom.clean.plan import CLEAN, NONE, CleanSettings
 from pairloom.clean.result import CleanResult
 from pairloom.clean.rounds import RoundResult, Run, model_captioner, run_rounds
 from pairloom.clean.rounds import Tell as Tell
@@ -26,6 +29,7 @@ from pairloom.clean.rounds import silent as silent
 from pairloom.clean.writing import WriteTask
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import open_set
+from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
 Truth = Callable[[Path], dict[str, Any]]
@@ -69,11 +73,25 @@ def _named(
 ) -> CleanSettings:
     """The settings with the names of the judge and the captioner, since a run is resumed only with the same ones."""
     if judge is not None:
-        name = f"judge {judge.identity}" if isinstance(judge, Judge) else _name(judge)
+        name = f"judge {judge.identity}" if isinstance(judge, CalibratedJudge) else _name(judge)
         settings = replace(settings, model=name)
     if captioner is not None:
         settings = replace(settings, captioner=_name(captioner))
-    return settings
+    return with_towers(settings)
+
+
+def with_towers(settings: CleanSettings) -> CleanSettings:
+    """The settings with the towers of the judge "self": those that are named, else installed ones, or "none"."""
+    if settings.model != "self" or settings.self_system != self_judge.RIDGE:
+        return settings
+    from pairloom.towers import published_towers
+
+    image, text = published_towers()
+    return replace(
+        settings,
+        image_tower=settings.image_tower or image or NONE,
+        text_tower=settings.text_tower or text or NONE,
+    )
 
 
 def _name(handed: PairJudge | Captioner | Path | str) -> str:
@@ -86,6 +104,13 @@ def demand_usable(settings: CleanSettings, judge: PairJudge | Path | str | None,
     self_judge.demand_size(settings.size)
     if settings.model == "self":
         self_judge.demand_judge(settings.self_system, settings.size)
+        if settings.self_system == self_judge.RIDGE:
+            ridge_training.demand_towers(with_towers(settings), device)
+        elif settings.image_tower or settings.text_tower:
+            why = f"The judge that {settings.self_system} is trained to be has its own towers."
+            raise Mistake(
+                "Towers are for the judge `ridge`.", why, "Leave out --image-tower and --text-tower."
+            )
     elif judge is None or isinstance(judge, (str, Path)):
         JudgeAt(settings.model, device).way()  # loads it
     for other in (settings.trusted, settings.test):
@@ -97,7 +122,7 @@ def _judge(
     settings: CleanSettings, judge: PairJudge | Path | str | None, work: Path, device: str
 ) -> PairJudge | None:
     """The judge of the run's tasks; None for "self". A judge in memory is saved first, so that workers can load it."""
-    if isinstance(judge, Judge):
+    if isinstance(judge, CalibratedJudge):
         folder = work / "judge"
         if not is_judge(folder):
             shutil.rmtree(folder, ignore_errors=True)  # an incomplete judge, after a kill
@@ -171,10 +196,14 @@ def _publish(run: Run, last: RoundResult) -> dict[str, str]:
     """Save the last round's judge, with its calibration, and the trained captioner. Returns name -> folder."""
     models: dict[str, str] = {}
     judge = last.judge.judge if isinstance(last.judge, JudgeAt) else None
-    if judge is not None and judge.folds:
+    if judge is not None and not (isinstance(judge, Judge) and not judge.folds):
         shutil.rmtree(run.out / "models" / "judge", ignore_errors=True)  # an incomplete judge, after a kill
         judge.calibrated(last.verdict.calibration).save(run.out / "models" / "judge")
         models["judge"] = "models/judge"
+        if (
+            last.folder / "tower"
+        ).exists():  # the captioner's image tower as a model, for retrieval, search and matching
+            shutil.copytree(last.folder / "tower", run.out / "models" / "judge", dirs_exist_ok=True)
     if (last.folder / "captioner").exists():
         shutil.copytree(last.folder / "captioner", run.out / "models" / "captioner", dirs_exist_ok=True)
         models["captioner"] = "models/captioner"

@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pairloom.clean.judges import JudgeAt, shrunk
+from pairloom.clean.judges import JudgeAt
+from pairloom.clean.picture_source import shrunk
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.pair import Pair
 from pairloom.data.shards import PairSet, Shard

@@ -5,9 +5,8 @@ Does not know: thresholds, decisions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -15,60 +14,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pairloom.clean.judges import PairJudge, shrunk
-from pairloom.clean.rows import LEARN, plant, read_part
+from pairloom.clean.audited_shard import AuditedShard
+from pairloom.clean.picture_source import CrossFitted, PairJudge
+from pairloom.clean.rows import LEARN, plant, read_donors, read_part
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import Shard
-from pairloom.data.shards import read as read_shard
 
 SCHEMA = pa.schema(
     [("row", pa.int64()), ("text_id", pa.int32()), ("text", pa.string()), ("score", pa.float64())]
 )
 PLANTED = -1  # the text_id of a planted mismatch
 TIMES = 2  # planted mismatches for each pair
-
-
-@dataclass(frozen=True)
-class AuditedShard:
-    """Picture source of an audited shard, by row in the shard: the audit's pixels, and the encoded files."""
-
-    work: Path
-    shard: Shard
-
-    @cached_property
-    def _keys(self) -> list[str]:
-        keys: list[str] = self.column("image_key")
-        return keys
-
-    def column(self, name: str) -> list[str]:
-        """Values of a column of the shard's rows."""
-        values: list[str] = read_part(self.work / "rows", self.shard.name, [name]).column(name).to_pylist()
-        return values
-
-    @cached_property
-    def stored(self) -> NDArray[np.uint8]:
-        """The audit's pixels [n S S 3], memory-mapped."""
-        pixels: NDArray[np.uint8] = np.load(self.work / "audit" / f"{self.shard.name}.npy", mmap_mode="r")
-        return pixels
-
-    def keys(self, rows: Sequence[int]) -> list[str]:
-        return [self._keys[row] for row in rows]
-
-    def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        if self.stored.shape[1] == size:
-            return np.asarray(self.stored[list(rows)]), np.ones(len(rows), bool)
-        files = dict(self.encoded(sorted(set(rows))))
-        return shrunk((files.get(row) for row in rows), size)
-
-    def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
-        wanted = set(rows)
-        for row, pair in enumerate(read_shard(self.shard)):
-            if row in wanted:
-                try:
-                    data = pair.image.read()
-                except OSError:
-                    continue  # it was there during the audit, but is gone now
-                yield row, data
 
 
 @dataclass(frozen=True)
@@ -96,7 +52,10 @@ def score_shard(task: ScoreTask) -> int:
         for row, (judged, texts) in enumerate(zip(*columns))
         for at, text in zip(judged, texts)
     ]
-    requests += [(row, PLANTED, text) for row, text in plant(part, _donors(task.work), TIMES)]
+    requests += [
+        (row, PLANTED, text)
+        for row, text in plant(part, read_donors(task.work), TIMES, fold_function(task.judge))
+    ]
     rows, ids = [row for row, _, _ in requests], [at for _, at, _ in requests]
     texts = [text for _, _, text in requests]
     scores = task.judge.score(AuditedShard(task.work, task.shard), rows, texts) if rows else np.zeros(0)
@@ -104,15 +63,9 @@ def score_shard(task: ScoreTask) -> int:
     return len(requests)
 
 
-def _donors(work: Path) -> list[tuple[str, str]]:
-    file = work / "donors.parquet"
-    return _read_donors(file, file.stat().st_mtime_ns)
-
-
-@lru_cache(maxsize=1)
-def _read_donors(file: Path, _: int) -> list[tuple[str, str]]:
-    table = pq.read_table(file)
-    return list(zip(*(table.column(name).to_pylist() for name in ("image_key", "text"))))
+def fold_function(judge: PairJudge) -> Callable[[str], int]:
+    """The function image_key -> fold of a judge; one that is not cross-fitted has a single fold."""
+    return judge.fold_of if isinstance(judge, CrossFitted) else lambda key: 0
 
 
 def write_scores(

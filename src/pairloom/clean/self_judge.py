@@ -26,7 +26,8 @@ from pairloom import registry
 from pairloom.blocks.convnet import recalibrate_batch_norm
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.clean.folds import JudgeFold, References, fold_of, write_references
-from pairloom.clean.judges import FILE, Judge, write_description
+from pairloom.clean.judge_file import FILE
+from pairloom.clean.judges import Judge, write_description
 from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows, column_of, load
 from pairloom.clean.views import AugmentedImages
@@ -57,6 +58,8 @@ REFERENCES = 512  # reference texts and pictures of a fold
 JUDGE, CAPTIONER = 50_000, 64_000  # training pairs, repetitions included
 PROOF = 14_000, 20_000  # the same for the models that `prove` compares: to see, to write
 PAIRS = 50  # least pairs for training
+RIDGE = "ridge"  # the name of the judge that trains no system; its captioner is a CAPTIONING
+CAPTIONING = "blip"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ def demand_size(size: int) -> None:
 def demand_judge(system: str, size: int) -> None:
     """Raise Mistake, before any work, where a system cannot be a self judge for pictures of this size."""
     demand_size(size)
+    if system == RIDGE:
+        return
     module = registry.find("systems", system)
     trained = module.System(module.TINY)
     if not able(trained, "embed") and not _matches(trained):
@@ -238,10 +243,22 @@ def train_captioner(
 ) -> Path | None:
     """Train a captioner from a judge of the round, with a frozen image tower. Without `decoupled` it is trained on all losses
     of the system. Returns its folder; None where the system cannot write."""
+    system = CAPTIONING if settings.self_system == RIDGE else settings.self_system
+    recipe = recipe_of(system)
     first = folder / "folds" / "0"
+    if settings.self_system == RIDGE:
+        first = folder / "tower"
+        tokenizer = write_tokenizer(folder / "tokenizer.json", rows, texts)
+        passes, seed = round(JUDGE * settings.effort), seed_of("tower", settings.seed) % 2**31
+        to_see = TrainTask(
+            rows.work, texts, first, tokenizer, passes, seed, system, recipe.judge, device=device
+        )
+        tell("train tower", 0, 1, note=already([first / "config.json"]))
+        train(to_see)
+        tell("train tower", 1, 1)
     task = TrainTask(
         rows.work, texts, folder / "captioner", first / "tokenizer.json", round(CAPTIONER * settings.effort), settings.seed,
-        settings.self_system, recipe_of(settings.self_system).captioner if settings.decoupled else (), start=first, device=device,
+        system, recipe.captioner if settings.decoupled else (), start=first, device=device,
     )  # fmt: skip
     if not able(build(task, settings.size).system, "caption"):
         return None
@@ -406,4 +423,5 @@ def _training(
 def describe(where: Path) -> dict[str, Any]:
     """The entry of run.json about the judge in a folder: {"model": "self", "way", "folds"}."""
     known = models.read_json(where / FILE)
-    return {"model": "self", "way": known["by"], "folds": len(known["folds"])}
+    folds = known["folds"]
+    return {"model": "self", "way": known["by"], "folds": folds if isinstance(folds, int) else len(folds)}

@@ -65,8 +65,14 @@ def command(
     size: Annotated[int, SPEED(help="Pixels a side that the self judge reads.")] = 64,
     rounds: Annotated[int, SPEED(help="Judge and caption anew from the last result, at most so often.")] = 1,
     self_judge_system: Annotated[
-        str, SPEED(help="The system that `self` trains: any that embeds or matches.")
-    ] = "blip",
+        str, SPEED(help="What `self` is: `ridge` regression, or a system to train that embeds or matches.")
+    ] = "ridge",
+    image_tower: Annotated[
+        str | None, DROPS(help="Pretrained image tower for `self`: a path, a name, or `none`.")
+    ] = None,
+    text_tower: Annotated[
+        str | None, DROPS(help="Pretrained text tower for `self`: a folder, a name, or `none`.")
+    ] = None,
     workers: Annotated[int, SPEED(help="Processes; 0: one for each core.", min=0)] = 0,
     device: Annotated[
         str, SPEED(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")
@@ -85,7 +91,7 @@ def command(
         top_p=top_p, proposals=proposals, accept=accept, decoupled=decoupled, rounds=rounds, size=size, effort=effort,
         seed=seed, prove=prove or test is not None, test=None if test is None else str(test),
         trusted=None if trusted is None else str(trusted), captioner=None if captioner is None else str(captioner),
-        self_system=self_judge_system,
+        self_system=self_judge_system, image_tower=image_tower, text_tower=text_tower,
     )  # fmt: skip
     pair_set = pairloom.open(pairs)
     if dry_run:

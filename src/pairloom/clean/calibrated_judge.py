@@ -1,0 +1,121 @@
+"""Calibrated judge: scores, P(match) and decisions for pictures as users have them, whatever computes the scores.
+
+Does not know: models, files of a judge.
+
+n requests (a picture and a text).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pairloom.clean.calibrate import Calibration
+from pairloom.clean.ledger import DROP, KEEP
+from pairloom.clean.picture_source import Floats, GivenPictures, Picture, PictureSource
+from pairloom.errors import Mistake
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Judgement of n requests: scores, P(match) (NaN where it is unknown) and decisions, "keep" or "drop"."""
+
+    scores: Floats
+    p_match: Floats
+    decisions: list[str]
+    by: str
+
+
+class CalibratedJudge(ABC):
+    """Base class of judges that can be saved, loaded and handed to `clean`.
+
+    by: name of the score, such as "match head". name: of the judge in run.json. calibration: of its set (None: not yet).
+    """
+
+    by: str
+    name: str
+    calibration: Calibration | None
+
+    @abstractmethod
+    def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
+        """Scores [n] of n requests (row, text), higher is better; -inf where a picture cannot be read."""
+
+    @abstractmethod
+    def calibrated(self, calibration: Calibration | None) -> CalibratedJudge:
+        """The same judge with another calibration."""
+
+    @abstractmethod
+    def save(self, folder: Path | str) -> Path:
+        """Save the judge as a folder."""
+
+    @property
+    @abstractmethod
+    def identity(self) -> str:
+        """Content hash of everything that the judge's scores depend on."""
+
+    def way(self) -> str:
+        return self.by
+
+    def fold_of(self, image_key: str) -> int:
+        """The fold of a picture: scores in it come from what was fitted without its pictures. 0 for a judge without folds."""
+        return 0
+
+    def scores(
+        self,
+        pictures: Sequence[Picture] | Picture,
+        texts: Sequence[str] | str,
+        image_of: Sequence[int] | None = None,
+    ) -> Floats:
+        """Scores [n], higher is better, of text i with picture image_of[i] (without image_of picture i; a single picture: of
+        all texts).
+
+        Pictures are files, encoded bytes or PIL images; the score is -inf where one cannot be read. For folds with
+        references, and the encoded pictures of the ledger's run, the scores equal the ledger's to the last bit; a plain
+        model's scores agree up to rounding.
+        """
+        shown = [pictures] if isinstance(pictures, (bytes, str, Path, Image.Image)) else list(pictures)
+        wanted = [texts] if isinstance(texts, str) else list(texts)
+        owner = (
+            image_of if image_of is not None else range(len(shown)) if len(shown) > 1 else [0] * len(wanted)
+        )
+        if len(owner) != len(wanted):
+            raise ValueError(
+                f"{len(shown)} pictures, {len(wanted)} texts: give the picture of each text by image_of"
+            )
+        return self.score(GivenPictures(shown), list(owner), wanted)
+
+    def p_match(self, scores: Floats) -> Floats:
+        """P(match) of scores; NaN where they are not finite. Mistake where the judge has no calibration."""
+        finite = np.isfinite(scores)
+        chances = np.full(np.shape(scores), np.nan)
+        chances[finite] = self._calibrated().p_match(np.asarray(scores)[finite])
+        return chances
+
+    def decide(self, scores: Floats) -> list[str]:
+        """Decisions: "drop" for each score below the threshold, else "keep"; all "keep" without a threshold."""
+        threshold = self._calibrated().threshold
+        return [DROP if threshold is not None and score < threshold else KEEP for score in scores]
+
+    def __call__(
+        self,
+        pictures: Sequence[Picture] | Picture,
+        texts: Sequence[str] | str,
+        image_of: Sequence[int] | None = None,
+    ) -> Judgement:
+        """Judge texts: scores, P(match) and decisions; see `scores` for the arguments."""
+        scores = self.scores(pictures, texts, image_of)
+        return Judgement(scores, self.p_match(scores), self.decide(scores), self.by)
+
+    def _calibrated(self) -> Calibration:
+        if self.calibration is None:
+            raise Mistake(
+                "This judge has no calibration.",
+                "P(match) is learnt from planted mismatches of a set.",
+                "Clean a set with it: clean(pairs, out, judge=...); out/models/judge then has a calibration.",
+            )
+        return self.calibration

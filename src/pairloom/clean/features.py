@@ -1,0 +1,227 @@
+"""Features of pictures and texts for the ridge judge: pretrained towers where they are given, hand-made features, words.
+
+Raw features are computed once for every picture and every distinct text of a shard, in half precision, and stored beside the
+audit. The space that a judge compares in is learnt from a sample: means, principal axes of the pictures, words of the texts.
+
+Does not know: regression, scores, decisions.
+
+n pictures or texts, R raw features, D features of a picture, E of a text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
+from torch import Tensor
+
+from pairloom.clean.axes import principal_axes
+from pairloom.clean.ridge import in_blocks
+from pairloom.clean.words import WordFeatures
+from pairloom.data.disk import atomic_write
+from pairloom.data.pair import content_hash
+from pairloom.data.pixels import Unreadable, open_image
+from pairloom.runtime.threads import one_thread
+from pairloom.towers import ImageTower, TextTower, load_image_tower, load_text_tower
+from pairloom.towers.handmade import HandmadeFeatures
+
+Raw = NDArray[np.float16]
+Floats = NDArray[np.float32]
+AXES, SAMPLE = 512, 4000  # principal axes of the pictures, and pictures that they are learnt from
+TOWER = 3.0  # weight of a tower's features; each block of hand-made ones has 1
+DESCRIPTION, TENSORS, VOCABULARY = "encoders.json", "encoders.safetensors", "words.json"
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """What computes raw features: the dictionary of hand-made ones, and the names or paths of the towers (None: none)."""
+
+    handmade: HandmadeFeatures
+    image_tower: str | None = None
+    text_tower: str | None = None
+    device: str = "cpu"
+
+    @property
+    def images(self) -> ImageTower | None:
+        return None if self.image_tower is None else _image_tower(self.image_tower, self.device)
+
+    @property
+    def texts(self) -> TextTower | None:
+        return None if self.text_tower is None else _text_tower(self.text_tower, self.device)
+
+    @cached_property
+    def identity(self) -> str:
+        """Content hash of everything that raw features depend on."""
+        parts = [tensor.numpy().tobytes() for tensor in self.handmade.tensors().values()]
+        parts += [b"" if tower is None else tower.identity.encode() for tower in (self.images, self.texts)]
+        return content_hash(*parts)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Numbers of raw features of a picture, block by block; the tower's come last."""
+        return (*self.handmade.widths, *(() if self.images is None else (self.images.width,)))
+
+    def pictures(self, pixels: NDArray[np.uint8], encoded: Callable[[], Sequence[bytes | None]]) -> Raw:
+        """Raw features [n R] of pictures, from the audit's pixels and, for a tower, from the files. `encoded` gives None for
+        a file that cannot be read, whose features are 0."""
+        blocks = [self.handmade(pixels)]
+        if self.images is not None:
+            blocks.append(_tower_features(self.images, encoded()))
+        return np.concatenate(blocks, 1).astype(np.float16)
+
+    def sentences(self, texts: Sequence[str]) -> Raw:
+        """Raw features [n R] of texts by the tower; without one R is 0."""
+        if self.texts is None:
+            return np.zeros((len(texts), 0), np.float16)
+        return self.texts.embed(texts).astype(np.float16)
+
+    def save(self, folder: Path) -> None:
+        """Write the encoders to a folder; towers are named, not copied."""
+        known = {"image_tower": self.image_tower, "text_tower": self.text_tower, "identity": self.identity}
+        with atomic_write(folder / TENSORS, replace=True) as file:
+            file.write(save({name: tensor.numpy() for name, tensor in self.handmade.tensors().items()}))
+        with atomic_write(folder / DESCRIPTION, replace=True) as file:
+            file.write(json.dumps(known).encode())
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "cpu") -> Encoders:
+        """The inverse of `save`."""
+        known = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+        handmade = HandmadeFeatures.of(_tensors(folder / TENSORS))
+        return cls(handmade, known["image_tower"], known["text_tower"], device)
+
+
+@lru_cache(maxsize=1)
+def _image_tower(where: str, device: str) -> ImageTower:
+    return load_image_tower(where, device)
+
+
+@lru_cache(maxsize=1)
+def _text_tower(where: str, device: str) -> TextTower:
+    return load_text_tower(where, device)
+
+
+def _tensors(file: Path) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(array) for name, array in load_file(file).items()}
+
+
+def _tower_features(tower: ImageTower, encoded: Sequence[bytes | None]) -> Floats:
+    """Pooled features [n R] of encoded pictures, a few in memory at a time."""
+    features = np.zeros((len(encoded), tower.width), np.float32)
+    waiting: list[tuple[int, NDArray[np.uint8]]] = []
+
+    def flush() -> None:
+        if waiting:
+            features[[row for row, _ in waiting]] = tower.pooled(np.stack([pixels for _, pixels in waiting]))
+            waiting.clear()
+
+    for row, data in enumerate(encoded):
+        try:
+            waiting.append((row, tower.prepare(open_image(data or b""))))
+        except Unreadable:
+            continue
+        if len(waiting) == 64:
+            flush()
+    flush()
+    return features
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """Features of length 1 from raw ones. widths, weights: of a picture's blocks; means [R], axes [R D]: of pictures;
+    text_mean [R], word_mean: of texts; words: their word features."""
+
+    widths: tuple[int, ...]
+    weights: tuple[float, ...]
+    means: Floats
+    axes: Floats
+    text_mean: Floats
+    word_mean: Floats
+    words: WordFeatures
+
+    @classmethod
+    def learn(
+        cls, encoders: Encoders, pictures: Raw, texts: Sequence[str], sentences: Raw, seed: int
+    ) -> FeatureSpace:
+        """Learn the space from raw features of pictures [n R] and from texts with their raw features."""
+        weights = (1.0, 1.0, 1.0, *(() if encoders.images is None else (TOWER,)))
+        words = WordFeatures.learn(texts, seed)
+        means = pictures.astype(np.float64).mean(0).astype(np.float32)
+        text_mean = sentences.astype(np.float64).mean(0).astype(np.float32)
+        word_mean = words(texts).astype(np.float64).mean(0).astype(np.float32)
+        unreduced = cls(
+            encoders.widths, weights, means, np.zeros((0, 0), np.float32), text_mean, word_mean, words
+        )
+        rows = np.sort(np.random.default_rng(seed).permutation(len(pictures))[:SAMPLE])
+
+        def tables() -> list[Floats]:
+            return [unreduced._blocks(pictures[part]) for part in np.array_split(rows, -(-len(rows) // 512))]
+
+        columns = sum(encoders.widths)
+        axes = principal_axes(tables, columns, min(AXES, columns, len(rows)), seed)
+        return cls(encoders.widths, weights, means, axes, text_mean, word_mean, words)
+
+    def pictures(self, raw: Raw) -> Floats:
+        """Features [n D] of pictures."""
+        axes = torch.from_numpy(self.axes)
+        with one_thread():
+            reduced = in_blocks(
+                lambda part: torch.nn.functional.normalize(part @ axes, dim=1), self._blocks(raw)
+            )
+        return reduced.numpy()
+
+    def _blocks(self, raw: Raw) -> Floats:
+        """Raw features without their means, every block of the length that its weight says."""
+        centred = raw.astype(np.float32) - self.means
+        start = 0
+        for width, weight in zip(self.widths, self.weights):
+            block = centred[:, start : start + width]
+            block *= np.sqrt(weight / sum(self.weights)) / np.maximum(_lengths(block), 1e-6)
+            start += width
+        return centred
+
+    def texts(self, texts: Sequence[str], raw: Raw) -> Floats:
+        """Features [n E] of texts: the tower's and the words', of equal weight."""
+        blocks = [_unit(self.words(texts) - self.word_mean)]
+        if raw.shape[1]:
+            blocks.append(_unit(raw.astype(np.float32) - self.text_mean))
+        return np.concatenate(blocks, 1) / np.float32(np.sqrt(len(blocks)))
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write the space to files of a folder whose names begin with `name`."""
+        arrays = {
+            "widths": np.array(self.widths), "block_weights": np.array(self.weights), "means": self.means, "axes": self.axes,
+            "text_mean": self.text_mean, "word_mean": self.word_mean,
+            "word_weights": self.words.weights, "word_axes": self.words.axes,
+        }  # fmt: skip
+        with atomic_write(folder / f"{name}.json", replace=True) as file:
+            file.write(self.words.json.encode())
+        with atomic_write(folder / f"{name}.safetensors", replace=True) as file:
+            file.write(save({name: np.ascontiguousarray(array) for name, array in arrays.items()}))
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> FeatureSpace:
+        """The inverse of `save`."""
+        arrays = load_file(folder / f"{name}.safetensors")
+        vocabulary = json.loads((folder / f"{name}.json").read_text("utf-8"))
+        words = WordFeatures(tuple(vocabulary), arrays["word_weights"], arrays["word_axes"])
+        return cls(
+            tuple(arrays["widths"].tolist()), tuple(arrays["block_weights"].tolist()), arrays["means"], arrays["axes"],
+            arrays["text_mean"], arrays["word_mean"], words,
+        )  # fmt: skip
+
+
+def _lengths(rows: Floats) -> Floats:
+    lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
+    return lengths
+
+
+def _unit(rows: Floats) -> Floats:
+    return (rows / np.maximum(_lengths(rows), 1e-6)).astype(np.float32)

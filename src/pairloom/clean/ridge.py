@@ -1,0 +1,164 @@
+"""Cross-fitted kernel ridge regression between picture and text features, and contrastive scores of its predictions.
+
+For every fold, ridge regression from pictures to texts, and one from texts to pictures, is solved on the other folds, with a
+Gaussian kernel of the cosine and at most LANDMARKS basis rows (Nystrom, subset of regressors; with all rows as landmarks it
+is exact kernel ridge regression). The kernel's sums are collected once for each fold, so that leaving a fold out is a
+subtraction, and the cost grows linearly with the rows.
+
+A score is s - (log mean exp s over reference texts + log mean exp s over reference pictures) / 2, s = cosine / temperature of
+the prediction and what is there: what a picture gives every text, and a text every picture, does not count (pointwise mutual
+information where the softmax is calibrated).
+
+Does not know: files, texts, pixels.
+
+N rows of training, n requests, m landmarks, R references, D features in, E features out, K folds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+Floats = NDArray[np.float32]
+LANDMARKS = 2048
+GAMMA, PENALTY, TEMPERATURE = 2.0, 1.0, 0.08
+BATCH = (
+    64  # rows of every product of a prediction, the last one padded, so that it depends on its own row alone
+)
+ROWS = 1024  # rows of every product while the sums are collected
+
+
+def kernel(rows: Tensor, landmarks: Tensor) -> Tensor:
+    """Gaussian kernel exp(-GAMMA (1 - cosine)) [N m] of rows and landmarks of length 1."""
+    return torch.exp(GAMMA * (rows @ landmarks.T - 1))
+
+
+@dataclass(frozen=True)
+class Ridge:
+    """A ridge regression for each fold. landmarks [m D]; coefficients [K m E]; means [K E] of what is predicted."""
+
+    landmarks: Tensor
+    coefficients: Tensor
+    means: Tensor
+
+    def predict(self, features: Floats, fold: int) -> Tensor:
+        """Predictions [n E], each of length 1, by the regression that was solved without a fold."""
+        return in_blocks(
+            lambda rows: F.normalize(kernel(rows, self.landmarks) @ self.coefficients[fold], dim=1), features
+        )
+
+    def centred(self, features: Floats, fold: int) -> Tensor:
+        """What is there, as predictions are compared with it: without the mean of the training rows, of length 1."""
+        return in_blocks(lambda rows: F.normalize(rows - self.means[fold], dim=1), features)
+
+
+def in_blocks(function: object, features: Floats) -> Tensor:
+    """Apply a function of rows to BATCH rows at a time, the last block padded with copies of its first row."""
+    blocks = []
+    for start in range(0, len(features), BATCH):
+        part = torch.from_numpy(np.ascontiguousarray(features[start : start + BATCH], np.float32))
+        full = torch.cat([part, part[:1].expand(BATCH - len(part), -1)])
+        blocks.append(function(full)[: len(part)])  # type: ignore[operator]
+    return torch.cat(blocks) if blocks else torch.zeros(0, features.shape[1])
+
+
+def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights: NDArray[np.float64], count: int, landmarks: NDArray[np.int64]) -> Ridge:  # fmt: skip
+    """Solve a ridge regression for each of `count` folds without its rows. weights [N]: of the rows; landmarks: their numbers.
+
+    inputs [N D], of length 1, and outputs [N E] may be memory-mapped.
+    """
+    basis = torch.from_numpy(np.asarray(inputs[landmarks], np.float32))
+    size, width = len(landmarks), outputs.shape[1]
+    grams = torch.zeros(count, size, size, dtype=torch.float64)
+    products = torch.zeros(count, size, width, dtype=torch.float64)
+    totals, sums = torch.zeros(count, dtype=torch.float64), torch.zeros(count, width, dtype=torch.float64)
+    flows = torch.zeros(count, size, dtype=torch.float64)  # sums of kernel rows, for the mean of the outputs
+    for fold in range(count):
+        chosen = np.flatnonzero((folds == fold) & (weights > 0))
+        for start in range(0, len(chosen), ROWS):
+            rows = chosen[start : start + ROWS]
+            weight = torch.from_numpy(weights[rows])[:, None]
+            values = kernel(torch.from_numpy(np.asarray(inputs[rows], np.float32)), basis).double()
+            target = torch.from_numpy(np.asarray(outputs[rows], np.float64))
+            weighted = weight * values
+            grams[fold] += weighted.T @ values
+            products[fold] += weighted.T @ target
+            flows[fold] += weighted.sum(0)
+            totals[fold] += weight.sum()
+            sums[fold] += (weight * target).sum(0)
+    prior = kernel(basis, basis).double() * PENALTY
+    prior.diagonal().add_(1e-6 * size)  # rounding of the kernel would leave it indefinite
+    coefficients, means = [], []
+    for fold in range(count):
+        rest = [other for other in range(count) if other != fold] or [fold]
+        mean = sums[rest].sum(0) / totals[rest].sum().clamp(min=1e-9)
+        gram, product = grams[rest].sum(0) + prior, products[rest].sum(0) - flows[rest].sum(0)[:, None] * mean
+        factor = torch.linalg.cholesky(gram)
+        coefficients.append(torch.cholesky_solve(product, factor).float())
+        means.append(mean.float())
+    return Ridge(basis, torch.stack(coefficients), torch.stack(means))
+
+
+@dataclass(frozen=True)
+class References:
+    """References of the scores of a fold, by which two directions are normalised: pictures' features [R D] and texts' [R E]."""
+
+    pictures: Floats
+    texts: Floats
+
+
+@dataclass(frozen=True)
+class TwoWayRidge:
+    """Both regressions, and the references of every fold."""
+
+    to_text: Ridge
+    to_picture: Ridge
+    references: tuple[References, ...]
+
+    def scores(self, pictures: Floats, texts: Floats, owner: NDArray[np.int64], fold: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
+        """Scores [n] of texts [n E], text i with pictures[owner[i]], by each direction: picture to text, text to picture."""
+        known = self.references[fold]
+        there = (
+            self.to_text.predict(pictures, fold), self.to_text.centred(texts, fold),
+            self.to_text.predict(known.pictures, fold), self.to_text.centred(known.texts, fold),
+        )  # fmt: skip
+        back = (
+            self.to_picture.centred(pictures, fold), self.to_picture.predict(texts, fold),
+            self.to_picture.centred(known.pictures, fold), self.to_picture.predict(known.texts, fold),
+        )  # fmt: skip
+        return _contrast(*there, owner), _contrast(*back, owner)
+
+
+def _contrast(
+    pictures: Tensor, texts: Tensor, other_pictures: Tensor, other_texts: Tensor, owner: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Contrastive scores [n] in one space of pictures [I E] and texts [n E]; see the module."""
+    of_picture = _log_mean_exp(pictures, other_texts)[torch.from_numpy(owner)]
+    of_text = _log_mean_exp(texts, other_pictures)
+    both = (pictures[torch.from_numpy(owner)] * texts).numpy()
+    fit = in_blocks(lambda part: part.sum(1, keepdim=True), both)[:, 0] / TEMPERATURE
+    return (fit - (of_picture + of_text) / 2).double().numpy()
+
+
+def _log_mean_exp(rows: Tensor, references: Tensor) -> Tensor:
+    means = in_blocks(lambda part: (part @ references.T / TEMPERATURE).logsumexp(1)[:, None], rows.numpy())
+    return means[:, 0] - math.log(len(references))
+
+
+def choose_landmarks(count: int, seed: int) -> NDArray[np.int64]:
+    """Numbers of at most LANDMARKS of `count` rows, rising."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:LANDMARKS]).astype(np.int64)
+
+
+def choose_references(
+    rows: Sequence[int] | NDArray[np.int64], seed: int, most: int = 1024
+) -> NDArray[np.int64]:
+    """At most `most` of these rows, rising."""
+    return np.sort(np.random.default_rng(seed).permutation(np.asarray(rows, np.int64))[:most])

@@ -1,0 +1,165 @@
+"""Ridge judge: cross-fitted ridge regressions between picture and text features, combined into one score.
+
+Does not know: how it was fitted, the audit's findings.
+
+n requests (a picture and a text), K folds, D features of a picture, E of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save
+
+from pairloom.clean.calibrate import Calibration
+from pairloom.clean.calibrated_judge import CalibratedJudge
+from pairloom.clean.feature_store import StoredFeatures
+from pairloom.clean.features import Encoders, FeatureSpace, Raw
+from pairloom.clean.folds import fold_of
+from pairloom.clean.judge_file import write_judge
+from pairloom.clean.picture_source import Floats, PictureSource
+from pairloom.clean.ridge import References, Ridge, TwoWayRidge
+from pairloom.data.disk import atomic_write
+from pairloom.data.pair import content_hash
+from pairloom.runtime.threads import one_thread
+
+KIND, FILE, SPACE = "ridge", "ridge.safetensors", "space"
+
+
+@runtime_checkable
+class Encoded(Protocol):
+    """Interface of a picture source whose raw features were computed before."""
+
+    def features(self, identity: str) -> StoredFeatures: ...
+
+
+@dataclass(frozen=True)
+class RidgeJudge(CalibratedJudge):
+    """Judge by ridge regression. size: pixels a side of the pictures that hand-made features are computed from.
+
+    weights [K 2]: of the two directions, for each fold. moved: folds of near duplicates, which are in the fold of their group
+    and not in that of their own hash.
+    """
+
+    encoders: Encoders
+    space: FeatureSpace
+    ridge: TwoWayRidge
+    weights: NDArray[np.float64]
+    moved: Mapping[str, int]
+    size: int = 64
+    by: str = "ridge regression"
+    name: str = "self"
+    calibration: Calibration | None = None
+
+    def fold_of(self, image_key: str) -> int:
+        return self.moved.get(image_key, fold_of(image_key, len(self.weights)))
+
+    def calibrated(self, calibration: Calibration | None) -> RidgeJudge:
+        return replace(self, calibration=calibration)
+
+    def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
+        if not len(rows):
+            return np.zeros(0)
+        stored = pictures.features(self.encoders.identity) if isinstance(pictures, Encoded) else None
+        distinct, owner = np.unique(np.asarray(rows), return_inverse=True)
+        keys = pictures.keys(distinct.tolist())
+        raw, readable = self._pictures(pictures, distinct.tolist(), stored)
+        embedded = self.space.pictures(raw)
+        words = sorted(set(texts))
+        place = {text: at for at, text in enumerate(words)}
+        sentences = self.space.texts(words, self._sentences(words, stored))
+        of_text = np.array([place[text] for text in texts])
+        folds = np.array([self.fold_of(key) for key in keys])[owner]
+        scores = np.full(len(texts), -np.inf)
+        with one_thread():
+            for fold in range(len(self.weights)):
+                at = np.flatnonzero(folds == fold)
+                if len(at):
+                    both = self.ridge.scores(embedded, sentences[of_text[at]], owner[at], fold)
+                    scores[at] = sum(weight * each for weight, each in zip(self.weights[fold], both))
+        return np.where(readable[owner], scores, -np.inf)
+
+    def _pictures(
+        self, pictures: PictureSource, rows: list[int], stored: StoredFeatures | None
+    ) -> tuple[Raw, NDArray[np.bool_]]:
+        """Raw features of rows, and which of them can be read."""
+        raw = None if stored is None else stored.pictures(rows)
+        if raw is not None:
+            return raw, np.ones(len(rows), bool)
+        pixels, readable = pictures.pixels(rows, self.size)
+
+        def files() -> list[bytes | None]:
+            encoded = dict(pictures.encoded(rows))
+            return [encoded.get(row) for row in rows]
+
+        return self.encoders.pictures(pixels, files), readable
+
+    def _sentences(self, texts: Sequence[str], stored: StoredFeatures | None) -> Raw:
+        """Raw features of texts, those that were computed before and new ones."""
+        if self.encoders.text_tower is None or stored is None:
+            return self.encoders.sentences(texts)
+        known = stored.texts()
+        missing = [text for text in texts if text not in known]
+        known |= dict(zip(missing, self.encoders.sentences(missing)))
+        return np.stack([known[text] for text in texts])
+
+    # saving
+
+    def save(self, folder: Path | str) -> Path:
+        """Save the judge as a folder: judge.json, its tensors, and the words. Towers are named, not copied."""
+        folder = Path(folder)
+        self.encoders.save(folder)
+        self.space.save(folder, SPACE)
+        with atomic_write(folder / FILE, replace=True) as file:
+            file.write(save({name: tensor.contiguous() for name, tensor in self._tensors().items()}))
+        facts = {
+            "kind": KIND,
+            "name": self.name,
+            "by": self.by,
+            "size": self.size,
+            "folds": len(self.weights),
+        }
+        write_judge(folder, {**facts, "moved": dict(sorted(self.moved.items()))}, self.calibration)
+        return folder
+
+    def _tensors(self) -> dict[str, torch.Tensor]:
+        tensors = {"weights": torch.from_numpy(self.weights)}
+        for name, ridge in (("to_text", self.ridge.to_text), ("to_picture", self.ridge.to_picture)):
+            tensors |= {
+                f"{name}.landmarks": ridge.landmarks, f"{name}.coefficients": ridge.coefficients, f"{name}.means": ridge.means
+            }  # fmt: skip
+        for fold, references in enumerate(self.ridge.references):
+            tensors[f"references.{fold}.pictures"] = torch.from_numpy(references.pictures)
+            tensors[f"references.{fold}.texts"] = torch.from_numpy(references.texts)
+        return tensors
+
+    @classmethod
+    def load(cls, folder: Path, facts: Mapping[str, Any], calibration: Calibration | None, device: str) -> RidgeJudge:  # fmt: skip
+        """The inverse of `save`. facts: the content of judge.json."""
+        tensors = load_file(folder / FILE)
+        to_text, to_picture = (
+            Ridge(*(tensors[f"{name}.{part}"] for part in ("landmarks", "coefficients", "means")))
+            for name in ("to_text", "to_picture")
+        )
+        references = tuple(
+            References(*(tensors[f"references.{fold}.{side}"].numpy() for side in ("pictures", "texts")))
+            for fold in range(facts["folds"])
+        )
+        return cls(
+            Encoders.load(folder, device), FeatureSpace.load(folder, SPACE), TwoWayRidge(to_text, to_picture, references),
+            tensors["weights"].numpy(), facts["moved"], facts["size"], facts["by"], facts["name"], calibration,
+        )  # fmt: skip
+
+    @cached_property
+    def identity(self) -> str:
+        parts = [self.encoders.identity.encode(), f"{self.size} {sorted(self.moved.items())}".encode()]
+        parts += [array.tobytes() for array in (self.space.means, self.space.axes, self.space.text_mean)]
+        parts += [self.space.words.json.encode()]
+        return content_hash(*parts, *(tensor.numpy().tobytes() for tensor in self._tensors().values()))

@@ -1,0 +1,278 @@
+"""Training of the ridge judge on the user's own pairs: encode, fit without each fold, leave out the worst, combine.
+
+Pictures of a group of near duplicates are in one fold, so that no pair is judged by what was learnt from its own copy. Planted
+mismatches are drawn inside a fold for the same reason: neither their picture nor their text was in the training of the fold.
+
+Does not know: thresholds, decisions.
+
+N rows with texts, K folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairloom.clean.audit import near_pairs
+from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, open_encoders
+from pairloom.clean.feature_store import DONORS, StoredFeatures, part_of, read_encoded, write_donor_features
+from pairloom.clean.features import Encoders, FeatureSpace, Raw
+from pairloom.clean.folds import fold_of
+from pairloom.clean.judge_file import is_judge, write_judge
+from pairloom.clean.plan import NONE, CleanSettings, already
+from pairloom.clean.ridge import (
+    Floats,
+    References,
+    TwoWayRidge,
+    choose_landmarks,
+    choose_references,
+    fit_ridge,
+)
+from pairloom.clean.ridge_judge import RidgeJudge
+from pairloom.clean.rows import LEARN, Rows, column_of, read_donors, read_part
+from pairloom.data.pair import seed_of
+from pairloom.data.shards import PairSet
+from pairloom.runtime.threads import one_thread
+from pairloom.scale import Execution
+from pairloom.towers import load_image_tower, load_text_tower
+
+Tell = Callable[..., None]
+FOLDS, PAIRS = 5, 50  # folds, and least pairs for training
+SAMPLE = 8192  # rows that references and weights are taken from
+WORST = 0.25  # share of the rows that the second fit leaves out
+CHUNK = 4096  # rows scored together
+
+
+def train_judge(
+    folder: Path, pairs: PairSet, rows: Rows, texts: Path, settings: CleanSettings, execution: Execution, tell: Tell,
+    device: str = "cpu",
+) -> Path:  # fmt: skip
+    """Train the judge of a round into `folder`, and return its folder. texts: the folder of parts with the training texts.
+
+    A finished judge is kept. For fewer than PAIRS pairs none is trained, and the judge gives every text the same score.
+    """
+    where = folder / "judge"
+    if is_judge(where):
+        return where
+    if sum(map(bool, column_of(texts, rows.shards, LEARN))) < PAIRS:
+        facts = {"kind": "models", "name": "self", "by": "ridge regression", "size": settings.size}
+        write_judge(where, {**facts, "model": None, "folds": [], "references": []}, None)
+        return where
+    place = learn_encoders(rows, settings.size, *towers_of(settings), settings.seed, device)
+    tasks = [EncodeTask(rows.work, shard, settings.size, place, device) for shard in pairs.shards]
+    tell("encode", 0, len(tasks), note=already(task.part for task in tasks))
+    for _, count in execution.run(encode_shard, tasks):
+        tell("encode", 1, len(tasks), note=f"{count} texts")
+    tell("train judge", 0, None)
+    encoders = open_encoders(place, device)
+    write_donor_features(rows, encoders.identity)
+    with one_thread():
+        _fit(Table.read(rows, texts, encoders, settings.seed), encoders, settings, where)
+    return where
+
+
+def towers_of(settings: CleanSettings) -> tuple[str | None, str | None]:
+    """Where the image tower and the text tower are; None for one that is not wanted."""
+    named = settings.image_tower, settings.text_tower
+    image, text = (None if where in (None, NONE) else where for where in named)
+    return image, text
+
+
+def demand_towers(settings: CleanSettings, device: str) -> None:
+    """Raise Mistake, before any work, where a tower cannot be used."""
+    image, text = towers_of(settings)
+    if image is not None:
+        load_image_tower(image, device)
+    if text is not None:
+        load_text_tower(text, device)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features of the N rows with texts: pictures [N D], the means of their texts [N E], image keys and folds."""
+
+    space: FeatureSpace
+    pictures: Floats
+    texts: Floats
+    keys: list[str]
+    folds: NDArray[np.int64]
+    moved: dict[str, int]
+
+    @classmethod
+    def read(cls, rows: Rows, texts: Path, encoders: Encoders, seed: int) -> Table:
+        """Learn the space from a sample, and read the features of all rows with texts in it."""
+        moved = near_duplicate_folds(rows)
+        space = _learn_space(rows, encoders, seed)
+        pictures, sentences, keys = [], [], []
+        for shard in rows.shards:
+            learnt = read_part(texts, shard, [LEARN]).column(LEARN).to_pylist()
+            chosen = [row for row, each in enumerate(learnt) if each]
+            if not chosen:
+                continue
+            image_keys = read_part(rows.folder, shard, ["image_key"]).column(0).to_pylist()
+            pictures.append(space.pictures(_raw(rows, shard, encoders)[chosen]))
+            sentences.append(_mean_texts([learnt[row] for row in chosen], shard, rows, encoders, space))
+            keys += [image_keys[row] for row in chosen]
+        folds = np.array([moved.get(key, fold_of(key, FOLDS)) for key in keys], np.int64)
+        return cls(space, np.concatenate(pictures), np.concatenate(sentences), keys, folds, moved)
+
+
+def _raw(rows: Rows, shard: str, encoders: Encoders) -> Raw:
+    raw = read_encoded(part_of(rows.work, shard), "pictures", encoders.identity)
+    assert raw is not None, f"{shard} was not encoded"
+    return raw
+
+
+def _mean_texts(learnt: list[list[str]], shard: str, rows: Rows, encoders: Encoders, space: FeatureSpace) -> Floats:  # fmt: skip
+    """Means [n E] of the features of each row's texts."""
+    known = StoredFeatures(rows.work, shard, encoders.identity).texts()
+    distinct = sorted({text for each in learnt for text in each})
+    missing = [text for text in distinct if text not in known]
+    known |= dict(zip(missing, encoders.sentences(missing)))
+    features = space.texts(distinct, np.stack([known[text] for text in distinct]))
+    place = {text: at for at, text in enumerate(distinct)}
+    return np.stack([features[[place[text] for text in each]].mean(0) for each in learnt])
+
+
+def _learn_space(rows: Rows, encoders: Encoders, seed: int) -> FeatureSpace:
+    """The space of the set, from the donors' texts and from a sample of the pictures."""
+    raw = []
+    for shard in rows.shards:
+        usable = np.fromiter(read_part(rows.folder, shard, ["usable"]).column(0).to_pylist(), bool)
+        share = max(1, round(SAMPLE * len(usable) / len(rows)))
+        chosen = choose_references(np.flatnonzero(usable), seed_of("space", seed, shard), share)
+        raw.append(_raw(rows, shard, encoders)[chosen])
+    donors = [text for _, text in read_donors(rows.work)]
+    sentences = read_encoded(rows.work / DONORS, "texts", encoders.identity)
+    assert sentences is not None
+    return FeatureSpace.learn(encoders, np.concatenate(raw), donors, sentences, seed)
+
+
+def near_duplicate_folds(rows: Rows) -> dict[str, int]:
+    """Folds of the pictures that are near duplicates of another, where it is not the one of their own hash."""
+    looks = np.fromiter(rows.column("looks"), np.uint64, len(rows))
+    keys = list(rows.column("image_key"))
+    parent = list(range(len(keys)))
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
+        return row
+
+    linked = set[int]()
+    for one, other in near_pairs(looks):
+        linked |= {one, other}
+        first, second = sorted((root(one), root(other)), key=lambda row: (keys[row], row))
+        parent[second] = first
+    folds = {keys[row]: fold_of(keys[root(row)], FOLDS) for row in sorted(linked)}
+    return {key: fold for key, fold in folds.items() if fold != fold_of(key, FOLDS)}
+
+
+def _fit(table: Table, encoders: Encoders, settings: CleanSettings, where: Path) -> None:
+    """Fit twice, the second time without the worst rows, and save the judge with the weights of its two directions."""
+    landmarks = choose_landmarks(len(table.keys), seed_of("landmarks", settings.seed))
+    mask = np.ones(len(table.keys))
+    ridge = _regressions(table, mask, landmarks, settings.seed)
+    weights = _combine(table, ridge, settings.seed)
+    scores = _own_scores(table, ridge, weights)
+    mask[scores < np.quantile(scores, WORST)] = 0
+    ridge = _regressions(table, mask, landmarks, settings.seed)
+    weights = _combine(table, ridge, settings.seed)
+    judge = RidgeJudge(encoders, table.space, ridge, weights, table.moved, settings.size)
+    judge.save(where)
+
+
+def _regressions(table: Table, mask: NDArray[np.float64], landmarks: NDArray[np.int64], seed: int) -> TwoWayRidge:  # fmt: skip
+    texts = _unit(table.texts)
+    to_text = fit_ridge(table.pictures, table.texts, table.folds, mask, FOLDS, landmarks)
+    to_picture = fit_ridge(texts, table.pictures, table.folds, mask, FOLDS, landmarks)
+    references = []
+    for fold in range(FOLDS):
+        unseen = np.flatnonzero(table.folds == fold)
+        pictures = choose_references(
+            unseen if len(unseen) else np.arange(len(texts)), seed_of("pictures", seed, fold)
+        )
+        words = choose_references(np.arange(len(texts)), seed_of("texts", seed, fold))
+        references.append(References(table.pictures[pictures], texts[words]))
+    return TwoWayRidge(to_text, to_picture, tuple(references))
+
+
+def _unit(rows: Floats) -> Floats:
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+
+
+def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, len(rows), CHUNK):
+        yield rows[start : start + CHUNK]
+
+
+def _both(table: Table, ridge: TwoWayRidge, pictures: NDArray[np.int64], texts: NDArray[np.int64], fold: int) -> NDArray[np.float64]:  # fmt: skip
+    """Scores [2 n] of rows' pictures with rows' texts by both directions."""
+    parts = [
+        np.stack(ridge.scores(table.pictures[one], _unit(table.texts[other]), np.arange(len(one)), fold))
+        for one, other in zip(_chunks(pictures), _chunks(texts))
+    ]
+    return np.concatenate(parts, 1) if parts else np.zeros((2, 0))
+
+
+def _own_scores(table: Table, ridge: TwoWayRidge, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The score [N] of every row with its own texts."""
+    scores = np.zeros(len(table.keys))
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(table.folds == fold)
+        scores[rows] = weights[fold] @ _both(table, ridge, rows, rows, fold)
+    return scores
+
+
+def _combine(table: Table, ridge: TwoWayRidge, seed: int) -> NDArray[np.float64]:
+    """Weights [K 2] of the directions: for each fold logistic regression of own pairs against planted ones of the others."""
+    own, planted = [], []
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(table.folds == fold)
+        chosen = choose_references(rows, seed_of("combine", seed, fold), SAMPLE // FOLDS)
+        other = _others(chosen, rows, seed_of("planted", seed, fold))
+        own.append(_both(table, ridge, chosen, chosen, fold))
+        planted.append(_both(table, ridge, chosen, other, fold))
+    weights = []
+    for fold in range(FOLDS):
+        rest = [other for other in range(FOLDS) if other != fold]
+        good = np.concatenate([own[other] for other in rest], 1)
+        bad = np.concatenate([planted[other] for other in rest], 1)
+        weights.append(logistic_weights(good.T, bad.T))
+    return np.array(weights)
+
+
+def _others(chosen: NDArray[np.int64], rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Another row of the same fold for each of the chosen ones."""
+    if len(rows) < 2:
+        return chosen
+    steps = np.random.default_rng(seed).integers(1, len(rows), len(chosen))
+    return rows[(np.searchsorted(rows, chosen) + steps) % len(rows)]
+
+
+def logistic_weights(
+    good: NDArray[np.float64], bad: NDArray[np.float64], steps: int = 30
+) -> NDArray[np.float64]:
+    """Weights [2], none negative, of a logistic regression of good against bad scores [n 2], by Newton's method."""
+    rows = np.concatenate([good, bad])
+    label = np.concatenate([np.ones(len(good)), np.zeros(len(bad))])
+    used = [0, 1]
+    while True:
+        table = np.concatenate([rows[:, used], np.ones((len(rows), 1))], 1)
+        weights = np.zeros(len(used) + 1)
+        for _ in range(steps):
+            chance = 1 / (1 + np.exp(-np.clip(table @ weights, -30, 30)))
+            curve = (table * (chance * (1 - chance))[:, None]).T @ table
+            curve[np.diag_indices(len(curve))] += 1e-3
+            weights = weights + np.linalg.solve(curve, table.T @ (label - chance) - 1e-3 * weights)
+        negative = [at for at, weight in zip(used, weights) if weight < 0]
+        if not negative or len(used) == 1:
+            break
+        used.remove(min(negative, key=lambda at: weights[used.index(at)]))
+    full = np.zeros(2)
+    full[used] = np.maximum(weights[:-1], 0)
+    return full if full.sum() else np.ones(2)
