@@ -11,7 +11,7 @@ n pictures or texts, R raw features, D features of a picture, E of a text.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -34,8 +34,10 @@ from pairloom.towers.handmade import HandmadeFeatures
 
 Raw = NDArray[np.float16]
 Floats = NDArray[np.float32]
-AXES, SAMPLE = 512, 4000  # principal axes of the pictures, and pictures that they are learnt from
-TOWER = 3.0  # weight of a tower's features; each block of hand-made ones has 1
+AXES, SAMPLE = (
+    512,
+    4000,
+)  # principal axes of each view of the pictures, and pictures that they are learnt from
 DESCRIPTION, TENSORS, VOCABULARY = "encoders.json", "encoders.safetensors", "words.json"
 
 
@@ -135,13 +137,15 @@ def _tower_features(tower: ImageTower, encoded: Sequence[bytes | None]) -> Float
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Features of length 1 from raw ones. widths, weights: of a picture's blocks; means [R], axes [R D]: of pictures;
-    text_mean [R], word_mean: of texts; words: their word features."""
+    """Features of length 1 from raw ones: of a picture by each of G views (hand-made, tower), of a text by one.
+
+    widths: of a picture's blocks. means [R], axes G x [r D]: of pictures. text_mean [R], word_mean: of texts. words: their
+    word features.
+    """
 
     widths: tuple[int, ...]
-    weights: tuple[float, ...]
     means: Floats
-    axes: Floats
+    axes: tuple[Floats, ...]
     text_mean: Floats
     word_mean: Floats
     words: WordFeatures
@@ -151,41 +155,45 @@ class FeatureSpace:
         cls, encoders: Encoders, pictures: Raw, texts: Sequence[str], sentences: Raw, seed: int
     ) -> FeatureSpace:
         """Learn the space from raw features of pictures [n R] and from texts with their raw features."""
-        weights = (1.0, 1.0, 1.0, *(() if encoders.images is None else (TOWER,)))
         words = WordFeatures.learn(texts, seed)
         means = pictures.astype(np.float64).mean(0).astype(np.float32)
         text_mean = sentences.astype(np.float64).mean(0).astype(np.float32)
         word_mean = words(texts).astype(np.float64).mean(0).astype(np.float32)
-        unreduced = cls(
-            encoders.widths, weights, means, np.zeros((0, 0), np.float32), text_mean, word_mean, words
-        )
+        unreduced = cls(encoders.widths, means, (), text_mean, word_mean, words)
         rows = np.sort(np.random.default_rng(seed).permutation(len(pictures))[:SAMPLE])
+        parts = np.array_split(rows, -(-len(rows) // 512))
+        axes = []
+        for view, columns in enumerate(map(sum, views(encoders.widths))):
 
-        def tables() -> list[Floats]:
-            return [unreduced._blocks(pictures[part]) for part in np.array_split(rows, -(-len(rows) // 512))]
+            def tables(view: int = view) -> Iterator[Floats]:
+                return (unreduced._blocks(pictures[part])[view] for part in parts)
 
-        columns = sum(encoders.widths)
-        axes = principal_axes(tables, columns, min(AXES, columns, len(rows)), seed)
-        return cls(encoders.widths, weights, means, axes, text_mean, word_mean, words)
+            axes.append(principal_axes(tables, columns, min(AXES, columns, len(rows)), seed))
+        return cls(encoders.widths, means, tuple(axes), text_mean, word_mean, words)
 
-    def pictures(self, raw: Raw) -> Floats:
-        """Features [n D] of pictures."""
-        axes = torch.from_numpy(self.axes)
-        with one_thread():
-            reduced = in_blocks(
-                lambda part: torch.nn.functional.normalize(part @ axes, dim=1), self._blocks(raw)
-            )
-        return reduced.numpy()
+    def pictures(self, raw: Raw) -> list[Floats]:
+        """Features of pictures by each view, G x [n D]."""
+        reduced = []
+        for axes, blocks in zip(map(torch.from_numpy, self.axes), self._blocks(raw)):
+            with one_thread():
+                rows = in_blocks(
+                    lambda part, axes=axes: torch.nn.functional.normalize(part @ axes, dim=1), blocks
+                )
+            reduced.append(rows.numpy())
+        return reduced
 
-    def _blocks(self, raw: Raw) -> Floats:
-        """Raw features without their means, every block of the length that its weight says."""
+    def _blocks(self, raw: Raw) -> list[Floats]:
+        """Raw features of each view without their means, every block of a view of the same length, a view of length 1."""
         centred = raw.astype(np.float32) - self.means
-        start = 0
-        for width, weight in zip(self.widths, self.weights):
-            block = centred[:, start : start + width]
-            block *= np.sqrt(weight / sum(self.weights)) / np.maximum(_lengths(block), 1e-6)
-            start += width
-        return centred
+        start, blocks = 0, []
+        for widths in views(self.widths):
+            first = start
+            for width in widths:
+                block = centred[:, start : start + width]
+                block /= np.maximum(_lengths(block), 1e-6) * np.float32(np.sqrt(len(widths)))
+                start += width
+            blocks.append(centred[:, first:start])
+        return blocks
 
     def texts(self, texts: Sequence[str], raw: Raw) -> Floats:
         """Features [n E] of texts: the tower's and the words', of equal weight."""
@@ -197,9 +205,9 @@ class FeatureSpace:
     def save(self, folder: Path, name: str) -> None:
         """Write the space to files of a folder whose names begin with `name`."""
         arrays = {
-            "widths": np.array(self.widths), "block_weights": np.array(self.weights), "means": self.means, "axes": self.axes,
-            "text_mean": self.text_mean, "word_mean": self.word_mean,
+            "widths": np.array(self.widths), "means": self.means, "text_mean": self.text_mean, "word_mean": self.word_mean,
             "word_weights": self.words.weights, "word_axes": self.words.axes,
+            **{f"axes.{view}": axes for view, axes in enumerate(self.axes)},
         }  # fmt: skip
         with atomic_write(folder / f"{name}.json", replace=True) as file:
             file.write(self.words.json.encode())
@@ -212,10 +220,14 @@ class FeatureSpace:
         arrays = load_file(folder / f"{name}.safetensors")
         vocabulary = json.loads((folder / f"{name}.json").read_text("utf-8"))
         words = WordFeatures(tuple(vocabulary), arrays["word_weights"], arrays["word_axes"])
-        return cls(
-            tuple(arrays["widths"].tolist()), tuple(arrays["block_weights"].tolist()), arrays["means"], arrays["axes"],
-            arrays["text_mean"], arrays["word_mean"], words,
-        )  # fmt: skip
+        widths = tuple(arrays["widths"].tolist())
+        axes = tuple(arrays[f"axes.{view}"] for view in range(len(views(widths))))
+        return cls(widths, arrays["means"], axes, arrays["text_mean"], arrays["word_mean"], words)
+
+
+def views(widths: Sequence[int]) -> list[tuple[int, ...]]:
+    """Widths of the blocks of each view: the hand-made features, and the tower where there is one."""
+    return [tuple(widths[:3]), *((width,) for width in widths[3:])]
 
 
 def _lengths(rows: Floats) -> Floats:

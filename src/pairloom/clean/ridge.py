@@ -107,7 +107,7 @@ def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights
 
 
 @dataclass(frozen=True)
-class References:
+class ScoreReferences:
     """References of the scores of a fold, by which two directions are normalised: pictures' features [R D] and texts' [R E]."""
 
     pictures: Floats
@@ -120,7 +120,7 @@ class TwoWayRidge:
 
     to_text: Ridge
     to_picture: Ridge
-    references: tuple[References, ...]
+    references: tuple[ScoreReferences, ...]
 
     def scores(self, pictures: Floats, texts: Floats, owner: NDArray[np.int64], fold: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
         """Scores [n] of texts [n E], text i with pictures[owner[i]], by each direction: picture to text, text to picture."""

@@ -25,12 +25,13 @@ from pairloom.clean.features import Encoders, FeatureSpace, Raw
 from pairloom.clean.folds import fold_of
 from pairloom.clean.judge_file import write_judge
 from pairloom.clean.picture_source import Floats, PictureSource
-from pairloom.clean.ridge import References, Ridge, TwoWayRidge
+from pairloom.clean.ridge import Ridge, ScoreReferences, TwoWayRidge
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.runtime.threads import one_thread
 
 KIND, FILE, SPACE = "ridge", "ridge.safetensors", "space"
+PARTS = "landmarks", "coefficients", "means"  # of a saved Ridge
 
 
 @runtime_checkable
@@ -44,13 +45,13 @@ class Encoded(Protocol):
 class RidgeJudge(CalibratedJudge):
     """Judge by ridge regression. size: pixels a side of the pictures that hand-made features are computed from.
 
-    weights [K 2]: of the two directions, for each fold. moved: folds of near duplicates, which are in the fold of their group
+    ridges: for each view of the pictures. weights [K 2G]: of each view's two directions, for each fold. moved: folds of near duplicates, which are in the fold of their group
     and not in that of their own hash.
     """
 
     encoders: Encoders
     space: FeatureSpace
-    ridge: TwoWayRidge
+    ridges: tuple[TwoWayRidge, ...]
     weights: NDArray[np.float64]
     moved: Mapping[str, int]
     size: int = 64
@@ -82,8 +83,13 @@ class RidgeJudge(CalibratedJudge):
             for fold in range(len(self.weights)):
                 at = np.flatnonzero(folds == fold)
                 if len(at):
-                    both = self.ridge.scores(embedded, sentences[of_text[at]], owner[at], fold)
-                    scores[at] = sum(weight * each for weight, each in zip(self.weights[fold], both))
+                    wanted = sentences[of_text[at]]
+                    parts = [
+                        each
+                        for ridge, view in zip(self.ridges, embedded)
+                        for each in ridge.scores(view, wanted, owner[at], fold)
+                    ]
+                    scores[at] = self.weights[fold] @ np.stack(parts)
         return np.where(readable[owner], scores, -np.inf)
 
     def _pictures(
@@ -131,35 +137,38 @@ class RidgeJudge(CalibratedJudge):
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {"weights": torch.from_numpy(self.weights)}
-        for name, ridge in (("to_text", self.ridge.to_text), ("to_picture", self.ridge.to_picture)):
-            tensors |= {
-                f"{name}.landmarks": ridge.landmarks, f"{name}.coefficients": ridge.coefficients, f"{name}.means": ridge.means
-            }  # fmt: skip
-        for fold, references in enumerate(self.ridge.references):
-            tensors[f"references.{fold}.pictures"] = torch.from_numpy(references.pictures)
-            tensors[f"references.{fold}.texts"] = torch.from_numpy(references.texts)
+        for view, both in enumerate(self.ridges):
+            for name, ridge in ((f"{view}.to_text", both.to_text), (f"{view}.to_picture", both.to_picture)):
+                tensors |= {f"{name}.{part}": getattr(ridge, part) for part in PARTS}
+            for fold, references in enumerate(both.references):
+                tensors[f"{view}.{fold}.pictures"] = torch.from_numpy(references.pictures)
+                tensors[f"{view}.{fold}.texts"] = torch.from_numpy(references.texts)
         return tensors
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any], calibration: Calibration | None, device: str) -> RidgeJudge:  # fmt: skip
         """The inverse of `save`. facts: the content of judge.json."""
         tensors = load_file(folder / FILE)
-        to_text, to_picture = (
-            Ridge(*(tensors[f"{name}.{part}"] for part in ("landmarks", "coefficients", "means")))
-            for name in ("to_text", "to_picture")
-        )
-        references = tuple(
-            References(*(tensors[f"references.{fold}.{side}"].numpy() for side in ("pictures", "texts")))
-            for fold in range(facts["folds"])
-        )
+        space = FeatureSpace.load(folder, SPACE)
+        ridges = []
+        for view in range(len(space.axes)):
+            to_text, to_picture = (
+                Ridge(*(tensors[f"{view}.{name}.{part}"] for part in PARTS))
+                for name in ("to_text", "to_picture")
+            )
+            references = tuple(
+                ScoreReferences(*(tensors[f"{view}.{fold}.{side}"].numpy() for side in ("pictures", "texts")))
+                for fold in range(facts["folds"])
+            )
+            ridges.append(TwoWayRidge(to_text, to_picture, references))
         return cls(
-            Encoders.load(folder, device), FeatureSpace.load(folder, SPACE), TwoWayRidge(to_text, to_picture, references),
-            tensors["weights"].numpy(), facts["moved"], facts["size"], facts["by"], facts["name"], calibration,
+            Encoders.load(folder, device), space, tuple(ridges), tensors["weights"].numpy(), facts["moved"], facts["size"],
+            facts["by"], facts["name"], calibration,
         )  # fmt: skip
 
     @cached_property
     def identity(self) -> str:
         parts = [self.encoders.identity.encode(), f"{self.size} {sorted(self.moved.items())}".encode()]
-        parts += [array.tobytes() for array in (self.space.means, self.space.axes, self.space.text_mean)]
+        parts += [array.tobytes() for array in (self.space.means, self.space.text_mean, *self.space.axes)]
         parts += [self.space.words.json.encode()]
         return content_hash(*parts, *(tensor.numpy().tobytes() for tensor in self._tensors().values()))

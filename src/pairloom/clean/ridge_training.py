@@ -10,7 +10,7 @@ N rows with texts, K folds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from pairloom.clean.judge_file import is_judge, write_judge
 from pairloom.clean.plan import NONE, CleanSettings, already
 from pairloom.clean.ridge import (
     Floats,
-    References,
+    ScoreReferences,
     TwoWayRidge,
     choose_landmarks,
     choose_references,
@@ -71,7 +71,7 @@ def train_judge(
     encoders = open_encoders(place, device)
     write_donor_features(rows, encoders.identity)
     with one_thread():
-        _fit(Table.read(rows, texts, encoders, settings.seed), encoders, settings, where)
+        _fit(TrainingTable.read(rows, texts, encoders, settings.seed), encoders, settings, where)
     return where
 
 
@@ -92,18 +92,18 @@ def demand_towers(settings: CleanSettings, device: str) -> None:
 
 
 @dataclass(frozen=True)
-class Table:
-    """Features of the N rows with texts: pictures [N D], the means of their texts [N E], image keys and folds."""
+class TrainingTable:
+    """Features of the N rows with texts: pictures by each view, G x [N D]; means of their texts [N E]; image keys; folds."""
 
     space: FeatureSpace
-    pictures: Floats
+    pictures: list[Floats]
     texts: Floats
     keys: list[str]
     folds: NDArray[np.int64]
     moved: dict[str, int]
 
     @classmethod
-    def read(cls, rows: Rows, texts: Path, encoders: Encoders, seed: int) -> Table:
+    def read(cls, rows: Rows, texts: Path, encoders: Encoders, seed: int) -> TrainingTable:
         """Learn the space from a sample, and read the features of all rows with texts in it."""
         moved = near_duplicate_folds(rows)
         space = _learn_space(rows, encoders, seed)
@@ -118,7 +118,8 @@ class Table:
             sentences.append(_mean_texts([learnt[row] for row in chosen], shard, rows, encoders, space))
             keys += [image_keys[row] for row in chosen]
         folds = np.array([moved.get(key, fold_of(key, FOLDS)) for key in keys], np.int64)
-        return cls(space, np.concatenate(pictures), np.concatenate(sentences), keys, folds, moved)
+        views = [np.concatenate(view) for view in zip(*pictures)]
+        return cls(space, views, np.concatenate(sentences), keys, folds, moved)
 
 
 def _raw(rows: Rows, shard: str, encoders: Encoders) -> Raw:
@@ -172,71 +173,70 @@ def near_duplicate_folds(rows: Rows) -> dict[str, int]:
     return {key: fold for key, fold in folds.items() if fold != fold_of(key, FOLDS)}
 
 
-def _fit(table: Table, encoders: Encoders, settings: CleanSettings, where: Path) -> None:
-    """Fit twice, the second time without the worst rows, and save the judge with the weights of its two directions."""
-    landmarks = choose_landmarks(len(table.keys), seed_of("landmarks", settings.seed))
+def _fit(table: TrainingTable, encoders: Encoders, settings: CleanSettings, where: Path) -> None:
+    """Fit twice, the second time without the worst rows, and save the judge with the weights of its parts."""
     mask = np.ones(len(table.keys))
-    ridge = _regressions(table, mask, landmarks, settings.seed)
-    weights = _combine(table, ridge, settings.seed)
-    scores = _own_scores(table, ridge, weights)
+    ridges = _regressions(table, mask, settings.seed)
+    scores = _own_scores(table, ridges, _combine(table, ridges, settings.seed))
     mask[scores < np.quantile(scores, WORST)] = 0
-    ridge = _regressions(table, mask, landmarks, settings.seed)
-    weights = _combine(table, ridge, settings.seed)
-    judge = RidgeJudge(encoders, table.space, ridge, weights, table.moved, settings.size)
-    judge.save(where)
+    ridges = _regressions(table, mask, settings.seed)
+    weights = _combine(table, ridges, settings.seed)
+    RidgeJudge(encoders, table.space, ridges, weights, table.moved, settings.size).save(where)
 
 
-def _regressions(table: Table, mask: NDArray[np.float64], landmarks: NDArray[np.int64], seed: int) -> TwoWayRidge:  # fmt: skip
-    texts = _unit(table.texts)
-    to_text = fit_ridge(table.pictures, table.texts, table.folds, mask, FOLDS, landmarks)
-    to_picture = fit_ridge(texts, table.pictures, table.folds, mask, FOLDS, landmarks)
-    references = []
-    for fold in range(FOLDS):
-        unseen = np.flatnonzero(table.folds == fold)
-        pictures = choose_references(
-            unseen if len(unseen) else np.arange(len(texts)), seed_of("pictures", seed, fold)
-        )
-        words = choose_references(np.arange(len(texts)), seed_of("texts", seed, fold))
-        references.append(References(table.pictures[pictures], texts[words]))
-    return TwoWayRidge(to_text, to_picture, tuple(references))
+def _regressions(table: TrainingTable, mask: NDArray[np.float64], seed: int) -> tuple[TwoWayRidge, ...]:
+    """Both regressions for every view of the pictures, on the rows whose mask is 1."""
+    texts, everything = _unit(table.texts), np.arange(len(table.keys))
+    landmarks = choose_landmarks(len(everything), seed_of("landmarks", seed))
+    shown = [
+        choose_references(rows if len(rows) else everything, seed_of("pictures", seed, fold))
+        for fold, rows in enumerate(np.flatnonzero(table.folds == fold) for fold in range(FOLDS))
+    ]
+    words = [choose_references(everything, seed_of("texts", seed, fold)) for fold in range(FOLDS)]
+    ridges = []
+    for view in table.pictures:
+        to_text = fit_ridge(view, table.texts, table.folds, mask, FOLDS, landmarks)
+        to_picture = fit_ridge(texts, view, table.folds, mask, FOLDS, landmarks)
+        references = tuple(ScoreReferences(view[rows], texts[others]) for rows, others in zip(shown, words))
+        ridges.append(TwoWayRidge(to_text, to_picture, references))
+    return tuple(ridges)
 
 
 def _unit(rows: Floats) -> Floats:
     return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
 
 
-def _chunks(rows: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
+def _parts(
+    table: TrainingTable, ridges: tuple[TwoWayRidge, ...], pictures: NDArray[np.int64], texts: NDArray[np.int64], fold: int
+) -> NDArray[np.float64]:  # fmt: skip
+    """Scores [2G n] of rows' pictures with rows' texts, by each view in both directions."""
+    blocks = []
+    for start in range(0, len(pictures), CHUNK):
+        rows, others = pictures[start : start + CHUNK], texts[start : start + CHUNK]
+        words, owner = _unit(table.texts[others]), np.arange(len(rows))
+        scores = [ridge.scores(view[rows], words, owner, fold) for ridge, view in zip(ridges, table.pictures)]
+        blocks.append(np.stack([each for both in scores for each in both]))
+    return np.concatenate(blocks, 1) if blocks else np.zeros((2 * len(ridges), 0))
 
 
-def _both(table: Table, ridge: TwoWayRidge, pictures: NDArray[np.int64], texts: NDArray[np.int64], fold: int) -> NDArray[np.float64]:  # fmt: skip
-    """Scores [2 n] of rows' pictures with rows' texts by both directions."""
-    parts = [
-        np.stack(ridge.scores(table.pictures[one], _unit(table.texts[other]), np.arange(len(one)), fold))
-        for one, other in zip(_chunks(pictures), _chunks(texts))
-    ]
-    return np.concatenate(parts, 1) if parts else np.zeros((2, 0))
-
-
-def _own_scores(table: Table, ridge: TwoWayRidge, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+def _own_scores(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], weights: NDArray[np.float64]) -> NDArray[np.float64]:  # fmt: skip
     """The score [N] of every row with its own texts."""
     scores = np.zeros(len(table.keys))
     for fold in range(FOLDS):
         rows = np.flatnonzero(table.folds == fold)
-        scores[rows] = weights[fold] @ _both(table, ridge, rows, rows, fold)
+        scores[rows] = weights[fold] @ _parts(table, ridges, rows, rows, fold)
     return scores
 
 
-def _combine(table: Table, ridge: TwoWayRidge, seed: int) -> NDArray[np.float64]:
-    """Weights [K 2] of the directions: for each fold logistic regression of own pairs against planted ones of the others."""
+def _combine(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int) -> NDArray[np.float64]:
+    """Weights [K 2G] of the parts: for each fold logistic regression of own pairs against planted ones of the others."""
     own, planted = [], []
     for fold in range(FOLDS):
         rows = np.flatnonzero(table.folds == fold)
         chosen = choose_references(rows, seed_of("combine", seed, fold), SAMPLE // FOLDS)
         other = _others(chosen, rows, seed_of("planted", seed, fold))
-        own.append(_both(table, ridge, chosen, chosen, fold))
-        planted.append(_both(table, ridge, chosen, other, fold))
+        own.append(_parts(table, ridges, chosen, chosen, fold))
+        planted.append(_parts(table, ridges, chosen, other, fold))
     weights = []
     for fold in range(FOLDS):
         rest = [other for other in range(FOLDS) if other != fold]
@@ -257,11 +257,13 @@ def _others(chosen: NDArray[np.int64], rows: NDArray[np.int64], seed: int) -> ND
 def logistic_weights(
     good: NDArray[np.float64], bad: NDArray[np.float64], steps: int = 30
 ) -> NDArray[np.float64]:
-    """Weights [2], none negative, of a logistic regression of good against bad scores [n 2], by Newton's method."""
+    """Weights [P] of a logistic regression of good against bad scores [n P], by Newton's method. A part whose weight would be
+    negative is left out; equal weights where all would be."""
     rows = np.concatenate([good, bad])
     label = np.concatenate([np.ones(len(good)), np.zeros(len(bad))])
-    used = [0, 1]
-    while True:
+    used = list(range(rows.shape[1]))
+    full = np.zeros(rows.shape[1])
+    while used:
         table = np.concatenate([rows[:, used], np.ones((len(rows), 1))], 1)
         weights = np.zeros(len(used) + 1)
         for _ in range(steps):
@@ -269,10 +271,9 @@ def logistic_weights(
             curve = (table * (chance * (1 - chance))[:, None]).T @ table
             curve[np.diag_indices(len(curve))] += 1e-3
             weights = weights + np.linalg.solve(curve, table.T @ (label - chance) - 1e-3 * weights)
-        negative = [at for at, weight in zip(used, weights) if weight < 0]
-        if not negative or len(used) == 1:
-            break
-        used.remove(min(negative, key=lambda at: weights[used.index(at)]))
-    full = np.zeros(2)
-    full[used] = np.maximum(weights[:-1], 0)
-    return full if full.sum() else np.ones(2)
+        least = int(weights[:-1].argmin())
+        if weights[least] >= 0:
+            full[used] = weights[:-1]
+            return full
+        del used[least]
+    return np.ones(rows.shape[1])
