@@ -86,8 +86,8 @@ class WordFeatures:
                 if place is not None:
                     table[row, place] = (1 + math.log(count)) * self.weights[place]
         lengths = np.linalg.norm(table, axis=1, keepdims=True)
-        unit: NDArray[np.float32] = table / np.where(lengths > 0, lengths, 1).astype(np.float32)
-        return unit
+        table /= np.where(lengths > 0, lengths, 1)
+        return table
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors, to be saved; the vocabulary is saved as JSON beside them."""
