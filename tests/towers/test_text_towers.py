@@ -78,7 +78,8 @@ def write_modules(
 ) -> None:
     """The files that sentence-transformers puts beside a model."""
     kinds = ["Transformer", "Pooling", *(["Normalize"] if normalise else [])]
-    modules = [{"idx": at, "type": f"sentence_transformers.models.{kind}"} for at, kind in enumerate(kinds)]
+    paths = {"Transformer": "", "Pooling": "1_Pooling", "Normalize": "2_Normalize"}
+    modules = [{"type": f"sentence_transformers.models.{kind}", "path": paths[kind]} for kind in kinds]
     (folder / "modules.json").write_text(json.dumps(modules))
     (folder / "1_Pooling").mkdir(exist_ok=True)
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
@@ -129,3 +130,53 @@ def test_pooling_is_that_of_the_config(key: str, kind: str, tmp_path: Path) -> N
     pooled = torch.stack([ways[kind](row[here]) for row, here in zip(theirs, real)])
     expected = torch.nn.functional.normalize(pooled, dim=1).numpy()
     np.testing.assert_allclose(tower.embed(TEXTS), expected, **NEAR)
+
+
+@pytest.mark.parametrize("kind", ["bert", "mpnet"])
+def test_features_are_a_texts_own(kind: str, tmp_path: Path) -> None:
+    """The same bytes alone and among others, in any order, and with any number of threads."""
+    write_tower(tmp_path, kind)
+    tower = load_text_tower(tmp_path)
+    rows = tower.embed(TEXTS * 4)
+    np.testing.assert_array_equal(rows[: len(TEXTS)], rows[-len(TEXTS) :])
+    for text, row in zip(TEXTS, rows):
+        np.testing.assert_array_equal(tower.embed([text])[0], row)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        np.testing.assert_array_equal(tower.embed(TEXTS * 4), rows)
+    finally:
+        torch.set_num_threads(threads)
+    assert tower.embed([]).shape == (0, 32)
+
+
+def test_a_default_prompt_and_lower_case(tmp_path: Path) -> None:
+    write_tower(tmp_path, "bert")
+    plain = load_text_tower(tmp_path).embed(["two red cats"])
+    write_modules(tmp_path, {"pooling_mode_mean_tokens": True})
+    prompts = {"prompts": {"query": "two "}, "default_prompt_name": "query"}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(prompts))
+    (tmp_path / "sentence_bert_config.json").write_text('{"max_seq_length": 12, "do_lower_case": true}')
+    tower = load_text_tower(tmp_path)
+    np.testing.assert_array_equal(tower.embed(["Red CATS"]), plain)
+
+
+def test_old_names_and_vocabularies(tmp_path: Path) -> None:
+    """Files of BERT's first years: norms with gamma and beta, a prefix, a pooler, and vocab.txt alone."""
+    from safetensors.torch import load_file, save_file
+
+    write_tower(tmp_path, "bert")
+    expected = load_text_tower(tmp_path).embed(TEXTS)
+    tensors = load_file(tmp_path / "model.safetensors")
+    old = {
+        "bert."
+        + name.replace("LayerNorm.weight", "LayerNorm.gamma").replace(
+            "LayerNorm.bias", "LayerNorm.beta"
+        ): tensor
+        for name, tensor in tensors.items()
+    }
+    save_file({**old, "cls.predictions.bias": torch.zeros(20)}, tmp_path / "model.safetensors")
+    vocabulary = json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"]
+    (tmp_path / "vocab.txt").write_text("\n".join(sorted(vocabulary, key=vocabulary.__getitem__)) + "\n")
+    (tmp_path / "tokenizer.json").unlink()
+    np.testing.assert_array_equal(load_text_tower(tmp_path).embed(TEXTS), expected)

@@ -6,7 +6,7 @@ Does not know: any one family of networks.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pairloom.towers.image_tower import ImageTower
 from pairloom.towers.preparation import Preparation, from_timm, from_transformers
 from pairloom.towers.pretrained import PretrainedNetwork, WeightFile
 from pairloom.towers.published import locate
-from pairloom.towers.source import Source, open_source
+from pairloom.towers.source import Source, open_source, unusable
 from pairloom.towers.text_network import is_text
 
 PREFIXES = r"(module|model|efficientnet|convnext|resnet|vit|deit|dinov2|dinov2_with_registers)\."
@@ -45,9 +45,8 @@ def read_encoder(source: Source) -> PretrainedNetwork:
     no known family, or another one than the config says."""
     config = source.document("config.json")
     tensors = {re.sub(rf"^({PREFIXES})+", "", name): tensor for name, tensor in source.tensors().items()}
-    families = [registry.find(ROOM, name) for name in registry.names(ROOM)]
     kind = config.get("model_type")
-    family = next((one for one in families if one.sniff(tensors)), None)
+    family = next((one for one in _families() if one.sniff(tensors)), None)
     if family is None:
         raise _no_tower(source.where, list(tensors), kind)
     if kind is not None and kind not in family.MODEL_TYPES:
@@ -56,12 +55,25 @@ def read_encoder(source: Source) -> PretrainedNetwork:
             f"It says '{kind}'; the tensors are those of {family.CLAIM}.",
             "Copy the folder again.",
         )
-    encoder: PretrainedNetwork = family.build(WeightFile(tensors, source.where, config))
+    try:
+        encoder: PretrainedNetwork = family.build(WeightFile(tensors, source.where, config))
+        preparation = _preparation(source, config, encoder.preparation)
+    except (KeyError, TypeError, ValueError) as error:  # a config can say anything
+        raise unusable(source.where, error) from error
     _check_name(source.where, config, encoder)
-    preparation = _preparation(source, config, encoder.preparation)
     if encoder.resize is not None:
         encoder.resize(preparation.size)
     return replace(encoder, preparation=preparation)
+
+
+def is_image(kind: object, names: Collection[str]) -> bool:
+    """Whether a config's model type, or the names of a file's tensors, are those of an image tower."""
+    names = {re.sub(rf"^({PREFIXES})+", "", name) for name in names}
+    return any(kind in one.MODEL_TYPES or one.sniff(names) for one in _families())
+
+
+def _families() -> list[Any]:
+    return [registry.find(ROOM, name) for name in registry.names(ROOM)]
 
 
 def _preparation(source: Source, config: Mapping[str, Any], default: Preparation) -> Preparation:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -52,7 +52,7 @@ class Preparation:
             short = min(image.size)
             width, height = (side if edge == short else int(side * edge / short) for edge in image.size)
             image = image.resize((width, height), resample)
-        left, top = ((edge - self.size) // 2 for edge in image.size)
+        left, top = (round((edge - self.size) / 2) for edge in image.size)
         image = image.crop((left, top, left + self.size, top + self.size))
         return np.asarray(image, dtype=np.uint8).copy()
 
@@ -66,13 +66,15 @@ class Preparation:
 def from_timm(document: Mapping[str, Any], default: Preparation) -> Preparation:
     """The preparation of timm's `pretrained_cfg`; the family's own for what it does not say."""
     size = int(document.get("input_size", (3, default.size))[1])
-    share = float(document.get("crop_pct") or default.size / (default.resize or default.size))
+    resize = None if default.resize is None else round(default.resize * size / default.size)
+    if share := document.get("crop_pct"):
+        resize = math.floor(size / float(share))
     return Preparation(
         size,
-        tuple(document.get("mean", default.mean)),
-        tuple(document.get("std", default.std)),
+        tuple(map(float, document.get("mean", default.mean))),
+        tuple(map(float, document.get("std", default.std))),
         "square" if document.get("crop_mode") == "squash" else "crop",
-        math.floor(size / share),
+        resize,
         FILTERS.get(str(document.get("interpolation")), default.resample),
     )
 
@@ -85,8 +87,9 @@ def from_transformers(document: Mapping[str, Any], default: Preparation) -> Prep
     resample = int(document.get("resample", default.resample))
     mean, std = _normalisation(document, default)
     size, short = _side(document.get("size"), default.size)
-    made_by_share = kind.startswith("ConvNext")
-    if made_by_share:  # below 384 pixels by the share of the side that is cut out, else squashed
+    if kind.startswith(
+        "ConvNext"
+    ):  # below 384 pixels by the share of the side that is cut out, else squashed
         share = float(document.get("crop_pct") or 224 / 256)
         if size >= 384:
             return Preparation(size, mean, std, "square", None, resample)
@@ -123,9 +126,3 @@ def _normalisation(
     if document.get("include_top", False):  # EfficientNet's processor divides twice
         std = tuple(value * value for value in std)
     return tuple((value + shift) / scale for value in mean), tuple(value / scale for value in std)
-
-
-def with_size(preparation: Preparation, size: int) -> Preparation:
-    """The same for pictures of another side, with the same share of the side cut out."""
-    resize = None if preparation.resize is None else round(preparation.resize * size / preparation.size)
-    return replace(preparation, size=size, resize=resize)

@@ -12,8 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pairloom.errors import Mistake
 from pairloom.towers.preparation import Preparation
-from pairloom.weights.layout import rename
+from pairloom.weights.layout import Place, rename, take
 
 
 @dataclass(frozen=True)
@@ -55,3 +56,27 @@ def renamed(tensors: Mapping[str, Tensor], rules: Iterable[tuple[str, str]]) -> 
         except KeyError:
             there[name] = tensor
     return there
+
+
+def fill(
+    network: nn.Module,
+    theirs: Mapping[str, Tensor],
+    places: Mapping[str, Place],
+    where: Path,
+    unread: tuple[str, ...],
+) -> None:
+    """Put published tensors into a network, in place. unread: beginnings of the names of those that are left out, such as the
+    classifier's. Mistake where a shape differs, or anything else is missing or left over."""
+    try:
+        moved = take(theirs, places, network.state_dict())
+        moved.missing = [
+            name for name in moved.missing if not name.endswith("num_batches_tracked")
+        ]  # old files
+        moved.left = [name for name in moved.left if not name.startswith(unread)]
+        moved.whole(where).into(network)
+    except Mistake as mistake:
+        raise Mistake(
+            f"{where} is no {type(network).__name__} that is known here.",
+            f"{mistake.what} {mistake.why}",
+            "It is a variant of it, or the file is not whole; docs/towers.md lists what can be read.",
+        ) from mistake

@@ -8,7 +8,9 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,8 @@ class Source:
         if isinstance(self.file, Path):
             return read(self.file)
         try:
-            return load(self.file.read_bytes())
-        except (SafetensorError, zipfile.BadZipFile, OSError, ValueError) as error:
+            return load(self._unzipped)
+        except (SafetensorError, ValueError) as error:
             raise Mistake(
                 f"{self.file} cannot be read as weights.", f"{error}.", "Copy the file again."
             ) from error
@@ -69,10 +71,21 @@ class Source:
     def checksum(self) -> str:
         """SHA-256 of the file of weights; of weights in several files, that of their hashes in order."""
         if str(self.file.name).endswith(".index.json"):
-            parts = sorted(set(json.loads(self.file.read_text("utf-8"))["weight_map"].values()))
-            hashes = [_hash(self.root.joinpath(Path(part).name)) for part in parts]
+            try:
+                parts = sorted(set(json.loads(self.file.read_text("utf-8"))["weight_map"].values()))
+                hashes = [_hash(self.where / Path(part).name) for part in parts]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                raise unusable(self.where, error) from error
             return hashlib.sha256("".join(hashes).encode()).hexdigest()
-        return _hash(self.file)
+        return _hash(self.file) if isinstance(self.file, Path) else hashlib.sha256(self._unzipped).hexdigest()
+
+    @cached_property
+    def _unzipped(self) -> bytes:
+        """The weights of a zip, which are read and hashed."""
+        try:
+            return self.file.read_bytes()
+        except (zipfile.BadZipFile, zlib.error, OSError, RuntimeError) as error:
+            raise Mistake(f"{self.file} cannot be read.", f"{error}.", "Copy the file again.") from error
 
     def checked(self, expected: str | None) -> str:
         """The checksum. Mistake where another one is expected."""
@@ -89,12 +102,12 @@ class Source:
 def open_source(where: Path) -> Source:
     """The files of a tower. Mistake where there are no weights."""
     if where.is_file() and where.suffix == ".zip":
-        root = zipfile.Path(where)
+        root = _root(where)
         file = root / "model.safetensors"
         if not file.is_file():
             raise Mistake(
                 f"{where} has no weights.",
-                "A zip holds model.safetensors at its top.",
+                "Looked for model.safetensors in it.",
                 "Name the folder, unpacked.",
             )
         return Source(where, root, file)
@@ -108,7 +121,26 @@ def open_source(where: Path) -> Source:
     return Source(where, where.parent, where)
 
 
-def _hash(file: Path | zipfile.Path) -> str:
+def _root(where: Path) -> zipfile.Path:
+    """The top of a zip, or the only folder in it. Mistake where it is no zip."""
+    try:
+        top = zipfile.Path(where)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise Mistake(f"{where} is no zip.", f"{error}.", "Copy the file again.") from error
+    entries = list(top.iterdir())
+    return entries[0] if len(entries) == 1 and entries[0].is_dir() else top
+
+
+def unusable(where: Path, error: Exception) -> Mistake:
+    """The Mistake about configs beside weights that say what cannot be."""
+    return Mistake(
+        f"The configs in {where} do not describe its weights.",
+        f"{type(error).__name__}: {error}.",
+        "Copy the folder again.",
+    )
+
+
+def _hash(file: Path) -> str:
     digest = hashlib.sha256()
     with file.open("rb") as stream:
         while block := stream.read(CHUNK):

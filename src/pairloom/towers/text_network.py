@@ -23,7 +23,8 @@ from pairloom.blocks.masks import padding
 from pairloom.blocks.relative import BucketedBias, biased
 from pairloom.blocks.transformer import Stack, TransformerConfig
 from pairloom.errors import Mistake
-from pairloom.weights.layout import Place, rename, take
+from pairloom.towers.pretrained import fill
+from pairloom.weights.layout import Place, rename
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "mpnet")
 OFFSET = ("roberta", "xlm-roberta", "mpnet")  # positions begin after the id of the padding token
@@ -72,25 +73,18 @@ class TextNetwork(nn.Module):
 def build_text_network(
     tensors: Mapping[str, Tensor], document: Mapping[str, Any], where: Path
 ) -> TextNetwork:
-    """The network of transformers' config.json with its weights. Mistake where they do not fit each other."""
-    kind = document.get("model_type")
-    if kind not in MODEL_TYPES:
-        raise Mistake(
-            f"{where} is no text tower that is known here.",
-            f"Its config says '{kind}'." if kind else "It has no config.json that says what its weights are.",
-            f"Known: {', '.join(MODEL_TYPES)}.",
-        )
+    """The network of transformers' config.json, of one of MODEL_TYPES, with its weights. Mistake where they do not fit each
+    other; KeyError, TypeError or ValueError where the config is not whole."""
+    kind = str(document["model_type"])
     first = int(document.get("pad_token_id", 1)) + 1 if kind in OFFSET else 0
     network = TextNetwork(_config(document, kind, first, where))
     theirs = {re.sub(rf"^({PREFIXES})+", "", _modern(name)): tensor for name, tensor in tensors.items()}
     positions = "embeddings.position_embeddings.weight"
     if positions in theirs:
         theirs[positions] = theirs[positions][first:]
-    ours = network.state_dict()
     rules = MPNET if kind == "mpnet" else BERT
-    moved = take(theirs, {name: Place((rename(name, rules),)) for name in ours}, ours)
-    moved.left = [name for name in moved.left if not name.startswith(DROPPED)]
-    moved.whole(where).into(network)
+    known = {name: Place((rename(name, rules),)) for name in network.state_dict()}
+    fill(network, theirs, known, where, DROPPED)
     return network
 
 
@@ -110,22 +104,17 @@ def _config(document: Mapping[str, Any], kind: str, first: int, where: Path) -> 
             f"Its activation is '{activation}', its positions are '{style}'.",
             "Give one with 'gelu' and 'absolute'.",
         )
-    try:
-        return TextNetworkConfig(
-            document["hidden_size"],
-            document["num_hidden_layers"],
-            document["num_attention_heads"],
-            document["intermediate_size"],
-            document["vocab_size"],
-            document["max_position_embeddings"] - first,
-            0 if kind == "mpnet" else document["type_vocab_size"],
-            document["layer_norm_eps"],
-            document.get("relative_attention_num_buckets", 32) if kind == "mpnet" else 0,
-        )
-    except KeyError as error:
-        raise Mistake(
-            f"config.json in {where} is not whole.", f"It lacks {error}.", "Copy the folder again."
-        ) from error
+    return TextNetworkConfig(
+        document["hidden_size"],
+        document["num_hidden_layers"],
+        document["num_attention_heads"],
+        document["intermediate_size"],
+        document["vocab_size"],
+        document["max_position_embeddings"] - first,
+        0 if kind == "mpnet" else document["type_vocab_size"],
+        document["layer_norm_eps"],
+        document.get("relative_attention_num_buckets", 32) if kind == "mpnet" else 0,
+    )
 
 
 def _modern(name: str) -> str:

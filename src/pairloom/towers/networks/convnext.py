@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from pairloom.blocks.feed import FeedForward
 from pairloom.towers.layer_scale import fold_layer_scale
 from pairloom.towers.preparation import FILTERS, IMAGENET, Preparation
-from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, renamed
-from pairloom.weights.layout import Place, rename, take
+from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill, renamed
+from pairloom.weights.layout import Place, rename
 
 CLAIM = "ConvNeXt tiny, small, base, large and xlarge"
 MODEL_TYPES = ("convnext",)
@@ -125,10 +125,8 @@ def build(weights: WeightFile) -> PretrainedNetwork:
     theirs = fold_layer_scale(theirs, r"(stages\.\d+\.blocks\.\d+)\.gamma", r"\1.mlp.fc2")
     depths, widths = _shape(theirs)
     network = ConvNeXt(depths, widths, float(weights.config.get("layer_norm_eps", EPS)))
-    ours = network.state_dict()
-    moved = take(theirs, {name: Place((rename(name, RULES),)) for name in ours}, ours)
-    moved.left = [name for name in moved.left if not name.startswith(CLASSIFIER)]
-    moved.whole(weights.where).into(network)
+    known = {name: Place((rename(name, RULES),)) for name in network.state_dict()}
+    fill(network, theirs, known, weights.where, CLASSIFIER)
     names = [name for name, shape in KNOWN.items() if shape == (depths, widths[0])]
     name = (names or ["convnext"])[0]
     resize, filter_name = (

@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from pairloom.errors import Mistake
 from pairloom.towers.networks._efficientnet_names import ENDS, PARTS, layout_of, places
 from pairloom.towers.preparation import HALVES, IMAGENET, Preparation
-from pairloom.towers.pretrained import PretrainedNetwork, WeightFile
-from pairloom.weights.layout import take
+from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill
 
 CLAIM = "EfficientNet B0 to B7 and EfficientNet-Lite 0 to 4"
 MODEL_TYPES = ("efficientnet",)
 LITE_PIXELS = (127 / 255,) * 3, (128 / 255,) * 3
+# sides of the picture and of the resized one in torchvision's evaluation, of B0, B1 ...
+TORCHVISION = (224, 256), (240, 256), (288, 288), (300, 320), (380, 384), (456, 456), (528, 528), (600, 600)
 CLASSIFIER = "_fc.", "classifier.", "pooler."
 BORDER = 32  # pixels of the resized side that the centre crop of the published evaluation leaves out
 
@@ -205,20 +206,20 @@ def build(weights: WeightFile) -> PretrainedNetwork:
     layout = layout_of(weights.tensors) or ""
     name, config = _config(weights, layout)
     network = EfficientNet(config)
-    ours = network.state_dict()
-    moved = take(weights.tensors, places(layout, network.stage_of, ours), ours)
-    moved.missing = [name for name in moved.missing if not name.endswith("num_batches_tracked")]  # old files
-    moved.left = [name for name in moved.left if not name.startswith(CLASSIFIER)]
-    moved.whole(weights.where).into(network)
+    known = places(layout, network.stage_of, network.state_dict())
+    fill(network, weights.tensors, known, weights.where, CLASSIFIER)
     mean, std = _pixels(weights, layout, config.lite)
-    preparation = Preparation(config.size, mean, std, "crop", config.size + BORDER)
+    size, resize = (
+        TORCHVISION[int(name[-1])] if layout == "torchvision" else (config.size, config.size + BORDER)
+    )
+    preparation = Preparation(size, mean, std, "crop", resize)
     return PretrainedNetwork(name, network, preparation, config.head)
 
 
 def _config(weights: WeightFile, layout: str) -> tuple[str, EfficientNetConfig]:
     """Name and numbers of a file's network: by transformers' config where there is one, else by the shapes of its tensors."""
     document = weights.config
-    if document.get("model_type") in MODEL_TYPES:
+    if {"width_coefficient", "depth_coefficient"} <= document.keys():
         width, depth = float(document["width_coefficient"]), float(document["depth_coefficient"])
         eps, size = float(document.get("batch_norm_eps", 1e-3)), int(document.get("image_size", 224))
         config = EfficientNetConfig(width, depth, size, eps=eps, same=True)
@@ -230,11 +231,11 @@ def _config(weights: WeightFile, layout: str) -> tuple[str, EfficientNetConfig]:
     for name, config in KNOWN.items():
         repeats = sum(map(config.repeats, range(len(STAGES))))
         if (repeats, config.channels(STAGES[-1].channels), config.lite) == (blocks, channels, lite):
-            of_google = layout == "google" or weights.stated.startswith("tf_")
+            of_google = layout in ("google", "transformers") or weights.stated.startswith("tf_")
             deep = layout == "torchvision" and name[-1] in "567"
             return name, replace(config, same=of_google, eps=1e-3 if of_google or deep else 1e-5)
     raise Mistake(
-        f"{weights.where} is an EfficientNet of a size that is not known here.",
+        f"{weights.where} is no EfficientNet of a size that is known here.",
         f"It has {blocks} blocks, and the last of them gives {channels} channels.",
         f"Known: {', '.join(KNOWN)}.",
     )
@@ -245,6 +246,7 @@ def _shape(tensors: Mapping[str, Tensor], layout: str) -> tuple[int, int, bool]:
     head = ENDS[layout][1][0]
     block = {
         "google": r"_blocks\.\d+\.",
+        "transformers": r"encoder\.blocks\.\d+\.",
         "torchvision": r"features\.[1-7]\.\d+\.",
         "timm": r"blocks\.\d+\.\d+\.",
     }[layout]

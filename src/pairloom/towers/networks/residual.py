@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from pairloom.blocks.resnet import GROWTH, Bottleneck
 from pairloom.errors import Mistake
 from pairloom.towers.preparation import FILTERS, IMAGENET, Preparation
-from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, renamed
-from pairloom.weights.layout import Place, rename, take
+from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill, renamed
+from pairloom.weights.layout import Place, rename
 
 CLAIM = "ResNet 18, 34, 50, 101 and 152"
 MODEL_TYPES = ("resnet",)
@@ -131,11 +131,8 @@ def build(weights: WeightFile) -> PretrainedNetwork:
     )
     stem, width = len(theirs["conv1.weight"]), len(theirs["layer1.0.conv1.weight"])
     network = ResNet(depths, stem, width, bottlenecks)
-    ours = network.state_dict()
-    moved = take(theirs, {name: Place((rename(name, RULES),)) for name in ours}, ours)
-    moved.missing = [name for name in moved.missing if not name.endswith("num_batches_tracked")]  # old files
-    moved.left = [name for name in moved.left if not name.startswith(CLASSIFIER)]
-    moved.whole(weights.where).into(network)
+    known = {name: Place((rename(name, RULES),)) for name in network.state_dict()}
+    fill(network, theirs, known, weights.where, CLASSIFIER)
     names = [name for name, shape in KNOWN.items() if shape == (depths, bottlenecks)]
     preparation = Preparation(224, *IMAGENET, "crop", 256, FILTERS["bilinear"])
     return PretrainedNetwork(

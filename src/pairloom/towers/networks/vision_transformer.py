@@ -20,8 +20,8 @@ from pairloom.blocks.transformer import Stack, TransformerConfig
 from pairloom.errors import Mistake
 from pairloom.towers.layer_scale import fold_layer_scale
 from pairloom.towers.preparation import FILTERS, HALVES, IMAGENET, Preparation
-from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, renamed
-from pairloom.weights.layout import Place, rename, take
+from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill, renamed
+from pairloom.weights.layout import Place, rename
 
 CLAIM = "ViT, DeiT and DINOv2"
 MODEL_TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")
@@ -132,10 +132,8 @@ def build(weights: WeightFile) -> PretrainedNetwork:
     scaled = "blocks.0.ls1.gamma" in theirs
     theirs = _folded(theirs)
     network = _network(theirs, weights)
-    ours = network.state_dict()
-    moved = take(theirs, {name: Place((rename(name, RULES),)) for name in ours}, ours)
-    moved.left = [name for name in moved.left if not name.startswith(CLASSIFIER)]
-    moved.whole(weights.where).into(network)
+    known = {name: Place((rename(name, RULES),)) for name in network.state_dict()}
+    fill(network, theirs, known, weights.where, CLASSIFIER)
     patch, width = network.patch.kernel_size[0], network.patch.out_channels
     registers = "reg_token" in weights.tensors or "register_tokens" in " ".join(weights.tensors)
     self_taught = scaled and patch == 14
