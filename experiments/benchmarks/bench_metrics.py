@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pairloom.metrics import calibrate, overlap
+from pairloom.metrics import budget, calibrate, overlap
 from pairloom.metrics.words import tokenize
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "metrics"
@@ -84,10 +84,12 @@ def estimates(seeds: int = 20, count: int = 2000) -> None:
                         draw(kind, random, bad, apart),
                         draw(kind, random, np.ones(count, bool), apart),
                     )
-                    fit = calibrate.mixture_posterior(own, planted)
-                    below = own[~bad] < calibrate.threshold_for(own, planted, fit.bad, 0.05)
-                    error = calibrate.calibration_error(fit(own), ~bad)
-                    rows.append((fit.bad, lowest_ratio(own, planted), error, below.mean()))
+                    draws = budget.draw(own, planted)
+                    fits = draws.quantile(draws.good_below(), 0.5) <= 0.05
+                    below = own[~bad] < draws.edges[max(0, int(fits.sum()) - 1)]
+                    error = calibrate.calibration_error(draws.match()(own), ~bad)
+                    share = draws.share()
+                    rows.append((share.value, lowest_ratio(own, planted), error, below.mean()))
                 mean, sd = np.mean(rows, 0), np.std(rows, 0)
                 print(
                     f"{kind:18} {apart:4.2f} {share:.1f}: {mean[0]:.3f} ({sd[0]:.3f}) | {mean[1]:.3f} ({sd[1]:.3f}) | "

@@ -124,29 +124,6 @@ def test_mixture_finds_share_and_probability(share_bad, apart):
     assert error < 0.04  # noise of 15 bins alone gives about .02 where the groups overlap
 
 
-@pytest.mark.parametrize("share_bad", [0.0, 0.3, 0.6])
-@pytest.mark.parametrize("apart", [1.5, 3.0])
-def test_threshold_keeps_the_budget(share_bad, apart):
-    dropped, careful = [], []
-    for seed in range(16):
-        own, bad, planted = drawn(seed, share_bad, apart)
-        share = calibrate.mixture_posterior(own, planted).bad
-        dropped.append((own[~bad] < calibrate.threshold_for(own, planted, share, 0.05)).mean())
-        careful.append((own[~bad] < calibrate.threshold_for(own, planted, share, 0.05, sigmas=1.64)).mean())
-    assert 0.03 < np.mean(dropped) < 0.065
-    assert np.mean(np.array(careful) < 0.055) > 0.9
-
-
-def test_threshold_by_hand():
-    own = np.arange(100.0)
-    assert calibrate.threshold_for(own, [-5.0], 0.0, 0.05) == 5  # exactly 5 of 100 good ones below
-    assert calibrate.threshold_for(own, own, 1.0, 0.05) == 0  # nothing good to be seen: drop nothing
-    half = np.r_[np.zeros(50), np.arange(1, 51)]  # 50 bad at 0, 50 good above
-    assert calibrate.threshold_for(half, np.zeros(10), 0.5, 0.1) == 6
-    with pytest.raises(ValueError, match="shares"):
-        calibrate.threshold_for(own, own, 0.5, 1.5)
-
-
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(-5, 5))
 def test_mixture_rises_and_does_not_mind_the_unit(seed, scale, shift):

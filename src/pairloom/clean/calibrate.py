@@ -1,119 +1,208 @@
-"""Calibration of a judge on a set: from scores of the set's own texts and of planted mismatches to P(match), a threshold, and
-whether the judge separates the two at all. Step 3 of `clean`. Does not know: pictures, models, files.
+"""Calibration of a judge on a set: from scores of the set's own texts and of planted mismatches to P(match), a threshold that
+keeps the budget of false drops, and whether the judge can be relied on at all. Step 3 of `clean`. Does not know: pictures,
+models, files.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.metrics.calibrate import ScoreMixture, mixture_posterior, threshold_for
+from pairloom.clean.labels import CONFIDENCE, Bound, Labels, label_bound, label_limit, trusted_bound
+from pairloom.metrics.budget import Draws, draw
+from pairloom.metrics.calibrate import Isotonic, auroc_interval
 from pairloom.metrics.compare import Interval, wilson
 
 Floats = NDArray[np.float64]
 LEAST = 50  # least numbers of own texts and of planted ones for a calibration
 AREA = 0.6  # least lower end of AUROC's interval for a threshold
+LEAK = 0.25  # greatest bound of the share of good texts that may score like mismatches
+SURE = 0.7  # probability, by the draws, that a threshold keeps the budget
+MATCH = 0.8  # no text with a higher P(match) is dropped
 
 
 @dataclass(frozen=True)
 class Calibration:
     """Calibration of a judge's scores on a set.
 
-    threshold: texts with lower scores are dropped; None where the judge does not separate matches from mismatches, with the
-    reason in `why`. facts: the numbers of run.json (AUROC with interval, shares, curve, histogram).
+    posterior: P(match) of a score. threshold: texts with lower scores are dropped; None where the scores do not decide, with
+    the reason in `why`. facts: the numbers of run.json (AUROC, shares, each with its interval, checks, curve, histogram).
     """
 
-    mixture: ScoreMixture | None
+    posterior: Isotonic | None
     threshold: float | None
     why: str
     facts: dict[str, Any]
 
     def p_match(self, scores: Floats) -> Floats:
         """P(match) of scores; NaN without a calibration."""
-        return np.full(np.shape(scores), np.nan) if self.mixture is None else self.mixture(scores)
+        return np.full(np.shape(scores), np.nan) if self.posterior is None else self.posterior(scores)
 
     def to_dict(self) -> dict[str, Any]:
         """The calibration in JSON types; floats keep every bit."""
-        return asdict(self)
+        known = {"posterior": None, "threshold": self.threshold, "why": self.why, "facts": self.facts}
+        if self.posterior is not None:
+            known["posterior"] = {name: value.tolist() for name, value in vars(self.posterior).items()}
+        return known
 
     @classmethod
     def from_dict(cls, known: Mapping[str, Any]) -> Calibration:
         """The inverse of `to_dict`."""
-        mixture = known["mixture"]
-        if mixture is not None:
-            mixture = ScoreMixture(**{**mixture, "area": Interval(**mixture["area"])})
-        return cls(mixture, known["threshold"], known["why"], known["facts"])
+        posterior = known["posterior"]
+        if posterior is not None:
+            posterior = Isotonic(**{name: np.array(value) for name, value in posterior.items()})
+        return cls(posterior, known["threshold"], known["why"], known["facts"])
 
     @property
     def p_threshold(self) -> float | None:
-        return None if self.threshold is None or self.mixture is None else float(self.mixture(self.threshold))
+        return (
+            None
+            if self.threshold is None or self.posterior is None
+            else float(self.posterior(self.threshold))
+        )
 
 
-def calibrate(own: Floats, planted: Floats, false_drop: float) -> Calibration:
-    """Calibrate scores. own [n]: scores of the set's own texts; planted [m]: of captions swapped inside the set.
+def calibrate(
+    own: Floats,
+    planted: Floats,
+    false_drop: float,
+    owner: NDArray[np.int64] | None = None,
+    labels: Labels | None = None,
+    trusted: Floats | None = None,
+) -> Calibration:
+    """Calibrate scores. own [n]: scores of the set's own texts; planted [m]: of captions swapped inside the set; owner [n]:
+    the picture of each own text, each text its own without it; labels: what a person says about some of the own texts;
+    trusted [k]: scores of pairs that are known to be good.
 
-    The threshold keeps to the budget (at most `false_drop` of the good pairs are below it) and is never above the score
-    where P(match) is one half. There is none where AUROC's interval reaches below 0.6, or where more good than bad texts
-    would be below it.
+    By scores alone the threshold keeps the budget in `SURE` of the draws, has at least as many mismatches as good texts
+    below it, and P(match) at most `MATCH`; there is none where a check fails. Labels and trusted pairs decide where the
+    scores cannot, by an exact bound, and sharpen the draws where they can.
     """
     if len(own) < LEAST or len(planted) < LEAST:
         why = f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
         return Calibration(None, None, why, {"planted": len(planted), "decides": False, "why": why})
-    mixture = mixture_posterior(own, planted)
-    bad = mixture.bad
-    threshold = min(threshold_for(own, planted, bad, false_drop), _even(mixture))
-    caught = float((planted < threshold).mean())
-    dropped = float((own < threshold).mean())
-    precision = min(1.0, bad * caught / dropped) if dropped else 1.0
-    why = _why_not(mixture, precision)
-    lost = 0.0 if bad >= 1 else min(1.0, max(0.0, (dropped - bad * caught) / (1 - bad)))
-    reach = wilson(int((planted < threshold).sum()), len(planted))
+    area, draws = auroc_interval(own, planted), draw(own, planted, owner)
+    checks = _checks(draws, area)
+    sound = all(check["passed"] for check in checks)
+    wide = draws if sound else draws.widened()
+    known, share = (wide, draws.share()) if labels is None else _informed(wide, draws, labels)
+    place = _place(known, false_drop) if sound else None
+    likely = int(np.searchsorted(known.match()(known.edges), MATCH, "right")) - 1
+    basis = "scores"
+    bounds: dict[str, Bound] = {}
+    if labels is not None:
+        bounds["labels"] = label_bound(draws, own, labels, false_drop, place, likely)
+    if trusted is not None:
+        bounds["trusted"] = trusted_bound(draws, trusted, false_drop, place, likely)
+    for name, bound in bounds.items():
+        if place is None or bound.refutes or (bound.place is not None and bound.place > place):
+            place, basis = bound.place, name
+    why = _why_not(checks, place, basis)
+    posterior, threshold = known.match(), float(known.edges[place or 0])
     facts = {
         "planted": len(planted), "own": len(own), "false_drop_budget": false_drop,
-        "auroc": mixture.area.value, "auroc_low": mixture.area.low, "auroc_high": mixture.area.high,
-        "auroc_good": _without_bad(mixture.area.value, bad), "bad_share": bad,
-        "threshold": threshold, "p_threshold": float(mixture(threshold)),
-        "false_drop": lost, "found": caught, "found_low": reach.low, "found_high": reach.high, "precision": precision,
-        "decides": not why, "why": why,
-        **_pictures(own, planted, mixture),
+        "auroc": area.value, "auroc_low": area.low, "auroc_high": area.high,
+        "threshold": threshold, "p_threshold": float(posterior(threshold)),
+        "labels": 0 if labels is None else len(labels.index), "label_limit": label_limit(wide, false_drop), "basis": basis,
+        **_estimates(known, share, place or 0, false_drop, basis), **_reach(own, planted, threshold),
+        "checks": checks, "decides": not why, "why": why,
+        **_pictures(own, planted, posterior, float(known.quantile(known.bad, 0.5))),
     }  # fmt: skip
-    return Calibration(mixture, None if why else threshold, why, facts)
+    return Calibration(posterior, None if why else threshold, why, facts)
 
 
-def _even(mixture: ScoreMixture) -> float:
-    """The score with P(match) one half."""
-    return mixture.centre - mixture.offset / mixture.slope
+def _informed(wide: Draws, draws: Draws, labels: Labels) -> tuple[Draws, Interval]:
+    """The draws, given the labels, and the share of mismatches: its interval also holds without the model of the floor."""
+    evidence = labels.below, int((~labels.good).sum()), len(labels.good)
+    known, free = wide.given(*evidence), draws.widened().given(*evidence)
+    one, two = known.interval(known.bad), free.interval(free.bad)
+    return known, Interval(one.value, min(one.low, two.low), max(one.high, two.high))
 
 
-def _without_bad(area: float, bad: float) -> float:
-    """AUROC of the good pairs alone: own = (1 - bad) good + bad planted, and planted over planted is one half."""
-    return float(np.clip((area - bad / 2) / (1 - bad), 0, 1)) if bad < 1 else 0.5
+def _place(draws: Draws, false_drop: float) -> int | None:
+    """Place of the highest threshold that keeps the budget by the draws and has no more good than bad texts below it."""
+    keeps = draws.quantile(draws.good_below(), SURE) <= false_drop
+    useful = draws.quantile(draws.precision(), 0.5) >= 0.5
+    likely = draws.match()(draws.edges) <= MATCH
+    drops = draws.own.mean(0) > 0
+    places = np.flatnonzero(np.logical_and.accumulate(keeps) & useful & likely & drops)
+    return int(places[-1]) if len(places) else None
 
 
-def _why_not(mixture: ScoreMixture, precision: float) -> str:
-    if mixture.area.low < AREA:
-        return (
-            f"The judge cannot tell planted mismatches from this set's own texts well enough (AUROC {mixture.area}); "
-            f"the interval must lie above {AREA}."
-        )
-    if precision < 0.5:
-        return (
-            f"About {1 - precision:.0%} of the texts below the limit would be good ones; the set has too few bad texts, or the "
-            "judge is too weak for them."
-        )
-    return ""
+def _checks(draws: Draws, area: Interval) -> list[dict[str, Any]]:
+    """Checks of the estimate, each of which can fail."""
+    one, two = draws.halves
+    apart = abs(one - two)
+    off = max(abs(floor - expected) - 0.25 * added for added, expected, floor in draws.steps)
+    steps = ", ".join(f"{floor:.1%} for {expected:.1%}" for _, expected, floor in draws.steps)
+    rows = [
+        (
+            "strength", area.low >= AREA,
+            f"The judge tells planted mismatches from this set's own texts with AUROC {area}; the interval must lie above {AREA}.",
+        ),
+        (
+            "understanding", draws.leak <= LEAK,
+            f"As many as {draws.leak:.0%} of the good texts may score like mismatches with a judge of this strength; "
+            f"the limit is {LEAK:.0%}.",
+        ),
+        (
+            "known mismatches", off <= 2 * draws.spread + 0.01,
+            f"After known mismatches were added, the estimated bad share was {steps}.",
+        ),
+        (
+            "halves", apart <= 6 * draws.spread + 0.02,
+            f"The two halves of the set give the bad shares {one:.1%} and {two:.1%}.",
+        ),
+    ]  # fmt: skip
+    return [{"name": name, "passed": bool(passed), "says": says} for name, passed, says in rows]
 
 
-def _pictures(own: Floats, planted: Floats, mixture: ScoreMixture, bins: int = 40) -> dict[str, Any]:
+def _why_not(checks: list[dict[str, Any]], place: int | None, basis: str) -> str:
+    if place is not None:
+        return ""
+    if basis == "scores":
+        for check in checks:
+            if not check["passed"]:
+                return f"The scores alone do not decide. {check['says']}"
+        return "No limit has as many bad as good texts below it: the set has too few bad texts, or the judge is too weak for them."
+    return "No limit keeps the budget with certainty and has as many bad as good texts below it."
+
+
+def _estimates(draws: Draws, share: Interval, place: int, false_drop: float, basis: str) -> dict[str, Any]:
+    """What the draws say at a threshold, each number with its interval. share: that of the mismatches."""
+    below, precision = draws.good_below()[:, place], draws.precision()[:, place]
+    numbers = {
+        "bad_share": share,
+        "auroc_good": draws.interval(draws.area),
+        "false_drop": draws.interval(below),
+        "precision": draws.interval(precision),
+    }
+    facts: dict[str, Any] = {}
+    for name, number in numbers.items():
+        facts |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
+    sure = float(draws.weight[below <= false_drop].sum()) if basis == "scores" else CONFIDENCE
+    return {**facts, "confidence": sure}
+
+
+def _reach(own: Floats, planted: Floats, threshold: float) -> dict[str, Any]:
+    """Share of planted mismatches below the threshold, and of all own texts: the false drop rate if every text were good."""
+    reach = wilson(int((planted < threshold).sum()), len(planted))
+    worst = float((own < threshold).mean())
+    return {"found": reach.value, "found_low": reach.low, "found_high": reach.high, "worst_case": worst}
+
+
+def _pictures(
+    own: Floats, planted: Floats, posterior: Isotonic, bad: float, bins: int = 40
+) -> dict[str, Any]:
     """Data of the report's charts: the two histograms, the curve score -> P(match), and the reliability diagram."""
     low, high = np.quantile(np.concatenate([own, planted]), [0.001, 0.999])
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     clipped = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] for values in (own, planted)]
-    chances = mixture(own)
+    chances = posterior(own)
     order = np.argsort(chances, kind="stable")
     reliability = []
     for group in np.array_split(order, 12):
@@ -121,12 +210,12 @@ def _pictures(own: Floats, planted: Floats, mixture: ScoreMixture, bins: int = 4
             continue
         low_score, high_score = own[group].min(), own[group].max()
         inside = float(((planted >= low_score) & (planted <= high_score)).mean())
-        rate = 1 - min(1.0, mixture.bad * inside / (len(group) / len(own)))
+        rate = 1 - min(1.0, bad * inside / (len(group) / len(own)))
         reliability.append({"p": float(chances[group].mean()), "rate": rate, "n": len(group)})
     error = sum(abs(entry["p"] - entry["rate"]) * entry["n"] for entry in reliability) / len(own)
     return {
         "bins": reliability,
         "ece": float(error),
-        "curve": [[float(score), float(p)] for score, p in zip(edges, mixture(edges))],
+        "curve": [[float(score), float(p)] for score, p in zip(edges, posterior(edges))],
         "histogram": {"edges": edges.tolist(), "own": clipped[0].tolist(), "planted": clipped[1].tolist()},
     }

@@ -1,8 +1,8 @@
-"""Calibration: from scores that only rank to P(match), and from a budget of false drops to a threshold.
+"""Calibration: from scores that only rank to P(match), and how far to trust the result.
 
 Two situations. Where the truth is known (a drawn world, human labels): reliability, expected calibration error, Brier
-score, isotonic regression. Where it is not (the user's own pairs): captions swapped inside the set are known
-mismatches, and `mixture_posterior` learns from own pairs and planted mismatches alone how likely a score means a match.
+score, isotonic regression. Where it is not (a collection that is searched): own pairs and known mismatches, and
+`mixture_posterior` learns from these alone how likely a score means a match. `budget` does that for a decision.
 
 Scores: higher is better. The estimates hold for mismatches that score like the planted ones: a caption with one wrong word
 scores higher than a swapped one, and is counted among the good pairs.
@@ -170,7 +170,7 @@ class Isotonic:
     probability: Floats
 
     def __call__(self, scores: ArrayLike | float) -> Floats:
-        return np.interp(np.asarray(scores, dtype=np.float64), self.at, self.probability)
+        return np.asarray(np.interp(np.asarray(scores, dtype=np.float64), self.at, self.probability))
 
 
 def fit_isotonic(scores: ArrayLike, truth: ArrayLike) -> Isotonic:
@@ -221,9 +221,8 @@ def mixture_posterior(own: ArrayLike, planted: ArrayLike) -> ScoreMixture:
     logistic curve with a floor, whose three parameters are fitted by maximum likelihood, and
     P(match | s) = sigmoid(a + b s + log((1 - pi) / pi)), strictly rising, so that no ranking is lost.
 
-    The usual estimate of pi, the smallest ratio of the two distribution functions in the low tail, is an upper bound that
-    only a scorer without overlap reaches, and it has the highest variance (docs/metrics.md). Where the scores of good pairs
-    vary so much more than those of mismatches that some are as low, pi is estimated too high.
+    Where the scores of good pairs vary more than those of mismatches pi is estimated too high, and where they have heavy tails
+    too low: no budget may rest on it (docs/metrics.md; `budget.draw` has no such shape).
     """
     mine, mismatched = _scores(own, "own"), _scores(planted, "planted")
     area = auroc_interval(mine, mismatched)
@@ -275,28 +274,3 @@ def _floored(x: Floats, label: Floats, ratio: float, floor: float) -> tuple[floa
         if gain < 1e-9 * len(x):
             break
     return loss, t
-
-
-def threshold_for(
-    own: ArrayLike, planted: ArrayLike, bad: float, false_drop: float, sigmas: float = 0.0
-) -> float:
-    """Threshold for a false drop rate: the score below which at most `false_drop` of the GOOD own pairs fall.
-
-    The good pairs' distribution function is estimated as (own - bad * planted) / (1 - bad), made non-decreasing. sigmas:
-    how many standard errors of that estimate to stay below the budget; 0 meets it on average, 1.64 in about 95 of 100 sets.
-    Returns the lowest own score (below which there is none) where no higher threshold is safe. bad: `ScoreMixture.bad`.
-    """
-    mine, mismatched = np.sort(_scores(own, "own")), np.sort(_scores(planted, "planted"))
-    if not (0 <= false_drop < 1 and 0 <= bad <= 1):
-        raise ValueError(f"bad and false_drop are shares, got {bad} and {false_drop}")
-    if bad > 1 - 1 / len(mine):
-        return float(mine[0])  # there is no sign of a good pair, so no threshold is safe
-    at = np.unique(mine)
-    below_own = np.searchsorted(mine, at, "left") / len(mine)
-    below_made = np.searchsorted(mismatched, at, "left") / len(mismatched)
-    spread = below_own * (1 - below_own) / len(mine) + bad**2 * below_made * (1 - below_made) / len(
-        mismatched
-    )
-    good = np.maximum.accumulate((below_own - bad * below_made) / (1 - bad))
-    safe = np.flatnonzero(good + sigmas * np.sqrt(spread) / (1 - bad) <= false_drop + 1e-9)
-    return float(at[safe[-1]]) if len(safe) else float(mine[0])
