@@ -98,7 +98,7 @@ def test_labels_narrow_the_share():
     own, bad, planted = drawn(0, 0.2, lambda random, count: random.normal(1, 1, count))
     wide = budget.draw(own, planted).widened()
     limit = float(np.median(own))
-    known = wide.given(limit, round(1000 * bad[own < limit].mean()), 1000)
+    known = wide.conditioned(limit, round(1000 * bad[own < limit].mean()), 1000)
     share = known.interval(known.bad)
     assert share.low <= bad.mean() <= share.high and share.high - share.low < 0.1
 

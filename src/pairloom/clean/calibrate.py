@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairloom.clean.labels import CONFIDENCE, Bound, Labels, label_bound, label_limit, trusted_bound
-from pairloom.metrics.budget import Draws, draw
+from pairloom.metrics.budget import MixtureDraws, draw
 from pairloom.metrics.calibrate import Isotonic, auroc_interval
 from pairloom.metrics.compare import Interval, wilson
 
@@ -115,15 +115,15 @@ def calibrate(
     return Calibration(posterior, None if why else threshold, why, facts)
 
 
-def _informed(wide: Draws, draws: Draws, labels: Labels) -> tuple[Draws, Interval]:
+def _informed(wide: MixtureDraws, draws: MixtureDraws, labels: Labels) -> tuple[MixtureDraws, Interval]:
     """The draws, given the labels, and the share of mismatches: its interval also holds without the model of the floor."""
     evidence = labels.below, int((~labels.good).sum()), len(labels.good)
-    known, free = wide.given(*evidence), draws.widened().given(*evidence)
+    known, free = wide.conditioned(*evidence), draws.widened().conditioned(*evidence)
     one, two = known.interval(known.bad), free.interval(free.bad)
     return known, Interval(one.value, min(one.low, two.low), max(one.high, two.high))
 
 
-def _place(draws: Draws, false_drop: float) -> int | None:
+def _place(draws: MixtureDraws, false_drop: float) -> int | None:
     """Place of the highest threshold that keeps the budget by the draws and has no more good than bad texts below it."""
     keeps = draws.quantile(draws.good_below(), SURE) <= false_drop
     useful = draws.quantile(draws.precision(), 0.5) >= 0.5
@@ -133,7 +133,7 @@ def _place(draws: Draws, false_drop: float) -> int | None:
     return int(places[-1]) if len(places) else None
 
 
-def _checks(draws: Draws, area: Interval) -> list[dict[str, Any]]:
+def _checks(draws: MixtureDraws, area: Interval) -> list[dict[str, Any]]:
     """Checks of the estimate, each of which can fail."""
     one, two = draws.halves
     apart = abs(one - two)
@@ -172,7 +172,9 @@ def _why_not(checks: list[dict[str, Any]], place: int | None, basis: str) -> str
     return "No limit keeps the budget with certainty and has as many bad as good texts below it."
 
 
-def _estimates(draws: Draws, share: Interval, place: int, false_drop: float, basis: str) -> dict[str, Any]:
+def _estimates(
+    draws: MixtureDraws, share: Interval, place: int, false_drop: float, basis: str
+) -> dict[str, Any]:
     """What the draws say at a threshold, each number with its interval. share: that of the mismatches."""
     below, precision = draws.good_below()[:, place], draws.precision()[:, place]
     numbers = {

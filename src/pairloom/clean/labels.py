@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.metrics.budget import Draws
+from pairloom.metrics.budget import MixtureDraws
 from pairloom.metrics.label_bound import binomial_lower, binomial_upper, last_passed, most_good
 
 Floats = NDArray[np.float64]
@@ -35,7 +35,7 @@ def choose_labels(own: Floats, below: float, count: int, seed: int) -> NDArray[n
     return np.random.default_rng(seed).permutation(population)[:count]
 
 
-def label_limit(draws: Draws, false_drop: float) -> float:
+def label_limit(draws: MixtureDraws, false_drop: float) -> float:
     """Highest threshold that may still keep the budget: labels of texts above it decide nothing."""
     fits = np.flatnonzero(draws.quantile(draws.good_below(), OPTIMISTIC) <= false_drop)
     return float(draws.edges[fits[-1] if len(fits) else 0])
@@ -51,7 +51,7 @@ class Bound:
 
 
 def label_bound(
-    draws: Draws, own: Floats, labels: Labels, false_drop: float, place: int | None, highest: int
+    draws: MixtureDraws, own: Floats, labels: Labels, false_drop: float, place: int | None, highest: int
 ) -> Bound:
     """Highest threshold below which, with `CONFIDENCE`, at most `false_drop` of the good texts fall, and at least as many labelled
     texts are bad as good. place: that of the scores, for `Bound.refutes`. highest: the last place that P(match) allows."""
@@ -75,7 +75,9 @@ def _highest(places: NDArray[np.int64], highest: int) -> int | None:
     return min(int(places[-1]), highest) if len(places) and highest >= 0 else None
 
 
-def trusted_bound(draws: Draws, trusted: Floats, false_drop: float, place: int | None, highest: int) -> Bound:
+def trusted_bound(
+    draws: MixtureDraws, trusted: Floats, false_drop: float, place: int | None, highest: int
+) -> Bound:
     """The same from scores of pairs that are known to be good and are drawn like the good ones of the set: an order statistic."""
     below = (trusted[:, None] < draws.edges).sum(0)
     counts = {int(count): binomial_upper(int(count), len(trusted), CONFIDENCE) for count in np.unique(below)}

@@ -26,7 +26,7 @@ LEAK = 20.0  # bound of the leak: LEAK (1 - AUROC of good over planted)^2 (docs/
 
 
 @dataclass(frozen=True)
-class Draws:
+class MixtureDraws:
     """Weighted draws of everything that is unknown; R = RESAMPLES * LEAKS.
 
     edges [T]: thresholds, rising. weight [R]: sums to 1. bad [R]: share of mismatches. area [R]: AUROC of good over planted.
@@ -91,7 +91,7 @@ class Draws:
         chance = 1 - np.minimum(1, bad / np.maximum(self.ratio, 1e-12))
         return Isotonic(self.edges, (chance[:-1] + chance[1:]) / 2)
 
-    def given(self, below: float, bad: int, count: int) -> Draws:
+    def conditioned(self, below: float, bad: int, count: int) -> MixtureDraws:
         """The draws weighted by the likelihood of labels: `bad` of `count` pairs, drawn at random below a threshold, are bad.
 
         Only their number counts: it does not depend on the shape of the low tail, in which planted mismatches and the set's
@@ -102,8 +102,8 @@ class Draws:
         weight = self.weight * np.exp(log - log.max())
         return replace(self, weight=weight / weight.sum())
 
-    def widened(self) -> Draws:
-        """Draws without the model of the floor: the share of mismatches is anywhere between 0 and the mixture bound,
+    def widened(self) -> MixtureDraws:
+        """MixtureDraws without the model of the floor: the share of mismatches is anywhere between 0 and the mixture bound,
         and with probability `NONE` there is no mismatch at all."""
         highest = self._bounds()[self.resample]
         rank = np.argsort(self.bad, kind="stable").argsort() / (len(self.bad) - 1)
@@ -116,7 +116,7 @@ class Draws:
         )
 
 
-def draw(own: Floats, planted: Floats, owner: NDArray[np.int64] | None = None, seed: int = 0) -> Draws:
+def draw(own: Floats, planted: Floats, owner: NDArray[np.int64] | None = None, seed: int = 0) -> MixtureDraws:
     """Draw the share of mismatches and the distribution functions, given the scores.
 
     own [n], planted [m]: scores of the set's own pairs and of planted mismatches. owner [n]: picture of each own pair; whole
@@ -145,7 +145,7 @@ def draw(own: Floats, planted: Floats, owner: NDArray[np.int64] | None = None, s
     part = random.permuted(np.tile((np.arange(LEAKS) + 0.5) / LEAKS, (RESAMPLES, 1)), axis=1) ** 2
     rest = (bound[:, None] * part).ravel()
     bad = np.clip((fitted[resample] - rest) / (1 - rest), 0, 1 - 1 / len(own))
-    return Draws(
+    return MixtureDraws(
         bins.edges, np.full(len(bad), 1 / len(bad)), bad, np.clip((area[resample] - bad / 2) / (1 - bad), 0, 1),
         own_below[:, :-1], planted_below[:, :-1], resample, rising(ratios[0], rows[1][0] + 1e-9),
         float(np.median(bound)), float(fitted.std()), (float(checks[0]), float(checks[1])),
@@ -188,6 +188,6 @@ def _added(mine: Floats, theirs: Floats) -> tuple[Floats, Floats]:
 
 
 def _moved(count: float, counts: Floats, floors: Floats) -> list[tuple[float, float, float]]:
-    """See `Draws.steps`: own is 1 - d of the whole after the addition of d."""
+    """See `MixtureDraws.steps`: own is 1 - d of the whole after the addition of d."""
     added = [float((total - count) / total) for total in counts]
     return [(d, float(floors[0] * (1 - d) + d), float(floor)) for d, floor in zip(added[1:], floors[1:])]
