@@ -106,6 +106,12 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
         say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
     by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")
     say(f"  audit        {by_rule:,} pictures or texts bad by rule")
+    judge = facts.get("judge") or {}
+    if judge.get("parts"):
+        weights = ", ".join(f"{part} {share:.0%}" for part, share in judge["parts"].items())
+        say(f"  features     {weights}; of texts: {judge['texts']}")
+        if all(part.startswith("hand-made") for part in judge["parts"]):
+            say('               pip install "pairloom[towers]" would bring pretrained ones (docs/towers.md)')
     if calibration.get("decides"):
         say(
             f"  judge        AUROC {calibration['auroc']:.3f} [{calibration['auroc_low']:.3f}, {calibration['auroc_high']:.3f}] of own texts over "

@@ -31,6 +31,7 @@ from pairloom.data.pair import content_hash
 from pairloom.runtime.threads import one_thread
 
 KIND, FILE, SPACE = "ridge", "ridge.safetensors", "space"
+HANDMADE = "hand-made"  # the features that every picture has
 PARTS = "landmarks", "coefficients", "means"  # of a saved Ridge
 
 
@@ -132,8 +133,20 @@ class RidgeJudge(CalibratedJudge):
             "size": self.size,
             "folds": len(self.weights),
         }
-        write_judge(folder, {**facts, "moved": dict(sorted(self.moved.items()))}, self.calibration)
+        facts |= {
+            "parts": self.parts(),
+            "texts": self.encoders.text_tower or "words",
+            "moved": dict(sorted(self.moved.items())),
+        }
+        write_judge(folder, facts, self.calibration)
         return folder
+
+    def parts(self) -> dict[str, float]:
+        """What the score is a sum of, "features: direction", and the share of the weight, averaged over the folds."""
+        shares = (self.weights / self.weights.sum(1, keepdims=True)).mean(0).tolist()
+        features = [HANDMADE, *([] if self.encoders.image_tower is None else [self.encoders.image_tower])]
+        names = [f"{one}: {way}" for one in features for way in ("picture to text", "text to picture")]
+        return dict(zip(names, shares))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {"weights": torch.from_numpy(self.weights)}

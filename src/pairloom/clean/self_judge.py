@@ -421,7 +421,8 @@ def _training(
 
 
 def describe(where: Path) -> dict[str, Any]:
-    """The entry of run.json about the judge in a folder: {"model": "self", "way", "folds"}."""
+    """The entry of run.json about the judge in a folder: {"model": "self", "way", "folds"}, and what its score is a sum of."""
     known = models.read_json(where / FILE)
     folds = known["folds"]
-    return {"model": "self", "way": known["by"], "folds": folds if isinstance(folds, int) else len(folds)}
+    facts = {"model": "self", "way": known["by"], "folds": folds if isinstance(folds, int) else len(folds)}
+    return facts | {name: known[name] for name in ("texts", "parts") if name in known}
