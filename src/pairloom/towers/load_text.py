@@ -46,7 +46,8 @@ def load_text_tower(where: Path | str, device: str = "cpu") -> TextTower:
         raise unusable(source.where, error) from error
     _check_vocabulary(tokens, network.embed.words.num_embeddings, source.where)
     name = str(where) if sha256 else path.stem if path.suffix == ".zip" else path.resolve().name
-    identity = identity_of(checksum, kind, tokens.to_json(), config)
+    vocabulary = source.data("tokenizer.json") or source.data("vocab.txt")
+    identity = identity_of(checksum, kind, vocabulary, config)
     return TextTower(name, network, tokens, config, checksum, identity, device)
 
 

