@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from pairloom.clean.calibrate import calibrate
+from pairloom.clean.calibrate import calibrate, calibrate_drawn
 from pairloom.clean.labels import Labels, choose_labels
+from pairloom.metrics.budget import draw
 
 
 def scores_of(apart, share, seed, count=1500):
@@ -27,10 +28,11 @@ def test_labels_keep_the_budget_as_often_as_they_say(apart, share):
     over, found, without = [], [], []
     for seed in range(4):
         own, bad, planted = scores_of(apart, share, seed)
-        alone = calibrate(own, planted, 0.05)
+        draws = draw(own, planted)
+        alone = calibrate_drawn(draws, own, planted, 0.05)
         limit = alone.facts["label_limit"]
         index = choose_labels(own, limit, 50, seed)
-        known = calibrate(own, planted, 0.05, labels=Labels(index, ~bad[index], limit))
+        known = calibrate_drawn(draws, own, planted, 0.05, Labels(index, ~bad[index], limit))
         assert known.facts["labels"] == len(index) and known.facts["confidence"] >= 0.7
         limits = [-np.inf if each.threshold is None else each.threshold for each in (known, alone)]
         over.append((own[~bad] < limits[0]).mean() > 0.05)
@@ -38,6 +40,26 @@ def test_labels_keep_the_budget_as_often_as_they_say(apart, share):
         without.append((own[bad] < limits[1]).sum())
     assert np.sum(over) <= 1
     assert np.sum(found) >= 0.95 * np.sum(without)
+
+
+@pytest.mark.parametrize("tail", ["student", "gamma"])
+def test_labels_keep_the_budget_where_good_scores_have_fat_tails(tail):
+    """One good score in thirty is as low as a mismatch: the scores alone count these as bad, and drop up to twice as many."""
+    over = []
+    for seed in range(3):
+        random = np.random.default_rng(seed)
+        bad = random.random(2000) < 0.2
+        good = 3 + random.standard_t(4, 2000) if tail == "student" else 4 - random.gamma(2, 0.7, 2000)
+        own, planted = np.where(bad, random.normal(size=2000), good), random.normal(size=4000)
+        draws = draw(own, planted)
+        alone = calibrate_drawn(draws, own, planted, 0.05)
+        limit = alone.facts["label_limit"]
+        index = choose_labels(own, limit, 50, seed)
+        known = calibrate_drawn(draws, own, planted, 0.05, Labels(index, ~bad[index], limit))
+        over.append(known.threshold is not None and (own[~bad] < known.threshold).mean() > 0.06)
+        dropped = (own < alone.threshold).mean()
+        assert (own[~bad] < alone.threshold).mean() < 0.12 and alone.facts["worst_case"] == dropped
+    assert np.sum(over) <= 1
 
 
 def test_labels_that_contradict_the_scores_win():

@@ -22,6 +22,8 @@ LEAST = 50  # least numbers of own texts and of planted ones for a calibration
 AREA = 0.6  # least lower end of AUROC's interval for a threshold
 LEAK = 0.25  # greatest bound of the share of good texts that may score like mismatches
 SURE = 0.7  # probability, by the draws, that a threshold keeps the budget
+SURE_LABELLED = 0.8  # the same, given labels
+MODEL = ("scores", "scores and labels")  # what a threshold by the draws rests on
 MATCH = 0.8  # no text with a higher P(match) is dropped
 
 
@@ -79,26 +81,34 @@ def calibrate(
     trusted [k]: scores of pairs that are known to be good.
 
     By scores alone the threshold keeps the budget in `SURE` of the draws, has at least as many mismatches as good texts
-    below it, and P(match) at most `MATCH`; there is none where a check fails. Labels and trusted pairs decide where the
-    scores cannot, by an exact bound, and sharpen the draws where they can.
+    below it, and P(match) at most `MATCH`; there is none where a check fails. Labels weight the draws where the checks pass,
+    and decide by an exact bound where these fail or are refuted, or where that bound allows more; so do trusted pairs.
     """
     if len(own) < LEAST or len(planted) < LEAST:
         why = f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
         return Calibration(None, None, why, {"planted": len(planted), "decides": False, "why": why})
-    area, draws = auroc_interval(own, planted), draw(own, planted, owner)
+    return calibrate_drawn(draw(own, planted, owner), own, planted, false_drop, labels, trusted)
+
+
+def calibrate_drawn(
+    draws: MixtureDraws,
+    own: Floats,
+    planted: Floats,
+    false_drop: float,
+    labels: Labels | None = None,
+    trusted: Floats | None = None,
+) -> Calibration:
+    """`calibrate`, given the draws of these scores."""
+    area = auroc_interval(own, planted)
     checks = _checks(draws, area)
     sound = all(check["passed"] for check in checks)
-    wide = draws if sound else draws.widened()
-    known, share = (wide, draws.share()) if labels is None else _informed(wide, draws, labels)
-    place = _place(known, false_drop) if sound else None
-    likely = int(np.searchsorted(known.match()(known.edges), MATCH, "right")) - 1
-    basis = "scores"
-    bounds: dict[str, Bound] = {}
+    known, share, basis = draws, draws.share(), "scores"
     if labels is not None:
-        bounds["labels"] = label_bound(draws, own, labels, false_drop, place, likely)
-    if trusted is not None:
-        bounds["trusted"] = trusted_bound(draws, trusted, false_drop, place, likely)
-    for name, bound in bounds.items():
+        known = draws.doubted() if sound else draws.widened()
+        known = known.conditioned(labels.below, int((~labels.good).sum()), len(labels.good))
+        share, basis = known.interval(known.bad), "scores and labels"
+    place = _place(known, false_drop, SURE if labels is None else SURE_LABELLED) if sound else None
+    for name, bound in _bounds(draws, known, own, false_drop, place, labels, trusted).items():
         if place is None or bound.refutes or (bound.place is not None and bound.place > place):
             place, basis = bound.place, name
     why = _why_not(checks, place, basis)
@@ -106,26 +116,38 @@ def calibrate(
     facts = {
         "planted": len(planted), "own": len(own), "false_drop_budget": false_drop,
         "auroc": area.value, "auroc_low": area.low, "auroc_high": area.high,
-        "threshold": threshold, "p_threshold": float(posterior(threshold)),
-        "labels": 0 if labels is None else len(labels.index), "label_limit": label_limit(wide, false_drop), "basis": basis,
+        "threshold": threshold, "p_threshold": float(posterior(threshold)), "basis": basis,
+        "labels": 0 if labels is None else len(labels.index),
+        "label_limit": label_limit(draws if sound else draws.widened(), false_drop),
         **_estimates(known, share, place or 0, false_drop, basis), **_reach(own, planted, threshold),
         "checks": checks, "decides": not why, "why": why,
-        **_pictures(own, planted, posterior, float(known.quantile(known.bad, 0.5))),
+        **_pictures(own, planted, posterior, share.value),
     }  # fmt: skip
     return Calibration(posterior, None if why else threshold, why, facts)
 
 
-def _informed(wide: MixtureDraws, draws: MixtureDraws, labels: Labels) -> tuple[MixtureDraws, Interval]:
-    """The draws, given the labels, and the share of mismatches: its interval also holds without the model of the floor."""
-    evidence = labels.below, int((~labels.good).sum()), len(labels.good)
-    known, free = wide.conditioned(*evidence), draws.widened().conditioned(*evidence)
-    one, two = known.interval(known.bad), free.interval(free.bad)
-    return known, Interval(one.value, min(one.low, two.low), max(one.high, two.high))
+def _bounds(
+    draws: MixtureDraws,
+    known: MixtureDraws,
+    own: Floats,
+    false_drop: float,
+    place: int | None,
+    labels: Labels | None,
+    trusted: Floats | None,
+) -> dict[str, Bound]:
+    """The exact bounds that there are. place: that of the draws; known: the draws, given the labels."""
+    highest = int(np.searchsorted(known.match()(known.edges), MATCH, "right")) - 1
+    bounds: dict[str, Bound] = {}
+    if labels is not None:
+        bounds["labels"] = label_bound(draws, own, labels, false_drop, place, highest)
+    if trusted is not None:
+        bounds["trusted"] = trusted_bound(draws, trusted, false_drop, place, highest)
+    return bounds
 
 
-def _place(draws: MixtureDraws, false_drop: float) -> int | None:
+def _place(draws: MixtureDraws, false_drop: float, sure: float) -> int | None:
     """Place of the highest threshold that keeps the budget by the draws and has no more good than bad texts below it."""
-    keeps = draws.quantile(draws.good_below(), SURE) <= false_drop
+    keeps = draws.quantile(draws.good_below(), sure) <= false_drop
     useful = draws.quantile(draws.precision(), 0.5) >= 0.5
     likely = draws.match()(draws.edges) <= MATCH
     drops = draws.own.mean(0) > 0
@@ -164,7 +186,7 @@ def _checks(draws: MixtureDraws, area: Interval) -> list[dict[str, Any]]:
 def _why_not(checks: list[dict[str, Any]], place: int | None, basis: str) -> str:
     if place is not None:
         return ""
-    if basis == "scores":
+    if basis in MODEL:
         for check in checks:
             if not check["passed"]:
                 return f"The scores alone do not decide. {check['says']}"
@@ -186,7 +208,7 @@ def _estimates(
     facts: dict[str, Any] = {}
     for name, number in numbers.items():
         facts |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
-    sure = float(draws.weight[below <= false_drop].sum()) if basis == "scores" else CONFIDENCE
+    sure = float(draws.weight[below <= false_drop].sum()) if basis in MODEL else CONFIDENCE
     return {**facts, "confidence": sure}
 
 

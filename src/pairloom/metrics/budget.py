@@ -20,6 +20,7 @@ RESAMPLES = 100
 STEPS = (0.1, 0.2)  # shares of the set that are added as known mismatches, for a check
 LEAKS = 20  # values of the leak for each resample
 NONE = 0.05  # probability of a set without mismatches, where the scores alone say nothing
+DOUBT = 0.8  # of the model of the floor, where labels can decide about it
 GROUPS = 200  # pictures are resampled in this many groups
 LEAST_LEAK = 0.02  # also of a perfect scorer: people make errors too
 LEAK = 20.0  # bound of the leak: LEAK (1 - AUROC of good over planted)^2 (docs/metrics.md)
@@ -90,6 +91,17 @@ class MixtureDraws:
         bad = float(self.quantile(self.bad, 0.5))
         chance = 1 - np.minimum(1, bad / np.maximum(self.ratio, 1e-12))
         return Isotonic(self.edges, (chance[:-1] + chance[1:]) / 2)
+
+    def doubted(self) -> MixtureDraws:
+        """These draws and the widened ones, which have the weight `DOUBT`."""
+        wide = self.widened()
+        return replace(
+            self,
+            weight=np.r_[self.weight * (1 - DOUBT), wide.weight * DOUBT],
+            bad=np.r_[self.bad, wide.bad],
+            area=np.r_[self.area, wide.area],
+            resample=np.r_[self.resample, wide.resample],
+        )
 
     def conditioned(self, below: float, bad: int, count: int) -> MixtureDraws:
         """The draws weighted by the likelihood of labels: `bad` of `count` pairs, drawn at random below a threshold, are bad.
