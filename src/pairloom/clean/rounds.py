@@ -121,7 +121,8 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
         run.facts["judge"] = {"model": settings.model, "way": judge.way()}
     tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
     run.each("judge", scoring.score_shard, tasks)
-    calibration = calibrate(*scoring.read_scores(folder, run.names), settings.false_drop)
+    own, planted, owner = scoring.read_scores(folder, run.names)
+    calibration = calibrate(own, planted, settings.false_drop, owner)
     run.facts["calibration"] = calibration.facts
     verdict = CalibratedRules(calibration, _rules(settings, calibration))
     if settings.captions and calibration.threshold is not None:

@@ -85,13 +85,19 @@ def write_scores(
         pq.write_table(table, file)
 
 
-def read_scores(folder: Path, shards: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read the finite scores of all own texts [n] and of all planted mismatches [m], for a calibration."""
-    own, planted = [np.zeros(0)], [np.zeros(0)]
+def read_scores(
+    folder: Path, shards: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Read the finite scores of all own texts [n] and of all planted mismatches [m], for a calibration, and the picture of each
+    own text [n], since the texts of one picture are often wrong together."""
+    own, planted, owner, first = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.int64)], 0
     for shard in shards:
-        table = read_part(folder / "scores", shard, ["text_id", "score"])
-        ids, scores = (table.column(name).to_numpy() for name in ("text_id", "score"))
-        scores, ids = scores[np.isfinite(scores)], ids[np.isfinite(scores)]
-        own.append(scores[ids != PLANTED])
-        planted.append(scores[ids == PLANTED])
-    return np.concatenate(own), np.concatenate(planted)
+        table = read_part(folder / "scores", shard, ["row", "text_id", "score"])
+        rows, ids, scores = (table.column(name).to_numpy() for name in ("row", "text_id", "score"))
+        finite = np.isfinite(scores)
+        mine, theirs = finite & (ids != PLANTED), finite & (ids == PLANTED)
+        own.append(scores[mine])
+        planted.append(scores[theirs])
+        owner.append(rows[mine] + first)
+        first += int(rows.max()) + 1 if len(rows) else 0
+    return np.concatenate(own), np.concatenate(planted), np.concatenate(owner)
