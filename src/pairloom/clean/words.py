@@ -21,10 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pairloom.clean.axes import principal_axes
-from pairloom.runtime.threads import one_thread
 
 WORDS, FEATURES = 4000, 300  # largest vocabulary and number of features
-BATCH = 64  # texts of every product, the last one padded, so that features depend on their own text alone
 # scripts without spaces are read by the character, everything else by the word
 _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
 
@@ -68,25 +66,30 @@ class WordFeatures:
         return cls(vocabulary, weights, axes)
 
     def __call__(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Features [n E] of texts; 0 for a text without a known word."""
-        rows = []
-        for start in range(0, len(texts), BATCH):
-            part = list(texts[start : start + BATCH])
-            table = self._table(part + [""] * (BATCH - len(part)))
-            with one_thread():
-                rows.append((torch.from_numpy(table) @ torch.from_numpy(self.axes)).numpy()[: len(part)])
-        return np.concatenate(rows) if rows else np.zeros((0, self.width), np.float32)
+        """Features [n E] of texts; 0 for a text without a known word. Words are summed one by one, so that the features of a
+        text do not depend on the others, to the last bit."""
+        features = np.zeros((len(texts), self.width), np.float32)
+        for row, text in enumerate(texts):
+            for place, weight in self._weighted(text):
+                features[row] += np.float32(weight) * self.axes[place]
+        return features
+
+    def _weighted(self, text: str) -> list[tuple[int, float]]:
+        """TF-IDF of a text of length 1, as (place of a word, weight)."""
+        counts = Counter(word for word in words_of(text) if word in self.places)
+        weights = [
+            (place := self.places[word], (1 + math.log(count)) * float(self.weights[place]))
+            for word, count in counts.items()
+        ]
+        length = math.sqrt(sum(weight**2 for _, weight in weights))
+        return [(place, weight / length) for place, weight in weights if length > 0]
 
     def _table(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """TF-IDF [n V] of texts, each of length 1."""
         table = np.zeros((len(texts), len(self.vocabulary)), np.float32)
         for row, text in enumerate(texts):
-            for word, count in Counter(words_of(text)).items():
-                place = self.places.get(word)
-                if place is not None:
-                    table[row, place] = (1 + math.log(count)) * self.weights[place]
-        lengths = np.linalg.norm(table, axis=1, keepdims=True)
-        table /= np.where(lengths > 0, lengths, 1)
+            for place, weight in self._weighted(text):
+                table[row, place] = weight
         return table
 
     def tensors(self) -> dict[str, Tensor]:
