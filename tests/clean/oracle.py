@@ -38,7 +38,7 @@ def truth(data: bytes) -> str:
 
 @dataclass(frozen=True)
 class Judge:
-    """Scores 3 where the text names the colour, else -3, with a little noise that the pair's content decides."""
+    """Scores 3 where the text is the right one, else -3, with a little noise that the pair's content decides."""
 
     name: str = "oracle"
 
@@ -46,12 +46,11 @@ class Judge:
         return "oracle"
 
     def score(self, pictures: AuditedShard, rows: Sequence[int], texts: Sequence[str]) -> np.ndarray:
-        colour = {row: truth(data).split()[2] for row, data in pictures.encoded(sorted(set(rows)))}
+        right = {row: truth(data) for row, data in pictures.encoded(sorted(set(rows)))}
         keys = pictures.column("key")
         scores = []
         for row, text in zip(rows, texts):
-            right = colour[row] in text.split()
-            scores.append((3 if right else -3) + seed_of(keys[row], text) % 1000 / 1000)
+            scores.append((3 if text == right[row] else -3) + seed_of(keys[row], text) % 1000 / 1000)
         return np.array(scores)
 
 
