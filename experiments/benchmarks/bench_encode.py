@@ -19,10 +19,10 @@ from published import pair
 from rounds import autocast, prepare, timed
 from torch import Tensor
 
+from pairloom.checkpoints.layout import take
 from pairloom.data.batch import Batch
 from pairloom.runtime.engine import engine
 from pairloom.systems import clip
-from pairloom.weights.layout import take
 from pairloom.weights.transformers_clip import places
 
 

@@ -9,7 +9,9 @@ import pyarrow as pa
 import torch
 
 from pairloom.clean.audit import near_pairs
-from pairloom.clean.ridge import (
+from pairloom.clean.ridge_training import logistic_weights
+from pairloom.clean.rows import plant
+from pairloom.regression.ridge import (
     GAMMA,
     PENALTY,
     TEMPERATURE,
@@ -18,9 +20,7 @@ from pairloom.clean.ridge import (
     choose_landmarks,
     fit_ridge,
 )
-from pairloom.clean.ridge_training import logistic_weights
-from pairloom.clean.rows import plant
-from pairloom.clean.words import WordFeatures, words_of
+from pairloom.regression.words import WordFeatures, words_of
 from pairloom.towers.handmade import HandmadeFeatures
 
 

@@ -17,11 +17,11 @@ pytest.importorskip("transformers")
 from published import TEXTS, clip_tokens, scatter  # noqa: E402
 
 import pairloom  # noqa: E402
+from pairloom.checkpoints.script import is_script, read_script  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build  # noqa: E402
 from pairloom.weights import open_clip  # noqa: E402
-from pairloom.weights._script import is_script, read_script  # noqa: E402
 from pairloom.weights.openai_clip import to_openai  # noqa: E402
 
 # widths of 64 to a head, as all of OpenAI's models have

@@ -21,11 +21,11 @@ from pairloom import registry
 from pairloom.bench import _report, _results
 from pairloom.bench._judging import scorers
 from pairloom.bench._results import BenchmarkResult, Entrant
+from pairloom.checkpoints import cached
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, read_config, read_json
 from pairloom.verbs import Declares, able, demand_way
-from pairloom.weights import cached
 
 CLAIM = "GDBench: all of its tasks, with blind baselines, intervals, cost, and the measure of bias"
 SUITE = (

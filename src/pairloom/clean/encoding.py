@@ -14,10 +14,10 @@ import numpy as np
 
 from pairloom.clean.audited_shard import AuditedShard
 from pairloom.clean.feature_store import distinct_texts, part_of, write_encoded
-from pairloom.clean.features import Encoders
 from pairloom.clean.rows import LEARN, Rows, read_part
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import Shard
+from pairloom.regression.features import Encoders
 from pairloom.towers.handmade import SAMPLE, HandmadeFeatures
 
 

@@ -21,13 +21,13 @@ from safetensors.torch import load_file, save
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.calibrated_judge import CalibratedJudge
 from pairloom.clean.feature_store import StoredFeatures
-from pairloom.clean.features import Encoders, FeatureSpace, Raw
 from pairloom.clean.folds import fold_of
 from pairloom.clean.judge_file import write_judge
 from pairloom.clean.picture_source import Floats, PictureSource
-from pairloom.clean.ridge import Ridge, ScoreReferences, TwoWayRidge
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
+from pairloom.regression.features import Encoders, FeatureSpace, Raw
+from pairloom.regression.ridge import Ridge, ScoreReferences, TwoWayRidge
 from pairloom.runtime.threads import one_thread
 
 KIND, FILE, SPACE = "ridge", "ridge.safetensors", "space"

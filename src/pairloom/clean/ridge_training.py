@@ -20,11 +20,15 @@ from numpy.typing import NDArray
 from pairloom.clean.audit import near_pairs
 from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, open_encoders
 from pairloom.clean.feature_store import DONORS, StoredFeatures, part_of, read_encoded, write_donor_features
-from pairloom.clean.features import Encoders, FeatureSpace, Raw
 from pairloom.clean.folds import fold_of
 from pairloom.clean.judge_file import is_judge, write_judge
 from pairloom.clean.plan import NONE, CleanSettings, already
-from pairloom.clean.ridge import (
+from pairloom.clean.ridge_judge import RidgeJudge
+from pairloom.clean.rows import LEARN, Rows, column_of, read_donors, read_part
+from pairloom.data.pair import seed_of
+from pairloom.data.shards import PairSet
+from pairloom.regression.features import Encoders, FeatureSpace, Raw
+from pairloom.regression.ridge import (
     Floats,
     ScoreReferences,
     TwoWayRidge,
@@ -32,10 +36,6 @@ from pairloom.clean.ridge import (
     choose_references,
     fit_ridge,
 )
-from pairloom.clean.ridge_judge import RidgeJudge
-from pairloom.clean.rows import LEARN, Rows, column_of, read_donors, read_part
-from pairloom.data.pair import seed_of
-from pairloom.data.shards import PairSet
 from pairloom.runtime.threads import one_thread
 from pairloom.scale import Execution
 from pairloom.towers import load_image_tower, load_text_tower

@@ -12,9 +12,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pairloom.checkpoints.layout import Place, rename, take
 from pairloom.errors import Mistake
 from pairloom.towers.preparation import Preparation
-from pairloom.weights.layout import Place, rename, take
 
 
 @dataclass(frozen=True)

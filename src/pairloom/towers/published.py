@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pairloom.checkpoints import cached
 from pairloom.errors import Mistake
-from pairloom.weights import cached
 
 Kind = Literal["image", "text"]
 _KINDS: dict[Kind, str] = {"image": "an image tower", "text": "a text tower"}

@@ -18,8 +18,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from pairloom.checkpoints.layout import FILES, read
 from pairloom.errors import Mistake
-from pairloom.weights.layout import FILES, read
 
 CHUNK = 1 << 20  # bytes that are hashed at a time
 

@@ -22,9 +22,9 @@ from pairloom.blocks.feed import ACTIVATIONS
 from pairloom.blocks.masks import padding
 from pairloom.blocks.relative import BucketedBias, biased
 from pairloom.blocks.transformer import Stack, TransformerConfig
+from pairloom.checkpoints.layout import Place, rename
 from pairloom.errors import Mistake
 from pairloom.towers.pretrained import fill
-from pairloom.weights.layout import Place, rename
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta", "mpnet")
 OFFSET = ("roberta", "xlm-roberta", "mpnet")  # positions begin after the id of the padding token

@@ -7,19 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import registry
+from pairloom.checkpoints import cached
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, load_folder, read_json
 from pairloom.model.model import Model
 
 FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
 FOREIGN[".safetensors"] = "bare weights, without a config"
-
-
-def cached(name: str) -> Path | None:
-    """The folder of a hub id in the local cache, None where it is not there. Nothing is downloaded."""
-    from pairloom.weights import _hub
-
-    return _hub.cached(name)
 
 
 def load(where: Path | str, download: bool = False) -> Model:
@@ -47,7 +41,7 @@ def load(where: Path | str, download: bool = False) -> Model:
             model: Model = layout.load(where)
             return model
     if where.suffix in FOREIGN and where.is_file():
-        from pairloom.weights import layout as tensors_file
+        from pairloom.checkpoints import layout as tensors_file
 
         raise tensors_file.unknown(where, FOREIGN[where.suffix])
     raise Mistake(

@@ -1,4 +1,4 @@
-"""Hub ids: models of the Hugging Face hub in the local cache, and their download where the user allows it.
+"""Downloads from the Hugging Face hub where the user allows it, and tokenizers of checkpoints that have none.
 
 HF_HUB_OFFLINE and HF_HOME are honoured by huggingface_hub itself.
 """
@@ -6,9 +6,9 @@ HF_HUB_OFFLINE and HF_HOME are honoured by huggingface_hub itself.
 from __future__ import annotations
 
 import importlib.util
-import re
 from pathlib import Path
 
+from pairloom.checkpoints import cached
 from pairloom.data.tokens import FILES, OPENAI, Tokens
 from pairloom.errors import Mistake
 
@@ -16,19 +16,6 @@ WANTED = ["*.json", "*.safetensors", "merges.txt", "*/merges.txt", "vocab.txt"]
 PICKLED = ["*.bin"]
 BERT = "bert-base-uncased", "google-bert/bert-base-uncased"
 CLIP = "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"
-
-
-def cached(name: str) -> Path | None:
-    """The newest snapshot of a hub id in the local cache; None where there is none, or the name is no id."""
-    if not re.fullmatch(r"\w[\w.-]*(/\w[\w.-]*)?", name):
-        return None
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, local_files_only=True))
-    except (LocalEntryNotFoundError, HFValidationError, ValueError, OSError):
-        return None
 
 
 def download(name: str) -> Path:

@@ -13,13 +13,13 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from pairloom.checkpoints.layout import FILES
 from pairloom.data.disk import atomic_write
 from pairloom.data.roles import END, START
 from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
-from pairloom.weights.layout import FILES
 
 BICUBIC = 3  # Pillow's number
 

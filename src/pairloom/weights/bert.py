@@ -10,8 +10,8 @@ from pathlib import Path
 
 from torch import nn
 
+from pairloom.checkpoints.layout import Moved, Place, read, take
 from pairloom.weights import salesforce
-from pairloom.weights.layout import Moved, Place, read, take
 
 DROPPED = ("token_type_embeddings", "pooler", "seq_relationship", "position_ids")
 

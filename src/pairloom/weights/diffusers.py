@@ -19,6 +19,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from pairloom.blocks.lora import adapters
+from pairloom.checkpoints.layout import Place, give, read, take
 from pairloom.data.disk import atomic_write
 from pairloom.data.roles import END, START
 from pairloom.data.tokens import Tokens
@@ -27,7 +28,6 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
-from pairloom.weights.layout import Place, give, read, take
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
 PARTS = {"unet": "unet.", "vae": "vae.", "text_encoder": "text.first.", "text_encoder_2": "text.second."}

@@ -14,6 +14,7 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from pairloom.checkpoints.layout import FILES, read
 from pairloom.data.disk import atomic_write
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
@@ -22,7 +23,6 @@ from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.clip import Config
 from pairloom.weights._hub import tokens_near
-from pairloom.weights.layout import FILES, read
 from pairloom.weights.openai_clip import check_tokens, filled, to_openai
 
 WRITES, SYSTEM = "open_clip", "clip"  # what `pairloom export --to` calls it, and of which system

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pairloom.checkpoints.layout import Place, give, read, rename, take
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.coca import Config, System
 from pairloom.weights._hub import tokens_near
-from pairloom.weights.layout import Place, give, read, rename, take
 from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in, write
 from pairloom.weights.openai_clip import BLOCK, LAYER, LEAD, check_tokens
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pairloom.checkpoints.layout import Place, read, rename, take
 from pairloom.errors import Mistake
 from pairloom.model import Model
-from pairloom.weights.layout import Place, read, rename, take
 
 PART = "bridge"
 HALF = {"key": 0, "value": 1}

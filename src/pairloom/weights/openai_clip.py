@@ -13,13 +13,13 @@ from typing import Any
 
 from torch import Tensor
 
+from pairloom.checkpoints.layout import Place, give, peek, read, rename, take
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.clip import Config, System
 from pairloom.weights._hub import tokens_near
-from pairloom.weights.layout import Place, give, peek, read, rename, take
 
 MARKS = ("input_resolution", "context_length", "vocab_size")  # numbers that stand among OpenAI's tensors
 LEFT = (*MARKS, "attn_mask")

@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.blip import TABLE_3, Config, Sharing, System
 from pairloom.weights._hub import tokens_near
-from pairloom.weights.layout import Moved, Place, give, peek, read, take
 
 IMAGE = {
     "embed.class_row": "cls_token",

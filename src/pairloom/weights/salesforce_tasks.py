@@ -15,11 +15,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
 from pairloom.data.transform import Transform
 from pairloom.model import Model
 from pairloom.systems import blip_nlvr, blip_vqa
 from pairloom.weights._hub import tokens_near
-from pairloom.weights.layout import Moved, Place, give, peek, read, take
 from pairloom.weights.salesforce import (
     EXTRA,
     HEADS,

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 from pairloom.blocks.encoder import FC7, RESNET, VGG
 from pairloom.blocks.inception import Unit
+from pairloom.checkpoints.layout import Place, read, rename, take
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
-from pairloom.weights.layout import Place, read, rename, take
 
 PART = "encoder"  # of a model, that `--init encoder=FILE` fills
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import verbs
+from pairloom.checkpoints.layout import read
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.weights import salesforce_tasks
 from pairloom.weights._transformers import holds, pixels_of, write
-from pairloom.weights.layout import read
 from pairloom.weights.salesforce import (
     check_tokens,
     config_of,

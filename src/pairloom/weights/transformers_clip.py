@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pairloom.checkpoints.layout import Place, give, read, rename, take
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.clip import Config, System
 from pairloom.weights._transformers import holds, part, pixels_of, write
-from pairloom.weights.layout import Place, give, read, rename, take
 from pairloom.weights.openai_clip import LAYER, LEAD, check_tokens
 
 WRITES, SYSTEM = "transformers", "clip"

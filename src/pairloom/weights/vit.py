@@ -12,8 +12,8 @@ from pathlib import Path
 
 from torch import nn
 
+from pairloom.checkpoints.layout import Moved, Place, read, take
 from pairloom.weights import salesforce
-from pairloom.weights.layout import Moved, Place, read, take
 
 DROPPED = ("head.", "head_dist.", "pre_logits.", "classifier.", "pooler.", "dist_token", "lm_head.")
 TRANSFORMERS = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 
-from pairloom.weights.layout import Place
+from pairloom.checkpoints.layout import Place
 
 # layout -> a tensor that it alone has
 MARKS = {

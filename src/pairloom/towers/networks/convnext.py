@@ -15,10 +15,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.feed import FeedForward
+from pairloom.checkpoints.layout import Place, rename
 from pairloom.towers.layer_scale import fold_layer_scale
 from pairloom.towers.preparation import FILTERS, IMAGENET, Preparation
 from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill, renamed
-from pairloom.weights.layout import Place, rename
 
 CLAIM = "ConvNeXt tiny, small, base, large and xlarge"
 MODEL_TYPES = ("convnext",)

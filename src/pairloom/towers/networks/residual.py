@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.resnet import GROWTH, Bottleneck
+from pairloom.checkpoints.layout import Place, rename
 from pairloom.errors import Mistake
 from pairloom.towers.preparation import FILTERS, IMAGENET, Preparation
 from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill, renamed
-from pairloom.weights.layout import Place, rename
 
 CLAIM = "ResNet 18, 34, 50, 101 and 152"
 MODEL_TYPES = ("resnet",)

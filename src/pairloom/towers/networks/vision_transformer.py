@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 from pairloom.blocks.positions import resize_positions
 from pairloom.blocks.transformer import Stack, TransformerConfig
+from pairloom.checkpoints.layout import Place, rename
 from pairloom.errors import Mistake
 from pairloom.towers.layer_scale import fold_layer_scale
 from pairloom.towers.preparation import FILTERS, HALVES, IMAGENET, Preparation
 from pairloom.towers.pretrained import PretrainedNetwork, WeightFile, fill, renamed
-from pairloom.weights.layout import Place, rename
 
 CLAIM = "ViT, DeiT and DINOv2"
 MODEL_TYPES = ("vit", "deit", "dinov2", "dinov2_with_registers")

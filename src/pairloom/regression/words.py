@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pairloom.clean.axes import principal_axes
+from pairloom.regression.axes import principal_axes
 
 WORDS, FEATURES = 4000, 300  # largest vocabulary and number of features
 # scripts without spaces are read by the character, everything else by the word

@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
-from pairloom.clean.axes import principal_axes
-from pairloom.clean.ridge import in_blocks
-from pairloom.clean.words import WordFeatures
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable, open_image
+from pairloom.regression.axes import principal_axes
+from pairloom.regression.ridge import in_blocks
+from pairloom.regression.words import WordFeatures
 from pairloom.runtime.threads import one_thread
 from pairloom.towers import ImageTower, TextTower, load_image_tower, load_text_tower
 from pairloom.towers.handmade import HandmadeFeatures

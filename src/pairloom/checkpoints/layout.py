@@ -19,8 +19,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pairloom.blocks.positions import resize_positions
+from pairloom.checkpoints.script import is_script, read_script
 from pairloom.errors import Mistake
-from pairloom.weights._script import is_script, read_script
 
 FILES = (
     "model.safetensors",
