@@ -4,16 +4,17 @@
 
 FOLDER holds one file SET_KIND_SHARE_SEED.npz for each cell: a set, the kind of the judge's features, the share of pictures
 that were given another's captions, and the seed. Arrays: own [n] scores of the set's own texts, own_picture [n] picture of each,
-own_bad [n] whether it is one of the wrong ones, planted [m] scores of planted mismatches.
+own_bad [n] whether it is one of the wrong ones, own_near [n] whether the picture has a near duplicate, planted [m] scores of planted
+mismatches. bench_selfjudge.py --dump writes them.
 
 One line a cell: share of wrong texts, estimated and true; false drop rate, estimated and true; share of the wrong texts that were found,
-and that the true 5 % threshold finds; the same over random draws of truthful labels. Last, how many cells meet each bar.
+and that the true 5 % threshold finds, both also over the pictures without near duplicates; the same over random draws of truthful labels. Last, how many cells meet each bar.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,12 +38,21 @@ class Cell:
     bad: NDArray[np.bool_]
     owner: NDArray[np.int64]
     planted: Floats
+    near: NDArray[np.bool_]
 
     @classmethod
     def read(cls, path: Path) -> Cell:
         with np.load(path, allow_pickle=False) as file:
             own, planted = (file[name].astype(np.float64) for name in ("own", "planted"))
-            return cls(path.stem, own, file["own_bad"].astype(bool), file["own_picture"], planted)
+            bad, near = (file[name].astype(bool) for name in ("own_bad", "own_near"))
+            return cls(path.stem, own, bad, file["own_picture"], planted, near)
+
+    def alone(self) -> Cell:
+        """The texts of pictures without near duplicates, for a measurement."""
+        some = ~self.near
+        return replace(
+            self, own=self.own[some], bad=self.bad[some], owner=self.owner[some], near=self.near[some]
+        )
 
     def dropped(self, calibration: Calibration) -> tuple[float, float]:
         """True false drop rate, and share of the wrong texts that are found; NaN where there is none."""
@@ -66,6 +76,8 @@ def measure(cell: Cell, draws: int, count: int) -> dict[str, float]:
     threshold = -np.inf if alone.threshold is None else alone.threshold
     real = bootstrap((cell.own < threshold)[~cell.bad].astype(float), cell.owner[~cell.bad], 500)
     false_drop, recall = cell.dropped(alone)
+    few = cell.alone()
+    few_drop, few_recall = few.dropped(alone)
     rows = []
     for seed in range(draws):
         index = choose_labels(cell.own, facts["label_limit"], count, seed)
@@ -80,7 +92,7 @@ def measure(cell: Cell, draws: int, count: int) -> dict[str, float]:
         "drop_high": facts["false_drop_high"], "worst": facts["worst_case"], "drop": false_drop, "real_low": real.low,
         "real_high": real.high, "found": recall, "best": cell.best(), "over": float((table[:, 0] > BUDGET).mean()),
         "highest": float(table[:, 0].max()), "labelled": float(table[:, 1].mean()), "held": float(table[:, 2].mean()),
-        "confidence": float(table[:, 3].mean()),
+        "confidence": float(table[:, 3].mean()), "few_drop": few_drop, "few_found": few_recall, "few_best": few.best(),
     }  # fmt: skip
 
 
@@ -90,7 +102,8 @@ def line(name: str, row: dict[str, float]) -> str:
     return (
         f"{name:20} share {row['share']:.3f}: {row['said']:.3f} [{row['low']:.3f}, {row['high']:.3f}] | drops "
         f"{row['drop']:5.1%} [{row['real_low']:.1%}, {row['real_high']:.1%}]: {row['drop_said']:.1%} "
-        f"[{row['drop_low']:.1%}, {row['drop_high']:.1%}] worst {row['worst']:.1%} | found {decision:14} | labels: over "
+        f"[{row['drop_low']:.1%}, {row['drop_high']:.1%}] worst {row['worst']:.1%} | found {decision:14} | "
+        f"without near duplicates: drops {row['few_drop']:.1%} found {row['few_found']:.3f} of {row['few_best']:.3f} | labels: over "
         f"{row['over']:.2f} highest {row['highest']:.1%} found {row['labelled']:.3f} share held {row['held']:.2f} "
         f"confidence {row['confidence']:.2f}"
     )
