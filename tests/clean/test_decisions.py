@@ -1,5 +1,7 @@
 """Every decision about a pair, by hand."""
 
+from dataclasses import replace
+
 from pairloom.clean.decisions import Judged, Rules, decide, read_outcomes, write_outcomes
 
 RULES = Rules(threshold=0.0, p_threshold=0.4, accept=0.5)
@@ -42,6 +44,18 @@ def test_a_proposal_under_the_bar_is_no_replacement():
         RULES,
     )
     assert decisions(outcome) == ["drop", "reject"] and outcome.texts == []
+
+
+def test_what_is_dropped_as_an_original_is_not_accepted_as_a_proposal():
+    rules = Rules(threshold=2.0, p_threshold=0.7, accept=0.5)
+    old, new = (
+        Judged("a dog", score=1.0, p_match=0.6),
+        Judged("a cat", "synthetic:self", score=1.0, p_match=0.6),
+    )
+    outcome = decide([], "", [old], [new], rules)
+    assert decisions(outcome) == ["drop", "reject"] and "under the 70%" in outcome.decisions[1].reason
+    outcome = decide([], "", [old], [replace(new, score=2.0, p_match=0.7)], rules)
+    assert decisions(outcome) == ["replace", "add"]
 
 
 def test_one_good_text_of_several_keeps_the_pair_and_needs_no_replacement():

@@ -66,7 +66,7 @@ class Rules:
     """Rules of deciding.
 
     threshold: texts with a lower score are unmatched; None: no threshold, so nothing is dropped by score.
-    accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5).
+    accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5), and a score that would keep an original.
     add: accepted captions are also added to kept texts (the paper's union). keep_alt_text: a replaced text stays in the
     clean set, after the caption that replaces it. replace: whether proposals may replace dropped texts.
     """
@@ -78,6 +78,11 @@ class Rules:
     add: bool = False
     replace: bool = True
     keep_alt_text: bool = False
+
+    @property
+    def needed(self) -> float:
+        """Least P(match) of a proposed caption: what is dropped as an original is not accepted as a proposal."""
+        return max(self.accept, self.p_threshold or 0.0)
 
 
 @dataclass
@@ -161,7 +166,9 @@ def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged |
 
 
 def _accepted(proposal: Judged, rules: Rules) -> bool:
-    return rules.threshold is not None and proposal.p_match is not None and proposal.p_match >= rules.accept
+    if rules.threshold is None or proposal.score is None or proposal.p_match is None:
+        return False
+    return proposal.score >= rules.threshold and proposal.p_match >= rules.needed
 
 
 def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
@@ -171,7 +178,7 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
     if _accepted(proposal, rules):
         return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text is better.")
     return TextDecision(
-        proposal, REJECT, f"P(match) is {p}, under the {rules.accept:.0%} that a new caption needs."
+        proposal, REJECT, f"P(match) is {p}, under the {rules.needed:.0%} that a new caption needs."
     )
 
 

@@ -179,7 +179,7 @@ def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Cali
     run.facts["captioner"] = {
         "model": captioner.name, "decode": settings.decode, "pictures": wanted, "proposals": len(chances),
         # as in the paper: the share of the proposals that the filter rejects
-        "noise_ratio": float((chances < settings.accept).mean()) if len(chances) else 0.0,
+        "noise_ratio": float((chances < verdict.rules.needed).mean()) if len(chances) else 0.0,
     }  # fmt: skip
     verdict = replace(verdict, writer=f"synthetic:{captioner.name}")
     file = verdict.save(folder / "verdict-captions.json")

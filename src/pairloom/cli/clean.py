@@ -48,7 +48,10 @@ def command(
     decode: Annotated[Decode, WRITES(help="How captions are proposed.")] = Decode.nucleus,
     top_p: Annotated[float, WRITES(help="Mass that nucleus sampling draws from.")] = 0.9,
     proposals: Annotated[int, WRITES(help="Captions proposed for a picture.")] = 6,
-    accept: Annotated[float, WRITES(help="P(match) that a proposed caption needs.")] = 0.5,
+    accept: Annotated[
+        float,
+        WRITES(help="P(match) that a proposed caption needs, if the threshold of P(match) is not higher."),
+    ] = 0.5,
     decoupled: Annotated[
         bool, WRITES("--decoupled/--shared", help="Captioner and filter as two models, or one.")
     ] = True,
