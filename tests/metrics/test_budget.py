@@ -113,6 +113,25 @@ def test_quantiles_are_weighted():
     assert draws.quantile(np.stack([values, -values], 1), 0.0).tolist() == [0, 1 - len(values)]
 
 
+def test_the_span_reaches_from_one_end_of_the_leak_to_the_other():
+    own, _, planted = drawn(0, 0.2, GOOD["normal"], 200)
+    draws = budget.draw(own, planted)
+    part = np.tile(np.arange(budget.LEAKS) / 10, budget.RESAMPLES)  # of the leak: 0 to 1.9
+    span = draws.span(draws.resample + part)  # resamples 0 to 99
+    assert (span.low, span.high) == pytest.approx((0.025 * 99, 0.975 * 99 + 1.9))
+    assert draws.span(-draws.resample - part).low == pytest.approx(-span.high)
+
+
+def test_the_false_drop_without_a_leak_is_in_its_span():
+    for seed in range(3):
+        own, bad, planted = drawn(seed, 0.2, GOOD["normal"])
+        draws = budget.draw(own, planted)
+        below = draws.good_below()
+        at = int(np.flatnonzero(draws.quantile(below, 0.7) <= 0.05)[-1])
+        span, real = draws.span(below[:, at]), (own[~bad] < draws.edges[at]).mean()
+        assert span.low <= real <= span.high < 0.5 * (own < draws.edges[at]).mean()
+
+
 def test_the_same_bytes_every_time_and_no_more_memory_for_a_million():
     own, _, planted = drawn(0, 0.2, GOOD["normal"], 300)
     one, two = budget.draw(own, planted), budget.draw(own, planted)

@@ -119,7 +119,7 @@ def calibrate_drawn(
         "threshold": threshold, "p_threshold": float(posterior(threshold)), "basis": basis,
         "labels": 0 if labels is None else len(labels.index),
         "label_limit": label_limit(draws if sound else draws.widened(), false_drop),
-        **_estimates(known, share, place or 0, false_drop, basis), **_reach(own, planted, threshold),
+        **_estimates(known, share, place or 0, false_drop, basis, labels is not None), **_reach(own, planted, threshold),
         "checks": checks, "decides": not why, "why": why,
         **_pictures(own, planted, posterior, share.value),
     }  # fmt: skip
@@ -195,15 +195,17 @@ def _why_not(checks: list[dict[str, Any]], place: int | None, basis: str) -> str
 
 
 def _estimates(
-    draws: MixtureDraws, share: Interval, place: int, false_drop: float, basis: str
+    draws: MixtureDraws, share: Interval, place: int, false_drop: float, basis: str, labelled: bool
 ) -> dict[str, Any]:
-    """What the draws say at a threshold, each number with its interval. share: that of the mismatches."""
+    """What the draws say at a threshold, each number with its interval. share: that of the mismatches. labelled: labels have
+    weighted the draws."""
     below, precision = draws.good_below()[:, place], draws.precision()[:, place]
+    interval = draws.interval if labelled else draws.span
     numbers = {
         "bad_share": share,
-        "auroc_good": draws.interval(draws.area),
-        "false_drop": draws.interval(below),
-        "precision": draws.interval(precision),
+        "auroc_good": interval(draws.area),
+        "false_drop": interval(below),
+        "precision": interval(precision),
     }
     facts: dict[str, Any] = {}
     for name, number in numbers.items():

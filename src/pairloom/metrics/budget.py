@@ -7,7 +7,9 @@ through the scorer's strength, and every draw takes a value from the whole of th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +54,10 @@ class MixtureDraws:
 
     def good_below(self) -> Floats:
         """False drop rate, the share of the good pairs below each threshold: [R T]."""
+        return self._good_below
+
+    @cached_property
+    def _good_below(self) -> Floats:
         bad = self.bad[:, None]
         below = (self.own[self.resample] - bad * self.planted[self.resample]) / (1 - bad)
         return np.maximum.accumulate(np.clip(below, 0, 1), axis=1)
@@ -64,16 +70,28 @@ class MixtureDraws:
 
     def quantile(self, values: Floats, share: float) -> Floats:
         """Weighted quantile over the draws: [R] or [R T] -> [] or [T]."""
-        order = np.argsort(values, axis=0, kind="stable")
-        reached = np.cumsum(self.weight[order], axis=0)
-        place = (reached < share * (1 - 1e-12)).sum(0).clip(max=len(values) - 1)
-        ordered = np.take_along_axis(values, order, 0)
-        return np.asarray(np.take_along_axis(ordered, np.asarray(place)[None], 0)[0])
+        rows, share = np.ascontiguousarray(values.T), share * (1 - 1e-12)
+        if np.ptp(self.weight) == 0:
+            place = max(0, math.ceil(share * len(values)) - 1)
+            return np.asarray(np.partition(rows, place, -1)[..., place])
+        order = np.argsort(rows, axis=-1, kind="stable")
+        places = (np.cumsum(self.weight[order], axis=-1) < share).sum(-1).clip(max=len(values) - 1)
+        return np.asarray(
+            np.take_along_axis(rows, np.take_along_axis(order, places[..., None], -1), -1)[..., 0]
+        )
 
     def interval(self, values: Floats, level: float = 0.95) -> Interval:
         """Median and central interval of a drawn number [R]."""
         shares = (0.5, (1 - level) / 2, (1 + level) / 2)
         return Interval(*(float(self.quantile(values, share)) for share in shares))
+
+    def span(self, values: Floats, level: float = 0.95) -> Interval:
+        """Median and interval of a drawn number [R] that rises or falls with the leak, which scores alone never tell: the low end
+        is the quantile of each resample's least value, at one end of the leak's range, the high end that of its greatest, at the other.
+        For draws that no labels have weighted."""
+        each = values.reshape(-1, LEAKS)
+        low, high = np.quantile(each.min(1), (1 - level) / 2), np.quantile(each.max(1), (1 + level) / 2)
+        return Interval(float(self.quantile(values, 0.5)), float(low), float(high))
 
     def share(self) -> Interval:
         """Share of mismatches. The upper end is never below the mixture bound: whatever the good scores are, the share is at

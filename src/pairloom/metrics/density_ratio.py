@@ -118,10 +118,16 @@ def _step(basis: Floats, own: Floats, planted: Floats, parameters: Floats, dampi
     both, rise = own + planted, _rise(basis, parameters)
     ratio = np.exp(parameters[:, :1]) + rise
     odds = ratio * own.sum(1, keepdims=True) / planted.sum(1, keepdims=True)
-    share, chance = (rise / ratio)[:, :, None], odds / (1 + odds)
-    slopes = np.concatenate([1 - share, share * basis], 2)
-    gradient = np.matmul((both * chance - own)[:, None], slopes)[:, 0] + PENALTY * parameters
-    curve = np.matmul((slopes * (both * chance * (1 - chance))[:, :, None]).transpose(0, 2, 1), slopes)
+    share, chance = rise / ratio, odds / (1 + odds)  # slopes of the log ratio: 1 - share, and share * basis
+    rest, slope, weight = 1 - share, both * chance - own, both * chance * (1 - chance)
+    gradient = (
+        np.concatenate([(slope * rest).sum(1)[:, None], (slope * share) @ basis], 1) + PENALTY * parameters
+    )
+    curve = np.empty((len(own), len(PENALTY), len(PENALTY)))
+    curve[:, 0, 0] = (weight * rest**2).sum(1)
+    curve[:, 0, 1:] = curve[:, 1:, 0] = (weight * rest * share) @ basis
+    products = (basis[:, :, None] * basis[:, None]).reshape(len(basis), -1)
+    curve[:, 1:, 1:] = ((weight * share**2) @ products).reshape(len(own), basis.shape[1], -1)
     diagonal = np.arange(len(PENALTY))
     curve[:, diagonal, diagonal] = (curve[:, diagonal, diagonal] + PENALTY) * (1 + damping[:, None]) + 1e-6
     return np.asarray(np.clip(np.linalg.solve(curve, gradient[:, :, None])[:, :, 0], -2, 2))
