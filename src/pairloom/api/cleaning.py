@@ -43,6 +43,7 @@ def clean_pairs(
     *,
     judge: Any = None,
     captioner: Any = None,
+    labels: Path | str | None = None,
     workers: int = 0,
     device: str = "auto",
     restart: bool = False,
@@ -50,6 +51,7 @@ def clean_pairs(
 ) -> CleanResult:
     """Clean a set into `out`; the same call goes on after a stop."""
     return clean(
-        pairs.path, out, settings, judge=None if judge == "self" else judge, captioner=captioner, format=pairs.format,
-        execution=Execution(workers=worker_count(workers, 99)), device=resolve_device(device), restart=restart, tell=tell,
+        pairs.path, out, settings, judge=None if judge == "self" else judge, captioner=captioner, labels=labels,
+        format=pairs.format, execution=Execution(workers=worker_count(workers, 99)), device=resolve_device(device),
+        restart=restart, tell=tell,
     )  # fmt: skip

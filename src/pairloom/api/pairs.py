@@ -51,19 +51,20 @@ class PairSet(BarePairSet):
 
     def clean(
         self, out: str | Path, judge: PairJudge | str | Path = "self", captioner: Captioner | str | Path | None = None, *,
-        workers: int = 0, device: str = "auto", restart: bool = False, tell: Any = None, **settings: Any,
+        labels: str | Path | None = None, workers: int = 0, device: str = "auto", restart: bool = False, tell: Any = None,
+        **settings: Any,
     ) -> CleanResult:  # fmt: skip
         """Find the bad pairs, rewrite or drop them by a calibrated, explained decision; the same call goes on after a stop.
 
         judge: "self" (trained on these very pairs, cross-fitted), a judge's or a model's folder, or a Judge. captioner: a model
-        that writes, instead of the judge's. settings: false_drop=0.05, captions=True, effort=1.0 ... (docs/clean.md). The
-        result has `.ledger`, `.report`, `.pairs`, `.counts` and `.judge()`.
+        that writes, instead of the judge's. labels: a label file about this run, by which it is decided again.
+        settings: false_drop=0.05, captions=True, effort=1.0 ... (docs/clean.md). The result has `.ledger`, `.report`, `.pairs`, `.counts` and `.judge()`.
         """
         from pairloom.api.cleaning import clean_pairs, clean_settings
 
         return clean_pairs(
-            self, Path(out), clean_settings(**settings), judge=judge, captioner=captioner, workers=workers, device=device,
-            restart=restart, tell=tell or (lambda *arguments, **more: None),
+            self, Path(out), clean_settings(**settings), judge=judge, captioner=captioner, labels=labels, workers=workers,
+            device=device, restart=restart, tell=tell or (lambda *arguments, **more: None),
         )  # fmt: skip
 
     def score(

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.faults import FAULTS
 from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
+from pairloom.clean.plan import CleanSettings
 from pairloom.clean.rows import LEARN, read_part
 from pairloom.clean.scoring import PLANTED
 from pairloom.data.disk import atomic_write
@@ -83,6 +84,14 @@ class Rules:
     def needed(self) -> float:
         """Least P(match) of a proposed caption: what is dropped as an original is not accepted as a proposal."""
         return max(self.accept, self.p_threshold or 0.0)
+
+
+def rules_of(settings: CleanSettings, calibration: Calibration) -> Rules:
+    """The rules of a run's settings, with the threshold of a calibration."""
+    return Rules(
+        calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
+        add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
+    )  # fmt: skip
 
 
 @dataclass
@@ -175,6 +184,10 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
     p = "unknown" if proposal.p_match is None else f"{proposal.p_match:.0%}"
     if taken:
         return TextDecision(proposal, ADD, f"The best of the proposed captions; P(match) is {p}.")
+    if rules.threshold is None:
+        return TextDecision(
+            proposal, REJECT, "The judge is not reliable on this set, so no caption is added."
+        )
     if _accepted(proposal, rules):
         return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text is better.")
     return TextDecision(

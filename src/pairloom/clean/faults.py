@@ -65,6 +65,11 @@ FAULTS = {
     ]
 }
 
+# faults of a text; all others are faults of the picture or of the pair
+OF_TEXT = frozenset(
+    "empty file_name url_html spam boilerplate refusal mojibake repetition too_long cut_off common_text other_language".split()
+)
+
 _IMAGE_NAME = r"\.(jpe?g|png|gif|webp|tiff?|bmp|heic|avif|svg|raw|cr2|nef)"
 # The patterns are for texts in lower case: patterns that ignore case take three times as long.
 _FILE_NAME = re.compile(

@@ -14,6 +14,7 @@ from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 
 KEEP, DROP, REPLACE, ADD, REJECT = "keep", "drop", "replace", "add", "reject"
+ORIGINAL = (KEEP, DROP, REPLACE)  # decisions about texts of the set; the others are about proposed captions
 DECISIONS = {
     KEEP: "the text stays",
     DROP: "the text is taken out",

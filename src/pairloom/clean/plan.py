@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 import pairloom
-from pairloom.data.disk import atomic_write, check_output, unwritable
+from pairloom.data.disk import atomic_write, check_output, sync_folder, unwritable
 from pairloom.data.pair import content_hash
 from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
@@ -25,7 +25,11 @@ from pairloom.errors import Mistake
 WORK = ".pairloom"  # inside the output folder while a run is unfinished
 NONE = "none"  # a tower that is not wanted
 CLEAN = "pairs"  # the clean set, in the format of the raw one
-RESULTS = ("run.json", "report.html", "pairs.parquet")  # the first marks a finished run
+RESULTS = ("run.json", "report.html", "pairs.parquet", "scores.parquet")  # the first marks a finished run
+LABELS = "labels.jsonl"  # a reader's labels, which no run removes
+NEXT = (
+    "next"  # in the work folder: the result that replaces that of a finished run; its run.json marks it whole
+)
 
 
 @dataclass(frozen=True)
@@ -151,7 +155,7 @@ def prepare(
         )
     try:
         if held is None:
-            if any(entry.name != WORK for entry in out.iterdir()):
+            if any(entry.name not in (WORK, LABELS) for entry in out.iterdir()):
                 why = "Nothing of yours is ever overwritten."
                 raise Mistake(f"{out} is not empty.", why, "Choose a new folder for --out.")
             shutil.rmtree(out / WORK, ignore_errors=True)  # from a run that was killed before it had a plan
@@ -239,6 +243,23 @@ def _forget(out: Path) -> None:
 def finished(out: Path) -> dict[str, Any] | None:
     """The content of run.json of a finished run; None where there is none."""
     return _read(out / "run.json") or None
+
+
+def replace_result(out: Path) -> None:
+    """Replace the result of a finished run by the whole one in its work folder, where there is one. A kill in between leaves
+    no run.json, and the next call goes on."""
+    new = out / WORK / NEXT
+    if not (new / "run.json").exists():
+        return
+    (out / "run.json").unlink(missing_ok=True)
+    for name in (CLEAN, "pairs.parquet", "report.html", "models/judge/judge.json"):
+        if (new / name).is_dir():
+            shutil.rmtree(out / name, ignore_errors=True)
+        if (new / name).exists():
+            os.replace(new / name, out / name)
+    sync_folder(out)
+    os.replace(new / "run.json", out / "run.json")
+    tidy(out)
 
 
 def tidy(out: Path) -> None:

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pairloom.clean import plan
+from pairloom.clean.kept_scores import KeptScores
+from pairloom.clean.label_sample import COUNT
 from pairloom.clean.ledger import Ledger
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
     from pairloom.clean.calibrated_judge import CalibratedJudge
+    from pairloom.clean.label_sample import LabelSample
+    from pairloom.clean.recalibrate import Recalibration
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,6 +89,35 @@ class CleanResult:
         from pairloom.clean.applying import apply
 
         return CleanResult(Path(out), apply(self.out, Path(decisions), Path(out), tell))
+
+    def label_sample(self, count: int = COUNT, seed: int = 0) -> LabelSample:
+        """A simple random sample of the texts that a label could decide about: `.texts`, in random order. A longer sample begins
+        with the shorter one. Mistake where nothing was calibrated."""
+        from pairloom.clean.label_sample import LabelSample, origin_of
+
+        kept = KeptScores.read(self.out, self.facts)
+        return LabelSample.draw(self.ledger.path, kept.own, kept.row, origin_of(self.facts, seed), count)
+
+    def with_labels(self, labels: str | Path) -> Recalibration:
+        """What a label file would change; nothing is written. Mistake where it is about another run."""
+        from pairloom.clean.recalibrate import with_labels
+
+        return with_labels(self.out, self.facts, Path(labels))
+
+    def recalibrate(
+        self,
+        labels: str | Path,
+        *,
+        workers: int = 1,
+        tell: Callable[..., None] = lambda *arguments, **more: None,
+    ) -> CleanResult:
+        """Decide about the run again, given a label file, from the scores that it kept: new pairs, ledger, report and judge in
+        the same folder. No model is loaded. Mistake where the file is about another run, or the set has changed."""
+        from pairloom.clean.recalibrate import recalibrate
+        from pairloom.scale import Execution
+
+        execution = Execution(workers=workers)
+        return CleanResult(self.out, recalibrate(self.out, Path(labels), execution, tell))
 
     def __repr__(self) -> str:
         return "\n".join(self.summary())

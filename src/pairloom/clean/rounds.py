@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from pairloom.clean import capfilt, decisions, plan, ridge_training, rows, scoring, self_judge
+from pairloom.clean import capfilt, decisions, plan, ridge_training, rows, scoring, self_judge, trusted_scores
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
-from pairloom.clean.decisions import CalibratedRules, DecideTask, Rules
+from pairloom.clean.decisions import CalibratedRules, DecideTask, rules_of
 from pairloom.clean.judge_file import is_judge
 from pairloom.clean.judges import JudgeAt
+from pairloom.clean.kept_scores import keep_scores
 from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.rows import LEARN, Rows, column_of, read_part
@@ -106,7 +107,7 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
     if few:
         calibration = Calibration(None, None, few, {"planted": 0, "decides": False, "why": few})
         run.facts |= {"judge": {"model": settings.model, "way": ""}, "calibration": calibration.facts}
-        return _decide(run, folder, None, CalibratedRules(calibration, _rules(settings, calibration)))
+        return _decide(run, folder, None, CalibratedRules(calibration, rules_of(settings, calibration)))
     judge = run.judge
     if judge is None:
         if settings.self_system == self_judge.RIDGE:
@@ -122,9 +123,11 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
     tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
     run.each("judge", scoring.score_shard, tasks)
     own, planted, owner = scoring.read_scores(folder, run.names)
-    calibration = calibrate(own, planted, settings.false_drop, owner)
+    known = _score_trusted(run, data, folder, judge)
+    keep_scores(folder, planted, known)
+    calibration = calibrate(own, planted, settings.false_drop, owner, trusted=known)
     run.facts["calibration"] = calibration.facts
-    verdict = CalibratedRules(calibration, _rules(settings, calibration))
+    verdict = CalibratedRules(calibration, rules_of(settings, calibration))
     if settings.captions and calibration.threshold is not None:
         return _caption(run, data, folder, judge, verdict)
     return _decide(run, folder, judge, verdict)
@@ -143,13 +146,6 @@ def _too_few(data: Rows, texts: Path) -> str:
         f"Only {count:,} texts on {len(shown):,} pictures can be judged; at least {LEAST} texts on {FEWEST} pictures are "
         "needed to tell good from bad."
     )
-
-
-def _rules(settings: CleanSettings, calibration: Calibration) -> Rules:
-    return Rules(
-        calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
-        add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
-    )  # fmt: skip
 
 
 def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: CalibratedRules) -> RoundResult:
@@ -231,6 +227,18 @@ def _trusted(run: Run) -> Rows | None:
     return rows.audit_rows(
         open_set(run.settings.trusted), run.work / "trusted", run.settings.size, run.execution
     )
+
+
+def _score_trusted(run: Run, data: Rows, folder: Path, judge: PairJudge) -> np.ndarray | None:
+    """Scores of the trusted pairs by the judge of a round; None without a trusted set."""
+    rows = _trusted(run)
+    if rows is None or run.settings.trusted is None:
+        return None
+    shards = open_set(run.settings.trusted).shards
+    run.each("judge trusted", scoring.score_shard, trusted_scores.score_tasks(rows, shards, folder, judge))
+    scores = trusted_scores.read_scores(rows, data, folder)
+    run.facts["trusted"] = len(scores)
+    return scores if len(scores) else None
 
 
 def _column(folder: Path, names: Sequence[str], column: str) -> np.ndarray:

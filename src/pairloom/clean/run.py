@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pairloom
-from pairloom.clean import ledger, plan, ridge_training, rows, self_judge, writing
+from pairloom.clean import kept_scores, ledger, plan, ridge_training, rows, self_judge, writing
 from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.calibrated_judge import CalibratedJudge
 from pairloom.clean.capfilt import Captioner
 from pairloom.clean.judge_file import is_judge
 from pairloom.clean.judges import Judge, JudgeAt
+from pairloom.clean.kept_scores import KeptScores
+from pairloom.clean.label_file import LabelFile
 from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CLEAN, NONE, CleanSettings
+from pairloom.clean.recalibrate import decide_again
 from pairloom.clean.result import CleanResult
 from pairloom.clean.rounds import RoundResult, Run, model_captioner, run_rounds
 from pairloom.clean.rounds import Tell as Tell
@@ -38,32 +41,39 @@ Truth = Callable[[Path], dict[str, Any]]
 def clean(
     source: Path | str, out: Path | str, settings: CleanSettings = CleanSettings(), *,
     judge: PairJudge | Path | str | None = None, captioner: Captioner | Path | str | None = None,
-    format: str | None = None, execution: Execution = Execution(), device: str = "cpu", restart: bool = False,
-    truth: Truth | None = None, tell: Tell = silent,
+    labels: Path | str | None = None, format: str | None = None, execution: Execution = Execution(), device: str = "cpu",
+    restart: bool = False, truth: Truth | None = None, tell: Tell = silent,
 ) -> CleanResult:  # fmt: skip
     """Clean a set of pairs into `out`.
 
     `out` gets pairs/ (the clean set, in the format of the raw one), pairs.parquet (the ledger), run.json,
     report.html and models/ (judge and captioner). judge: "self", the folder of a judge or model, or an object; captioner: a
-    model folder or an object; both override the settings. truth: for a set with known truth, a function that compares the
+    model folder or an object; both override the settings. labels: a label file about this run, by which it is decided again
+    from the kept scores once it has finished. truth: for a set with known truth, a function that compares the
     ledger with it. Mistake where the set, the output folder or a model cannot be used.
     """
     pairs, out = open_set(source, format), Path(out)
+    if labels is not None:
+        LabelFile.load(Path(labels))  # a Mistake in it is reported before any work
     settings = _named(settings, judge, captioner)
-    demand_usable(settings, judge, device)
+    if restart or plan.finished(out) is None:
+        demand_usable(settings, judge, device)
     plan.permit(pairs.path, out, settings)
     with plan.alone(out):
+        plan.replace_result(out)
         work = plan.prepare(pairs, out, settings, restart)
-        done = plan.finished(out)
-        if done is not None:
-            tell("clean", 0, None, note="this run is finished already")
-            plan.tidy(out)
-            return CleanResult(out, done)
-        named = judge is None or isinstance(judge, (str, Path))
-        agents = _judge(settings, judge, work, device), _captioner(settings, captioner, named, device)
-        run = Run(pairs, out, work, settings, *agents, execution, device, tell)
+        facts = plan.finished(out)
         try:
-            return CleanResult(out, _steps(run, truth))
+            if facts is None:
+                named = judge is None or isinstance(judge, (str, Path))
+                agents = _judge(settings, judge, work, device), _captioner(settings, captioner, named, device)
+                facts = _steps(Run(pairs, out, work, settings, *agents, execution, device, tell), truth)
+            elif labels is None:
+                tell("clean", 0, None, note="this run is finished already")
+            if labels is not None:
+                facts = decide_again(pairs, out, facts, Path(labels), execution, tell)
+            plan.tidy(out)
+            return CleanResult(out, facts)
         except OSError as error:
             raise unwritable(Path(error.filename or out), error) from error
 
@@ -218,6 +228,8 @@ def _finish(run: Run, last: RoundResult, findings: Findings, truth: Truth | None
     table = run.out / "pairs.parquet"
     counts = ledger.join_parts([run.work / "ledger" / f"{name}.parquet" for name in run.names], table)
     run.facts["models"] = _publish(run, last)
+    kept_scores.publish(last.folder, run.out)
+    run.facts["scores"] = KeptScores.of(run.out).identity
     facts = {
         "pairloom": pairloom.__version__, "command": asdict(run.settings), **run.facts, "counts": counts,
         "truth": truth(table) if truth is not None else None,

@@ -29,12 +29,13 @@ TIMES = 2  # planted mismatches for each pair
 
 @dataclass(frozen=True)
 class ScoreTask:
-    """Task of scoring one shard. folder: of the round, for the scores."""
+    """Task of scoring one shard. folder: of the round, for the scores; planted: mismatches for each pair."""
 
     work: Path
     shard: Shard
     folder: Path
     judge: PairJudge
+    planted: int = TIMES
 
     @property
     def part(self) -> Path:
@@ -52,9 +53,9 @@ def score_shard(task: ScoreTask) -> int:
         for row, (judged, texts) in enumerate(zip(*columns))
         for at, text in zip(judged, texts)
     ]
+    donors = read_donors(task.work) if task.planted else []
     requests += [
-        (row, PLANTED, text)
-        for row, text in plant(part, read_donors(task.work), TIMES, fold_function(task.judge))
+        (row, PLANTED, text) for row, text in plant(part, donors, task.planted, fold_function(task.judge))
     ]
     rows, ids = [row for row, _, _ in requests], [at for _, at, _ in requests]
     texts = [text for _, _, text in requests]
