@@ -55,7 +55,7 @@ def test_no_picture_changes_the_order_of_the_texts(result) -> None:
     """The order comes from the scores, the limit and the seed alone, so that it is the same on the page and in a terminal."""
     kept = KeptScores.read(result.out, result.facts)
     origin = result.label_sample(1).origin
-    first = LabelSample.draw(result.ledger.path, kept.own, kept.row, origin, 8)
+    first = LabelSample.draw(result.ledger.path, kept, origin, 8)
     population = np.flatnonzero(kept.own < origin.below)
     expected = np.random.default_rng(origin.seed).permutation(population)[:8]
     assert first.index.tolist() == expected.tolist()
@@ -63,14 +63,12 @@ def test_no_picture_changes_the_order_of_the_texts(result) -> None:
 
 def bound(result: CleanResult, file: Path):
     kept = KeptScores.read(result.out, result.facts)
-    return labels_of(
-        LabelFile.load(file), "labels.jsonl", result.ledger.path, kept.identity, kept.own, kept.row
-    )
+    return labels_of(LabelFile.load(file), "labels.jsonl", result.ledger.path, kept)
 
 
 def edit(file: Path, change) -> None:
     held = LabelFile.load(file)
-    change(held).save(file)
+    change(held).save(file, replace=True)
 
 
 def test_skipped_and_passed_over_texts_count_as_good(result, file) -> None:

@@ -90,7 +90,7 @@ def test_it_equals_a_fresh_calibration_with_the_same_labels() -> None:
 def labels_of(result: CleanResult):
     kept = KeptScores.read(result.out, result.facts)
     held = LabelFile.load(Path("labels.jsonl"))
-    return label_sample.labels_of(held, "labels.jsonl", result.ledger.path, kept.identity, kept.own, kept.row)
+    return label_sample.labels_of(held, "labels.jsonl", result.ledger.path, kept)
 
 
 def test_the_kept_scores_are_those_of_the_run() -> None:

@@ -60,12 +60,12 @@ class LabelFile:
         """How many texts have each answer."""
         return {answer: list(self.answers.values()).count(answer) for answer in ANSWERS}
 
-    def save(self, file: Path) -> None:
-        """Write the file whole, in the order of the sample."""
+    def save(self, file: Path, replace: bool = False) -> None:
+        """Write the file whole, in the order of the sample. Mistake where another file exists, unless `replace`."""
         head = {"pairloom": pairloom.__version__, "labels": VERSION, **asdict(self.origin)}
         answers = sorted(self.answers.items(), key=lambda entry: entry[0].number)
         lines = [head, *({**asdict(text), "answer": answer} for text, answer in answers)]
-        with atomic_write(file, replace=True) as out:
+        with atomic_write(file, replace) as out:
             out.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
 
     @classmethod

@@ -25,7 +25,7 @@ from pairloom.clean.judge_file import FILE as JUDGE
 from pairloom.clean.kept_scores import KeptScores
 from pairloom.clean.label_file import LabelFile
 from pairloom.clean.label_sample import labels_of
-from pairloom.clean.ledger import ORIGINAL
+from pairloom.clean.ledger import ADD, ORIGINAL, REJECT
 from pairloom.clean.pictures import ReportPictures
 from pairloom.clean.plan import CLEAN, NEXT, CleanSettings
 from pairloom.clean.report import write_report
@@ -74,7 +74,7 @@ class Recalibration:
 def with_labels(out: Path, facts: dict[str, Any], file: Path) -> Recalibration:
     """What a label file comes to for a finished run. facts: the content of run.json. Mistake where it is about another one."""
     kept, held = KeptScores.read(out, facts), LabelFile.load(file)
-    labels = labels_of(held, str(file), ledger.ledger_of(out), kept.identity, kept.own, kept.row)
+    labels = labels_of(held, str(file), ledger.ledger_of(out), kept)
     calibration = kept.calibrate(facts["command"]["false_drop"], labels)
     before = facts["calibration"]
     known = {"file": str(file), **held.counts(), "hash": content_hash(file.read_bytes())}
@@ -155,7 +155,7 @@ def _finish(
     counts = ledger.join_parts(parts, table)
     facts = {
         **facts, "pairloom": pairloom.__version__, "calibration": again.calibration.facts, "counts": counts,
-        "captioner": _captioner(facts, table), "labels": again.labels, **dict.fromkeys(("truth", "prove")),
+        "captioner": _captioner(facts, table, again.calibration), "labels": again.labels, **dict.fromkeys(("truth", "prove")),
     }  # fmt: skip
     judge = out / "models" / "judge" / JUDGE
     if judge.exists():
@@ -172,14 +172,14 @@ def _finish(
     return facts
 
 
-def _captioner(facts: dict[str, Any], table: Path) -> dict[str, Any] | None:
+def _captioner(facts: dict[str, Any], table: Path, calibration: Calibration) -> dict[str, Any] | None:
     """The captioner's entry of run.json, with the share of its proposals that the new P(match) rejects."""
     captioner: dict[str, Any] | None = facts.get("captioner")
     if not captioner or "noise_ratio" not in captioner:
         return captioner
-    rows = pq.read_table(table, columns=["p_match"], filters=[("decision", "in", ["add", "reject"])])
+    rows = pq.read_table(table, columns=["p_match"], filters=[("decision", "in", [ADD, REJECT])])
     chances = np.array(rows.column("p_match").to_pylist(), np.float64)
-    low = chances < facts["command"]["accept"]
+    low = chances < rules_of(CleanSettings(**facts["command"]), calibration).needed
     return {**captioner, "noise_ratio": float(low.mean()) if len(low) else 0.0}
 
 

@@ -15,6 +15,7 @@ from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
     from pairloom.clean.calibrated_judge import CalibratedJudge
+    from pairloom.clean.label_file import SampledText
     from pairloom.clean.label_sample import LabelSample
     from pairloom.clean.recalibrate import Recalibration
 
@@ -96,7 +97,25 @@ class CleanResult:
         from pairloom.clean.label_sample import LabelSample, origin_of
 
         kept = KeptScores.read(self.out, self.facts)
-        return LabelSample.draw(self.ledger.path, kept.own, kept.row, origin_of(self.facts, seed), count)
+        return LabelSample.draw(self.ledger.path, kept, origin_of(self.facts, seed), count)
+
+    def picture(self, text: SampledText) -> bytes:
+        """The encoded picture of a text of `label_sample`. Mistake where the set no longer has it."""
+        from pairloom.clean.label_sample import picture_of
+        from pairloom.data.shards import open_set
+
+        raw = self.facts["set"]
+        return picture_of(open_set(raw["path"], raw["format"]), text).read()
+
+    def label(
+        self, file: str | Path | None = None, count: int = COUNT, *, read: Callable[[str], str | None], say: Callable[[str], None]
+    ) -> dict[str, Any]:  # fmt: skip
+        """Ask a person about the texts of `label_sample`, one after another, and write every answer to a label file at once
+        (OUT/labels.jsonl); a file that is there is continued. read(prompt) gives the next answer, None at the end; say(line)
+        shows a line. Returns what the labels would change. Mistake where the file is not one of this run."""
+        from pairloom.clean.labelling import label
+
+        return label(self, self.out / plan.LABELS if file is None else Path(file), count, read, say)
 
     def with_labels(self, labels: str | Path) -> Recalibration:
         """What a label file would change; nothing is written. Mistake where it is about another run."""

@@ -16,7 +16,7 @@ STOPPED = 130  # exit code of a command that was stopped by Ctrl-C
 AGAIN = "Run the same command again: finished work on the disk is not repeated."
 # the groups of `pairloom --help`, in this order; a command in no group comes last
 GROUPS = {
-    "The main job": "demo check clean why apply",
+    "The main job": "demo check clean why label apply",
     "Ask a model": "caption match score ask classify embed reason dialog explain prompt draw",
     "Find": "retrieve index search",
     "Train and measure": "train bench",

@@ -56,7 +56,12 @@ def command(
         bool, WRITES("--decoupled/--shared", help="Captioner and filter as two models, or one.")
     ] = True,
     trusted: Annotated[
-        Path | None, WRITES(help="A human-made set that captioner and filter are fine-tuned on.")
+        Path | None,
+        WRITES(help="A set that is known to be good: it bounds the false drops and teaches the captioner."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        DROPS(help="Answers of `pairloom label` or of the report: decide again by them, in seconds."),
     ] = None,
     prove: Annotated[
         bool, PROOF("--prove", help="Train the same model on raw and on clean pairs, and compare.")
@@ -102,7 +107,7 @@ def command(
         return
     with _show.steps(quiet=json) as tell:
         result = clean_pairs(
-            pair_set, out, settings, workers=workers, device=device, restart=restart, tell=tell
+            pair_set, out, settings, labels=labels, workers=workers, device=device, restart=restart, tell=tell
         )
     if json:
         _show.say_json(result.facts)
