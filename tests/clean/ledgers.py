@@ -77,6 +77,18 @@ def calibration() -> dict[str, Any]:
     }  # fmt: skip
 
 
+def certainty() -> dict[str, Any]:
+    """The facts of a calibration that say how sure it is: one check passed and one failed."""
+    checks = [
+        {"name": "strength", "passed": True, "says": "The judge is strong."},
+        {"name": "halves", "passed": False, "says": "The halves differ."},
+    ]
+    return {
+        "own": 200, "worst_case": 0.1, "false_drop_low": 0.01, "false_drop_high": 0.09, "bad_share_low": 0.2,
+        "bad_share_high": 0.4, "confidence": 0.9, "basis": "labels", "labels": 50, "checks": checks, "label_limit": 0.5,
+    }  # fmt: skip
+
+
 def run(**more: Any) -> dict[str, Any]:
     made: dict[str, Any] = {
         "pairloom": "0.1.0",

@@ -158,6 +158,6 @@ def test_a_ledger_that_was_changed_and_a_run_without_scores_are_refused(result, 
     assert "holds no scores" in refused(copy, file)
     (place / "scores.parquet").write_bytes((result.out / "scores.parquet").read_bytes())
     assert "has changed" in refused(copy, file)
-    few = CleanResult(place, {**result.facts, "calibration": {"decides": False, "why": "Too few."}, "scores": KeptScores.of(place).identity})  # fmt: skip
+    few = CleanResult(place, {**result.facts, "calibration": {"decides": False, "why": "Too few."}, "scores": KeptScores.of(place / "pairs.parquet", place / "scores.parquet").identity})  # fmt: skip
     with pytest.raises(Mistake, match="nothing to label"):
         few.label_sample()

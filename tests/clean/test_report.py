@@ -11,6 +11,7 @@ import zlib
 from pathlib import Path
 
 import ledgers
+import numpy as np
 import pyarrow
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pairloom.clean import gallery as gallery_module
+from pairloom.clean.certainty import LabelRequest
 from pairloom.clean.gallery import choose, gallery, shrink
+from pairloom.clean.label_file import SampledText, SampleOrigin
+from pairloom.clean.label_sample import LabelSample
 from pairloom.clean.report import counted, sentence, write_report
 from pairloom.errors import Mistake
 
@@ -304,3 +308,64 @@ def test_too_much_text_is_cut_and_says_so(monkeypatch: pytest.MonkeyPatch) -> No
         and "12,345 characters" in texts[1]
         and len(texts[1]) < 2100
     )
+
+
+def certain(**more: object) -> dict:
+    return ledgers.run(calibration={**ledgers.calibration(), **ledgers.certainty(), **more})
+
+
+def test_how_sure_a_run_is_stands_in_plain_sentences(tmp_path: Path) -> None:
+    words = visible(written(tmp_path, ledgers.world(10), certain()))
+    for says in (
+        "The limit drops 20 of the 200 texts that were scored.",  # 0.1 of 200
+        "Good texts that it drops: about 4.0%, between 1.0% and 9.0% of all good ones.",
+        "The budget of 5% is kept with a confidence of 90%.",
+        "In the worst case, where every text is good, it drops 10.0% of the good ones.",
+        "Bad texts in the set, the audit aside: about 30.0%, between 20.0% and 40.0%.",
+        "The limit rests on 50 labels alone: a bound that holds whatever the judge is worth.",
+        "Strength: passed. The judge is strong.",
+        "Halves: failed. The halves differ.",
+    ):
+        assert says in words
+    trusted = visible(written(tmp_path, ledgers.world(10), {**certain(basis="trusted"), "trusted": 321}))
+    assert "The limit rests on 321 trusted pairs" in trusted
+    alone = visible(
+        written(tmp_path, ledgers.world(10), certain(decides=False, why="The scores alone do not decide."))
+    )
+    assert (
+        "No text is dropped for its score. The scores alone do not decide." in alone
+        and "worst case" not in alone
+    )
+    assert "Halves: failed." in alone
+
+
+def test_labels_that_are_applied_are_counted_and_the_page_asks_for_none(tmp_path: Path) -> None:
+    run = {**certain(), "labels": {"good": 3, "bad": 40, "skipped": 7, "hash": "x", "file": "labels.jsonl"}}
+    page = written(tmp_path, ledgers.world(10), run)
+    assert "Labels are applied: 3 good, 40 bad, 7 skipped." in visible(page)
+    assert "from scores and labels" in visible(page)
+    assert 'id="label-card"' not in page and unpacked(page)["settings"]["ask"] is None
+
+
+def test_a_request_for_labels_has_their_pictures_texts_and_the_command(tmp_path: Path) -> None:
+    text = SampledText(1, HOSTILE, "00000", ledgers.key_of("a"), 0, ledgers.key_of("a"), HOSTILE)
+    sample = LabelSample(SampleOrigin(HOSTILE, "a" * 40, 0.1 + 0.2), (text,), (0.1,), np.arange(1), 77)
+    request = LabelRequest(
+        sample, lambda key: encoded(Image.new("RGB", (900, 300), "navy")), f"pairloom {HOSTILE}"
+    )
+    link = {ledgers.key_of("a"): "https://example.org/a.png"}.get
+    page = written(tmp_path, ledgers.world(10), certain(), link=link, request=request)
+    words = visible(page)
+    assert (
+        "look at 1 text " in words
+        and "77 texts score below the highest limit" in words
+        and f"pairloom {HOSTILE}" in words
+    )
+    ask = unpacked(page)["settings"]["ask"]
+    assert (
+        SampleOrigin(**{name: ask["head"][name] for name in ("set", "scores", "below", "seed")})
+        == sample.origin
+    )
+    assert [SampledText(**one) for one in ask["texts"]] == [text] and ask["links"] == [None]
+    assert Image.open(io.BytesIO(base64.b64decode(ask["pictures"][0]))).size == (384, 128)
+    assert page.count("<script") == 2 and "<img" not in page

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import chromium
 import ledgers
+import numpy as np
 import pytest
 from chromium import Chromium
 
+from pairloom.clean.certainty import LabelRequest
+from pairloom.clean.label_file import LabelFile, SampledText, SampleOrigin
+from pairloom.clean.label_sample import LabelSample
 from pairloom.clean.report import write_report
 
 pytestmark = pytest.mark.skipif(
@@ -214,14 +218,19 @@ def test_one_text_of_a_pair_can_be_decided_alone(page: Chromium) -> None:
 
 
 def exported(page: Chromium, kind: str) -> str:
-    path = page.downloads / f"decisions.{kind}"
+    return downloaded(page, f"decisions.{kind}", f'.save[data-format="{kind}"]').read_bytes().decode("utf-8")
+
+
+def downloaded(page: Chromium, name: str, button: str) -> Path:
+    """The file that a button saves."""
+    path = page.downloads / name
     path.unlink(missing_ok=True)
-    page.click(f'.save[data-format="{kind}"]')
+    page.click(button)
     end = time.monotonic() + 20
     while not (path.exists() and path.stat().st_size):
         assert time.monotonic() < end, "no file was saved"
         time.sleep(0.05)
-    return path.read_bytes().decode("utf-8")
+    return path
 
 
 def test_decisions_are_kept_and_exported(page: Chromium, report: Path) -> None:
@@ -453,3 +462,70 @@ def test_a_hundred_thousand_pairs(browser: Chromium, tmp_path: Path) -> None:
     browser.run("const q = document.getElementById('query'); q.value = 'pair099998'; q.oninput()")
     browser.until("return document.querySelectorAll('.card').length === 1")
     assert browser.complaints() == []
+
+
+HOSTILE_LABEL = "</script><b>one</b>\u2028\x07"
+
+
+def asking(folder: Path, count: int = 4) -> tuple[Path, LabelSample]:
+    """A report that asks about a few texts, the first of which is hostile, and their sample."""
+    texts = tuple(
+        SampledText(
+            at,
+            name,
+            "00000",
+            ledgers.key_of(name),
+            0,
+            ledgers.key_of(name),
+            HOSTILE_LABEL if at == 1 else f"text {at}",
+        )
+        for at, name in enumerate(names(*range(count)), 1)
+    )
+    sample = LabelSample(
+        SampleOrigin("pictures", "a" * 40, -1 / 3), texts, (0.1,) * count, np.arange(count), 90
+    )
+    request = LabelRequest(sample, ledgers.picture, "pairloom clean pictures --out OUT --labels labels.jsonl")
+    run = ledgers.run(calibration={**ledgers.calibration(), **ledgers.certainty()})
+    table = ledgers.table(ledgers.world(40))
+    write_report(folder / "report.html", run, table, ledgers.picture, no_link, request=request)
+    return folder / "report.html", sample
+
+
+def test_labels_are_given_by_keys_and_clicks_and_saved_as_a_label_file(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    path, sample = asking(tmp_path)
+    browser.size(1280, 900)
+    browser.complaints()
+    browser.open(path)
+    browser.run("localStorage.clear()")
+    browser.open(path)
+    assert browser.words("#label-text") == [HOSTILE_LABEL.replace("\x07", "\u2407")]
+    assert browser.run("return document.querySelectorAll('#label-text b').length") == 0
+    assert browser.run("return document.querySelector('#label-save').disabled")
+    browser.click('[data-answer="bad"]')
+    browser.press("y")  # the focus is on the card's button
+    browser.press("s")
+    assert browser.words("#label-says") == ["3 of 4 answered: 1 good, 1 bad, 1 skipped."]
+    browser.open(path)  # as after closing the browser
+    assert browser.words("#label-text") == ["text 4"]
+    browser.click("#label-back")
+    browser.press("n")
+    assert browser.words("#label-text") == ["text 4"]
+    assert "1 good, 2 bad" in browser.words("#label-says")[0]
+    held = LabelFile.load(downloaded(browser, "labels.jsonl", "#label-save"))
+    assert held.origin == sample.origin
+    assert held.answers == dict(zip(sample.texts, ("bad", "good", "bad")))
+    assert browser.complaints() == []
+
+
+def test_keys_of_the_labels_do_not_reach_the_gallery(browser: Chromium, tmp_path: Path) -> None:
+    path, _ = asking(tmp_path)
+    browser.open(path)
+    browser.run("localStorage.clear()")
+    browser.open(path)
+    browser.click('[data-answer="good"]')
+    browser.press("n")  # bad here, next page there
+    assert browser.words("#label-says") == ["2 of 4 answered: 1 good, 1 bad, 0 skipped."]
+    assert browser.words("#triage-says") == ["Nothing decided by you yet"]
+    assert here(browser).startswith("pair") is False

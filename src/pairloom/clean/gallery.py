@@ -192,7 +192,7 @@ def write_gallery(
     out.write(',"name":')
     out.array(name or "" for name in pairs.one(columns.values("name")))
     out.write(',"link":')
-    out.array(_relative(link(pairs.key(pair))) for pair in range(len(pairs)))
+    out.array(relative(link(pairs.key(pair))) for pair in range(len(pairs)))
     out.write(',"picture":' + dumps(_pictures(chosen, pairs, thumbnail)))
     texts: dict[str, Iterable[Any]] = {
         "pair": (int(pair) for pair in pairs.of),
@@ -278,26 +278,31 @@ def _pictures(
 ) -> dict[str, str]:
     pictures = {}
     for pair in chosen:
-        data = thumbnail(pairs.key(pair))
-        small = shrink(data) if data else None
+        small = shrink_base64(thumbnail(pairs.key(pair)))
         if small:
-            pictures[str(pair)] = base64.b64encode(small).decode("ascii")
+            pictures[str(pair)] = small
     return pictures
 
 
-def shrink(data: bytes) -> bytes | None:
-    """Thumbnail of an encoded picture: WebP bytes of at most SIDE pixels a side, upright, on white; None where it is broken."""
+def shrink(data: bytes, side: int = SIDE) -> bytes | None:
+    """Thumbnail of an encoded picture: WebP bytes of at most `side` pixels a side, upright, on white; None where it is broken."""
     try:
-        small = open_image(data, LARGEST, shrink_to=SIDE)
+        small = open_image(data, LARGEST, shrink_to=side)
     except Unreadable:
         return None
-    small.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()
     small.save(out, "WEBP", quality=76, method=4)
     return out.getvalue()
 
 
-def _relative(link: str | None) -> str | None:
+def shrink_base64(data: bytes | None, side: int = SIDE) -> str | None:
+    """`shrink` in base64; None where there is no picture."""
+    small = shrink(data, side) if data else None
+    return base64.b64encode(small).decode("ascii") if small else None
+
+
+def relative(link: str | None) -> str | None:
     """A link, if it is relative to the report (no scheme, no host), so that opening the report never uses the network; else
     None."""
     if not link:

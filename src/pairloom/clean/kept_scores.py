@@ -50,16 +50,16 @@ class KeptScores:
             raise Mistake(f"{out} holds no scores.", why, "Give the folder of the run itself.")
         if not (out / FILE).is_file():
             raise Mistake(f"{out} holds no scores.", f"{FILE} is written when `clean` has finished.", again)
-        kept = cls.of(out)
+        kept = cls.of(ledger_of(out), out / FILE)
         if kept.identity != facts.get("scores"):
             why = "Its scores are not those that the run wrote."
             raise Mistake(f"{out / 'pairs.parquet'} or {out / FILE} has changed.", why, again)
         return kept
 
     @classmethod
-    def of(cls, out: Path) -> KeptScores:
-        """Read the scores in a folder with a ledger, without checks."""
-        return cls(*_own(ledger_of(out)), *_others(out / FILE))
+    def of(cls, ledger: Path, scores: Path) -> KeptScores:
+        """Read the scores of a ledger and of the file beside it, without checks."""
+        return cls(*_own(ledger), *_others(scores))
 
     @cached_property
     def identity(self) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from array import array
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,6 +25,7 @@ class ReportPictures:
 
     def __init__(self, pairs: PairSet, out: Path, work: Path) -> None:
         self.pairs, self.out, self.work = pairs, out, work
+        self._reader: tuple[int, int, Iterator[Blob]] = (-1, 0, iter(()))  # shard, next row, pictures
 
     @cached_property
     def _index(self) -> tuple[NDArray[np.uint64], NDArray[np.int64], NDArray[np.int64]]:
@@ -70,6 +73,23 @@ class ReportPictures:
             except OSError:
                 return None
         return None if place is None else self._small(*place)
+
+    def encoded(self, key: str) -> bytes | None:
+        """The encoded picture, also of one inside a table: its shard is read once, where the keys come in the set's order."""
+        place, blob = self._row(key), self._blob(key)
+        try:
+            return blob.read() if blob is not None else None if place is None else self._inside(*place)
+        except OSError:
+            return None
+
+    def _inside(self, shard: int, row: int) -> bytes | None:
+        """The encoded picture of a row of a shard."""
+        here, at, images = self._reader
+        if here != shard or at > row:
+            at, images = 0, (pair.image for pair in read_shard(self.pairs.shards[shard]))
+        image = next(islice(images, row - at, None), None)
+        self._reader = shard, row + 1, images
+        return None if image is None else image.read()
 
     def _small(self, shard: int, row: int) -> bytes | None:
         file = self.work / "audit" / f"{self.pairs.shards[shard].name}.npy"

@@ -165,7 +165,7 @@ def _finish(
                 (json.dumps({**known, "calibration": again.calibration.to_dict()}, indent=1) + "\n").encode()
             )
     shown = ReportPictures(pairs, out, work)
-    write_report(new / "report.html", facts, table, shown.thumbnail, shown.link)
+    write_report(new / "report.html", facts, table, shown.encoded, shown.link)
     with atomic_write(new / "run.json") as file:  # last, since it marks a whole result
         file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
     plan.replace_result(out)

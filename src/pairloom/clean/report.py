@@ -19,13 +19,14 @@ import numpy as np
 import pyarrow
 
 from pairloom.clean import charts
+from pairloom.clean.certainty import LabelRequest, certainty
 from pairloom.clean.gallery import Columns, JsonStream, Pairs, write_gallery
 from pairloom.data.disk import atomic_write
 
 PACKED = "-packed-gallery-"  # placeholder of the gallery in the page
 CHUNK = 3 << 18  # bytes that are written as base64 at a time, a multiple of 3
 PAGE = files("pairloom.clean") / "page"
-SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "keys", "start")
+SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "label", "keys", "start")
 PARTS = {
     "set": ("path", "format", "pairs", "texts", "images"),
     "captioner": ("model",),
@@ -47,12 +48,14 @@ def write_report(
     thumbnail: Callable[[str], bytes | None],
     link: Callable[[str], str | None],
     sample: int = 600,
+    request: LabelRequest | None = None,
 ) -> None:
     """Write the report to `path`, atomically.
 
     run: the content of run.json; audit, judge, calibration, captioner, prove and truth may be missing or None.
     ledger: pairs.parquet or its table, one row per text. thumbnail(key): the encoded picture of a pair, of any size, or None;
-    it is called for `sample` pairs at most. link(key): path of the picture relative to the report, or None.
+    it is called for `sample` pairs at most. link(key): path of the picture relative to the report, or None. request: the
+    texts that the reader is asked to label.
     ValueError where the ledger lacks a column, Mistake where the file cannot be written.
     """
     calibration = _meant(run.get("calibration") or {})
@@ -60,9 +63,10 @@ def write_report(
     columns, out = Columns(ledger), JsonStream()
     pairs = Pairs.read(columns)
     settings, middle = _settings(run, calibration), calibration.get("p_threshold")
+    settings["ask"] = None if request is None else request.for_page(link)
     write_gallery(out, columns, pairs, settings, thumbnail, link, sample, middle)
     packed, data_name = out.close()
-    text = render(run, _counted(columns, pairs), PACKED, data_name)
+    text = render(run, _counted(columns, pairs), PACKED, data_name, request)
     head, tail = text.split(PACKED)
     with atomic_write(path, replace=True) as file:
         file.write(head.encode())
@@ -113,7 +117,9 @@ def _counted(columns: Columns, pairs: Pairs) -> dict[str, int]:
     }
 
 
-def render(run: Mapping[str, Any], counts: Mapping[str, int], packed: str, data_name: str) -> str:
+def render(
+    run: Mapping[str, Any], counts: Mapping[str, int], packed: str, data_name: str, request: LabelRequest | None = None
+) -> str:  # fmt: skip
     """The whole page. packed: base64 of the deflated gallery; data_name: hash of the gallery."""
     script = "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
     script = f'(async function () {{\n"use strict";\n{script}\n}})();'
@@ -128,6 +134,8 @@ def render(run: Mapping[str, Any], counts: Mapping[str, int], packed: str, data_
         unit=_unit(counts),
         sentence=sentence(counts),
         warning=warning(run, counts),
+        certainty=certainty(run),
+        request=request,
         audit=_audit(run.get("audit") or {}),
         truth=[_whole(row, TRUTH) for row in (run.get("truth") or {}).get("kinds") or []],
         prove=list(_prove((run.get("prove") or {}).get("rows") or [])),

@@ -222,20 +222,22 @@ def _publish(run: Run, last: RoundResult) -> dict[str, str]:
 
 def _finish(run: Run, last: RoundResult, findings: Findings, truth: Truth | None) -> dict[str, Any]:
     """Write ledger, models, run.json and report, and remove the work folder."""
-    from pairloom.clean import pictures, report
+    from pairloom.clean import certainty, pictures, recalibrate, report
 
     run.tell("report", 0, None)
     table = run.out / "pairs.parquet"
     counts = ledger.join_parts([run.work / "ledger" / f"{name}.parquet" for name in run.names], table)
     run.facts["models"] = _publish(run, last)
     kept_scores.publish(last.folder, run.out)
-    run.facts["scores"] = KeptScores.of(run.out).identity
+    run.facts["scores"] = KeptScores.of(table, run.out / kept_scores.FILE).identity
     facts = {
         "pairloom": pairloom.__version__, "command": asdict(run.settings), **run.facts, "counts": counts,
         "truth": truth(table) if truth is not None else None,
     }  # fmt: skip
     shown = pictures.ReportPictures(run.pairs, run.out, run.work)
-    report.write_report(run.out / "report.html", facts, table, shown.thumbnail, shown.link)
+    how = recalibrate.command(Path("OUT"), facts, Path(plan.LABELS))
+    request = certainty.label_request(facts, table, run.out / kept_scores.FILE, shown.encoded, how)
+    report.write_report(run.out / "report.html", facts, table, shown.thumbnail, shown.link, request=request)
     facts["plan"] = json.loads((run.work / "plan.json").read_text())["hash"]
     with atomic_write(run.out / "run.json") as file:  # last, since it marks a finished run
         file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())

@@ -83,15 +83,21 @@ function drawEntry(row, most, style = "") {
 }
 
 function drawPicture(pair, preferLink) {
-  const box = make("div", "picture");
   const small = pairs.picture[pair] && `data:image/webp;base64,${pairs.picture[pair]}`;
-  const sources = (preferLink ? [pairs.link[pair], small] : [small, pairs.link[pair]]).filter(Boolean);
+  const sources = preferLink ? [pairs.link[pair], small] : [small, pairs.link[pair]];
+  return drawImage(sources, pairs.name[pair], shardOf(pair));
+}
+
+// The first of the sources that can be shown.
+function drawImage(places, name, shard) {
+  const box = make("div", "picture");
+  const sources = places.filter(Boolean);
   const absent = () => {
-    const where = shardOf(pair) ? `${pairs.name[pair]} in ${shardOf(pair)}` : pairs.name[pair];
+    const where = shard ? `${name} in ${shard}` : name;
     box.replaceChildren(make("p", "", `No picture in this report: ${visible(where)}`));
   };
   if (!sources.length) { absent(); return box; }
-  const image = make("img", "", null, { alt: `Picture of ${visible(pairs.name[pair])}`, decoding: "async" });
+  const image = make("img", "", null, { alt: `Picture of ${visible(name)}`, decoding: "async" });
   image.onerror = () => { sources.shift(); if (sources.length) image.src = sources[0]; else absent(); };
   image.src = sources[0];
   box.append(image);

@@ -52,5 +52,6 @@ decided();
 if (!texts.p.some((p) => p !== null)) gallery.order = texts.score.some((score) => score !== null) ? "score" : "set";
 element("order").value = gallery.order;
 startThreshold();
+startLabels();
 show({ view: Object.keys(VIEWS).find((view) => view !== "change" && view !== "mine" && countView(view) > 0) ?? "all" });
 document.documentElement.dataset.ready = "yes";

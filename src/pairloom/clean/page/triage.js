@@ -68,8 +68,12 @@ function save(format) {
   const text = format === "csv"
     ? [columns, ...rows.map((row) => columns.map((name) => row[name]))].map((line) => line.map(cell).join(",") + "\r\n").join("")
     : JSON.stringify({ pairloom: settings.version, report: reportName, set: settings.set, decisions: rows }, null, 1) + "\n";
-  const link = make("a", "", null, { download: `decisions.${format}` });
-  link.href = URL.createObjectURL(new Blob([text], { type: format === "csv" ? "text/csv" : "application/json" }));
+  download(`decisions.${format}`, text, format === "csv" ? "text/csv" : "application/json");
+}
+
+function download(name, text, type) {
+  const link = make("a", "", null, { download: name });
+  link.href = URL.createObjectURL(new Blob([text], { type }));
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }
