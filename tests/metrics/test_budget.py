@@ -113,23 +113,31 @@ def test_quantiles_are_weighted():
     assert draws.quantile(np.stack([values, -values], 1), 0.0).tolist() == [0, 1 - len(values)]
 
 
-def test_the_span_reaches_from_one_end_of_the_leak_to_the_other():
-    own, _, planted = drawn(0, 0.2, GOOD["normal"], 200)
-    draws = budget.draw(own, planted)
-    part = np.tile(np.arange(budget.LEAKS) / 10, budget.RESAMPLES)  # of the leak: 0 to 1.9
-    span = draws.span(draws.resample + part)  # resamples 0 to 99
-    assert (span.low, span.high) == pytest.approx((0.025 * 99, 0.975 * 99 + 1.9))
-    assert draws.span(-draws.resample - part).low == pytest.approx(-span.high)
+def test_the_span_reaches_to_the_mixture_bound():
+    count = budget.RESAMPLES * budget.LEAKS
+    draws = budget.MixtureDraws(
+        edges=np.array([0.0, 1.0]), weight=np.full(count, 1 / count), bad=np.full(count, 0.3), area=np.full(count, 0.9),
+        own=np.tile([0.225, 0.5], (budget.RESAMPLES, 1)), planted=np.tile([0.45, 0.8], (budget.RESAMPLES, 1)),
+        resample=np.repeat(np.arange(budget.RESAMPLES), budget.LEAKS), ratio=np.ones(3), leak=0.02, spread=0.0,
+        halves=(0.3, 0.3), steps=[],
+    )  # fmt: skip
+    drop = draws.span(lambda some: some.good_below()[:, 1])  # a share of .3, and at most .225 / .45
+    assert (drop.value, drop.low, drop.high) == pytest.approx((0.26 / 0.7, 0.1 / 0.5, 0.26 / 0.7))
+    precision = draws.span(lambda some: some.precision()[:, 1])
+    assert (precision.value, precision.low, precision.high) == pytest.approx((0.48, 0.48, 0.8))
+    area = draws.span(
+        lambda some: some.area
+    )  # .9 .7 + .15 = .78 over own and planted; (.78 - .25) / .5 is above 1
+    assert (area.value, area.low, area.high) == pytest.approx((0.9, 0.9, 1.0))
 
 
 def test_the_false_drop_without_a_leak_is_in_its_span():
     for seed in range(3):
         own, bad, planted = drawn(seed, 0.2, GOOD["normal"])
         draws = budget.draw(own, planted)
-        below = draws.good_below()
-        at = int(np.flatnonzero(draws.quantile(below, 0.7) <= 0.05)[-1])
-        span, real = draws.span(below[:, at]), (own[~bad] < draws.edges[at]).mean()
-        assert span.low <= real <= span.high < 0.5 * (own < draws.edges[at]).mean()
+        at = int(np.flatnonzero(draws.quantile(draws.good_below(), 0.7) <= 0.05)[-1])
+        span = draws.span(lambda some, at=at: some.good_below()[:, at])
+        assert span.low <= (own[~bad] < draws.edges[at]).mean() <= span.high < 0.1
 
 
 def test_the_same_bytes_every_time_and_no_more_memory_for_a_million():

@@ -199,18 +199,20 @@ def _estimates(
 ) -> dict[str, Any]:
     """What the draws say at a threshold, each number with its interval. share: that of the mismatches. labelled: labels have
     weighted the draws."""
-    below, precision = draws.good_below()[:, place], draws.precision()[:, place]
-    interval = draws.interval if labelled else draws.span
     numbers = {
-        "bad_share": share,
-        "auroc_good": interval(draws.area),
-        "false_drop": interval(below),
-        "precision": interval(precision),
+        "auroc_good": lambda some: some.area,
+        "false_drop": lambda some: some.good_below()[:, place],
+        "precision": lambda some: some.precision()[:, place],
+    }
+    intervals = {
+        name: draws.interval(number(draws)) if labelled else draws.span(number)
+        for name, number in numbers.items()
     }
     facts: dict[str, Any] = {}
-    for name, number in numbers.items():
-        facts |= {name: number.value, f"{name}_low": number.low, f"{name}_high": number.high}
-    sure = float(draws.weight[below <= false_drop].sum()) if basis in MODEL else CONFIDENCE
+    for name, interval in {"bad_share": share, **intervals}.items():
+        facts |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    kept = draws.good_below()[:, place] <= false_drop
+    sure = float(draws.weight[kept].sum()) if basis in MODEL else CONFIDENCE
     return {**facts, "confidence": sure}
 
 

@@ -8,6 +8,7 @@ through the scorer's strength, and every draw takes a value from the whole of th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -85,13 +86,30 @@ class MixtureDraws:
         shares = (0.5, (1 - level) / 2, (1 + level) / 2)
         return Interval(*(float(self.quantile(values, share)) for share in shares))
 
-    def span(self, values: Floats, level: float = 0.95) -> Interval:
-        """Median and interval of a drawn number [R] that rises or falls with the leak, which scores alone never tell: the low end
-        is the quantile of each resample's least value, at one end of the leak's range, the high end that of its greatest, at the other.
-        For draws that no labels have weighted."""
-        each = values.reshape(-1, LEAKS)
-        low, high = np.quantile(each.min(1), (1 - level) / 2), np.quantile(each.max(1), (1 + level) / 2)
-        return Interval(float(self.quantile(values, 0.5)), float(low), float(high))
+    def span(self, number: Callable[[MixtureDraws], Floats], level: float = 0.95) -> Interval:
+        """Median of a number of the draws, [R], and an interval that includes all that scores alone leave open: from its quantile
+        with as many mismatches as the mixture bound allows, to the one with as few as the bound of the leak allows, or the other
+        way round. For draws that no labels have weighted."""
+        least = self.bad.reshape(-1, LEAKS).min(1)
+        most = np.maximum(self.bad.reshape(-1, LEAKS).max(1), np.minimum(self._bounds(), 1 - 1e-6))
+        ends = [number(self._with(bad)) for bad in (least, most)]
+        low, high = ((1 - level) / 2, (1 + level) / 2)
+        return Interval(
+            float(self.quantile(number(self), 0.5)),
+            min(float(np.quantile(end, low)) for end in ends),
+            max(float(np.quantile(end, high)) for end in ends),
+        )
+
+    def _with(self, bad: Floats) -> MixtureDraws:
+        """One draw for each resample, with this share of mismatches [RESAMPLES]."""
+        area = (self.area * (1 - self.bad) + self.bad / 2)[::LEAKS]  # of own over planted
+        return replace(
+            self,
+            weight=np.full(len(bad), 1 / len(bad)),
+            bad=bad,
+            area=np.clip((area - bad / 2) / (1 - bad), 0, 1),
+            resample=np.arange(len(bad)),
+        )
 
     def share(self) -> Interval:
         """Share of mismatches. The upper end is never below the mixture bound: whatever the good scores are, the share is at
