@@ -78,6 +78,8 @@ def label(
         say(HELP)
     with TemporaryDirectory(prefix="pairloom-") as folder:
         _ask(state, pairs, Path(folder), read, say)
+    if not state.sample.texts:
+        return {"file": str(file), "says": "No text scores below the limit, so that labels decide nothing."}
     if not {GOOD, BAD} & set(state.answers.values()):
         return {"file": str(file), "says": "No text is labelled good or bad yet."}
     again = with_labels(result.out, result.facts, file)

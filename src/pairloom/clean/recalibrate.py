@@ -63,12 +63,14 @@ class Recalibration:
         if not now["decides"]:
             return f"{start} nothing is dropped by score. {now['why']}"
         moved = self.dropped - self.dropped_before
-        was = f"{self.before['threshold']:.4g}" if self.before.get("decides") else "none"
-        change = f"{abs(moved):,} {'more' if moved > 0 else 'fewer'} texts" if moved else "as many texts"
-        return (
-            f"{start} the limit moves from {was} to a score of {now['threshold']:.4g}: {change} are dropped, {self.dropped:,} in all. It "
-            f"keeps the budget of {now['false_drop_budget']:.0%} false drops with a confidence of {now['confidence']:.0%}."
-        )
+        kept = f"It keeps the budget of {now['false_drop_budget']:.0%} false drops with a confidence of {now['confidence']:.0%}."
+        if not moved:
+            return (
+                f"{start} the limit stays where it was: {self.dropped:,} texts are dropped by score. {kept}"
+            )
+        was = f"from {self.before['threshold']:.4g} " if self.before.get("decides") else ""
+        change = f"{abs(moved):,} {'more' if moved > 0 else 'fewer'} texts are dropped by score, {self.dropped:,} in all"
+        return f"{start} the limit moves {was}to a score of {now['threshold']:.4g}: {change}. {kept}"
 
 
 def with_labels(out: Path, facts: dict[str, Any], file: Path) -> Recalibration:

@@ -173,8 +173,16 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
             f"  limit        finds {calibration['found']:.0%} of planted mismatches, drops about {calibration['false_drop']:.1%} "
             f"of the good pairs (budget {calibration['false_drop_budget']:.0%})"
         )
+        say(
+            f"  certainty    {calibration['confidence']:.0%} that the budget is kept, by {calibration['basis']}; at worst, if every text is "
+            f"good, it drops {calibration['worst_case']:.0%}"
+        )
     else:
         say(f"  judge        changes nothing. {calibration.get('why', '')}")
+    if "label_limit" in calibration and not facts.get("labels"):
+        say(
+            f"  labels       answers about {COUNT} texts make it surer, or move it: pairloom label {where}, or the report"
+        )
     for row in (facts.get("truth") or {}).get("kinds", []):
         exact = "" if row["precision"] is None else f", precision {row['precision']:.0%}"
         say(

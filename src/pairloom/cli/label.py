@@ -1,6 +1,5 @@
-"""Look at a few texts of a finished run that were drawn at random, and say which describe their picture: a few answers make the
-limit of `clean` certain. Answers are kept in a file at once; the same command goes on, and ends with the command that applies
-them."""
+"""Look at a few texts of a finished run, drawn at random, and say which describe their picture: by these answers `clean` decides
+again. They are kept in a file at once; the same command goes on, and ends with the command that applies them."""
 
 from __future__ import annotations
 
