@@ -150,6 +150,8 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
     if fault is not None:
         return TextDecision(text, DROP, FAULTS[fault].says)
     doubts = " ".join(FAULTS[code].says for code in text.findings if FAULTS[code].severity == "doubt")
+    if "labelled_good" in text.findings:
+        return TextDecision(text, KEEP, FAULTS["labelled_good"].says)
     if text.score is None:
         return TextDecision(
             text, KEEP, doubts or "No judge scored this text, and the audit found nothing against it."

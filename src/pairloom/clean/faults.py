@@ -1,4 +1,4 @@
-"""Faults of texts and pictures that can be detected without a model: the table of faults, and the checks of texts.
+"""Faults of texts and pictures that are known without a model: the table of faults, and the checks of texts.
 
 Severities: "bad" texts and pictures are dropped by rule; "doubt" is shown and left to the judge; "note" is information.
 Does not know: scores, decisions, files.
@@ -52,6 +52,8 @@ FAULTS = {
         Fault("cmyk", "note", "The picture is in printing colours (CMYK) and was converted."),
         Fault("deep", "note", "The picture has more than 8 bits a channel and was scaled."),
         Fault("alpha", "note", "The picture is partly transparent; it was laid on white."),
+        Fault("labelled_bad", "bad", "A person said that this text does not describe its picture."),
+        Fault("labelled_good", "note", "A person said that this text describes its picture."),
         Fault(
             "repaired",
             "note",
@@ -67,7 +69,8 @@ FAULTS = {
 
 # faults of a text; all others are faults of the picture or of the pair
 OF_TEXT = frozenset(
-    "empty file_name url_html spam boilerplate refusal mojibake repetition too_long cut_off common_text other_language".split()
+    "empty file_name url_html spam boilerplate refusal mojibake repetition too_long cut_off common_text other_language "
+    "labelled_bad labelled_good".split()
 )
 
 _IMAGE_NAME = r"\.(jpe?g|png|gif|webp|tiff?|bmp|heic|avif|svg|raw|cr2|nef)"

@@ -20,6 +20,7 @@ from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake, nearest
 
 GOOD, BAD, SKIPPED = "good", "bad", "skipped"
+FINDINGS = {GOOD: "labelled_good", BAD: "labelled_bad"}  # in the ledger, see `faults`
 ANSWERS = (GOOD, BAD, SKIPPED)
 VERSION = 1
 AGAIN = "Label again: pairloom label OUT, or the report's own page."

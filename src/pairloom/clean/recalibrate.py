@@ -23,7 +23,7 @@ from pairloom.clean.decisions import CalibratedRules, Outcome, TextDecision, dec
 from pairloom.clean.faults import FAULTS, OF_TEXT
 from pairloom.clean.judge_file import FILE as JUDGE
 from pairloom.clean.kept_scores import KeptScores
-from pairloom.clean.label_file import LabelFile
+from pairloom.clean.label_file import FINDINGS, LabelFile, SampledText
 from pairloom.clean.label_sample import labels_of
 from pairloom.clean.ledger import ADD, ORIGINAL, REJECT
 from pairloom.clean.pictures import ReportPictures
@@ -37,18 +37,20 @@ from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
 Tell = Callable[..., None]
+Place = tuple[str, str, int]  # key, name, text_id
 
 
 @dataclass(frozen=True)
 class Recalibration:
     """What labels come to for a finished run: the calibration with them, and how many texts it drops by score. before: the
-    same of the run as it stands."""
+    same of the run as it stands. answers: to each text."""
 
     calibration: Calibration
     labels: dict[str, Any]
     dropped: int
     before: dict[str, Any]
     dropped_before: int
+    answers: dict[SampledText, str]
 
     def facts(self) -> dict[str, Any]:
         """The numbers in JSON types."""
@@ -82,7 +84,7 @@ def with_labels(out: Path, facts: dict[str, Any], file: Path) -> Recalibration:
     known = {"file": str(file), **held.counts(), "hash": content_hash(file.read_bytes())}
     limits = (calibration.threshold, before["threshold"] if before["decides"] else None)
     dropped, dropped_before = (0 if limit is None else int((kept.own < limit).sum()) for limit in limits)
-    return Recalibration(calibration, known, dropped, before, dropped_before)
+    return Recalibration(calibration, known, dropped, before, dropped_before, held.answers)
 
 
 def command(out: Path, facts: dict[str, Any], labels: Path) -> str:
@@ -139,7 +141,14 @@ def decide_again(
     verdict = CalibratedRules(again.calibration, rules_of(settings, again.calibration)).save(
         work / "verdict.json"
     )
-    tasks = [RedecideTask(shard, out / "pairs.parquet", verdict, work, new / CLEAN) for shard in pairs.shards]
+    labelled: dict[str, dict[Place, str]] = {}
+    for text, answer in again.answers.items():
+        if answer in FINDINGS:
+            labelled.setdefault(text.shard, {})[text.key, text.name, text.text_id] = FINDINGS[answer]
+    tasks = [
+        RedecideTask(shard, out / "pairs.parquet", verdict, work, new / CLEAN, labelled.get(shard.name, {}))
+        for shard in pairs.shards
+    ]
     tell("merge", 0, len(tasks))
     for _, count in execution.run(redecide_shard, tasks):
         tell("merge", 1, len(tasks), note=f"{count} texts")
@@ -191,13 +200,14 @@ def _captioner(facts: dict[str, Any], table: Path, calibration: Calibration) -> 
 @dataclass(frozen=True)
 class RedecideTask:
     """Task of deciding about one shard again and writing it. table: the ledger of the run; verdict: the file of
-    CalibratedRules; out: for the clean set."""
+    CalibratedRules; out: for the clean set; labelled: what a person said about its texts, as findings."""
 
     shard: Shard
     table: Path
     verdict: Path
     work: Path
     out: Path
+    labelled: dict[Place, str]
 
     @property
     def part(self) -> Path:
@@ -208,6 +218,11 @@ def redecide_shard(task: RedecideTask) -> int:
     """Decide about a shard's pairs by the scores in the ledger, and write its clean pairs and its part of the new ledger."""
     verdict = CalibratedRules.load(task.verdict)
     rows = pq.read_table(task.table, filters=[("shard", "=", task.shard.name)]).to_pylist()
+    for row in rows:
+        label = task.labelled.get((row["key"], row["name"], row["text_id"]))
+        row["findings"] = [code for code in row["findings"] if code not in FINDINGS.values()] + [
+            label
+        ] * bool(label)
     problems = (pair.problem for pair in read_shard(task.shard))
     outcomes = [
         _outcome(each, problem, verdict) for each, problem in zip(_pairs(rows), problems, strict=True)
