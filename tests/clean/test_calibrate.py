@@ -81,6 +81,14 @@ def test_a_weak_judge_does_not_decide_alone():
     assert result.facts["bad_share_low"] < 0.05 and result.facts["bad_share_high"] > 0.2
 
 
+def test_a_judge_that_may_misunderstand_a_fifth_of_the_good_texts_does_not_decide_alone():
+    own, _, planted = made(
+        1.75, 0.2, seed=2
+    )  # A = normal cdf(1.75 / sqrt(2)) = .89, and .02 + 20 (1 - A)^2 = .25
+    result = calibrate(own, planted, 0.05)
+    assert result.threshold is None and "the limit is 20%" in result.why
+
+
 def test_a_calibration_survives_json():
     own, _, planted = made(3.0, 0.3, 400)
     one = calibrate(own, planted, 0.05)

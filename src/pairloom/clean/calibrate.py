@@ -20,7 +20,7 @@ from pairloom.metrics.compare import Interval, wilson
 Floats = NDArray[np.float64]
 LEAST = 50  # least numbers of own texts and of planted ones for a calibration
 AREA = 0.6  # least lower end of AUROC's interval for a threshold
-LEAK = 0.25  # greatest bound of the share of good texts that may score like mismatches
+LEAK = 0.2  # greatest bound of the share of good texts that may score like mismatches
 SURE = 0.7  # probability, by the draws, that a threshold keeps the budget
 SURE_LABELLED = 0.8  # the same, given labels
 MODEL = ("scores", "scores and labels")  # what a threshold by the draws rests on
