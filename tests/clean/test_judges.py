@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,9 +99,25 @@ def test_a_judge_that_is_handed_in_judges_as_it_did(
     assert by_name.judge().identity == result.judge().identity
 
 
-def test_a_judge_that_is_no_model_says_what_it_can_do(cleaned: tuple[PairSet, CleanResult]) -> None:
+def test_the_judge_of_a_set_embeds(cleaned: tuple[PairSet, CleanResult], tmp_path: Path) -> None:
+    where = cleaned[1].out / "models" / "judge"
+    model = pairloom.load(where, device="cpu")
+    assert model.abilities == {"embed"} and model.scores_by == ("cosine",)
+    wanted = ["a plain red wall", "a plain blue wall", "a plain green wall"]
+    pictures = [
+        colours.picture(colour, "plain", 10**6 + at) for at, colour in enumerate(("red", "blue", "green"))
+    ]
+    assert model.match(pictures, wanted).values.argmax(1).tolist() == [0, 1, 2]
+
+
+def test_a_judge_that_is_no_model_says_what_it_can_do(
+    cleaned: tuple[PairSet, CleanResult], tmp_path: Path
+) -> None:
+    copy = shutil.copytree(cleaned[1].out / "models" / "judge", tmp_path / "judge")
+    (copy / "config.json").unlink()  # as an earlier version wrote it
     with pytest.raises(Mistake, match="load_judge"):
-        pairloom.load(cleaned[1].out / "models" / "judge")
+        pairloom.load(copy)
+    pairloom.load_judge(copy)
 
 
 def test_a_judge_is_no_captioner(cleaned: tuple[PairSet, CleanResult], tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def _demand_model(where: str | Path) -> None:
     if (folder / "judge.json").is_file() and not (folder / "config.json").is_file():
         raise Mistake(
             f"{where} is a judge without a model.",
-            "It is ridge regression between features: it scores pairs, and neither embeds nor writes.",
+            "It names the model that it judges by, or was written by an earlier version: it scores pairs, and neither embeds nor writes.",
             "pairloom.load_judge(FOLDER), or `pairloom score --model FOLDER`.",
         )
 
@@ -137,11 +137,14 @@ def train(
     held_out: float = 0.05,
     device: str = "auto",
     restart: bool = False,
+    image_tower: str | None = None,
+    text_tower: str | None = None,
     settings: Sequence[str] = (),
     **values: Any,
 ) -> Model:
     """Train a system on a set and return the model; `out` becomes its folder, and a run that was stopped goes on.
 
+    "ridge" is no system but ridge regression between features, solved in closed form, with the named or installed towers.
     Settings of docs/training.md are keywords, `epochs=1, batch=16`; those with a dot are texts, settings=["model.depth=4"].
     Mistake for everything that does not fit, before any work.
     """
@@ -162,6 +165,8 @@ def train(
         held_out=held_out,
         device=device,
         restart=restart,
+        image_tower=image_tower,
+        text_tower=text_tower,
     )
     train(request)
     return load(out, device)

@@ -21,7 +21,7 @@ from pairloom.clean import faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
 from pairloom.data.pixels import Facts as PictureFacts
-from pairloom.data.pixels import Unreadable, read_image
+from pairloom.data.pixels import Unreadable, read_image, squashed
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 
@@ -229,7 +229,7 @@ def thumbnail(data: bytes, size: int) -> np.ndarray:
 def _square(image: Image.Image | None, size: int) -> np.ndarray:
     if image is None:
         return np.zeros((size, size, 3), np.uint8)
-    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))
+    return squashed(image, size)
 
 
 def _plain(text: str) -> str:

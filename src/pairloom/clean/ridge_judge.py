@@ -27,12 +27,12 @@ from pairloom.clean.picture_source import Floats, PictureSource
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.regression.features import Encoders, FeatureSpace, Raw
-from pairloom.regression.ridge import Ridge, ScoreReferences, TwoWayRidge
+from pairloom.regression.ridge import TwoWayRidge
+from pairloom.regression.ridge_model import NAME, write_config
+from pairloom.regression.stored import FILE, SPACE, ridge_tensors, ridges_in
 from pairloom.runtime.threads import one_thread
 
-KIND, FILE, SPACE = "ridge", "ridge.safetensors", "space"
 HANDMADE = "hand-made"  # the features that every picture has
-PARTS = "landmarks", "coefficients", "means"  # of a saved Ridge
 
 
 @runtime_checkable
@@ -120,14 +120,15 @@ class RidgeJudge(CalibratedJudge):
     # saving
 
     def save(self, folder: Path | str) -> Path:
-        """Save the judge as a folder: judge.json, its tensors, and the words. Towers are named, not copied."""
+        """Save the judge as a folder, which is also the folder of a model that embeds (`regression.ridge_model`): judge.json, its
+        tensors, and the words. Towers are named, not copied."""
         folder = Path(folder)
         self.encoders.save(folder)
         self.space.save(folder, SPACE)
         with atomic_write(folder / FILE, replace=True) as file:
             file.write(save({name: tensor.contiguous() for name, tensor in self._tensors().items()}))
         facts = {
-            "kind": KIND,
+            "kind": NAME,
             "name": self.name,
             "by": self.by,
             "size": self.size,
@@ -138,6 +139,7 @@ class RidgeJudge(CalibratedJudge):
             "texts": self.encoders.text_tower or "words",
             "moved": dict(sorted(self.moved.items())),
         }
+        write_config(folder, self.size, {"judge": self.name})
         write_judge(folder, facts, self.calibration)
         return folder
 
@@ -149,33 +151,15 @@ class RidgeJudge(CalibratedJudge):
         return dict(zip(names, shares))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        tensors = {"weights": torch.from_numpy(self.weights)}
-        for view, both in enumerate(self.ridges):
-            for name, ridge in ((f"{view}.to_text", both.to_text), (f"{view}.to_picture", both.to_picture)):
-                tensors |= {f"{name}.{part}": getattr(ridge, part) for part in PARTS}
-            for fold, references in enumerate(both.references):
-                tensors[f"{view}.{fold}.pictures"] = torch.from_numpy(references.pictures)
-                tensors[f"{view}.{fold}.texts"] = torch.from_numpy(references.texts)
-        return tensors
+        return {"weights": torch.from_numpy(self.weights), **ridge_tensors(self.ridges)}
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any], calibration: Calibration | None, device: str) -> RidgeJudge:  # fmt: skip
         """The inverse of `save`. facts: the content of judge.json."""
         tensors = load_file(folder / FILE)
         space = FeatureSpace.load(folder, SPACE)
-        ridges = []
-        for view in range(len(space.axes)):
-            to_text, to_picture = (
-                Ridge(*(tensors[f"{view}.{name}.{part}"] for part in PARTS))
-                for name in ("to_text", "to_picture")
-            )
-            references = tuple(
-                ScoreReferences(*(tensors[f"{view}.{fold}.{side}"].numpy() for side in ("pictures", "texts")))
-                for fold in range(facts["folds"])
-            )
-            ridges.append(TwoWayRidge(to_text, to_picture, references))
         return cls(
-            Encoders.load(folder, device), space, tuple(ridges), tensors["weights"].numpy(), facts["moved"], facts["size"],
+            Encoders.load(folder, device), space, ridges_in(tensors, len(space.axes)), tensors["weights"].numpy(), facts["moved"], facts["size"],
             facts["by"], facts["name"], calibration,
         )  # fmt: skip
 

@@ -210,10 +210,6 @@ def _publish(run: Run, last: RoundResult) -> dict[str, str]:
         shutil.rmtree(run.out / "models" / "judge", ignore_errors=True)  # an incomplete judge, after a kill
         judge.calibrated(last.verdict.calibration).save(run.out / "models" / "judge")
         models["judge"] = "models/judge"
-        if (
-            last.folder / "tower"
-        ).exists():  # the captioner's image tower as a model, for retrieval, search and matching
-            shutil.copytree(last.folder / "tower", run.out / "models" / "judge", dirs_exist_ok=True)
     if (last.folder / "captioner").exists():
         shutil.copytree(last.folder / "captioner", run.out / "models" / "captioner", dirs_exist_ok=True)
         models["captioner"] = "models/captioner"

@@ -1,5 +1,7 @@
 """Train a system on your pairs. The folder you name becomes a model; a run that was stopped goes on.
 
+`pairloom train ridge` fits the judge of `clean` as a model that embeds: no steps, seconds to minutes, and no settings.
+
 KEY=VALUE: lr=1e-4 batch=64 epochs=10 ... (docs/training.md has them all).
 
 model.KEY=VALUE: the system's own numbers. pixels.KEY=VALUE: how pictures are prepared. TURN.KEY=VALUE: one optimiser's of several.
@@ -48,6 +50,11 @@ def command(
     negatives: Annotated[
         Path | None, typer.Option(help="Hard negatives (NegCLIP's table); --data holds its pictures.")
     ] = None,
+    image_tower: Annotated[
+        str | None,
+        typer.Option(help="Of `ridge`: a name or path (docs/towers.md), or none; installed ones otherwise."),
+    ] = None,
+    text_tower: Annotated[str | None, typer.Option(help="Of `ridge`: the same for texts.")] = None,
     device: Device = "auto",
     restart: Restart = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
@@ -59,14 +66,15 @@ def command(
 
     request = TrainRequest(
         system, data, out, tuple(settings or ()), preset, recipe, init, tokens, vocabulary, held_out, workers,
-        tuple(mix or ()), negatives, device, restart, dry_run,
+        tuple(mix or ()), negatives, device, restart, dry_run, image_tower, text_tower,
     )  # fmt: skip
     with ExitStack() as bar:
         result = train(request, None if json else _progress(bar))
     if result.rank:
         return  # the first process tells
     if dry_run:
-        _show.facts("Training", {**result.facts, "steps": result.steps, **vars(result.settings)}, json)
+        steps = {"steps": result.steps, **vars(result.settings)} if result.steps else {}
+        _show.facts("Training", {**result.facts, **steps}, json)
         return
     for name, reason in list(result.unreadable.items())[:3]:
         _show.console.print(f"could not be read: {name}: {reason}", markup=False)

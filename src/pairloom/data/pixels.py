@@ -96,6 +96,11 @@ def open_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) ->
     return read_image(data, limit, shrink_to)[0]
 
 
+def squashed(image: Image.Image, size: int) -> np.ndarray:
+    """[size size 3] uint8 of an RGB image, whatever its shape; large ones are reduced first."""
+    return np.asarray(image.resize((size, size), Image.Resampling.BICUBIC, reducing_gap=2.0))
+
+
 def as_image(picture: Picture) -> Image.Image:
     """A picture as a person has it, a path, encoded bytes, a PIL image or an array, as an upright RGB image.
 

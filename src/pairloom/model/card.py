@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from typing import Any
 
-from pairloom import registry
 from pairloom.model.model import Model
 
 
 def card(model: Model) -> str:
     """The model card: a YAML header that the hub reads, then what is known, by topic."""
-    module = registry.find("systems", model.name)
+    module = sys.modules[type(model.system).__module__]
     count = sum(value.numel() for value in model.system.parameters() if value.requires_grad)
     rows = {
         "system": model.name,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from safetensors.torch import save as to_bytes
 
@@ -18,6 +20,15 @@ from pairloom.model.folder import MARK, read_json
 from pairloom.model.model import Model
 
 
+@runtime_checkable
+class OwnFiles(Protocol):
+    """A system that writes the files of its model folder itself, without a tokenizer and a file of weights."""
+
+    def write(self, folder: Path, about: Mapping[str, Any]) -> None:
+        """Write them; config.json is the last."""
+        ...
+
+
 def save(model: Model, where: Path | str) -> Path:
     """Write a model folder; training state (momentum copies, queues) stays out. Each file appears whole.
 
@@ -28,6 +39,11 @@ def save(model: Model, where: Path | str) -> Path:
         raise ValueError("an engine cannot be saved: save the model that at_speed was asked of")
     where = Path(where)
     claim(where)
+    if isinstance(model.system, OwnFiles):
+        with atomic_write(where / "README.md", replace=True) as file:
+            file.write(card(model).encode())
+        model.system.write(where, model.about)
+        return where
     drop = tuple(getattr(model.system, "training_state", ()))
     tensors = {name: tensor.cpu() for name, tensor in tensors_of(model.system, drop).items()}
     config = {

@@ -78,6 +78,13 @@ class Encoders:
             blocks.append(_tower_features(self.images, encoded()))
         return np.concatenate(blocks, 1).astype(np.float16)
 
+    def prepared(self, pixels: NDArray[np.uint8], shown: NDArray[np.uint8] | None) -> Raw:
+        """Raw features [n R] of pictures that are in memory. shown [n S S 3]: prepared for the tower, where there is one."""
+        blocks = [self.handmade(pixels)]
+        if self.images is not None and shown is not None:
+            blocks.append(self.images.pooled(shown))
+        return np.concatenate(blocks, 1).astype(np.float16)
+
     def sentences(self, texts: Sequence[str]) -> Raw:
         """Raw features [n R] of texts by the tower; without one R is 0."""
         if self.texts is None:

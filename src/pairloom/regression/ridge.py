@@ -42,7 +42,8 @@ def kernel(rows: Tensor, landmarks: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Ridge:
-    """A ridge regression for each fold. landmarks [m D]; coefficients [K m E]; means [K E] of what is predicted."""
+    """A ridge regression without each of K folds, and at last one on all rows. landmarks [m D]; coefficients [K + 1, m, E];
+    means [K + 1, E] of what is predicted."""
 
     landmarks: Tensor
     coefficients: Tensor
@@ -70,7 +71,8 @@ def in_blocks(function: object, features: Floats) -> Tensor:
 
 
 def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights: NDArray[np.float64], count: int, landmarks: NDArray[np.int64]) -> Ridge:  # fmt: skip
-    """Solve a ridge regression for each of `count` folds without its rows. weights [N]: of the rows; landmarks: their numbers.
+    """Solve a ridge regression for each of `count` folds without its rows, and one on all rows. weights [N]: of the rows;
+    landmarks: their numbers.
 
     inputs [N D], of length 1, and outputs [N E] may be memory-mapped.
     """
@@ -96,7 +98,7 @@ def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights
     prior = kernel(basis, basis).double() * PENALTY
     prior.diagonal().add_(1e-6 * size)  # rounding of the kernel would leave it indefinite
     coefficients, means = [], []
-    for fold in range(count):
+    for fold in range(count + 1):  # the last one leaves none out
         rest = [other for other in range(count) if other != fold] or [fold]
         mean = sums[rest].sum(0) / totals[rest].sum().clamp(min=1e-9)
         gram, product = grams[rest].sum(0) + prior, products[rest].sum(0) - flows[rest].sum(0)[:, None] * mean
@@ -140,14 +142,15 @@ def _contrast(
     pictures: Tensor, texts: Tensor, other_pictures: Tensor, other_texts: Tensor, owner: NDArray[np.int64]
 ) -> NDArray[np.float64]:
     """Contrastive scores [n] in one space of pictures [I E] and texts [n E]; see the module."""
-    of_picture = _log_mean_exp(pictures, other_texts)[torch.from_numpy(owner)]
-    of_text = _log_mean_exp(texts, other_pictures)
+    of_picture = log_mean_exp(pictures, other_texts)[torch.from_numpy(owner)]
+    of_text = log_mean_exp(texts, other_pictures)
     both = (pictures[torch.from_numpy(owner)] * texts).numpy()
     fit = in_blocks(lambda part: part.sum(1, keepdim=True), both)[:, 0] / TEMPERATURE
     return (fit - (of_picture + of_text) / 2).double().numpy()
 
 
-def _log_mean_exp(rows: Tensor, references: Tensor) -> Tensor:
+def log_mean_exp(rows: Tensor, references: Tensor) -> Tensor:
+    """Log of the mean of exp(cosine / temperature) [n] of rows [n E] over references [R E]."""
     means = in_blocks(lambda part: (part @ references.T / TEMPERATURE).logsumexp(1)[:, None], rows.numpy())
     return means[:, 0] - math.log(len(references))
 

@@ -26,6 +26,7 @@ from pairloom.data.roles import WORD_BEGIN
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.regression.pixels import TwoViews
 from pairloom.runtime.attention_recorder import AttentionRecorder
 from pairloom.tasks.decode import Writing, decode
 from pairloom.tasks.judge import judge
@@ -82,6 +83,12 @@ def explain(
     """
     system, tokens, way, by = model.system, model.tokens, options.way, options.by
     verbs.demand_way(system)
+    if isinstance(model.feed, TwoViews):
+        raise Mistake(
+            f"A {model.name} cannot be explained.",
+            "It reads two views of a picture side by side, in which a map would have no place.",
+            "Explain with a model that reads pixels, such as models/captioner of a clean run.",
+        )
     able = verbs.ways(system)
     by = verbs.demand_way(system, by) if by else None
     most = system.config.length

@@ -45,11 +45,13 @@ def demand_same(out: Path, facts: Mapping[str, Any]) -> None:
         )
 
 
-def sign(out: Path, facts: Mapping[str, Any], tokenizer: str) -> None:
-    """Write run.json and the tokenizer of a run."""
+def sign(out: Path, facts: Mapping[str, Any], tokenizer: str = "") -> None:
+    """Write run.json, and the tokenizer of a run that has one."""
     about = {MARK: pairloom.__version__, **facts}
     files = {"run.json": json.dumps(about, indent=1) + "\n", "tokenizer.json": tokenizer}
     for name, text in files.items():
+        if not text:
+            continue
         with atomic_write(out / name, replace=True) as file:
             file.write(text.encode())
 

@@ -34,6 +34,10 @@ def load(where: Path | str, download: bool = False) -> Model:
             "Give the path of a model folder, or: pairloom import NAME --download --out DIR",
         )
     document = read_json(where / "config.json")
+    if document.get("system") == "ridge" and MARK in document:
+        from pairloom.regression.ridge_model import load_ridge_model
+
+        return load_ridge_model(where)
     if MARK in document:
         return load_folder(where, document)
     for layout in map(find_layout, registry.names("weights")):

@@ -1,0 +1,44 @@
+"""Ridge regressions as named tensors, in the file that a judge and a model have in common.
+
+G views of a picture, K folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from pairloom.regression.ridge import Ridge, ScoreReferences, TwoWayRidge
+
+FILE, SPACE = "ridge.safetensors", "space"  # the tensors, and how the files of the feature space begin
+PARTS = "landmarks", "coefficients", "means"  # of a Ridge
+
+
+def ridge_tensors(ridges: Sequence[TwoWayRidge]) -> dict[str, Tensor]:
+    """The tensors of both regressions of each view, and of their references."""
+    tensors: dict[str, Tensor] = {}
+    for view, both in enumerate(ridges):
+        for name, ridge in ((f"{view}.to_text", both.to_text), (f"{view}.to_picture", both.to_picture)):
+            tensors |= {f"{name}.{part}": getattr(ridge, part) for part in PARTS}
+        for fold, references in enumerate(both.references):
+            tensors[f"{view}.{fold}.pictures"] = torch.from_numpy(references.pictures)
+            tensors[f"{view}.{fold}.texts"] = torch.from_numpy(references.texts)
+    return tensors
+
+
+def ridges_in(tensors: Mapping[str, Tensor], views: int) -> tuple[TwoWayRidge, ...]:
+    """The inverse of `ridge_tensors`. Raises KeyError where one is missing."""
+    folds = sum(f"0.{number}.pictures" in tensors for number in range(len(tensors)))
+    ridges = []
+    for view in range(views):
+        to_text, to_picture = (
+            Ridge(*(tensors[f"{view}.{name}.{part}"] for part in PARTS)) for name in ("to_text", "to_picture")
+        )
+        references = tuple(
+            ScoreReferences(*(tensors[f"{view}.{fold}.{side}"].numpy() for side in ("pictures", "texts")))
+            for fold in range(folds)
+        )
+        ridges.append(TwoWayRidge(to_text, to_picture, references))
+    return tuple(ridges)
