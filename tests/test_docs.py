@@ -199,6 +199,8 @@ def parse(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def demand_settings(words: list[str]) -> None:
     """The recipe, preset and settings of a line of `pairloom train` exist. Mistake where one does not."""
     from pairloom.config import override
+    from pairloom.regression.ridge_model import NAME as RIDGE
+    from pairloom.train.closed_form import demand_closed_form
     from pairloom.train.order import TrainRequest
 
     command = typer.main.get_command(build_app()).commands["train"]  # type: ignore[attr-defined]
@@ -209,6 +211,9 @@ def demand_settings(words: list[str]) -> None:
     request = TrainRequest(
         **values, settings=tuple(options["settings"] or ()), mix=tuple(options["mix"] or ())
     )
+    if request.name == RIDGE:
+        demand_closed_form(request)
+        return
     assert request.part or ":" not in request.system
     request.run()
     override(request.module.PRESETS[request.preset], request.of("model"))

@@ -51,7 +51,12 @@ class ClosedFormResult:
 
 def fit_request(request: TrainRequest, tell: Tell | None = None) -> ClosedFormResult:
     """Fit a ridge model to the set of a request, and write its folder. Mistake for what such a model does not have."""
-    demand_usable(request)
+    demand_closed_form(request)
+    if not request.data.exists():
+        raise Mistake(
+            f"There is nothing at {request.data}.", "The path does not exist.", "Check the spelling."
+        )
+    check_output(request.out, request.data)
     device = resolve_device(request.device)
     image_tower, text_tower = towers_of(request)
     if image_tower is not None:
@@ -86,12 +91,8 @@ def fit_request(request: TrainRequest, tell: Tell | None = None) -> ClosedFormRe
     return ClosedFormResult(facts, fitted.metrics, unreadable)
 
 
-def demand_usable(request: TrainRequest) -> None:
-    """Raise Mistake for a set that is not there, and for options of training by steps."""
-    if not request.data.exists():
-        raise Mistake(
-            f"There is nothing at {request.data}.", "The path does not exist.", "Check the spelling."
-        )
+def demand_closed_form(request: TrainRequest) -> None:
+    """Raise Mistake for options of training by steps."""
     changed = [
         field.name
         for field in fields(request)
@@ -103,7 +104,6 @@ def demand_usable(request: TrainRequest) -> None:
             "It is solved in closed form, on all pictures; it has no steps, no tokenizer and nothing to start from.",
             "Leave it out.",
         )
-    check_output(request.out, request.data)
 
 
 def towers_of(request: TrainRequest) -> tuple[str | None, str | None]:
