@@ -61,7 +61,7 @@ class Recalibration:
     def sentence(self) -> str:
         """What the labels change, in one sentence."""
         now, count = self.calibration.facts, sum(self.labels[name] for name in ("good", "bad", "skipped"))
-        start = f"With {count} labels ({self.labels['good']} good, {self.labels['bad']} bad, {self.labels['skipped']} skipped)"
+        start = f"With {count} label{'s' * (count != 1)} ({self.labels['good']} good, {self.labels['bad']} bad, {self.labels['skipped']} skipped)"
         if not now["decides"]:
             return f"{start} nothing is dropped by score. {now['why']}"
         moved = self.dropped - self.dropped_before
@@ -220,13 +220,13 @@ def redecide_shard(task: RedecideTask) -> int:
     rows = pq.read_table(task.table, filters=[("shard", "=", task.shard.name)]).to_pylist()
     for row in rows:
         label = task.labelled.get((row["key"], row["name"], row["text_id"]))
-        row["findings"] = [code for code in row["findings"] if code not in FINDINGS.values()] + [
-            label
-        ] * bool(label)
-    problems = (pair.problem for pair in read_shard(task.shard))
-    outcomes = [
-        _outcome(each, problem, verdict) for each, problem in zip(_pairs(rows), problems, strict=True)
-    ]
+        row["findings"] = [code for code in row["findings"] if code not in FINDINGS.values()]
+        row["findings"] += [label] if label else []
+    pairs = list(_pairs(rows))
+    # the reason of a pair without a text names the problem of the set's reader
+    textless = any(not any(map(_is_original, pair)) for pair in pairs)
+    problems = [pair.problem for pair in read_shard(task.shard)] if textless else [""] * len(pairs)
+    outcomes = [_outcome(pair, problem, verdict) for pair, problem in zip(pairs, problems, strict=True)]
     decisions = task.work / "decisions" / f"{task.shard.name}.parquet"
     write_outcomes(decisions, outcomes)
     return writing.write_shard(writing.WriteTask(task.shard, task.out, task.part, decisions))
@@ -237,6 +237,11 @@ def _pairs(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     numbers = np.cumsum([row["text_id"] <= 0 for row in rows])
     for _, same in groupby(zip(numbers.tolist(), rows), key=lambda entry: entry[0]):
         yield [row for _, row in same]
+
+
+def _is_original(row: dict[str, Any]) -> bool:
+    """Whether a row of a ledger is a text of the set, not a proposed caption or the row of a pair without a text."""
+    return row["text_id"] >= 0 and row["decision"] in ORIGINAL
 
 
 def _outcome(rows: list[dict[str, Any]], problem: str, verdict: CalibratedRules) -> Outcome:
@@ -251,8 +256,6 @@ def _outcome(rows: list[dict[str, Any]], problem: str, verdict: CalibratedRules)
     if any(FAULTS[code].severity == "bad" for code in findings):
         decided = [TextDecision(text, row["decision"], row["reason"]) for text, row in zip(judged, rows)]
         return Outcome(decided, findings=findings)
-    originals = [
-        text for text, row in zip(judged, rows) if row["text_id"] >= 0 and row["decision"] in ORIGINAL
-    ]
+    originals = [text for text, row in zip(judged, rows) if _is_original(row)]
     proposals = [text for text, row in zip(judged, rows) if row["decision"] not in ORIGINAL]
     return decide(findings, problem, originals, proposals, verdict.rules)
