@@ -151,6 +151,13 @@ def test_clean_with_labels_decides_again_or_runs_first(monkeypatch) -> None:
     assert notes == ["this run is finished already"] and files("first") == files("again")
 
 
+def test_labels_in_the_output_folder_outlive_a_restart() -> None:
+    file = copy("anew") / "labels.jsonl"
+    shutil.copy("labels.jsonl", file)
+    oracle.run("raw", "anew", restart=True, labels=file)
+    assert file.read_bytes() == Path("labels.jsonl").read_bytes() and rows("anew") == rows("again")
+
+
 def test_other_labels_replace_the_first_ones() -> None:
     copy("other")
     result = CleanResult.load("other")
