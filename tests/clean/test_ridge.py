@@ -9,8 +9,8 @@ import pyarrow as pa
 import torch
 
 from pairloom.clean.audit import near_pairs
-from pairloom.clean.ridge_training import logistic_weights
 from pairloom.clean.rows import plant
+from pairloom.regression.logistic import positive_weights
 from pairloom.regression.ridge import (
     GAMMA,
     PENALTY,
@@ -38,7 +38,7 @@ def table(rows: int = 60) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def test_it_is_kernel_ridge_regression_on_the_other_folds() -> None:
     inputs, outputs, folds = table()
-    ridge = fit_ridge(inputs, outputs, folds, np.ones(len(inputs)), 3, np.arange(len(inputs)))
+    (ridge,) = fit_ridge(inputs, [outputs], folds, np.ones(len(inputs)), 3, np.arange(len(inputs)))
     for fold in range(3):
         rest, here = folds != fold, folds == fold
         known, mean = inputs[rest].astype(np.float64), outputs[rest].mean(0)
@@ -56,7 +56,7 @@ def test_rows_of_the_fold_and_masked_rows_are_not_learnt() -> None:
     changed = outputs.copy()
     changed[(folds == 1) | (mask == 0)] = 7
     first, second = (
-        fit_ridge(inputs, each, folds, mask, 3, np.arange(len(inputs))) for each in (outputs, changed)
+        fit_ridge(inputs, [each], folds, mask, 3, np.arange(len(inputs)))[0] for each in (outputs, changed)
     )
     assert torch.equal(first.predict(inputs, 1), second.predict(inputs, 1))
     assert not torch.equal(first.predict(inputs, 0), second.predict(inputs, 0))
@@ -64,15 +64,15 @@ def test_rows_of_the_fold_and_masked_rows_are_not_learnt() -> None:
 
 def test_a_prediction_does_not_depend_on_its_neighbours() -> None:
     inputs, outputs, folds = table(90)
-    ridge = fit_ridge(inputs, outputs, folds, np.ones(90), 3, choose_landmarks(90, 0))
+    (ridge,) = fit_ridge(inputs, [outputs], folds, np.ones(90), 3, choose_landmarks(90, 0))
     assert torch.equal(ridge.predict(inputs, 0)[70:73], ridge.predict(inputs[70:73], 0))
 
 
 def test_the_score_is_what_exceeds_the_references_of_both_sides() -> None:
     inputs, outputs, folds = table()
     ridges = [
-        fit_ridge(*each, folds, np.ones(60), 3, np.arange(60))
-        for each in ((inputs, outputs), (outputs, inputs))
+        fit_ridge(one, [other], folds, np.ones(60), 3, np.arange(60))[0]
+        for one, other in ((inputs, outputs), (outputs, inputs))
     ]
     references = ScoreReferences(inputs[:2], outputs[:3])
     both = TwoWayRidge(*ridges, (references,) * 3)
@@ -88,9 +88,9 @@ def test_the_score_is_what_exceeds_the_references_of_both_sides() -> None:
 def test_a_part_that_says_nothing_has_no_weight() -> None:
     draw = np.random.default_rng(1)
     good, bad = draw.standard_normal((400, 2)) + [2.0, -0.5], draw.standard_normal((400, 2))
-    weights = logistic_weights(good, bad)
+    weights = positive_weights(good, bad)
     assert weights[0] > 1 and weights[1] == 0
-    assert logistic_weights(-np.abs(good), np.abs(bad)).tolist() == [1.0, 1.0]
+    assert positive_weights(-np.abs(good), np.abs(bad)).tolist() == [1.0, 1.0]
 
 
 def test_words_of_every_script() -> None:

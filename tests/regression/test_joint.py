@@ -25,7 +25,8 @@ def pairs() -> tuple[list[np.ndarray], np.ndarray, tuple[TwoWayRidge, ...]]:
     ridges = []
     for view in views:
         both = [
-            fit_ridge(*sides, folds, weights, FOLDS, everything) for sides in ((view, texts), (texts, view))
+            fit_ridge(one, [other], folds, weights, FOLDS, everything)[0]
+            for one, other in ((view, texts), (texts, view))
         ]
         references = tuple(
             ScoreReferences(view[fold : fold + 4], texts[fold : fold + 5]) for fold in range(FOLDS)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,9 +30,9 @@ class AuditedShard:
         keys: list[str] = self.column("image_key")
         return keys
 
-    def column(self, name: str) -> list[str]:
+    def column(self, name: str) -> list[Any]:
         """Values of a column of the shard's rows."""
-        values: list[str] = read_part(self.work / "rows", self.shard.name, [name]).column(name).to_pylist()
+        values: list[Any] = read_part(self.work / "rows", self.shard.name, [name]).column(name).to_pylist()
         return values
 
     @cached_property

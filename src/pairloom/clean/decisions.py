@@ -8,8 +8,8 @@ Source: BLIP, section 3.3 (CapFilt): the filter removes unmatched texts, web and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.rows import LEARN, read_part
 from pairloom.clean.scoring import PLANTED
+from pairloom.clean.word_scores import WordsOfText, read_words
 from pairloom.data.disk import atomic_write
 
 TEXT = [("text", pa.string()), ("source", pa.string())]
@@ -41,6 +42,9 @@ SCHEMA = pa.schema(
                         ("findings", pa.list_(pa.string())),
                         ("score", pa.float64()),
                         ("p_match", pa.float64()),
+                        ("word_score", pa.float64()),
+                        ("p_words", pa.float64()),
+                        ("wrong_words", pa.list_(pa.string())),
                         ("decision", pa.string()),
                         ("reason", pa.string()),
                     ]
@@ -53,20 +57,26 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class Judged:
-    """A text with its findings, score and P(match). score and p_match are None for a text that was not scored."""
+    """A text with its findings, score and P(match). score and p_match are None for a text that was not scored. word_score: of
+    its worst word; p_words: P(all its words are right); both None where no word was judged. wrong_words: words that are
+    likely wrong."""
 
     text: str
     source: str = "original"
     findings: Sequence[str] = ()
     score: float | None = None
     p_match: float | None = None
+    word_score: float | None = None
+    p_words: float | None = None
+    wrong_words: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
 class Rules:
     """Rules of deciding.
 
-    threshold: texts with a lower score are unmatched; None: no threshold, so nothing is dropped by score.
+    threshold: texts with a lower score are unmatched; None: no threshold, so nothing is dropped by score. word_threshold: the
+    same of the score of a text's worst word.
     accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5), and a score that would keep an original.
     add: accepted captions are also added to kept texts (the paper's union). keep_alt_text: a replaced text stays in the
     clean set, after the caption that replaces it. replace: whether proposals may replace dropped texts.
@@ -79,6 +89,13 @@ class Rules:
     add: bool = False
     replace: bool = True
     keep_alt_text: bool = False
+    word_threshold: float | None = None
+    p_word_threshold: float | None = None
+
+    @property
+    def needed_of_words(self) -> float:
+        """Least P(all words are right) of a proposed caption."""
+        return max(self.accept, self.p_word_threshold or 0.0)
 
     @property
     def needed(self) -> float:
@@ -86,11 +103,15 @@ class Rules:
         return max(self.accept, self.p_threshold or 0.0)
 
 
-def rules_of(settings: CleanSettings, calibration: Calibration) -> Rules:
-    """The rules of a run's settings, with the threshold of a calibration."""
+def rules_of(
+    settings: CleanSettings, calibration: Calibration, words: Mapping[str, Any] | None = None
+) -> Rules:
+    """The rules of a run's settings, with the threshold of a calibration, and of that of single words, given its facts."""
+    known = words if words is not None and words["decides"] else {}
     return Rules(
         calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
         add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
+        word_threshold=known.get("threshold"), p_word_threshold=known.get("p_threshold"),
     )  # fmt: skip
 
 
@@ -149,24 +170,42 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
     fault = next((code for code in text.findings if FAULTS[code].severity == "bad"), None)
     if fault is not None:
         return TextDecision(text, DROP, FAULTS[fault].says)
-    doubts = " ".join(FAULTS[code].says for code in text.findings if FAULTS[code].severity == "doubt")
+    doubts = " ".join(
+        FAULTS[code].says
+        for code in text.findings
+        if FAULTS[code].severity == "doubt" and code != "wrong_word"
+    )  # of wrong words there is a sentence that names them
     if "labelled_good" in text.findings:
         return TextDecision(text, KEEP, FAULTS["labelled_good"].says)
     if text.score is None:
         return TextDecision(
             text, KEEP, doubts or "No judge scored this text, and the audit found nothing against it."
         )
-    if rules.threshold is None:
-        return TextDecision(
-            text,
-            KEEP,
-            ("The judge is not reliable on this set, so nothing is dropped by score. " + doubts).strip(),
-        )
-    if text.score < rules.threshold:
+    if rules.threshold is not None and text.score < rules.threshold:
         limit = f" the limit of {rules.p_threshold:.0%}" if rules.p_threshold is not None else " the limit"
         why = f"P(match) is {text.p_match:.0%}, below{limit} that drops at most {rules.false_drop:.0%} of the good pairs."
         return TextDecision(text, DROP, f"{why} {doubts}".strip())
-    return TextDecision(text, KEEP, f"P(match) is {text.p_match:.0%}. {doubts}".strip())
+    if rules.threshold is None:
+        says = "The judge is not reliable on this set, so nothing is dropped by score."
+    else:
+        says = f"P(match) is {text.p_match:.0%}."
+    decision = DROP if _has_wrong_word(text, rules) else KEEP
+    return TextDecision(text, decision, " ".join(filter(None, (says, _of_words(text), doubts))))
+
+
+def _has_wrong_word(text: Judged, rules: Rules) -> bool:
+    """Whether the worst word of a text is below the limit of single words."""
+    limit = rules.word_threshold
+    return limit is not None and text.word_score is not None and text.word_score < limit
+
+
+def _of_words(text: Judged) -> str:
+    """What the judge says of a text's words, in one sentence; "" where it doubts none."""
+    if not text.wrong_words:
+        return ""
+    named = " and ".join(f"\u201c{word}\u201d" for word in text.wrong_words[:3])
+    verb = "do" if len(text.wrong_words[:3]) > 1 else "does"
+    return f"{named} {verb} not fit the picture: P(all words are right) is {text.p_words:.0%}."
 
 
 def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged | None:
@@ -178,6 +217,10 @@ def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged |
 
 def _accepted(proposal: Judged, rules: Rules) -> bool:
     if rules.threshold is None or proposal.score is None or proposal.p_match is None:
+        return False
+    if proposal.p_words is not None and (
+        proposal.p_words < rules.needed_of_words or _has_wrong_word(proposal, rules)
+    ):
         return False
     return proposal.score >= rules.threshold and proposal.p_match >= rules.needed
 
@@ -192,6 +235,8 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
         )
     if _accepted(proposal, rules):
         return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text is better.")
+    if proposal.wrong_words and (proposal.p_match or 0) >= rules.needed:
+        return TextDecision(proposal, REJECT, f"P(match) is {p}. {_of_words(proposal)}")
     return TextDecision(
         proposal, REJECT, f"P(match) is {p}, under the {rules.needed:.0%} that a new caption needs."
     )
@@ -202,11 +247,13 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
 
 @dataclass(frozen=True)
 class CalibratedRules:
-    """Everything that the decisions of a set depend on: the calibration, the rules, and the source of the proposals."""
+    """Everything that the decisions of a set depend on: the calibration, the rules, the source of the proposals, and the
+    calibration of single words, where the judge tells these."""
 
     calibration: Calibration
     rules: Rules
     writer: str = ""  # the source of proposals: "synthetic:MODEL"
+    words: Calibration | None = None
 
     def save(self, file: Path) -> Path:
         """Write a JSON file for the tasks of all shards."""
@@ -214,6 +261,7 @@ class CalibratedRules:
             "calibration": self.calibration.to_dict(),
             "rules": asdict(self.rules),
             "writer": self.writer,
+            "words": None if self.words is None else self.words.to_dict(),
         }
         with atomic_write(file, replace=True) as out:
             out.write(json.dumps(known).encode())
@@ -229,34 +277,55 @@ class CalibratedRules:
         sources: Sequence[str],
         findings: Sequence[Sequence[str]],
         scores: Sequence[float | None],
+        words: Sequence[WordsOfText | None] | None = None,
     ) -> list[Judged]:
-        """Texts with their scores and P(match); a score that is not finite counts as missing."""
+        """Texts with their scores and P(match), and the same of their words where these were judged; a score that is not
+        finite counts as missing."""
         known = np.array([np.nan if score is None else score for score in scores], np.float64)
         chances = self.calibration.p_match(known)
         return [
-            Judged(
-                text,
-                source,
-                faults,
-                float(score) if np.isfinite(score) else None,
-                float(p) if np.isfinite(score) and np.isfinite(p) else None,
+            _with_finding(
+                Judged(
+                    text,
+                    source,
+                    tuple(code for code in faults if code != "wrong_word"),
+                    float(score) if np.isfinite(score) else None,
+                    float(p) if np.isfinite(score) and np.isfinite(p) else None,
+                    *self._words(each),
+                )
             )
-            for text, source, faults, score, p in zip(texts, sources, findings, known, chances)
+            for text, source, faults, score, p, each in zip(
+                texts, sources, findings, known, chances, words or [None] * len(texts)
+            )
         ]
+
+    def _words(self, words: WordsOfText | None) -> tuple[float | None, float | None, tuple[str, ...]]:
+        """word_score, p_words and wrong_words of a text."""
+        if words is None or not words.words or self.words is None:
+            return None, None, ()
+        chance = float(self.words.p_match(np.array([words.score]))[0])
+        return words.score, chance if np.isfinite(chance) else None, words.doubted(self.words)
+
+
+def _with_finding(text: Judged) -> Judged:
+    """The text with the finding of a wrong word, where it has one."""
+    return replace(text, findings=(*text.findings, "wrong_word")) if text.wrong_words else text
 
 
 @lru_cache(maxsize=1)
 def _verdict(file: Path, _: int) -> CalibratedRules:
     known = json.loads(file.read_text())
+    words = None if known["words"] is None else Calibration.from_dict(known["words"])
     return CalibratedRules(
-        Calibration.from_dict(known["calibration"]), Rules(**known["rules"]), known["writer"]
+        Calibration.from_dict(known["calibration"]), Rules(**known["rules"]), known["writer"], words
     )
 
 
 @dataclass(frozen=True)
 class DecideTask:
     """Task of deciding about one shard. verdict: the file of CalibratedRules; scores, captions: folders of parts, None where
-    there are none; draft: folder of the decisions before captions, which stay for rows without a proposed caption."""
+    there are none; words: folder with the words of the texts that are decided about, of proposals where there are captions;
+    draft: folder of the decisions before captions, which stay for rows without a proposed caption."""
 
     work: Path
     shard: str
@@ -265,6 +334,7 @@ class DecideTask:
     scores: Path | None = None
     captions: Path | None = None
     draft: Path | None = None
+    words: Path | None = None
 
     @property
     def part(self) -> Path:
@@ -287,11 +357,12 @@ def _outcomes(task: DecideTask) -> Iterator[Outcome]:
         return
     names = ["image_faults", "problem", "texts", "sources", "text_faults"]
     columns = read_part(task.work / "rows", task.shard, names)
-    scores = _scores(task.scores, task.shard)
+    scores, words = _scores(task.scores, task.shard), read_words(task.words, task.shard)
     values = zip(*(columns.column(name).to_pylist() for name in names))
     for row, (findings, problem, texts, sources, faults) in enumerate(values):
         known = [scores.get((row, at)) for at in range(len(texts))]
-        judged = verdict.judged(texts, sources, faults, known)
+        spoken = [words.get((row, at)) for at in range(len(texts))]
+        judged = verdict.judged(texts, sources, faults, known, spoken)
         yield decide(findings, problem, judged, [], verdict.rules)
 
 
@@ -308,9 +379,11 @@ def _with_captions(
     task: DecideTask, verdict: CalibratedRules, draft: Path, captions: Path
 ) -> Iterator[Outcome]:
     """The draft's outcomes, with new decisions for pairs with proposed captions."""
-    proposals: dict[int, list[tuple[str, float]]] = {}
+    proposals: dict[int, list[tuple[str, float, WordsOfText | None]]] = {}
+    words = read_words(task.words, task.shard)
     for entry in read_part(captions, task.shard).to_pylist():
-        proposals.setdefault(entry["row"], []).append((entry["text"], entry["score"]))
+        spoken = words.get((entry["row"], entry["text_id"]))
+        proposals.setdefault(entry["row"], []).append((entry["text"], entry["score"], spoken))
     columns = read_part(task.work / "rows", task.shard, ["problem", "texts"])
     problems, texts = (columns.column(name).to_pylist() for name in ("problem", "texts"))
     for row, outcome in enumerate(read_outcomes(draft / f"{task.shard}.parquet")):
@@ -318,8 +391,9 @@ def _with_captions(
             yield outcome
             continue
         originals = [item.judged for item in outcome.decisions[: len(texts[row])]]
-        words, scores = zip(*proposals[row])
-        proposed = verdict.judged(words, [verdict.writer] * len(words), [()] * len(words), scores)
+        written, scores, judged = zip(*proposals[row])
+        sources = [verdict.writer] * len(written)
+        proposed = verdict.judged(written, sources, [()] * len(written), scores, judged)
         yield decide(outcome.findings, problems[row], originals, proposed, verdict.rules)
 
 
@@ -348,7 +422,8 @@ def read_outcomes(path: Path) -> Iterator[Outcome]:
             decisions = []
             for item in row["decisions"]:
                 decision, reason = item.pop("decision"), item.pop("reason")
-                judged = Judged(**{**item, "findings": tuple(item["findings"])})
+                lists = {name: tuple(item[name]) for name in ("findings", "wrong_words")}
+                judged = Judged(**{**item, **lists})
                 decisions.append(TextDecision(judged, decision, reason))
             yield Outcome(decisions, list(zip(row[LEARN], row["sources"])), tuple(row["findings"]))
 

@@ -40,6 +40,7 @@ FAULTS = {
         Fault("exact_duplicate", "bad", "The same picture with the same text stands earlier in the set."),
         Fault("cut_off", "doubt", "The text seems to be cut off in the middle."),
         Fault("other_language", "doubt", "The text is in another language than most of the set."),
+        Fault("wrong_word", "doubt", "A word does not seem to fit the picture."),  # found by the judge
         Fault("too_long", "doubt", "The text is longer than image-text models read (77 tokens for CLIP)."),
         Fault("common_text", "note", "The same text stands on many different pictures."),
         Fault("conflict", "doubt", "The same picture stands elsewhere with different texts."),

@@ -261,6 +261,23 @@ class JudgeAt:
     def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
         return self.judge.score(pictures, rows, texts)
 
+    @property
+    def tells_words(self) -> bool:
+        return isinstance(self.judge, RidgeJudge) and self.judge.tells_words
+
+    def wrong_words(
+        self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]
+    ) -> list[list[tuple[str, float]]]:
+        return self._words.wrong_words(pictures, rows, texts)
+
+    def exchange(self, text: str, others: Sequence[str], seed: int) -> str | None:
+        return self._words.exchange(text, others, seed)
+
+    @property
+    def _words(self) -> RidgeJudge:
+        assert isinstance(self.judge, RidgeJudge)
+        return self.judge
+
 
 def _changed(where: str) -> int:
     """Time of the last change of a folder's description."""

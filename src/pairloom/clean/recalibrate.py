@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -79,7 +79,7 @@ def with_labels(out: Path, facts: dict[str, Any], file: Path) -> Recalibration:
     """What a label file comes to for a finished run. facts: the content of run.json. Mistake where it is about another one."""
     kept, held = KeptScores.read(out, facts), LabelFile.load(file)
     labels = labels_of(held, str(file), ledger.ledger_of(out), kept)
-    calibration = kept.calibrate(facts["command"]["false_drop"], labels)
+    calibration = kept.calibrate(facts["calibration"]["false_drop_budget"], labels)
     before = facts["calibration"]
     known = {"file": str(file), **held.counts(), "hash": content_hash(file.read_bytes())}
     limits = (calibration.threshold, before["threshold"] if before["decides"] else None)
@@ -138,9 +138,8 @@ def decide_again(
     work, new = out / plan.WORK, out / plan.WORK / NEXT
     with atomic_write(work / "plan.json") as file:  # by which the folder is known while it has no run.json
         file.write(json.dumps({"hash": facts["plan"], "settings": facts["command"]}).encode())
-    verdict = CalibratedRules(again.calibration, rules_of(settings, again.calibration)).save(
-        work / "verdict.json"
-    )
+    rules = rules_of(settings, again.calibration, facts.get("words"))
+    verdict = CalibratedRules(again.calibration, rules).save(work / "verdict.json")
     labelled: dict[str, dict[Place, str]] = {}
     for text, answer in again.answers.items():
         if answer in FINDINGS:
@@ -247,12 +246,19 @@ def _is_original(row: dict[str, Any]) -> bool:
 def _outcome(rows: list[dict[str, Any]], problem: str, verdict: CalibratedRules) -> Outcome:
     """The outcome of a pair, from its rows of the ledger."""
     findings = tuple(code for code in rows[0]["findings"] if code not in OF_TEXT)
-    judged = verdict.judged(
+    scored = verdict.judged(
         [row["text"] for row in rows],
         [row["source"] for row in rows],
-        [tuple(code for code in row["findings"] if code in OF_TEXT) for row in rows],
+        [()] * len(rows),
         [row["score"] for row in rows],
     )
+    judged = [
+        replace(
+            text, findings=tuple(code for code in row["findings"] if code in OF_TEXT), word_score=row["word_score"],
+            p_words=row["p_words"], wrong_words=tuple(row["wrong_words"]),
+        )
+        for text, row in zip(scored, rows)
+    ]  # fmt: skip
     if any(FAULTS[code].severity == "bad" for code in findings):
         decided = [TextDecision(text, row["decision"], row["reason"]) for text, row in zip(judged, rows)]
         return Outcome(decided, findings=findings)

@@ -30,6 +30,7 @@ from pairloom.regression.features import Encoders, FeatureSpace, Raw
 from pairloom.regression.ridge import TwoWayRidge
 from pairloom.regression.ridge_model import NAME, write_config
 from pairloom.regression.stored import FILE, SPACE, ridge_tensors, ridges_in
+from pairloom.regression.word_fit import WordFit
 from pairloom.runtime.threads import one_thread
 
 HANDMADE = "hand-made"  # the features that every picture has
@@ -46,14 +47,16 @@ class Encoded(Protocol):
 class RidgeJudge(CalibratedJudge):
     """Judge by ridge regression. size: pixels a side of the pictures that hand-made features are computed from.
 
-    ridges: for each view of the pictures. weights [K 2G]: of each view's two directions, for each fold. moved: folds of near duplicates, which are in the fold of their group
-    and not in that of their own hash.
+    ridges: for each view of the pictures. weights [K 2G]: of each view's two directions, for each fold. words: the fit of
+    single words (None: the texts have too few that pictures tell). moved: folds of near duplicates, which are in the fold of
+    their group and not in that of their own hash.
     """
 
     encoders: Encoders
     space: FeatureSpace
     ridges: tuple[TwoWayRidge, ...]
     weights: NDArray[np.float64]
+    words: WordFit | None
     moved: Mapping[str, int]
     size: int = 64
     by: str = "ridge regression"
@@ -84,14 +87,53 @@ class RidgeJudge(CalibratedJudge):
             for fold in range(len(self.weights)):
                 at = np.flatnonzero(folds == fold)
                 if len(at):
+                    shown, mine = np.unique(owner[at], return_inverse=True)
                     wanted = sentences[of_text[at]]
                     parts = [
                         each
                         for ridge, view in zip(self.ridges, embedded)
-                        for each in ridge.scores(view, wanted, owner[at], fold)
+                        for each in ridge.scores(view[shown], wanted, mine, fold)
                     ]
                     scores[at] = self.weights[fold] @ np.stack(parts)
         return np.where(readable[owner], scores, -np.inf)
+
+    @property
+    def tells_words(self) -> bool:
+        return self.words is not None
+
+    def exchange(self, text: str, others: Sequence[str], seed: int) -> str | None:
+        """The text with a word exchanged for another of its class that is in none of `others`; None where none can be."""
+        if self.words is None:
+            return None
+        lexicon = self.words.lexicon
+        edited = lexicon.edit(
+            text, {place for other in others for place in lexicon.known(other)}, self.words.visible, seed
+        )
+        return None if edited is None else edited[0]
+
+    def wrong_words(
+        self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]
+    ) -> list[list[tuple[str, float]]]:
+        """Log-odds that a word is wrong of its picture, for every word of n requests (row, text) that can be judged, the worst
+        first; none where a picture cannot be read."""
+        results: list[list[tuple[str, float]]] = [[] for _ in rows]
+        if self.words is None or not results:
+            return results
+        stored = pictures.features(self.encoders.identity) if isinstance(pictures, Encoded) else None
+        distinct, owner = np.unique(np.asarray(rows), return_inverse=True)
+        raw, readable = self._pictures(pictures, distinct.tolist(), stored)
+        folds = np.array([self.fold_of(key) for key in pictures.keys(distinct.tolist())])[owner]
+        embedded = self.space.pictures(raw)
+        with one_thread():
+            for fold in range(len(self.weights)):
+                at = np.flatnonzero((folds == fold) & readable[owner])
+                if len(at):
+                    shown, mine = np.unique(owner[at], return_inverse=True)
+                    views = [view[shown] for view in embedded]
+                    known = self.words.wrong(views, mine, [texts[place] for place in at.tolist()], fold)
+                    for place, words in zip(at.tolist(), known):
+                        results[place] = words
+        return results
 
     def _pictures(
         self, pictures: PictureSource, rows: list[int], stored: StoredFeatures | None
@@ -138,6 +180,7 @@ class RidgeJudge(CalibratedJudge):
             "parts": self.parts(),
             "texts": self.encoders.text_tower or "words",
             "moved": dict(sorted(self.moved.items())),
+            "words": None if self.words is None else list(self.words.lexicon.words),
         }
         write_config(folder, self.size, {"judge": self.name})
         write_judge(folder, facts, self.calibration)
@@ -151,15 +194,21 @@ class RidgeJudge(CalibratedJudge):
         return dict(zip(names, shares))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
-        return {"weights": torch.from_numpy(self.weights), **ridge_tensors(self.ridges)}
+        words = {} if self.words is None else self.words.tensors()
+        named = {f"words.{name}": tensor for name, tensor in words.items()}
+        return {"weights": torch.from_numpy(self.weights), **ridge_tensors(self.ridges), **named}
 
     @classmethod
     def load(cls, folder: Path, facts: Mapping[str, Any], calibration: Calibration | None, device: str) -> RidgeJudge:  # fmt: skip
         """The inverse of `save`. facts: the content of judge.json."""
         tensors = load_file(folder / FILE)
         space = FeatureSpace.load(folder, SPACE)
+        ridges, words = ridges_in(tensors, len(space.axes)), None
+        if facts["words"] is not None:
+            named = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("words.")}
+            words = WordFit.of(named, facts["words"], tuple(both.to_text for both in ridges))
         return cls(
-            Encoders.load(folder, device), space, ridges_in(tensors, len(space.axes)), tensors["weights"].numpy(), facts["moved"], facts["size"],
+            Encoders.load(folder, device), space, ridges, tensors["weights"].numpy(), words, facts["moved"], facts["size"],
             facts["by"], facts["name"], calibration,
         )  # fmt: skip
 
@@ -167,5 +216,8 @@ class RidgeJudge(CalibratedJudge):
     def identity(self) -> str:
         parts = [self.encoders.identity.encode(), f"{self.size} {sorted(self.moved.items())}".encode()]
         parts += [array.tobytes() for array in (self.space.means, self.space.text_mean, *self.space.axes)]
-        parts += [self.space.words.json.encode()]
+        parts += [
+            self.space.words.json.encode(),
+            b"" if self.words is None else self.words.lexicon.json.encode(),
+        ]
         return content_hash(*parts, *(tensor.numpy().tobytes() for tensor in self._tensors().values()))

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +26,15 @@ from pairloom.clean.judge_file import is_judge, write_judge
 from pairloom.clean.plan import NONE, CleanSettings, already
 from pairloom.clean.ridge_judge import RidgeJudge
 from pairloom.clean.rows import LEARN, Rows, column_of, read_donors, read_part
+from pairloom.clean.word_training import fit_words
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import PairSet
 from pairloom.regression.features import Encoders, FeatureSpace, Raw
+from pairloom.regression.lexicon import Lexicon
+from pairloom.regression.logistic import positive_weights
 from pairloom.regression.ridge import (
     Floats,
+    Ridge,
     ScoreReferences,
     TwoWayRidge,
     choose_landmarks,
@@ -93,21 +98,28 @@ def demand_towers(settings: CleanSettings, device: str) -> None:
 
 @dataclass(frozen=True)
 class TrainingTable:
-    """Features of the N rows with texts: pictures by each view, G x [N D]; means of their texts [N E]; image keys; folds."""
+    """Features of the N rows with texts: pictures by each view, G x [N D]; means of their texts [N E]; shares of their texts
+    that have a word of the lexicon [N V]; a text of each; image keys; folds. donors: (image key, text) of many of them."""
 
     space: FeatureSpace
+    lexicon: Lexicon
     pictures: list[Floats]
     texts: Floats
+    words: NDArray[np.float16]
+    examples: list[str]
     keys: list[str]
     folds: NDArray[np.int64]
     moved: dict[str, int]
+    donors: list[tuple[str, str]]
 
     @classmethod
     def read(cls, rows: Rows, texts: Path, encoders: Encoders, seed: int) -> TrainingTable:
         """Learn the space from a sample, and read the features of all rows with texts in it."""
         moved = near_duplicate_folds(rows)
         space = _learn_space(rows, encoders, seed)
-        pictures, sentences, keys = [], [], []
+        donors = read_donors(rows.work)
+        lexicon = Lexicon.learn([text for _, text in donors])
+        pictures, sentences, words, examples, keys = [], [], [], [], []
         for shard in rows.shards:
             learnt = read_part(texts, shard, [LEARN]).column(LEARN).to_pylist()
             chosen = [row for row, each in enumerate(learnt) if each]
@@ -115,11 +127,15 @@ class TrainingTable:
                 continue
             image_keys = read_part(rows.folder, shard, ["image_key"]).column(0).to_pylist()
             pictures.append(space.pictures(_raw(rows, shard, encoders)[chosen]))
-            sentences.append(_mean_texts([learnt[row] for row in chosen], shard, rows, encoders, space))
+            spoken = [learnt[row] for row in chosen]
+            sentences.append(_mean_texts(spoken, shard, rows, encoders, space))
+            words.append(lexicon.table(spoken).astype(np.float16))
+            examples += [texts[0] for texts in spoken]
             keys += [image_keys[row] for row in chosen]
         folds = np.array([moved.get(key, fold_of(key, FOLDS)) for key in keys], np.int64)
         views = [np.concatenate(view) for view in zip(*pictures)]
-        return cls(space, views, np.concatenate(sentences), keys, folds, moved)
+        tables = np.concatenate(sentences), np.concatenate(words)
+        return cls(space, lexicon, views, *tables, examples, keys, folds, moved, donors)
 
 
 def _raw(rows: Rows, shard: str, encoders: Encoders) -> Raw:
@@ -176,30 +192,49 @@ def near_duplicate_folds(rows: Rows) -> dict[str, int]:
 def _fit(table: TrainingTable, encoders: Encoders, settings: CleanSettings, where: Path) -> None:
     """Fit twice, the second time without the worst rows, and save the judge with the weights of its parts."""
     mask = np.ones(len(table.keys))
-    ridges = _regressions(table, mask, settings.seed)
+    ridges, _ = _regressions(table, mask, settings.seed)
     scores = _own_scores(table, ridges, _combine(table, ridges, settings.seed))
     mask[scores < np.quantile(scores, WORST)] = 0
-    ridges = _regressions(table, mask, settings.seed)
+    ridges, to_words = _regressions(table, mask, settings.seed, table.words)
     weights = _combine(table, ridges, settings.seed)
-    RidgeJudge(encoders, table.space, ridges, weights, table.moved, settings.size).save(where)
+    texts: list[list[str]] = [[] for _ in range(FOLDS)]
+    for key, text in table.donors:
+        texts[table.moved.get(key, fold_of(key, FOLDS))].append(text)
+    chosen = [
+        choose_references(np.flatnonzero((table.folds == fold) & (mask > 0)), seed_of("words", settings.seed, fold), SAMPLE // FOLDS)
+        for fold in range(FOLDS)
+    ]  # fmt: skip
+    spoken = list(table.lexicon.words)
+    features = _unit(table.space.texts(spoken, encoders.sentences(spoken)))
+    words = fit_words(
+        table.lexicon, features, to_words, tuple(ridge.to_text for ridge in ridges), table.pictures, table.words,
+        table.examples, texts, chosen, settings.seed,
+    )  # fmt: skip
+    RidgeJudge(encoders, table.space, ridges, weights, words, table.moved, settings.size).save(where)
 
 
-def _regressions(table: TrainingTable, mask: NDArray[np.float64], seed: int) -> tuple[TwoWayRidge, ...]:
-    """Both regressions for every view of the pictures, on the rows whose mask is 1."""
+def _regressions(
+    table: TrainingTable, mask: NDArray[np.float64], seed: int, words: NDArray[np.float16] | None = None
+) -> tuple[tuple[TwoWayRidge, ...], tuple[Ridge, ...]]:
+    """Both regressions for every view of the pictures, on the rows whose mask is 1, and those to the words, where given."""
     texts, everything = _unit(table.texts), np.arange(len(table.keys))
     landmarks = choose_landmarks(len(everything), seed_of("landmarks", seed))
     shown = [
         choose_references(rows if len(rows) else everything, seed_of("pictures", seed, fold))
         for fold, rows in enumerate(np.flatnonzero(table.folds == fold) for fold in range(FOLDS))
     ]
-    words = [choose_references(everything, seed_of("texts", seed, fold)) for fold in range(FOLDS)]
-    ridges = []
+    reference_texts = [choose_references(everything, seed_of("texts", seed, fold)) for fold in range(FOLDS)]
+    ridges, to_words = [], []
     for view in table.pictures:
-        to_text = fit_ridge(view, table.texts, table.folds, mask, FOLDS, landmarks)
-        to_picture = fit_ridge(texts, view, table.folds, mask, FOLDS, landmarks)
-        references = tuple(ScoreReferences(view[rows], texts[others]) for rows, others in zip(shown, words))
+        wanted: list[NDArray[Any]] = [table.texts] if words is None else [table.texts, words]
+        to_text, *to_word = fit_ridge(view, wanted, table.folds, mask, FOLDS, landmarks)
+        (to_picture,) = fit_ridge(texts, [view], table.folds, mask, FOLDS, landmarks)
+        references = tuple(
+            ScoreReferences(view[rows], texts[others]) for rows, others in zip(shown, reference_texts)
+        )
         ridges.append(TwoWayRidge(to_text, to_picture, references))
-    return tuple(ridges)
+        to_words += to_word
+    return tuple(ridges), tuple(to_words)
 
 
 def _unit(rows: Floats) -> Floats:
@@ -242,7 +277,7 @@ def _combine(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int) -
         rest = [other for other in range(FOLDS) if other != fold]
         good = np.concatenate([own[other] for other in rest], 1)
         bad = np.concatenate([planted[other] for other in rest], 1)
-        weights.append(logistic_weights(good.T, bad.T))
+        weights.append(positive_weights(good.T, bad.T))
     return np.array(weights)
 
 
@@ -252,28 +287,3 @@ def _others(chosen: NDArray[np.int64], rows: NDArray[np.int64], seed: int) -> ND
         return chosen
     steps = np.random.default_rng(seed).integers(1, len(rows), len(chosen))
     return rows[(np.searchsorted(rows, chosen) + steps) % len(rows)]
-
-
-def logistic_weights(
-    good: NDArray[np.float64], bad: NDArray[np.float64], steps: int = 30
-) -> NDArray[np.float64]:
-    """Weights [P] of a logistic regression of good against bad scores [n P], by Newton's method. A part whose weight would be
-    negative is left out; equal weights where all would be."""
-    rows = np.concatenate([good, bad])
-    label = np.concatenate([np.ones(len(good)), np.zeros(len(bad))])
-    used = list(range(rows.shape[1]))
-    full = np.zeros(rows.shape[1])
-    while used:
-        table = np.concatenate([rows[:, used], np.ones((len(rows), 1))], 1)
-        weights = np.zeros(len(used) + 1)
-        for _ in range(steps):
-            chance = 1 / (1 + np.exp(-np.clip(table @ weights, -30, 30)))
-            curve = (table * (chance * (1 - chance))[:, None]).T @ table
-            curve[np.diag_indices(len(curve))] += 1e-3
-            weights = weights + np.linalg.solve(curve, table.T @ (label - chance) - 1e-3 * weights)
-        least = int(weights[:-1].argmin())
-        if weights[least] >= 0:
-            full[used] = weights[:-1]
-            return full
-        del used[least]
-    return np.ones(rows.shape[1])

@@ -13,7 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from pairloom.clean import capfilt, decisions, plan, ridge_training, rows, scoring, self_judge, trusted_scores
+from pairloom.clean import (
+    capfilt,
+    decisions,
+    plan,
+    ridge_training,
+    rows,
+    scoring,
+    self_judge,
+    trusted_scores,
+    word_scores,
+)
 from pairloom.clean.calibrate import LEAST, Calibration, calibrate
 from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
 from pairloom.clean.decisions import CalibratedRules, DecideTask, rules_of
@@ -24,10 +34,12 @@ from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.rows import LEARN, Rows, column_of, read_part
 from pairloom.clean.scoring import ScoreTask
+from pairloom.clean.word_scores import JudgesWords, WordTask, calibrate_words, expected_bad, undecided
 from pairloom.data.shards import PairSet, open_set
 from pairloom.scale import Execution
 
 FEWEST = 10  # least pictures for a judge: each fold needs some, and each mismatch another picture
+WORDS = "words"  # in the folder of a round
 STILL = 0.005  # rounds end when a smaller share of the texts changes its decision
 
 Tell = Callable[..., None]  # tell(step, done, total, bad=0, note="")
@@ -106,7 +118,11 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
     few = _too_few(data, texts)
     if few:
         calibration = Calibration(None, None, few, {"planted": 0, "decides": False, "why": few})
-        run.facts |= {"judge": {"model": settings.model, "way": ""}, "calibration": calibration.facts}
+        run.facts |= {
+            "judge": {"model": settings.model, "way": ""},
+            "calibration": calibration.facts,
+            "words": None,
+        }
         return _decide(run, folder, None, CalibratedRules(calibration, rules_of(settings, calibration)))
     judge = run.judge
     if judge is None:
@@ -125,12 +141,42 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
     own, planted, owner = scoring.read_scores(folder, run.names)
     known = _score_trusted(run, data, folder, judge)
     keep_scores(folder, planted, known)
-    calibration = calibrate(own, planted, settings.false_drop, owner, trusted=known)
-    run.facts["calibration"] = calibration.facts
-    verdict = CalibratedRules(calibration, rules_of(settings, calibration))
+    calibration, words = _calibrate(
+        run, folder, judge, lambda budget: calibrate(own, planted, budget, owner, trusted=known)
+    )
+    run.facts |= {"calibration": calibration.facts, "words": None if words is None else words.facts}
+    verdict = CalibratedRules(calibration, rules_of(settings, calibration, run.facts["words"]), words=words)
     if settings.captions and calibration.threshold is not None:
         return _caption(run, data, folder, judge, verdict)
     return _decide(run, folder, judge, verdict)
+
+
+def _calibrate(
+    run: Run, folder: Path, judge: PairJudge, calibrate_texts: Callable[[float], Calibration]
+) -> tuple[Calibration, Calibration | None]:
+    """Calibrations of whole texts and of single words; None where the judge tells no words.
+
+    Both decisions share the budget of false drops: each has half of it where more bad texts are expected to be found so,
+    else whole texts have all of it, and no text is dropped for a word.
+    """
+    budget = run.settings.false_drop
+    whole = calibrate_texts(budget)
+    if not isinstance(judge, JudgesWords) or not judge.tells_words:
+        return whole, None
+    half = calibrate_texts(budget / 2)
+    tasks = [
+        WordTask(run.work, shard, folder / "scores", folder / WORDS, judge, half.threshold)
+        for shard in run.pairs.shards
+    ]
+    run.each("judge words", word_scores.score_words, tasks)
+    words = calibrate_words(folder / WORDS, run.names, budget / 2)
+    if half.facts["decides"] and expected_bad(half) + expected_bad(words) > expected_bad(whole):
+        return half, words
+    if words.facts["decides"]:
+        words = undecided(
+            words, "More bad texts are found where whole texts have all of the budget of false drops."
+        )
+    return whole, words
 
 
 def _too_few(data: Rows, texts: Path) -> str:
@@ -152,7 +198,8 @@ def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: Calibrated
     """Decide about all shards, without captions."""
     file, place = verdict.save(folder / "verdict.json"), folder / "decisions"
     scores = None if judge is None else folder / "scores"
-    tasks = [DecideTask(run.work, name, file, place, scores) for name in run.names]
+    words = None if verdict.words is None else folder / WORDS
+    tasks = [DecideTask(run.work, name, file, place, scores, words=words) for name in run.names]
     for _ in run.execution.run(decisions.decide_shard, tasks):
         pass
     return RoundResult(folder, place, judge, verdict)
@@ -171,6 +218,13 @@ def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Cali
         for shard in run.pairs.shards
     ]
     run.each("caption", capfilt.caption_shard, tasks)
+    words = None
+    if verdict.words is not None:
+        words = folder / "caption-words"
+        spoken = [
+            WordTask(run.work, shard, captions, words, judge, edits=False) for shard in run.pairs.shards
+        ]
+        run.each("judge words", word_scores.score_words, spoken)
     chances = verdict.calibration.p_match(_column(captions, run.names, "score"))
     run.facts["captioner"] = {
         "model": captioner.name, "decode": settings.decode, "pictures": wanted, "proposals": len(chances),
@@ -180,7 +234,7 @@ def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Cali
     verdict = replace(verdict, writer=f"synthetic:{captioner.name}")
     file = verdict.save(folder / "verdict-captions.json")
     again = [
-        DecideTask(run.work, name, file, place, captions=captions, draft=first.decisions)
+        DecideTask(run.work, name, file, place, captions=captions, draft=first.decisions, words=words)
         for name in run.names
     ]
     for _ in run.execution.run(decisions.decide_shard, again):

@@ -56,7 +56,8 @@ def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any
             "key": pair.key, "image_key": pair.image_key, "name": pair.name, "shard": shard,
             "text_id": at if item.judged.text or pair.texts else -1,
             "text": item.judged.text, "source": item.judged.source, "findings": [*outcome.findings, *item.judged.findings],
-            "score": item.judged.score, "p_match": item.judged.p_match,
+            "score": item.judged.score, "p_match": item.judged.p_match, "word_score": item.judged.word_score,
+            "p_words": item.judged.p_words, "wrong_words": list(item.judged.wrong_words),
             "decision": item.decision, "reason": item.reason,
         }  # fmt: skip
 

@@ -98,8 +98,8 @@ def _regressions(view: Floats, texts: Floats, folds: NDArray[np.int64], seed: in
         inside = np.flatnonzero(folds == fold)
         shown = choose_references(inside if len(inside) else everything, seed)
         references.append(ScoreReferences(view[shown], unit[choose_references(everything, seed + fold)]))
-    to_text = fit_ridge(view, texts, folds, weights, FOLDS, landmarks)
-    to_picture = fit_ridge(unit, view, folds, weights, FOLDS, landmarks)
+    (to_text,) = fit_ridge(view, [texts], folds, weights, FOLDS, landmarks)
+    (to_picture,) = fit_ridge(unit, [view], folds, weights, FOLDS, landmarks)
     return TwoWayRidge(to_text, to_picture, tuple(references))
 
 

@@ -55,6 +55,12 @@ class Ridge:
             lambda rows: F.normalize(kernel(rows, self.landmarks) @ self.coefficients[fold], dim=1), features
         )
 
+    def outputs(self, features: Floats, fold: int) -> Tensor:
+        """What the regression gives [n E], of any length."""
+        return in_blocks(
+            lambda rows: kernel(rows, self.landmarks) @ self.coefficients[fold] + self.means[fold], features
+        )
+
     def centred(self, features: Floats, fold: int) -> Tensor:
         """What is there, as predictions are compared with it: without the mean of the training rows, of length 1."""
         return in_blocks(lambda rows: F.normalize(rows - self.means[fold], dim=1), features)
@@ -70,14 +76,19 @@ def in_blocks(function: object, features: Floats) -> Tensor:
     return torch.cat(blocks) if blocks else torch.zeros(0, features.shape[1])
 
 
-def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights: NDArray[np.float64], count: int, landmarks: NDArray[np.int64]) -> Ridge:  # fmt: skip
-    """Solve a ridge regression for each of `count` folds without its rows, and one on all rows. weights [N]: of the rows;
-    landmarks: their numbers.
+def fit_ridge(
+    inputs: Floats, outputs: Sequence[NDArray[np.floating]], folds: NDArray[np.int64], weights: NDArray[np.float64],
+    count: int, landmarks: NDArray[np.int64],
+) -> list[Ridge]:  # fmt: skip
+    """Solve ridge regressions to several tables of outputs, for each of `count` folds without its rows, and on all rows.
+
+    weights [N]: of the rows; landmarks: their numbers.
 
     inputs [N D], of length 1, and outputs [N E] may be memory-mapped.
     """
+    widths = [table.shape[1] for table in outputs]
     basis = torch.from_numpy(np.asarray(inputs[landmarks], np.float32))
-    size, width = len(landmarks), outputs.shape[1]
+    size, width = len(landmarks), sum(widths)
     grams = torch.zeros(count, size, size, dtype=torch.float64)
     products = torch.zeros(count, size, width, dtype=torch.float64)
     totals, sums = torch.zeros(count, dtype=torch.float64), torch.zeros(count, width, dtype=torch.float64)
@@ -88,7 +99,7 @@ def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights
             rows = chosen[start : start + ROWS]
             weight = torch.from_numpy(weights[rows])[:, None]
             values = kernel(torch.from_numpy(np.asarray(inputs[rows], np.float32)), basis).double()
-            target = torch.from_numpy(np.asarray(outputs[rows], np.float64))
+            target = torch.from_numpy(np.concatenate([table[rows] for table in outputs], 1, dtype=np.float64))
             weighted = weight * values
             grams[fold] += weighted.T @ values
             products[fold] += weighted.T @ target
@@ -105,7 +116,8 @@ def fit_ridge(inputs: Floats, outputs: Floats, folds: NDArray[np.int64], weights
         factor = torch.linalg.cholesky(gram)
         coefficients.append(torch.cholesky_solve(product, factor).float())
         means.append(mean.float())
-    return Ridge(basis, torch.stack(coefficients), torch.stack(means))
+    parts = zip(torch.stack(coefficients).split(widths, -1), torch.stack(means).split(widths, -1))
+    return [Ridge(basis, *(part.contiguous() for part in both)) for both in parts]
 
 
 @dataclass(frozen=True)

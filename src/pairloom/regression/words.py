@@ -32,6 +32,11 @@ def words_of(text: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def word_spans(text: str) -> list[tuple[str, int, int]]:
+    """The words of a text in lower case, each with the span of the text that it stands in: text[start:stop]."""
+    return [(match[0].lower(), match.start(), match.end()) for match in _WORD.finditer(text)]
+
+
 @dataclass(frozen=True)
 class WordFeatures:
     """Features [n E] of texts. vocabulary: V words; weights [V]: inverse document frequencies; axes [V E]."""

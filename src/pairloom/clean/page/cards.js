@@ -43,13 +43,24 @@ function choose() {
 // Control characters have no shape: show the picture Unicode has for each, so that a NUL is seen and not swallowed.
 const visible = (text) => text.replace(/[\u0000-\u0008\u000b-\u001f]/g, (c) => String.fromCharCode(0x2400 + c.charCodeAt(0)));
 
+// The words that the reason of a decision names as wrong, and the text in parts: [part, whether it is such a word].
+const wrongWords = (row) => findingsOf(row).includes("wrong_word") ?
+  Array.from(reasonOf(row).matchAll(/\u201c([^\u201d]+)\u201d/g), (match) => match[1].toLowerCase()) : [];
+
+function markedParts(text, wrong) {
+  if (!wrong.length) return [[text, false]];
+  return text.split(/([\p{L}\p{M}\p{N}]+)/u).map((part) => [part, wrong.includes(part.toLowerCase())]);
+}
+
 function drawText(row, most) {
   const decision = decisionOf(row);
   const text = visible(texts.text[row]);
   const node = make("p", "said");
   if (!text) { node.classList.add("none"); node.textContent = "no text"; return node; }
   const mark = make(decision === "drop" || decision === "replace" ? "del" : decision === "add" ? "ins" : "span");
-  const words = make("bdi", "", text.length > most ? text.slice(0, most) + "\u2026" : text, { dir: "auto" });
+  const words = make("bdi", "", null, { dir: "auto" });
+  for (const [part, wrong] of markedParts(text.length > most ? text.slice(0, most) + "\u2026" : text, wrongWords(row)))
+    words.append(wrong ? make("mark", "", part) : part);
   mark.append(words);
   node.append(mark);
   return node;
