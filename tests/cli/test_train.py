@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import colours
 import pytest
 from PIL import Image
 
@@ -37,6 +39,34 @@ def test_what_does_not_fit_is_said(
     wanted = ("blip", "--data", pairs, "--preset", "tiny", "batch=4", "epochs=4", "log_every=8")
     code, out, err = call("train", *wanted, *words, "--out", tmp_path / "out")
     assert code == 2 and said in " ".join(err.split()) and not out
+
+
+def test_ridge_regression_is_trained_in_closed_form(call, tmp_path: Path) -> None:
+    raw = colours.write(tmp_path / "raw", 60, bad=0)
+    ridge = (
+        "train",
+        "ridge",
+        "--data",
+        raw,
+        "--out",
+        tmp_path / "out",
+        "--image-tower",
+        "none",
+        "--text-tower",
+        "none",
+    )
+    code, out, _ = call(*ridge, "--dry-run", "--json")
+    assert code == 0 and json.loads(out)["pictures"] == 60 and not (tmp_path / "out").exists()
+    code, out, _ = call(*ridge, "--json")
+    assert code == 0 and 0 <= json.loads(out)["text to image R@1"] <= 1
+    assert call(*ridge)[0] == 2 and call(*ridge, "--restart")[0] == 0
+    code, _, err = call(*ridge, "--restart", "lr=1e-3")
+    assert code == 2 and "closed form" in err
+    assert call("import", tmp_path / "out", "--out", tmp_path / "copy")[0] == 0
+    code, _, err = call("import", tmp_path / "out", "--out", tmp_path / "small", "--size", "64")
+    assert code == 2 and "frozen encoders" in " ".join(err.split())
+    code, _, err = call("caption", raw / "00000.png", "--model", tmp_path / "copy")
+    assert code == 2 and "cannot write captions" in " ".join(err.split())
 
 
 def test_import_fills_new_folders_only(call, pairs: Path, tmp_path: Path) -> None:

@@ -14,7 +14,9 @@ from pairloom.errors import Mistake
 from pairloom.model import MARK, claim, read_json
 from pairloom.train import checkpoint
 
-OWN = "log.jsonl times.jsonl config.json tokenizer.json README.md run.json".split()  # and *.safetensors
+OWN = (
+    "log.jsonl times.jsonl config.json tokenizer.json README.md run.json encoders.json space.json".split()
+)  # and *.safetensors
 
 
 def begun_in(out: Path) -> dict[str, Any] | None:
