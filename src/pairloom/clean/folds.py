@@ -30,6 +30,9 @@ Floats = NDArray[np.float64]
 PICTURES, TEXTS = 32, 16
 
 
+GROUPS = 10  # of pictures by their content hash; a group modulo 2 or 5 is a fold
+
+
 def fold_of(image_key: str, folds: int) -> int:
     """The fold of a picture by its content hash, so that copies of a picture are always in the same fold."""
     return int(image_key[-8:] or "0", 16) % folds

@@ -21,9 +21,10 @@ from safetensors.torch import load_file, save
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.calibrated_judge import CalibratedJudge
 from pairloom.clean.feature_store import StoredFeatures
-from pairloom.clean.folds import fold_of
+from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.judge_file import write_judge
 from pairloom.clean.picture_source import Floats, PictureSource
+from pairloom.clean.trained_part import TrainedPart
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.regression.features import Encoders, FeatureSpace, Raw
@@ -33,6 +34,7 @@ from pairloom.regression.stored import FILE, SPACE, ridge_tensors, ridges_in
 from pairloom.regression.word_fit import WordFit
 from pairloom.runtime.threads import one_thread
 
+TRAINED = "trained"  # the name of the trained part, and its folder
 HANDMADE = "hand-made"  # the features that every picture has
 
 
@@ -47,9 +49,10 @@ class Encoded(Protocol):
 class RidgeJudge(CalibratedJudge):
     """Judge by ridge regression. size: pixels a side of the pictures that hand-made features are computed from.
 
-    ridges: for each view of the pictures. weights [K 2G]: of each view's two directions, for each fold. words: the fit of
-    single words (None: the texts have too few that pictures tell). moved: folds of near duplicates, which are in the fold of
-    their group and not in that of their own hash.
+    ridges: for each view of the pictures. weights [K 2G]: of each view's two directions, for each fold, and
+    in a last column of the trained part, where there is one. words: the fit of
+    single words (None: the texts have too few that pictures tell). moved: groups of near duplicates (see `folds.GROUPS`), which
+    are in the fold of the first of them and not in that of their own hash.
     """
 
     encoders: Encoders
@@ -58,13 +61,18 @@ class RidgeJudge(CalibratedJudge):
     weights: NDArray[np.float64]
     words: WordFit | None
     moved: Mapping[str, int]
+    trained: TrainedPart | None = None
     size: int = 64
     by: str = "ridge regression"
     name: str = "self"
     calibration: Calibration | None = None
 
     def fold_of(self, image_key: str) -> int:
-        return self.moved.get(image_key, fold_of(image_key, len(self.weights)))
+        group = self._group(image_key)
+        return group % len(self.weights) if self.trained is None else group
+
+    def _group(self, image_key: str) -> int:
+        return self.moved.get(image_key, fold_of(image_key, GROUPS))
 
     def calibrated(self, calibration: Calibration | None) -> RidgeJudge:
         return replace(self, calibration=calibration)
@@ -81,7 +89,8 @@ class RidgeJudge(CalibratedJudge):
         place = {text: at for at, text in enumerate(words)}
         sentences = self.space.texts(words, self._sentences(words, stored))
         of_text = np.array([place[text] for text in texts])
-        folds = np.array([self.fold_of(key) for key in keys])[owner]
+        groups = np.array([self._group(key) for key in keys])[owner]
+        folds = groups % len(self.weights)
         scores = np.full(len(texts), -np.inf)
         with one_thread():
             for fold in range(len(self.weights)):
@@ -94,6 +103,10 @@ class RidgeJudge(CalibratedJudge):
                         for ridge, view in zip(self.ridges, embedded)
                         for each in ridge.scores(view[shown], wanted, mine, fold)
                     ]
+                    if self.trained is not None:
+                        places = at.tolist()
+                        chosen = [rows[place] for place in places], [texts[place] for place in places]
+                        parts.append(self.trained.score(pictures, *chosen, groups[at]))
                     scores[at] = self.weights[fold] @ np.stack(parts)
         return np.where(readable[owner], scores, -np.inf)
 
@@ -122,7 +135,8 @@ class RidgeJudge(CalibratedJudge):
         stored = pictures.features(self.encoders.identity) if isinstance(pictures, Encoded) else None
         distinct, owner = np.unique(np.asarray(rows), return_inverse=True)
         raw, readable = self._pictures(pictures, distinct.tolist(), stored)
-        folds = np.array([self.fold_of(key) for key in pictures.keys(distinct.tolist())])[owner]
+        groups = np.array([self._group(key) for key in pictures.keys(distinct.tolist())])
+        folds = groups[owner] % len(self.weights)
         embedded = self.space.pictures(raw)
         with one_thread():
             for fold in range(len(self.weights)):
@@ -181,7 +195,10 @@ class RidgeJudge(CalibratedJudge):
             "texts": self.encoders.text_tower or "words",
             "moved": dict(sorted(self.moved.items())),
             "words": None if self.words is None else list(self.words.lexicon.words),
+            "trained": None if self.trained is None else TRAINED,
         }
+        if self.trained is not None:
+            self.trained.save(folder / TRAINED)
         write_config(folder, self.size, {"judge": self.name})
         write_judge(folder, facts, self.calibration)
         return folder
@@ -191,7 +208,7 @@ class RidgeJudge(CalibratedJudge):
         shares = (self.weights / self.weights.sum(1, keepdims=True)).mean(0).tolist()
         features = [HANDMADE, *([] if self.encoders.image_tower is None else [self.encoders.image_tower])]
         names = [f"{one}: {way}" for one in features for way in ("picture to text", "text to picture")]
-        return dict(zip(names, shares))
+        return dict(zip([*names, TRAINED], shares))
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         words = {} if self.words is None else self.words.tensors()
@@ -207,9 +224,12 @@ class RidgeJudge(CalibratedJudge):
         if facts["words"] is not None:
             named = {name[6:]: tensor for name, tensor in tensors.items() if name.startswith("words.")}
             words = WordFit.of(named, facts["words"], tuple(both.to_text for both in ridges))
+        trained = None
+        if facts["trained"] is not None:
+            trained = TrainedPart.load(folder / facts["trained"], facts["size"], device)
         return cls(
-            Encoders.load(folder, device), space, ridges, tensors["weights"].numpy(), words, facts["moved"], facts["size"],
-            facts["by"], facts["name"], calibration,
+            Encoders.load(folder, device), space, ridges, tensors["weights"].numpy(), words, facts["moved"], trained,
+            facts["size"], facts["by"], facts["name"], calibration,
         )  # fmt: skip
 
     @cached_property
@@ -220,4 +240,5 @@ class RidgeJudge(CalibratedJudge):
             self.space.words.json.encode(),
             b"" if self.words is None else self.words.lexicon.json.encode(),
         ]
+        parts += [] if self.trained is None else self.trained.parts()
         return content_hash(*parts, *(tensor.numpy().tobytes() for tensor in self._tensors().values()))

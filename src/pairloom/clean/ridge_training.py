@@ -10,7 +10,8 @@ N rows with texts, K folds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,15 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pairloom.clean import self_judge, trained_part
 from pairloom.clean.audit import near_pairs
 from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, open_encoders
 from pairloom.clean.feature_store import DONORS, StoredFeatures, part_of, read_encoded, write_donor_features
-from pairloom.clean.folds import fold_of
+from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.judge_file import is_judge, write_judge
 from pairloom.clean.plan import NONE, CleanSettings, already
 from pairloom.clean.ridge_judge import RidgeJudge
 from pairloom.clean.rows import LEARN, Rows, column_of, read_donors, read_part
+from pairloom.clean.trained_part import TrainedPart
 from pairloom.clean.word_training import fit_words
+from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import PairSet
 from pairloom.regression.features import Encoders, FeatureSpace, Raw
@@ -46,6 +50,9 @@ from pairloom.scale import Execution
 from pairloom.towers import load_image_tower, load_text_tower
 
 Tell = Callable[..., None]
+RowScores = Callable[
+    [NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]
+]  # of rows' pictures and rows' texts
 FOLDS, PAIRS = 5, 50  # folds, and least pairs for training
 SAMPLE = 8192  # rows that references and weights are taken from
 WORST = 0.25  # share of the rows that the second fit leaves out
@@ -72,11 +79,34 @@ def train_judge(
     tell("encode", 0, len(tasks), note=already(task.part for task in tasks))
     for _, count in execution.run(encode_shard, tasks):
         tell("encode", 1, len(tasks), note=f"{count} texts")
-    tell("train judge", 0, None)
     encoders = open_encoders(place, device)
     write_donor_features(rows, encoders.identity)
+    table = TrainingTable.read(rows, texts, encoders, settings.seed)
+    trained = None
+    if (
+        encoders.image_tower is None
+        and len(table.keys) >= trained_part.LEAST
+        and trained_part.are_drawings(rows)
+    ):
+        file = folder / "moved.json"
+        with atomic_write(file, replace=True) as out:
+            out.write(json.dumps(table.moved).encode())
+        folds = self_judge.train_folds(
+            folder,
+            rows,
+            texts,
+            settings,
+            self_judge.CAPTIONING,
+            trained_part.FOLDS,
+            execution,
+            tell,
+            device,
+            file,
+        )
+        trained = TrainedPart.load(folds, settings.size, device)
+    tell("fit judge", 0, None)
     with one_thread():
-        _fit(TrainingTable.read(rows, texts, encoders, settings.seed), encoders, settings, where)
+        _fit(rows, table, encoders, trained, settings, where)
     return where
 
 
@@ -99,7 +129,8 @@ def demand_towers(settings: CleanSettings, device: str) -> None:
 @dataclass(frozen=True)
 class TrainingTable:
     """Features of the N rows with texts: pictures by each view, G x [N D]; means of their texts [N E]; shares of their texts
-    that have a word of the lexicon [N V]; a text of each; image keys; folds. donors: (image key, text) of many of them."""
+    that have a word of the lexicon [N V]; a text of each; their numbers in the set; image keys; groups (see `folds.GROUPS`).
+    donors: (image key, text) of many of them."""
 
     space: FeatureSpace
     lexicon: Lexicon
@@ -107,20 +138,26 @@ class TrainingTable:
     texts: Floats
     words: NDArray[np.float16]
     examples: list[str]
+    rows: list[int]
     keys: list[str]
-    folds: NDArray[np.int64]
+    groups: NDArray[np.int64]
     moved: dict[str, int]
     donors: list[tuple[str, str]]
+
+    @property
+    def folds(self) -> NDArray[np.int64]:
+        return self.groups % FOLDS
 
     @classmethod
     def read(cls, rows: Rows, texts: Path, encoders: Encoders, seed: int) -> TrainingTable:
         """Learn the space from a sample, and read the features of all rows with texts in it."""
-        moved = near_duplicate_folds(rows)
+        moved = near_duplicate_groups(rows)
         space = _learn_space(rows, encoders, seed)
         donors = read_donors(rows.work)
         lexicon = Lexicon.learn([text for _, text in donors])
         pictures, sentences, words, examples, keys = [], [], [], [], []
-        for shard in rows.shards:
+        numbers: list[int] = []
+        for shard, first in zip(rows.shards, rows.first):
             learnt = read_part(texts, shard, [LEARN]).column(LEARN).to_pylist()
             chosen = [row for row, each in enumerate(learnt) if each]
             if not chosen:
@@ -132,10 +169,11 @@ class TrainingTable:
             words.append(lexicon.table(spoken).astype(np.float16))
             examples += [texts[0] for texts in spoken]
             keys += [image_keys[row] for row in chosen]
-        folds = np.array([moved.get(key, fold_of(key, FOLDS)) for key in keys], np.int64)
+            numbers += [int(first) + row for row in chosen]
+        groups = np.array([moved.get(key, fold_of(key, GROUPS)) for key in keys], np.int64)
         views = [np.concatenate(view) for view in zip(*pictures)]
         tables = np.concatenate(sentences), np.concatenate(words)
-        return cls(space, lexicon, views, *tables, examples, keys, folds, moved, donors)
+        return cls(space, lexicon, views, *tables, examples, numbers, keys, groups, moved, donors)
 
 
 def _raw(rows: Rows, shard: str, encoders: Encoders) -> Raw:
@@ -169,8 +207,9 @@ def _learn_space(rows: Rows, encoders: Encoders, seed: int) -> FeatureSpace:
     return FeatureSpace.learn(encoders, np.concatenate(raw), donors, sentences, seed)
 
 
-def near_duplicate_folds(rows: Rows) -> dict[str, int]:
-    """Folds of the pictures that are near duplicates of another, where it is not the one of their own hash."""
+def near_duplicate_groups(rows: Rows) -> dict[str, int]:
+    """Groups (see `folds.GROUPS`) of the pictures that are near duplicates of another, where it is not the one of their own
+    hash."""
     looks = np.fromiter(rows.column("looks"), np.uint64, len(rows))
     keys = list(rows.column("image_key"))
     parent = list(range(len(keys)))
@@ -185,21 +224,24 @@ def near_duplicate_folds(rows: Rows) -> dict[str, int]:
         linked |= {one, other}
         first, second = sorted((root(one), root(other)), key=lambda row: (keys[row], row))
         parent[second] = first
-    folds = {keys[row]: fold_of(keys[root(row)], FOLDS) for row in sorted(linked)}
-    return {key: fold for key, fold in folds.items() if fold != fold_of(key, FOLDS)}
+    groups = {keys[row]: fold_of(keys[root(row)], GROUPS) for row in sorted(linked)}
+    return {key: group for key, group in groups.items() if group != fold_of(key, GROUPS)}
 
 
-def _fit(table: TrainingTable, encoders: Encoders, settings: CleanSettings, where: Path) -> None:
+def _fit(
+    rows: Rows, table: TrainingTable, encoders: Encoders, trained: TrainedPart | None, settings: CleanSettings, where: Path
+) -> None:  # fmt: skip
     """Fit twice, the second time without the worst rows, and save the judge with the weights of its parts."""
     mask = np.ones(len(table.keys))
     ridges, _ = _regressions(table, mask, settings.seed)
     scores = _own_scores(table, ridges, _combine(table, ridges, settings.seed))
     mask[scores < np.quantile(scores, WORST)] = 0
     ridges, to_words = _regressions(table, mask, settings.seed, table.words)
-    weights = _combine(table, ridges, settings.seed)
+    more = None if trained is None else _trained_scores(rows, table, trained)
+    weights = _combine(table, ridges, settings.seed, more)
     texts: list[list[str]] = [[] for _ in range(FOLDS)]
     for key, text in table.donors:
-        texts[table.moved.get(key, fold_of(key, FOLDS))].append(text)
+        texts[table.moved.get(key, fold_of(key, GROUPS)) % FOLDS].append(text)
     chosen = [
         choose_references(np.flatnonzero((table.folds == fold) & (mask > 0)), seed_of("words", settings.seed, fold), SAMPLE // FOLDS)
         for fold in range(FOLDS)
@@ -210,7 +252,7 @@ def _fit(table: TrainingTable, encoders: Encoders, settings: CleanSettings, wher
         table.lexicon, features, to_words, tuple(ridge.to_text for ridge in ridges), table.pictures, table.words,
         table.examples, texts, chosen, settings.seed,
     )  # fmt: skip
-    RidgeJudge(encoders, table.space, ridges, weights, words, table.moved, settings.size).save(where)
+    RidgeJudge(encoders, table.space, ridges, weights, words, table.moved, trained, settings.size).save(where)
 
 
 def _regressions(
@@ -263,15 +305,28 @@ def _own_scores(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], weights: 
     return scores
 
 
-def _combine(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int) -> NDArray[np.float64]:
-    """Weights [K 2G] of the parts: for each fold logistic regression of own pairs against planted ones of the others."""
-    own, planted = [], []
+def _combine(
+    table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int, more: RowScores | None = None
+) -> NDArray[np.float64]:
+    """Weights [K 2G] of the parts: for each fold logistic regression of own pairs against planted ones of the others. more:
+    scores of a further part, which has the last column."""
+    own: list[NDArray[np.float64]] = []
+    planted: list[NDArray[np.float64]] = []
+    cells = table.folds if more is None else table.groups
     for fold in range(FOLDS):
         rows = np.flatnonzero(table.folds == fold)
         chosen = choose_references(rows, seed_of("combine", seed, fold), SAMPLE // FOLDS)
-        other = _others(chosen, rows, seed_of("planted", seed, fold))
-        own.append(_parts(table, ridges, chosen, chosen, fold))
-        planted.append(_parts(table, ridges, chosen, other, fold))
+        other = chosen.copy()
+        for cell in np.unique(
+            cells[chosen]
+        ):  # a planted text is of the same cell, whose texts no part has learnt
+            inside = cells[chosen] == cell
+            other[inside] = _others(
+                chosen[inside], np.flatnonzero(cells == cell), seed_of("planted", seed, int(cell))
+            )
+        for scores, texts in ((own, chosen), (planted, other)):
+            parts = [_parts(table, ridges, chosen, texts, fold)]
+            scores.append(np.concatenate(parts + ([] if more is None else [more(chosen, texts)[None]])))
     weights = []
     for fold in range(FOLDS):
         rest = [other for other in range(FOLDS) if other != fold]
@@ -279,6 +334,36 @@ def _combine(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int) -
         bad = np.concatenate([planted[other] for other in rest], 1)
         weights.append(positive_weights(good.T, bad.T))
     return np.array(weights)
+
+
+def _trained_scores(rows: Rows, table: TrainingTable, trained: TrainedPart) -> RowScores:
+    """Scores of the trained part for rows of the table: their pictures with texts of other rows."""
+    source = WholeSet(rows)
+
+    def scores(pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float64]:
+        numbers = [table.rows[row] for row in pictures.tolist()]
+        return trained.score(
+            source, numbers, [table.examples[row] for row in texts.tolist()], table.groups[pictures]
+        )
+
+    return scores
+
+
+@dataclass(frozen=True)
+class WholeSet:
+    """Picture source of an audited set: the audit's pixels, by row in the set."""
+
+    rows: Rows
+
+    def keys(self, rows: Sequence[int]) -> list[str]:
+        keys = list(self.rows.column("image_key"))
+        return [keys[row] for row in rows]
+
+    def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        return np.asarray(self.rows.pixels[list(rows)]), np.ones(len(rows), bool)
+
+    def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        raise NotImplementedError("the trained part reads pixels alone")
 
 
 def _others(chosen: NDArray[np.int64], rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:

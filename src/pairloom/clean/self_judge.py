@@ -11,9 +11,11 @@ the models of the proof are trained here too. All training is resumed after a ki
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -134,7 +136,8 @@ class TrainTask:
 
     texts: the folder of parts whose column LEARN has the texts of every row. passes: training pairs, repetitions included.
     settings: `key=value`, overriding the recipe's. fold of folds: left out of training (-1: none). start: a model folder
-    whose image tower is trained; the task is then to train it to write.
+    whose image tower is trained; the task is then to train it to write. moved: a file with the groups of near duplicates
+    that are in the fold of their group, not in that of their own hash.
     """
 
     work: Path
@@ -149,10 +152,20 @@ class TrainTask:
     folds: int = 1
     start: Path | None = None
     device: str = "cpu"
+    moved: Path | None = None
 
     def inside(self, image_key: str) -> bool:
         """Whether a picture is in the model's training set."""
-        return self.fold < 0 or fold_of(image_key, self.folds) != self.fold
+        if self.fold < 0:
+            return True
+        moved = {} if self.moved is None else _moved(self.moved)
+        return moved.get(image_key, fold_of(image_key, self.folds)) % self.folds != self.fold
+
+
+@lru_cache(maxsize=1)
+def _moved(file: Path) -> dict[str, int]:
+    known: dict[str, int] = json.loads(file.read_text())
+    return known
 
 
 @dataclass(frozen=True)
@@ -181,26 +194,35 @@ def train_judge(
     Finished folds are kept, unfinished ones are resumed. For fewer than 50 pairs no model is trained, and the judge gives
     every text the same score.
     """
-    where = folder / "folds"
     pairs = sum(map(bool, column_of(texts, rows.shards, LEARN)))
     folds = folds_for(pairs) if pairs >= PAIRS else 0
-    if folds:
-        tokenizer = write_tokenizer(folder / "tokenizer.json", rows, texts)
-        recipe = recipe_of(settings.self_system)
-        tasks = [
-            TrainTask(rows.work, texts, where / str(fold), tokenizer, round(JUDGE * settings.effort),
-                      seed_of("fold", settings.seed, fold) % 2**31, settings.self_system, recipe.judge, fold, folds, device=device)
-            for fold in range(folds)
-        ]  # fmt: skip
-        tell("train judge", 0, len(tasks), note=already(task.out / "config.json" for task in tasks))
-        for _ in execution.run(train_fold, tasks):
-            tell("train judge", 1, len(tasks))
+    where = train_folds(folder, rows, texts, settings, settings.self_system, folds, execution, tell, device)
     files = [f"references-{fold}.safetensors" for fold in range(folds)]
     references = [file if (where / file).exists() else None for file in files]
     by = "cosine" if not folds or references[0] else demand_way(load_model(where / "0").system)
     write_description(
         where, Judge((), by, "self", settings.size), [str(fold) for fold in range(folds)], references
     )
+    return where
+
+
+def train_folds(
+    folder: Path, rows: Rows, texts: Path, settings: CleanSettings, system: str, folds: int, execution: Execution, tell: Tell,
+    device: str = "cpu", moved: Path | None = None,
+) -> Path:  # fmt: skip
+    """Train the models of `folds` folds into folder/folds/0, 1, ..., with their references. Returns folder/folds."""
+    where = folder / "folds"
+    if folds:
+        tokenizer = write_tokenizer(folder / "tokenizer.json", rows, texts)
+        tasks = [
+            TrainTask(rows.work, texts, where / str(fold), tokenizer, round(JUDGE * settings.effort),
+                      seed_of("fold", settings.seed, fold) % 2**31, system, recipe_of(system).judge, fold, folds,
+                      device=device, moved=moved)
+            for fold in range(folds)
+        ]  # fmt: skip
+        tell("train judge", 0, len(tasks), note=already(task.out / "config.json" for task in tasks))
+        for _ in execution.run(train_fold, tasks):
+            tell("train judge", 1, len(tasks))
     return where
 
 
@@ -246,7 +268,7 @@ def train_captioner(
     system = CAPTIONING if settings.self_system == RIDGE else settings.self_system
     recipe = recipe_of(system)
     first = folder / "folds" / "0"
-    if settings.self_system == RIDGE:
+    if settings.self_system == RIDGE and not first.exists():
         first = folder / "tower"
         tokenizer = write_tokenizer(folder / "tokenizer.json", rows, texts)
         passes, seed = round(JUDGE * settings.effort), seed_of("tower", settings.seed) % 2**31
