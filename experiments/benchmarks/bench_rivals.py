@@ -205,7 +205,7 @@ def main() -> None:
     for name in ROWS:
         recalls = [found_at(scores[name][~wrong], scores[name][wrong], 0.05) for scores, wrong in runs]
         recall, low, high = (
-            np.mean([getattr(each, field) for each in found]) for field in ("value", "low", "high")
+            np.mean([getattr(each, field) for each in recalls]) for field in ("value", "low", "high")
         )
         less = "" if name == OURS else str(difference(areas[OURS], areas[name]))
         seconds = [scores.seconds[name] for scores, _ in runs if name in scores.seconds]
