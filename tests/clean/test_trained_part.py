@@ -62,5 +62,17 @@ def test_the_saved_judge_has_the_scores_of_the_ledger(
     rows = [row for row in pq.read_table(out / "pairs.parquet").to_pylist() if row["score"] is not None]
     pictures = [(raw / row["name"]).with_suffix(".png") for row in rows]
     assert judge.scores(pictures, [row["text"] for row in rows]).tolist() == [row["score"] for row in rows]
+    judgement = judge(pictures, [row["text"] for row in rows])
+    assert judge.tells_words and judgement.decisions == [
+        "keep" if row["decision"] == "keep" else "drop" for row in rows
+    ]
+    known = [
+        (row["p_words"], tuple(row["wrong_words"]), at)
+        for at, row in enumerate(rows)
+        if row["p_words"] is not None
+    ]
+    assert known and all(
+        (judgement.p_words[at], judgement.wrong_words[at]) == (chance, words) for chance, words, at in known
+    )
     again = judge.save(tmp_path / "copy")
     assert pairloom.load_judge(again).identity == judge.identity  # type: ignore[attr-defined]

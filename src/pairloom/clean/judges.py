@@ -124,8 +124,8 @@ class Judge(CalibratedJudge):
 
     # saving
 
-    def calibrated(self, calibration: Calibration | None) -> Judge:
-        """The same judge with another calibration."""
+    def calibrated(self, calibration: Calibration | None, words: Calibration | None = None) -> Judge:
+        """The same judge with another calibration; it tells no words."""
         return replace(self, calibration=calibration)
 
     def save(self, folder: Path | str) -> Path:
@@ -196,7 +196,9 @@ def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Calibr
     try:
         calibration = None if known["calibration"] is None else Calibration.from_dict(known["calibration"])
         if known["kind"] == "ridge":
-            return RidgeJudge.load(folder, known, calibration, str(device))
+            words = known["word_calibration"]
+            ridge = RidgeJudge.load(folder, known, calibration, str(device))
+            return ridge.calibrated(calibration, None if words is None else Calibration.from_dict(words))
         places = [folder / place for place in known["folds"]] or [known["model"]]
         files = known["references"] or [None]
         folds = tuple(

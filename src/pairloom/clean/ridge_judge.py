@@ -66,6 +66,7 @@ class RidgeJudge(CalibratedJudge):
     by: str = "ridge regression"
     name: str = "self"
     calibration: Calibration | None = None
+    word_calibration: Calibration | None = None
 
     def fold_of(self, image_key: str) -> int:
         group = self._group(image_key)
@@ -74,8 +75,8 @@ class RidgeJudge(CalibratedJudge):
     def _group(self, image_key: str) -> int:
         return self.moved.get(image_key, fold_of(image_key, GROUPS))
 
-    def calibrated(self, calibration: Calibration | None) -> RidgeJudge:
-        return replace(self, calibration=calibration)
+    def calibrated(self, calibration: Calibration | None, words: Calibration | None = None) -> RidgeJudge:
+        return replace(self, calibration=calibration, word_calibration=words)
 
     def score(self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str]) -> Floats:
         if not len(rows):
@@ -196,6 +197,7 @@ class RidgeJudge(CalibratedJudge):
             "moved": dict(sorted(self.moved.items())),
             "words": None if self.words is None else list(self.words.lexicon.words),
             "trained": None if self.trained is None else TRAINED,
+            "word_calibration": None if self.word_calibration is None else self.word_calibration.to_dict(),
         }
         if self.trained is not None:
             self.trained.save(folder / TRAINED)

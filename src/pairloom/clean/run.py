@@ -208,7 +208,7 @@ def _publish(run: Run, last: RoundResult) -> dict[str, str]:
     judge = last.judge.judge if isinstance(last.judge, JudgeAt) else None
     if judge is not None and not (isinstance(judge, Judge) and not judge.folds):
         shutil.rmtree(run.out / "models" / "judge", ignore_errors=True)  # an incomplete judge, after a kill
-        judge.calibrated(last.verdict.calibration).save(run.out / "models" / "judge")
+        judge.calibrated(last.verdict.calibration, last.verdict.words).save(run.out / "models" / "judge")
         models["judge"] = "models/judge"
     if (last.folder / "captioner").exists():
         shutil.copytree(last.folder / "captioner", run.out / "models" / "captioner", dirs_exist_ok=True)

@@ -24,7 +24,7 @@ from pairloom.regression.word_fit import (
 )
 
 TIMES = 2  # edits of each row
-LEAST = 50  # least edits, and words of the lexicon, for a fit
+WORDS, LEAST = 8, 50  # least words of the lexicon, and least edits, for a fit
 
 
 def fit_words(
@@ -37,7 +37,7 @@ def fit_words(
     features [V E]: of the words, as of texts; to_words, to_text: of each view; pictures G x [N D]; words [N V]; examples: a
     text of each row; texts: many of each fold; chosen: rows of each fold to learn from.
     """
-    if len(lexicon) < LEAST or not all(map(len, chosen)):
+    if len(lexicon) < WORDS or not all(map(len, chosen)):
         return None
     tables = [words[rows].astype(np.float32) for rows in chosen]
     predicted = [

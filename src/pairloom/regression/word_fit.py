@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pairloom.regression.lexicon import Lexicon
 from pairloom.regression.logistic import fit_logistic
-from pairloom.regression.ridge import Floats, Ridge
+from pairloom.regression.ridge import Floats, Ridge, in_blocks
 
 Table = NDArray[np.float64]
 VISIBLE = 0.15  # least reliability (AUROC - .5) of a word that is judged
@@ -50,7 +50,9 @@ class Meaning:
         )
 
     def __call__(self, predicted: Floats) -> Floats:
-        return (predicted @ self.features.T - self.offset).astype(np.float32)
+        features, offset = torch.from_numpy(self.features), torch.from_numpy(self.offset)
+        likeness: Floats = in_blocks(lambda rows: rows @ features.T - offset, predicted).numpy()
+        return likeness
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,9 @@ class WordFit:
     def odds(self, evidence: Table, fold: int) -> Table:
         """Log-odds [n] that a word is wrong."""
         table = products((evidence - self.scale[0]) / self.scale[1])
-        return table @ self.weights[fold, :-1] + self.weights[fold, -1]
+        # row by row, so that odds depend on their own word alone, to the last bit
+        odds: Table = (table * self.weights[fold, :-1]).sum(1) + self.weights[fold, -1]
+        return odds
 
     def fitted(self, evidence: Sequence[Table], wrong: Sequence[NDArray[np.bool_]]) -> WordFit:
         """With the weights for each fold from the evidence of the other folds, which of it is about wrong words [n]."""
