@@ -107,10 +107,10 @@ def measure(judge: RidgeJudge, prepared: Prepared, edits: Sequence[Edit], kind: 
     for shard, first, last in zip(prepared.pairs.shards, data.first, data.first[1:]):
         at = [place for place, (row, _) in enumerate(both) if first <= row < last]
         source = AuditedShard(data.work, shard)
-        found = judge.wrong_words(
+        results = judge.wrong_words(
             source, [both[place][0] - int(first) for place in at], [both[place][1] for place in at]
         )
-        for place, words in zip(at, found):
+        for place, words in zip(at, results):
             judged[place] = words
     right, wrong = judged[::2], judged[1::2]
     good, bad = (
