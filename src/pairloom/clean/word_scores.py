@@ -122,11 +122,14 @@ class WordsOfText:
         return text_score(self.odds)
 
     def doubted(self, calibration: Calibration) -> tuple[str, ...]:
-        """Words that are more likely wrong than right."""
+        """Words that are more likely wrong than right, or for which the text is dropped."""
         if calibration.posterior is None or not len(self.odds):
             return ()
-        right = calibration.p_match(-np.asarray(self.odds, np.float64))
-        return tuple(word for word, chance in zip(self.words, right.tolist()) if chance < 0.5)
+        scores = -np.asarray(self.odds, np.float64)
+        wrong = calibration.p_match(scores) < 0.5
+        if calibration.threshold is not None:
+            wrong |= scores < calibration.threshold
+        return tuple(word for word, each in zip(self.words, wrong.tolist()) if each)
 
 
 def read_words(folder: Path | None, shard: str) -> dict[tuple[int, int], WordsOfText]:
