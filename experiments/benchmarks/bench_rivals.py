@@ -49,10 +49,10 @@ from rivals import (
 
 from pairloom.clean import ridge_training
 from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, open_encoders
-from pairloom.clean.folds import fold_of
+from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.judges import JudgeAt
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.ridge_training import FOLDS, TrainingTable, near_duplicate_folds
+from pairloom.clean.ridge_training import FOLDS, TrainingTable, near_duplicate_groups
 from pairloom.clean.rows import LEARN, Rows, audit_rows
 from pairloom.clean.scoring import ScoreTask, score_shard
 from pairloom.data.shards import PairSet, open_set
@@ -99,11 +99,11 @@ def prepare(args: argparse.Namespace, work: Path) -> tuple[PairSet, Rows]:
 def source_of(data: Rows, noise: str, share: float, seed: int) -> np.ndarray:
     """The row whose caption each row gets [n]."""
     texts = np.array([group[0] if group else "" for group in data.column(LEARN)], object)
-    moved = near_duplicate_folds(data)
-    folds = np.array([moved.get(key, fold_of(key, FOLDS)) for key in data.column("image_key")])
+    moved = near_duplicate_groups(data)
+    groups = np.array([moved.get(key, fold_of(key, GROUPS)) for key in data.column("image_key")])
     known, source = nouns(texts.tolist()), np.arange(len(texts))
     for fold in range(FOLDS):
-        rows = np.flatnonzero((folds == fold) & (texts != ""))
+        rows = np.flatnonzero((groups % FOLDS == fold) & (texts != ""))
         mine = texts[rows].tolist()
         by = seed, fold
         drawn = (
