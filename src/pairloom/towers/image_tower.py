@@ -19,7 +19,10 @@ from pairloom.data.pixels import as_image
 from pairloom.runtime.threads import one_thread
 from pairloom.towers.pretrained import PretrainedNetwork
 
-BATCH = 8  # pictures of every pass, the last pass padded, so that features depend on their own picture alone
+# Pictures of every pass, the last pass padded, so that features depend on their own picture alone. On a CPU it is one: torch
+# computes the last elements of a tensor, those that fill no vector register, by another function than the others (SiLU differs
+# in the last bit), and in a larger pass these are the last picture's.
+CPU_BATCH, GPU_BATCH = 1, 8
 
 
 class ImageTower:
@@ -33,6 +36,7 @@ class ImageTower:
         self.name, self.preparation = encoder.name, encoder.preparation
         self.checksum, self.identity = checksum, identity
         self.device = torch.device(device)
+        self._batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         network = encoder.network.requires_grad_(False).eval()
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.size = self.preparation.size
@@ -62,15 +66,15 @@ class ImageTower:
         return torch.cat(cells), torch.cat(rows).numpy()
 
     def _passes(self, pixels: NDArray[np.uint8]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Cells and pooled features of BATCH pictures at a time."""
+        """Cells and pooled features of a pass of pictures at a time."""
         if pixels.ndim != 4 or pixels.shape[1:] != (self.size, self.size, 3) or pixels.dtype != np.uint8:
             raise ValueError(
                 f"pixels are {pixels.dtype} {list(pixels.shape)}, the tower reads uint8 [I {self.size} {self.size} 3]"
             )
-        for start in range(0, len(pixels), BATCH):
-            part = np.asarray(pixels[start : start + BATCH])
+        for start in range(0, len(pixels), self._batch):
+            part = np.asarray(pixels[start : start + self._batch])
             count = len(part)
-            full = np.concatenate([part, np.repeat(part[:1], BATCH - count, axis=0)])
+            full = np.concatenate([part, np.repeat(part[:1], self._batch - count, axis=0)])
             with one_thread(), torch.no_grad():
                 images = self.preparation.normalise(torch.from_numpy(full).to(self.device))
                 cells, pooled = self.network(images)
