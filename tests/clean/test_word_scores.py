@@ -74,7 +74,7 @@ def test_the_reason_names_the_words() -> None:
     assert dropped.decision == "drop"
     assert (
         dropped.reason
-        == "P(match) is 90%. \u201cred\u201d does not fit the picture: P(all words are right) is 10%."
+        == "P(match) is 90%. \u201cred\u201d may not fit the picture: P(all words are right) is at least 10%."
     )
     (kept,) = decide((), "", [text], [], Rules(0.0, 0.5)).decisions
     assert kept.decision == "keep" and "\u201cred\u201d" in kept.reason
@@ -94,12 +94,12 @@ def test_a_proposal_needs_both_probabilities() -> None:
     outcome = decide((), "", [], [bad, good], Rules(0.0, 0.5))
     assert outcome.texts == [("a blue ball", "synthetic:x")]
     assert [item.decision for item in outcome.decisions] == ["reject", "add"]
-    assert "\u201cred\u201d does not fit" in outcome.decisions[0].reason
+    assert "\u201cred\u201d may not fit" in outcome.decisions[0].reason
 
 
-def test_words_that_are_likelier_wrong_than_right_are_doubted() -> None:
-    words = WordsOfText(("red", "ball"), (1.0, -1.5))
-    assert words.score == -1.0 and words.doubted(CURVE) == ("red",)
+def test_words_that_may_well_be_wrong_are_doubted() -> None:
+    words = WordsOfText(("red", "ball"), (1.7, -1.5))
+    assert words.score == -1.7 and words.doubted(CURVE) == ("red",)
     assert WordsOfText((), ()).doubted(CURVE) == ()
     assert words.doubted(replace(CURVE, threshold=1.6)) == ("red", "ball")  # both are below the limit
 

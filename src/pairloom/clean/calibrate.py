@@ -75,10 +75,12 @@ def calibrate(
     owner: NDArray[np.int64] | None = None,
     labels: Labels | None = None,
     trusted: Floats | None = None,
+    cautious: bool = False,
 ) -> Calibration:
     """Calibrate scores. own [n]: scores of the set's own texts; planted [m]: of captions swapped inside the set; owner [n]:
     the picture of each own text, each text its own without it; labels: what a person says about some of the own texts;
-    trusted [k]: scores of pairs that are known to be good.
+    trusted [k]: scores of pairs that are known to be good. cautious: P(match) assumes as many mismatches as the scores allow,
+    not as many as are likely; no decision depends on it.
 
     By scores alone the threshold keeps the budget in `SURE` of the draws, has at least as many mismatches as good texts
     below it, and P(match) at most `MATCH`; there is none where a check fails. Labels weight the draws where the checks pass,
@@ -87,7 +89,7 @@ def calibrate(
     if len(own) < LEAST or len(planted) < LEAST:
         why = f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
         return Calibration(None, None, why, {"planted": len(planted), "decides": False, "why": why})
-    return calibrate_drawn(draw(own, planted, owner), own, planted, false_drop, labels, trusted)
+    return calibrate_drawn(draw(own, planted, owner), own, planted, false_drop, labels, trusted, cautious)
 
 
 def calibrate_drawn(
@@ -97,6 +99,7 @@ def calibrate_drawn(
     false_drop: float,
     labels: Labels | None = None,
     trusted: Floats | None = None,
+    cautious: bool = False,
 ) -> Calibration:
     """`calibrate`, given the draws of these scores."""
     area = auroc_interval(own, planted)
@@ -112,7 +115,8 @@ def calibrate_drawn(
         if place is None or bound.refutes or (bound.place is not None and bound.place > place):
             place, basis = bound.place, name
     why = _why_not(checks, place, basis)
-    posterior, threshold = known.match(), float(known.edges[place or 0])
+    posterior = known.match(share.high if cautious else None)
+    threshold = float(known.edges[place or 0])
     facts = {
         "planted": len(planted), "own": len(own), "false_drop_budget": false_drop,
         "auroc": area.value, "auroc_low": area.low, "auroc_high": area.high,

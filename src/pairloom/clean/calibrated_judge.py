@@ -24,8 +24,8 @@ from pairloom.errors import Mistake
 
 @dataclass(frozen=True)
 class Judgement:
-    """Judgement of n requests: scores, P(match) (NaN where it is unknown) and decisions, "keep" or "drop". p_words: P(all words
-    of the text are right), NaN where no word was judged; wrong_words: those that are likely wrong, for each text."""
+    """Judgement of n requests: scores, P(match) (NaN where it is unknown) and decisions, "keep" or "drop". p_words: the least
+    P(all words of the text are right), NaN where no word was judged; wrong_words: those that may well be wrong, of each text."""
 
     scores: Floats
     p_match: Floats

@@ -58,8 +58,8 @@ SCHEMA = pa.schema(
 @dataclass(frozen=True)
 class Judged:
     """A text with its findings, score and P(match). score and p_match are None for a text that was not scored. word_score: of
-    its worst word; p_words: P(all its words are right); both None where no word was judged. wrong_words: words that are
-    likely wrong."""
+    its worst word; p_words: the least P(all its words are right); both None where no word was judged. wrong_words: words that may
+    well be wrong."""
 
     text: str
     source: str = "original"
@@ -204,8 +204,7 @@ def _of_words(text: Judged) -> str:
     if not text.wrong_words:
         return ""
     named = " and ".join(f"\u201c{word}\u201d" for word in text.wrong_words[:3])
-    verb = "do" if len(text.wrong_words[:3]) > 1 else "does"
-    return f"{named} {verb} not fit the picture: P(all words are right) is {text.p_words:.0%}."
+    return f"{named} may not fit the picture: P(all words are right) is at least {text.p_words:.0%}."
 
 
 def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged | None:

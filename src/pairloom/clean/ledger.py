@@ -39,7 +39,7 @@ SCHEMA = pa.schema(
         ("score", pa.float64()),
         ("p_match", pa.float64()),
         ("word_score", pa.float64()),  # of the text's worst word; none where no word was judged
-        ("p_words", pa.float64()),  # P(all its words are right)
+        ("p_words", pa.float64()),  # the least P(all its words are right)
         ("wrong_words", pa.list_(pa.string())),
         ("decision", pa.string()),
         ("reason", pa.string()),

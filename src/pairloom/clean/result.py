@@ -182,7 +182,7 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
     words = facts.get("words") or {}
     if words.get("doubted"):
         say(
-            f"  words        {words['doubted']:,} texts have a word that does not seem to fit (AUROC {words['auroc']:.3f} over texts with one word "
+            f"  words        {words['doubted']:,} texts have a word that may not fit (AUROC {words['auroc']:.3f} over texts with one word "
             f"exchanged); such texts are {'dropped below a limit' if words['decides'] else 'shown, and not dropped'}"
         )
     if "label_limit" in calibration and not facts.get("labels"):

@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("odds", pa.list_(pa.float64())),
     ]
 )
+DOUBT = 0.25  # words with a lower P(right) are named; it is a lower bound (see `calibrate_words`)
 FITS = 20.0  # score of a text without a word that is judged
 EDITED = -2  # the text_id of a text with one word exchanged
 
@@ -122,11 +123,11 @@ class WordsOfText:
         return text_score(self.odds)
 
     def doubted(self, calibration: Calibration) -> tuple[str, ...]:
-        """Words that are more likely wrong than right, or for which the text is dropped."""
+        """Words that may well be wrong, or for which the text is dropped."""
         if calibration.posterior is None or not len(self.odds):
             return ()
         scores = -np.asarray(self.odds, np.float64)
-        wrong = calibration.p_match(scores) < 0.5
+        wrong = calibration.p_match(scores) < DOUBT
         if calibration.threshold is not None:
             wrong |= scores < calibration.threshold
         return tuple(word for word, each in zip(self.words, wrong.tolist()) if each)
@@ -141,10 +142,13 @@ def read_words(folder: Path | None, shard: str) -> dict[tuple[int, int], WordsOf
 
 
 def calibrate_words(folder: Path, shards: Sequence[str], false_drop: float) -> Calibration:
-    """Calibration of the texts' worst words on edited texts. folder: with the parts of all shards."""
+    """Calibration of the texts' worst words on edited texts. folder: with the parts of all shards.
+
+    P(all words are right) assumes as many wrong words as the scores allow: it says where to look, and no text is dropped by it.
+    """
     own, edited, owner = _read_scores(folder, shards)
-    known = calibrate(own, edited, false_drop, owner)
-    return replace(known, facts={**known.facts, "doubted": int((known.p_match(own) < 0.5).sum())})
+    known = calibrate(own, edited, false_drop, owner, cautious=True)
+    return replace(known, facts={**known.facts, "doubted": int((known.p_match(own) < DOUBT).sum())})
 
 
 def undecided(words: Calibration, why: str) -> Calibration:

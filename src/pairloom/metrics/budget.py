@@ -122,9 +122,9 @@ class MixtureDraws:
         at = min(int(np.searchsorted(self.planted.mean(0), 0.4)), len(self.edges) - 1)
         return np.minimum(1, self.own[:, at] / np.maximum(self.planted[:, at], 1e-12))
 
-    def match(self) -> Isotonic:
-        """P(match) of a score: 1 - bad / ratio, with the median share of mismatches."""
-        bad = float(self.quantile(self.bad, 0.5))
+    def match(self, bad: float | None = None) -> Isotonic:
+        """P(match) of a score: 1 - bad / ratio. bad: the share of mismatches; None: its median."""
+        bad = float(self.quantile(self.bad, 0.5)) if bad is None else bad
         chance = 1 - np.minimum(1, bad / np.maximum(self.ratio, 1e-12))
         return Isotonic(self.edges, (chance[:-1] + chance[1:]) / 2)
 
