@@ -185,10 +185,7 @@ def test_an_empty_run_and_an_empty_ledger_still_make_a_page(tmp_path: Path) -> N
 def test_a_scorer_that_cannot_tell_is_said_first(tmp_path: Path) -> None:
     run = ledgers.run(calibration={**ledgers.calibration(), "decides": False, "why": "AUROC is only 0.55."})
     unchanged = visible(written(tmp_path, [ledgers.row("a", "keep", 1.0)], run))
-    assert (
-        "The judge is not reliable enough on this set: nothing was dropped for its score. AUROC is only 0.55. Nothing was changed."
-        in unchanged
-    )
+    assert "Nothing was dropped for its score. AUROC is only 0.55. Nothing was changed." in unchanged
     assert "0.950 0.930 to 0.970" in unchanged  # what was measured stays; what would rest on P(match) goes
     assert not any(word in unchanged for word in ("False drops", "estimated", "Calibration"))
     by_audit = visible(written(tmp_path, [ledgers.row("a", "drop", findings=["tiny"])], run))

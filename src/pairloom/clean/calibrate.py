@@ -114,7 +114,7 @@ def calibrate_drawn(
     for name, bound in _bounds(draws, known, own, false_drop, place, labels, trusted).items():
         if place is None or bound.refutes or (bound.place is not None and bound.place > place):
             place, basis = bound.place, name
-    why = _why_not(checks, place, basis)
+    why = _why_not(checks, place, basis, share)
     posterior = known.match(share.high if cautious else None)
     threshold = float(known.edges[place or 0])
     facts = {
@@ -187,14 +187,14 @@ def _checks(draws: MixtureDraws, area: Interval) -> list[dict[str, Any]]:
     return [{"name": name, "passed": bool(passed), "says": says} for name, passed, says in rows]
 
 
-def _why_not(checks: list[dict[str, Any]], place: int | None, basis: str) -> str:
+def _why_not(checks: list[dict[str, Any]], place: int | None, basis: str, share: Interval) -> str:
     if place is not None:
         return ""
     if basis in MODEL:
         for check in checks:
             if not check["passed"]:
                 return f"The scores alone do not decide. {check['says']}"
-        return "No limit has as many bad as good texts below it: the set has too few bad texts, or the judge is too weak for them."
+        return f"No limit has as many bad as good texts below it; {share.low:.0%} to {share.high:.0%} of the texts look mismatched."
     return "No limit keeps the budget with certainty and has as many bad as good texts below it."
 
 

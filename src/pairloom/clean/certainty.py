@@ -63,10 +63,19 @@ def certainty(run: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     applied = run.get("labels")
     return {
-        "sentences": list(_sentences(calibration, run.get("trusted") or 0)),
+        "sentences": [*_sentences(calibration, run.get("trusted") or 0), *_of_words(run.get("words") or {})],
         "checks": calibration["checks"],
         "labels": applied and {name: applied.get(name, 0) for name in ("good", "bad", "skipped")},
     }
+
+
+def _of_words(words: Mapping[str, Any]) -> Iterator[str]:
+    """How many texts have a word that may not fit, and what comes of it."""
+    if words.get("doubted"):
+        kept = "such texts are dropped below a limit" if words["decides"] else "none is dropped for it"
+        yield (
+            f"In {words['doubted']:,} texts a word may not fit the picture; {kept}. The finding \u201cwrong word\u201d shows them below."
+        )
 
 
 def _sentences(calibration: Mapping[str, Any], trusted: int) -> Iterator[str]:

@@ -186,7 +186,7 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
         why = f"P(match) is {text.p_match:.0%}, below{limit} that drops at most {rules.false_drop:.0%} of the good pairs."
         return TextDecision(text, DROP, f"{why} {doubts}".strip())
     if rules.threshold is None:
-        says = "The judge is not reliable on this set, so nothing is dropped by score."
+        says = "Nothing is dropped by score on this set."
     else:
         says = f"P(match) is {text.p_match:.0%}."
     decision = DROP if _has_wrong_word(text, rules) else KEEP
@@ -229,9 +229,7 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
     if taken:
         return TextDecision(proposal, ADD, f"The best of the proposed captions; P(match) is {p}.")
     if rules.threshold is None:
-        return TextDecision(
-            proposal, REJECT, "The judge is not reliable on this set, so no caption is added."
-        )
+        return TextDecision(proposal, REJECT, "No limit of scores holds on this set, so no caption is added.")
     if _accepted(proposal, rules):
         return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text is better.")
     if proposal.wrong_words and (proposal.p_match or 0) >= rules.needed:

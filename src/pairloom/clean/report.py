@@ -201,7 +201,7 @@ def warning(run: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[str, str
         return "No scorer was calibrated.", rest
     if not calibration.get("decides"):
         return (
-            "The judge is not reliable enough on this set: nothing was dropped for its score.",
+            "Nothing was dropped for its score.",
             f"{calibration.get('why') or ''} {rest}".strip(),
         )
     return None
