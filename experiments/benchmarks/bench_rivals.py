@@ -19,7 +19,7 @@ rivals use the tower's view of the pictures where there is one.
 - LEMoN: with the cross-fitted ridge as that distance, and the paper's settings for no labelled validation set; a further row has the
   settings with the highest AUROC of a grid, chosen with the truth.
 
-Printed: AUROC and recall at a 5 % false drop, averaged over the seeds; the paired difference "ours - rival" of the AUROC; CPU seconds
+Printed after every seed, for those so far: AUROC and recall at a 5 % false drop, averaged over the seeds; the paired difference "ours - rival" of the AUROC; CPU seconds
 beyond encoding. Intervals are bootstraps over seeds and pairs, those of the recall the average of the seeds'.
 """
 
@@ -181,6 +181,27 @@ def measure(
     return results, wrong[rows]
 
 
+def show(runs: list[tuple[Measured, np.ndarray]]) -> None:
+    """Print the table of the seeds so far."""
+    areas = {name: np.stack([area_values(scores[name], wrong) for scores, wrong in runs]) for name in ROWS}
+    print("| score | AUROC | found at a 5 % false drop | ours - it, AUROC | CPU s |\n|---|---|---|---|---|")
+    for name in ROWS:
+        recalls = [found_at(scores[name][~wrong], scores[name][wrong], 0.05) for scores, wrong in runs]
+        recall, low, high = (
+            np.mean([getattr(each, field) for each in recalls]) for field in ("value", "low", "high")
+        )
+        less = "" if name == OURS else str(difference(areas[OURS], areas[name]))
+        seconds = [scores.seconds[name] for scores, _ in runs if name in scores.seconds]
+        cost = f"{np.mean(seconds):.1f}" if seconds else ""
+        print(
+            f"| {name} | {bootstrap(areas[name])} | {recall:.2f} [{low:.2f}, {high:.2f}] | {less} | {cost} |"
+        )
+    print(
+        json.dumps({name: [round(auroc(s[name][~w], s[name][w]), 4) for s, w in runs] for name in ROWS}),
+        flush=True,
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -200,20 +221,7 @@ def main() -> None:
         for seed in range(args.seeds):
             with tempfile.TemporaryDirectory() as cell:
                 runs.append(measure(args, pairs, data, seed, Path(cell) / "work"))
-    areas = {name: np.stack([area_values(scores[name], wrong) for scores, wrong in runs]) for name in ROWS}
-    print("| score | AUROC | found at a 5 % false drop | ours - it, AUROC | CPU s |\n|---|---|---|---|---|")
-    for name in ROWS:
-        recalls = [found_at(scores[name][~wrong], scores[name][wrong], 0.05) for scores, wrong in runs]
-        recall, low, high = (
-            np.mean([getattr(each, field) for each in recalls]) for field in ("value", "low", "high")
-        )
-        less = "" if name == OURS else str(difference(areas[OURS], areas[name]))
-        seconds = [scores.seconds[name] for scores, _ in runs if name in scores.seconds]
-        cost = f"{np.mean(seconds):.1f}" if seconds else ""
-        print(
-            f"| {name} | {bootstrap(areas[name])} | {recall:.2f} [{low:.2f}, {high:.2f}] | {less} | {cost} |"
-        )
-    print(json.dumps({name: [round(auroc(s[name][~w], s[name][w]), 4) for s, w in runs] for name in ROWS}))
+            show(runs)
 
 
 if __name__ == "__main__":
