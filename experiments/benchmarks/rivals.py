@@ -8,6 +8,8 @@ LEMoN (Zhang and others, ICML 2025, arXiv 2407.18941), from its formulas: a pair
 
 where d is 1 - cosine. Without labels for choosing them, the paper fixes k = 30, beta = gamma = 5, tau1 = .1, tau2 = 5.
 
+The published code has minus the cosine for d(x, x_j) in the first weight, which multiplies the terms by exp(tau1), 1.1.
+
 Every score here is higher for a pair that fits. n pairs, D features of a picture, E of a text.
 """
 
