@@ -23,7 +23,9 @@ FORBIDDEN = {
     "config": {"torch"},
     "registry": {"torch"},
     "abilities": {"torch"},
+    "cli": {"torch", "numpy", "pyarrow", "PIL"},
 }
+COMMAND_LINE = 1500  # lines of the whole room, which parses, calls and shows
 
 
 def room_of(file: Path) -> str:
@@ -114,6 +116,11 @@ def test_files_are_one_noun_each(file: Path) -> None:
     assert len(text.splitlines()) <= 500, f"{file.name} holds more than one idea"
     assert ast.get_docstring(ast.parse(text)), f"{file.name} does not say what it is"
     assert file.stem not in {"utils", "helpers", "common", "misc", "base", "manager"}
+
+
+def test_the_command_line_is_a_thin_shell() -> None:
+    lines = {file.name: len(file.read_text().splitlines()) for file in FILES if room_of(file) == "cli"}
+    assert sum(lines.values()) < COMMAND_LINE, f"product logic belongs below cli/: {lines}"
 
 
 def test_only_the_registry_imports_dynamically() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.pair import content_hash, seed_of
+from pairloom.errors import Mistake
 from pairloom.tasks.draw import Sampling, demand_short, draw
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ class DrawnFiles:
         self, model: Model, where: str, texts: Sequence[str], out: Path, several: int, options: Sampling, seed: int,
         group: int,
     ) -> None:  # fmt: skip
+        if min(several, group) < 1:
+            raise Mistake("These options do not fit.", "--several, --steps and --group must be above 0.")
         demand_short(model, texts)
         self.model, self.options, self.seed, self.group = model, options, seed, group
         about = repr(

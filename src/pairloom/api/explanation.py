@@ -88,8 +88,12 @@ class PictureExplanation:
         return figure.page(self._panels(), self.text, self.note, COLUMNS, self.rows)
 
 
-def demand_figure(path: Path, restart: bool = False) -> Path:
-    """Mistake where no figure can be written there."""
+def demand_figure(path: Path, restart: bool = False, picture: Path | None = None) -> Path:
+    """Mistake where no figure can be written there. picture: the file that is explained."""
+    if picture is not None and path.resolve() == picture.resolve():
+        raise Mistake(
+            f"{path} is the picture itself.", "Nothing of yours is overwritten.", "Name another file."
+        )
     if path.suffix.lower() not in (".png", ".html"):
         raise Mistake(
             f"{path} is neither a picture nor a page.", "", "Name a file that ends in .png or .html."

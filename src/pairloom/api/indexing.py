@@ -13,6 +13,7 @@ from pairloom.errors import Mistake
 from pairloom.scale import worker_count
 from pairloom.search.filling import fill
 from pairloom.search.index import SearchResults
+from pairloom.search.sheet import sentence
 from pairloom.search.store import FILE, Store
 
 
@@ -90,6 +91,16 @@ def results_table(results: SearchResults) -> tuple[list[str], list[list[Any]]]:
         for at, one in enumerate(rows, 1)
     ]  # fmt: skip
     return ["#", *shown, "name", "text", "file"], cells
+
+
+def results_lines(results: SearchResults, sheet: Path | None = None) -> list[str]:
+    """What a search found in one sentence, and what there is to know about it. sheet: the contact sheet that was written."""
+    lines = [sentence(results)]
+    if results.results and results.why:
+        lines.append(f"No P(match): {results.why}.")
+    if not results.whole:
+        lines.append("The index is not whole: run `pairloom index` again to go on.")
+    return [*lines, f"written to {sheet}"] if sheet else lines
 
 
 def _known(out: Path) -> tuple[str, int]:

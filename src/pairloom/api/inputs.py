@@ -87,6 +87,16 @@ def listed_texts(source: str, what: str) -> list[str]:
     return texts
 
 
+def dialog_round(text: str) -> tuple[str, str]:
+    """Question and answer of a round in one text, "question? answer". Mistake where it is none."""
+    question, mark, answer = text.partition("?")
+    if not mark or not question.strip() or not answer.strip():
+        raise Mistake(
+            f"'{text}' is not a round.", 'A round is "question? answer".', 'Write --history "Is it big? yes".'
+        )
+    return f"{question.strip()}?", answer.strip()
+
+
 def _is_file(source: str) -> bool:
     try:
         return Path(source).is_file()

@@ -58,6 +58,15 @@ class Scores:
         return html_table(titles, cells, f"by {self.by}")
 
 
+def ranked(every: Sequence[Scores]) -> list[dict[str, Any]]:
+    """Each text of one picture with its score in every way, {"text": ..., "match head": ...}; the best by the first way first."""
+    texts, first = every[0].texts, every[0].values
+    rows = [
+        {"text": text, **{one.by: float(one.values[at]) for one in every}} for at, text in enumerate(texts)
+    ]
+    return [rows[at] for at in sorted(range(len(texts)), key=lambda at: -float(first[at]))]
+
+
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """Unit vectors in the shared space. images [N E], texts [M E]; None where there were none."""

@@ -70,6 +70,29 @@ class Findings:
         """Number of pictures or texts with a fault that `clean` drops by rule."""
         return sum(entry["count"] for entry in self.audit().values() if entry["severity"] == "bad")
 
+    @property
+    def bad_share(self) -> float:
+        """`bad` for each pair."""
+        return self.bad() / max(1, self.pairs)
+
+    def counts(self) -> dict[str, int]:
+        """Numbers of pairs, texts and distinct readable pictures."""
+        return {"pairs": self.pairs, "texts": self.texts, "images": self.images}
+
+    def rows(self) -> list[list[Any]]:
+        """Code, severity, count and sentence of every fault."""
+        return [[code, one["severity"], one["count"], one["says"]] for code, one in self.audit().items()]
+
+    def remarks(self, examples: int) -> list[str]:
+        """So many examples of each fault that is no mere note, and what to do next, a line each."""
+        lines: list[str] = []
+        for code, entry in self.audit().items():
+            for example in entry["examples"][:examples] if entry["severity"] != "note" else []:
+                text = example["text"].replace("\n", " ")[:100]
+                lines.append(f"  {code}: {example['name']}" + (f"  {text!r}" if text else ""))
+        next_step = "`pairloom clean` drops what is bad, and judges the rest."
+        return [*lines, next_step] if self.audit() else ["Nothing found."]
+
 
 FEW = 5  # examples of each fault across shards
 TEXTWISE = ("common_text", "other_language")

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
 
@@ -125,3 +126,18 @@ def find(out: Path, key: str) -> list[dict[str, Any]]:
             "The report lists both.",
         )
     return rows
+
+
+def row_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Ledger rows in words: the pair, and under it every text with its decision, the reason and what the audit found."""
+    lines: list[str] = []
+    key = ""
+    for row in rows:
+        if row["key"] != key:
+            key = row["key"]
+            lines.append(f"{row['name']}  key {key}  shard {row['shard']}")
+        sure = "" if row["p_match"] is None else f"  P(match) {row['p_match']:.2f}  score {row['score']:.3f}"
+        lines.append(f"  {row['decision']:<8} {row['text']!r} ({row['source']}){sure}")
+        lines.append(f"           {row['reason']}")
+        lines += [f"           audit: {code}: {FAULTS[code].says}" for code in row["findings"]]
+    return lines

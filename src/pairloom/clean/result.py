@@ -91,6 +91,16 @@ class CleanResult:
 
         return CleanResult(Path(out), apply(self.out, Path(decisions), Path(out), tell))
 
+    def applied_summary(self) -> list[str]:
+        """Summary of what `apply` wrote, in two lines."""
+        applied, counts = self.facts["applied"], self.facts["counts"]
+        taken_out = counts["drop"] + counts["replace"] - counts["textless"]
+        return [
+            f"{applied['decisions']:,} decisions, {applied['overruled']:,} of them against the run: now {counts['keep']:,} texts "
+            f"kept, {counts['add']:,} new, {taken_out:,} taken out.",
+            f"  written to   {self.out}/pairs  {self.out}/pairs.parquet  {self.out}/report.html",
+        ]
+
     def label_sample(self, count: int = COUNT, seed: int = 0) -> LabelSample:
         """A simple random sample of the texts that a label could decide about: `.texts`, in random order. A longer sample begins
         with the shorter one. Mistake where nothing was calibrated."""

@@ -38,6 +38,14 @@ def say_lines(lines: list[str]) -> None:
         out.print(line, markup=False)
 
 
+def result(facts: Any, lines: list[str], json_: bool) -> None:
+    """Print the result of a job, as JSON or as lines of text."""
+    if json_:
+        say_json(facts)
+    else:
+        say_lines(lines)
+
+
 def table(title: str, columns: list[str], rows: list[list[Any]]) -> None:
     """Print a table to standard output: formatted on a terminal, tab-separated lines in a pipe."""
     if not sys.stdout.isatty():

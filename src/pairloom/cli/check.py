@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,32 +29,17 @@ def command(
     pair_set = pairloom.open(pairs)
     with _show.progress("checking", None, quiet=json) as bar:
         findings = pair_set.check(against, workers=workers, tell=bar.step)
-    audit = findings.audit()
-    share = findings.bad() / max(1, findings.pairs)
     if json:
+        whole = {"path": str(pairs), "format": pair_set.format, **findings.counts()}
         _show.say_json({
-            "set": {"path": str(pairs), "format": pair_set.format, "pairs": findings.pairs, "texts": findings.texts, "images": findings.images},
-            "audit": audit, "bad": findings.bad(), "bad_share": share,
+            "set": whole, "audit": findings.audit(), "bad": findings.bad(), "bad_share": findings.bad_share
         })  # fmt: skip
     else:
-        _say(pair_set, findings, audit, examples)
-    raise typer.Exit(1 if share > tolerate else 0)
-
-
-def _say(pair_set: Any, findings: Any, audit: dict[str, Any], examples: int) -> None:
-    from pairloom.cli import _show
-
-    _show.out.print(
-        f"{findings.pairs:,} pairs, {findings.texts:,} texts, {findings.images:,} distinct pictures ({pair_set.format})",
-        markup=False,
-    )
-    if not audit:
-        _show.out.print("Nothing found.")
-        return
-    rows = [[code, entry["severity"], entry["count"], entry["says"]] for code, entry in audit.items()]
-    _show.table("Findings", ["finding", "severity", "count", "what it means"], rows)
-    for code, entry in audit.items():
-        for example in entry["examples"][:examples] if entry["severity"] != "note" else []:
-            text = example["text"].replace("\n", " ")[:100]
-            _show.out.print(f"  {code}: {example['name']}" + (f"  {text!r}" if text else ""), markup=False)
-    _show.out.print("`pairloom clean` drops what is bad, and judges the rest.", markup=False)
+        counts = findings.counts()
+        _show.say_lines([
+            f"{counts['pairs']:,} pairs, {counts['texts']:,} texts, {counts['images']:,} distinct pictures ({pair_set.format})"
+        ])  # fmt: skip
+        if rows := findings.rows():
+            _show.table("Findings", ["finding", "severity", "count", "what it means"], rows)
+        _show.say_lines(findings.remarks(examples))
+    raise typer.Exit(1 if findings.bad_share > tolerate else 0)

@@ -36,13 +36,13 @@ def command(
     json: Annotated[bool, typer.Option("--json", help="One question: as JSON.")] = False,
 ) -> None:
     import pairloom
-    from pairloom.api.inputs import listed_texts
+    from pairloom.api.inputs import dialog_round, listed_texts
     from pairloom.cli import _show
 
     if not question:
         _show.write_lines(pairloom.load(model, device).lines("dialog", pictures, out, restart=restart))
         return
-    listed, rounds = listed_texts(candidates, "candidates"), [_round(one) for one in history or ()]
+    listed, rounds = listed_texts(candidates, "candidates"), [dialog_round(one) for one in history or ()]
     loaded = pairloom.load(model, device)
     ranking = loaded.dialog(pictures, question, listed, caption=caption, history=rounds)
     if ranking.shortened:
@@ -55,14 +55,3 @@ def command(
         "answers": [{"text": text, "score": score} for text, score in scores.items()],
     }  # fmt: skip
     _show.facts(question, facts if json else scores, json)
-
-
-def _round(text: str) -> tuple[str, str]:
-    from pairloom.errors import Mistake
-
-    question, mark, answer = text.partition("?")
-    if not mark or not question.strip() or not answer.strip():
-        raise Mistake(
-            f"'{text}' is not a round.", 'A round is "question? answer".', 'Write --history "Is it big? yes".'
-        )
-    return f"{question.strip()}?", answer.strip()

@@ -24,10 +24,7 @@ def command(
 ) -> None:
     import pairloom
     from pairloom.cli import _show
-    from pairloom.errors import Mistake
 
-    if min(several, steps, group) < 1:
-        raise Mistake("These options do not fit.", "--several, --steps and --group must be above 0.")
     files = pairloom.load(model, device).draw_files(
         texts, out, several=several, steps=steps, guidance=guidance, seed=seed, group=group
     )

@@ -27,11 +27,8 @@ def command(
         facts = pairloom.open(pairs).embed(
             model, out, workers=workers, speed=speed, device=device, restart=restart, tell=tell
         )
-    if json:
-        _show.say_json({**facts, "out": str(out)})
-    else:
-        _show.out.print(
-            f"{facts['pictures']:,} pictures embedded in {facts['width']} numbers each, {facts['unreadable']:,} could not be; "
-            f"written to {out}",
-            markup=False,
-        )
+    sentence = (
+        f"{facts['pictures']:,} pictures embedded in {facts['width']} numbers each, {facts['unreadable']:,} could not be; "
+        f"written to {out}"
+    )
+    _show.result({**facts, "out": str(out)}, [sentence], json)

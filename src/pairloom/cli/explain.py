@@ -34,16 +34,11 @@ def command(
 ) -> None:
     import pairloom
     from pairloom.cli import _show
-    from pairloom.errors import Mistake
 
     if out is not None:
         from pairloom.api.explanation import demand_figure
 
-        if out.resolve() == picture.resolve():
-            raise Mistake(
-                f"{out} is the picture itself.", "Nothing of yours is overwritten.", "Name another file."
-            )
-        demand_figure(out, restart)
+        demand_figure(out, restart, picture)
     loaded = pairloom.load(model, device)
     explanation = loaded.explain(picture, text, way=way, by=by, checks=checks, seed=seed)
     if out is not None:

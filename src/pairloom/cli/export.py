@@ -7,20 +7,20 @@ from typing import Annotated
 
 import typer
 
+from pairloom.cli._options import Json
+
 
 def command(
     model: Annotated[Path, typer.Argument(help="A model folder.")],
     out: Annotated[Path, typer.Option(help="A new folder.")],
     to: Annotated[str, typer.Option(help="transformers or open_clip.")] = "transformers",
     task: Annotated[str, typer.Option(help="caption or match, where a BLIP can do both.")] = "",
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    json: Json = False,
 ) -> None:
     import pairloom
     from pairloom.cli import _show
 
     loaded = pairloom.load(model, "cpu")
     loaded.export(out, to, task)
-    if json:
-        _show.say_json({"model": str(model), "out": str(out), "to": to, "system": loaded.name})
-    else:
-        _show.out.print(f"{loaded.name} written for {to} to {out}", markup=False)
+    facts = {"model": str(model), "out": str(out), "to": to, "system": loaded.name}
+    _show.result(facts, [f"{loaded.name} written for {to} to {out}"], json)

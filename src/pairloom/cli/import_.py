@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pairloom.cli._options import Json
+
 
 def command(
     source: Annotated[
@@ -17,16 +19,13 @@ def command(
         int, typer.Option(help="Side of the pictures, where another is wanted: positions are resized.", min=0)
     ] = 0,
     download: Annotated[bool, typer.Option("--download", help="A hub id may be fetched.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Machine-readable output.")] = False,
+    json: Json = False,
 ) -> None:
     from pairloom.api import import_weights
     from pairloom.cli import _show
 
     facts = import_weights(source, out, size, download)
-    if json:
-        _show.say_json(facts)
-    else:
-        _show.out.print(
-            f"{facts['system']}, {facts['parameters']:,} parameters, {facts['pixels']} px; written to {out}",
-            markup=False,
-        )
+    sentence = (
+        f"{facts['system']}, {facts['parameters']:,} parameters, {facts['pixels']} px; written to {out}"
+    )
+    _show.result(facts, [sentence], json)

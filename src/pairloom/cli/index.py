@@ -52,7 +52,4 @@ def command(
             facts |= pairloom.open(pairs).index(
                 out, model, many=many, workers=workers, device=device, restart=restart, tell=bar.step
             )
-    if json:
-        _show.say_json(facts)
-    else:
-        _show.say_lines(index_lines(facts))
+    _show.result(facts, index_lines(facts), json)

@@ -25,11 +25,8 @@ def command(
         _show.console.print(line, markup=False, soft_wrap=True)
 
     facts = pairloom.load_result(out).label(labels, count, read=_read, say=say)
-    if json:
-        _show.say_json(facts)
-    else:
-        apply = [f"  to apply it  {facts['command']}"] if "command" in facts else []
-        _show.say_lines([facts["says"], *apply])
+    apply = [f"  to apply it  {facts['command']}"] if "command" in facts else []
+    _show.result(facts, [facts["says"], *apply], json)
 
 
 def _read(prompt: str) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -19,21 +19,17 @@ def command(
     json: Json = False,
 ) -> None:
     import pairloom
+    from pairloom.api.results import ranked
     from pairloom.cli import _show
 
     loaded = pairloom.load(model, device)
     every = loaded.at_speed(speed).match_all(image, texts)
-    cut, ways = len(every[0].truncated), [scores.by for scores in every]
+    cut, ways, rows = len(every[0].truncated), [scores.by for scores in every], ranked(every)
     if cut:
         _show.console.print(
             f"{cut} text{'s are' if cut > 1 else ' is'} longer than the model reads: "
             f"judged by the first {loaded.config.length} tokens."
         )
-    rows: list[dict[str, Any]] = [
-        {"text": text, **{scores.by: float(scores.values[at]) for scores in every}}
-        for at, text in enumerate(texts)
-    ]
-    rows.sort(key=lambda row: -float(row[ways[0]]))
     if json:
         _show.say_json({"image": str(image), "model": str(model), "ways": ways, "texts": rows})
     else:

@@ -29,10 +29,5 @@ def command(
         facts = pairloom.open(pairs).score(
             model, out, workers=workers, speed=speed, device=device, restart=restart, tell=tell
         )
-    if json:
-        _show.say_json(facts)
-    else:
-        _show.out.print(
-            f"{facts['texts']:,} texts scored by {facts['way']}, {facts['unreadable']:,} could not be; written to {out}",
-            markup=False,
-        )
+    sentence = f"{facts['texts']:,} texts scored by {facts['way']}, {facts['unreadable']:,} could not be; written to {out}"
+    _show.result(facts, [sentence], json)

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from pairloom.cli._options import Device, Json
-
-if TYPE_CHECKING:
-    from pairloom.search.index import SearchResults
 
 NOTHING = 1  # as grep ends where nothing fits
 
@@ -35,6 +31,7 @@ def command(
 ) -> None:
     import pairloom
     from pairloom import search
+    from pairloom.api.indexing import results_lines, results_table
     from pairloom.cli import _show
     from pairloom.search.sheet import write_sheet
 
@@ -43,28 +40,12 @@ def command(
         if html:
             write_sheet(html, answer, index.bytes_of)
     if json:
-        results = [
-            {name: value for name, value in asdict(one).items() if name != "row"} for one in answer.results
-        ]
-        _show.say_json({**asdict(answer), "results": results})
+        _show.say_json(answer.to_dict())
     else:
-        _tell(answer, html)
+        columns, rows = results_table(answer)
+        if rows:
+            _show.table(answer.query, columns, rows)
+        for line in results_lines(answer, html):
+            _show.console.print(line, markup=False)
     if answer.good is False:
         sys.exit(NOTHING)
-
-
-def _tell(answer: SearchResults, html: Path | None) -> None:
-    from pairloom.api.indexing import results_table
-    from pairloom.cli import _show
-    from pairloom.search.sheet import sentence
-
-    columns, rows = results_table(answer)
-    if rows:
-        _show.table(answer.query, columns, rows)
-    _show.console.print(sentence(answer), markup=False)
-    if answer.results and answer.why:
-        _show.console.print(f"No P(match): {answer.why}.", markup=False)
-    if not answer.whole:
-        _show.console.print("The index is not whole: run `pairloom index` again to go on.", markup=False)
-    if html:
-        _show.console.print(f"written to {html}", markup=False)

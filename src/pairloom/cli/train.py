@@ -73,18 +73,11 @@ def command(
     if result.rank:
         return  # the first process tells
     if dry_run:
-        steps = {"steps": result.steps, **vars(result.settings)} if result.steps else {}
-        _show.facts("Training", {**result.facts, **steps}, json)
+        _show.facts("Training", result.planned(), json)
         return
     for name, reason in list(result.unreadable.items())[:3]:
         _show.console.print(f"could not be read: {name}: {reason}", markup=False)
-    ran = {
-        "bad": len(result.unreadable),
-        "resumed": result.resumed,
-        **result.metrics,
-        "model": str(result.model),
-    }
-    _show.facts("Training", {**result.facts, **ran}, json)
+    _show.facts("Training", result.outcome(), json)
 
 
 def _progress(stack: ExitStack) -> Any:

@@ -10,9 +10,10 @@ E shared embedding, N answers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -63,6 +64,13 @@ class SearchResults:
     whole: bool
     good: bool | None = None
     why: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answers with what they say, for JSON; without their rows in the index."""
+        results = [
+            {name: value for name, value in asdict(one).items() if name != "row"} for one in self.results
+        ]
+        return {**asdict(self), "results": results}
 
 
 class Index:

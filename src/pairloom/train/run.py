@@ -77,6 +77,15 @@ class TrainResult:
     rank: int = 0
     unreadable: Mapping[str, str] = field(default_factory=dict)
 
+    def planned(self) -> dict[str, Any]:
+        """What would be done: about system and sets, and the settings of a model that is trained in steps."""
+        return {**self.facts, **({"steps": self.steps, **vars(self.settings)} if self.steps else {})}
+
+    def outcome(self) -> dict[str, Any]:
+        """What was done: about system and sets, the last numbers, and where the model lies."""
+        ran = {"bad": len(self.unreadable), "resumed": self.resumed, **self.metrics, "model": str(self.model)}
+        return {**self.facts, **ran}
+
 
 def train(request: TrainRequest, report: Report | None = None) -> TrainResult:
     """Train a system by a request, and write a model folder. A run that was stopped is resumed; under torchrun several
