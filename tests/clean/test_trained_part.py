@@ -15,13 +15,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 import colours
 
 import pairloom
-from pairloom.clean import trained_part
+from pairloom.clean import ridge_training, trained_part
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.ridge_judge import TRAINED, RidgeJudge
-from pairloom.clean.rows import audit_rows
+from pairloom.clean.rows import audit_rows, write_donors
 from pairloom.clean.run import clean
 from pairloom.clean.trained_part import are_drawings
 from pairloom.data.shards import open_set
+from pairloom.scale import Execution
 
 
 def median_is_drawing(tmp_path: Path, pixels: np.ndarray) -> bool:
@@ -76,3 +77,22 @@ def test_the_saved_judge_has_the_scores_of_the_ledger(
     )
     again = judge.save(tmp_path / "copy")
     assert pairloom.load_judge(again).identity == judge.identity  # type: ignore[attr-defined]
+
+
+def test_a_judge_that_a_kill_left_incomplete_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trained_part, "LEAST", 60)
+    monkeypatch.setattr(trained_part, "are_drawings", lambda rows: True)
+    pairs, work = open_set(colours.write(tmp_path / "raw", 80)), tmp_path / "work"
+    rows = audit_rows(pairs, work, 32)
+    write_donors(rows)
+    half = work / "judge" / TRAINED / "0"
+    half.mkdir(parents=True)
+    (half / "model.safetensors").write_bytes(b"cut off")
+    settings = CleanSettings(size=32, effort=0.001, image_tower="none", text_tower="none")
+    where = ridge_training.train_judge(
+        work, pairs, rows, rows.folder, settings, Execution(), lambda *_, **__: None
+    )
+    judge = pairloom.load_judge(where)
+    assert isinstance(judge, RidgeJudge) and judge.trained is not None

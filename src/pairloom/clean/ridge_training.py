@@ -11,6 +11,7 @@ N rows with texts, K folds.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,6 +106,7 @@ def train_judge(
         )
         trained = TrainedPart.load(folds, settings.size, device)
     tell("fit judge", 0, None)
+    shutil.rmtree(where, ignore_errors=True)  # an incomplete judge, after a kill while it was saved
     with one_thread():
         _fit(rows, table, encoders, trained, settings, where)
     return where
