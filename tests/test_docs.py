@@ -198,15 +198,16 @@ def parse(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def demand_settings(words: list[str]) -> None:
     """The recipe, preset and settings of a line of `pairloom train` exist. Mistake where one does not."""
+    from pairloom.api.closed_form import TowerNames, demand_closed_form
     from pairloom.config import override
     from pairloom.regression.ridge_model import NAME as RIDGE
-    from pairloom.train.closed_form import demand_closed_form
     from pairloom.train.order import TrainRequest
 
     command = typer.main.get_command(build_app()).commands["train"]  # type: ignore[attr-defined]
     options = command.make_context("train", list(words)).params
     if re.fullmatch(r"[A-Z:a-z]*SYSTEM[A-Z:a-z]*", options["system"]):
         return  # stands for any
+    towers = TowerNames(options.pop("image_tower"), options.pop("text_tower"))
     values = {name: value for name, value in options.items() if name not in ("json", "settings", "mix")}
     request = TrainRequest(
         **values, settings=tuple(options["settings"] or ()), mix=tuple(options["mix"] or ())
@@ -214,6 +215,7 @@ def demand_settings(words: list[str]) -> None:
     if request.name == RIDGE:
         demand_closed_form(request)
         return
+    assert towers == TowerNames()
     assert request.part or ":" not in request.system
     request.run()
     override(request.module.PRESETS[request.preset], request.of("model"))

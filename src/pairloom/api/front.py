@@ -148,8 +148,9 @@ def train(
     Settings of docs/training.md are keywords, `epochs=1, batch=16`; those with a dot are texts, settings=["model.depth=4"].
     Mistake for everything that does not fit, before any work.
     """
+    from pairloom.api.closed_form import TowerNames
+    from pairloom.api.closed_form import train as train_request
     from pairloom.train.order import TrainRequest
-    from pairloom.train.run import train
 
     words = (*settings, *(f"{name}={value}" for name, value in values.items()))
     where = getattr(pairs, "path", pairs)
@@ -165,8 +166,6 @@ def train(
         held_out=held_out,
         device=device,
         restart=restart,
-        image_tower=image_tower,
-        text_tower=text_tower,
     )
-    train(request)
+    train_request(request, TowerNames(image_tower, text_tower))
     return load(out, device)

@@ -105,7 +105,7 @@ def train_judge(
             file,
         )
         trained = TrainedPart.load(folds, settings.size, device)
-    tell("fit judge", 0, None)
+    tell("train judge", 0, None)
     shutil.rmtree(where, ignore_errors=True)  # an incomplete judge, after a kill while it was saved
     with one_thread():
         _fit(rows, table, encoders, trained, settings, where)

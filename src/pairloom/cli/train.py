@@ -60,16 +60,18 @@ def command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Json = False,
 ) -> None:
+    from pairloom.api.closed_form import TowerNames
+    from pairloom.api.closed_form import train as train_request
     from pairloom.cli import _show
     from pairloom.train.order import TrainRequest
-    from pairloom.train.run import train
 
     request = TrainRequest(
         system, data, out, tuple(settings or ()), preset, recipe, init, tokens, vocabulary, held_out, workers,
-        tuple(mix or ()), negatives, device, restart, dry_run, image_tower, text_tower,
+        tuple(mix or ()), negatives, device, restart, dry_run,
     )  # fmt: skip
     with ExitStack() as bar:
-        result = train(request, None if json else _progress(bar))
+        towers = TowerNames(image_tower, text_tower)
+        result = train_request(request, towers, None if json else _progress(bar))
     if result.rank:
         return  # the first process tells
     if dry_run:

@@ -26,8 +26,7 @@ class TrainRequest:
     turn, model.key=value of the system's Config, pixels.key=value of the Transform. init: a model folder to start from, or
     PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, which are part of every step; the weight of `data` is 1. tokens: a
     tokenizer (without it one is trained, of at most `vocabulary` ids). negatives: a table in NegCLIP's layout about the
-    pictures of `data`. image_tower, text_tower: of the model `ridge`: names or paths, "none" for none, None for those that are
-    installed. held_out: share of the pictures for evaluation. workers: threads that decode ahead. restart: remove
+    pictures of `data`. held_out: share of the pictures for evaluation. workers: threads that decode ahead. restart: remove
     the run in `out` and begin again. dry_run: write nothing.
     """
 
@@ -47,8 +46,6 @@ class TrainRequest:
     device: str = "auto"
     restart: bool = False
     dry_run: bool = False
-    image_tower: str | None = None
-    text_tower: str | None = None
 
     @property
     def name(self) -> str:

@@ -17,11 +17,9 @@ from pairloom.data.order import Plan
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, claim, save
-from pairloom.regression.ridge_model import NAME as RIDGE
 from pairloom.runtime.devices import resolve_device
 from pairloom.train import checkpoint, run_folder
 from pairloom.train.chunks import demand_chunks
-from pairloom.train.closed_form import fit_request
 from pairloom.train.distributed import ProcessGroup, process_group
 from pairloom.train.evaluate import evaluation
 from pairloom.train.loop import Fitted, fit
@@ -93,11 +91,6 @@ def train(request: TrainRequest, report: Report | None = None) -> TrainResult:
 
     Mistake for everything in the request that does not fit, before any work.
     """
-    if request.name == RIDGE:
-        fitted = fit_request(request, report)
-        return TrainResult(
-            request.out, 0, Settings(), fitted.facts, fitted.metrics, unreadable=fitted.unreadable
-        )
     with process_group() as group:
         return _train(request, report, group)
 
@@ -131,12 +124,6 @@ def prepare(request: TrainRequest) -> TrainRun:
     Mistake for everything in the request that does not fit, and where `out` is not a folder of a training run.
     """
     settings = request.run()
-    if request.image_tower or request.text_tower:
-        raise Mistake(
-            f"A {request.name} has no pretrained towers.",
-            "They are for `pairloom train ridge`.",
-            "Leave out --image-tower and --text-tower.",
-        )
     if not 0 <= request.held_out < 1:
         raise Mistake(
             f"--held-out {request.held_out} is not a share.", "", "Give a number from 0 to below 1."

@@ -7,7 +7,7 @@ Does not know: the command line, how features are computed and compared.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,13 +30,42 @@ from pairloom.towers import load_image_tower, load_text_tower, published_towers
 from pairloom.towers.handmade import SAMPLE, HandmadeFeatures
 from pairloom.train import run_folder
 from pairloom.train.order import TrainRequest
+from pairloom.train.run import Report, TrainResult
+from pairloom.train.run import train as train_by_steps
+from pairloom.train.settings import Settings
 
-Tell = Callable[[int, int, Mapping[str, float], int], None]  # pictures done, of all, {}, unreadable ones
 SMALL, SEED = 64, 0  # pixels a side for hand-made features
 PAIRS = 50  # least pictures
 GROUP = 64  # pictures that are encoded together
 NONE = "none"
-USED = {"system", "data", "out", "workers", "device", "restart", "dry_run", "image_tower", "text_tower"}
+USED = {"system", "data", "out", "workers", "device", "restart", "dry_run"}
+
+
+@dataclass(frozen=True)
+class TowerNames:
+    """Names or paths of the pretrained towers of pictures and of texts (docs/towers.md); "none": none; None: an installed
+    one, where there is one."""
+
+    image: str | None = None
+    text: str | None = None
+
+
+def train(
+    request: TrainRequest, towers: TowerNames = TowerNames(), report: Report | None = None
+) -> TrainResult:
+    """Train the model of a request, in closed form or by steps. Mistake for everything that does not fit, before any work."""
+    if request.name == NAME:
+        fitted = fit_request(request, towers, report)
+        return TrainResult(
+            request.out, 0, Settings(), fitted.facts, fitted.metrics, unreadable=fitted.unreadable
+        )
+    if towers != TowerNames():
+        raise Mistake(
+            f"A {request.name} has no pretrained towers.",
+            "They are for `pairloom train ridge`.",
+            "Leave out --image-tower and --text-tower.",
+        )
+    return train_by_steps(request, report)
 
 
 @dataclass(frozen=True)
@@ -49,7 +78,7 @@ class ClosedFormResult:
     unreadable: dict[str, str]
 
 
-def fit_request(request: TrainRequest, tell: Tell | None = None) -> ClosedFormResult:
+def fit_request(request: TrainRequest, towers: TowerNames, tell: Report | None = None) -> ClosedFormResult:
     """Fit a ridge model to the set of a request, and write its folder. Mistake for what such a model does not have."""
     demand_closed_form(request)
     if not request.data.exists():
@@ -58,7 +87,7 @@ def fit_request(request: TrainRequest, tell: Tell | None = None) -> ClosedFormRe
         )
     check_output(request.out, request.data)
     device = resolve_device(request.device)
-    image_tower, text_tower = towers_of(request)
+    image_tower, text_tower = towers_of(towers)
     if image_tower is not None:
         load_image_tower(image_tower, device)
     if text_tower is not None:
@@ -106,9 +135,9 @@ def demand_closed_form(request: TrainRequest) -> None:
         )
 
 
-def towers_of(request: TrainRequest) -> tuple[str | None, str | None]:
+def towers_of(towers: TowerNames) -> tuple[str | None, str | None]:
     """The image tower and the text tower: those that are named, else installed ones; None where there is none."""
-    named = (request.image_tower, request.text_tower)
+    named = (towers.image, towers.text)
     image, text = (known if where is None else where for where, known in zip(named, published_towers()))
     return (None if image == NONE else image), (None if text == NONE else text)
 
@@ -137,7 +166,7 @@ def _pictures(
 
 
 def _features(
-    index: ImageIndex, encoders: Encoders, workers: int, tell: Tell | None
+    index: ImageIndex, encoders: Encoders, workers: int, tell: Report | None
 ) -> tuple[PairFeatures, dict[str, str]]:
     """Raw features of all readable pictures and their texts, and why the others cannot be read."""
     views = TwoViews.of(SMALL, encoders.images.preparation if encoders.images else None)
