@@ -118,8 +118,10 @@ def main() -> None:
     exact, fast = engine(plain, "exact"), engine(plain, "fast")
     start = time.perf_counter()
     for at in range(4):
-        mask = mask[at : at + 1].long()
-        theirs(input_ids=tokens[at : at + 1], pixel_values=images[:1], attention_mask=mask, use_itm_head=True)
+        one = slice(at, at + 1)
+        theirs(
+            input_ids=tokens[one], pixel_values=images[:1], attention_mask=mask[one].long(), use_itm_head=True
+        )
     pairs = (time.perf_counter() - start) / 4 * args.pictures * args.texts
     inputs = (images, tokens, mask)
     print(f"{args.pictures} pictures x {args.texts} texts, {args.size} px, {args.threads} threads; "
