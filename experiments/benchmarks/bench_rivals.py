@@ -52,9 +52,9 @@ from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, op
 from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.judges import JudgeAt
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.ridge_training import FOLDS, TrainingTable, near_duplicate_groups
 from pairloom.clean.rows import LEARN, Rows, audit_rows
 from pairloom.clean.scoring import ScoreTask, score_shard
+from pairloom.clean.training_table import FOLDS, TrainingTable, near_duplicate_groups
 from pairloom.data.shards import PairSet, open_set
 from pairloom.metrics.calibrate import auroc, found_at
 from pairloom.metrics.compare import bootstrap, difference

@@ -26,7 +26,7 @@ from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.regression.axes import principal_axes
-from pairloom.regression.ridge import in_blocks
+from pairloom.regression.ridge import in_blocks, unit
 from pairloom.regression.words import WordFeatures
 from pairloom.runtime.threads import one_thread
 from pairloom.towers import ImageTower, TextTower, load_image_tower, load_text_tower
@@ -204,9 +204,9 @@ class FeatureSpace:
 
     def texts(self, texts: Sequence[str], raw: Raw) -> Floats:
         """Features [n E] of texts: the tower's and the words', of equal weight."""
-        blocks = [_unit(self.words(texts) - self.word_mean)]
+        blocks = [unit(self.words(texts) - self.word_mean)]
         if raw.shape[1]:
-            blocks.append(_unit(raw.astype(np.float32) - self.text_mean))
+            blocks.append(unit(raw.astype(np.float32) - self.text_mean))
         return np.concatenate(blocks, 1) / np.float32(np.sqrt(len(blocks)))
 
     def save(self, folder: Path, name: str) -> None:
@@ -237,10 +237,12 @@ def views(widths: Sequence[int]) -> list[tuple[int, ...]]:
     return [tuple(widths[:3]), *((width,) for width in widths[3:])]
 
 
+def mean_texts(features: Floats, texts: Sequence[str], groups: Sequence[Sequence[str]]) -> Floats:
+    """Means [n E] of the features of each group of texts. features: of the distinct texts, in this order."""
+    place = {text: at for at, text in enumerate(texts)}
+    return np.stack([features[[place[text] for text in group]].mean(0) for group in groups])
+
+
 def _lengths(rows: Floats) -> Floats:
     lengths: Floats = np.linalg.norm(rows, axis=1, keepdims=True)
     return lengths
-
-
-def _unit(rows: Floats) -> Floats:
-    return (rows / np.maximum(_lengths(rows), 1e-6)).astype(np.float32)

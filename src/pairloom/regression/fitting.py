@@ -15,16 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pairloom.regression.features import Encoders, FeatureSpace, Raw
+from pairloom.regression.both_ways import Basis, fit_both_ways
+from pairloom.regression.features import Encoders, FeatureSpace, Raw, mean_texts
 from pairloom.regression.joint import BIAS, JointSpace, picture_vectors, text_vectors
 from pairloom.regression.ridge import (
     TEMPERATURE,
     Floats,
-    ScoreReferences,
     TwoWayRidge,
-    choose_landmarks,
     choose_references,
-    fit_ridge,
     log_mean_exp,
 )
 from pairloom.runtime.threads import one_thread
@@ -62,49 +60,21 @@ def fit_model(pairs: PairFeatures, seed: int = 0) -> FittedRidge:
     in the folds that they have not seen."""
     with one_thread():
         space = FeatureSpace.learn(pairs.encoders, pairs.pictures, pairs.texts, pairs.sentences, seed)
-        views, texts = space.pictures(pairs.pictures), _means(space, pairs)
+        views, features = space.pictures(pairs.pictures), space.texts(pairs.texts, pairs.sentences)
         folds = np.random.default_rng(seed).integers(0, FOLDS, int(pairs.ids.max()) + 1)[pairs.ids]
-        ridges = tuple(_regressions(view, texts, folds, seed) for view in views)
+        basis = Basis.choose(folds, seed, [seed] * FOLDS, [seed + fold for fold in range(FOLDS)])
+        means = mean_texts(features, pairs.texts, pairs.of_picture)
+        ridges, _ = fit_both_ways(views, means, folds, np.ones(len(folds)), basis)
         place = {text: at for at, text in enumerate(pairs.texts)}
-        first = [place[texts[0]] for texts in pairs.of_picture]
+        first = np.array([place[texts[0]] for texts in pairs.of_picture])
         tables = []
         for fold in range(FOLDS):
             rows = choose_references(np.flatnonzero(folds == fold), seed, COMPARED)
             if len(rows) > 1:
-                chosen = (
-                    [pairs.texts[first[row]] for row in rows],
-                    pairs.sentences[[first[row] for row in rows]],
-                )
-                tables.append(_tables(ridges, [view[rows] for view in views], space.texts(*chosen), fold))
+                tables.append(_tables(ridges, [view[rows] for view in views], features[first[rows]], fold))
         weights = _weights(tables)
     total = weights.sum()
     return FittedRidge(space, JointSpace(ridges, tuple((weights / total).tolist())), _recall(tables, weights))
-
-
-def _means(space: FeatureSpace, pairs: PairFeatures) -> Floats:
-    """Means [M E] of the features of each picture's texts."""
-    features, place = (
-        space.texts(pairs.texts, pairs.sentences),
-        {text: at for at, text in enumerate(pairs.texts)},
-    )
-    return np.stack([features[[place[text] for text in texts]].mean(0) for texts in pairs.of_picture])
-
-
-def _regressions(view: Floats, texts: Floats, folds: NDArray[np.int64], seed: int) -> TwoWayRidge:
-    """Both regressions between a view of the pictures and the texts, and the references of each fold."""
-    everything, unit, references = np.arange(len(view)), _unit(texts), []
-    landmarks, weights = choose_landmarks(len(view), seed), np.ones(len(view))
-    for fold in range(FOLDS):
-        inside = np.flatnonzero(folds == fold)
-        shown = choose_references(inside if len(inside) else everything, seed)
-        references.append(ScoreReferences(view[shown], unit[choose_references(everything, seed + fold)]))
-    (to_text,) = fit_ridge(view, [texts], folds, weights, FOLDS, landmarks)
-    (to_picture,) = fit_ridge(unit, [view], folds, weights, FOLDS, landmarks)
-    return TwoWayRidge(to_text, to_picture, tuple(references))
-
-
-def _unit(rows: Floats) -> Floats:
-    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
 
 
 def _tables(ridges: tuple[TwoWayRidge, ...], views: Sequence[Floats], texts: Floats, fold: int) -> Tensor:

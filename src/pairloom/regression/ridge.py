@@ -167,6 +167,11 @@ def log_mean_exp(rows: Tensor, references: Tensor) -> Tensor:
     return means[:, 0] - math.log(len(references))
 
 
+def unit(rows: Floats) -> Floats:
+    """Rows [n D] of length 1; a row of zeros stays one."""
+    return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
+
+
 def choose_landmarks(count: int, seed: int) -> NDArray[np.int64]:
     """Numbers of at most LANDMARKS of `count` rows, rising."""
     return np.sort(np.random.default_rng(seed).permutation(count)[:LANDMARKS]).astype(np.int64)

@@ -1,0 +1,120 @@
+"""Stacked generalisation of the ridge judge's parts: a logistic regression of own pairs against planted mismatches weighs them.
+
+Planted mismatches are drawn inside a fold: neither their picture nor their text was in the training of what scores them.
+
+Source: Wolpert (1992). Does not know: how the parts were fitted, files, decisions.
+
+N rows with texts, n of them, G views of a picture, K folds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pairloom.clean.rows import Rows
+from pairloom.clean.trained_part import TrainedPart
+from pairloom.clean.training_table import FOLDS, TrainingTable
+from pairloom.data.pair import seed_of
+from pairloom.regression.logistic import positive_weights
+from pairloom.regression.ridge import TwoWayRidge, choose_references, unit
+
+RowScores = Callable[
+    [NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]
+]  # of rows' pictures and rows' texts
+SAMPLE = 8192  # rows that weights are taken from
+CHUNK = 4096  # rows scored together
+
+
+def weigh_parts(
+    table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int, more: RowScores | None = None
+) -> NDArray[np.float64]:
+    """Weights [K 2G] of the parts: for each fold logistic regression of own pairs against planted ones of the others. more:
+    scores of a further part, which has the last column."""
+    own: list[NDArray[np.float64]] = []
+    planted: list[NDArray[np.float64]] = []
+    cells = table.folds if more is None else table.groups
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(table.folds == fold)
+        chosen = choose_references(rows, seed_of("combine", seed, fold), SAMPLE // FOLDS)
+        other = chosen.copy()
+        for cell in np.unique(
+            cells[chosen]
+        ):  # a planted text is of the same cell, whose texts no part has learnt
+            inside = cells[chosen] == cell
+            other[inside] = _others(
+                chosen[inside], np.flatnonzero(cells == cell), seed_of("planted", seed, int(cell))
+            )
+        for scores, texts in ((own, chosen), (planted, other)):
+            parts = [_parts(table, ridges, chosen, texts, fold)]
+            scores.append(np.concatenate(parts + ([] if more is None else [more(chosen, texts)[None]])))
+    weights = []
+    for fold in range(FOLDS):
+        rest = [other for other in range(FOLDS) if other != fold]
+        good = np.concatenate([own[other] for other in rest], 1)
+        bad = np.concatenate([planted[other] for other in rest], 1)
+        weights.append(positive_weights(good.T, bad.T))
+    return np.array(weights)
+
+
+def own_scores(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], weights: NDArray[np.float64]) -> NDArray[np.float64]:  # fmt: skip
+    """The score [N] of every row with its own texts."""
+    scores = np.zeros(len(table.keys))
+    for fold in range(FOLDS):
+        rows = np.flatnonzero(table.folds == fold)
+        scores[rows] = weights[fold] @ _parts(table, ridges, rows, rows, fold)
+    return scores
+
+
+def trained_scores(rows: Rows, table: TrainingTable, trained: TrainedPart) -> RowScores:
+    """Scores of the trained part for rows of the table: their pictures with texts of other rows."""
+    source = WholeSet(rows)
+
+    def scores(pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float64]:
+        numbers = [table.rows[row] for row in pictures.tolist()]
+        return trained.score(
+            source, numbers, [table.examples[row] for row in texts.tolist()], table.groups[pictures]
+        )
+
+    return scores
+
+
+def _parts(
+    table: TrainingTable, ridges: tuple[TwoWayRidge, ...], pictures: NDArray[np.int64], texts: NDArray[np.int64], fold: int
+) -> NDArray[np.float64]:  # fmt: skip
+    """Scores [2G n] of rows' pictures with rows' texts, by each view in both directions."""
+    blocks = []
+    for start in range(0, len(pictures), CHUNK):
+        rows, others = pictures[start : start + CHUNK], texts[start : start + CHUNK]
+        words, owner = unit(table.texts[others]), np.arange(len(rows))
+        scores = [ridge.scores(view[rows], words, owner, fold) for ridge, view in zip(ridges, table.pictures)]
+        blocks.append(np.stack([each for both in scores for each in both]))
+    return np.concatenate(blocks, 1) if blocks else np.zeros((2 * len(ridges), 0))
+
+
+@dataclass(frozen=True)
+class WholeSet:
+    """Picture source of an audited set: the audit's pixels, by row in the set."""
+
+    rows: Rows
+
+    def keys(self, rows: Sequence[int]) -> list[str]:
+        keys = list(self.rows.column("image_key"))
+        return [keys[row] for row in rows]
+
+    def pixels(self, rows: Sequence[int], size: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        return np.asarray(self.rows.pixels[list(rows)]), np.ones(len(rows), bool)
+
+    def encoded(self, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+        raise NotImplementedError("the trained part reads pixels alone")
+
+
+def _others(chosen: NDArray[np.int64], rows: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Another row of the same fold for each of the chosen ones."""
+    if len(rows) < 2:
+        return chosen
+    steps = np.random.default_rng(seed).integers(1, len(rows), len(chosen))
+    return rows[(np.searchsorted(rows, chosen) + steps) % len(rows)]
