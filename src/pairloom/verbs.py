@@ -422,8 +422,9 @@ def demand_way(system: Declares, by: str | None = None) -> str:
 
 
 def name_of(system: object) -> str:
-    """The name of a system: that of the file that defines it."""
-    return type(system).__module__.rpartition(".")[2]
+    """The name of a system: the one that it states, else that of the file that defines it."""
+    stated: str | None = vars(type(system)).get("name")
+    return stated or type(system).__module__.rpartition(".")[2]
 
 
 def _refusal(system: Declares, wanted: str) -> Mistake:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pairloom.clean.applying import apply, read_decisions
-from pairloom.clean.run import silent
+from pairloom.clean.rounds import silent
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 

@@ -18,7 +18,8 @@ from pairloom.clean.judges import JudgeAt, open_judge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.result import CleanResult
 from pairloom.clean.ridge_judge import RidgeJudge
-from pairloom.clean.run import clean, silent
+from pairloom.clean.rounds import silent
+from pairloom.clean.run import clean
 from pairloom.data.shards import PairSet, open_set, save_set
 from pairloom.errors import Mistake
 from pairloom.scale import Execution

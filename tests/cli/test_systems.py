@@ -15,11 +15,12 @@ def test_every_system_is_listed(missing, monkeypatch, capsys) -> None:
         monkeypatch.setitem(sys.modules, missing, None)
     command(json=True)
     rows = {row["system"]: row for row in json.loads(capsys.readouterr().out)}
-    assert set(rows) == set(registry.names("systems"))
+    assert set(rows) == {*registry.names("systems"), "ridge"}
     abilities = {name: {one["name"]: one for one in row["abilities"]} for name, row in rows.items()}
     assert list(abilities["blip"]) == ["match", "embed", "caption"] and not rows["blip"]["needs"]
     assert abilities["blip_vqa"]["answer"]["reads"] == "question"
     assert abilities["blip_nlvr"]["reason"]["pictures"] == 2
+    assert list(abilities["ridge"]) == ["embed"] and "Saunders et al., 1998" in rows["ridge"]["paper"]
     drawing = rows["latent_diffusion"]
     if missing:
         assert "pairloom[diffusion]" in drawing["needs"] and not drawing["abilities"]

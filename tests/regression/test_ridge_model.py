@@ -86,6 +86,8 @@ def test_it_classifies_retrieves_and_searches(root: Path, tmp_path: Path) -> Non
     pairloom.open(test).index(tmp_path / "album", root / "ridge", device="cpu")
     with Index(tmp_path / "album") as album:
         best = album.search("a plain red wall", top=3).results
+        with pytest.raises(Mistake, match="a ridge, has no match head"):
+            album.search("a plain red wall", rerank=3)
     assert all("red" in one.texts[0] for one in best)
 
 
@@ -129,8 +131,15 @@ def test_training_by_steps_has_other_options(root: Path, tmp_path: Path) -> None
 
 
 def test_it_cannot_be_explained_by_cells_of_a_picture(root: Path) -> None:
-    with pytest.raises(Mistake, match="cannot be explained"):
-        pairloom.load(root / "ridge", device="cpu").explain(pictures()[0], "a plain red wall")
+    model = pairloom.load(root / "ridge", device="cpu")
+    for text in ("a plain red wall", ""):
+        with pytest.raises(Mistake, match="cannot be explained"):
+            model.explain(pictures()[0], text)
+
+
+def test_what_it_cannot_do_is_refused_by_its_name(root: Path) -> None:
+    with pytest.raises(Mistake, match="This ridge cannot"):
+        pairloom.load(root / "ridge", device="cpu").caption(pictures()[0])
 
 
 def test_both_views_of_a_picture_lie_side_by_side() -> None:

@@ -17,7 +17,14 @@ from pairloom.api import figure
 from pairloom.api.figure import Panel
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
-from pairloom.tasks.explain import Explaining, Faithfulness, explain, faithfulness, written
+from pairloom.tasks.explain import (
+    Explaining,
+    Faithfulness,
+    demand_explainable,
+    explain,
+    faithfulness,
+    written,
+)
 
 if TYPE_CHECKING:
     from pairloom.model import Model
@@ -111,6 +118,7 @@ def explain_picture(
     """Explain a text of a picture, or without a text the one that the model writes; test the map `checks` times."""
     if checks < 0:
         raise Mistake(f"--checks {checks} is no number of choices.", "", "Give 20, or 0 for no test.")
+    demand_explainable(model)
     by = verbs.demand_way(model.system, by) if by else ""
     pixels = model.pictures([image])[0]
     wanted = text or written(model, pixels)

@@ -75,7 +75,7 @@ def demo(
     """
     from pairloom.api.cleaning import clean_settings
     from pairloom.clean import demo as demos
-    from pairloom.clean.run import silent
+    from pairloom.clean.rounds import silent
     from pairloom.scale import Execution, worker_count
 
     execution = Execution(workers=worker_count(workers, 99))

@@ -1,11 +1,13 @@
-"""The list of systems."""
+"""The list of systems: one for each file of `systems/`, and ridge regression, which is solved in closed form."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import ModuleType
 
 from pairloom import registry
 from pairloom.errors import Mistake
+from pairloom.regression import ridge_model
 from pairloom.verbs import Ability
 
 
@@ -21,17 +23,23 @@ class SystemInfo:
 
 
 def systems() -> list[SystemInfo]:
-    """Every system by name, as its file declares it; the abilities are those of its TINY configuration."""
-    return [_info(name) for name in registry.names("systems")]
+    """Every system by name, as its file declares it; the abilities are those of its TINY configuration. Ridge regression has
+    no presets."""
+    ridge = SystemInfo(ridge_model.NAME, _paper(ridge_model), ridge_model.System.abilities, ())
+    return sorted([ridge, *map(_info, registry.names("systems"))], key=lambda one: one.name)
+
+
+def _paper(module: ModuleType) -> str:
+    """The paper that a module names first."""
+    return " ".join((module.__doc__ or "").split("\n\n")[0].split()).partition("): ")[0] + ")"
 
 
 def _info(name: str) -> SystemInfo:
     module = registry.find("systems", name)
-    paper = " ".join((module.__doc__ or "").split("\n\n")[0].split()).partition("): ")[0] + ")"
     abilities: tuple[Ability, ...] = ()
     needs = ""
     try:
         abilities = tuple(module.System(module.TINY).abilities)
     except Mistake as mistake:  # a library of an extra is not there
         needs = mistake.do
-    return SystemInfo(name, paper, abilities, tuple(sorted(module.PRESETS)), needs)
+    return SystemInfo(name, _paper(module), abilities, tuple(sorted(module.PRESETS)), needs)

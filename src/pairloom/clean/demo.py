@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.result import CleanResult
-from pairloom.clean.run import Tell, clean, silent
+from pairloom.clean.rounds import Tell, silent
+from pairloom.clean.run import clean
 from pairloom.clean.truth import measure
 from pairloom.errors import Mistake
 from pairloom.scale import Execution

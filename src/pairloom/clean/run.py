@@ -26,9 +26,7 @@ from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CLEAN, NONE, CleanSettings
 from pairloom.clean.recalibrate import decide_again
 from pairloom.clean.result import CleanResult
-from pairloom.clean.rounds import RoundResult, Run, model_captioner, run_rounds
-from pairloom.clean.rounds import Tell as Tell
-from pairloom.clean.rounds import silent as silent
+from pairloom.clean.rounds import RoundResult, Run, Tell, model_captioner, run_rounds, silent
 from pairloom.clean.writing import WriteTask
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import open_set

@@ -1,4 +1,4 @@
-"""Dual encoder by ridge regression (kernel ridge regression between frozen features): pictures and texts in one space.
+"""Kernel ridge regression (Saunders et al., 1998): a dual encoder between frozen features, pictures and texts in one space.
 
 It is what `pairloom train ridge` and the judge `self` of `pairloom clean` leave on the disk: the encoders (towers are named, not
 copied), the space of features that was learnt from a set, and both regressions for every view of the pictures.
@@ -57,6 +57,7 @@ class Config:
 class System(nn.Module):
     """Ridge regressions behind frozen encoders, on the CPU but for the towers. `encoded` is the vectors of pictures [I W]."""
 
+    name = NAME
     abilities = (EMBED,)
     trains_on = ("pairs",)
 

@@ -127,6 +127,9 @@ class Index:
                 f"top is {top} and re-rank {rerank}; both count answers.",
                 "Give 1 or more.",
             )
+        if rerank and able(self.model.system, "match") is None:
+            why = f"Its model, a {self.model.name}, has no match head."
+            raise Mistake("This index cannot re-rank.", why, "Leave out --rerank.")
         only = self.store.saying(text) if text else None
         terms = parse(words) if words.strip() or not text else ()
         if not terms:
@@ -226,10 +229,6 @@ class Index:
     def _reranked(self, terms: tuple[Term, ...], results: list[Found]) -> list[Found]:
         """Re-rank answers by the log-odds of the match head, summed over the words; unreadable pictures come last."""
         queries = [(term.weight, term.words) for term in terms if term.words]
-        if able(self.model.system, "match") is None:
-            raise Mistake(
-                "The model of this index cannot re-rank.", "It has no match head.", "Leave out --rerank."
-            )
         if not queries:
             raise Mistake(
                 "Only words can be re-ranked.", "The match head reads texts.", "Leave out --rerank."

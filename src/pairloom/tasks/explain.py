@@ -82,13 +82,7 @@ def explain(
     Mistake where the system does not support it, and for a text without words or of more tokens than the system reads.
     """
     system, tokens, way, by = model.system, model.tokens, options.way, options.by
-    verbs.demand_way(system)
-    if isinstance(model.feed, TwoViews):
-        raise Mistake(
-            f"A {model.name} cannot be explained.",
-            "It reads two views of a picture side by side, in which a map would have no place.",
-            "Explain with a model that reads pixels, such as models/captioner of a clean run.",
-        )
+    demand_explainable(model)
     able = verbs.ways(system)
     by = verbs.demand_way(system, by) if by else None
     most = system.config.length
@@ -112,6 +106,17 @@ def explain(
     caption_text = text if isinstance(text, str) else tokens.decode(row)
     words = tuple(word for word, _ in groups)
     return Explanation(caption_text, tuple(row), words, joined.cpu(), whole.cpu(), way, by, score)
+
+
+def demand_explainable(model: Model) -> None:
+    """Raise Mistake where no map of a picture can be made."""
+    verbs.demand_way(model.system)
+    if isinstance(model.feed, TwoViews):
+        raise Mistake(
+            f"A {model.name} cannot be explained.",
+            "It reads two views of a picture side by side, in which a map would have no place.",
+            "Explain with a model that reads pixels, such as models/captioner of a clean run.",
+        )
 
 
 def _batch(image: Tensor, row: Sequence[int]) -> Batch:
