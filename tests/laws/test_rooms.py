@@ -13,7 +13,7 @@ FLOORS = {
     "errors": 0, "config": 0, "registry": 0, "abilities": 0,
     "blocks": 1, "objectives": 1, "metrics": 1, "data": 1,
     "verbs": 2, "world": 2, "checkpoints": 2, "systems": 3,
-    "runtime": 4, "scale": 4, "model": 5, "towers": 5, "regression": 6, "weights": 7, "tasks": 8, "train": 9,
+    "runtime": 4, "scale": 4, "model": 5, "towers": 5, "regression": 6, "frozen": 6, "weights": 7, "tasks": 8, "train": 9,
     "bench": 10, "clean": 10, "search": 10,
     "api": 11, "cli": 12, "web": 12,
 }  # fmt: skip

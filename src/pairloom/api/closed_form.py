@@ -8,7 +8,7 @@ Does not know: the command line, how features are computed and compared.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -59,13 +59,16 @@ def train(
         return TrainResult(
             request.out, 0, Settings(), fitted.facts, fitted.metrics, unreadable=fitted.unreadable
         )
-    if towers != TowerNames():
+    if towers.text is not None:
         raise Mistake(
-            f"A {request.name} has no pretrained towers.",
-            "They are for `pairloom train ridge`.",
-            "Leave out --image-tower and --text-tower.",
+            f"A {request.name} has no pretrained text tower.",
+            "That is for `pairloom train ridge`.",
+            "Leave out --text-tower.",
         )
-    return train_by_steps(request, report)
+    tower = None if towers.image == NONE else towers.image
+    if tower is not None:
+        load_image_tower(tower, resolve_device(request.device))
+    return train_by_steps(replace(request, tower=tower), report)
 
 
 @dataclass(frozen=True)

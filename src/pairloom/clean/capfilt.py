@@ -26,6 +26,7 @@ from pairloom.clean.scoring import write_scores
 from pairloom.data.pair import seed_of
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import Shard
+from pairloom.data.transform import Transform
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
 from pairloom.verbs import able
@@ -91,6 +92,8 @@ class ModelCaptioner:
         """The rows' pictures in the captioner's size: from the audit's pixels where these have that size, else from the
         files."""
         stored = pictures.stored if isinstance(pictures, AuditedShard) else None
+        if type(model.pixels) is not Transform:
+            stored = None
         if stored is not None and stored.shape[1] == model.pixels.size:
             kept, pixels = list(rows), [stored[row] for row in rows]
         else:

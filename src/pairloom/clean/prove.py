@@ -16,17 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from pairloom.clean import self_judge
+from pairloom.clean.captioners import ENCODED, encode_sample, train_to_prove
 from pairloom.clean.decisions import read_outcomes
 from pairloom.clean.ledger import KEEP
 from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows, audit_rows, load, read_part
+from pairloom.clean.tower_encoding import encoded_pictures, encoded_rows
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
-from pairloom.data.shards import open_set
+from pairloom.data.shards import Shard, open_set
 from pairloom.metrics.captions import evaluate
 from pairloom.metrics.compare import difference, holm
 from pairloom.metrics.rank import ranks
+from pairloom.model import Model
 from pairloom.scale import Execution
 from pairloom.tasks.caption import caption
 from pairloom.tasks.decode import Writing
@@ -49,15 +51,19 @@ class HeldOut:
     chosen: list[int]
     texts: list[list[str]]
 
-    @property
-    def pixels(self) -> np.ndarray:
-        return np.stack([self.rows.pixels[row] for row in self.chosen])
+    def images(self, model: Model, encoded: Path | None) -> torch.Tensor:
+        """What a model reads of the pictures: normalised pixels [n 3 H W], or the rows [n R W] that its tower has encoded."""
+        if encoded is None:
+            pixels = np.stack([self.rows.pixels[row] for row in self.chosen])
+            return torch.from_numpy(model.pixels.normalise(pixels))
+        stored = encoded_pictures(encoded, self.rows.shards, len(self.rows))
+        return stored.encoded[torch.from_numpy(stored.place[self.chosen]), 0].float()
 
 
 @dataclass(frozen=True)
 class ProveTask:
     """Task of training and measuring one model. side: "raw" or "clean"; test: the work folder of the test set, where there is
-    one."""
+    one. on_tower: the models stand on the pictures that a tower has encoded."""
 
     side: str
     seed: int
@@ -66,6 +72,7 @@ class ProveTask:
     test: Path | None
     settings: CleanSettings
     device: str = "cpu"
+    on_tower: bool = False
 
     @property
     def folder(self) -> Path:
@@ -77,7 +84,8 @@ class ProveTask:
 
 
 def prove(
-    work: Path, decisions: Path, settings: CleanSettings, execution: Execution, tell: Callable[..., None], device: str = "cpu"
+    work: Path, shards: Sequence[Shard], decisions: Path, settings: CleanSettings, execution: Execution,
+    tell: Callable[..., None], device: str = "cpu",
 ) -> dict[str, Any]:  # fmt: skip
     """Compare models trained on raw and on clean pairs. Returns rows of metric, raw, clean, difference with its interval over
     pictures and seeds, and p after Holm's correction; or the reason why there is no comparison.
@@ -85,8 +93,12 @@ def prove(
     decisions: the folder with the decisions of all shards.
     """
     folder, test = work / "prove", None
+    encoded = encode_sample(load(work), shards, settings, execution, tell, device)
     if settings.test is not None:
-        test = audit_rows(open_set(settings.test), folder / "test", settings.size, execution).work
+        pairs = open_set(settings.test)
+        rows = audit_rows(pairs, folder / "test", settings.size, execution)
+        encode_sample(rows, pairs.shards, settings, execution, tell, device, like=encoded)
+        test = rows.work
     held = held_out(work, decisions, test)
     if len(held.chosen) < LEAST:
         return {
@@ -99,7 +111,7 @@ def prove(
         why = f"Only {few} training pairs; {LEAST} are needed."
         return {"rows": [], "seeds": 0, "why": why}
     tasks = [
-        ProveTask(side, seed, work, decisions, test, settings, device)
+        ProveTask(side, seed, work, decisions, test, settings, device, encoded is not None)
         for seed in range(settings.seeds)
         for side in ("raw", "clean")
     ]
@@ -113,21 +125,28 @@ def prove(
 
 
 def held_out(work: Path, decisions: Path, test: Path | None) -> HeldOut:
-    """The held-out pairs: those of the test set without bad faults; without a test set, kept pairs of every tenth picture."""
+    """The held-out pairs: those of the test set without bad faults; without a test set, kept pairs of every tenth picture. On a
+    tower they are those that it has encoded."""
+    rows = load(work if test is None else test)
+    encoded = _encoded(rows.work)
     if test is not None:
-        rows = load(test)
         texts = list(rows.column(LEARN))
-        chosen = [row for row, each in enumerate(texts) if each]
+        chosen = [row for row, each in enumerate(texts) if each and (encoded is None or encoded[row])]
         return HeldOut(rows, chosen, [texts[row] for row in chosen])
-    rows = load(work)
     chosen, kept = [], []
     outcomes = (one for shard in rows.shards for one in read_outcomes(decisions / f"{shard}.parquet"))
     for row, (key, outcome) in enumerate(zip(rows.column("image_key"), outcomes)):
         good = [item.judged.text for item in outcome.decisions if item.decision == KEEP]
-        if good and _apart(key):
+        if good and _apart(key) and (encoded is None or encoded[row]):
             chosen.append(row)
             kept.append(good)
     return HeldOut(rows, chosen, kept)
+
+
+def _encoded(work: Path) -> np.ndarray | None:
+    """Which rows of a set a tower has encoded; None where there is no tower."""
+    folder = work / ENCODED
+    return encoded_rows(folder, len(load(work))) if folder.exists() else None
 
 
 def _apart(image_key: str) -> bool:
@@ -170,10 +189,11 @@ def measure(task: ProveTask) -> None:
     if task.result.exists():
         return
     out, texts = task.folder / f"{task.side}-{task.seed}", task.folder / task.side
-    where = self_judge.train_to_prove(out, load(task.work), texts, task.settings, task.seed, task.device)
+    encoded = task.work / ENCODED if task.on_tower else None
+    where = train_to_prove(out, load(task.work), texts, task.settings, task.seed, encoded, task.device)
     model = load_model(where).to(task.device).eval()
     held = held_out(task.work, task.decisions, task.test)
-    images = torch.from_numpy(model.pixels.normalise(held.pixels)).to(model.device)
+    images = held.images(model, encoded and (task.test or task.work) / ENCODED).to(model.device)
     result: dict[str, Any] = {
         **_retrieve(model, images, held.texts),
         "cider": _write(model, images, held.texts),

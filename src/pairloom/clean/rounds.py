@@ -15,6 +15,7 @@ import numpy as np
 
 from pairloom.clean import (
     capfilt,
+    captioners,
     decisions,
     plan,
     ridge_training,
@@ -265,8 +266,10 @@ def _teach(run: Run, data: Rows, folder: Path, draft: Path) -> Captioner | None:
         why = "A judge alone cannot write texts."
     else:
         trusted = _trusted(run)
-        learnt = (data, draft) if trusted is None else (trusted, trusted.folder)
-        where = self_judge.train_captioner(folder, *learnt, settings, run.tell, run.device)
+        learnt = (data, run.pairs.shards, draft)
+        if trusted is not None and settings.trusted is not None:
+            learnt = (trusted, open_set(settings.trusted).shards, trusted.folder)
+        where = captioners.train_captioner(folder, *learnt, settings, run.execution, run.tell, run.device)
         if where is not None:
             return model_captioner(settings, str(where), "self", run.device)
         why = f"{settings.self_system} cannot write texts."

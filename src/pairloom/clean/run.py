@@ -162,7 +162,7 @@ def _steps(run: Run, truth: Truth | None) -> dict[str, Any]:
         from pairloom.clean.prove import prove
 
         run.facts["prove"] = prove(
-            run.work, last.decisions, run.settings, run.execution, run.tell, run.device
+            run.work, run.pairs.shards, last.decisions, run.settings, run.execution, run.tell, run.device
         )
     return _finish(run, last, findings, truth)
 

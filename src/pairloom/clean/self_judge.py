@@ -5,8 +5,8 @@ below the image tower, a bag of words beside the text tower, strong augmentation
 They are `RECIPES["blip"]`; any other system that embeds or matches is trained in the same manner with its preset `tiny`.
 
 A model is first trained on augmented pictures (to see), and then, with its image tower frozen, on the cached encodings of
-the pictures (to write): a step of the second stage costs a tenth, and it takes thousands of small steps. The captioner and
-the models of the proof are trained here too. All training is resumed after a kill. Does not know: thresholds, decisions.
+the pictures (to write): a step of the second stage costs a tenth, and it takes thousands of small steps. A model on a frozen
+pretrained tower has the second stage alone. All training is resumed after a kill. Does not know: thresholds, decisions.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from pairloom.clean.judge_file import FILE
 from pairloom.clean.judges import Judge, write_description
 from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows, column_of, load
+from pairloom.clean.tower_encoding import TOWER, encoded_pictures
 from pairloom.clean.views import AugmentedImages
 from pairloom.data.batch import Batch
 from pairloom.data.cached import CachedImages
@@ -41,6 +42,7 @@ from pairloom.data.order import Plan
 from pairloom.data.pair import seed_of
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.frozen import TowerRows, build_on_tower
 from pairloom.model import Model
 from pairloom.runtime.devices import has_bf16
 from pairloom.runtime.threads import one_thread
@@ -57,20 +59,20 @@ SAVE = 100  # steps between checkpoints
 FEWEST, MOST = 4, 60  # least and most epochs
 CACHED = 8192  # pictures that a captioner is trained on: each takes 33 kB of memory
 REFERENCES = 512  # reference texts and pictures of a fold
-JUDGE, CAPTIONER = 50_000, 64_000  # training pairs, repetitions included
-PROOF = 14_000, 20_000  # the same for the models that `prove` compares: to see, to write
+JUDGE = 50_000  # training pairs, repetitions included
 PAIRS = 50  # least pairs for training
-RIDGE = "ridge"  # the name of the judge that trains no system; its captioner is a CAPTIONING
-CAPTIONING = "blip"
+RIDGE = "ridge"  # the name of the judge that trains no system
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Training recipe of a self judge. settings: of the system's Config, as `key=value`; the groups below override them.
+    """Training recipe of a self judge. preset, settings: of the system's Config, as `key=value`; the groups below override them.
 
-    judge: for training a judge; captioner: for training a captioner from a judge; both: for training both at once.
+    judge: for training a judge; captioner: for training a captioner from a judge or on a frozen image tower; both: for training
+    both at once.
     """
 
+    preset: str = "tiny"
     settings: tuple[str, ...] = ()
     judge: tuple[str, ...] = ()
     captioner: tuple[str, ...] = ()
@@ -79,7 +81,7 @@ class Recipe:
 
 RECIPES = {
     "blip": Recipe(
-        (
+        settings=(
             f"patch={PATCH}", "stem=residual", "image_width=128", "image_depth=0", "width=128", "depth=2", "heads=4",
             "bag=true", "embedding=128", "length=32", "positions=40", "dropout=0.1", "queue=0", "momentum=0",
         ),
@@ -88,11 +90,13 @@ RECIPES = {
         both=("itm=0.0", "dropout=0.0"),
     )
 }  # fmt: skip
+ON_TOWER = {"blip": Recipe(preset="tower", captioner=("itc=0.0", "bag=false"))}
 
 
-def recipe_of(system: str) -> Recipe:
-    """The recipe of a system; a system without one is trained with its preset `tiny`, unchanged."""
-    return RECIPES.get(system, Recipe())
+def recipe_of(system: str, on_tower: bool = False) -> Recipe:
+    """The recipe of a system, by itself or on a frozen image tower; a system without one is trained with its preset `tiny`,
+    unchanged."""
+    return (ON_TOWER if on_tower else RECIPES).get(system, Recipe())
 
 
 def demand_size(size: int) -> None:
@@ -136,8 +140,9 @@ class TrainTask:
 
     texts: the folder of parts whose column LEARN has the texts of every row. passes: training pairs, repetitions included.
     settings: `key=value`, overriding the recipe's. fold of folds: left out of training (-1: none). start: a model folder
-    whose image tower is trained; the task is then to train it to write. moved: a file with the groups of near duplicates
-    that are in the fold of their group, not in that of their own hash.
+    whose image tower is trained; the task is then to train it to write. encoded: a folder of pictures that were encoded by a
+    frozen tower (`tower_encoding`), on which the model is trained. moved: a file with the groups of near duplicates that are
+    in the fold of their group, not in that of their own hash.
     """
 
     work: Path
@@ -153,6 +158,7 @@ class TrainTask:
     start: Path | None = None
     device: str = "cpu"
     moved: Path | None = None
+    encoded: Path | None = None
 
     def inside(self, image_key: str) -> bool:
         """Whether a picture is in the model's training set."""
@@ -257,54 +263,6 @@ def write_tokenizer(file: Path, rows: Rows, texts: Path) -> Path:
     return file
 
 
-# -- writing and proving -----------------------------------------------------------------------------------------------
-
-
-def train_captioner(
-    folder: Path, rows: Rows, texts: Path, settings: CleanSettings, tell: Tell, device: str = "cpu"
-) -> Path | None:
-    """Train a captioner from a judge of the round, with a frozen image tower. Without `decoupled` it is trained on all losses
-    of the system. Returns its folder; None where the system cannot write."""
-    system = CAPTIONING if settings.self_system == RIDGE else settings.self_system
-    recipe = recipe_of(system)
-    first = folder / "folds" / "0"
-    if settings.self_system == RIDGE and not first.exists():
-        first = folder / "tower"
-        tokenizer = write_tokenizer(folder / "tokenizer.json", rows, texts)
-        passes, seed = round(JUDGE * settings.effort), seed_of("tower", settings.seed) % 2**31
-        to_see = TrainTask(
-            rows.work, texts, first, tokenizer, passes, seed, system, recipe.judge, device=device
-        )
-        tell("train tower", 0, 1, note=already([first / "config.json"]))
-        train(to_see)
-        tell("train tower", 1, 1)
-    task = TrainTask(
-        rows.work, texts, folder / "captioner", first / "tokenizer.json", round(CAPTIONER * settings.effort), settings.seed,
-        system, recipe.captioner if settings.decoupled else (), start=first, device=device,
-    )  # fmt: skip
-    if not able(build(task, settings.size).system, "caption"):
-        return None
-    tell("train captioner", 0, 1, note=already([task.out / "config.json"]))
-    path = Path(train(task))
-    tell("train captioner", 1, 1)
-    return path
-
-
-def train_to_prove(
-    out: Path, rows: Rows, texts: Path, settings: CleanSettings, seed: int, device: str = "cpu"
-) -> Path:
-    """Train a new model on all rows with texts, first to see and then to write, for `prove`. Resumable."""
-    recipe, system = RECIPES["blip"], "blip"
-    tokenizer = write_tokenizer(out.with_name(f"{out.name}-tokenizer.json"), rows, texts)
-    first = out.with_name(f"{out.name}-sees")
-    to_see, to_write = (round(passes * settings.effort) for passes in PROOF)
-    train(TrainTask(rows.work, texts, first, tokenizer, to_see, seed, system, recipe.judge, device=device))
-    task = TrainTask(
-        rows.work, texts, out, tokenizer, to_write, seed, system, recipe.both, start=first, device=device
-    )
-    return Path(train(task))
-
-
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
@@ -324,7 +282,9 @@ def _train(task: TrainTask, after: Callable[[Model, TrainingTexts, TrainTask], N
     model = build(task, lesson.rows.pixels.shape[1])
     chosen = [row for row, texts in enumerate(lesson.texts) if texts and task.inside(lesson.image_keys[row])]
     running = task.out.with_suffix(".run")
-    if task.start is None:
+    if task.encoded is not None:
+        _write_on_tower(model, lesson, task, task.encoded, np.array(chosen, np.int64), running)
+    elif task.start is None:
         _see(model, lesson, task, np.array(chosen, np.int64), running)
     else:
         put_tensors(model.system, tensors_of(load_model(task.start).system))
@@ -337,8 +297,12 @@ def _train(task: TrainTask, after: Callable[[Model, TrainingTexts, TrainTask], N
 
 
 def build(task: TrainTask, size: int) -> Model:
-    """A new model of the task's system, for pictures of this size."""
+    """A new model of the task's system, on the task's tower or for pictures of this size."""
     tokens = Tokens.from_json(task.tokenizer.read_text("utf-8"))
+    if task.encoded is not None:
+        recipe, rows = recipe_of(task.system, on_tower=True), TowerRows.load(task.encoded / TOWER)
+        settings = (*recipe.settings, *task.settings)
+        return build_on_tower(task.system, tokens, rows, recipe.preset, settings, task.seed)
     known = {field.name for field in fields(registry.find("systems", task.system).Config)}
     sizes = (f"image_size={size}",) if "image_size" in known else ()
     settings = (*sizes, *recipe_of(task.system).settings, *task.settings)
@@ -378,6 +342,16 @@ def _write(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndar
     loader = _loader(model, lesson, CachedImages.by(encode, chosen, len(lesson.rows)), chosen, record)
     settings = writing(len(chosen), task.passes, task.seed)
     loop.fit(model.system, loader, settings, running, device=task.device)
+
+
+def _write_on_tower(
+    model: Model, lesson: TrainingTexts, task: TrainTask, encoded: Path, chosen: np.ndarray, running: Path
+) -> None:
+    """Train a model on pictures that its frozen tower has encoded."""
+    pictures = encoded_pictures(encoded, lesson.rows.shards, len(lesson.rows))
+    chosen = chosen[pictures.place[chosen] >= 0]
+    settings = writing(len(chosen), task.passes, task.seed)
+    loop.fit(model.system, _loader(model, lesson, pictures, chosen), settings, running, device=task.device)
 
 
 def _encoded(model: Model, pixels: np.ndarray) -> Any:

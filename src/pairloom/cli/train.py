@@ -52,7 +52,9 @@ def command(
     ] = None,
     image_tower: Annotated[
         str | None,
-        typer.Option(help="Of `ridge`: a name or path (docs/towers.md), or none; installed ones otherwise."),
+        typer.Option(
+            help="A frozen pretrained network that the system stands on: name, path or none (docs/towers.md)."
+        ),
     ] = None,
     text_tower: Annotated[str | None, typer.Option(help="Of `ridge`: the same for texts.")] = None,
     device: Device = "auto",

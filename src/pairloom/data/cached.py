@@ -51,4 +51,4 @@ class CachedImages:
         are not to be mirrored."""
         views = self.encoded.shape[1]
         view = (chance[:, 0] * views).long().clamp(max=views - 1)
-        return self.encoded[torch.from_numpy(self.place[rows]), view], np.arange(len(rows))
+        return self.encoded[torch.from_numpy(self.place[rows]), view].float(), np.arange(len(rows))

@@ -87,7 +87,7 @@ def at_size(model: Model, size: int) -> Model:
     Raises Mistake where the image tower cannot read pictures of that side.
     """
     pixels = model.pixels
-    if not hasattr(model.config, "image_size"):
+    if type(pixels) is not Transform:
         why = "Its pictures have the sides that its frozen encoders read."
         raise Mistake(f"A {model.name} cannot read pictures of {size} px.", why, "Leave out --size.")
     if size == model.config.image_size:

@@ -6,7 +6,7 @@ Nothing is unpickled, nothing is downloaded. Does not know: how a folder is writ
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,7 +18,7 @@ from torch import nn
 from pairloom import registry
 from pairloom.blocks.tensors import put_tensors
 from pairloom.config import from_dict
-from pairloom.data.feed import FEEDS
+from pairloom.data.feed import FEEDS, Feed
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model.model import Model
@@ -28,8 +28,14 @@ MARK = "pairloom"  # the key by which config.json says whose it is
 RETIRED = ("lacks",)
 
 
-def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
-    """The model of a folder of ours, in evaluation mode. Mistake where the folder is not whole or does not fit together."""
+def load_folder(
+    where: Path,
+    config_json: Mapping[str, Any],
+    feed: Feed | None = None,
+    complete: Callable[[nn.Module], object] | None = None,
+) -> Model:
+    """The model of a folder of ours, in evaluation mode. feed: instead of the one that config.json describes. complete: called
+    with the new system before it gets its weights. Mistake where the folder is not whole or does not fit together."""
     missing = [name for name in ("model.safetensors", "tokenizer.json") if not (where / name).is_file()]
     if missing:
         why = f"{' and '.join(missing)} is missing."
@@ -38,8 +44,11 @@ def load_folder(where: Path, config_json: Mapping[str, Any]) -> Model:
     try:
         config = read_config(config_json)
         system: nn.Module = module.System(config)
-        kind = next((name for name in FEEDS if name in config_json), "pixels")
-        feed = from_dict(FEEDS[kind], config_json[kind])
+        if complete is not None:
+            complete(system)
+        if feed is None:
+            kind = next((name for name in FEEDS if name in config_json), "pixels")
+            feed = from_dict(FEEDS[kind], config_json[kind])
         tensors = _in_use(load_file(where / "model.safetensors"), module)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Mistake(

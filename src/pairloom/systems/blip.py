@@ -110,10 +110,17 @@ FINE: dict[str, dict[str, Any]] = {
     "retrieval": dict(image_size=384, length=35, ramp=1.0, negatives="ranks", lm=0.0),
     "caption": dict(image_size=384, length=40, queue=0, momentum=0.0, itc=0.0, itm=0.0, prompt=3),
 }
+# a small text tower to stand on a frozen image tower, for sets of a few thousand photos; ours, not the paper's
+ON_TOWER = Config(
+    image_depth=0, image_width=256, width=192, depth=2, heads=4, dropout=0.3, length=32, positions=40, embedding=128, queue=0,
+    momentum=0.0, itm=0.0, bag=True,
+)  # fmt: skip
 PRESETS: dict[str, Config] = {
     "base": Config(),
     "large": LARGE,
     "tiny": TINY,
+    "tower": ON_TOWER,
+    "tower-caption": replace(ON_TOWER, itc=0.0, bag=False),
     **{
         f"{size}-{task}": replace(config, **fine)
         for size, config in (("base", Config()), ("large", LARGE))
@@ -133,6 +140,9 @@ RECIPES: dict[str, dict[str, object]] = {
     "large-retrieval": dict(_FINE, lr=5e-6, epochs=6),
     "base-caption": dict(_FINE, lr=1e-5, epochs=5),
     "large-caption": dict(_FINE, lr=2e-6, epochs=5),
+    "tower-caption": dict(
+        lr=1e-3, min_lr=0.0, batch=32, steps=2000, warmup=0.1, betas=(0.9, 0.98), ema=0.99, weight_decay=0.05
+    ),
 }
 
 
@@ -161,7 +171,7 @@ class Towers(nn.Module):
 
             self.bag = BagOfWords(c.width, 1e-12, c.dropout)
 
-    def look(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I N S C"]:
+    def look(self, images: Float[Tensor, "I N ..."]) -> Float[Tensor, "I N S C"]:
         return self.image(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
     def embed_image(self, rows: Float[Tensor, "I N S C"]) -> Float[Tensor, "I E"]:
@@ -188,6 +198,7 @@ class System(nn.Module):
 
     training_state = ("contrast.", "batches")
     trains_on = ("pairs",)
+    image_network = ("towers.image", "rows")
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -127,6 +127,7 @@ class System(nn.Module):
     """CoCa."""
 
     trains_on = ("pairs",)
+    image_network = ("image", "rows")
 
     def __init__(self, config: Config) -> None:
         super().__init__()

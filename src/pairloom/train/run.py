@@ -16,6 +16,7 @@ from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.order import Plan
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.frozen import forget
 from pairloom.model import Model, claim, save
 from pairloom.runtime.devices import resolve_device
 from pairloom.train import checkpoint, run_folder
@@ -141,7 +142,8 @@ def prepare(request: TrainRequest) -> TrainRun:
     if begun is not None:
         model = started_model(request, begun, settings.seed)
     else:
-        model = fresh_model(request, _tokenizer(request, sources), settings.seed)
+        index = getattr(sources.main, "index", None)
+        model = fresh_model(request, _tokenizer(request, sources), settings.seed, index)
     demand_chunks(model.system, settings.chunk)
     run = TrainRun(request, settings, model, sources, sources.batches(model, request))
     run_folder.demand_same(request.out, run.facts())
@@ -220,6 +222,7 @@ def finish(run: TrainRun, fitted: Fitted) -> Path:
     for name, data in files.items():
         with atomic_write(request.out / name, replace=True) as stream:
             stream.write(data)
+    forget(request.out)
     return request.out
 
 

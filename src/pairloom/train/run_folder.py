@@ -11,6 +11,7 @@ from typing import Any
 import pairloom
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
+from pairloom.frozen import forget
 from pairloom.model import MARK, claim, read_json
 from pairloom.train import checkpoint
 
@@ -66,6 +67,7 @@ def restart(out: Path) -> None:
     demand_room(out)
     checkpoint.clear(out / "checkpoints")
     shutil.rmtree(out / "tensorboard", ignore_errors=True)
+    forget(out)
     for file in (*(out / name for name in OWN), *out.glob("*.safetensors")):
         file.unlink(missing_ok=True)
 

@@ -12,6 +12,7 @@ from pairloom import registry
 from pairloom.data.mixture import Mixture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.frozen import encode_once, tower_rows
 from pairloom.model import Model
 from pairloom.train.order import TrainRequest
 
@@ -58,7 +59,10 @@ class Sources:
         """Loaders for a model."""
 
         def loader(source: Any, rows: Any, training: bool) -> Any:
-            return source.loader(model.tokens, model.config, model.pixels, rows, training, request.workers)
+            made = source.loader(model.tokens, model.config, model.pixels, rows, training, request.workers)
+            return made if tower is None else encode_once(made, tower, request.out)
+
+        tower = tower_rows(model.system)
 
         learning, held_out = self.main.split(request.held_out)
         learn = loader(self.main, learning, True)

@@ -18,9 +18,11 @@ import torch
 from pairloom import registry
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override
+from pairloom.data.index import ImageIndex
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
+from pairloom.frozen import TowerPixels, build_on_tower, demand_on_tower, keep_tower, learn_rows
 from pairloom.model import Model, at_size, build
 from pairloom.train.order import TrainRequest
 from pairloom.verbs import parts_of
@@ -47,12 +49,33 @@ def named_model(request: TrainRequest) -> Model | None:
     return begun
 
 
-def fresh_model(request: TrainRequest, tokens: Tokens, seed: int) -> Model:
-    """A new model, initialised by the seed; parts for which `init` names files have these weights."""
+def fresh_model(request: TrainRequest, tokens: Tokens, seed: int, index: ImageIndex | None = None) -> Model:
+    """A new model, initialised by the seed; parts for which `init` names files have these weights. index: of the set's
+    pictures, where the model stands on a tower."""
+    if request.tower is not None:
+        return _on_tower(request, request.tower, tokens, seed, index)
     model = build(request.name, tokens, request.preset, request.of("model"), seed)
     for part, file in _files(request).items():
         model = with_part(model, part, file)
     return _fitting(replace(model, feed=_cropped(model.pixels)), request)
+
+
+def _on_tower(
+    request: TrainRequest, tower: str, tokens: Tokens, seed: int, index: ImageIndex | None
+) -> Model:
+    """A new model on a frozen tower, whose axes are learnt from the set."""
+    demand_on_tower(request.name)
+    if request.init is not None or request.of("pixels"):
+        raise Mistake(
+            "A model on a frozen tower is new, and reads the tower's own pixels.",
+            "",
+            f"Leave out {'--init' if request.init is not None else 'pixels.KEY=VALUE'}.",
+        )
+    if index is None:
+        raise Mistake(f"A tower cannot be used for {request.name}.", "It is trained on more than pairs.")
+    config = override(request.module.PRESETS.get(request.preset, request.module.TINY), request.of("model"))
+    rows = learn_rows(tower, config.image_width, index, seed, None if request.dry_run else request.out)
+    return build_on_tower(request.name, tokens, rows, request.preset, request.of("model"), seed)
 
 
 def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
@@ -92,6 +115,7 @@ def with_config(model: Model, config: Any, seed: int = 0) -> Model:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         system = registry.find("systems", model.name).System(config)
+    keep_tower(model.system, system)
     drop = tuple(getattr(system, "training_state", ()))
     added = tuple(system.added(model.config)) if hasattr(system, "added") else ()
     put_tensors(system, tensors_of(model.system, drop), (*drop, *added))
@@ -107,7 +131,9 @@ def _files(request: TrainRequest) -> dict[str, Path]:
 
 
 def _cropped(pixels: Transform) -> Transform:
-    """The transform with random crops in training: the system's own, or BLIP's."""
+    """The transform with random crops in training: the system's own, or BLIP's; a tower's pixels as they are."""
+    if isinstance(pixels, TowerPixels):
+        return pixels
     return replace(pixels, crop_scale=pixels.crop_scale or (0.5, 1.0))
 
 

@@ -38,6 +38,10 @@ def load(where: Path | str, download: bool = False) -> Model:
         from pairloom.regression.ridge_model import load_ridge_model
 
         return load_ridge_model(where)
+    if MARK in document and "tower" in document.get("pixels", ()):
+        from pairloom.frozen import load_on_tower
+
+        return load_on_tower(where, document)
     if MARK in document:
         return load_folder(where, document)
     for layout in map(find_layout, registry.names("weights")):
