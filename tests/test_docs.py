@@ -200,6 +200,7 @@ def demand_settings(words: list[str]) -> None:
     """The recipe, preset and settings of a line of `pairloom train` exist. Mistake where one does not."""
     from pairloom.api.closed_form import TowerNames, demand_closed_form
     from pairloom.config import override
+    from pairloom.frozen import demand_on_tower
     from pairloom.regression.ridge_model import NAME as RIDGE
     from pairloom.train.order import TrainRequest
 
@@ -215,7 +216,9 @@ def demand_settings(words: list[str]) -> None:
     if request.name == RIDGE:
         demand_closed_form(request)
         return
-    assert towers == TowerNames()
+    assert towers.text is None
+    if towers.image is not None:
+        demand_on_tower(request.name)
     assert request.part or ":" not in request.system
     request.run()
     override(request.module.PRESETS[request.preset], request.of("model"))

@@ -83,17 +83,17 @@ def neighbours(tower: str, images: Path, learnt: Sequence[Any], test: Sequence[A
         ]
         return np.stack(rows)
 
-    known, asked = pooled(learnt), pooled(test)
+    known, queries = pooled(learnt), pooled(test)
     mean = known.mean(0)
-    known, asked = (
-        (rows - mean) / np.linalg.norm(rows - mean, axis=1, keepdims=True) for rows in (known, asked)
+    known, queries = (
+        (rows - mean) / np.linalg.norm(rows - mean, axis=1, keepdims=True) for rows in (known, queries)
     )
     texts = [[sentence["raw"] for sentence in entry["sentences"]] for entry in learnt]
     frequency = Counter(
         gram for each in texts for gram in set().union(*(ngrams(text).keys() for text in each))
     )
     written = []
-    for row in asked @ known.T:
+    for row in queries @ known.T:
         pool = [text for at in np.argsort(-row)[:NEIGHBOURS] for text in texts[at]]
         counts = [ngrams(text) for text in pool]
         place: dict[tuple[str, ...], int] = {}

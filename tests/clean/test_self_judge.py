@@ -16,7 +16,7 @@ from PIL import Image
 
 import pairloom
 from pairloom.blocks.tensors import tensors_of
-from pairloom.clean import audit, judges, rows, self_judge
+from pairloom.clean import audit, captioners, judges, rows, self_judge
 from pairloom.clean.folds import fold_of
 from pairloom.clean.judges import Judge, load_judge
 from pairloom.clean.plan import CleanSettings
@@ -150,7 +150,10 @@ def test_any_system_that_embeds_can_be_the_self_judge(tmp_path: Path) -> None:
     judge = train(tmp_path, data, settings)
     assert {fold.model.name for fold in judge.folds} == {"clip"} and judge.by == "cosine"
     assert right_beats_wrong(judge, data) > 0.8
-    assert self_judge.train_captioner(tmp_path, data.rows, data.rows.folder, settings, quiet) is None
+    assert (
+        captioners.train_captioner(tmp_path, data.rows, (), data.rows.folder, settings, Execution(), quiet)
+        is None
+    )
 
 
 def test_a_system_that_neither_embeds_nor_matches_is_no_self_judge() -> None:
@@ -235,7 +238,8 @@ def test_the_captioner_writes_what_it_sees_and_leaves_the_image_tower_as_it_was(
 ) -> None:
     folder, data, _ = judged
     asked = replace(QUICK, effort=0.05)
-    path = self_judge.train_captioner(folder, data.rows, data.rows.folder, asked, quiet)
+    path = captioners.train_captioner(folder, data.rows, (), data.rows.folder, asked, Execution(), quiet)
+    assert path is not None
     model, judge = pairloom.load(path), pairloom.load(folder / "folds" / "0")
     assert (model.config.lm, model.config.itc, model.config.itm) == (1.0, 0.0, 0.0)
     before, after = (tensors_of(one.system.towers.image) for one in (judge, model))
@@ -251,7 +255,7 @@ def test_what_proves_learns_both_to_see_and_to_write(
     judged: tuple[Path, Squares, Judge], tmp_path: Path
 ) -> None:
     data = judged[1]
-    where = self_judge.train_to_prove(tmp_path / "model", data.rows, data.rows.folder, QUICK, 5)
+    where = captioners.train_to_prove(tmp_path / "model", data.rows, data.rows.folder, QUICK, 5)
     model, seeing = pairloom.load(where), pairloom.load(tmp_path / "model-sees")
     assert (model.config.lm, model.config.itc) == (1.0, 1.0)
     assert not torch.equal(model.system.head.bias, seeing.system.head.bias)

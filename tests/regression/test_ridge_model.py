@@ -118,8 +118,8 @@ def test_a_tower_that_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
 def test_training_by_steps_has_other_options(root: Path, tmp_path: Path) -> None:
     with pytest.raises(Mistake, match="has no settings"):
         pairloom.train("ridge", root / "raw", tmp_path / "out", epochs=3)
-    with pytest.raises(Mistake, match="no pretrained towers"):
-        pairloom.train("clip", root / "raw", tmp_path / "out", preset="tiny", image_tower="none")
+    with pytest.raises(Mistake, match="no pretrained text tower"):
+        pairloom.train("clip", root / "raw", tmp_path / "out", preset="tiny", text_tower="none")
     with pytest.raises(Mistake, match="holds a model already"):
         pairloom.train("ridge", root / "raw", root / "ridge", image_tower="none", text_tower="none")
     few = colours.write(tmp_path / "few", 10)

@@ -16,6 +16,7 @@ import numpy as np
 from pairloom.clean.plan import NONE, CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows
 from pairloom.clean.self_judge import (
+    CAPTIONING,
     JUDGE,
     RIDGE,
     Tell,
@@ -31,7 +32,6 @@ from pairloom.data.shards import Shard
 from pairloom.scale import Execution
 from pairloom.verbs import able
 
-CAPTIONING = "blip"  # the system of the captioner where the judge is RIDGE
 PASSES = 64_000  # training pairs of a captioner, repetitions included
 PROOF = 14_000, 20_000  # the same for the models that `prove` compares: to see, to write
 ENCODED = "encoded"  # in the work folder of a set
@@ -86,8 +86,8 @@ def _from_judge(task: TrainTask, folder: Path, rows: Rows, settings: CleanSettin
         tell("train tower", 0, 1, note=already([first / "config.json"]))
         train(to_see)
         tell("train tower", 1, 1)
-    asked = recipe.captioner if settings.decoupled else ()
-    return replace(task, start=first, tokenizer=first / "tokenizer.json", settings=asked)
+    chosen = recipe.captioner if settings.decoupled else ()
+    return replace(task, start=first, tokenizer=first / "tokenizer.json", settings=chosen)
 
 
 def encode_sample(

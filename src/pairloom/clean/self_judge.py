@@ -61,7 +61,8 @@ CACHED = 8192  # pictures that a captioner is trained on: each takes 33 kB of me
 REFERENCES = 512  # reference texts and pictures of a fold
 JUDGE = 50_000  # training pairs, repetitions included
 PAIRS = 50  # least pairs for training
-RIDGE = "ridge"  # the name of the judge that trains no system
+RIDGE = "ridge"  # the name of the judge that trains no system; its trained part and its captioner are a CAPTIONING
+CAPTIONING = "blip"
 
 
 @dataclass(frozen=True)

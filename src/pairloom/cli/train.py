@@ -53,7 +53,7 @@ def command(
     image_tower: Annotated[
         str | None,
         typer.Option(
-            help="A frozen pretrained network that the system stands on: name, path or none (docs/towers.md)."
+            help="A frozen pretrained image network to stand on: a name or path (docs/towers.md), or none."
         ),
     ] = None,
     text_tower: Annotated[str | None, typer.Option(help="Of `ridge`: the same for texts.")] = None,

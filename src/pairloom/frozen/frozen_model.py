@@ -1,6 +1,6 @@
 """Models on a frozen image tower: a system whose image network is replaced by a pretrained one, built and read.
 
-A system's file says which of its modules encodes pictures, and what that returns (`System.image_network`).
+A system's file says what its image network returns and where that is (`System.image_network`).
 Does not know: sets of pairs, training.
 """
 
@@ -79,6 +79,10 @@ def _new_tower(tower: str, system: nn.Module) -> None:
 
 
 def _put_tower(system: nn.Module, rows: TowerRows) -> None:
-    place, rows.form = system.image_network
-    holder, _, last = place.rpartition(".")
-    setattr(system.get_submodule(holder), last, rows)
+    """Replace the image network of a system, wherever it has one (a momentum teacher has its own)."""
+    rows.form, *places = system.image_network
+    names = {name for name, _ in system.named_modules()}
+    for place in places:
+        if place in names:
+            holder, _, last = place.rpartition(".")
+            setattr(system.get_submodule(holder), last, rows)

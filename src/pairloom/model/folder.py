@@ -29,11 +29,8 @@ RETIRED = ("lacks",)
 
 
 def load_folder(
-    where: Path,
-    config_json: Mapping[str, Any],
-    feed: Feed | None = None,
-    complete: Callable[[nn.Module], object] | None = None,
-) -> Model:
+    where: Path, config_json: Mapping[str, Any], feed: Feed | None = None, complete: Callable[[nn.Module], object] = id
+) -> Model:  # fmt: skip
     """The model of a folder of ours, in evaluation mode. feed: instead of the one that config.json describes. complete: called
     with the new system before it gets its weights. Mistake where the folder is not whole or does not fit together."""
     missing = [name for name in ("model.safetensors", "tokenizer.json") if not (where / name).is_file()]
@@ -44,8 +41,7 @@ def load_folder(
     try:
         config = read_config(config_json)
         system: nn.Module = module.System(config)
-        if complete is not None:
-            complete(system)
+        complete(system)
         if feed is None:
             kind = next((name for name in FEEDS if name in config_json), "pixels")
             feed = from_dict(FEEDS[kind], config_json[kind])

@@ -127,7 +127,7 @@ class System(nn.Module):
 
     abilities = (EMBED,)
     trains_on = ("pairs",)
-    image_network = ("image", "rows")
+    image_network = ("rows", "image")
     compares = True
 
     def __init__(self, config: Config) -> None:

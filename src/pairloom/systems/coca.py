@@ -127,7 +127,7 @@ class System(nn.Module):
     """CoCa."""
 
     trains_on = ("pairs",)
-    image_network = ("image", "rows")
+    image_network = ("rows", "image")
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -77,7 +77,7 @@ class System(nn.Module):
     training_state = ()
     abilities = (CAPTION,)
     trains_on = ("pairs",)
-    image_network = ("encoder", "map")
+    image_network = ("map", "encoder")
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -105,7 +105,7 @@ class System(nn.Module):
     training_state = ("baseline",)
     abilities = (CAPTION,)
     trains_on = ("pairs",)
-    image_network = ("encoder", "map")
+    image_network = ("map", "encoder")
 
     def __init__(self, config: Config) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ from pairloom.train.order import TrainRequest
 from pairloom.train.reward import learner
 from pairloom.train.settings import Settings
 from pairloom.train.sources import Loaders, Sources, open_sources
-from pairloom.train.starting import fresh_model, named_model, started_model
+from pairloom.train.starting import demand_start, fresh_model, named_model, started_model
 from pairloom.verbs import parts_of
 
 # called with finished steps, all steps, the numbers of the last logged step, and the unreadable pictures so far
@@ -134,6 +134,7 @@ def prepare(request: TrainRequest) -> TrainRun:
             f"There is nothing at {request.data}.", "The path does not exist.", "Check the spelling."
         )
     check_output(request.out, request.data)
+    demand_start(request)
     begun = named_model(request)
     if not request.dry_run:
         claim(request.out)

@@ -59,8 +59,8 @@ class Sources:
         """Loaders for a model."""
 
         def loader(source: Any, rows: Any, training: bool) -> Any:
-            made = source.loader(model.tokens, model.config, model.pixels, rows, training, request.workers)
-            return made if tower is None else encode_once(made, tower, request.out)
+            batches = source.loader(model.tokens, model.config, model.pixels, rows, training, request.workers)
+            return batches if tower is None else encode_once(batches, tower, request.out)
 
         tower = tower_rows(model.system)
 

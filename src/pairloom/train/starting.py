@@ -29,6 +29,19 @@ from pairloom.verbs import parts_of
 from pairloom.weights import load, with_part
 
 
+def demand_start(request: TrainRequest) -> None:
+    """Raise Mistake where the system cannot stand on the request's tower, or the request has more than that."""
+    if request.tower is None:
+        return
+    demand_on_tower(request.name)
+    if request.init is not None or request.of("pixels"):
+        raise Mistake(
+            "A model on a frozen tower is new, and reads the tower's own pixels.",
+            "",
+            f"Leave out {'--init' if request.init is not None else 'pixels.KEY=VALUE'}.",
+        )
+
+
 def named_model(request: TrainRequest) -> Model | None:
     """The model that `init` names; None where it names none, or files for parts.
 
@@ -64,13 +77,6 @@ def _on_tower(
     request: TrainRequest, tower: str, tokens: Tokens, seed: int, index: ImageIndex | None
 ) -> Model:
     """A new model on a frozen tower, whose axes are learnt from the set."""
-    demand_on_tower(request.name)
-    if request.init is not None or request.of("pixels"):
-        raise Mistake(
-            "A model on a frozen tower is new, and reads the tower's own pixels.",
-            "",
-            f"Leave out {'--init' if request.init is not None else 'pixels.KEY=VALUE'}.",
-        )
     if index is None:
         raise Mistake(f"A tower cannot be used for {request.name}.", "It is trained on more than pairs.")
     config = override(request.module.PRESETS.get(request.preset, request.module.TINY), request.of("model"))

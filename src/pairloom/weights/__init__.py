@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,6 @@ from pairloom.checkpoints import cached
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, load_folder, read_json
 from pairloom.model.model import Model
-
-FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
-FOREIGN[".safetensors"] = "bare weights, without a config"
 
 
 def load(where: Path | str, download: bool = False) -> Model:
@@ -48,15 +44,9 @@ def load(where: Path | str, download: bool = False) -> Model:
         if hasattr(layout, "sniff") and layout.sniff(where):
             model: Model = layout.load(where)
             return model
-    if where.suffix in FOREIGN and where.is_file():
-        from pairloom.checkpoints import layout as tensors_file
+    from pairloom.weights._no_model import no_model
 
-        raise tensors_file.unknown(where, FOREIGN[where.suffix])
-    raise Mistake(
-        f"{where} is not a model folder.",
-        f"It is {_describe(where, document)}.",
-        "A model folder has config.json, model.safetensors and tokenizer.json, as `pairloom train` writes them.",
-    )
+    raise no_model(where, document)
 
 
 def with_part(model: Model, part: str, where: Path) -> Model:
@@ -92,21 +82,3 @@ def export(model: Model, out: Path, to: str = "transformers", task: str = "") ->
 def find_layout(name: str) -> Any:
     """The module of a layout, by its name."""
     return registry.find("weights", name)
-
-
-def _describe(where: Path, document: Mapping[str, Any]) -> str:
-    """Description of what a path holds instead of a model."""
-    if where.is_file():
-        return "a file"
-    if "model_type" in document or "architectures" in document:
-        kind = ", ".join(document.get("architectures") or [str(document.get("model_type"))])
-        return f"a transformers folder ({kind})"
-    if (where / "model_index.json").is_file():
-        return "a diffusers folder"
-    if MARK in read_json(where / "run.json"):
-        return "a training run that has not finished; run the same `pairloom train` again"
-    entries = sorted(entry.name for entry in where.iterdir())
-    if not entries:
-        return "an empty folder"
-    spoilt = "; its config.json does not describe a model" * ("config.json" in entries)
-    return f"a folder with {', '.join(entries[:5])}{' ...' * (len(entries) > 5)}{spoilt}"
