@@ -14,17 +14,13 @@ from pairloom.clean import audit, faults
 from pairloom.clean.audit import ShardFacts, across, look
 from pairloom.data.pair import Blob, make_pair
 
-NAMES = ["", "en", "de"]
 
-
-def facts(pairs: list[tuple[int, int, int, list[tuple[int, str]]]]) -> ShardFacts:
-    """(key, picture, look, [(text, language)]) of each pair of a shard."""
-    texts = [text for *_, found in pairs for text in found]
+def facts(pairs: list[tuple[int, int, int, list[int]]]) -> ShardFacts:
+    """(key, picture, look, texts) of each pair of a shard."""
     return ShardFacts(
         "s", *(np.array([pair[at] for pair in pairs], np.uint64) for at in range(3)),
-        np.array([text for text, _ in texts], np.uint64),
-        np.array([NAMES.index(name) for _, name in texts], np.uint8),
-        np.cumsum([0, *(len(pair[3]) for pair in pairs)]).astype(np.int32), NAMES, Counter(), {},
+        np.array([text for *_, found in pairs for text in found], np.uint64),
+        np.cumsum([0, *(len(pair[3]) for pair in pairs)]).astype(np.int32), Counter(), {},
     )  # fmt: skip
 
 
@@ -39,19 +35,19 @@ def found(*shards: list, other: list | None = None) -> dict[str, list[int]]:
 
 
 def test_the_second_of_two_equal_pairs_is_the_duplicate_also_across_shards() -> None:
-    one, two = (1, 10, far(1), [(5, "en")]), (2, 20, far(2), [(6, "en")])
+    one, two = (1, 10, far(1), [5]), (2, 20, far(2), [6])
     assert found([one, two], [one, one])["exact_duplicate"] == [2, 3]
     assert found([one], [two])["exact_duplicate"] == []
 
 
 def test_pairs_without_a_picture_are_no_duplicates_of_each_other() -> None:
-    missing = (7, 0, 0, [(5, "en")])
+    missing = (7, 0, 0, [5])
     made = found([missing, missing])
     assert made["exact_duplicate"] == made["conflict"] == made["near_duplicate"] == []
 
 
 def test_one_picture_with_other_texts_is_a_conflict_and_the_same_texts_are_none() -> None:
-    a, b, again = (1, 10, far(1), [(5, "en")]), (2, 10, far(1), [(6, "en")]), (3, 30, far(3), [(5, "en")])
+    a, b, again = (1, 10, far(1), [5]), (2, 10, far(1), [6]), (3, 30, far(3), [5])
     made = found([a, again], [b, again])
     assert made["conflict"] == [0, 2]
     assert made["exact_duplicate"] == [3]
@@ -71,20 +67,11 @@ def test_copies_of_one_file_are_not_called_nearly_the_same() -> None:
 
 def test_a_text_on_more_than_ten_pictures_is_common_and_on_one_picture_it_is_not() -> None:
     def on(pictures: int) -> list:
-        return [(at, 100 + at, far(at), [(5, ""), (1000 + at, "")]) for at in range(1, pictures + 1)]
+        return [(at, 100 + at, far(at), [5, 1000 + at]) for at in range(1, pictures + 1)]
 
     assert found(on(10))["common_text"] == []
     assert found(on(11))["common_text"] == list(range(0, 22, 2))
-    assert found([(at, 100, far(1), [(5, "")]) for at in range(30)])["common_text"] == []
-
-
-def test_a_text_in_another_language_is_named_where_one_language_rules() -> None:
-    def spoken(*names: str) -> list:
-        return [(at, at, far(at), [(at, name)]) for at, name in enumerate(names, 1)]
-
-    assert found(spoken("en", "en", "de", "en", "", "en"))["other_language"] == [2]
-    assert found(spoken("en", "de", "de", "en"))["other_language"] == []
-    assert found(spoken("", ""))["other_language"] == []
+    assert found([(at, 100, far(1), [5]) for at in range(30)])["common_text"] == []
 
 
 def test_a_picture_that_stands_in_the_other_set_leaks() -> None:

@@ -6,6 +6,7 @@ not grow with the pictures. Does not know: scores, decisions, models.
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pairloom.clean import faults
+from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
 from pairloom.data.pixels import Facts as PictureFacts
@@ -26,6 +28,7 @@ from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 
 EXAMPLES = 20  # of each fault
+SAMPLE = 20_000  # texts that the languages of a set are learnt from, which bounds the memory
 FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
 TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
 GRID = (27, 24)  # size of the thumbnail for flatness and hash: 3 x 3 pixels for each cell of the hash
@@ -49,11 +52,13 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class AuditTask:
-    """Task of auditing one shard. folder: for rows and pixels (None: they are not written); size: pixels a side."""
+    """Task of auditing one shard. folder: for rows and pixels (None: they are not written); size: pixels a side; sample: texts
+    that are returned."""
 
     shard: Shard
     folder: Path | None = None
     size: int = 64
+    sample: int = SAMPLE
 
     @property
     def part(self) -> Path | None:
@@ -63,38 +68,30 @@ class AuditTask:
 
 @dataclass
 class ShardFacts:
-    """Result of auditing a shard, which stays in memory: about 40 bytes per pair, counts, and a few examples of each fault."""
+    """Result of auditing a shard, which stays in memory: about 40 bytes per pair, counts, a few examples of each fault, and a
+    sample of the texts that have no bad one."""
 
     shard: str
     keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
     images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
     looks: np.ndarray  # [n] uint64, difference hash of the picture; 0 where there is none
     texts: np.ndarray  # [m] uint64, hash of each text
-    languages: np.ndarray  # [m] uint8, index into `named`; 0 unknown
     first_text: np.ndarray  # [n + 1] int32, texts of pair i are first_text[i]:first_text[i + 1]
-    named: list[str]
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-
-
-LANGUAGES: list[str] = [""]
-
-
-def _language_code(name: str) -> int:
-    if name not in LANGUAGES:
-        LANGUAGES.append(name)
-    return min(LANGUAGES.index(name), 255)
+    sample: list[str] = field(default_factory=list)
 
 
 class _Notes:
     """Builder of ShardFacts, pair by pair."""
 
-    def __init__(self) -> None:
+    def __init__(self, sample: int) -> None:
+        self.size = sample
+        self.sample: list[tuple[int, str]] = []
         self.keys: list[int] = []
         self.images: list[int] = []
         self.looks: list[int] = []
         self.texts: list[int] = []
-        self.languages: list[int] = []
         self.first = [0]
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {}
@@ -105,9 +102,10 @@ class _Notes:
         self.looks.append(row["looks"])
         for text, codes in zip(row["texts"], row["text_faults"]):
             self.texts.append(_short(content_hash(text.strip().lower().encode())))
-            self.languages.append(_language_code(faults.language(text)))
             for code in codes:
                 self._note(code, row["name"], text)
+            if all(FAULTS[code].severity != "bad" for code in codes):
+                self._draw(text)
         for code in row["image_faults"]:
             self._note(code, row["name"], row["problem"] or (row["texts"][0] if row["texts"] else ""))
         if not row["texts"]:
@@ -119,18 +117,24 @@ class _Notes:
         if len(shown := self.examples.setdefault(code, [])) < EXAMPLES:
             shown.append((name, text[:300]))
 
+    def _draw(self, text: str) -> None:
+        """Draw the text for the sample, by its content: those with the smallest hashes are in it."""
+        self.sample.append((self.texts[-1], text[:300]))
+        if len(self.sample) >= 2 * self.size:
+            self.sample = heapq.nsmallest(self.size, self.sample)
+
     def facts(self, shard: str) -> ShardFacts:
         return ShardFacts(
             shard,
             np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.looks, np.uint64),
-            np.array(self.texts, np.uint64), np.array(self.languages, np.uint8), np.array(self.first, np.int32),
-            list(LANGUAGES), self.counts, self.examples,
+            np.array(self.texts, np.uint64), np.array(self.first, np.int32), self.counts, self.examples,
+            [text for _, text in heapq.nsmallest(self.size, self.sample)],
         )  # fmt: skip
 
 
 def audit_shard(task: AuditTask) -> ShardFacts:
     """Audit every pair of a shard. A finished shard (in task.folder) is not decoded again."""
-    notes = _Notes()
+    notes = _Notes(task.sample)
     part = task.part
     if part is not None and part.exists():
         with pq.ParquetFile(part) as table:
@@ -245,8 +249,8 @@ def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.nd
 
 
 def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> dict[str, np.ndarray]:
-    """Faults that need the whole set: code -> indices of pairs (for common_text and other_language of texts), in the order of
-    the shards. other: a second set, to detect leaks."""
+    """Faults that need the whole set: code -> indices of pairs (for common_text of texts), in the order of the shards. other: a
+    second set, to detect leaks."""
     images, looks, keys = (
         np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
         for name in ("images", "looks", "keys")
@@ -261,7 +265,6 @@ def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> d
     alike = _near(looks)
     findings["near_duplicate"] = alike[_count_of(images)[alike] == 1] if len(alike) else alike
     findings["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
-    findings["other_language"] = _foreign(shards)
     if other is not None:
         theirs = np.concatenate([f.images for f in other] or [np.zeros(0, np.uint64)])
         findings["leak"] = np.flatnonzero(has & np.isin(images, theirs))
@@ -330,13 +333,3 @@ def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:
     distinct = np.unique(np.stack([texts, images]), axis=1)[0]
     values, counts = np.unique(distinct, return_counts=True)
     return np.flatnonzero(np.isin(texts, values[counts > max(10, 0.005 * pairs)]))
-
-
-def _foreign(shards: list[ShardFacts]) -> np.ndarray:
-    """Texts in another language than the main one; there is a main one where at least four in five of the recognised texts
-    have it."""
-    names = np.concatenate([np.array(f.named)[f.languages] for f in shards] or [np.zeros(0, "U1")])
-    seen, counts = np.unique(names[names != ""], return_counts=True)
-    if not len(seen) or counts.max() < 0.8 * counts.sum():
-        return np.zeros(0, np.int64)
-    return np.flatnonzero((names != "") & (names != seen[counts.argmax()]))

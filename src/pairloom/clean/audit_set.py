@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from pairloom.clean.audit import EXAMPLES, AuditTask, ShardFacts, across, audit_shard
+from pairloom.clean import audit_languages
+from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard
 from pairloom.clean.faults import FAULTS
 from pairloom.data.shards import PairSet
 from pairloom.data.shards import read as read_shard
@@ -95,7 +96,7 @@ class Findings:
 
 
 FEW = 5  # examples of each fault across shards
-TEXTWISE = ("common_text", "other_language")
+TEXTWISE = ("common_text", *audit_languages.CODES)
 
 
 def check(
@@ -116,7 +117,7 @@ def check(
             "Its files were read and not one picture or text was in them.",
             "Point at the folder that holds the pictures.",
         )
-    whole = across(facts, other)
+    whole = across(facts, other) | audit_languages.find_languages(pairs, facts, execution, folder)
     findings = Findings(
         facts,
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
@@ -157,7 +158,8 @@ def _all(
     pairs: PairSet, execution: Execution, folder: Path | None, size: int, tell: Tell | None
 ) -> list[ShardFacts]:
     done: dict[str, ShardFacts] = {}
-    tasks = [AuditTask(shard, folder, size) for shard in pairs.shards]
+    sample = max(1, SAMPLE // len(pairs.shards)) if pairs.shards else 0
+    tasks = [AuditTask(shard, folder, size, sample) for shard in pairs.shards]
     for task, facts in execution.run(audit_shard, tasks):
         done[task.shard.name] = facts
         if tell is not None:

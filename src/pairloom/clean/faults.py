@@ -38,8 +38,9 @@ FAULTS = {
         Fault("mojibake", "bad", "The text was decoded with the wrong character set."),
         Fault("repetition", "bad", "The text repeats itself in a loop."),
         Fault("exact_duplicate", "bad", "The same picture with the same text stands earlier in the set."),
+        Fault("other_language", "bad", "The text is in another language than most of the set."),
+        Fault("unclear_language", "doubt", "The text may be in another language than most of the set."),
         Fault("cut_off", "doubt", "The text seems to be cut off in the middle."),
-        Fault("other_language", "doubt", "The text is in another language than most of the set."),
         Fault("wrong_word", "doubt", "A word does not seem to fit the picture."),  # found by the judge
         Fault("too_long", "doubt", "The text is longer than image-text models read (77 tokens for CLIP)."),
         Fault("common_text", "note", "The same text stands on many different pictures."),
@@ -71,7 +72,7 @@ FAULTS = {
 # faults of a text; all others are faults of the picture or of the pair
 OF_TEXT = frozenset(
     "empty file_name url_html spam boilerplate refusal mojibake repetition too_long cut_off common_text other_language "
-    "labelled_bad labelled_good".split()
+    "unclear_language labelled_bad labelled_good".split()
 )
 
 _IMAGE_NAME = r"\.(jpe?g|png|gif|webp|tiff?|bmp|heic|avif|svg|raw|cr2|nef)"
@@ -115,20 +116,6 @@ _DANGLING = frozenset(
 ) - {"left", "right", "above", "below", "under"}
 _WORD = re.compile(r"\w+|[^\w\s]")
 _REPEATS = re.compile(r"(\b.{3,60}?)(?:[\s,.;]*\1){3,}", re.DOTALL)
-
-_STOPWORDS = {
-    "en": "the a an of and in on with is are to at by for from two three its near under behind over next that this as was were who which his her their it not or all one some has have".split(),
-    "de": "der die das ein eine einen einem einer und mit auf im ist sind von zu bei über unter neben hinter vor den dem links rechts zwei".split(),
-    "fr": "le la les un une des et avec sur dans est sont du de au aux à côté sous derrière devant gauche droite dessus deux".split(),
-    "es": "el la los las un una unos y con en es son del de al sobre bajo junto detrás izquierda derecha encima dos por para".split(),
-    "it": "il lo la gli le un una e con su in è sono del della di al sopra sotto accanto dietro sinistra destra due".split(),
-    "pt": "o a os as um uma e com em é são do da de ao sobre sob ao lado atrás esquerda direita acima dois no na".split(),
-    "nl": "de het een en met op in is zijn van bij over onder naast achter voor links rechts twee".split(),
-}
-_LANGUAGES_OF = {
-    word: {code for code, words in _STOPWORDS.items() if word in words}
-    for word in {word for words in _STOPWORDS.values() for word in words}
-}
 
 
 def text_faults(text: str) -> list[str]:
@@ -178,30 +165,3 @@ def _repeats(text: str) -> bool:
 def _symbols(text: str) -> bool:
     """Whether a text without letters has other symbols (emoji, mathematical signs)."""
     return any(unicodedata.category(character) in ("So", "Sm") for character in text[:200])
-
-
-def language(text: str) -> str:
-    """Language identification: the script ("Cyrl", "Hani", ...) where it is not Latin, else a language by its function words,
-    else "".
-
-    A language needs two of its words in the text, and more than every other language.
-    """
-    script = _script(text[:300])
-    if script != "LATIN":
-        return script.capitalize()
-    votes: dict[str, int] = {}
-    for word in set(re.findall(r"\w+", text[:300].lower())):
-        for code in _LANGUAGES_OF.get(word, ()):
-            votes[code] = votes.get(code, 0) + 1
-    ranked = sorted(votes.items(), key=lambda vote: -vote[1])
-    if not ranked or ranked[0][1] < 2 or (len(ranked) > 1 and ranked[1][1] == ranked[0][1]):
-        return ""
-    return ranked[0][0]
-
-
-def _script(text: str) -> str:
-    """The script of most letters, by the first word of their Unicode names; "" without letters."""
-    if text.isascii():
-        return "LATIN" if any(map(str.isalpha, text)) else ""
-    letters = Counter(unicodedata.name(letter, "UNKNOWN").split()[0] for letter in text if letter.isalpha())
-    return letters.most_common(1)[0][0] if letters else ""
