@@ -2,7 +2,12 @@
 
 from dataclasses import replace
 
-from pairloom.clean.decisions import Judged, Rules, decide, read_outcomes, write_outcomes
+import numpy as np
+
+from pairloom.clean.calibrate import Calibration
+from pairloom.clean.decisions import Judged, Rules, decide
+from pairloom.clean.shard_decisions import CalibratedRules, read_outcomes, write_outcomes
+from pairloom.metrics.calibrate import Isotonic
 
 RULES = Rules(threshold=0.0, p_threshold=0.4, accept=0.5)
 
@@ -127,3 +132,50 @@ def test_outcomes_come_back_from_their_part_as_they_were(tmp_path):
     ]
     write_outcomes(tmp_path / "part.parquet", outcomes)
     assert list(read_outcomes(tmp_path / "part.parquet")) == outcomes
+
+
+def test_a_cut_text_is_dropped_below_the_limit_and_else_a_doubt():
+    text = Judged(
+        "a red ball l", findings=("cut_off",), score=1.0, p_match=0.9, end_score=-3.0, p_complete=0.1
+    )
+    (kept,) = decide([], "", [text], [], RULES).decisions
+    says = "P(match) is 90%. The text seems to be cut off: P(it is complete) is at least 10%."
+    assert kept.decision == "keep" and kept.reason == says
+    (dropped,) = decide([], "", [text], [], replace(RULES, end_threshold=-2.0)).decisions
+    assert dropped.decision == "drop" and dropped.reason == says
+    whole = replace(text, findings=(), end_score=2.0, p_complete=0.99)
+    assert decisions(decide([], "", [whole], [], replace(RULES, end_threshold=-2.0))) == ["keep"]
+    by_rule = replace(text, end_score=2.0, p_complete=0.99)  # the audit doubts it, its ending does not
+    (doubted,) = decide([], "", [by_rule], [], replace(RULES, end_threshold=-2.0)).decisions
+    assert doubted.decision == "keep" and "cut off in the middle" in doubted.reason
+
+
+def test_a_proposal_has_no_ending_that_is_judged():
+    proposal = Judged("a cat", "synthetic:self", score=1.0, p_match=0.6)
+    outcome = decide([], "", [], [proposal], replace(RULES, end_threshold=-2.0))
+    assert decisions(outcome) == ["add"]
+
+
+def test_the_finding_of_a_cut_text_comes_from_its_probability_or_the_limit():
+    curve = Isotonic(np.array([-2.0, 2.0]), np.array([0.1, 0.9]))
+    endings = Calibration(curve, None, "", {"decides": False})
+    rules = CalibratedRules(Calibration(None, None, "", {}), RULES, endings=endings)
+
+    def codes(score, known=rules, audited=()):
+        (text,) = known.judged(["a"], ["original"], [audited], [1.0], endings=[score])
+        return text.findings
+
+    assert (
+        codes(-1.9) == ("cut_off",) and codes(1.0) == () and codes(None) == () and codes(float("nan")) == ()
+    )
+    assert codes(-1.9, audited=("cut_off",)) == ("cut_off",)
+    limited = replace(rules, endings=replace(endings, threshold=1.5))
+    assert codes(1.0, limited) == ("cut_off",) and codes(1.6, limited) == ()
+
+
+def test_cut_texts_survive_being_written(tmp_path):
+    text = Judged("a red b", findings=("cut_off",), score=1.0, p_match=0.9, end_score=-3.5, p_complete=0.25)
+    outcome = decide([], "", [text], [], RULES)
+    write_outcomes(tmp_path / "part.parquet", [outcome])
+    (again,) = read_outcomes(tmp_path / "part.parquet")
+    assert again.decisions[0].judged == text

@@ -6,13 +6,15 @@ import pickle
 from pathlib import Path
 
 from pairloom.clean.audit import AuditTask
+from pairloom.clean.audit_languages import LanguageTask
 from pairloom.clean.capfilt import CaptionTask, ModelCaptioner
-from pairloom.clean.decisions import DecideTask
+from pairloom.clean.ending_scores import EndingTask
 from pairloom.clean.judges import JudgeAt
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.prove import ProveTask
 from pairloom.clean.scoring import ScoreTask
 from pairloom.clean.self_judge import TrainTask
+from pairloom.clean.shard_decisions import DecideTask
 from pairloom.clean.writing import WriteTask
 from pairloom.data.shards import Shard
 
@@ -21,7 +23,9 @@ SHARD = Shard("00099999", "webdataset", WORK / "raw", WORK / "raw" / "00099999.t
 JUDGE = JudgeAt(str(WORK / "round-1" / "folds"))
 TASKS = [
     AuditTask(SHARD, WORK / "audit", 64),
+    LanguageTask(SHARD, WORK / "audit" / "languages.json", WORK / "audit"),
     ScoreTask(WORK, SHARD, WORK / "round-1", JUDGE),
+    EndingTask(WORK, SHARD, WORK / "round-1" / "scores", WORK / "round-1" / "endings"),
     DecideTask(
         WORK, SHARD.name, WORK / "verdict.json", WORK / "decisions", WORK / "scores", WORK / "captions", WORK
     ),

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 
 import pairloom
 from pairloom.clean import ledger, plan, writing
-from pairloom.clean.decisions import Judged, Outcome, TextDecision, write_outcomes
+from pairloom.clean.decisions import Judged, Outcome, TextDecision
 from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
 from pairloom.clean.pictures import ReportPictures
 from pairloom.clean.plan import CLEAN, CleanSettings
 from pairloom.clean.report import write_report
+from pairloom.clean.shard_decisions import write_outcomes
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.shards import PairSet, Shard, open_set
 from pairloom.errors import Mistake
@@ -199,7 +200,7 @@ def _pairs(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
 
 
 def _decision(row: dict[str, Any], left: dict[Place, tuple[str, str]]) -> TextDecision:
-    judged = Judged(row["text"], row["source"], tuple(row["findings"]), row["score"], row["p_match"])
+    judged = Judged.of(row)
     wish = left.get(_place(row))
     if wish is None or wish[0] != row["decision"]:
         return TextDecision(judged, row["decision"], row["reason"])

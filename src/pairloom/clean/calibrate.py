@@ -110,15 +110,17 @@ def calibrate_drawn(
         known = draws.doubted() if sound else draws.widened()
         known = known.conditioned(labels.below, int((~labels.good).sum()), len(labels.good))
         share, basis = known.interval(known.bad), "scores and labels"
-    place = _place(known, false_drop, SURE if labels is None else SURE_LABELLED) if sound else None
+    sure = SURE if labels is None else SURE_LABELLED
+    place = _place(known, false_drop, sure) if sound else None
     for name, bound in _bounds(draws, known, own, false_drop, place, labels, trusted).items():
         if place is None or bound.refutes or (bound.place is not None and bound.place > place):
             place, basis = bound.place, name
     why = _why_not(checks, place, basis, share)
     posterior = known.match(share.high if cautious else None)
     threshold = float(known.edges[place or 0])
+    drops = float(known.quantile(known.good_below(), sure)[place or 0]) if basis in MODEL else false_drop
     facts = {
-        "planted": len(planted), "own": len(own), "false_drop_budget": false_drop,
+        "planted": len(planted), "own": len(own), "false_drop_budget": false_drop, "false_drop_used": drops,
         "auroc": area.value, "auroc_low": area.low, "auroc_high": area.high,
         "threshold": threshold, "p_threshold": float(posterior(threshold)), "basis": basis,
         "labels": 0 if labels is None else len(labels.index),

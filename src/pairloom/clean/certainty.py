@@ -63,19 +63,22 @@ def certainty(run: Mapping[str, Any]) -> dict[str, Any] | None:
         return None
     applied = run.get("labels")
     return {
-        "sentences": [*_sentences(calibration, run.get("trusted") or 0), *_of_words(run.get("words") or {})],
+        "sentences": [
+            *_sentences(calibration, run.get("trusted") or 0),
+            *_of_doubts(run, "endings", "{count:,} texts seem to be cut off", "cut off"),
+            *_of_doubts(run, "words", "In {count:,} texts a word may not fit the picture", "wrong word"),
+        ],
         "checks": calibration["checks"],
         "labels": applied and {name: applied.get(name, 0) for name in ("good", "bad", "skipped")},
     }
 
 
-def _of_words(words: Mapping[str, Any]) -> Iterator[str]:
-    """How many texts have a word that may not fit, and what comes of it."""
-    if words.get("doubted"):
-        kept = "such texts are dropped below a limit" if words["decides"] else "none is dropped for it"
-        yield (
-            f"In {words['doubted']:,} texts a word may not fit the picture; {kept}. The finding \u201cwrong word\u201d shows them below."
-        )
+def _of_doubts(run: Mapping[str, Any], name: str, says: str, finding: str) -> Iterator[str]:
+    """How many texts have such a doubt, and what comes of it."""
+    facts = run.get(name) or {}
+    if facts.get("doubted"):
+        kept = "such texts are dropped below a limit" if facts["decides"] else "none is dropped for it"
+        yield f"{says.format(count=facts['doubted'])}; {kept}. The finding \u201c{finding}\u201d shows them below."
 
 
 def _sentences(calibration: Mapping[str, Any], trusted: int) -> Iterator[str]:

@@ -1,82 +1,56 @@
-"""Decisions: keep, replace, add or drop, by P(match) and the audit. Step 5 of `clean`, shard by shard.
+"""Decisions about one pair: keep, replace, add or drop, by P(match), its endings and words, and the audit. Step 5 of `clean`.
 
-A calibration is a few numbers, so that the task of a shard can decide about its pairs and write them as a part. `decide` is
-a pure function of the facts about one pair, so that every decision can be explained and tested by hand.
+`decide` is a pure function of the facts about one pair, so that every decision can be explained and tested by hand.
 Source: BLIP, section 3.3 (CapFilt): the filter removes unmatched texts, web and synthetic alike.
+
+Does not know: files, calibrations of a set.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
-
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.faults import FAULTS
 from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.rows import LEARN, read_part
-from pairloom.clean.scoring import PLANTED
-from pairloom.clean.word_scores import WordsOfText, read_words
-from pairloom.data.disk import atomic_write
+from pairloom.clean.shared_budget import DOUBT
 
-TEXT = [("text", pa.string()), ("source", pa.string())]
-SCHEMA = pa.schema(
-    [
-        ("findings", pa.list_(pa.string())),  # of the picture
-        (LEARN, pa.list_(pa.string())),  # the texts of the clean set
-        ("sources", pa.list_(pa.string())),  # of these
-        (
-            "decisions",
-            pa.list_(
-                pa.struct(
-                    [
-                        *TEXT,
-                        ("findings", pa.list_(pa.string())),
-                        ("score", pa.float64()),
-                        ("p_match", pa.float64()),
-                        ("word_score", pa.float64()),
-                        ("p_words", pa.float64()),
-                        ("wrong_words", pa.list_(pa.string())),
-                        ("decision", pa.string()),
-                        ("reason", pa.string()),
-                    ]
-                )
-            ),
-        ),
-    ]
-)
+OF_JUDGE = ("wrong_word", "cut_off")  # doubts with a probability, of which there is a sentence that names it
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A text with its findings, score and P(match). score and p_match are None for a text that was not scored. word_score: of
-    its worst word; p_words: the least P(all its words are right); both None where no word was judged. wrong_words: words that may
-    well be wrong."""
+    """A text with its findings, score and P(match). score and p_match are None for a text that was not scored. end_score: of its
+    ending; p_complete: the least P(it is not cut off); both None where no ending was judged. word_score: of its worst word;
+    p_words: the least P(all its words are right); both None where no word was judged. wrong_words: words that may well be wrong."""
 
     text: str
     source: str = "original"
     findings: Sequence[str] = ()
     score: float | None = None
     p_match: float | None = None
+    end_score: float | None = None
+    p_complete: float | None = None
     word_score: float | None = None
     p_words: float | None = None
     wrong_words: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Judged:
+        """The text of a row of the ledger, or of a part with decisions."""
+        known = {each.name: row[each.name] for each in fields(cls)}
+        return cls(**{**known, **{name: tuple(known[name]) for name in ("findings", "wrong_words")}})
 
 
 @dataclass(frozen=True)
 class Rules:
     """Rules of deciding.
 
-    threshold: texts with a lower score are unmatched; None: no threshold, so nothing is dropped by score. word_threshold: the
-    same of the score of a text's worst word.
+    threshold: texts with a lower score are unmatched; None: no threshold, so nothing is dropped by score. end_threshold,
+    word_threshold: the same of the score of a text's ending, and of its worst word.
     accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5), and a score that would keep an original.
     add: accepted captions are also added to kept texts (the paper's union). keep_alt_text: a replaced text stays in the
     clean set, after the caption that replaces it. replace: whether proposals may replace dropped texts.
@@ -89,6 +63,7 @@ class Rules:
     add: bool = False
     replace: bool = True
     keep_alt_text: bool = False
+    end_threshold: float | None = None
     word_threshold: float | None = None
     p_word_threshold: float | None = None
 
@@ -104,14 +79,18 @@ class Rules:
 
 
 def rules_of(
-    settings: CleanSettings, calibration: Calibration, words: Mapping[str, Any] | None = None
+    settings: CleanSettings,
+    calibration: Calibration,
+    words: Mapping[str, Any] | None = None,
+    endings: Mapping[str, Any] | None = None,
 ) -> Rules:
-    """The rules of a run's settings, with the threshold of a calibration, and of that of single words, given its facts."""
-    known = words if words is not None and words["decides"] else {}
+    """The rules of a run's settings, with the threshold of a calibration, and of those of single words and of endings, given
+    their facts."""
+    known, cut = (facts if facts is not None and facts["decides"] else {} for facts in (words, endings))
     return Rules(
         calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
         add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
-        word_threshold=known.get("threshold"), p_word_threshold=known.get("p_threshold"),
+        end_threshold=cut.get("threshold"), word_threshold=known.get("threshold"), p_word_threshold=known.get("p_threshold"),
     )  # fmt: skip
 
 
@@ -173,24 +152,42 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
     doubts = " ".join(
         FAULTS[code].says
         for code in text.findings
-        if FAULTS[code].severity == "doubt" and code != "wrong_word"
-    )  # of wrong words there is a sentence that names them
+        if FAULTS[code].severity == "doubt" and code not in OF_JUDGE
+    )
     if "labelled_good" in text.findings:
         return TextDecision(text, KEEP, FAULTS["labelled_good"].says)
     if text.score is None:
+        says = " ".join(filter(None, (_of_ending(text, rules), doubts)))
         return TextDecision(
-            text, KEEP, doubts or "No judge scored this text, and the audit found nothing against it."
+            text, KEEP, says or "No judge scored this text, and the audit found nothing against it."
         )
     if rules.threshold is not None and text.score < rules.threshold:
         limit = f" the limit of {rules.p_threshold:.0%}" if rules.p_threshold is not None else " the limit"
         why = f"P(match) is {text.p_match:.0%}, below{limit} that drops at most {rules.false_drop:.0%} of the good pairs."
-        return TextDecision(text, DROP, f"{why} {doubts}".strip())
+        return TextDecision(text, DROP, " ".join(filter(None, (why, _of_ending(text, rules), doubts))))
     if rules.threshold is None:
         says = "Nothing is dropped by score on this set."
     else:
         says = f"P(match) is {text.p_match:.0%}."
-    decision = DROP if _has_wrong_word(text, rules) else KEEP
-    return TextDecision(text, decision, " ".join(filter(None, (says, _of_words(text), doubts))))
+    decision = DROP if _is_cut_off(text, rules) or _has_wrong_word(text, rules) else KEEP
+    return TextDecision(
+        text, decision, " ".join(filter(None, (says, _of_ending(text, rules), _of_words(text), doubts)))
+    )
+
+
+def _is_cut_off(text: Judged, rules: Rules) -> bool:
+    """Whether the ending of a text is below the limit of endings."""
+    limit = rules.end_threshold
+    return limit is not None and text.end_score is not None and text.end_score < limit
+
+
+def _of_ending(text: Judged, rules: Rules) -> str:
+    """What is known of a text that seems to be cut off, in one sentence; "" of one that does not."""
+    if "cut_off" not in text.findings:
+        return ""
+    if text.p_complete is not None and (text.p_complete < DOUBT or _is_cut_off(text, rules)):
+        return f"The text seems to be cut off: P(it is complete) is at least {text.p_complete:.0%}."
+    return FAULTS["cut_off"].says
 
 
 def _has_wrong_word(text: Judged, rules: Rules) -> bool:
@@ -237,202 +234,3 @@ def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
     return TextDecision(
         proposal, REJECT, f"P(match) is {p}, under the {rules.needed:.0%} that a new caption needs."
     )
-
-
-# -- by the shard ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CalibratedRules:
-    """Everything that the decisions of a set depend on: the calibration, the rules, the source of the proposals, and the
-    calibration of single words, where the judge tells these."""
-
-    calibration: Calibration
-    rules: Rules
-    writer: str = ""  # the source of proposals: "synthetic:MODEL"
-    words: Calibration | None = None
-
-    def save(self, file: Path) -> Path:
-        """Write a JSON file for the tasks of all shards."""
-        known = {
-            "calibration": self.calibration.to_dict(),
-            "rules": asdict(self.rules),
-            "writer": self.writer,
-            "words": None if self.words is None else self.words.to_dict(),
-        }
-        with atomic_write(file, replace=True) as out:
-            out.write(json.dumps(known).encode())
-        return file
-
-    @classmethod
-    def load(cls, file: Path) -> CalibratedRules:
-        return _verdict(file, file.stat().st_mtime_ns)
-
-    def judged(
-        self,
-        texts: Sequence[str],
-        sources: Sequence[str],
-        findings: Sequence[Sequence[str]],
-        scores: Sequence[float | None],
-        words: Sequence[WordsOfText | None] | None = None,
-    ) -> list[Judged]:
-        """Texts with their scores and P(match), and the same of their words where these were judged; a score that is not
-        finite counts as missing."""
-        known = np.array([np.nan if score is None else score for score in scores], np.float64)
-        chances = self.calibration.p_match(known)
-        return [
-            _with_finding(
-                Judged(
-                    text,
-                    source,
-                    tuple(code for code in faults if code != "wrong_word"),
-                    float(score) if np.isfinite(score) else None,
-                    float(p) if np.isfinite(score) and np.isfinite(p) else None,
-                    *self._words(each),
-                )
-            )
-            for text, source, faults, score, p, each in zip(
-                texts, sources, findings, known, chances, words or [None] * len(texts)
-            )
-        ]
-
-    def _words(self, words: WordsOfText | None) -> tuple[float | None, float | None, tuple[str, ...]]:
-        """word_score, p_words and wrong_words of a text."""
-        if words is None or not words.words or self.words is None:
-            return None, None, ()
-        chance = float(self.words.p_match(np.array([words.score]))[0])
-        return words.score, chance if np.isfinite(chance) else None, words.doubted(self.words)
-
-
-def _with_finding(text: Judged) -> Judged:
-    """The text with the finding of a wrong word, where it has one."""
-    return replace(text, findings=(*text.findings, "wrong_word")) if text.wrong_words else text
-
-
-@lru_cache(maxsize=1)
-def _verdict(file: Path, _: int) -> CalibratedRules:
-    known = json.loads(file.read_text())
-    words = None if known["words"] is None else Calibration.from_dict(known["words"])
-    return CalibratedRules(
-        Calibration.from_dict(known["calibration"]), Rules(**known["rules"]), known["writer"], words
-    )
-
-
-@dataclass(frozen=True)
-class DecideTask:
-    """Task of deciding about one shard. verdict: the file of CalibratedRules; scores, captions: folders of parts, None where
-    there are none; words: folder with the words of the texts that are decided about, of proposals where there are captions;
-    draft: folder of the decisions before captions, which stay for rows without a proposed caption."""
-
-    work: Path
-    shard: str
-    verdict: Path
-    folder: Path
-    scores: Path | None = None
-    captions: Path | None = None
-    draft: Path | None = None
-    words: Path | None = None
-
-    @property
-    def part(self) -> Path:
-        return self.folder / f"{self.shard}.parquet"
-
-
-def decide_shard(task: DecideTask) -> int:
-    """Decide about a shard's pairs; the part on disk is the commit mark. Returns the number of usable pairs without a text."""
-    if not task.part.exists():
-        write_outcomes(task.part, list(_outcomes(task)))
-    learnt = read_part(task.folder, task.shard, [LEARN]).column(LEARN).to_pylist()
-    usable = read_part(task.work / "rows", task.shard, ["usable"]).column("usable").to_pylist()
-    return sum(fine and not texts for fine, texts in zip(usable, learnt))
-
-
-def _outcomes(task: DecideTask) -> Iterator[Outcome]:
-    verdict = CalibratedRules.load(task.verdict)
-    if task.draft is not None and task.captions is not None:
-        yield from _with_captions(task, verdict, task.draft, task.captions)
-        return
-    names = ["image_faults", "problem", "texts", "sources", "text_faults"]
-    columns = read_part(task.work / "rows", task.shard, names)
-    scores, words = _scores(task.scores, task.shard), read_words(task.words, task.shard)
-    values = zip(*(columns.column(name).to_pylist() for name in names))
-    for row, (findings, problem, texts, sources, faults) in enumerate(values):
-        known = [scores.get((row, at)) for at in range(len(texts))]
-        spoken = [words.get((row, at)) for at in range(len(texts))]
-        judged = verdict.judged(texts, sources, faults, known, spoken)
-        yield decide(findings, problem, judged, [], verdict.rules)
-
-
-def _scores(folder: Path | None, shard: str) -> dict[tuple[int, int], float]:
-    """Scores of a shard's own texts by (row, text_id)."""
-    if folder is None:
-        return {}
-    table = read_part(folder, shard, ["row", "text_id", "score"])
-    columns = (table.column(name).to_pylist() for name in ("row", "text_id", "score"))
-    return {(row, at): score for row, at, score in zip(*columns) if at != PLANTED}
-
-
-def _with_captions(
-    task: DecideTask, verdict: CalibratedRules, draft: Path, captions: Path
-) -> Iterator[Outcome]:
-    """The draft's outcomes, with new decisions for pairs with proposed captions."""
-    proposals: dict[int, list[tuple[str, float, WordsOfText | None]]] = {}
-    words = read_words(task.words, task.shard)
-    for entry in read_part(captions, task.shard).to_pylist():
-        spoken = words.get((entry["row"], entry["text_id"]))
-        proposals.setdefault(entry["row"], []).append((entry["text"], entry["score"], spoken))
-    columns = read_part(task.work / "rows", task.shard, ["problem", "texts"])
-    problems, texts = (columns.column(name).to_pylist() for name in ("problem", "texts"))
-    for row, outcome in enumerate(read_outcomes(draft / f"{task.shard}.parquet")):
-        if row not in proposals:
-            yield outcome
-            continue
-        originals = [item.judged for item in outcome.decisions[: len(texts[row])]]
-        written, scores, judged = zip(*proposals[row])
-        sources = [verdict.writer] * len(written)
-        proposed = verdict.judged(written, sources, [()] * len(written), scores, judged)
-        yield decide(outcome.findings, problems[row], originals, proposed, verdict.rules)
-
-
-def write_outcomes(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write the outcomes of a shard's pairs, atomically."""
-    rows: list[dict[str, Any]] = [
-        {
-            "findings": list(outcome.findings),
-            LEARN: [text for text, _ in outcome.texts],
-            "sources": [source for _, source in outcome.texts],
-            "decisions": [
-                {**asdict(item.judged), "decision": item.decision, "reason": item.reason}
-                for item in outcome.decisions
-            ],
-        }
-        for outcome in outcomes
-    ]
-    with atomic_write(path) as file:
-        pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
-
-
-def read_outcomes(path: Path) -> Iterator[Outcome]:
-    """Read the outcomes of a shard: the inverse of `write_outcomes`."""
-    with pq.ParquetFile(path) as part:
-        for row in part.read(use_threads=False).to_pylist():
-            decisions = []
-            for item in row["decisions"]:
-                decision, reason = item.pop("decision"), item.pop("reason")
-                lists = {name: tuple(item[name]) for name in ("findings", "wrong_words")}
-                judged = Judged(**{**item, **lists})
-                decisions.append(TextDecision(judged, decision, reason))
-            yield Outcome(decisions, list(zip(row[LEARN], row["sources"])), tuple(row["findings"]))
-
-
-def changed(folder: Path, before: Path, work: Path, shards: Sequence[str]) -> float:
-    """Share of the set's own texts whose decision differs from that of the round before."""
-    moved = total = 0
-    for shard in shards:
-        counts = [len(texts) for texts in read_part(work / "rows", shard, ["texts"]).column(0).to_pylist()]
-        pairs = (read_outcomes(place / f"{shard}.parquet") for place in (folder, before))
-        for count, now, then in zip(counts, *pairs):
-            both = list(zip(now.decisions[:count], then.decisions[:count]))
-            moved += sum(one.decision != other.decision for one, other in both)
-            total += len(both)
-    return moved / total if total else float("nan")

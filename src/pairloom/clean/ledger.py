@@ -39,6 +39,8 @@ SCHEMA = pa.schema(
         ("findings", pa.list_(pa.string())),
         ("score", pa.float64()),
         ("p_match", pa.float64()),
+        ("end_score", pa.float64()),  # of the text's ending; none where it was not judged
+        ("p_complete", pa.float64()),  # the least P(the text is not cut off)
         ("word_score", pa.float64()),  # of the text's worst word; none where no word was judged
         ("p_words", pa.float64()),  # the least P(all its words are right)
         ("wrong_words", pa.list_(pa.string())),

@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 import torch
 
 from pairloom.clean.captioners import ENCODED, encode_sample, train_to_prove
-from pairloom.clean.decisions import read_outcomes
 from pairloom.clean.ledger import KEEP
 from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows, audit_rows, load, read_part
+from pairloom.clean.shard_decisions import read_outcomes
 from pairloom.clean.tower_encoding import encoded_pictures, encoded_rows
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write

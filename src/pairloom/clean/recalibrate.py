@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pairloom
 from pairloom.clean import ledger, plan, writing
 from pairloom.clean.calibrate import Calibration
-from pairloom.clean.decisions import CalibratedRules, Outcome, TextDecision, decide, rules_of, write_outcomes
+from pairloom.clean.decisions import Judged, Outcome, TextDecision, decide, rules_of
 from pairloom.clean.faults import FAULTS, OF_TEXT
 from pairloom.clean.judge_file import FILE as JUDGE
 from pairloom.clean.kept_scores import KeptScores
@@ -29,6 +29,7 @@ from pairloom.clean.ledger import ADD, ORIGINAL, REJECT
 from pairloom.clean.pictures import ReportPictures
 from pairloom.clean.plan import CLEAN, NEXT, CleanSettings
 from pairloom.clean.report import write_report
+from pairloom.clean.shard_decisions import CalibratedRules, write_outcomes
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.data.shards import PairSet, Shard, open_set
@@ -138,7 +139,7 @@ def decide_again(
     work, new = out / plan.WORK, out / plan.WORK / NEXT
     with atomic_write(work / "plan.json") as file:  # by which the folder is known while it has no run.json
         file.write(json.dumps({"hash": facts["plan"], "settings": facts["command"]}).encode())
-    rules = rules_of(settings, again.calibration, facts.get("words"))
+    rules = rules_of(settings, again.calibration, facts.get("words"), facts.get("endings"))
     verdict = CalibratedRules(again.calibration, rules).save(work / "verdict.json")
     labelled: dict[str, dict[Place, str]] = {}
     for text, answer in again.answers.items():
@@ -254,11 +255,12 @@ def _outcome(rows: list[dict[str, Any]], problem: str, verdict: CalibratedRules)
     )
     judged = [
         replace(
-            text, findings=tuple(code for code in row["findings"] if code in OF_TEXT), word_score=row["word_score"],
-            p_words=row["p_words"], wrong_words=tuple(row["wrong_words"]),
+            Judged.of(row),
+            findings=tuple(code for code in row["findings"] if code in OF_TEXT),
+            p_match=text.p_match,
         )
         for text, row in zip(scored, rows)
-    ]  # fmt: skip
+    ]
     if any(FAULTS[code].severity == "bad" for code in findings):
         decided = [TextDecision(text, row["decision"], row["reason"]) for text, row in zip(judged, rows)]
         return Outcome(decided, findings=findings)

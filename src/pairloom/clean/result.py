@@ -189,6 +189,12 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
         )
     else:
         say(f"  judge        changes nothing. {calibration.get('why', '')}")
+    endings = facts.get("endings") or {}
+    if endings.get("doubted"):
+        say(
+            f"  endings      {endings['doubted']:,} texts seem to be cut off (AUROC {endings['auroc']:.3f} over texts cut at a random "
+            f"place); such texts are {'dropped below a limit' if endings['decides'] else 'shown, and not dropped'}"
+        )
     words = facts.get("words") or {}
     if words.get("doubted"):
         say(

@@ -16,18 +16,20 @@ import numpy as np
 from pairloom.clean import (
     capfilt,
     captioners,
-    decisions,
+    ending_scores,
     plan,
     ridge_training,
     rows,
     scoring,
     self_judge,
+    shard_decisions,
     trusted_scores,
     word_scores,
 )
-from pairloom.clean.calibrate import LEAST, Calibration, calibrate
+from pairloom.clean.calibrate import LEAST, Calibration
 from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
-from pairloom.clean.decisions import CalibratedRules, DecideTask, rules_of
+from pairloom.clean.decisions import rules_of
+from pairloom.clean.ending_scores import EndingTask
 from pairloom.clean.judge_file import is_judge
 from pairloom.clean.judges import JudgeAt
 from pairloom.clean.kept_scores import keep_scores
@@ -35,12 +37,14 @@ from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.rows import LEARN, Rows, column_of, read_part
 from pairloom.clean.scoring import ScoreTask
-from pairloom.clean.word_scores import JudgesWords, WordTask, calibrate_words, expected_bad, undecided
+from pairloom.clean.shard_decisions import CalibratedRules, DecideTask
+from pairloom.clean.shared_budget import FIRST, KnownErrors, share_budget
+from pairloom.clean.word_scores import JudgesWords, WordTask, read_word_errors
 from pairloom.data.shards import PairSet, open_set
 from pairloom.scale import Execution
 
 FEWEST = 10  # least pictures for a judge: each fold needs some, and each mismatch another picture
-WORDS = "words"  # in the folder of a round
+WORDS, ENDINGS = "words", "endings"  # in the folder of a round
 STILL = 0.005  # rounds end when a smaller share of the texts changes its decision
 
 Tell = Callable[..., None]  # tell(step, done, total, bad=0, note="")
@@ -100,7 +104,7 @@ def run_rounds(run: Run) -> RoundResult:
         before, last = last, _round(run, data, texts, run.work / f"round-{number}")
         moved = 1.0
         if before is not None:
-            moved = decisions.changed(last.decisions, before.decisions, run.work, run.names)
+            moved = shard_decisions.changed(last.decisions, before.decisions, run.work, run.names)
         auroc = last.verdict.calibration.facts.get("auroc")
         history.append({"round": number, "auroc": auroc, "changed": moved})
         texts = last.decisions
@@ -123,6 +127,7 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
             "judge": {"model": settings.model, "way": ""},
             "calibration": calibration.facts,
             "words": None,
+            "endings": None,
         }
         return _decide(run, folder, None, CalibratedRules(calibration, rules_of(settings, calibration)))
     judge = run.judge
@@ -139,45 +144,40 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
         run.facts["judge"] = {"model": settings.model, "way": judge.way()}
     tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
     run.each("judge", scoring.score_shard, tasks)
-    own, planted, owner = scoring.read_scores(folder, run.names)
+    own, planted, owner = scoring.read_scores(folder / "scores", run.names)
     known = _score_trusted(run, data, folder, judge)
     keep_scores(folder, planted, known)
-    calibration, words = _calibrate(
-        run, folder, judge, lambda budget: calibrate(own, planted, budget, owner, trusted=known)
-    )
-    run.facts |= {"calibration": calibration.facts, "words": None if words is None else words.facts}
-    verdict = CalibratedRules(calibration, rules_of(settings, calibration, run.facts["words"]), words=words)
+    calibration, endings, words = _calibrate(run, folder, judge, KnownErrors(own, planted, owner, known))
+    run.facts |= {
+        "calibration": calibration.facts,
+        "endings": endings.facts,
+        "words": None if words is None else words.facts,
+    }
+    rules = rules_of(settings, calibration, run.facts["words"], endings.facts)
+    verdict = CalibratedRules(calibration, rules, words=words, endings=endings)
     if settings.captions and calibration.threshold is not None:
         return _caption(run, data, folder, judge, verdict)
     return _decide(run, folder, judge, verdict)
 
 
 def _calibrate(
-    run: Run, folder: Path, judge: PairJudge, calibrate_texts: Callable[[float], Calibration]
-) -> tuple[Calibration, Calibration | None]:
-    """Calibrations of whole texts and of single words; None where the judge tells no words.
-
-    Both decisions share the budget of false drops: each has half of it where more bad texts are expected to be found so,
-    else whole texts have all of it, and no text is dropped for a word.
-    """
-    budget = run.settings.false_drop
-    whole = calibrate_texts(budget)
+    run: Run, folder: Path, judge: PairJudge, whole: KnownErrors
+) -> tuple[Calibration, Calibration, Calibration | None]:
+    """Calibrations of whole texts, of their endings and of their words, which share the budget of false drops; that of the words
+    is None where the judge tells none."""
+    shards, scores, budget = run.pairs.shards, folder / "scores", run.settings.false_drop
+    tasks = [EndingTask(run.work, shard, scores, folder / ENDINGS) for shard in shards]
+    run.each("judge endings", ending_scores.score_endings, tasks)
+    endings = KnownErrors(*scoring.read_scores(folder / ENDINGS, run.names), cautious=True)
     if not isinstance(judge, JudgesWords) or not judge.tells_words:
-        return whole, None
-    half = calibrate_texts(budget / 2)
-    tasks = [
-        WordTask(run.work, shard, folder / "scores", folder / WORDS, judge, half.threshold)
-        for shard in run.pairs.shards
-    ]
-    run.each("judge words", word_scores.score_words, tasks)
-    words = calibrate_words(folder / WORDS, run.names, budget / 2)
-    if half.facts["decides"] and expected_bad(half) + expected_bad(words) > expected_bad(whole):
-        return half, words
-    if words.facts["decides"]:
-        words = undecided(
-            words, "More bad texts are found where whole texts have all of the budget of false drops."
-        )
-    return whole, words
+        known, cut = share_budget([whole, endings], budget)
+        return known, cut, None
+    # texts that are dropped as a whole, whatever its share of the budget, are no examples of right words
+    least = whole.calibrate(min(FIRST) * budget).threshold
+    spoken = [WordTask(run.work, shard, scores, folder / WORDS, judge, least) for shard in shards]
+    run.each("judge words", word_scores.score_words, spoken)
+    known, cut, words = share_budget([whole, endings, read_word_errors(folder / WORDS, run.names)], budget)
+    return known, cut, words
 
 
 def _too_few(data: Rows, texts: Path) -> str:
@@ -200,8 +200,11 @@ def _decide(run: Run, folder: Path, judge: PairJudge | None, verdict: Calibrated
     file, place = verdict.save(folder / "verdict.json"), folder / "decisions"
     scores = None if judge is None else folder / "scores"
     words = None if verdict.words is None else folder / WORDS
-    tasks = [DecideTask(run.work, name, file, place, scores, words=words) for name in run.names]
-    for _ in run.execution.run(decisions.decide_shard, tasks):
+    endings = None if verdict.endings is None else folder / ENDINGS
+    tasks = [
+        DecideTask(run.work, name, file, place, scores, words=words, endings=endings) for name in run.names
+    ]
+    for _ in run.execution.run(shard_decisions.decide_shard, tasks):
         pass
     return RoundResult(folder, place, judge, verdict)
 
@@ -238,7 +241,7 @@ def _caption(run: Run, data: Rows, folder: Path, judge: PairJudge, verdict: Cali
         DecideTask(run.work, name, file, place, captions=captions, draft=first.decisions, words=words)
         for name in run.names
     ]
-    for _ in run.execution.run(decisions.decide_shard, again):
+    for _ in run.execution.run(shard_decisions.decide_shard, again):
         pass
     return RoundResult(folder, place, judge, verdict)
 

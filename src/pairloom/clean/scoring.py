@@ -87,13 +87,13 @@ def write_scores(
 
 
 def read_scores(
-    folder: Path, shards: Sequence[str]
+    parts: Path, shards: Sequence[str]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Read the finite scores of all own texts [n] and of all planted mismatches [m], for a calibration, and the picture of each
-    own text [n], since the texts of one picture are often wrong together."""
+    own text [n], since the texts of one picture are often wrong together. parts: the folder of the shards' parts."""
     own, planted, owner, first = [np.zeros(0)], [np.zeros(0)], [np.zeros(0, np.int64)], 0
     for shard in shards:
-        table = read_part(folder / "scores", shard, ["row", "text_id", "score"])
+        table = read_part(parts, shard, ["row", "text_id", "score"])
         rows, ids, scores = (table.column(name).to_numpy() for name in ("row", "text_id", "score"))
         finite = np.isfinite(scores)
         mine, theirs = finite & (ids != PLANTED), finite & (ids == PLANTED)

@@ -7,7 +7,7 @@ Does not know: thresholds, decisions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.clean.audited_shard import AuditedShard
-from pairloom.clean.calibrate import Calibration, calibrate
-from pairloom.clean.picture_source import Floats, PairJudge, PictureSource
+from pairloom.clean.calibrate import Calibration
+from pairloom.clean.picture_source import PairJudge, PictureSource
 from pairloom.clean.rows import read_part
 from pairloom.clean.scoring import PLANTED
+from pairloom.clean.shared_budget import DOUBT, KnownErrors
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import Shard
@@ -33,7 +34,6 @@ SCHEMA = pa.schema(
         ("odds", pa.list_(pa.float64())),
     ]
 )
-DOUBT = 0.25  # words with a lower P(right) are named; it is a lower bound (see `calibrate_words`)
 FITS = 20.0  # score of a text without a word that is judged
 EDITED = -2  # the text_id of a text with one word exchanged
 
@@ -141,29 +141,9 @@ def read_words(folder: Path | None, shard: str) -> dict[tuple[int, int], WordsOf
     return {(row, at): WordsOfText(words, odds) for row, at, _, words, odds in zip(*columns) if at != EDITED}
 
 
-def calibrate_words(folder: Path, shards: Sequence[str], false_drop: float) -> Calibration:
-    """Calibration of the texts' worst words on edited texts. folder: with the parts of all shards.
-
-    P(all words are right) assumes as many wrong words as the scores allow: it says where to look, and no text is dropped by it.
-    """
-    own, edited, owner = _read_scores(folder, shards)
-    known = calibrate(own, edited, false_drop, owner, cautious=True)
-    return replace(known, facts={**known.facts, "doubted": int((known.p_match(own) < DOUBT).sum())})
-
-
-def undecided(words: Calibration, why: str) -> Calibration:
-    """A calibration by which no text is dropped for a word."""
-    return replace(words, threshold=None, why=why, facts={**words.facts, "decides": False, "why": why})
-
-
-def expected_bad(calibration: Calibration) -> float:
-    """Number of bad texts that are expected below the threshold; 0 without one."""
-    facts = calibration.facts
-    return facts["own"] * facts["worst_case"] * facts["precision"] if facts["decides"] else 0.0
-
-
-def _read_scores(folder: Path, shards: Sequence[str]) -> tuple[Floats, Floats, np.ndarray]:
-    """Scores of own texts [n] and of edited ones [m] in which a word could be judged, and the picture of each own text [n]."""
+def read_word_errors(folder: Path, shards: Sequence[str]) -> KnownErrors:
+    """Scores of own texts [n] and of edited ones [m], by their worst words, for those in which a word could be judged. folder:
+    with the parts of all shards."""
     own: list[float] = []
     edited: list[float] = []
     owner: list[int] = []
@@ -182,4 +162,5 @@ def _read_scores(folder: Path, shards: Sequence[str]) -> tuple[Floats, Floats, n
                 own.append(score)
                 owner.append(first + row)
         first += last
-    return np.array(own, np.float64), np.array(edited, np.float64), np.array(owner, np.int64)
+    arrays = np.array(own, np.float64), np.array(edited, np.float64), np.array(owner, np.int64)
+    return KnownErrors(*arrays, cautious=True)

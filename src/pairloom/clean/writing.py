@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pairloom.clean import ledger
-from pairloom.clean.decisions import Outcome, read_outcomes
+from pairloom.clean.decisions import Outcome
+from pairloom.clean.shard_decisions import read_outcomes
 from pairloom.data.pair import Pair, Text
 from pairloom.data.shards import PairSet, Shard, find
 from pairloom.data.shards import read as read_shard
@@ -56,8 +57,8 @@ def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any
             "key": pair.key, "image_key": pair.image_key, "name": pair.name, "shard": shard,
             "text_id": at if item.judged.text or pair.texts else -1,
             "text": item.judged.text, "source": item.judged.source, "findings": [*outcome.findings, *item.judged.findings],
-            "score": item.judged.score, "p_match": item.judged.p_match, "word_score": item.judged.word_score,
-            "p_words": item.judged.p_words, "wrong_words": list(item.judged.wrong_words),
+            "score": item.judged.score, "p_match": item.judged.p_match, "end_score": item.judged.end_score,
+            "p_complete": item.judged.p_complete, "word_score": item.judged.word_score, "p_words": item.judged.p_words, "wrong_words": list(item.judged.wrong_words),
             "decision": item.decision, "reason": item.reason,
         }  # fmt: skip
 

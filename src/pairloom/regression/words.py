@@ -24,7 +24,8 @@ from pairloom.regression.axes import principal_axes
 
 WORDS, FEATURES = 4000, 300  # largest vocabulary and number of features
 # scripts without spaces are read by the character, everything else by the word
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
+WORD = r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+"
+_WORD = re.compile(WORD)
 
 
 def words_of(text: str) -> list[str]:
