@@ -336,3 +336,72 @@ class TestAugment:
         for name in ("autocontrast", "equalize"):
             made = np.asarray(augment.apply(ramp, name, 1))
             assert made.min() == 0 and made.max() == 255
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "jpeg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_tiff_is_turned_once(orientation: int, compression: str | None) -> None:
+    """Pillow turns a TIFF while it loads it: the same pixels as the same turn of a PNG, and upright sides in its facts."""
+    shown = Image.fromarray(
+        np.kron(np.arange(6, dtype=np.uint8).reshape(2, 3) * 40, np.ones((16, 16), np.uint8))
+    )
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    tiff = encoded(shown.convert("RGB"), "TIFF", exif=exif, compression=compression)
+    png = encoded(shown.convert("RGB"), exif=exif.tobytes())
+    wanted = np.asarray(open_image(png), np.int64)
+    assert np.abs(np.asarray(open_image(tiff), np.int64) - wanted).max() <= (
+        8 if compression == "jpeg" else 0
+    )
+    known = facts(tiff)
+    assert (known.height, known.width, known.orientation) == (*wanted.shape[:2], orientation)
+
+
+RAMP = np.linspace(0, 1, 64).reshape(8, 8)
+
+
+@pytest.mark.parametrize(
+    ("kind", "low", "high"),
+    [
+        (np.uint16, 0, 1023),
+        (np.uint16, 0, 4095),
+        (np.uint16, 300, 700),
+        (np.uint16, 33069, 36863),
+        (np.float32, 0.0, 0.02),
+    ],
+)
+def test_deep_grey_fills_the_range(kind: type, low: float, high: float) -> None:
+    """10 or 12 bits in 16, with or without an offset, look as the same picture in 8 bits does."""
+    pixels = np.asarray(
+        open_image(encoded(Image.fromarray((low + RAMP * (high - low)).astype(kind)), "TIFF"))
+    )
+    assert np.abs(pixels[..., 0] - RAMP * 255).max() <= 1
+
+
+def test_eight_bits_in_sixteen_stay_and_noise_is_not_stretched() -> None:
+    eight = (RAMP * 255).astype(np.uint16)
+    assert np.array_equal(np.asarray(open_image(encoded(Image.fromarray(eight), "TIFF")))[..., 0], eight)
+    flat = np.full((8, 8), 30_000, np.uint16) + np.arange(8, dtype=np.uint16)
+    assert np.ptp(np.asarray(open_image(encoded(Image.fromarray(flat), "TIFF")))) <= 1
+
+
+def test_a_png_with_long_texts_is_a_picture() -> None:
+    """Pillow refuses text above a length, packed or not; the pixels need none of it."""
+    whole = encoded(noise((5, 4)))
+    header, rest = whole[:33], whole[33:]
+    for name, text in (
+        (b"tEXt", b"Comment\0" + b"x" * 3_000_000),
+        (b"zTXt", b"Comment\0\0" + zlib.compress(b"x" * 3_000_000)),
+    ):
+        data = header + png_chunks((name, text))[8:] + rest
+        assert np.array_equal(np.asarray(open_image(data)), np.asarray(noise((5, 4))))
+        assert facts(data).width == 5
+    with pytest.raises(Unreadable):
+        open_image((header + png_chunks((b"tEXt", b"a\0b"))[8:] + rest)[:80])
+
+
+def test_facts_say_what_they_mean() -> None:
+    views = [Image.new("RGB", (4, 3), colour) for colour in (RED, GREEN)]
+    phone = facts(encoded(views[0], "MPO", save_all=True, append_images=views[1:]))
+    assert phone.format == "MPO" and not phone.animated
+    assert not facts(encoded(Image.new("LAB", (4, 4)), "TIFF")).alpha

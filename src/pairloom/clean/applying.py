@@ -22,7 +22,7 @@ from pairloom.clean.pictures import ReportPictures
 from pairloom.clean.plan import CLEAN, CleanSettings
 from pairloom.clean.report import write_report
 from pairloom.clean.shard_decisions import write_outcomes
-from pairloom.data.disk import atomic_write, unwritable
+from pairloom.data.disk import atomic_write, json_bytes, unwritable
 from pairloom.data.shards import PairSet, Shard, open_set
 from pairloom.errors import Mistake
 
@@ -166,7 +166,7 @@ def _finish(pairs: PairSet, out: Path, work: Path, facts: dict[str, Any]) -> dic
     write_report(out / "report.html", facts, out / "pairs.parquet", shown.thumbnail, shown.link)
     facts["plan"] = json.loads((work / "plan.json").read_text())["hash"]
     with atomic_write(out / "run.json") as file:
-        file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(json_bytes(facts))
     plan.tidy(out)
     return facts
 

@@ -49,7 +49,7 @@ FAULTS = {
         Fault("near_duplicate", "note", "A nearly identical picture stands elsewhere in the set."),
         Fault("leak", "doubt", "The same picture stands in the other set (train/test leakage)."),
         Fault("extreme_shape", "doubt", "One side of the picture is more than five times the other."),
-        Fault("animated", "note", "The file is animated; its first frame is used."),
+        Fault("animated", "note", "The file has several frames or pages; the first is used."),
         Fault("rotated", "note", "The camera's rotation mark was applied."),
         Fault("cmyk", "note", "The picture is in printing colours (CMYK) and was converted."),
         Fault("deep", "note", "The picture has more than 8 bits a channel and was scaled."),

@@ -144,7 +144,7 @@ class JsonStream:
         self._parts: list[bytes] = []
 
     def write(self, text: str) -> None:
-        data = text.encode()
+        data = text.encode("utf-8", "backslashreplace")  # a path that is not UTF-8 becomes escapes
         self._digest.update(data)
         self._parts.append(self._compressor.compress(data))
 

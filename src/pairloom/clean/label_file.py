@@ -67,7 +67,11 @@ class LabelFile:
         answers = sorted(self.answers.items(), key=lambda entry: entry[0].number)
         lines = [head, *({**asdict(text), "answer": answer} for text, answer in answers)]
         with atomic_write(file, replace) as out:
-            out.write("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode())
+            out.write(
+                "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode(
+                    "utf-8", "backslashreplace"
+                )
+            )
 
     @classmethod
     def load(cls, file: Path) -> LabelFile:

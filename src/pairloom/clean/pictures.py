@@ -62,7 +62,7 @@ class ReportPictures:
         blob = self._blob(key)
         if blob is None or blob.path is None or blob.offset or blob.size is not None:
             return None
-        return quote(os.path.relpath(blob.path, self.out))
+        return quote(os.fsencode(os.path.relpath(blob.path, self.out)))  # a name need not be UTF-8
 
     def thumbnail(self, key: str) -> bytes | None:
         """The encoded picture; the audit's thumbnail where there is no reference to its file."""

@@ -30,7 +30,7 @@ from pairloom.clean.pictures import ReportPictures
 from pairloom.clean.plan import CLEAN, NEXT, CleanSettings
 from pairloom.clean.report import write_report
 from pairloom.clean.shard_decisions import CalibratedRules, write_outcomes
-from pairloom.data.disk import atomic_write
+from pairloom.data.disk import atomic_write, json_bytes
 from pairloom.data.pair import content_hash
 from pairloom.data.shards import PairSet, Shard, open_set
 from pairloom.data.shards import read as read_shard
@@ -178,7 +178,7 @@ def _finish(
     shown = ReportPictures(pairs, out, work)
     write_report(new / "report.html", facts, table, shown.encoded, shown.link)
     with atomic_write(new / "run.json") as file:  # last, since it marks a whole result
-        file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(json_bytes(facts))
     plan.replace_result(out)
     return facts
 

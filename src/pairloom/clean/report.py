@@ -69,10 +69,10 @@ def write_report(
     text = render(run, _counted(columns, pairs), PACKED, data_name, request)
     head, tail = text.split(PACKED)
     with atomic_write(path, replace=True) as file:
-        file.write(head.encode())
+        file.write(head.encode("utf-8", "replace"))
         for start in range(0, len(packed), CHUNK):
             file.write(base64.b64encode(packed[start : start + CHUNK]))
-        file.write(tail.encode())
+        file.write(tail.encode("utf-8", "replace"))
 
 
 def _meant(calibration: Mapping[str, Any]) -> dict[str, Any]:

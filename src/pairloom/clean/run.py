@@ -28,7 +28,7 @@ from pairloom.clean.recalibrate import decide_again
 from pairloom.clean.result import CleanResult
 from pairloom.clean.rounds import RoundResult, Run, Tell, model_captioner, run_rounds, silent
 from pairloom.clean.writing import WriteTask
-from pairloom.data.disk import atomic_write, unwritable
+from pairloom.data.disk import atomic_write, json_bytes, unwritable
 from pairloom.data.shards import open_set
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
@@ -234,6 +234,6 @@ def _finish(run: Run, last: RoundResult, findings: Findings, truth: Truth | None
     report.write_report(run.out / "report.html", facts, table, shown.thumbnail, shown.link, request=request)
     facts["plan"] = json.loads((run.work / "plan.json").read_text())["hash"]
     with atomic_write(run.out / "run.json") as file:  # last, since it marks a finished run
-        file.write((json.dumps(facts, indent=1, ensure_ascii=False) + "\n").encode())
+        file.write(json_bytes(facts))
     plan.tidy(run.out)
     return facts

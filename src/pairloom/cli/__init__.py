@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 
 import typer
 from rich.console import Console
@@ -67,6 +68,8 @@ def main() -> None:
 
 def run(make: Callable[[], typer.Typer]) -> None:
     """Build an application and run it. Exit codes: 0 fine, 1 findings or failures, 2 wrong use, 130 stopped."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file's name need not be UTF-8
     try:
         make()()
     except Mistake as mistake:

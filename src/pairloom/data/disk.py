@@ -8,12 +8,13 @@ from __future__ import annotations
 import errno
 import filecmp
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from pairloom.errors import Mistake
 
@@ -56,6 +57,16 @@ def atomic_write(path: Path, replace: bool = False) -> Iterator[IO[bytes]]:
     finally:
         with suppress(OSError):
             os.unlink(part)
+
+
+def json_bytes(value: Any) -> bytes:
+    """A JSON document as UTF-8. Bytes of a path that are not UTF-8 are escapes in it, and so the path can be read back."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def readable(name: str) -> str:
+    """A path of any bytes as text that can be written anywhere (not for opening the file)."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def write_together(files: Iterable[tuple[Path, bytes]]) -> None:
@@ -149,7 +160,13 @@ def link(source: Path, target: Path) -> bool:
 
 
 def check_output(out: Path, source: Path) -> None:
-    """Mistake where the output folder is the set itself, lies inside it, or is where the set's own file lies."""
+    """Mistake where the output folder is the set itself, lies inside it, or is where the set's own file lies; and where its
+    path is not UTF-8, which parquet files need."""
+    if readable(str(out)) != str(out):
+        why = "Tables cannot be written below a folder whose name is not UTF-8."
+        raise Mistake(
+            f"{out} cannot be the output.", why, "Choose another --out, or name it from inside that folder."
+        )
     inner, outer = out.resolve(), source.resolve()
     outer = outer if outer.is_dir() else outer.parent
     if inner == outer or (source.is_dir() and inner.is_relative_to(outer)):

@@ -10,12 +10,12 @@ import os
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,20 @@ from PIL import Image, ImageOps
 
 LIMIT = 178_956_970  # pixels: above it Pillow refuses too; at 3 bytes a pixel this is half a gigabyte
 # decoders that only compute: none that starts a program (EPS) or takes any bytes for a picture (TGA, PCX)
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
+PAGED = (
+    "GIF",
+    "PNG",
+    "WEBP",
+    "AVIF",
+    "TIFF",
+)  # kinds with several frames or pages; an MPO holds other views of its picture
+ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+PNG, NEEDLESS = (
+    b"\x89PNG\r\n\x1a\n",
+    (b"tEXt", b"zTXt", b"iTXt", b"iCCP"),
+)  # chunks without which a PNG is the same picture
+LEVELS = 32  # distinct grey values of a picture: below it is one colour with noise, or a mask
 CALM = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # decoders that do not warn: threads may decode side by side
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -37,6 +50,7 @@ TURNS = {
 
 _quiet = threading.Lock()
 # as a person has it: a path, encoded bytes, a PIL image, an array [H W], [H W 1], [H W 3] or [H W 4]
+Decoded = TypeVar("Decoded")
 Picture: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | NDArray[Any]
 
 
@@ -61,17 +75,48 @@ class Facts:
 
 def facts(data: bytes, limit: int = LIMIT) -> Facts:
     """The facts of encoded bytes without decoding pixels. Raises Unreadable."""
+    return _again(data, lambda data: _facts_of(data, limit))
+
+
+def _facts_of(data: bytes, limit: int) -> Facts:
     with _decoding():
         image, orientation = _open(data, limit)
         return _facts(image, orientation, data)
 
 
+def _again(data: bytes, decode: Callable[[bytes], Decoded]) -> Decoded:
+    """What `decode` makes of the bytes; where it fails on a PNG, of the PNG without texts and colour profile, which decoders
+    refuse above a length of their own."""
+    try:
+        return decode(data)
+    except Unreadable:
+        bare = _bare_png(data)
+        if len(bare) == len(data):
+            raise
+        return decode(bare)
+
+
+def _bare_png(data: bytes) -> bytes:
+    """A PNG without the chunks that are not needed for its pixels; other bytes as they are."""
+    if not data.startswith(PNG):
+        return data
+    at, kept = len(PNG), [PNG]
+    while at + 12 <= len(data):
+        end = at + 12 + int.from_bytes(data[at : at + 4], "big")
+        if data[at + 4 : at + 8] not in NEEDLESS:
+            kept.append(data[at:end])
+        at = end
+    return b"".join(kept)
+
+
 def _facts(image: Image.Image, orientation: int, data: bytes) -> Facts:
     animated = False
-    if image.format != "JPEG":
+    if image.format in PAGED:
         with _silenced():
             animated = bool(getattr(image, "is_animated", False))  # looks for a second frame
-    width, height = image.size if orientation < 5 else image.size[::-1]
+    width, height = _stored(image)
+    if orientation >= 5:
+        width, height = height, width
     return Facts(
         width,
         height,
@@ -79,7 +124,7 @@ def _facts(image: Image.Image, orientation: int, data: bytes) -> Facts:
         image.mode,
         orientation,
         animated,
-        "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info,
+        image.mode in ALPHA or "transparency" in image.info,
         image.mode == "CMYK",
         image.mode.startswith(("I", "F")) or _bits(image, data) > 8,
     )
@@ -130,15 +175,20 @@ def _from_array(values: np.ndarray) -> Image.Image:
 
 def read_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) -> tuple[Image.Image, Facts]:
     """`open_image` and `facts` of the same bytes, with the header read once."""
+    return _again(data, lambda data: _read(data, limit, shrink_to))
+
+
+def _read(data: bytes, limit: int, shrink_to: int | None) -> tuple[Image.Image, Facts]:
     with _decoding():
         image, orientation = _open(data, limit)
         known = _facts(image, orientation, data)
         if shrink_to is not None and image.format == "JPEG":
             image.draft(None, _least(image.size, shrink_to))
+        upright = image.format == "TIFF"  # Pillow turns these while it loads them
         with nullcontext() if image.format in CALM else _silenced():
             image.load()
         image = _rgb(image)
-        return image.transpose(TURNS[orientation]) if orientation in TURNS else image, known
+        return image if upright or orientation not in TURNS else image.transpose(TURNS[orientation]), known
 
 
 def _least(size: tuple[int, int], side: int) -> tuple[int, int]:
@@ -204,6 +254,14 @@ def _open(data: bytes, limit: int) -> tuple[Image.Image, int]:
     return image, orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
 
+def _stored(image: Image.Image) -> tuple[int, int]:
+    """Width and height as stored. Of a TIFF some versions of Pillow give them turned before it is loaded."""
+    if image.format == "TIFF":
+        tags = image.tag_v2  # type: ignore[attr-defined]
+        return int(tags[256]), int(tags[257])
+    return image.size
+
+
 def _bits(image: Image.Image, data: bytes) -> int:
     """Bits a channel as stored: Pillow gives 16-bit colour as 8-bit."""
     if image.format == "PNG":
@@ -218,14 +276,28 @@ def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        image = Image.fromarray(_eight_bits(_in_range(np.asarray(image))))
     if image.mode == "La":
         image = image.convert("LA")
-    if image.mode in ("LA", "PA", "RGBA", "RGBa") or "transparency" in image.info:
+    if image.mode in ALPHA or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _in_range(values: np.ndarray) -> np.ndarray:
+    """Decoded grey values, stretched to 0..255 where a picture of many LEVELS fills less than a quarter of what its kind holds:
+    8 to 14 bits in 16 (scanners, X-rays, microscopes), floats. All others as they are.
+    """
+    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    low, high = float(wide.min()), float(wide.max())
+    full = 65535.0 if values.dtype.kind in "iu" else 1.0
+    if low < 0 or high > full or high - low >= full / 4 or len(np.unique(wide)) < LEVELS:
+        return values
+    if full > 1 and high <= 255:
+        return values.astype(np.uint8)
+    return (wide - low) * ((255 if full > 1 else 1) / (high - low))
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pairloom.data.disk import link, write_together
+from pairloom.data.disk import readable as readable
 from pairloom.data.pair import Blob, Pair
 from pairloom.errors import Mistake
 
@@ -50,11 +51,6 @@ def suffix_of(data: bytes) -> str:
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ".webp"
     return next((suffix for magic, suffix in MAGIC.items() if data.startswith(magic)), ".jpg")
-
-
-def readable(name: str) -> str:
-    """A file name of any bytes as text that can be written anywhere (not for opening the file)."""
-    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str]]]:

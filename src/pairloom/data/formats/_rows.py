@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pairloom.data.disk import readable
 from pairloom.data.formats._texts import decode
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
@@ -28,7 +29,8 @@ def columns(path: Path) -> list[str]:
     """The names of a table's columns ([] where it is no table): the header, or the first row's keys."""
     try:
         if path.suffix.lower() == ".parquet":
-            return list(pq.read_schema(path).names)
+            with _handle(path) as file:
+                return list(pq.read_schema(file).names)
         if path.suffix.lower() == ".jsonl":
             with open(path, "rb") as file:
                 first = _object(file.readline(WIDEST))
@@ -141,9 +143,16 @@ def _cells(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
 def opened(path: Path) -> pq.ParquetFile:
     """A parquet file; a broken one is a Mistake that names it."""
     try:
-        return pq.ParquetFile(path, buffer_size=1 << 20, pre_buffer=False)
+        return pq.ParquetFile(_handle(path), buffer_size=1 << 20, pre_buffer=False)
     except (pa.ArrowException, OSError) as error:
         raise _broken(path, error) from error
+
+
+def _handle(path: Path) -> pa.NativeFile:
+    """A file opened for Arrow, whatever the bytes of its path are."""
+    if readable(str(path)) == str(path):
+        return pa.OSFile(str(path))
+    return pa.PythonFile(open(path, "rb"), "r")
 
 
 def _broken(path: Path, error: Exception) -> Mistake:
