@@ -9,7 +9,13 @@ import pyarrow as pa
 import torch
 
 from pairloom.clean.audit import near_pairs
+from pairloom.clean.folds import GROUPS
 from pairloom.clean.rows import plant
+from pairloom.clean.stacking import match_weights
+from pairloom.clean.training_table import FOLDS, TrainingTable
+from pairloom.regression.both_ways import Basis, fit_both_ways
+from pairloom.regression.features import FeatureSpace, apart, together
+from pairloom.regression.lexicon import Lexicon
 from pairloom.regression.logistic import positive_weights
 from pairloom.regression.ridge import (
     GAMMA,
@@ -119,6 +125,32 @@ def test_hand_made_features_tell_colours_and_do_not_depend_on_the_batch() -> Non
     assert not (colours[0] * colours[1]).any()  # red and blue share no bin
     again = HandmadeFeatures.of(features.tensors())
     assert np.array_equal(again(pixels), rows)
+    assert np.array_equal(
+        features(pixels[:, :, ::-1]), rows
+    )  # a sum of two terms does not depend on their order
+
+
+def test_views_of_a_picture() -> None:
+    assert together((5, 6, 7)) == ((5, 6, 7),) and apart((5, 6, 7)) == ((5,), (6,), (7,))
+    assert together((5, 6, 7, 8)) == apart((5, 6, 7, 8)) == ((5, 6, 7), (8,))
+
+
+def test_wrong_rows_count_less_in_training() -> None:
+    pictures, texts, _ = table(300)
+    wrong = np.arange(300) % 4 == 0
+    texts = texts.copy()
+    texts[wrong] = np.roll(texts[wrong], 1, axis=0)
+    nothing = np.zeros(0, np.float32)
+    space = FeatureSpace((), nothing, (), nothing, nothing, WordFeatures.learn([]))
+    known = TrainingTable(
+        space, Lexicon.learn([]), [pictures], texts, np.zeros((300, 0), np.float16), [], [], [""] * 300,
+        np.arange(300) % GROUPS, {}, [],
+    )  # fmt: skip
+    basis = Basis.choose(known.folds, 0, range(FOLDS), range(FOLDS))
+    ridges, _ = fit_both_ways([pictures], texts, known.folds, np.ones(300), basis, whole=False)
+    weights = match_weights(known, ridges, 0)
+    assert ((weights > 0) & (weights <= 1)).all()
+    assert weights[~wrong].mean() > 0.8 > 0.4 > weights[wrong].mean()
 
 
 def test_near_duplicates_are_linked() -> None:

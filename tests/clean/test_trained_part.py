@@ -17,7 +17,7 @@ import colours
 import pairloom
 from pairloom.clean import ridge_training, trained_part
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.ridge_judge import TRAINED, RidgeJudge
+from pairloom.clean.ridge_judge import KINDS, TRAINED, RidgeJudge
 from pairloom.clean.rows import audit_rows, write_donors
 from pairloom.clean.run import clean
 from pairloom.clean.trained_part import are_drawings
@@ -54,12 +54,11 @@ def test_the_saved_judge_has_the_scores_of_the_ledger(
     settings = CleanSettings(size=32, effort=0.001, captions=False, image_tower="none", text_tower="none")
     facts = clean(raw, out, settings).facts
     assert set(facts["judge"]["parts"]) == {
-        "hand-made: picture to text",
-        "hand-made: text to picture",
+        *(f"{kind}: {way}" for kind in KINDS for way in ("picture to text", "text to picture")),
         TRAINED,
     }
     judge = pairloom.load_judge(out / "models" / "judge")
-    assert isinstance(judge, RidgeJudge) and judge.trained is not None and judge.weights.shape == (5, 3)
+    assert isinstance(judge, RidgeJudge) and judge.trained is not None and judge.weights.shape == (5, 7)
     rows = [row for row in pq.read_table(out / "pairs.parquet").to_pylist() if row["score"] is not None]
     pictures = [(raw / row["name"]).with_suffix(".png") for row in rows]
     assert judge.scores(pictures, [row["text"] for row in rows]).tolist() == [row["score"] for row in rows]

@@ -1,4 +1,4 @@
-"""Fitting of the ridge judge: both regressions of every view twice, the second time without the worst rows, and single words.
+"""Fitting of the ridge judge: both regressions of every view twice, the second time weighed by P(match), and single words.
 
 Does not know: files, thresholds, decisions.
 
@@ -14,7 +14,7 @@ from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.ridge_judge import RidgeJudge
 from pairloom.clean.rows import Rows
-from pairloom.clean.stacking import SAMPLE, own_scores, trained_scores, weigh_parts
+from pairloom.clean.stacking import SAMPLE, match_weights, score_parts, trained_scores
 from pairloom.clean.trained_part import TrainedPart
 from pairloom.clean.training_table import FOLDS, TrainingTable
 from pairloom.clean.word_training import fit_words
@@ -23,25 +23,24 @@ from pairloom.regression.both_ways import Basis, fit_both_ways
 from pairloom.regression.features import Encoders
 from pairloom.regression.ridge import Ridge, TwoWayRidge, choose_references, unit
 
-WORST = 0.25  # share of the rows that the second fit leaves out
+LIKELY = 0.5  # least P(match) of a row that the fit of single words learns from
 
 
 def fit_judge(
     rows: Rows, table: TrainingTable, encoders: Encoders, trained: TrainedPart | None, settings: CleanSettings
 ) -> RidgeJudge:
-    """Fit twice, the second time without the worst rows, and weigh the parts. trained: a further part."""
-    mask = np.ones(len(table.keys))
-    ridges, _ = _regressions(table, mask, settings.seed)
-    scores = own_scores(table, ridges, weigh_parts(table, ridges, settings.seed))
-    mask[scores < np.quantile(scores, WORST)] = 0
-    ridges, to_words = _regressions(table, mask, settings.seed, table.words)
+    """Fit twice, the second time with the rows weighed by P(match) of the first, and weigh the parts. trained: a further
+    part."""
+    ridges, _ = _regressions(table, np.ones(len(table.keys)), settings.seed)
+    likely = match_weights(table, ridges, settings.seed)
+    ridges, to_words = _regressions(table, likely, settings.seed, table.words)
     more = None if trained is None else trained_scores(rows, table, trained)
-    weights = weigh_parts(table, ridges, settings.seed, more)
+    weights = score_parts(table, ridges, settings.seed, more).weights()
     texts: list[list[str]] = [[] for _ in range(FOLDS)]
     for key, text in table.donors:
         texts[table.moved.get(key, fold_of(key, GROUPS)) % FOLDS].append(text)
     chosen = [
-        choose_references(np.flatnonzero((table.folds == fold) & (mask > 0)), seed_of("words", settings.seed, fold), SAMPLE // FOLDS)
+        choose_references(np.flatnonzero((table.folds == fold) & (likely >= LIKELY)), seed_of("words", settings.seed, fold), SAMPLE // FOLDS)
         for fold in range(FOLDS)
     ]  # fmt: skip
     spoken = list(table.lexicon.words)
@@ -54,9 +53,10 @@ def fit_judge(
 
 
 def _regressions(
-    table: TrainingTable, mask: NDArray[np.float64], seed: int, words: NDArray[np.float16] | None = None
+    table: TrainingTable, weights: NDArray[np.float64], seed: int, words: NDArray[np.float16] | None = None
 ) -> tuple[tuple[TwoWayRidge, ...], tuple[Ridge, ...]]:
-    """Both regressions for every view of the pictures, on the rows whose mask is 1, and those to the words, where given."""
+    """Both regressions for every view of the pictures, and those to the words, where given: then also on all rows, not
+    only without each fold. weights [N]: of the rows."""
     basis = Basis.choose(
         table.folds,
         seed_of("landmarks", seed),
@@ -64,4 +64,6 @@ def _regressions(
         [seed_of("texts", seed, fold) for fold in range(FOLDS)],
     )
     more = () if words is None else (words,)
-    return fit_both_ways(table.pictures, table.texts, table.folds, mask, basis, more)
+    return fit_both_ways(
+        table.pictures, table.texts, table.folds, weights, basis, more, whole=words is not None
+    )

@@ -35,7 +35,8 @@ from pairloom.regression.word_fit import WordFit
 from pairloom.runtime.threads import one_thread
 
 TRAINED = "trained"  # the name of the trained part, and its folder
-HANDMADE = "hand-made"  # the features that every picture has
+HANDMADE = "hand-made"  # features beside those of a tower
+KINDS = "colours", "gradients", "patches"  # of hand-made features, without a tower
 
 
 @runtime_checkable
@@ -108,7 +109,8 @@ class RidgeJudge(CalibratedJudge):
                         places = at.tolist()
                         chosen = [rows[place] for place in places], [texts[place] for place in places]
                         parts.append(self.trained.score(pictures, *chosen, groups[at]))
-                    scores[at] = self.weights[fold] @ np.stack(parts)
+                    # part by part, so that a score depends on its own request alone, to the last bit
+                    scores[at] = sum(weight * part for weight, part in zip(self.weights[fold], parts))
         return np.where(readable[owner], scores, -np.inf)
 
     @property
@@ -208,7 +210,8 @@ class RidgeJudge(CalibratedJudge):
     def parts(self) -> dict[str, float]:
         """What the score is a sum of, "features: direction", and the share of the weight, averaged over the folds."""
         shares = (self.weights / self.weights.sum(1, keepdims=True)).mean(0).tolist()
-        features = [HANDMADE, *([] if self.encoders.image_tower is None else [self.encoders.image_tower])]
+        tower = self.encoders.image_tower
+        features = KINDS if tower is None else (HANDMADE, tower)
         names = [f"{one}: {way}" for one in features for way in ("picture to text", "text to picture")]
         return dict(zip([*names, TRAINED], shares))
 

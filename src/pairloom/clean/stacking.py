@@ -19,7 +19,7 @@ from pairloom.clean.rows import Rows
 from pairloom.clean.trained_part import TrainedPart
 from pairloom.clean.training_table import FOLDS, TrainingTable
 from pairloom.data.pair import seed_of
-from pairloom.regression.logistic import positive_weights
+from pairloom.regression.logistic import fit_logistic, positive_weights
 from pairloom.regression.ridge import TwoWayRidge, choose_references, unit
 
 RowScores = Callable[
@@ -27,13 +27,35 @@ RowScores = Callable[
 ]  # of rows' pictures and rows' texts
 SAMPLE = 8192  # rows that weights are taken from
 CHUNK = 4096  # rows scored together
+LOW, MOST = (
+    0.2,
+    0.6,
+)  # the quantile of planted scores below which mismatches are counted, and their greatest share
+LEAST = 1e-6  # weight of a row
 
 
-def weigh_parts(
+@dataclass(frozen=True)
+class PartScores:
+    """Scores of P parts for rows of each fold: with their own texts, and with planted mismatches, K x [P n] each."""
+
+    own: Sequence[NDArray[np.float64]]
+    planted: Sequence[NDArray[np.float64]]
+
+    def weights(self) -> NDArray[np.float64]:
+        """Weights [K P] of the parts: for each fold logistic regression of own pairs against planted ones of the others."""
+        weights = []
+        for fold in range(FOLDS):
+            rest = [other for other in range(FOLDS) if other != fold]
+            good = np.concatenate([self.own[other] for other in rest], 1)
+            bad = np.concatenate([self.planted[other] for other in rest], 1)
+            weights.append(positive_weights(good.T, bad.T))
+        return np.array(weights)
+
+
+def score_parts(
     table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int, more: RowScores | None = None
-) -> NDArray[np.float64]:
-    """Weights [K 2G] of the parts: for each fold logistic regression of own pairs against planted ones of the others. more:
-    scores of a further part, which has the last column."""
+) -> PartScores:
+    """Scores of each view's two directions for a sample of the rows. more: those of a further part, which is the last."""
     own: list[NDArray[np.float64]] = []
     planted: list[NDArray[np.float64]] = []
     cells = table.folds if more is None else table.groups
@@ -51,22 +73,30 @@ def weigh_parts(
         for scores, texts in ((own, chosen), (planted, other)):
             parts = [_parts(table, ridges, chosen, texts, fold)]
             scores.append(np.concatenate(parts + ([] if more is None else [more(chosen, texts)[None]])))
-    weights = []
-    for fold in range(FOLDS):
-        rest = [other for other in range(FOLDS) if other != fold]
-        good = np.concatenate([own[other] for other in rest], 1)
-        bad = np.concatenate([planted[other] for other in rest], 1)
-        weights.append(positive_weights(good.T, bad.T))
-    return np.array(weights)
+    return PartScores(own, planted)
 
 
-def own_scores(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], weights: NDArray[np.float64]) -> NDArray[np.float64]:  # fmt: skip
-    """The score [N] of every row with its own texts."""
-    scores = np.zeros(len(table.keys))
+def match_weights(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: int) -> NDArray[np.float64]:
+    """P(match) of every row with its texts [N], by which it counts in training.
+
+    A logistic regression of the combined score says how much likelier it is for own texts than for planted ones. The share of
+    mismatches is what own texts have below a low quantile of the planted ones, which is rather too much than too little.
+    """
+    parts = score_parts(table, ridges, seed)
+    weights = parts.weights()
+    own, planted = (
+        np.concatenate([one @ each for one, each in zip(weights, some)])
+        for some in (parts.own, parts.planted)
+    )
+    label = np.arange(len(own) + len(planted)) < len(own)
+    slope, start = fit_logistic(np.concatenate([own, planted])[:, None], label.astype(np.float64))
+    bad = min(MOST, float((own < np.quantile(planted, LOW)).mean()) / LOW)
+    chances = np.zeros(len(table.keys))
     for fold in range(FOLDS):
         rows = np.flatnonzero(table.folds == fold)
-        scores[rows] = weights[fold] @ _parts(table, ridges, rows, rows, fold)
-    return scores
+        scores = weights[fold] @ _parts(table, ridges, rows, rows, fold)
+        chances[rows] = 1 - bad * np.exp(-np.clip(slope * scores + start, -30, 30))
+    return np.clip(chances, LEAST, 1)
 
 
 def trained_scores(rows: Rows, table: TrainingTable, trained: TrainedPart) -> RowScores:

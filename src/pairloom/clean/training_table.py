@@ -18,12 +18,13 @@ from pairloom.clean.feature_store import DONORS, StoredFeatures, part_of, read_e
 from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.rows import LEARN, Rows, read_donors, read_part
 from pairloom.data.pair import seed_of
-from pairloom.regression.features import Encoders, FeatureSpace, Raw, mean_texts
+from pairloom.regression.features import AXES, Encoders, FeatureSpace, Raw, apart, mean_texts
 from pairloom.regression.lexicon import Lexicon
 from pairloom.regression.ridge import Floats, choose_references
 
 FOLDS = 5
 SAMPLE = 8192  # pictures that the space is learnt from
+FEWER = 256  # axes of each kind of hand-made features, where it is a view by itself
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ def _learn_space(rows: Rows, encoders: Encoders, seed: int) -> FeatureSpace:
     donors = [text for _, text in read_donors(rows.work)]
     sentences = read_encoded(rows.work / DONORS, "texts", encoders.identity)
     assert sentences is not None
-    return FeatureSpace.learn(encoders, np.concatenate(raw), donors, sentences, seed)
+    views, most = apart(encoders.widths), FEWER if encoders.image_tower is None else AXES
+    return FeatureSpace.learn(views, np.concatenate(raw), donors, sentences, seed, most)
 
 
 def near_duplicate_groups(rows: Rows) -> dict[str, int]:

@@ -61,14 +61,15 @@ def fit_both_ways(
     weights: NDArray[np.float64],
     basis: Basis,
     more: Sequence[NDArray[np.floating]] = (),
+    whole: bool = True,
 ) -> tuple[tuple[TwoWayRidge, ...], tuple[Ridge, ...]]:
     """Both regressions between each view of the pictures, G x [N D], and the texts [N E]; then the regressions from each view to
-    further tables of outputs. weights [N]: of the rows."""
+    further tables of outputs. weights [N]: of the rows. whole: also on all rows, not only without each fold."""
     shown, count = unit(texts), len(basis.pictures)
     both, others = [], []
-    for view in views:
-        to_text, *further = fit_ridge(view, [texts, *more], folds, weights, count, basis.landmarks)
-        (to_picture,) = fit_ridge(shown, [view], folds, weights, count, basis.landmarks)
+    back = fit_ridge(shown, views, folds, weights, count, basis.landmarks, whole)
+    for view, to_picture in zip(views, back):
+        to_text, *further = fit_ridge(view, [texts, *more], folds, weights, count, basis.landmarks, whole)
         references = tuple(
             ScoreReferences(view[rows], shown[spoken]) for rows, spoken in zip(basis.pictures, basis.texts)
         )

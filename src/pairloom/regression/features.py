@@ -34,10 +34,8 @@ from pairloom.towers.handmade import HandmadeFeatures
 
 Raw = NDArray[np.float16]
 Floats = NDArray[np.float32]
-AXES, SAMPLE = (
-    512,
-    4000,
-)  # principal axes of each view of the pictures, and pictures that they are learnt from
+BlockWidths = tuple[tuple[int, ...], ...]  # widths of the blocks of each view
+AXES, SAMPLE = 512, 4000  # principal axes of a view of the pictures, and pictures that they are learnt from
 DESCRIPTION, TENSORS, VOCABULARY = "encoders.json", "encoders.safetensors", "words.json"
 
 
@@ -61,7 +59,7 @@ class Encoders:
     @cached_property
     def identity(self) -> str:
         """Content hash of everything that raw features depend on."""
-        parts = [tensor.numpy().tobytes() for tensor in self.handmade.tensors().values()]
+        parts = [b"mirrored", *(tensor.numpy().tobytes() for tensor in self.handmade.tensors().values())]
         parts += [b"" if tower is None else tower.identity.encode() for tower in (self.images, self.texts)]
         return content_hash(*parts)
 
@@ -144,13 +142,13 @@ def _tower_features(tower: ImageTower, encoded: Sequence[bytes | None]) -> Float
 
 @dataclass(frozen=True)
 class FeatureSpace:
-    """Features of length 1 from raw ones: of a picture by each of G views (hand-made, tower), of a text by one.
+    """Features of length 1 from raw ones: of a picture by each of G views, of a text by one.
 
-    widths: of a picture's blocks. means [R], axes G x [r D]: of pictures. text_mean [R], word_mean: of texts. words: their
+    views: widths of the blocks of each view. means [R], axes G x [r D]: of pictures. text_mean [R], word_mean: of texts. words: their
     word features.
     """
 
-    widths: tuple[int, ...]
+    views: BlockWidths
     means: Floats
     axes: tuple[Floats, ...]
     text_mean: Floats
@@ -159,24 +157,31 @@ class FeatureSpace:
 
     @classmethod
     def learn(
-        cls, encoders: Encoders, pictures: Raw, texts: Sequence[str], sentences: Raw, seed: int
+        cls,
+        views: BlockWidths,
+        pictures: Raw,
+        texts: Sequence[str],
+        sentences: Raw,
+        seed: int,
+        most: int = AXES,
     ) -> FeatureSpace:
-        """Learn the space from raw features of pictures [n R] and from texts with their raw features."""
+        """Learn the space from raw features of pictures [n R] and from texts with their raw features. views: `together` or
+        `apart`; most: greatest number of axes of each."""
         words = WordFeatures.learn(texts, seed)
         means = pictures.astype(np.float64).mean(0).astype(np.float32)
         text_mean = sentences.astype(np.float64).mean(0).astype(np.float32)
         word_mean = words(texts).astype(np.float64).mean(0).astype(np.float32)
-        unreduced = cls(encoders.widths, means, (), text_mean, word_mean, words)
+        unreduced = cls(views, means, (), text_mean, word_mean, words)
         rows = np.sort(np.random.default_rng(seed).permutation(len(pictures))[:SAMPLE])
         parts = np.array_split(rows, -(-len(rows) // 512))
         axes = []
-        for view, columns in enumerate(map(sum, views(encoders.widths))):
+        for view, columns in enumerate(map(sum, views)):
 
             def tables(view: int = view) -> Iterator[Floats]:
                 return (unreduced._blocks(pictures[part])[view] for part in parts)
 
-            axes.append(principal_axes(tables, columns, min(AXES, columns, len(rows)), seed))
-        return cls(encoders.widths, means, tuple(axes), text_mean, word_mean, words)
+            axes.append(principal_axes(tables, columns, min(most, columns, len(rows)), seed))
+        return cls(views, means, tuple(axes), text_mean, word_mean, words)
 
     def pictures(self, raw: Raw) -> list[Floats]:
         """Features of pictures by each view, G x [n D]."""
@@ -193,7 +198,7 @@ class FeatureSpace:
         """Raw features of each view without their means, every block of a view of the same length, a view of length 1."""
         centred = raw.astype(np.float32) - self.means
         start, blocks = 0, []
-        for widths in views(self.widths):
+        for widths in self.views:
             first = start
             for width in widths:
                 block = centred[:, start : start + width]
@@ -212,7 +217,7 @@ class FeatureSpace:
     def save(self, folder: Path, name: str) -> None:
         """Write the space to files of a folder whose names begin with `name`."""
         arrays = {
-            "widths": np.array(self.widths), "means": self.means, "text_mean": self.text_mean, "word_mean": self.word_mean,
+            "widths": np.concatenate(self.views), "views": np.array([len(view) for view in self.views]), "means": self.means, "text_mean": self.text_mean, "word_mean": self.word_mean,
             "word_weights": self.words.weights, "word_axes": self.words.axes,
             **{f"axes.{view}": axes for view, axes in enumerate(self.axes)},
         }  # fmt: skip
@@ -227,14 +232,20 @@ class FeatureSpace:
         arrays = load_file(folder / f"{name}.safetensors")
         vocabulary = json.loads((folder / f"{name}.json").read_text("utf-8"))
         words = WordFeatures(tuple(vocabulary), arrays["word_weights"], arrays["word_axes"])
-        widths = tuple(arrays["widths"].tolist())
-        axes = tuple(arrays[f"axes.{view}"] for view in range(len(views(widths))))
-        return cls(widths, arrays["means"], axes, arrays["text_mean"], arrays["word_mean"], words)
+        ends = np.cumsum(arrays["views"])[:-1]
+        views = tuple(tuple(view.tolist()) for view in np.split(arrays["widths"], ends))
+        axes = tuple(arrays[f"axes.{view}"] for view in range(len(views)))
+        return cls(views, arrays["means"], axes, arrays["text_mean"], arrays["word_mean"], words)
 
 
-def views(widths: Sequence[int]) -> list[tuple[int, ...]]:
-    """Widths of the blocks of each view: the hand-made features, and the tower where there is one."""
-    return [tuple(widths[:3]), *((width,) for width in widths[3:])]
+def together(widths: Sequence[int]) -> BlockWidths:
+    """Views of a picture: hand-made features, and those of the tower where there is one. widths: of its blocks."""
+    return (tuple(widths[:3]), *((width,) for width in widths[3:]))
+
+
+def apart(widths: Sequence[int]) -> BlockWidths:
+    """Views of a picture: each kind of hand-made features by itself, but together beside a tower."""
+    return tuple((width,) for width in widths) if len(widths) <= 3 else together(widths)
 
 
 def mean_texts(features: Floats, texts: Sequence[str], groups: Sequence[Sequence[str]]) -> Floats:

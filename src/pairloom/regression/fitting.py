@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pairloom.regression.both_ways import Basis, fit_both_ways
-from pairloom.regression.features import Encoders, FeatureSpace, Raw, mean_texts
+from pairloom.regression.features import Encoders, FeatureSpace, Raw, mean_texts, together
 from pairloom.regression.joint import BIAS, JointSpace, picture_vectors, text_vectors
 from pairloom.regression.ridge import (
     TEMPERATURE,
@@ -59,7 +59,8 @@ def fit_model(pairs: PairFeatures, seed: int = 0) -> FittedRidge:
     """Learn the space, solve the regressions without each fold and on all rows, and weigh the directions by what they retrieve
     in the folds that they have not seen."""
     with one_thread():
-        space = FeatureSpace.learn(pairs.encoders, pairs.pictures, pairs.texts, pairs.sentences, seed)
+        kinds = together(pairs.encoders.widths)
+        space = FeatureSpace.learn(kinds, pairs.pictures, pairs.texts, pairs.sentences, seed)
         views, features = space.pictures(pairs.pictures), space.texts(pairs.texts, pairs.sentences)
         folds = np.random.default_rng(seed).integers(0, FOLDS, int(pairs.ids.max()) + 1)[pairs.ids]
         basis = Basis.choose(folds, seed, [seed] * FOLDS, [seed + fold for fold in range(FOLDS)])

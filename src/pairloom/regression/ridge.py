@@ -78,9 +78,9 @@ def in_blocks(function: object, features: Floats) -> Tensor:
 
 def fit_ridge(
     inputs: Floats, outputs: Sequence[NDArray[np.floating]], folds: NDArray[np.int64], weights: NDArray[np.float64],
-    count: int, landmarks: NDArray[np.int64],
+    count: int, landmarks: NDArray[np.int64], whole: bool = True,
 ) -> list[Ridge]:  # fmt: skip
-    """Solve ridge regressions to several tables of outputs, for each of `count` folds without its rows, and on all rows.
+    """Solve ridge regressions to several tables of outputs, for each of `count` folds without its rows, and (whole) on all rows.
 
     weights [N]: of the rows; landmarks: their numbers.
 
@@ -109,7 +109,7 @@ def fit_ridge(
     prior = kernel(basis, basis).double() * PENALTY
     prior.diagonal().add_(1e-6 * size)  # rounding of the kernel would leave it indefinite
     coefficients, means = [], []
-    for fold in range(count + 1):  # the last one leaves none out
+    for fold in range(count + whole):  # the last one leaves none out
         rest = [other for other in range(count) if other != fold] or [fold]
         mean = sums[rest].sum(0) / totals[rest].sum().clamp(min=1e-9)
         gram, product = grams[rest].sum(0) + prior, products[rest].sum(0) - flows[rest].sum(0)[:, None] * mean

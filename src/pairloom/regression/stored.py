@@ -13,13 +13,15 @@ from torch import Tensor
 from pairloom.regression.ridge import Ridge, ScoreReferences, TwoWayRidge
 
 FILE, SPACE = "ridge.safetensors", "space"  # the tensors, and how the files of the feature space begin
-PARTS = "landmarks", "coefficients", "means"  # of a Ridge
+PARTS = "coefficients", "means"  # of a Ridge, beside its landmarks
+TEXTS = "to_picture.landmarks"  # texts, the same for every view
 
 
 def ridge_tensors(ridges: Sequence[TwoWayRidge]) -> dict[str, Tensor]:
     """The tensors of both regressions of each view, and of their references."""
-    tensors: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {TEXTS: ridges[0].to_picture.landmarks}
     for view, both in enumerate(ridges):
+        tensors[f"{view}.to_text.landmarks"] = both.to_text.landmarks
         for name, ridge in ((f"{view}.to_text", both.to_text), (f"{view}.to_picture", both.to_picture)):
             tensors |= {f"{name}.{part}": getattr(ridge, part) for part in PARTS}
         for fold, references in enumerate(both.references):
@@ -33,8 +35,10 @@ def ridges_in(tensors: Mapping[str, Tensor], views: int) -> tuple[TwoWayRidge, .
     folds = sum(f"0.{number}.pictures" in tensors for number in range(len(tensors)))
     ridges = []
     for view in range(views):
+        landmarks = {"to_text": tensors[f"{view}.to_text.landmarks"], "to_picture": tensors[TEXTS]}
         to_text, to_picture = (
-            Ridge(*(tensors[f"{view}.{name}.{part}"] for part in PARTS)) for name in ("to_text", "to_picture")
+            Ridge(rows, *(tensors[f"{view}.{name}.{part}"] for part in PARTS))
+            for name, rows in landmarks.items()
         )
         references = tuple(
             ScoreReferences(*(tensors[f"{view}.{fold}.{side}"].numpy() for side in ("pictures", "texts")))

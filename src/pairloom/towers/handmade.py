@@ -1,4 +1,5 @@
-"""Hand-made picture features: colour histograms, oriented gradients, and patches of a dictionary learnt without labels.
+"""Hand-made picture features: colour histograms, oriented gradients, and patches of a dictionary learnt without labels, each
+averaged over the picture and its mirror image.
 
 They need no published weights. Sources: Dalal and Triggs (2005) for histograms of oriented gradients; Coates, Lee and Ng (2011)
 for the dictionary: whitened patches, spherical k-means, rectified similarities, pooled over quadrants.
@@ -81,9 +82,13 @@ class HandmadeFeatures:
             full = np.concatenate([part, np.repeat(part[:1], BATCH - len(part), axis=0)])
             with one_thread(), torch.no_grad():
                 images = _images(full)
-                features = torch.cat([_colours(images), _gradients(images), self._quadrants(images)], 1)
+                features = (self._straight(images) + self._straight(images.flip(3))) / 2
             blocks.append(features[: len(part)].numpy())
         return np.concatenate(blocks) if blocks else np.zeros((0, sum(self.widths)), np.float32)
+
+    def _straight(self, images: Tensor) -> Tensor:
+        """Features [I D] without those of the mirror images."""
+        return torch.cat([_colours(images), _gradients(images), self._quadrants(images)], 1)
 
     def _quadrants(self, images: Tensor) -> Tensor:
         """Similarities to the words above LEAST, averaged over each quadrant [I 4K]."""
