@@ -78,12 +78,14 @@ class TowerRows(nn.Module):
 
     def learn(self, pictures: Iterable[NDArray[np.uint8]]) -> TowerRows:
         """Set the axes by prepared pictures [n S S 3], in parts; returns itself. ValueError where there is none."""
-        tables = [_both(image_tower(self.where), part) for part in pictures]
-        for kind in range(2):
-            table = np.concatenate([part[kind].reshape(-1, part[kind].shape[-1]) for part in tables])
-            mean, axes = _principal_axes(table, self.width)
-            self.means[kind] = torch.from_numpy(mean)
-            self.axes[kind] = torch.from_numpy(axes)
+        moments = [_Moments(), _Moments()]
+        for part in pictures:
+            for kind, features in zip(moments, _both(image_tower(self.where), part)):
+                kind.add(features.reshape(-1, features.shape[-1]))
+        for at, kind in enumerate(moments):
+            mean, axes = kind.principal_axes(self.width)
+            self.means[at] = torch.from_numpy(mean)
+            self.axes[at] = torch.from_numpy(axes)
         return self
 
     def forward(self, images: Tensor) -> Tensor:
@@ -139,15 +141,25 @@ def _as_map(cells: Float[Tensor, "I P W"]) -> Float[Tensor, "I W U U"]:
     return cells.transpose(1, 2).unflatten(2, (side, side)).contiguous()
 
 
-def _principal_axes(
-    table: NDArray[np.float32], width: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Mean [D] and principal axes [D W] of a table [n D]; the scores on the axes have a mean variance of 1."""
-    mean = table.mean(0, dtype=np.float64)
-    centred = table - mean.astype(np.float32)
-    values, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(table))
-    scale = max(float(values[-width:].mean()), 1e-12) ** 0.5
-    return mean.astype(np.float32), (vectors[:, ::-1][:, :width] / scale).astype(np.float32)
+class _Moments:
+    """Sums over the rows of a table [n D] that is read in parts, for its principal axes."""
+
+    def __init__(self) -> None:
+        self.count, self.sums, self.products = 0, np.zeros(()), np.zeros(())
+
+    def add(self, table: NDArray[np.float32]) -> None:
+        self.count += len(table)
+        self.sums = self.sums + table.sum(0, dtype=np.float64)
+        self.products = self.products + (table.T @ table).astype(np.float64)
+
+    def principal_axes(self, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean [D] and axes [D W]; the scores on the axes have a mean variance of 1. ValueError for an empty table."""
+        if not self.count:
+            raise ValueError("there is no picture to learn axes from")
+        mean = self.sums / self.count
+        values, vectors = np.linalg.eigh(self.products / self.count - np.outer(mean, mean))
+        scale = max(float(values[-width:].mean()), 1e-12) ** 0.5
+        return mean.astype(np.float32), (vectors[:, ::-1][:, :width] / scale).astype(np.float32)
 
 
 @lru_cache(maxsize=2)
