@@ -21,8 +21,9 @@ from pairloom.clean.word_training import fit_words
 from pairloom.data.pair import seed_of
 from pairloom.regression.both_ways import Basis, fit_both_ways
 from pairloom.regression.features import Encoders
-from pairloom.regression.ridge import Ridge, TwoWayRidge, choose_references, unit
+from pairloom.regression.ridge import LANDMARKS, Ridge, TwoWayRidge, choose_references, unit
 
+FIRST = 1024  # landmarks of the first round, which only says how much each pair counts
 LIKELY = 0.5  # least P(match) of a row that the fit of single words learns from
 
 
@@ -55,13 +56,14 @@ def fit_judge(
 def _regressions(
     table: TrainingTable, weights: NDArray[np.float64], seed: int, words: NDArray[np.float16] | None = None
 ) -> tuple[tuple[TwoWayRidge, ...], tuple[Ridge, ...]]:
-    """Both regressions for every view of the pictures, and those to the words, where given: then also on all rows, not
-    only without each fold. weights [N]: of the rows."""
+    """Both regressions for every view of the pictures, and those to the words, where given: then with all landmarks, and
+    also on all rows. weights [N]: of the rows."""
     basis = Basis.choose(
         table.folds,
         seed_of("landmarks", seed),
         [seed_of("pictures", seed, fold) for fold in range(FOLDS)],
         [seed_of("texts", seed, fold) for fold in range(FOLDS)],
+        FIRST if words is None else LANDMARKS,
     )
     more = () if words is None else (words,)
     return fit_both_ways(

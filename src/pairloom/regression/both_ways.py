@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairloom.regression.ridge import (
+    LANDMARKS,
     Floats,
     Ridge,
     ScoreReferences,
@@ -38,14 +39,19 @@ class Basis:
 
     @classmethod
     def choose(
-        cls, folds: NDArray[np.int64], landmarks: int, pictures: Sequence[int], texts: Sequence[int]
+        cls,
+        folds: NDArray[np.int64],
+        landmarks: int,
+        pictures: Sequence[int],
+        texts: Sequence[int],
+        most: int = LANDMARKS,
     ) -> Basis:
-        """Choose from rows whose folds [N] these are. The other arguments are seeds: of the landmarks, and for each fold of the
-        reference pictures and texts."""
+        """Choose from rows whose folds [N] these are. landmarks, pictures, texts are seeds: of the landmarks, and for each fold of
+        the reference pictures and texts. most: greatest number of landmarks."""
         everything = np.arange(len(folds))
         inside = [np.flatnonzero(folds == fold) for fold in range(len(pictures))]
         return cls(
-            choose_landmarks(len(folds), landmarks),
+            choose_landmarks(len(folds), landmarks, most),
             tuple(
                 choose_references(rows if len(rows) else everything, seed)
                 for rows, seed in zip(inside, pictures)

@@ -172,9 +172,9 @@ def unit(rows: Floats) -> Floats:
     return (rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)).astype(np.float32)
 
 
-def choose_landmarks(count: int, seed: int) -> NDArray[np.int64]:
-    """Numbers of at most LANDMARKS of `count` rows, rising."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:LANDMARKS]).astype(np.int64)
+def choose_landmarks(count: int, seed: int, most: int = LANDMARKS) -> NDArray[np.int64]:
+    """Numbers of at most `most` of `count` rows, rising."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:most]).astype(np.int64)
 
 
 def choose_references(
