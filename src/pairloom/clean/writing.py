@@ -40,7 +40,7 @@ def write_shard(task: WriteTask) -> int:
             if outcome.texts:
                 yield pair.with_texts(_texts(pair, outcome))
 
-    find(task.shard.format).write(task.out, task.shard.name, kept())
+    find(task.shard.format).write(task.out, task.shard.name, kept(), task.shard)
     ledger.write_part(task.part, entries)
     return len(entries)
 

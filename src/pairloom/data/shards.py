@@ -6,17 +6,27 @@ Does not know: how any one format lies on disk (that is `formats/NAME.py`), pixe
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from pairloom import registry
 from pairloom.data.pair import Pair
 from pairloom.errors import Mistake
 
 SIZE = 1000  # pairs in a shard where the format itself does not say
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns of a table (of a row's fields, in JSON) that hold pictures and texts; "" for those that sets use."""
+
+    image: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -29,6 +39,7 @@ class Shard:
     file: the file that holds it (the set's folder where each pair is a file of its own).
     start, stop: the span of the file, in the format's own unit (bytes, rows, positions); 0, 0 is all of it.
     part: what else the format needs to find its pairs again.
+    columns: those that a user named.
     """
 
     name: str
@@ -38,15 +49,21 @@ class Shard:
     start: int = 0
     stop: int = 0
     part: str = ""
+    columns: Columns = Columns()
 
 
 @dataclass(frozen=True)
 class PairSet:
-    """A set on disk: its path, its format's name and its shards. Nothing of the pairs is in memory."""
+    """A set on disk: its path, its format's name and its shards. Nothing of the pairs is in memory.
+
+    columns: those that a user named. notes: what lies there and was not read, and what had to be guessed.
+    """
 
     path: Path
     format: str
     shards: tuple[Shard, ...]
+    columns: Columns = Columns()
+    notes: tuple[str, ...] = ()
 
     def pairs(self) -> Iterator[Pair]:
         """Every pair of every shard in order, streaming; broken pairs carry a `problem`."""
@@ -54,26 +71,54 @@ class PairSet:
             yield from read(shard)
 
 
-def open_set(path: Path | str, format: str | None = None) -> PairSet:
-    """The set at a folder or file; its format is sniffed by content unless named.
+def open_set(path: Path | str, format: str | None = None, columns: Columns = Columns()) -> PairSet:
+    """The set at a folder or file; its format is sniffed by content unless named. columns: where a table's names are not known.
 
-    Raises Mistake where there is nothing, nothing usable, or a file too broken to list.
+    Raises Mistake where there is nothing, nothing usable, several sets, or a file too broken to list.
     """
+    from pairloom.data.formats import _seen
+
     path = Path(path)
     if not path.exists():
-        raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
+        raise _absent(path)
     if path.is_dir() and not os.listdir(path):
         raise Mistake(
             f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."
         )
     try:
-        name = format or _sniff(path)
-        shards = tuple(find(name).shards(path))
+        name = format or _sniff(path, columns)
+        shards = tuple(replace(shard, columns=columns) for shard in find(name).shards(path, columns))
+        if not format:
+            _seen.demand_whole(path, name, shards)
+        notes = _seen.notes(path, shards, columns)
     except OSError as error:
         raise Mistake(f"{error.filename or path} cannot be read.", error.strerror or str(error)) from error
     if not shards:
-        raise Mistake(f"{path} holds no pairs.", f"It was read as: {find(name).CLAIM}.", "Give another path.")
-    return PairSet(path, name, shards)
+        seen = _seen.description(path)
+        raise Mistake(
+            f"{path} holds no pairs.", f"It was read as: {find(name).CLAIM}.\n{seen}", "Give another path."
+        )
+    return PairSet(path, name, shards, columns, notes)
+
+
+def _absent(path: Path) -> Mistake:
+    if re.search(r"[*?{]", path.name):
+        why = "A pattern of names is no set."
+        return Mistake(f"There is nothing at {path}.", why, f"Give the folder of the files: {path.parent}")
+    return Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
+
+
+def open_again(facts: Mapping[str, Any]) -> PairSet:
+    """The set that a run names in its facts: path, format and the columns that a user named."""
+    columns = Columns(facts.get("image_column", ""), facts.get("text_column", ""))
+    return open_set(facts["path"], facts["format"], columns)
+
+
+def description(path: Path) -> str:
+    """What was seen at a path, in words: kinds of files, and what its data files hold."""
+    from pairloom.data.formats import _seen
+
+    return _seen.description(path)
 
 
 def find(format: str) -> ModuleType:
@@ -81,9 +126,11 @@ def find(format: str) -> ModuleType:
     return registry.find("data.formats", format)
 
 
-def _sniff(path: Path) -> str:
+def _sniff(path: Path, columns: Columns) -> str:
+    from pairloom.data.formats import _seen
+
     names = registry.names("data.formats")
-    fits = [name for name in names if find(name).sniff(path)]
+    fits = [name for name in names if find(name).sniff(path, columns)]
     if len(fits) == 1:
         return fits[0]
     known = "".join(f"\n  {name}: {find(name).CLAIM}" for name in names)
@@ -91,10 +138,9 @@ def _sniff(path: Path) -> str:
         raise Mistake(
             f"{path} fits several formats: {', '.join(fits)}.", "", f"Say which with format={fits[0]}."
         )
-    seen = ", ".join(sorted(os.listdir(path))[:5]) if path.is_dir() else path.name
     raise Mistake(
         f"{path} is not a set of image-text pairs that pairloom knows.",
-        f"Seen there: {seen}.",
+        _seen.description(path),
         f"Known:{known}",
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.formats import _files, _json
+from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import decode, tidy
 from pairloom.data.pair import Blob, content_hash
 from pairloom.errors import Mistake
@@ -91,16 +92,19 @@ class Album:
     """The pictures of a set by name, each read once: its place, and the hash of its bytes."""
 
     def __init__(self, root: Path, file: Path) -> None:
-        self.finder = _files.Finder(root if root.is_dir() else root.parent, file)
+        self.finder = Finder(root if root.is_dir() else root.parent, file)
         self.known: dict[str, tuple[Blob, str, str]] = {}
 
     def find(self, names: Sequence[str]) -> tuple[Blob, str, str]:
         """The first of these names that is there: its Blob, its key, and "" or what is wrong."""
         if names[0] not in self.known:
-            blob = next(filter(None, map(self.finder.blob, filter(None, names))), None)
+            pictures = [self.finder.find(name) for name in filter(None, names)] or [
+                self.finder.find(names[0])
+            ]
+            blob, problem, _ = next((one for one in pictures if not one[1]), pictures[0])
             if len(self.known) > 100_000:
                 self.known.clear()
-            self.known[names[0]] = keyed(blob) if blob else (Blob(), "", _files.missing(names[0]))
+            self.known[names[0]] = (blob, "", problem) if problem else keyed(blob)
         return self.known[names[0]]
 
 

@@ -15,7 +15,19 @@ from pairloom.data.disk import readable as readable
 from pairloom.data.pair import Blob, Pair
 from pairloom.errors import Mistake
 
-IMAGES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2", ".ppm", ".pgm"}
+IMAGES = set(
+    ".jpg .jpeg .jpe .jfif .jif .pjpeg .pjp .mpo .png .apng .webp .gif .bmp .dib .ico .tif .tiff .avif .avifs .jp2 .j2k .j2c .jpc"
+    " .jpf .jpx .ppm .pgm .pbm .pnm".split()
+)
+# photographs that no decoder here reads; one without a text is a pair too, so that it is told
+UNREAD = set(".heic .heif .hif .jxl .jxr .wdp .cr2 .cr3 .nef .arw .dng .raf .orf .rw2".split())
+FOREIGN = {
+    "Thumbs.db",
+    "@eaDir",
+    "__MACOSX",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+}  # thumbnails and rubbish of systems
 OURS = {
     "pairs.parquet",
     "run.json",
@@ -32,6 +44,7 @@ MAGIC = {
     b"MM\0*": ".tif",
     b"P5": ".pgm",
     b"P6": ".ppm",
+    b"\0\0\0\x0cjP": ".jp2",
 }
 
 
@@ -46,11 +59,23 @@ def is_image(name: str) -> bool:
     return split(name)[1] in IMAGES
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is no part of any set, by its name."""
+    return name.startswith(".") or name in FOREIGN
+
+
 def suffix_of(data: bytes) -> str:
     """The file suffix for encoded image bytes, by their first bytes; ".jpg" where they say nothing."""
+    return kind_of(data) or ".jpg"
+
+
+def kind_of(data: bytes) -> str:
+    """The file suffix of an image by its first bytes; "" where they are of no image that is read."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return ".webp"
-    return next((suffix for magic, suffix in MAGIC.items() if data.startswith(magic)), ".jpg")
+    if data[4:12] in (b"ftypavif", b"ftypavis"):
+        return ".avif"
+    return next((suffix for magic, suffix in MAGIC.items() if data.startswith(magic)), "")
 
 
 def walk(root: Path) -> Iterator[tuple[str, list[str]]]:
@@ -70,7 +95,7 @@ def _walk(root: Path, inside: str, seen: set[tuple[int, int]]) -> Iterator[tuple
     files, folders = [], []
     with os.scandir(here) as entries:
         for entry in entries:
-            if entry.name.startswith(".") or (not inside and entry.name in OURS):
+            if is_hidden(entry.name) or (not inside and entry.name in OURS):
                 continue
             if entry.is_dir():
                 folders.append(entry.name)
@@ -95,65 +120,13 @@ def _matching(root: Path, inside: str, suffixes: set[str]) -> tuple[list[str], l
     with os.scandir(root / inside) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith(".") or (not inside and name in OURS):
+            if is_hidden(name) or (not inside and name in OURS):
                 continue
             if split(name)[1] in suffixes and entry.is_file():
                 files.append(inside + name)
             elif entry.is_dir():
                 folders.append(name)
     return files, folders
-
-
-class Finder:
-    """Where an annotation file's images lie: the name is tried against likely folders, always in the same order."""
-
-    def __init__(self, root: Path, file: Path) -> None:
-        """root: the set's folder. file: the annotation file in it."""
-        near = [file.parent, file.parent.parent] if file.parent.name == "annotations" else [file.parent]
-        self.tops = [os.path.abspath(top) + os.sep for top in (root, *near)]
-        self.places: list[Path] = []
-        for folder in (*near, root):
-            inner = [
-                place_ for sub in self._inside(folder, file) for place_ in (sub, *self._images(sub, file))
-            ]
-            self.places += [folder, *inner]
-        self.places = list(dict.fromkeys(self.places))
-
-    def _inside(self, folder: Path, file: Path) -> list[Path]:
-        """Its folders, the split that the annotation file names first: captions_val2017.json -> val2017/."""
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-        names.sort(key=lambda name: (name not in file.name, name != "images", name))
-        return [folder / name for name in names[:50]]
-
-    def _images(self, folder: Path, file: Path) -> list[Path]:
-        return self._inside(folder, file) if folder.name == "images" else []
-
-    def blob(self, name: str) -> Blob | None:
-        """The image of that name, or None. The Blob's own name is relative to the set where it lies inside."""
-        if not name or "\0" in name or re.match(r"[a-z][a-z0-9+.-]+://", name):
-            return None
-        for written in dict.fromkeys((name, name.replace("\\", "/"))):
-            for place_ in self.places:
-                path = place_ / written
-                try:
-                    if path.is_file():
-                        return Blob(path, name=self._known_as(path, written))
-                except OSError:  # a name longer than the disk takes
-                    break
-        return None
-
-    def _known_as(self, path: Path, written: str) -> str:
-        full = os.path.abspath(path)
-        inside = next((full[len(top) :] for top in self.tops if full.startswith(top)), "")
-        return readable(inside) if inside else safe(written)
-
-
-def missing(name: object) -> str:
-    """The problem of a row whose image is not there."""
-    if isinstance(name, str) and re.match(r"[a-z][a-z0-9+.-]+://", name):
-        return "no image: the set gives a web address, and pairloom fetches nothing"
-    return f"no image: {str(name)[:200]!r} is not there" if name else "no image"
 
 
 def safe(name: str) -> str:

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pairloom.data.formats._texts import decode
+from pairloom.data.formats._texts import UnknownCharset, decode_known
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
 
 CHUNK = 1 << 20
 SLACK = 64  # an error this near the end of the window may only mean that more must be read
+PEEKED = 100  # objects of an array that tell what it holds: the first one may lack a field
 TELLING = ("images", "annotations")
 DECODER = json.JSONDecoder(strict=False)  # raw control characters in strings are common in scraped captions
 
@@ -123,17 +124,44 @@ def _object(window: Window) -> Iterator[Element]:
 
 
 def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, Any]]:
-    """The first element of each array of objects by its name, up to a telling array; {} where it is not JSON."""
+    """What objects each array holds, by its name: the first one, and of the next ones the fields that it lacks, up to a telling
+    array; {} where it is not JSON."""
     objects: dict[str, dict[str, Any]] = {}
+    seen, last = 0, ""
     try:
         for count, element in enumerate(elements(path)):
+            if seen and element.key not in ("", *until):
+                break
             if isinstance(element.value, dict):
-                objects.setdefault(element.key, element.value)
-            if element.key in ("", *until) or count > 1_000_000:
+                before = objects.setdefault(element.key, element.value)
+                if before is not element.value:
+                    objects[element.key] = {**element.value, **before}
+            if element.key in ("", *until):
+                seen += 1
+                if seen >= PEEKED or (seen > 1 and element.key != last):
+                    break
+            last = element.key
+            if count > 1_000_000:
                 break
     except Broken:
         pass
     return objects
+
+
+def has(path: Path, key: str, field: str) -> bool:
+    """Whether an object of an array has a field, among its first."""
+    try:
+        seen = 0
+        for element in elements(path):
+            if element.key == key:
+                if isinstance(element.value, dict) and field in element.value:
+                    return True
+                seen += 1
+                if seen >= PEEKED:
+                    return False
+    except Broken:
+        pass
+    return False
 
 
 def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int]]:
@@ -170,7 +198,10 @@ def rows(path: Path, start: int, stop: int) -> list[Any]:
         file.seek(start)
         raw = file.read(stop - start)
     try:
-        return json.loads("[" + decode(raw)[0] + "]", strict=False)
+        return json.loads("[" + decode_known(raw)[0] + "]", strict=False)
+    except UnknownCharset as error:
+        do = "JSON is UTF-8: convert the file first."
+        raise Mistake(f"{path} cannot be read.", f"From byte {start:,}: {error}.", do) from error
     except ValueError as error:
         raise Mistake(
             f"{path} is not what it was.", f"Bytes {start:,} to {stop:,} are other.", "Run again."

@@ -12,12 +12,14 @@ from typing import Any
 from pairloom.data.disk import atomic_write
 from pairloom.data.formats import _files, _json, _look, _parts
 from pairloom.data.pair import Pair
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 
 
-def fits(path: Path, test: Callable[[dict[str, Any]], bool], key: str = "") -> bool:
+def fits(
+    path: Path, test: Callable[[dict[str, Any]], bool], key: str = "", columns: Columns = Columns()
+) -> bool:
     """Whether the set's marker is a JSON file whose array `key` opens with an object that passes the test."""
-    mark = _look.marker(path)
+    mark = _look.marker(path, columns)
     return mark is not None and mark.suffix == ".json" and _opens(mark, test, key)
 
 
@@ -27,12 +29,19 @@ def _opens(file: Path, test: Callable[[dict[str, Any]], bool], key: str) -> bool
 
 
 def shards(
-    path: Path, format: str, test: Callable[[dict[str, Any]], bool], key: str = "", group: str | None = None
+    path: Path,
+    format: str,
+    test: Callable[[dict[str, Any]], bool],
+    key: str = "",
+    group: str | None = None,
+    columns: Columns = Columns(),
 ) -> list[Shard]:
     """Spans of every such file of the set; neighbours with the same value under `group` stay together."""
     root = path.parent if path.is_file() else path
     shard_list = []
-    for file in (file for file in _look.markers(path) if _opens(file, test, key)):
+    for file in _look.of_format(
+        path, columns, lambda file: file.suffix == ".json" and _opens(file, test, key)
+    ):
         for number, (start, stop) in enumerate(_json.spans(file, key, group)):
             shard_list.append(
                 Shard(f"{_look.label(root, file)}-{number:05d}", format, root, file, start, stop)

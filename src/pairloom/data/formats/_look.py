@@ -5,15 +5,23 @@ Order: metadata tables, tars, annotation JSON, other tables; none: a folder of i
 
 from __future__ import annotations
 
+import hashlib
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
 from pairloom.data.formats import _files, _json, _rows
+from pairloom.data.shards import Columns
 from pairloom.errors import Mistake
 
 METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
 TEXTS = ("caption", "captions", "text", "texts", "conversations", "sentences")
-TABLES = {".csv", ".tsv", ".jsonl", ".parquet"}
+TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+TEXT_FILES = (".txt", ".caption")  # beside a picture of their name
+SIDECARS = sorted(_files.IMAGES, key=lambda suffix: suffix not in (".jpg", ".png", ".jpeg", ".webp"))
+MOST_TWINS = 50  # tables that are compared with each other
 IMAGE_COLUMNS = (
     "image",
     "image_path",
@@ -29,29 +37,96 @@ IMAGE_COLUMNS = (
     "jpg",
     "png",
 )
+OTHER_IMAGES = ("images", "picture", "photo", "image_name", "img_path", "img_name", "image_filename")
 ADDRESSES = ("url", "image_url", "img_url")
 TEXT_COLUMNS = ("text", "caption", "captions", "texts")
+# names that are read where there is none of those, and only one of these
+OTHER_TEXTS = (
+    "prompt",
+    "prompts",
+    "description",
+    "descriptions",
+    "desc",
+    "alt",
+    "alt_text",
+    "alttext",
+    "title",
+    "sentence",
+    "sentences",
+    "caption_en",
+    "text_en",
+    "en",
+    "comment",
+    "raw",
+    "content",
+    "conversations",
+    "messages",
+)
 
 
-def marker(path: Path) -> Path | None:
+def marker(path: Path, columns: Columns = Columns()) -> Path | None:
     """The file that says what a set is; the file itself where the set is one; None for a bare folder of images."""
-    return next(iter(markers(path)), None)
+    return next(iter(markers(path, columns)), None)
 
 
-def markers(path: Path) -> list[Path]:
-    """All files of the set of the marker's rank, in order."""
+def markers(path: Path, columns: Columns = Columns()) -> list[Path]:
+    """All files of the set of the marker's rank, in order; of two with the same rows the first."""
     if path.is_file():
         return [path]
     names = _files.first_files(path, {".tar", ".json", *TABLES})
+    tables = [name for name in names if _files.split(name)[1] in TABLES or _is_lines(path / name)]
+    known = {name: resolved(path / name, columns) for name in tables}
+    annotations = _annotations(
+        path, [name for name in names if name.endswith(".json") and name not in known], columns
+    )
     ranks = [
         [name for name in names if name.rpartition("/")[2] in METADATA],
-        [name for name in names if name.endswith(".tar")],
-        _annotations(path, names),
-        [name for name in names if _files.split(name)[1] in TABLES and is_table(path / name)],
+        [name for name in names if _files.split(name)[1] == ".tar"],
+        [name for name, strong in annotations.items() if strong],
+        [name for name in tables if known[name].is_whole and not known[name].guess],
     ]
     chosen = next(filter(None, ranks), [])
+    if (
+        chosen
+        and chosen in ranks[2:]
+        and _texts_beside(path)
+        and not any(_speaks(path / name, columns) for name in chosen)
+    ):
+        chosen, ranks = [], []  # boxes or addresses beside pictures that have their texts in files
+    if not chosen and not _texts_beside(path):
+        ranks = [
+            [name for name in tables if known[name].is_whole],
+            [name for name, strong in annotations.items()],
+        ]
+        chosen = next(filter(None, ranks), [])
     _demand_one(path, chosen, sum(ranks, []))
-    return [path / name for name in sorted(chosen)]
+    return without_twins([path / name for name in sorted(chosen)], columns)
+
+
+def _is_lines(path: Path) -> bool:
+    return path.suffix.lower() == ".json" and _rows.is_lines(path)
+
+
+def _texts_beside(path: Path) -> bool:
+    """Whether a picture has a text file of its name."""
+    return bool(_files.first_files(path, set(TEXT_FILES))) and bool(texted(path))
+
+
+def texted(path: Path) -> list[str]:
+    """Pictures that have a text file of their name, of a folder and its first folders."""
+    names = _files.first_files(path, {*_files.IMAGES, *TEXT_FILES})
+    stems = {_files.split(name)[0] for name in names if _files.split(name)[1] in TEXT_FILES}
+    return [name for name in names if _files.is_image(name) and _files.split(name)[0] in stems]
+
+
+def _speaks(file: Path, columns: Columns) -> bool:
+    """Whether an annotation file or a table has texts of pictures that are there: no boxes, no addresses."""
+    if file.suffix.lower() in TABLES:
+        return resolved(file, columns).image is not None
+    first = _json.peek(file)
+    if "images" in first and "sentences" not in first["images"]:
+        return _json.has(file, "annotations", columns.text or "caption")
+    return True
 
 
 def _demand_one(path: Path, chosen: list[str], known: list[str]) -> None:
@@ -65,34 +140,175 @@ def _demand_one(path: Path, chosen: list[str], known: list[str]) -> None:
         )
 
 
-def _annotations(path: Path, names: list[str]) -> list[str]:
-    """JSON files that speak of images and texts; those beside an image of their own name are its metadata."""
-    fitting = []
-    for name in [name for name in names if name.endswith(".json")][:1000]:
-        stem = name[: -len(".json")]
-        if any((path / (stem + suffix)).exists() for suffix in (".jpg", ".png", ".jpeg", ".webp")):
+def _annotations(path: Path, names: list[str], columns: Columns) -> dict[str, bool]:
+    """JSON files that speak of images and texts, by the names that sets use (True) or that could be texts (False); those
+    beside an image of their own name are its metadata."""
+    fitting: dict[str, bool] = {}
+    for name in names[:1000]:
+        if any((path / (name[: -len(".json")] + suffix)).exists() for suffix in SIDECARS):
             continue
         first = _json.peek(path / name)
-        if any(key in first for key in _json.TELLING) or any(key in first.get("", {}) for key in TEXTS):
-            fitting.append(name)
+        known = list(first.get("", {}))
+        texts, guess = text_columns(known, columns)
+        if any(key in first for key in _json.TELLING) or column(known, (*TEXTS, columns.text)):
+            fitting[name] = True
+        elif texts and image_column(known, columns):
+            fitting[name] = not guess
     return fitting
 
 
-def is_table(path: Path) -> bool:
-    """A table with a column for images (or their addresses) and one for texts, by the names that sets use."""
+@dataclass(frozen=True)
+class TableColumns:
+    """The columns of a table that hold pictures and texts. texts: the first with a text in it is a row's. addresses: whether
+    another column holds web addresses. guess: how they were recognised, where not by the names that all sets use."""
+
+    image: str | None
+    texts: tuple[str, ...]
+    addresses: bool = False
+    guess: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        return bool(self.texts) and (self.image is not None or self.addresses)
+
+
+def resolved(path: Path, columns: Columns = Columns()) -> TableColumns:
+    """The columns of a table file: those that are named, else those that go by a known name, else the only one that could be."""
     names = _rows.columns(path)
-    return column(names, (*IMAGE_COLUMNS, *ADDRESSES)) is not None and column(names, TEXT_COLUMNS) is not None
+    texts, guess = text_columns(names, columns)
+    image = image_column(names, columns)
+    addresses = column(names, ADDRESSES) is not None
+    if image is None and names and not columns.image and not addresses:
+        image = _by_content(path, names, texts)
+        if image is not None:
+            guess = ", ".join(filter(None, (guess, f"pictures from the column {image!r}")))
+    return TableColumns(image, texts, addresses, guess)
 
 
-def is_metadata(path: Path) -> bool:
+def text_columns(names: list[str], columns: Columns) -> tuple[tuple[str, ...], str]:
+    """The columns that hold texts, and how that is known where it is not by a name that all sets use."""
+    if columns.text:
+        named = column(names, (columns.text,))
+        return (named,) if named is not None else (), ""
+    known = [name for name in (column(names, (one,)) for one in TEXT_COLUMNS) if name is not None]
+    if known:
+        return tuple(known), ""
+    others = [name for name in (column(names, (one,)) for one in OTHER_TEXTS) if name is not None]
+    return (tuple(others), f"texts from the column {others[0]!r}") if len(others) == 1 else ((), "")
+
+
+def image_column(names: list[str], columns: Columns) -> str | None:
+    """The column of the pictures: the one that is named, else the first that goes by a known name, else the only one that has
+    one of the rarer names."""
+    if columns.image:
+        return column(names, (columns.image,))
+    rare = [name for name in (column(names, (one,)) for one in OTHER_IMAGES) if name is not None]
+    return column(names, IMAGE_COLUMNS) or (rare[0] if len(rare) == 1 else None)
+
+
+def _by_content(path: Path, names: list[str], texts: tuple[str, ...]) -> str | None:
+    """The only column whose first cells are images' names, or pictures; None where there are several."""
+    first = [row for row in _rows.first(path, 20) if isinstance(row, dict)]
+    fitting = [
+        name
+        for name in names
+        if name not in texts and first and all(_is_picture(row.get(name)) for row in first[:20])
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def _is_picture(value: object) -> bool:
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if isinstance(value, dict):
+        value = value.get("bytes") or value.get("path")
+    if isinstance(value, bytes):
+        return bool(_files.kind_of(value))
+    return isinstance(value, str) and _files.is_image(value) and "://" not in value
+
+
+def is_table(path: Path, columns: Columns = Columns()) -> bool:
+    """A table with a column for images (or their addresses) and one for texts."""
+    return (path.suffix.lower() in TABLES or _is_lines(path)) and resolved(path, columns).is_whole
+
+
+def demand_columns(file: Path, columns: Columns) -> None:
+    """Mistake where a table lacks a column that a user named."""
+    names = _rows.columns(file)
+    for option, name in (("--image-column", columns.image), ("--text-column", columns.text)):
+        if name and column(names, (name,)) is None:
+            raise Mistake(
+                f"{file} has no column '{name}'.", f"Its columns: {', '.join(names[:20])}.", f"Mend {option}."
+            )
+
+
+def is_metadata(path: Path, columns: Columns = Columns()) -> bool:
     """An imagefolder's table, by its name and its column file_name."""
-    return path.name in METADATA and column(_rows.columns(path), ("file_name",)) is not None
+    names = ("file_name", columns.image)
+    return path.name in METADATA and column(_rows.columns(path), names) is not None
 
 
 def column(names: list[str], known: tuple[str, ...]) -> str | None:
-    """The column of a table that goes by the first of the known names, whatever its case."""
-    by_case = {name.lower(): name for name in reversed(names)}
-    return next((by_case[name] for name in known if name in by_case), None)
+    """The column of a table that goes by the first of the known names, whatever its case, blanks or Unicode form."""
+    by_case = {_plain(name): name for name in reversed(names)}
+    return next((by_case[_plain(name)] for name in known if name and _plain(name) in by_case), None)
+
+
+def _plain(name: object) -> str:
+    return unicodedata.normalize("NFC", str(name)).strip("\ufeff \t\r\n").lower()
+
+
+def of_format(path: Path, columns: Columns, test: Callable[[Path], bool]) -> list[Path]:
+    """The marking files that are of a format; where another kind of file marks the set, all files that are of this one."""
+    chosen = [file for file in markers(path, columns) if test(file)]
+    if chosen or path.is_file():
+        return chosen
+    names = _files.first_files(path, {".json", *TABLES})
+    return [path / name for name in names if test(path / name)]
+
+
+def without_twins(files: list[Path], columns: Columns) -> list[Path]:
+    """The files without those that repeat the rows of another one in their folder (metadata.csv and metadata.jsonl)."""
+    if not 1 < len(files) <= MOST_TWINS:
+        return files
+    ordered = sorted(files, key=lambda file: (file.parent, file.suffix.lower() != ".csv", file.name))
+    kept: list[Path] = []
+    for file in ordered:
+        if twin(file, kept, columns) is None:
+            kept.append(file)
+    return sorted(kept)
+
+
+def twin(file: Path, others: list[Path], columns: Columns) -> Path | None:
+    """The one of other files in its folder that has the same rows."""
+    for other in others:
+        if (
+            other.parent != file.parent
+            or file.suffix.lower() not in TABLES
+            or other.suffix.lower() not in TABLES
+        ):
+            continue
+        for count in (20, None):  # a quick look first
+            ours, theirs = (_digest(one, columns, count) for one in (file, other))
+            if not ours or ours != theirs:
+                break
+        else:
+            return other
+    return None
+
+
+def _digest(file: Path, columns: Columns, count: int | None) -> str:
+    """A hash over the pictures and texts of a table's first rows; "" where it has none."""
+    known = resolved(file, columns)
+    if known.image is None:
+        return ""
+    digest, some = hashlib.blake2b(digest_size=20), False
+    for row in _rows.first(file, count):
+        if isinstance(row, dict):
+            some = True
+            cells = [row.get(name) for name in (known.image, *known.texts)]
+            digest.update(repr([str(cell) for cell in cells if cell is not None]).encode("utf-8", "replace"))
+    return digest.hexdigest() if some else ""
 
 
 def label(root: Path, file: Path) -> str:

@@ -5,39 +5,90 @@ A row is a dict of columns, or a string that says why it cannot be read.
 
 from __future__ import annotations
 
-import csv
 import json
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import readable
-from pairloom.data.formats._texts import decode
+from pairloom.data.formats._files import is_image
+from pairloom.data.formats._texts import UnknownCharset, decode_known
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
 
-WIDEST = 1 << 26  # characters of one cell: base64 pictures fit, a quote that is never closed ends here
+WIDEST = 1 << 26  # bytes of one line: base64 pictures fit
+FURTHEST = 1000  # lines of one cell: a quote that is never closed ends here
+SEEN = 1000  # lines of a .jsonl whose fields are its columns
+KEPT = 2000  # characters of a row that cannot be read, as its text
+DELIMITERS = (",", "\t", ";", "|")
+LINES = (".jsonl", ".ndjson", ".json")  # rows that are JSON objects
+
+
+class Record(dict[str, Any]):
+    """A row that was read, by column. notes: what the reader had to do."""
+
+    notes: tuple[str, ...] = ()
+
+
+class BrokenRow(str):
+    """Why a row cannot be read. raw: the row as it stands in the file, shortened."""
+
+    raw: str = ""
+
+
 Row = dict[str, Any] | str
 
 
+def broken(why: str, raw: str = "") -> BrokenRow:
+    row = BrokenRow(why)
+    row.raw = raw.strip()[:KEPT]
+    return row
+
+
 def columns(path: Path) -> list[str]:
-    """The names of a table's columns ([] where it is no table): the header, or the first row's keys."""
+    """The names of a table's columns ([] where it is no table): the header, or the keys of the first rows."""
     try:
         if path.suffix.lower() == ".parquet":
             with _handle(path) as file:
                 return list(pq.read_schema(file).names)
-        if path.suffix.lower() == ".jsonl":
-            with open(path, "rb") as file:
-                first = _object(file.readline(WIDEST))
-            return list(first) if isinstance(first, dict) else []
-        return _header(path)[0]
-    except (OSError, pa.ArrowException, csv.Error):
+        if path.suffix.lower() in LINES:
+            return _fields(path)
+        return list(_layout(path).names)
+    except (OSError, pa.ArrowException, UnknownCharset):
         return []
+
+
+def _fields(path: Path) -> list[str]:
+    """The keys of the first objects of JSON lines. [] where the first line is no whole object."""
+    names: dict[str, None] = {}
+    with open(path, "rb") as file:
+        for number, line in enumerate(
+            islice(filter(bytes.strip, iter(partial(file.readline, WIDEST), b"")), SEEN)
+        ):
+            row = _object(line)
+            if isinstance(row, dict):
+                names |= dict.fromkeys(row)
+            elif not number:
+                break
+    return list(names)
+
+
+def is_lines(path: Path) -> bool:
+    """Whether a .json holds JSON lines: its first two lines are an object each."""
+    with open(path, "rb") as file:
+        first = [
+            _object(line)
+            for line in islice(filter(bytes.strip, iter(partial(file.readline, 1 << 20), b"")), 2)
+        ]
+    return len(first) == 2 and all(isinstance(row, dict) for row in first)
 
 
 def spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
@@ -59,6 +110,22 @@ def spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
     return [*ranges, (first, last, "")] if count else ranges
 
 
+def first(path: Path, count: int | None) -> Iterator[Row]:
+    """The first rows of a table; all where no count is given. None where it cannot be read."""
+    try:
+        if path.suffix.lower() == ".parquet":
+            with opened(path) as file:
+                for number in range(file.num_row_groups):
+                    yield from islice(_batched(path, file, number, None), count)
+                    if count is not None:
+                        return
+        else:
+            for _, _, row in islice(_located(path, 0, os.path.getsize(path)), count):
+                yield row
+    except (OSError, Mistake):
+        return
+
+
 def rows(path: Path, start: int, stop: int, part: str = "") -> Iterator[Row]:
     """The rows of one span."""
     if path.suffix.lower() == ".parquet":
@@ -69,7 +136,7 @@ def rows(path: Path, start: int, stop: int, part: str = "") -> Iterator[Row]:
 
 
 def _located(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
-    return _lines(path, start, stop) if path.suffix.lower() == ".jsonl" else _cells(path, start, stop)
+    return _lines(path, start, stop) if path.suffix.lower() in LINES else _cells(path, start, stop)
 
 
 def _lines(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
@@ -84,60 +151,175 @@ def _lines(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
 
 def _object(line: bytes) -> Row:
     try:
-        value = json.loads(decode(line)[0], strict=False)
+        text, notes = decode_known(line)
+    except UnknownCharset as error:
+        return broken(f"row: {error}")
+    try:
+        value = json.loads(text, strict=False)
     except (ValueError, RecursionError) as error:
-        return f"row is not JSON: {error}"[:200]
-    return value if isinstance(value, dict) else "row is not a JSON object"
+        return broken(f"row is not JSON: {error}"[:200], text)
+    return _noted(value, notes) if isinstance(value, dict) else broken("row is not a JSON object", text)
 
 
-def _header(path: Path) -> tuple[list[str], int]:
-    """Column names and the byte where the rows begin."""
+def _noted(row: dict[str, Any], notes: tuple[str, ...]) -> Record:
+    record = Record(row)
+    record.notes = notes
+    return record
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a CSV or TSV is written: its columns, the delimiter, and the byte where its rows begin."""
+
+    names: tuple[str, ...]
+    delimiter: str
+    begin: int
+
+
+def _layout(path: Path) -> Layout:
+    """By its header: the delimiter of the file's suffix, unless the header has another one and not that."""
     with open(path, "rb") as file:
-        reader = _Reader(file, 0, path.suffix.lower())
-        names = next(reader.rows, [])
-        return [name.strip() for name in names], reader.at
+        lines = _LineReader(file, 0)
+        head = lines.next()
+        while head is not None and not head.text.strip():
+            head = lines.next()
+        if head is None or head.problem:
+            return Layout((), ",", 0)
+        usual = "\t" if path.suffix.lower() == ".tsv" else ","
+        counts = {delimiter: head.text.count(delimiter) for delimiter in (usual, *DELIMITERS)}
+        delimiter = usual if counts[usual] else max(counts, key=lambda one: counts[one])
+        cells, _ = _joined(head, lines, delimiter, 0)
+        begin = lines.at
+    return Layout(tuple(name.strip() for name in cells), delimiter, begin)
 
 
-class _Reader:
-    """csv's reader with the byte position after each row: it asks for lines only as it needs them."""
+class _Line(NamedTuple):
+    """A line of a table: its place in the file, its text without line end, the line end, notes and problem of decoding."""
 
-    def __init__(self, file: Any, start: int, suffix: str) -> None:
+    start: int
+    stop: int
+    text: str
+    end: str
+    notes: tuple[str, ...]
+    problem: str
+
+
+class _LineReader:
+    """Lines of a file with their places; lines may be put back."""
+
+    def __init__(self, file: IO[bytes], start: int) -> None:
         self.file, self.at = file, start
-        self.file.seek(start)
-        self.rows = csv.reader(self._fed(), delimiter="\t" if suffix == ".tsv" else ",")
+        self.back: list[_Line] = []
+        file.seek(start)
 
-    def _fed(self) -> Iterator[str]:
-        while line := self.file.readline(WIDEST):
-            begin, self.at = self.at, self.at + len(line)
-            text = line.removeprefix(b"\xef\xbb\xbf") if not begin else line
-            yield decode(text)[0].replace("\0", "")
+    def next(self) -> _Line | None:
+        if self.back:
+            line = self.back.pop()
+        else:
+            raw, start = self.file.readline(WIDEST), self.at
+            if not raw:
+                return None
+            notes: tuple[str, ...] = ()
+            problem = ""
+            try:
+                text, notes = decode_known(raw.removeprefix(b"\xef\xbb\xbf") if not start else raw)
+            except UnknownCharset as error:
+                text, problem = "", str(error)
+            text = text.replace("\0", "")
+            whole = text.rstrip("\r\n")
+            line = _Line(start, start + len(raw), whole, text[len(whole) :], notes, problem)
+        self.at = line.stop
+        return line
+
+    def put_back(self, lines: list[_Line]) -> None:
+        if lines:
+            self.back += reversed(lines)
+            self.at = lines[0].start
 
 
 def _cells(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
-    names, begin = _header(path)
-    at = max(start, begin)
-    limit = csv.field_size_limit(WIDEST)
-    try:
-        with open(path, "rb") as file:
-            while at < stop:  # once, and again behind every row that csv cannot read
-                reader = _Reader(file, at, path.suffix.lower())
-                try:
-                    for cells in reader.rows:
-                        row: Row = dict(zip(names, cells))
-                        if len(cells) != len(names):
-                            row = f"row has {len(cells)} cells, not {len(names)}"
-                        if cells:
-                            yield at, reader.at, row
-                        at = reader.at
-                        if at >= stop:
-                            break
-                    else:
-                        break
-                except csv.Error as error:
-                    yield at, reader.at, f"row cannot be read: {error}"
-                    at = reader.at
-    finally:
-        csv.field_size_limit(limit)
+    layout = _layout(path)
+    with open(path, "rb") as file:
+        lines = _LineReader(file, max(start, layout.begin))
+        while lines.at < stop and (line := lines.next()) is not None:
+            if line.text or line.problem:
+                row = _row(line, lines, layout)
+                yield line.start, lines.at, row
+
+
+def _row(line: _Line, lines: _LineReader, layout: Layout) -> Row:
+    if line.problem:
+        return broken(f"row: {line.problem}")
+    if "\r" in line.text and '"' not in line.text:
+        return broken("row cannot be read: a carriage return stands in it", line.text)
+    cells, notes = _joined(line, lines, layout.delimiter, len(layout.names))
+    if len(cells) != len(layout.names):
+        return broken(f"row has {len(cells)} cells, not {len(layout.names)}", line.text)
+    if layout.delimiter == "|":  # written with blanks around it
+        cells = [cell.strip() for cell in cells]
+    return _noted(dict(zip(layout.names, cells)), (*line.notes, *notes))
+
+
+def _joined(line: _Line, lines: _LineReader, delimiter: str, width: int) -> tuple[list[str], tuple[str, ...]]:
+    """The cells of a row, which goes on in the next lines where a quoted cell does. A quotation mark that opens no well-formed
+    cell is a character, with a note where it is never closed. width: cells of a row; 0 where it is not known."""
+    if '"' not in line.text:
+        return line.text.split(delimiter), ()
+    cells, sound = _split(line.text, delimiter)
+    if cells is None:
+        taken: list[_Line] = []
+        text, before = line.text, line.end
+        while cells is None and len(taken) < FURTHEST and (more := lines.next()) is not None:
+            taken.append(more)
+            if width and _is_row(more.text, delimiter, width):
+                break
+            text, before = text + before + more.text, more.end
+            if '"' in more.text:
+                cells, sound = _split(text, delimiter)
+        if cells is not None and sound and (not width or len(cells) == width):
+            return cells, ()
+        lines.put_back(taken)
+        return line.text.split(delimiter), ("a quotation mark that is never closed was read as a character",)
+    if (not sound or (width and len(cells) != width)) and '\\"' in line.text:
+        escaped, whole = _split(line.text, delimiter, "\\")
+        if escaped is not None and whole and (not width or len(escaped) == width):
+            return escaped, ("a backslash before a quotation mark was read as an escape",)
+    return cells, ()
+
+
+def _is_row(text: str, delimiter: str, width: int) -> bool:
+    """Whether a line could be a row of its own: wide enough, and an image's name among its cells."""
+    cells = text.split(delimiter)
+    return len(cells) >= width and any(is_image(cell.strip(' "')) for cell in cells)
+
+
+_QUOTED = {
+    "": re.compile(r'"((?:[^"]|"")*+)"', re.DOTALL),
+    "\\": re.compile(r'"((?:[^"\\]|\\.|"")*+)"', re.DOTALL),
+}
+
+
+def _split(text: str, delimiter: str, escape: str = "") -> tuple[list[str] | None, bool]:
+    """Cells of a text, and whether all quoted ones are well formed; None where the text ends inside of a quoted cell."""
+    cells: list[str] = []
+    at, sound = 0, True
+    while True:
+        end = text.find(delimiter, at)
+        cell = text[at:] if end < 0 else text[at:end]
+        if cell.startswith('"'):
+            match = _QUOTED[escape].match(text, at)
+            if match is None:
+                return None, False
+            if match.end() == len(text) or text.startswith(delimiter, match.end()):
+                cell = match[1].replace('""', '"')
+                cell = re.sub(r"\\(.)", r"\1", cell, flags=re.DOTALL) if escape else cell
+                end = match.end() if match.end() < len(text) else -1
+            else:
+                sound = False
+        cells.append(cell)
+        if end < 0:
+            return cells, sound
+        at = end + len(delimiter)
 
 
 def opened(path: Path) -> pq.ParquetFile:
@@ -192,11 +374,63 @@ def _batched(
         return
     try:
         for batch in file.iter_batches(64 if names is None else 4096, row_groups=[number], columns=names):
-            yield from batch.to_pylist()
+            yield from _values(batch)
     except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise _broken(path, error) from error
 
 
 def _parquet_rows(path: Path, start: int, stop: int, number: int) -> Iterator[Row]:
-    with opened(path) as file:
-        yield from islice(_batched(path, file, number, None), start, stop)
+    """Rows of a row group. A group can be decoded from its beginning only, so that its reader is kept for the next span."""
+    facts = os.stat(path)
+    key = (str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, number)
+    reader = _READERS.pop(key, None)
+    if reader is None or reader.at > start:
+        reader = _GroupReader(path, number)
+    yield from reader.rows(start, stop)
+    _READERS.clear()
+    _READERS[key] = reader
+
+
+def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows as Python values. Times to the nanosecond, which Python has not, are numbers where they need it."""
+    try:
+        return batch.to_pylist()
+    except ValueError:
+        arrays = [
+            array.view(pa.int64())
+            if pa.types.is_temporal(array.type) and getattr(array.type, "unit", "") == "ns"
+            else array
+            for array in batch.columns
+        ]
+        return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names).to_pylist()
+
+
+class _GroupReader:
+    """Rows of one row group, forwards; those that are passed over are not made into Python values."""
+
+    def __init__(self, path: Path, number: int) -> None:
+        self.path, self.at = path, 0
+        self.file = opened(path)
+        self.batches = self.file.iter_batches(64, row_groups=[number])
+        self.batch: pa.RecordBatch | None = None
+        self.left = 0  # rows of the batch that come next
+
+    def rows(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
+        try:
+            while self.at < stop:
+                if not self.left:
+                    self.batch = next(self.batches, None)
+                    if self.batch is None:
+                        return
+                    self.left = self.batch.num_rows
+                assert self.batch is not None
+                first = self.batch.num_rows - self.left
+                passed = min(self.left, max(0, start - self.at))
+                count = min(self.left - passed, max(0, stop - self.at - passed))
+                self.at, self.left = self.at + passed + count, self.left - passed - count
+                yield from _values(self.batch.slice(first + passed, count))
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
+            raise _broken(self.path, error) from error
+
+
+_READERS: dict[tuple[object, ...], _GroupReader] = {}  # at most the last one

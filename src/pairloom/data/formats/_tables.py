@@ -8,7 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -18,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.formats import _parts
-from pairloom.data.formats._texts import words_of
+from pairloom.data.formats import _parts, _rows
+from pairloom.data.formats._texts import texts_in
 from pairloom.data.pair import Pair, Text
 
+FEATURES = b"huggingface"  # of a schema's metadata: what datasets makes of the columns
+TURNS = ("conversations", "messages")  # not written: a caption is no conversation
 SOURCE = "text_source"  # the column of a text's source, written where one is not original
 
 
@@ -41,24 +44,50 @@ def grouped(
 
 
 def word(value: Any) -> str | None:
-    """A name as it stands in a row: a string that is not empty, or None."""
+    """A name as it stands in a row, also as the only one of a list: a string that is not empty, or None."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
     return value if isinstance(value, str) and value else None
 
 
 def words(
-    rows: list[dict[str, Any]], text: str | None, image: tuple[str, ...]
-) -> tuple[list[Text], dict[str, Any]]:
-    """Texts and metadata of the rows of one picture: what all rows share is the pair's, the rest its text's."""
-    others = [{k: v for k, v in row.items() if k not in (text, *image, SOURCE)} for row in rows]
+    rows: list[dict[str, Any]], columns: Sequence[str], image: tuple[str, ...]
+) -> tuple[list[Text], dict[str, Any], tuple[str, ...]]:
+    """Texts, metadata and notes of the rows of one picture: what all rows share is the pair's, the rest its text's.
+
+    columns: where a text may stand: the first of them that holds one is a row's, so that no row decides for another.
+    """
+    in_columns = [_text_of(row, columns) for row in rows]
+    others = [
+        {k: v for k, v in row.items() if k not in (column, *image, SOURCE)}
+        for row, (column, _, _) in zip(rows, in_columns)
+    ]
     shared = {k: v for k, v in others[0].items() if all(k in other and other[k] == v for other in others)}
     texts = []
-    for row, other in zip(rows, others):
+    notes = [note for row in rows for note in getattr(row, "notes", ())]
+    for row, other, (_, row_texts, row_notes) in zip(rows, others, in_columns):
         own = {k: v for k, v in other.items() if k not in shared}
-        row_texts = words_of(row.get(text)) if text else []
+        notes += row_notes
         sources = row.get(SOURCE) or "original"
         each = sources if isinstance(sources, list) else [sources] * len(row_texts)
         texts += [Text(word, str(source) or "original", own) for word, source in zip(row_texts, each)]
-    return texts, shared
+    return texts, shared, tuple(notes)
+
+
+def _text_of(row: dict[str, Any], columns: Sequence[str]) -> tuple[str | None, list[str], tuple[str, ...]]:
+    """The column of a row's text, its texts and notes."""
+    present = [column for column in columns if column in row]
+    for column in present:
+        row_texts, notes = texts_in(row[column])
+        if any(word.strip() for word in row_texts) or (notes and len(present) == 1):
+            return column, row_texts, notes
+    return (present[0], *texts_in(row[present[0]])) if present else (None, [], ())
+
+
+def left(row: str) -> list[str]:
+    """What is left of a row that cannot be read, as a text."""
+    raw = getattr(row, "raw", "")
+    return [raw] if raw else []
 
 
 def rows_of(pair: Pair, image: dict[str, Any], text: str) -> list[dict[str, Any]]:
@@ -73,24 +102,133 @@ def rows_of(pair: Pair, image: dict[str, Any], text: str) -> list[dict[str, Any]
     return shards or [{**bare, **pair.meta, **bare}]
 
 
-def write_part(out: Path, shard: str, name: str, rows: list[dict[str, Any]]) -> None:
+@dataclass(frozen=True)
+class Style:
+    """How rows are written: the columns of picture and text, the order of all columns, and, of parquet, their kinds.
+
+    lists: a row holds all texts of its picture.
+    """
+
+    image: str
+    text: str
+    order: tuple[str, ...] = ()
+    schema: pa.Schema | None = None
+    lists: bool = False
+
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether a picture is bytes in its row."""
+        kind = None if self.schema is None else self.schema.field(self.image).type
+        return kind is not None and (pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+    def rows(self, pair: Pair, cell: Any) -> list[dict[str, Any]]:
+        """The rows of a pair. cell: its picture: a name, or the object of bytes and path."""
+        rows = rows_of(pair, {self.image: self._cell(cell)}, self.text)
+        if self.lists and rows:
+            others = [{k: v for k, v in row.items() if k not in (self.text, SOURCE)} for row in rows]
+            texts, sources = [row[self.text] for row in rows], [row.get(SOURCE) for row in rows]
+            if all(other == others[0] for other in others):
+                whole = {**rows[0], self.text: [text for text in texts if text is not None]}
+                rows = [{**whole, SOURCE: sources} if any(sources) else whole]
+            else:
+                rows = [
+                    {**row, self.text: [] if row[self.text] is None else [row[self.text]]} for row in rows
+                ]
+        return [{**{k: row[k] for k in self.order if k in row}, **row} for row in rows]
+
+    def _cell(self, cell: Any) -> Any:
+        kind = None if self.schema is None else self.schema.field(self.image).type
+        if kind is None or not (is_list(kind) or pa.types.is_struct(kind) or self.holds_bytes):
+            return cell
+        if self.holds_bytes:
+            return cell["bytes"]
+        cell = cell if isinstance(cell, dict) else {"bytes": None, "path": cell}
+        return [cell] if is_list(kind) and pa.types.is_struct(kind.value_type) else cell
+
+
+def style(file: Path, image: str, texts: Sequence[str]) -> Style:
+    """How a table is written that was read from `file`, with these columns of pictures and texts."""
+    names = _rows.columns(file)
+    text = next((name for name in texts if name.lower() not in TURNS), "text")
+    order = tuple(text if name in texts[:1] and text not in names else name for name in names)
+    if file.suffix.lower() != ".parquet":
+        return Style(image, text, order)
+    with _rows.opened(file) as opened:
+        schema = opened.schema_arrow
+    kind = schema.field(text).type if text in names else pa.string()
+    of_text = kind.value_type if is_list(kind) or pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_string(of_text) or pa.types.is_large_string(of_text)):
+        kind = pa.string()  # an object: only its text was read
+    fields = [
+        pa.field(name, kind) if name == text else schema.field(names[at]) for at, name in enumerate(order)
+    ]
+    schema = pa.schema(fields, described(schema.metadata, fields, schema))
+    return Style(image, text, order, schema, is_list(kind))
+
+
+def is_list(kind: pa.DataType) -> bool:
+    return pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+
+
+def described(
+    metadata: dict[bytes, bytes] | None, fields: list[pa.Field], before: pa.Schema
+) -> dict[bytes, bytes] | None:
+    """A schema's metadata for these columns: datasets' features of the columns that are as before, and of strings. Without
+    features where they cannot say what a new column is."""
+    if not metadata or FEATURES not in metadata:
+        return metadata
+    others = {key: value for key, value in metadata.items() if key != FEATURES}
+    try:
+        known = json.loads(metadata[FEATURES])
+        features = known["info"]["features"]
+        now: dict[str, Any] = {}
+        for field in fields:
+            same = before.get_field_index(field.name) >= 0 and before.field(field.name).type == field.type
+            if same:
+                now |= {field.name: features[field.name]} if field.name in features else {}
+            elif pa.types.is_string(field.type):
+                now[field.name] = {"dtype": "string", "_type": "Value"}
+            else:
+                return others or None
+        known["info"]["features"] = now
+    except (ValueError, KeyError, TypeError):
+        return others or None
+    return {**others, FEATURES: json.dumps(known).encode()}
+
+
+def write_part(out: Path, shard: str, name: str, rows: list[dict[str, Any]], style: Style) -> None:
     """A shard's rows as the part of the table file `name`."""
     if not name.endswith(".parquet"):
         return _parts.write_lines(out, shard, rows)
     with atomic_write(_parts.part(out, shard, ".parquet"), replace=True) as file:
-        pq.write_table(as_table(rows), file)
+        pq.write_table(as_table(rows, style.schema), file)
 
 
-def as_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """A column for every field, in order of appearance; fields of mixed kinds as JSON text."""
+def as_table(rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> pa.Table:
+    """A column for every field, in order of appearance; fields of mixed kinds as JSON text. schema: kinds to keep."""
     columns: dict[str, pa.Array] = {}
-    for name in dict.fromkeys(name for row in rows for name in row):
+    names = [] if schema is None else schema.names
+    for name in dict.fromkeys([*names, *(name for row in rows for name in row)]):
         values = [row.get(name) for row in rows]
         try:
-            columns[name] = pa.array(values)
-        except (pa.ArrowException, OverflowError, TypeError):
-            columns[name] = pa.array([None if v is None else as_text(v) for v in values], pa.string())
-    return pa.table(columns)
+            columns[name] = pa.array(values, None if name not in names else schema.field(name).type)  # type: ignore[union-attr]
+        except (pa.ArrowException, OverflowError, TypeError, ValueError):
+            try:
+                columns[name] = pa.array(values)
+            except (pa.ArrowException, OverflowError, TypeError, ValueError):
+                words = [
+                    None if v is None else as_text(v).encode("utf-8", "replace").decode() for v in values
+                ]
+                columns[name] = pa.array(words, pa.string())
+    if schema is None:
+        return pa.table(columns)
+    fields = [
+        schema.field(name)
+        if name in names and schema.field(name).type == array.type
+        else pa.field(name, array.type)
+        for name, array in columns.items()
+    ]
+    return pa.table(list(columns.values()), pa.schema(fields, described(schema.metadata, fields, schema)))
 
 
 def as_text(value: Any) -> str:
@@ -106,7 +244,8 @@ def as_text(value: Any) -> str:
 
 def join(out: Path, shards: list[str], default: str) -> None:
     """Merge the parts of all table files."""
-    kinds = {".parquet": _join_parquet, ".csv": _join_csv, ".tsv": _join_csv, ".jsonl": _join_lines}
+    kinds = {".parquet": _join_parquet, ".csv": _join_csv, ".tsv": _join_csv}
+    kinds |= dict.fromkeys((".jsonl", ".ndjson", ".json"), _join_lines)
     for suffix, kind in kinds.items():
         chosen = [shard for shard in shards if _parts.target(shard, default)[0].lower().endswith(suffix)]
         _parts.merge(
@@ -135,6 +274,12 @@ def _join_csv(out: Path, file: Path, shards: list[str]) -> None:
 def _join_parquet(out: Path, file: Path, shards: list[str]) -> None:
     parts = [_parts.part(out, shard, ".parquet") for shard in shards]
     schemas = [schema for schema in map(pq.read_schema, parts) if schema.names]
+    if schemas and all(schema.equals(schemas[0], check_metadata=True) for schema in schemas):
+        with atomic_write(file) as target, pq.ParquetWriter(target, schemas[0]) as writer:
+            for table in map(pq.read_table, parts):
+                if table.num_rows:
+                    writer.write_table(table)
+        return
     kinds: dict[str, pa.DataType] = {}
     for field in (field for schema in schemas for field in schema):
         before = kinds.get(field.name, field.type)

@@ -31,6 +31,7 @@ class Member(NamedTuple):
     offset: int
     size: int
     problem: str = ""
+    note: str = ""
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -43,18 +44,25 @@ def members(path: Path) -> Iterator[Member]:
 
 
 def _members(handle: int, end: int) -> Iterator[Member]:
-    at, name, sizes = 0, "", None
+    at, name, sizes, note = 0, "", None, ""
     while True:
         head = os.pread(handle, BLOCK, at)
         if len(head) < BLOCK:
             reason = "tar has no end mark: it may be cut off" if at else "tar is empty"
             yield Member("", at, 0, "tar is cut off" if head else reason)
             return
-        if head.count(0) == BLOCK:  # the end mark
-            return
+        if head.count(0) == BLOCK:  # the end mark; archives that were joined go on behind it
+            at = _next_used(handle, at, end)
+            if at >= end:
+                return
+            note = (
+                "behind an end mark of the tar: readers that stop there do not see it (tars joined by cat?)"
+            )
+            continue
         size = _number(head[124:136])
         if size is None or size < 0 or not _sum_is_right(head):
-            yield Member("", at, 0, f"tar is broken at byte {at:,}: not a header")
+            where = "bytes that are no member stand behind the end mark" if note else "not a header"
+            yield Member("", at, 0, f"tar is broken at byte {at:,}: {where}")
             return
         kind, start = head[156:157], at + BLOCK
         if kind in b"LKxg":
@@ -75,7 +83,18 @@ def _members(handle: int, end: int) -> Iterator[Member]:
             yield Member(known, start, size, "tar is cut off")
             return
         if kind != b"5" and not (kind in b"0\0" and known.endswith("/")):
-            yield Member(known, start, size, _unsafe(known) or (KINDS.get(kind, "")))
+            yield Member(known, start, size, _unsafe(known) or (KINDS.get(kind, "")), note)
+
+
+def _next_used(handle: int, at: int, end: int) -> int:
+    """Where the first block from `at` on begins that is not all zeros; `end` where there is none."""
+    while at < end:
+        chunk = os.pread(handle, 1 << 20, at)
+        used = len(chunk) - len(chunk.lstrip(b"\0"))
+        if used < len(chunk):
+            return at + used // BLOCK * BLOCK
+        at += len(chunk) or end
+    return end
 
 
 def _unsafe(name: str) -> str:

@@ -6,58 +6,77 @@ Does not know: where BLIP's image root was: names are tried against the list's f
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _lists, _look, _parts, _tables
+from pairloom.data.formats import _files, _json, _lists, _look, _parts, _tables
+from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 
 CLAIM = 'BLIP list: JSON [{"image", "caption"}, ...]'
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 
 
-def _is_row(row: dict[str, Any]) -> bool:
-    return "image" in row and any(name in row for name in _look.TEXT_COLUMNS) and "conversations" not in row
+def _is_row(row: dict[str, Any], columns: Columns = Columns()) -> bool:
+    names = list(row)
+    is_results = "image_id" in row and "caption" in row and "image" not in row
+    known = _look.image_column(names, columns) is not None and bool(_look.text_columns(names, columns)[0])
+    return known and not is_results and not isinstance(row.get("conversations"), list)
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A JSON array whose first object has an image and a caption."""
-    return _lists.fits(path, _is_row)
+    return _lists.fits(path, partial(_is_row, columns=columns), columns=columns)
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """Spans of the array; the rows of one image stay together."""
-    return _lists.shards(path, "blip_list", _is_row, group="image")
+    test = partial(_is_row, columns=columns)
+    return _lists.shards(path, "blip_list", test, group=columns.image or "image", columns=columns)
 
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair an image: its neighbouring rows are its texts."""
-    finder = _files.Finder(shard.root, shard.file)
+    finder = Finder(shard.root, shard.file)
     for number, rows in enumerate(
-        _tables.grouped(_lists.rows(shard), lambda row: _tables.word(row.get("image")))
+        _tables.grouped(_lists.rows(shard), lambda row: _tables.word(_image(row, shard.columns)))
     ):
         known = f"{shard.name}:{number}"
         if isinstance(rows[0], str):
-            yield pair_of(known, Blob(), [], problem=rows[0])
+            yield pair_of(known, Blob(), _tables.left(rows[0]), problem=rows[0])
             continue
-        name = _tables.word(rows[0].get("image"))
-        blob = finder.blob(name) if name else None
-        text = _look.column(list(rows[0]), _look.TEXT_COLUMNS)
-        texts, meta = _tables.words(rows, text, ("image",))
-        known = _files.split(blob.name)[0] if blob else name or known
-        yield pair_of(
-            known, blob or Blob(), texts, meta, "" if blob else _files.missing(rows[0].get("image"))
-        )
+        name = _tables.word(_image(rows[0], shard.columns))
+        blob, problem, notes = finder.find(name or _image(rows[0], shard.columns))
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns, image = _look.text_columns(names, shard.columns)[0], _look.image_column(names, shard.columns)
+        texts, meta, more = _tables.words(rows, columns, (image or "image",))
+        known = name or known if problem else _files.split(blob.name)[0]
+        yield pair_of(known, blob, texts, meta, problem, notes=(*notes, *more))
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def _image(row: dict[str, Any], columns: Columns) -> Any:
+    """What a row says of its picture: a path, also as the only one of a list or in an object."""
+    name = _look.image_column(list(row), columns)
+    value = row.get(name) if name is not None else None
+    return value.get("path") or value.get("file_name") if isinstance(value, dict) else value
+
+
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's rows, one a text as in BLIP's lists."""
+    image, text = "image", "caption"
+    if like is not None and like.format == "blip_list":
+        names = list(_json.peek(like.file).get("", {}))
+        image = _look.image_column(names, like.columns) or image
+        text = next(
+            (name for name in _look.text_columns(names, like.columns)[0] if name not in _tables.TURNS), text
+        )
     rows: list[dict[str, Any]] = []
     for pair, name in _lists.store(out, list(pairs)):
-        rows += _tables.rows_of(pair, {"image": name}, "caption")
+        rows += _tables.rows_of(pair, {image: name}, text)
     _parts.write_lines(out, shard, rows)
 
 

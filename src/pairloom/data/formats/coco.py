@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from array import array
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy as np
 
 from pairloom.data.disk import atomic_write
 from pairloom.data.formats import _files, _json, _lists, _look, _parts, _tables
-from pairloom.data.formats._texts import decode, pair_of, words_of
+from pairloom.data.formats._finder import Finder
+from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, words_of
 from pairloom.data.pair import Blob, Pair, Text
-from pairloom.data.shards import SIZE, Shard
+from pairloom.data.shards import SIZE, Columns, Shard
 from pairloom.errors import Mistake
 
 CLAIM = 'COCO captions JSON: {"images", "annotations": [{"image_id", "caption"}, ...]}'
@@ -27,9 +29,9 @@ HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A JSON object with COCO's arrays."""
-    mark = _look.marker(path)
+    mark = _look.marker(path, columns)
     return mark is not None and mark.suffix == ".json" and _is_coco(mark)
 
 
@@ -40,19 +42,19 @@ def _is_coco(file: Path) -> bool:
     return "image_id" in first.get("annotations", {})
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """Spans of the images with the places of their captions. Files of boxes are passed over where others hold captions."""
     root = path.parent if path.is_file() else path
-    files = [file for file in _look.markers(path) if file.suffix == ".json" and _is_coco(file)]
-    shard_list = [shard for file in files for shard in _listed(root, file)]
+    files = _look.of_format(path, columns, lambda file: file.suffix == ".json" and _is_coco(file))
+    shard_list = [shard for file in files for shard in _listed(root, file, columns.text or "caption")]
     if files and not shard_list:
         do = "Give the captions file: captions_train2017.json or its like."
         raise Mistake(f"{files[0]} has no captions.", "Its annotations carry no caption.", do)
     return shard_list
 
 
-def _listed(root: Path, file: Path) -> list[Shard]:
-    """Two numbers an image and three a caption are in memory while a file is listed."""
+def _listed(root: Path, file: Path, field: str) -> list[Shard]:
+    """Two numbers an image and three a caption are in memory while a file is listed. field: what holds the caption."""
     ids, starts, stops = array("q"), array("q"), array("q")
     whose, at, length = array("q"), array("q"), array("q")
     for element in _json.sound(file):
@@ -61,7 +63,7 @@ def _listed(root: Path, file: Path) -> list[Shard]:
             ids.append(hash(_plain(row.get("id"))))
             starts.append(element.start)
             stops.append(element.stop)
-        elif element.key == "annotations" and "caption" in row:
+        elif element.key == "annotations" and field in row:
             whose.append(hash(_plain(row.get("image_id"))))
             at.append(element.start)
             length.append(element.stop - element.start)
@@ -79,32 +81,44 @@ def _listed(root: Path, file: Path) -> list[Shard]:
     by_image = np.argsort(image, kind="stable")
     bounds = np.searchsorted(image[by_image], np.arange(0, len(ids) + SIZE, SIZE))
 
-    def shard(number: int, begin: int, end: int, chosen: np.ndarray) -> Shard:
+    double = np.flatnonzero(_is_double(np.asarray(ids)))  # images whose id another one has too
+
+    def shard(number: int, begin: int, end: int, chosen: np.ndarray, rows: range = range(0)) -> Shard:
         part = ",".join(f"{at[i]}:{length[i]}" for i in sorted(chosen.tolist()))
+        part += "".join(f";{i - rows[0]}" for i in double.tolist() if i in rows)
         return Shard(f"{_look.label(root, file)}-{number:05d}", "coco", root, file, begin, end, part)
 
     shards = []
     for number, first in enumerate(range(0, len(ids), SIZE)):
         last = min(first + SIZE, len(ids)) - 1
-        shards.append(
-            shard(number, starts[first], stops[last], by_image[bounds[number] : bounds[number + 1]])
-        )
+        chosen = by_image[bounds[number] : bounds[number + 1]]
+        shards.append(shard(number, starts[first], stops[last], chosen, range(first, last + 1)))
     lost = by_image[: bounds[0]]
     for first in range(0, len(lost), SIZE):  # captions of images that the file does not list
         shards.append(shard(len(shards), 0, 0, lost[first : first + SIZE]))
     return shards
 
 
+def _is_double(ids: np.ndarray) -> np.ndarray:
+    _, inverse, counts = np.unique(ids, return_inverse=True, return_counts=True)
+    return counts[inverse] > 1
+
+
 def _plain(value: Any) -> int | str:
-    return value if isinstance(value, (int, str)) else str(value)
+    """An id as it is compared: tools write 7, 7.0 and "7" for the same one."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    text = str(value).strip()
+    return int(text) if re.fullmatch(r"0|[1-9]\d{0,17}", text) else text
 
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair an image, its captions in the file's order; captions of no listed image are pairs with "no image"."""
-    finder = _files.Finder(shard.root, shard.file)
+    finder = Finder(shard.root, shard.file)
     captions: dict[int | str, list[Text]] = {}
     for row in _captions(shard):
-        captions.setdefault(_plain(row.get("image_id")), []).append(_text(row))
+        captions.setdefault(_plain(row.get("image_id")), []).extend(_texts(row, shard.columns))
+    double = set(map(int, shard.part.split(";")[1:]))
     rows = _json.rows(shard.file, shard.start, shard.stop) if shard.stop else []
     for number, row in enumerate(rows):
         known = f"{shard.name}:{number}"
@@ -112,20 +126,25 @@ def read(shard: Shard) -> Iterator[Pair]:
             yield pair_of(known, Blob(), [], problem="row is not a JSON object")
             continue
         name = _tables.word(row.get("file_name"))
-        blob = finder.blob(name) if name else None
+        blob, problem, notes = finder.find(name)
         known = _files.split(_files.readable(name))[0] if name else known
         texts = captions.pop(_plain(row.get("id")), [])
-        yield pair_of(known, blob or Blob(), texts, row, "" if blob else _files.missing(name))
+        if number in double and not problem:
+            problem = f"duplicate: the file lists the id {row.get('id')!r} for several images, and captions may be of another"
+        yield pair_of(known, blob, texts, row, problem, notes=notes)
     for image_id, texts in captions.items():
         yield pair_of(str(image_id), Blob(), texts, {}, "no image: the file does not list this image_id")
 
 
 def _captions(shard: Shard) -> Iterator[dict[str, Any]]:
     with open(shard.file, "rb") as file:
-        for span in filter(None, shard.part.split(",")):
+        for span in filter(None, shard.part.partition(";")[0].split(",")):
             at, length = map(int, span.split(":"))
             try:
-                row = json.loads(decode(os.pread(file.fileno(), length, at))[0], strict=False)
+                row = json.loads(decode_known(os.pread(file.fileno(), length, at))[0], strict=False)
+            except UnknownCharset as error:
+                do = "JSON is UTF-8: convert the file first."
+                raise Mistake(f"{shard.file} cannot be read.", f"At byte {at:,}: {error}.", do) from error
             except ValueError as error:
                 raise Mistake(
                     f"{shard.file} is not what it was.", f"Byte {at:,} is other.", "Run again."
@@ -133,12 +152,18 @@ def _captions(shard: Shard) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _text(row: dict[str, Any]) -> Text:
-    own = {key: value for key, value in row.items() if key not in ("image_id", "caption", "source")}
-    return Text(" ".join(words_of(row["caption"])), str(row.get("source", "original")), own)
+def _texts(row: dict[str, Any], columns: Columns) -> list[Text]:
+    """The captions of an annotation: one, or those of a list; its id stays with the first."""
+    field = columns.text or "caption"
+    own = {key: value for key, value in row.items() if key not in ("image_id", field, "source")}
+    further = {key: value for key, value in own.items() if key != "id"}
+    source = str(row.get("source", "original"))
+    return [
+        Text(word, source, further if at else own) for at, word in enumerate(words_of(row.get(field)) or [""])
+    ]
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's images with their captions."""
     rows = []
     for pair, name in _lists.store(out, list(pairs)):
@@ -159,7 +184,7 @@ def finish(out: Path, shards: list[str]) -> None:
     def join(file: Path, members: list[str]) -> None:
         images, captions = _numbered(out, members)
         with atomic_write(file) as target:
-            target.write(b'{"images": ')
+            target.write(b'{"info": {}, "licenses": [],\n"images": ')  # evaluation tools read them
             _parts.write_array(target, images)
             target.write(b',\n"annotations": ')
             _parts.write_array(target, captions)

@@ -1,75 +1,189 @@
 """A folder of images with same-stem text files (kohya, taggui, OneTrainer): one caption per line of `.txt` or `.caption`.
 
-Does not know: texts' sources or metadata: the format cannot hold them, so writing drops them.
+A picture without either may have its texts in a `.json` of its name. Does not know: texts' sources or metadata: the format
+cannot hold them, so writing drops them.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
-from pairloom.data.disk import write_together
+from pairloom.data.disk import readable, write_together
 from pairloom.data.formats import _files, _look
-from pairloom.data.formats._texts import LONGEST, decode, pair_of
+from pairloom.data.formats._finder import folded
+from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of, words_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import SIZE, Shard
+from pairloom.data.shards import SIZE, Columns, Shard
 
 CLAIM = "folder of images with same-stem .txt or .caption files, one caption a line"
 HOLDS: tuple[str, ...] = ()  # beyond image and texts
 TEXTS = (".txt", ".caption")  # where a stem has both, the first is used
+RECORD = ".json"
+PAPERS = {"readme", "license", "licence", "copying", "citation", "changelog", "notice", "authors"}
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A folder with images and no annotation file, table or tar."""
-    if not path.is_dir() or _look.marker(path) is not None:
+    if not path.is_dir() or _look.marker(path, columns) is not None:
         return False
-    return any(_files.is_image(name) for _, names in _files.walk(path) for name in names)
+    return any(_is_picture(name) for _, names in _files.walk(path) for name in names)
 
 
-def shards(path: Path) -> list[Shard]:
-    """A shard holds the names of its files, whole stems, NUL between them: about 20 bytes a pair."""
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+    """A shard holds the names of its files, whole stems: about 20 bytes a pair. NUL stands between names; a text
+    that goes with the picture before it, though its stem is another, begins with a slash."""
     shard_list: list[Shard] = []
     waiting: list[str] = []
-    stems = 0
 
     def close() -> None:
-        shard_list.append(Shard(f"{len(shard_list):05d}", "folder_text", path, path, part="\0".join(waiting)))
+        part = "\0".join(waiting)
+        shard_list.append(Shard(f"{len(shard_list):05d}", "folder_text", path, path, part=part))
         waiting.clear()
 
     for inside, names in _files.walk(path):
-        kept = (name for name in names if _files.is_image(name) or _files.split(name)[1] in TEXTS)
-        for _, group in groupby(sorted(kept, key=_files.split), key=lambda name: _files.split(name)[0]):
-            waiting += [inside + name for name in group]
-            stems += 1
-            if stems % SIZE == 0:
+        for group in together(names):
+            stem = _files.split(group[0])[0]
+            apart = ["" if _files.split(name)[0] == stem else "/" for name in group]
+            waiting.append("\0".join(mark + inside + name for mark, name in zip(apart, group)))
+            if len(waiting) == SIZE:
                 close()
     if waiting:
         close()
     return shard_list
 
 
+def together(names: list[str]) -> Iterator[list[str]]:
+    """The files of each pair of a folder, in order: those of one stem; a text alone goes with the one picture whose name
+    differs from its own by case or Unicode form, or by being written out (x.jpg.txt); else with whatever has its stem."""
+    adopted = _adopted(names)
+    texts: dict[str, list[str]] = {}
+    for text, picture in adopted.items():
+        texts.setdefault(picture, []).append(text)
+    for _, group in _stems(name for name in names if name not in adopted):
+        pictures = [name for name in group if _is_picture(name)]
+        found = [text for name in pictures for text in texts.get(name, ())]
+        if not pictures and _files.split(group[0])[0].lower() in PAPERS:
+            continue
+        if pictures and (found or any(_is_text(name) for name in group)):
+            group = [name for name in group if _is_picture(name) or _is_text(name)]
+        elif pictures:
+            group = [name for name in group if _is_picture(name) or _files.split(name)[1] == RECORD]
+        elif not any(_is_text(name) for name in group):
+            continue
+        yield group + found
+
+
+def _stems(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+    for stem, group in groupby(sorted(names, key=_files.split), key=lambda name: _files.split(name)[0]):
+        yield stem, list(group)
+
+
+def _adopted(names: list[str]) -> dict[str, str]:
+    """Text files without a picture of their stem -> the picture that is meant, where there is no doubt."""
+    lonely = {
+        stem: group
+        for stem, group in _stems(names)
+        if any(map(_is_text, group)) and not any(map(_is_picture, group))
+    }
+    if not lonely:
+        return {}
+    wanted = {folded(stem) for stem in lonely}
+    alone: dict[str, list[str]] = {}
+    for stem, group in _stems(names):
+        pictures = [name for name in group if _is_picture(name)]
+        if len(pictures) == 1 and not any(map(_is_text, group)):
+            for known in {folded(stem), folded(pictures[0])} & wanted:
+                alone.setdefault(known, []).append(pictures[0])
+    askers: dict[str, list[str]] = {}
+    for stem in lonely:
+        for picture in alone.get(folded(stem), ()):
+            askers.setdefault(picture, []).append(stem)
+    return {
+        text: alone[folded(stem)][0]
+        for stem, group in lonely.items()
+        if len(alone.get(folded(stem), ())) == 1 and askers[alone[folded(stem)][0]] == [stem]
+        for text in group
+        if _is_text(text)
+    }
+
+
+def _is_picture(name: str) -> bool:
+    suffix = _files.split(name)[1]
+    return suffix in _files.IMAGES or suffix in _files.UNREAD
+
+
+def _is_text(name: str) -> bool:
+    return _files.split(name)[1] in TEXTS
+
+
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair an image; a text without image is a pair with the problem "no image"."""
-    for stem, group in groupby(shard.part.split("\0"), key=lambda name: _files.split(name)[0]):
-        names = list(group)
+    for names in _listed(shard.part):
         images = [name for name in names if _files.is_image(name)]
-        texts = {_files.split(name)[1]: name for name in names if not _files.is_image(name)}
+        texts = {_files.split(name)[1]: name for name in names if _is_text(name)}
+        records = [name for name in names if _files.split(name)[1] == RECORD]
+        others = [name for name in names if name not in images and not _is_text(name)]
+        stem = _files.split(next((name for name in names if _is_picture(name)), names[0]))[0]
         chosen = next((suffix for suffix in TEXTS if suffix in texts), "")
         lines, problem, notes = _lines(shard.root / texts[chosen]) if chosen else ([], "", ())
+        if images and not texts and records:
+            lines, notes = _record(shard.root / records[0], shard.columns)
         if len(texts) > 1:
-            notes = (*notes, f"{_files.readable(texts['.caption'])} was not read: there is a .txt too")
+            notes = (*notes, f"{readable(texts['.caption'])} was not read: there is a .txt too")
         if len(images) > 1:
             notes = (*notes, f"{len(images)} images share this stem and its text")
+        if chosen and _files.split(texts[chosen])[0] != stem and images:
+            notes = (*notes, f"{readable(texts[chosen])} is read as the text of {readable(images[0])}")
+        if not images:
+            images, more = _by_content(shard.root, others)
+            notes = (*notes, *more)
         # kohya's trainers look for one suffix only: what is written must have the suffix that was read
         meta = {"text_suffix": chosen} if chosen == ".caption" else {}
-        known = _files.readable(stem)
+        known = readable(stem)
         for name in images:
-            blob = Blob(shard.root / name, name=_files.readable(name))
+            blob = Blob(shard.root / name, name=readable(name))
             yield pair_of(known, blob, lines, meta, problem, notes=notes)
         if not images:
-            yield pair_of(known, Blob(), lines, meta, "no image", notes=notes)
+            yield pair_of(known, Blob(), lines, meta, _absent(others), notes=notes)
+
+
+def _listed(part: str) -> Iterator[list[str]]:
+    """The names of each pair of a shard."""
+    group: list[str] = []
+    for name in part.split("\0"):
+        if group and not name.startswith("/") and _files.split(name)[0] != _files.split(group[0])[0]:
+            yield group
+            group = []
+        group.append(name.removeprefix("/"))
+    yield group
+
+
+def _by_content(root: Path, names: list[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Of files whose names are no image's the one that begins as an image does, with a note."""
+    images = []
+    for name in names:
+        try:
+            with open(root / name, "rb") as file:
+                if _files.kind_of(file.read(16)):
+                    images.append(name)
+        except OSError:
+            continue
+    note = "by its first bytes an image, whatever its name"
+    return (images, (f"{readable(images[0])} is {note}",)) if len(images) == 1 else ([], ())
+
+
+def _absent(others: list[str]) -> str:
+    """The problem of a text without a picture that is read. others: what has its stem."""
+    unread = [readable(name) for name in others if _files.split(name)[1] in _files.UNREAD]
+    if unread:
+        return f"{unread[0]} is of a kind that is not read: save it as JPEG or PNG"
+    shown = ", ".join(readable(name) for name in others[:5])
+    return f"no image: {shown} has this name, and is no image that is read" if shown else "no image"
 
 
 def _lines(path: Path) -> tuple[list[str], str, tuple[str, ...]]:
@@ -80,11 +194,30 @@ def _lines(path: Path) -> tuple[list[str], str, tuple[str, ...]]:
             return [], f"text file is larger than {LONGEST:,} bytes", ()
     except OSError as error:
         return [], f"text cannot be read: {error.strerror or error}", ()
-    text, notes = decode(raw)
+    try:
+        text, notes = decode_known(raw)
+    except UnknownCharset as error:
+        return [], str(error), ()
     return [line for line in text.replace("\r", "\n").split("\n") if line.strip("\0 \t")], "", notes
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def _record(path: Path, columns: Columns) -> tuple[list[str], tuple[str, ...]]:
+    """Texts and notes of the .json of a picture."""
+    name = readable(path.name)
+    try:
+        raw, notes = decode_known(Blob(path).read() if path.stat().st_size <= LONGEST else b"")
+        record: Any = json.loads(raw, strict=False)
+    except (OSError, ValueError, RecursionError) as error:
+        return [], (f"{name} was not read: {error}"[:200],)
+    fields = _look.text_columns(list(record), columns)[0] if isinstance(record, dict) else ()
+    field = next((one for one in fields if words_of(record[one])), None)
+    if field is None:
+        shown = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
+        return [], (f"{name} has no known text; seen there: {shown}",)
+    return words_of(record[field]), (*notes, f"the text was read from {field!r} of {name}")
+
+
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied), texts as lines. Pairs without a readable image are left out."""
     kept = [pair for pair in pairs if pair.image_key]
     stems, names, texts = _files.Names(), [], []

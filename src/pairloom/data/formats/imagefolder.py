@@ -6,31 +6,34 @@ Does not know: pixels. CSV holds words only: metadata of other kinds comes back 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 
 CLAIM = "Hugging Face imagefolder: metadata.csv, .jsonl or .parquet with file_name and text"
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "metadata.csv"
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A metadata file, or a folder with one (itself, or its folders)."""
-    mark = _look.marker(path)
-    return mark is not None and _look.is_metadata(mark)
+    mark = _look.marker(path, columns)
+    return mark is not None and _look.is_metadata(mark, columns)
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """Spans of a metadata file's rows; the rows of one picture stay together."""
     root = path.parent if path.is_file() else path
     shard_list = []
-    for file in filter(_look.is_metadata, _look.markers(path)):
-        column = _look.column(_rows.columns(file), ("file_name",))
+    for file in _look.of_format(path, columns, partial(_look.is_metadata, columns=columns)):
+        column = _look.column(_rows.columns(file), (columns.image or "file_name",))
+        _look.demand_columns(file, columns)
         for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
             name = f"{_look.label(root, file)}-{number:05d}"
             shard_list.append(Shard(name, "imagefolder", root, file, start, stop, part))
@@ -40,23 +43,24 @@ def shards(path: Path) -> list[Shard]:
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair a picture: its neighbouring rows are its texts."""
     names = _rows.columns(shard.file)
-    image, text = _look.column(names, ("file_name",)), _look.column(names, _look.TEXT_COLUMNS)
+    image = _look.column(names, (shard.columns.image or "file_name",))
+    columns = _look.text_columns(names, shard.columns)[0]
     assert image is not None
-    finder = _files.Finder(shard.root, shard.file)
+    finder = Finder(shard.root, shard.file)
     rows = _rows.rows(shard.file, shard.start, shard.stop, shard.part)
     for number, group in enumerate(_tables.grouped(rows, lambda row: _tables.word(row.get(image)))):
         known = f"{shard.name}:{number}"
         if isinstance(group[0], str):
-            yield pair_of(known, Blob(), [], problem=group[0])
+            yield pair_of(known, Blob(), _tables.left(group[0]), problem=group[0])
             continue
         name = _tables.word(group[0].get(image))
-        blob = finder.blob(name) if name else None
-        texts, meta = _tables.words(group, text, (image,))
+        blob, problem, notes = finder.find(name or group[0].get(image))
+        texts, meta, more = _tables.words(group, columns, (image,))
         known = _files.split(_files.readable(name))[0] if name else known
-        yield pair_of(known, blob or Blob(), texts, meta, "" if blob else _files.missing(name))
+        yield pair_of(known, blob, texts, meta, problem, notes=(*notes, *more))
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's part of the metadata. Pairs without a readable image are left out."""
     table, _ = _parts.target(shard, DEFAULT)
     folder = table.rpartition("/")[0]
@@ -67,10 +71,15 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
         wanted = _files.image_name(pair).removeprefix(inside)
         image_names.append(names.give(wanted, pair.image_key, pair.image_key[:10]))
     _files.place_images(out, kept, [inside + name for name in image_names])
+    style = _tables.Style("file_name", "text")
+    if like is not None and like.format == "imagefolder":
+        columns = _rows.columns(like.file)
+        image = _look.column(columns, (like.columns.image or "file_name",)) or "file_name"
+        style = _tables.style(like.file, image, _look.text_columns(columns, like.columns)[0])
     rows: list[dict[str, Any]] = []
     for pair, name in zip(kept, image_names):
-        rows += _tables.rows_of(pair, {"file_name": name}, "text")
-    _tables.write_part(out, shard, table, rows)
+        rows += style.rows(pair, name)
+    _tables.write_part(out, shard, table, rows, style)
 
 
 def finish(out: Path, shards: list[str]) -> None:

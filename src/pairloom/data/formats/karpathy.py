@@ -12,9 +12,10 @@ from typing import Any
 
 from pairloom.data.disk import atomic_write
 from pairloom.data.formats import _files, _lists, _parts, _tables
+from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of, words_of
 from pairloom.data.pair import Blob, Pair, Text
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 
 CLAIM = 'Karpathy split JSON: {"images": [{"filename", "split", "sentences"}, ...]}'
 HOLDS = ("source", "meta")  # beyond image and texts
@@ -26,19 +27,19 @@ def _is_row(row: dict[str, Any]) -> bool:
     return isinstance(row.get("sentences"), list)
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A JSON object whose images carry sentences."""
-    return _lists.fits(path, _is_row, "images")
+    return _lists.fits(path, _is_row, "images", columns=columns)
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """Spans of the images."""
-    return _lists.shards(path, "karpathy", _is_row, "images")
+    return _lists.shards(path, "karpathy", _is_row, "images", columns=columns)
 
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair an image, its sentences in order."""
-    finder = _files.Finder(shard.root, shard.file)
+    finder = Finder(shard.root, shard.file)
     for number, row in enumerate(_lists.rows(shard)):
         known = f"{shard.name}:{number}"
         if isinstance(row, str):
@@ -46,13 +47,14 @@ def read(shard: Shard) -> Iterator[Pair]:
             continue
         name, folder = _tables.word(row.get("filename")), _tables.word(row.get("filepath"))
         written = f"{folder}/{name}" if folder and name else name
-        blob = (finder.blob(written) or finder.blob(name)) if name and written else None
+        blob, problem, notes = finder.find(written)
+        if problem and name and folder and not finder.has_folder(folder):
+            blob, problem, notes = finder.find(name)  # pictures that were moved out of their folders
         meta = {key: value for key, value in row.items() if key not in OURS}
         if meta.get("split") == "restval":
             meta = {**meta, "split": "train", "original_split": "restval"}
         known = _files.split(_files.readable(written))[0] if written else known
-        problem = "" if blob else _files.missing(written)
-        yield pair_of(known, blob or Blob(), _sentences(row.get("sentences")), meta, problem)
+        yield pair_of(known, blob, _sentences(row.get("sentences")), meta, problem, notes=notes)
 
 
 def _sentences(rows: Any) -> list[Text]:
@@ -66,7 +68,7 @@ def _sentences(rows: Any) -> list[Text]:
     return texts
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's entries. New sentences get their tokens, as the format's users read those."""
     rows = []
     for pair, name in _lists.store(out, list(pairs)):

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _lists, _parts, _tables
+from pairloom.data.formats import _lists, _parts, _tables
+from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair, Text
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 
 CLAIM = 'LLaVA conversations: JSON [{"image", "conversations"}, ...]'
 HOLDS = ("source", "meta")  # beyond image and texts
@@ -26,30 +27,29 @@ def _is_row(row: dict[str, Any]) -> bool:
     return isinstance(row.get("conversations"), list)
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A JSON array whose first object has conversations."""
-    return _lists.fits(path, _is_row)
+    return _lists.fits(path, _is_row, columns=columns)
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """Spans of the array."""
-    return _lists.shards(path, "llava", _is_row)
+    return _lists.shards(path, "llava", _is_row, columns=columns)
 
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair a conversation; one without image has the problem "no image"."""
-    finder = _files.Finder(shard.root, shard.file)
+    finder = Finder(shard.root, shard.file)
     for number, row in enumerate(_lists.rows(shard)):
         known = f"{shard.name}:{number}"
         if isinstance(row, str):
             yield pair_of(known, Blob(), [], problem=row)
             continue
         name = _tables.word(row.get("image"))
-        blob = finder.blob(name) if name else None
+        blob, problem, notes = finder.find(name or row.get("image"))
         meta = {key: value for key, value in row.items() if key not in ("image", "conversations")}
         texts = _answers(row.get("conversations"))
-        problem = "" if blob else _files.missing(row.get("image"))
-        yield pair_of(str(row.get("id", known)), blob or Blob(), texts, meta, problem)
+        yield pair_of(str(row.get("id", known)), blob, texts, meta, problem, notes=notes)
 
 
 def _answers(turns: Any) -> list[Text]:
@@ -69,7 +69,7 @@ def _answers(turns: Any) -> list[Text]:
     return texts
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's conversations; a text that was no answer answers "Describe the image."."""
     rows = []
     for pair, name in _lists.store(out, list(pairs)):

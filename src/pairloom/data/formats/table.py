@@ -8,13 +8,15 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats._finder import Finder, Picture
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 from pairloom.errors import Mistake
 
 CLAIM = "table (parquet, CSV, TSV, JSONL) with image path or bytes, and text or caption"
@@ -32,22 +34,23 @@ NAMES = (
 )  # what a row with bytes is called by
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A table with both columns, or a folder with one; metadata files are imagefolder's."""
-    mark = _look.marker(path)
-    return mark is not None and _is_table(mark)
+    mark = _look.marker(path, columns)
+    return mark is not None and _is_table(mark, columns)
 
 
-def _is_table(path: Path) -> bool:
-    return _files.split(path.name)[1] in _look.TABLES and _look.is_table(path) and not _look.is_metadata(path)
+def _is_table(path: Path, columns: Columns) -> bool:
+    return _look.is_table(path, columns) and not _look.is_metadata(path, columns)
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """Spans of each table's rows; the rows of one image path stay together."""
     root = path.parent if path.is_file() else path
     shard_list = []
-    for file in filter(_is_table, _look.markers(path)):
-        column = _look.column(_rows.columns(file), _look.IMAGE_COLUMNS)
+    for file in _look.of_format(path, columns, partial(_is_table, columns=columns)):
+        _look.demand_columns(file, columns)
+        column = _look.resolved(file, columns).image
         if column is None:
             do = "Fetch the images first (img2dataset makes tars of them), then give the result."
             raise Mistake(f"{file} holds web addresses, no images.", "pairloom fetches nothing.", do)
@@ -59,19 +62,19 @@ def shards(path: Path) -> list[Shard]:
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair an image: neighbouring rows of one path, or of the same bytes and name, are its texts."""
-    names = _rows.columns(shard.file)
-    image, text = _look.column(names, _look.IMAGE_COLUMNS), _look.column(names, _look.TEXT_COLUMNS)
+    known = _look.resolved(shard.file, shard.columns)
+    image = known.image
     assert image is not None
-    finder = _files.Finder(shard.root, shard.file)
+    finder = Finder(shard.root, shard.file)
     rows = _rows.rows(shard.file, shard.start, shard.stop, shard.part)
     for number, group in enumerate(_tables.grouped(rows, lambda row: _which(row.get(image)))):
-        known = f"{shard.name}:{number}"
+        name = f"{shard.name}:{number}"
         if isinstance(group[0], str):
-            yield pair_of(known, Blob(), [], problem=group[0])
+            yield pair_of(name, Blob(), _tables.left(group[0]), problem=group[0])
             continue
-        blob, problem = _blob(finder, group[0], image)
-        texts, meta = _tables.words(group, text, (image,))
-        yield pair_of(_files.split(blob.name)[0] or known, blob, texts, meta, problem)
+        blob, problem, notes = _blob(finder, group[0], image)
+        texts, meta, more = _tables.words(group, known.texts, (image,))
+        yield pair_of(_files.split(blob.name)[0] or name, blob, texts, meta, problem, notes=(*notes, *more))
 
 
 def _which(value: Any) -> object:
@@ -81,7 +84,9 @@ def _which(value: Any) -> object:
 
 
 def _cell(value: Any) -> tuple[bytes | None, str | None]:
-    """Bytes and name in an image cell: bytes, a path, or datasets' {"bytes", "path"}."""
+    """Bytes and name in an image cell: bytes, a path, datasets' {"bytes", "path"}, or a list with one of them."""
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
     if isinstance(value, dict):
         data = value.get("bytes")
         return data if isinstance(data, bytes) else None, _tables.word(value.get("path"))
@@ -90,8 +95,8 @@ def _cell(value: Any) -> tuple[bytes | None, str | None]:
     return None, _tables.word(value)
 
 
-def _blob(finder: _files.Finder, row: dict[str, Any], image: str) -> tuple[Blob, str]:
-    """The row's image and what is wrong with it."""
+def _blob(finder: Finder, row: dict[str, Any], image: str) -> Picture:
+    """The row's image, what is wrong with it, and what was done to find it."""
     data, name = _cell(row[image])
     if data is None and name is not None and len(name) > 200 and not _files.is_image(name):
         try:  # VLMEvalKit's TSVs carry base64
@@ -101,18 +106,20 @@ def _blob(finder: _files.Finder, row: dict[str, Any], image: str) -> tuple[Blob,
     if data is not None:
         others = (_tables.word(row.get(other)) for other in NAMES if other != image)
         known = _files.safe(name or next(filter(None, others), ""))
-        return Blob(
-            data=data, name=known if _files.is_image(known) or not known else known + _files.suffix_of(data)
-        ), ""
-    blob = finder.blob(name) if name else None
-    return blob or Blob(), "" if blob else _files.missing(name)
+        known = known if _files.is_image(known) or not known else known + _files.suffix_of(data)
+        return Blob(data=data, name=known), "", ()
+    return finder.find(name or row[image])
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """The shard's rows. In parquet pictures that were bytes stay bytes; all others are linked or copied beside the table."""
     file, _ = _parts.target(shard, DEFAULT)
+    style = _style(like)
     kept = [pair for pair in pairs if pair.image_key]
-    beside = [pair for pair in kept if not file.endswith(".parquet") or _files.is_file(pair.image)]
+    in_row = file.endswith(".parquet") and style.holds_bytes
+    beside = [
+        pair for pair in kept if not file.endswith(".parquet") or (not in_row and _files.is_file(pair.image))
+    ]
     out_of_row = set(map(id, beside))
     names = _files.Names()
     columns = {
@@ -126,8 +133,16 @@ def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
             kept
         ):  # a column has one kind of cell: datasets' struct where one picture is bytes
             cell = {"bytes": None if id(pair) in out_of_row else pair.image.read(), "path": cell}
-        rows += _tables.rows_of(pair, {"image": cell}, "text")
-    _tables.write_part(out, shard, file, rows)
+        rows += style.rows(pair, cell)
+    _tables.write_part(out, shard, file, rows, style)
+
+
+def _style(like: Shard | None) -> _tables.Style:
+    """How the table of a shard is written: as the one that it was read from."""
+    if like is None or like.format != "table":
+        return _tables.Style("image", "text")
+    known = _look.resolved(like.file, like.columns)
+    return _tables.style(like.file, known.image or "image", known.texts)
 
 
 def finish(out: Path, shards: list[str]) -> None:

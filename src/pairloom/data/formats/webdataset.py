@@ -9,10 +9,11 @@ import io
 import json
 import os
 import tarfile
+import unicodedata
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import pyarrow.parquet as pq
@@ -20,23 +21,24 @@ import pyarrow.parquet as pq
 from pairloom.data.disk import atomic_write
 from pairloom.data.formats import _files, _look, _rows, _tables
 from pairloom.data.formats._tar import Member, members
-from pairloom.data.formats._texts import decode, pair_of, words_of
+from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, texts_in, words_of
 from pairloom.data.pair import LARGEST, Blob, Pair, Text
-from pairloom.data.shards import Shard
+from pairloom.data.shards import Columns, Shard
 
 CLAIM = "WebDataset / img2dataset tars: KEY.jpg with KEY.txt or KEY.json"
 HOLDS = ("source", "meta")  # beyond image and texts
 LONGEST = 1 << 24  # bytes of one .txt or .json
+TEXTS = (".txt", ".caption", ".text")  # the first that a sample has is its text
 TEXT_FIELDS = ("caption", "captions", "caption_sources")  # of KEY.json; the rest is metadata
 
 
-def sniff(path: Path) -> bool:
+def sniff(path: Path, columns: Columns = Columns()) -> bool:
     """A tar, or a folder of them."""
-    mark = _look.marker(path)
-    return mark is not None and mark.name.endswith(".tar")
+    mark = _look.marker(path, columns)
+    return mark is not None and _files.split(mark.name)[1] == ".tar"
 
 
-def shards(path: Path) -> list[Shard]:
+def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
     """One a tar, named as the tar is."""
     if path.is_file():
         return [Shard(_name(path.parent, path), "webdataset", path.parent, path)]
@@ -44,13 +46,13 @@ def shards(path: Path) -> list[Shard]:
         path / (inside + name)
         for inside, names in _files.walk(path)
         for name in names
-        if name.endswith(".tar")
+        if _files.split(name)[1] == ".tar"
     ]
     return [Shard(_name(path, file), "webdataset", path, file) for file in members]
 
 
 def _name(root: Path, file: Path) -> str:
-    return _look.label(root, file).removesuffix(".tar")
+    return _files.split(_look.label(root, file))[0]
 
 
 def read(shard: Shard) -> Iterator[Pair]:
@@ -58,54 +60,167 @@ def read(shard: Shard) -> Iterator[Pair]:
     seen: set[str] = set()
     table = _Table(shard.file.with_suffix(".parquet"))
     with open(shard.file, "rb") as file:
-        for key, sample in _samples(shard.file):
-            if sample[0].problem:
-                yield pair_of(_files.readable(key), Blob(), [], problem=_reason(sample[0]))
+        for sample in _samples(shard.file):
+            first = next(iter(sample.files.values()))
+            if first.problem:
+                yield pair_of(_files.readable(sample.key), Blob(), [], problem=_reason(first))
                 continue
-            pair = _pair(shard, file.fileno(), key, sample, table)
-            if key in seen and not pair.problem:
-                twice = f"duplicate: the tar holds {key!r} twice"
-                pair = pair_of(key, pair.image, pair.texts, pair.meta, twice, notes=pair.notes)
-            seen.add(key)
+            pair = _pair(shard, file.fileno(), sample, table)
+            if sample.key in seen:
+                twice = f"duplicate: the tar holds {sample.key!r} twice"
+                problem = f"{pair.problem}; {twice}" if pair.problem else twice
+                pair = pair_of(sample.key, pair.image, pair.texts, pair.meta, problem, notes=pair.notes)
+            seen.add(sample.key)
             yield pair
 
 
-def _samples(path: Path) -> Iterator[tuple[str, list[Member]]]:
-    """Neighbours of one key, hidden files left out; a member with a problem is a sample of its own."""
+class Sample(NamedTuple):
+    """The files of one key, by what stands behind the key in their names (".jpg", ".seg.png"), with notes."""
+
+    key: str
+    files: dict[str, Member]
+    notes: tuple[str, ...] = ()
+
+
+def _samples(path: Path) -> Iterator[Sample]:
+    """The samples of a tar in order. Their files stand together; where those of a key do not, they are put together as long as
+    no two are of one kind."""
+    twice = _apart(path)
+    whole = _together(path, twice) if twice else {}
+    count: dict[str, int] = {}
+    for key, run in _runs(path):
+        if key not in twice or run[0].problem:
+            yield from _by_dots(_sample(key, run))
+            continue
+        at = count.get(key, 0)
+        count[key] = at + 1
+        if at in whole[key]:
+            yield from _by_dots(_sample(key, whole[key][at], len(whole[key][at]) > len(run)))
+
+
+def _runs(path: Path) -> Iterator[tuple[str, list[Member]]]:
+    """Neighbours of one key, hidden files left out; a member with a problem is a run of its own."""
 
     def which(member: Member) -> tuple[str, str]:
         return _key(member.name), f"{member.offset}" if member.problem else ""
 
     shown = (m for m in members(path) if m.problem or not m.name.rpartition("/")[2].startswith("."))
-    for (key, _), sample in groupby(shown, key=which):
-        yield key, list(sample)
+    for (key, _), run in groupby(shown, key=which):
+        yield key, list(run)
+
+
+def _apart(path: Path) -> set[str]:
+    """Keys whose files do not stand together. In memory are 8 bytes a key."""
+    seen: set[int] = set()
+    twice: set[str] = set()
+    for key, run in _runs(path):
+        if not run[0].problem:
+            mark = hash(key)
+            if mark in seen:
+                twice.add(key)
+            seen.add(mark)
+    return twice
+
+
+def _together(path: Path, keys: set[str]) -> dict[str, dict[int, list[Member]]]:
+    """For each key its samples by the run at which they begin: a run goes to the sample before it that has no file of its
+    kinds, and no picture where it has one."""
+    whole: dict[str, dict[int, list[Member]]] = {}
+    count: dict[str, int] = {}
+    for key, run in _runs(path):
+        if key not in keys or run[0].problem:
+            continue
+        at = count.get(key, 0)
+        count[key] = at + 1
+        samples = whole.setdefault(key, {})
+        fitting = (sample for sample in samples.values() if not _kinds(sample) & _kinds(run))
+        before = next(fitting, None)
+        if before is None:
+            samples[at] = run
+        else:
+            before += run
+    return whole
+
+
+def _kinds(run: list[Member]) -> set[str]:
+    """The suffixes of files; all images are of one kind."""
+    suffixes = {_suffix(member) for member in run}
+    return {"image" if suffix in _files.IMAGES else suffix for suffix in suffixes}
 
 
 def _key(name: str) -> str:
-    """WebDataset's key: the name up to the first dot behind the last slash."""
+    """WebDataset's key: the name up to the first dot behind the last slash, in one Unicode form."""
     folder, slash, last = name.rpartition("/")
-    return folder + slash + last.split(".", 1)[0]
+    key = folder + slash + last.split(".", 1)[0]
+    return key if key.isascii() else unicodedata.normalize("NFC", key)
+
+
+def _suffix(member: Member) -> str:
+    """What stands behind the key, in lower case."""
+    return "".join(member.name.rpartition("/")[2].partition(".")[1:]).lower()
+
+
+def _sample(key: str, run: list[Member], apart: bool = False) -> Sample:
+    files: dict[str, Member] = {}
+    notes = ["the files of this sample do not stand together in the tar"] if apart else []
+    for member in run:
+        suffix = _suffix(member)
+        if suffix in files:
+            notes.append(f"{member.name} stands twice in its sample: the first was read")
+        files.setdefault(suffix, member)
+        notes += [member.note] if member.note else []
+    return Sample(key, files, tuple(dict.fromkeys(notes)))
+
+
+def _by_dots(sample: Sample) -> Iterator[Sample]:
+    """A sample without a picture directly behind its key, whose names have more dots: as many pairs as there are pictures with
+    a text of their stem (2020.01.jpg, 2020.01.txt); one where it has only one picture and one text (input.jpg, output.txt)."""
+    split = {suffix: suffix.rpartition(".") for suffix in sample.files}
+    images = [suffix for suffix, (stem, _, last) in split.items() if stem and f".{last}" in _files.IMAGES]
+    if not images or any(suffix in _files.IMAGES for suffix in sample.files):
+        yield sample
+        return
+    note = f"the key of these names ends at their first dot: {sample.key!r}"
+    stems: dict[str, dict[str, Member]] = {}
+    for suffix, (stem, _, last) in split.items():
+        stems.setdefault(stem, {})[f".{last}"] = sample.files[suffix]
+    whole = [
+        stem for stem, files in stems.items() if any(s in _files.IMAGES for s in files) and ".txt" in files
+    ]
+    if whole:
+        for stem, files in stems.items():
+            yield Sample(sample.key + stem, files, (*sample.notes, note))
+        return
+    texts = [suffix for suffix in sample.files if suffix.endswith(".txt")]
+    if len(images) == 1 and len(texts) <= 1:
+        plain = {"." + split[suffix][2]: sample.files[suffix] for suffix in (*images, *texts)}
+        note = f"the picture of the sample is {images[0]}" + (f", its text {texts[0]}" if texts else "")
+        rest = {suffix: member for suffix, member in sample.files.items() if suffix not in (*images, *texts)}
+        yield Sample(sample.key, {**rest, **plain}, (*sample.notes, note))
+    else:
+        yield sample._replace(notes=(*sample.notes, note))
 
 
 def _reason(member: Member) -> str:
     return f"{member.problem}: {member.name[:200]!r}" if member.name else member.problem
 
 
-def _pair(shard: Shard, handle: int, key: str, sample: list[Member], table: _Table) -> Pair:
-    by_suffix: dict[str, Member] = {}
-    notes = []
-    for member in sample:
-        suffix = member.name[len(key) :].lower()
-        if suffix in by_suffix:
-            notes.append(f"{member.name} stands twice in its sample: the first was read")
-        by_suffix.setdefault(suffix, member)
+def _pair(shard: Shard, handle: int, sample: Sample, table: _Table) -> Pair:
+    key, by_suffix, notes = sample.key, sample.files, list(sample.notes)
     images = [suffix for suffix in by_suffix if suffix in _files.IMAGES]
-    if extra := [s for s in by_suffix if s not in (*images[:1], ".txt", ".json")]:
+    words = next((suffix for suffix in TEXTS if suffix in by_suffix), ".txt")
+    if extra := [s for s in by_suffix if s not in (*images[:1], words, ".json")]:
         notes.append(f"files not carried: {' '.join(extra)}")
-    texts, meta, notes_of_text, problem = _words(handle, by_suffix, key, table)
+    texts, meta, notes_of_text, problem = _words(handle, by_suffix, words, key, table, shard.columns)
     notes += notes_of_text
     if not images:
-        return pair_of(key, Blob(), texts, meta, "no image", notes=notes)
+        unread = next((suffix for suffix in by_suffix if suffix in _files.UNREAD), None)
+        why = (
+            f"{by_suffix[unread].name} is of a kind that is not read: save it as JPEG or PNG"
+            if unread
+            else "no image"
+        )
+        return pair_of(key, Blob(), texts, meta, why, notes=notes)
     member = by_suffix[images[0]]
     name = _files.readable(member.name)
     if member.size > LARGEST:
@@ -115,18 +230,21 @@ def _pair(shard: Shard, handle: int, key: str, sample: list[Member], table: _Tab
 
 
 def _words(
-    handle: int, sample: dict[str, Member], key: str, table: _Table
+    handle: int, sample: dict[str, Member], words: str, key: str, table: _Table, columns: Columns
 ) -> tuple[list[Text], dict[str, Any], list[str], str]:
-    """Texts, metadata, notes and problem from .txt and .json (from the table beside the tar where there is no .json)."""
+    """Texts, metadata, notes and problem from .txt and .json (from the table beside the tar where there is no .json).
+
+    words: the suffix of the text file.
+    """
     texts: list[Text] = []
     notes: list[str] = []
     meta: dict[str, Any] = {}
-    for suffix in (".txt", ".json"):
+    for suffix in (words, ".json"):
         if suffix in sample and sample[suffix].size > LONGEST:
             return [], {}, [], f"{suffix} has more than {LONGEST:,} bytes"
     if ".json" in sample:
         try:
-            raw, note = decode(os.pread(handle, sample[".json"].size, sample[".json"].offset))
+            raw, note = decode_known(os.pread(handle, sample[".json"].size, sample[".json"].offset))
             meta = json.loads(raw, strict=False)
             notes += note
         except (ValueError, RecursionError) as error:
@@ -138,13 +256,23 @@ def _words(
     if meta.get("key") == key:
         del meta["key"]  # written again by the writer
     one, several, sources = (meta.pop(field, None) for field in TEXT_FIELDS)
-    listed = words_of(several) or words_of(one)
+    if columns.text or (not words_of(several) and not words_of(one) and words not in sample):
+        for field in _look.text_columns(list(meta), columns)[0]:  # another tool's name for the text
+            if words_of(meta.get(field)):
+                notes += [] if columns.text else [f"the text was read from {field!r} of the .json"]
+                one, several = meta.pop(field), None
+                break
+    listed, more = texts_in(several) if words_of(several) else texts_in(one)
+    notes += more
     known = (
         sources if isinstance(sources, list) and len(sources) == len(listed) else ["original"] * len(listed)
     )
     texts = [Text(word, str(source)) for word, source in zip(listed, known)]
-    if ".txt" in sample:
-        raw, note = decode(os.pread(handle, sample[".txt"].size, sample[".txt"].offset))
+    if words in sample and not columns.text:
+        try:
+            raw, note = decode_known(os.pread(handle, sample[words].size, sample[words].offset))
+        except UnknownCharset as error:
+            return texts, meta, notes, "" if texts else str(error)
         notes += note
         if raw.strip() and raw.strip() not in [word.strip() for word in listed]:
             texts.insert(0, Text(raw))
@@ -170,7 +298,7 @@ class _Table:
         return dict(self.rows.get(key, {}))
 
 
-def write(out: Path, shard: str, pairs: Iterable[Pair]) -> None:
+def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """SHARD.tar, SHARD.parquet and, last, SHARD_stats.json. Pairs without a readable image are left out."""
     base = out / unquote(shard)
     names, records = _files.Names(), []

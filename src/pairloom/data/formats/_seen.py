@@ -1,0 +1,183 @@
+"""What lies in a set beside its pairs: several sets in one folder, files that no reader took, columns that were guessed.
+
+Does not know: any one format.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from pairloom.data.disk import readable
+from pairloom.data.formats import _files, _json, _look, _rows
+from pairloom.data.shards import Columns, Shard
+from pairloom.errors import Mistake
+
+PACKED = {".zip", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
+OTHERS = {
+    ".arrow",
+    ".feather",
+    ".h5",
+    ".hdf5",
+    ".lmdb",
+    ".mdb",
+    ".pkl",
+    ".npz",
+    ".xlsx",
+    ".db",
+    ".sqlite",
+    ".xml",
+    ".yaml",
+}
+DATA = {".tar", ".json", *_look.TABLES, *PACKED, *OTHERS}
+FEW = 5
+NAMED = 1_000_000  # rows of a table whose pictures are compared with those that have text files
+
+
+def demand_whole(path: Path, format: str, shards: Sequence[Shard]) -> None:
+    """Mistake for a folder of several sets: most of the pictures with text files are in no row of the tables, or beside tars."""
+    files = list(dict.fromkeys(shard.file for shard in shards))
+    if path.is_file() or format == "folder_text" or not _files.first_files(path, set(_look.TEXT_FILES)):
+        return
+    pairs = _look.texted(path)
+    names = set() if format == "webdataset" else _named(files)
+    apart = [name for name in pairs if _files.split(name.rpartition("/")[2])[0] not in names]
+    if 2 * len(apart) > len(pairs) and len(apart) > (len(files) if format == "webdataset" else 0):
+        shown = ", ".join(readable(file.name) for file in files[:FEW])
+        raise Mistake(
+            f"{path} holds several sets.",
+            f"{shown} ({format}), and {len(apart):,} pictures with a text file of their name, such as {readable(apart[0])}.",
+            f"Say --format {format} or --format folder_text, or move one of them elsewhere.",
+        )
+
+
+def _named(files: list[Path]) -> set[str]:
+    """Stems of the pictures that tables and annotation files name."""
+    stems: set[str] = set()
+    for file in files:
+        for value in islice(_cells(file), NAMED):
+            stems.add(_files.split(str(value).replace("\\", "/").rpartition("/")[2])[0])
+    return stems
+
+
+def _cells(file: Path) -> Iterator[Any]:
+    if file.suffix.lower() in _look.TABLES:
+        image = _look.resolved(file).image
+        for row in _rows.first(file, NAMED):
+            if isinstance(row, dict) and image is not None:
+                cell = row.get(image)
+                yield cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else ""
+    else:
+        for element in _json.sound(file):
+            if isinstance(element.value, dict):
+                yield from (element.value[name] for name in _look.IMAGE_COLUMNS if name in element.value)
+
+
+def notes(path: Path, shards: Sequence[Shard], columns: Columns) -> tuple[str, ...]:
+    """What was not read of a set, and what was guessed: a sentence each."""
+    files = list(dict.fromkeys(shard.file for shard in shards))
+    told = []
+    for file in files[:20]:
+        if guess := _guess(file, columns):
+            told.append(f"{readable(file.name)} is read with {guess}.")
+    left = unread(path, files)
+    for name in left[:FEW]:
+        told.append(f"{readable(name)} was not read: {_why(path / name, files, columns)}.")
+    if len(left) > FEW:
+        told.append(f"{len(left) - FEW:,} more files were not read.")
+    return tuple(told)
+
+
+def _guess(file: Path, columns: Columns) -> str:
+    """How the columns of a table, or the fields of a JSON list, were recognised where it was not by a known name."""
+    if _look.is_table(file, columns) or file.suffix.lower() in _look.TABLES:
+        return _look.resolved(file, columns).guess
+    names = list(_json.peek(file).get("", {})) if file.suffix.lower() == ".json" else []
+    is_llava = "conversations" in names
+    return "" if is_llava or not names else _look.text_columns(names, columns)[1]
+
+
+def unread(path: Path, files: Sequence[Path]) -> list[str]:
+    """Data files of a folder that no shard is of, without what img2dataset writes beside its pictures or tars."""
+    if path.is_file():
+        return []
+    taken = {file.resolve() for file in files}
+    names = _files.first_files(path, DATA)
+    whole = set(names)
+    left = []
+    for name in names:
+        stem, suffix = _files.split(name)
+        by_product = stem + "_stats.json" in whole or (stem.endswith("_stats") and suffix == ".json")
+        beside = suffix == ".parquet" and stem + ".tar" in whole
+        if by_product or beside or (path / name).resolve() in taken:
+            continue
+        if suffix == ".json" and any((path / (stem + other)).exists() for other in _look.SIDECARS):
+            continue
+        left.append(name)
+    return left
+
+
+def _why(file: Path, files: Sequence[Path], columns: Columns) -> str:
+    """Why a data file was not read, or what it holds."""
+    other = _look.twin(file, [known for known in files if known != file], columns)
+    return f"it has the rows of {readable(other.name)}" if other is not None else about(file)
+
+
+def about(file: Path) -> str:
+    """What a data file holds, in a few words."""
+    suffix = _files.split(file.name)[1]
+    try:
+        with open(file, "rb") as opened:
+            head = opened.read(512)
+    except OSError as error:
+        return error.strerror or str(error)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return "it is UTF-16: save it as UTF-8"
+    if suffix in PACKED or head.startswith(
+        (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+    ):
+        return "it is compressed: unpack it first"
+    if suffix in _look.TABLES or (suffix == ".json" and _rows.is_lines(file)):
+        names = _rows.columns(file)
+        return f"columns {', '.join(names[:12])}" if names else "no columns were found"
+    if suffix == ".json":
+        return _about_json(file)
+    return "another kind of set" if suffix == ".tar" else f"{suffix} is not a kind that is read"
+
+
+def _about_json(file: Path) -> str:
+    first = _json.peek(file)
+    if first:
+        return "; ".join(
+            (f"{key}: " if key else "") + f"a list of objects with {', '.join(list(one)[:12])}"
+            for key, one in first.items()
+        )
+    try:
+        value = json.loads(file.read_bytes()) if file.stat().st_size < 1 << 24 else None
+    except (OSError, ValueError, RecursionError):
+        return "it is not JSON"
+    if isinstance(value, dict) and value:
+        key, entry = next(iter(value.items()))
+        return f"an object of {len(value):,} entries such as {key!r}: {json.dumps(entry, ensure_ascii=False)[:80]}"
+    if isinstance(value, list) and value:
+        return f"a list of {len(value):,} entries such as {json.dumps(value[0], ensure_ascii=False)[:80]}"
+    return "it holds no objects"
+
+
+def description(path: Path) -> str:
+    """What was seen at a path: its kinds of files, and what its data files hold."""
+    if path.is_file():
+        return f"Seen: {readable(path.name)}, {about(path)}."
+    kinds: Counter[str] = Counter()
+    for _, names in islice(_files.walk(path), 100):
+        kinds.update(_files.split(name)[1] or name for name in names)
+    shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(8))
+    files = _files.first_files(path, DATA)[:FEW]
+    held = "".join(f"\n  {readable(name)}: {about(path / name)}" for name in files)
+    few = sorted(os.listdir(path))[:FEW]
+    return f"Seen there: {shown or ', '.join(map(readable, few))}; {', '.join(map(readable, few))}.{held}"
