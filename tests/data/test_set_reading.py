@@ -15,7 +15,7 @@ from PIL import Image
 
 from pairloom.data.formats import _rows
 from pairloom.data.pair import Pair
-from pairloom.data.shards import Columns, find, open_set, read, save_set
+from pairloom.data.shards import ColumnNames, find, open_set, read, save_set
 from pairloom.errors import Mistake
 
 
@@ -277,18 +277,18 @@ class TestColumns:
     def test_of_two_that_could_be_none_is_read_unless_named(self, tmp_path: Path) -> None:
         lay(tmp_path, {"0.png": png(), "metadata.csv": "file_name,prompt,title\n0.png,a dog,Untitled\n"})
         assert [words(pair) for pair in open_set(tmp_path).pairs()] == [[]]
-        (pair,) = open_set(tmp_path, columns=Columns(text="prompt")).pairs()
+        (pair,) = open_set(tmp_path, columns=ColumnNames(text="prompt")).pairs()
         assert words(pair) == ["a dog"] and pair.meta == {"title": "Untitled"}
         with pytest.raises(Mistake, match="no column 'promt'.\nIts columns: file_name, prompt, title"):
-            open_set(tmp_path, columns=Columns(text="promt"))
+            open_set(tmp_path, columns=ColumnNames(text="promt"))
 
     def test_both_columns_may_be_named(self, tmp_path: Path) -> None:
         lay(tmp_path, {"0.png": png(), "x.csv": "a,b,c\n1,0.png,a dog\n"})
-        (pair,) = open_set(tmp_path, columns=Columns("b", "c")).pairs()
+        (pair,) = open_set(tmp_path, columns=ColumnNames("b", "c")).pairs()
         assert words(pair) == ["a dog"] and pair.image.read() == png()
         rows = [{"pic": "0.png", "says": "a dog"}]
         lay(tmp_path / "json", {"0.png": png(), "x.json": json.dumps(rows)})
-        (pair,) = open_set(tmp_path / "json", columns=Columns("pic", "says")).pairs()
+        (pair,) = open_set(tmp_path / "json", columns=ColumnNames("pic", "says")).pairs()
         assert words(pair) == ["a dog"]
 
     @pytest.mark.parametrize("delimiter", ["\t", ";", "| ", ","])

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from pairloom.clean.audit_set import demand_understood
 from pairloom.clean.plan import CleanSettings, permit
 from pairloom.clean.result import CleanResult
 from pairloom.clean.run import clean, demand_usable
@@ -49,9 +50,10 @@ def clean_pairs(
     restart: bool = False,
     tell: Callable[..., None] = lambda *arguments, **more: None,
 ) -> CleanResult:
-    """Clean a set into `out`; the same call goes on after a stop."""
+    """Clean a set into `out`; the same call goes on after a stop. Mistake where not one picture has a text."""
+    demand_understood(pairs)
     return clean(
         pairs.path, out, settings, judge=None if judge == "self" else judge, captioner=captioner, labels=labels,
-        format=pairs.format, execution=Execution(workers=worker_count(workers, 99)), device=resolve_device(device),
+        format=pairs.format, columns=pairs.columns, execution=Execution(workers=worker_count(workers, 99)), device=resolve_device(device),
         restart=restart, tell=tell,
     )  # fmt: skip

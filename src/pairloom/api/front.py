@@ -89,12 +89,18 @@ def save(model: BareModel, where: str | Path) -> Path:
     return save(model, where)
 
 
-def open(where: str | Path, format: str | None = None) -> PairSet:
-    """The set of pairs at a folder or file; its format is recognised by its content unless named (docs/formats.md)."""
-    from pairloom.api.pairs import PairSet
-    from pairloom.data.shards import open_set
+def open(
+    where: str | Path, format: str | None = None, *, text_column: str = "", image_column: str = ""
+) -> PairSet:
+    """The set of pairs at a folder or file; its format is recognised by its content unless named (docs/formats.md).
 
-    return PairSet.of(open_set(where, format))
+    text_column, image_column: where texts and pictures stand in a table or in JSON, if not where sets have them. The set's
+    `notes` say what was not read and what was guessed.
+    """
+    from pairloom.api.pairs import PairSet
+    from pairloom.data.shards import ColumnNames, open_set
+
+    return PairSet.of(open_set(where, format, ColumnNames(image_column, text_column)))
 
 
 def systems() -> list[SystemInfo]:

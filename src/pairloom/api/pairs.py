@@ -43,10 +43,11 @@ class PairSet(BarePairSet):
 
         against: another set whose pictures must not be in this one. workers: processes; 0: one for each core.
         """
-        from pairloom.clean.audit_set import check
+        from pairloom.clean.audit_set import check, demand_understood
         from pairloom.scale import Execution, worker_count
 
         other = None if against is None else as_set(against)
+        demand_understood(self)
         return check(self, Execution(workers=worker_count(workers, len(self.shards))), other, tell=tell)
 
     def clean(

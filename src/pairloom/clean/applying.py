@@ -23,7 +23,7 @@ from pairloom.clean.plan import CLEAN, CleanSettings
 from pairloom.clean.report import write_report
 from pairloom.clean.shard_decisions import write_outcomes
 from pairloom.data.disk import atomic_write, json_bytes, unwritable
-from pairloom.data.shards import PairSet, Shard, open_set
+from pairloom.data.shards import PairSet, Shard, open_again
 from pairloom.errors import Mistake
 
 Place = tuple[str, str, str, int]  # shard, name, key, text_id
@@ -83,7 +83,7 @@ def apply(cleaned: Path, decisions: Path, out: Path, tell: Callable[..., None]) 
         raise Mistake(f"{cleaned} holds no finished run.", "", f"Run: pairloom clean PAIRS --out {cleaned}")
     wanted = read_decisions(decisions)
     pairs, settings = (
-        open_set(facts["set"]["path"], facts["set"]["format"]),
+        open_again(facts["set"]),
         CleanSettings(**facts["command"]),
     )
     plan.permit(pairs.path, out, settings)

@@ -43,6 +43,7 @@ SCHEMA = pa.schema(
         ("image_faults", pa.list_(pa.string())),
         ("text_faults", pa.list_(pa.list_(pa.string()))),
         ("problem", pa.string()),
+        ("notes", pa.list_(pa.string())),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("looks", pa.uint64()),
@@ -80,6 +81,10 @@ class ShardFacts:
     counts: Counter[str] = field(default_factory=Counter)
     examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     sample: list[str] = field(default_factory=list)
+    bad_pairs: np.ndarray = field(
+        default_factory=lambda: np.zeros(0, bool)
+    )  # [n] a bad fault of the picture or the row
+    bad_texts: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # [m] a bad fault of the text
 
 
 class _Notes:
@@ -93,6 +98,8 @@ class _Notes:
         self.looks: list[int] = []
         self.texts: list[int] = []
         self.first = [0]
+        self.bad_pairs: list[bool] = []
+        self.bad_texts: list[bool] = []
         self.counts: Counter[str] = Counter()
         self.examples: dict[str, list[tuple[str, str]]] = {}
 
@@ -102,14 +109,17 @@ class _Notes:
         self.looks.append(row["looks"])
         for text, codes in zip(row["texts"], row["text_faults"]):
             self.texts.append(_short(content_hash(text.strip().lower().encode())))
+            self.bad_texts.append(any(map(_is_bad, codes)))
             for code in codes:
                 self._note(code, row["name"], text)
             if all(FAULTS[code].severity != "bad" for code in codes):
                 self._draw(text)
         for code in row["image_faults"]:
-            self._note(code, row["name"], row["problem"] or (row["texts"][0] if row["texts"] else ""))
-        if not row["texts"]:
-            self._note("no_text", row["name"], "")
+            about = next((note for note in row["notes"] if _code_of(note) == code), "") or row["problem"]
+            self._note(code, row["name"], about or (row["texts"][0] if row["texts"] else ""))
+        self.bad_pairs.append(any(map(_is_bad, row["image_faults"])))
+        if not row["texts"] and not self.bad_pairs[-1]:  # one row has one fault: what is bad of it says more
+            self._note("no_text", row["name"], row["problem"] if row["problem"] != "no text" else "")
         self.first.append(len(self.texts))
 
     def _note(self, code: str, name: str, text: str) -> None:
@@ -129,6 +139,7 @@ class _Notes:
             np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.looks, np.uint64),
             np.array(self.texts, np.uint64), np.array(self.first, np.int32), self.counts, self.examples,
             [text for _, text in heapq.nsmallest(self.size, self.sample)],
+            np.array(self.bad_pairs, bool), np.array(self.bad_texts, bool),
         )  # fmt: skip
 
 
@@ -164,11 +175,12 @@ def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[s
         "key": pair.key, "image_key": pair.image_key, "name": pair.name,
         "texts": [_plain(text.text) for text in pair.texts], "sources": [text.source for text in pair.texts],
         "image_faults": [], "text_faults": [faults.text_faults(text.text) for text in pair.texts],
-        "problem": pair.problem, "width": 0, "height": 0, "looks": 0,
+        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "looks": 0,
     }  # fmt: skip
     if pair.problem and not pair.image_key:
-        missing = "no image" in pair.problem or "missing" in pair.problem
-        row["image_faults"] = ["no_image" if missing else "unreadable"]
+        row["image_faults"] = [_fault_of(pair.problem)]
+        if row["image_faults"] == ["broken_row"]:
+            row["text_faults"] = [[] for _ in pair.texts]  # what is left of the row is no text
         return None, row
     try:
         image, known = read_image(pair.image.read(), shrink_to=max(least, *GRID))
@@ -181,14 +193,37 @@ def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[s
     )
     if known.orientation != 1:
         row["image_faults"].append("rotated")
-    row["image_faults"] += sorted(
-        {"mixed_caption_files" if "there is a .txt too" in note else "repaired" for note in pair.notes}
-    )
+    row["image_faults"] += sorted({_code_of(note) for note in pair.notes})
     if pair.problem.startswith("duplicate"):
         row["image_faults"].append("duplicate_name")
+    if "unknown character set" in pair.problem and not pair.texts:
+        row["image_faults"].append("charset")
     row["width"], row["height"] = known.width, known.height
     row["looks"] = difference_hash(small)
     return image, row
+
+
+def _is_bad(code: str) -> bool:
+    return FAULTS[code].severity == "bad"
+
+
+def _why(pair: Pair) -> str:
+    """The problem of a pair with what its reader noted, which is often the reason."""
+    return f"{pair.problem}; {'; '.join(pair.notes)}" if pair.problem and pair.notes else pair.problem
+
+
+def _fault_of(problem: str) -> str:
+    """Code of the problem of a pair without a picture."""
+    if "no image" in problem or "missing" in problem:
+        return "no_image"
+    return "broken_row" if problem.startswith(("row", "tar")) else "unreadable"
+
+
+def _code_of(note: str) -> str:
+    """Code of what a reader noted."""
+    if "by its name alone" in note:
+        return "found_elsewhere"
+    return "mixed_caption_files" if "there is a .txt too" in note else "repaired"
 
 
 def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
@@ -199,7 +234,9 @@ def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
         codes.append("tiny")
     if max(width, height) > SHAPE * min(width, height):
         codes.append("extreme_shape")
-    if _is_flat(small):
+    if _is_flat(small) and not (
+        known.deep and known.mode == "RGB" and _spread(small) > 1
+    ):  # decoded to its high bytes
         codes.append("blank")
     return codes
 
@@ -207,10 +244,15 @@ def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
 def _is_flat(small: Image.Image) -> bool:
     """Whether the standard deviation of every channel is below FLAT grey levels. A large range decides it early: n values with
     a range r have a variance of at least r^2 / 2n (with all others in the middle)."""
-    spread = max(high - low for low, high in small.getextrema())  # type: ignore[misc]
+    spread = _spread(small)
     if spread**2 / (2 * GRID[0] * GRID[1]) >= FLAT**2:
         return False
     return bool(np.asarray(small, np.float32).std(axis=(0, 1)).max() < FLAT)
+
+
+def _spread(small: Image.Image) -> int:
+    """Largest range of a channel, in grey levels."""
+    return int(max(high - low for low, high in small.getextrema()))  # type: ignore[misc]
 
 
 def difference_hash(small: Image.Image) -> int:

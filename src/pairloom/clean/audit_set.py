@@ -3,6 +3,7 @@ Does not know: scores, decisions."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +15,7 @@ import numpy as np
 from pairloom.clean import audit_languages
 from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard
 from pairloom.clean.faults import FAULTS
-from pairloom.data.shards import PairSet
+from pairloom.data.shards import PairSet, description
 from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
@@ -30,6 +31,7 @@ class Findings:
     pairwise: dict[str, np.ndarray]
     textwise: dict[str, np.ndarray]
     shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # examples of these: (name, text)
+    notes: tuple[str, ...] = ()  # of the set: what was not read, what was guessed
 
     @property
     def pairs(self) -> int:
@@ -68,13 +70,30 @@ class Findings:
         }  # fmt: skip
 
     def bad(self) -> int:
-        """Number of pictures or texts with a fault that `clean` drops by rule."""
-        return sum(entry["count"] for entry in self.audit().values() if entry["severity"] == "bad")
+        """Number of texts that `clean` drops by rule: those with a bad fault, of themselves or of their pair, each once. A pair
+        without a text counts as one."""
+        return int(self._bad_units().sum())
 
     @property
     def bad_share(self) -> float:
-        """`bad` for each pair."""
-        return self.bad() / max(1, self.pairs)
+        """`bad` as a share of the texts, a pair without one counted as one."""
+        units = self._bad_units()
+        return float(units.mean()) if len(units) else 0.0
+
+    def _bad_units(self) -> np.ndarray:
+        """For each text, and for each pair without one, whether it is bad."""
+        pairs, texts = (
+            np.concatenate([getattr(facts, name) for facts in self.facts] or [np.zeros(0, bool)])
+            for name in ("bad_pairs", "bad_texts")
+        )
+        counts = np.concatenate(
+            [np.diff(facts.first_text) for facts in self.facts] or [np.zeros(0, np.int32)]
+        )
+        for faulty, units in ((self.pairwise, pairs), (self.textwise, texts)):
+            for code in (code for code in faulty if FAULTS[code].severity == "bad"):
+                units[faulty[code]] = True
+        owner = np.repeat(np.arange(len(pairs)), counts)
+        return np.concatenate([texts | pairs[owner], pairs[counts == 0]])
 
     def counts(self) -> dict[str, int]:
         """Numbers of pairs, texts and distinct readable pictures."""
@@ -85,14 +104,17 @@ class Findings:
         return [[code, one["severity"], one["count"], one["says"]] for code, one in self.audit().items()]
 
     def remarks(self, examples: int) -> list[str]:
-        """So many examples of each fault that is no mere note, and what to do next, a line each."""
+        """So many examples of each fault that is no mere note, and of what the reader noted, and what to do next, a line each."""
         lines: list[str] = []
         for code, entry in self.audit().items():
-            for example in entry["examples"][:examples] if entry["severity"] != "note" else []:
+            for example in (
+                entry["examples"][:examples] if entry["severity"] != "note" or code == "repaired" else []
+            ):
                 text = example["text"].replace("\n", " ")[:100]
                 lines.append(f"  {code}: {example['name']}" + (f"  {text!r}" if text else ""))
         next_step = "`pairloom clean` drops what is bad, and judges the rest."
-        return [*lines, next_step] if self.audit() else ["Nothing found."]
+        notes = [f"Note: {note}" for note in self.notes]
+        return [*notes, *lines, next_step] if self.audit() else [*notes, "Nothing found."]
 
 
 FEW = 5  # examples of each fault across shards
@@ -123,8 +145,28 @@ def check(
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
         {code: rows for code, rows in whole.items() if code in TEXTWISE},
     )
-    findings.shown = _examples(pairs, findings)
+    findings.shown, findings.notes = _examples(pairs, findings), pairs.notes
     return findings
+
+
+def demand_understood(pairs: PairSet) -> None:
+    """Mistake for a set in which not one picture has a text, with what was seen instead. Reads up to the first that has one."""
+    problems: Counter[str] = Counter()
+    pictures = texts = 0
+    for pair in pairs.pairs():
+        if pair.image_key and pair.texts:
+            return
+        pictures += bool(pair.image_key)
+        texts += bool(pair.texts)
+        if len(problems) < EXAMPLES:
+            problems["; ".join((pair.problem, *pair.notes))] += 1
+    seen = [f"{pictures:,} pictures without a text, {texts:,} texts without a picture."]
+    seen += [f"{why} ({count:,})" for why, count in problems.most_common(2)]
+    raise Mistake(
+        f"In {pairs.path} no picture with a text was understood ({pairs.format}).",
+        "\n".join([*seen, *pairs.notes, description(pairs.path)]),
+        "Name the columns with --text-column and --image-column, or the format with --format (docs/formats.md).",
+    )
 
 
 def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
@@ -163,8 +205,5 @@ def _all(
     for task, facts in execution.run(audit_shard, tasks):
         done[task.shard.name] = facts
         if tell is not None:
-            tell(
-                len(facts.keys),
-                sum(count for code, count in facts.counts.items() if FAULTS[code].severity == "bad"),
-            )
+            tell(len(facts.keys), int(facts.bad_texts.sum() + facts.bad_pairs.sum()))
     return [done[shard.name] for shard in pairs.shards]

@@ -26,6 +26,8 @@ FAULTS = {
     for fault in [
         Fault("no_image", "bad", "There is no picture for this text."),
         Fault("unreadable", "bad", "The picture cannot be read."),
+        Fault("broken_row", "bad", "A row or a file of the set cannot be read."),
+        Fault("charset", "bad", "The text is in an unknown character set: convert it to UTF-8."),
         Fault("tiny", "bad", "The picture is smaller than 16 pixels on a side."),
         Fault("blank", "bad", "The picture is one flat colour."),
         Fault("no_text", "doubt", "There is no text for this picture."),
@@ -48,6 +50,11 @@ FAULTS = {
         Fault("duplicate_name", "doubt", "Another pair of the same file has this name too."),
         Fault("near_duplicate", "note", "A nearly identical picture stands elsewhere in the set."),
         Fault("leak", "doubt", "The same picture stands in the other set (train/test leakage)."),
+        Fault(
+            "found_elsewhere",
+            "doubt",
+            "The picture was found by its name alone, in another folder than the row's.",
+        ),
         Fault("extreme_shape", "doubt", "One side of the picture is more than five times the other."),
         Fault("animated", "note", "The file has several frames or pages; the first is used."),
         Fault("rotated", "note", "The camera's rotation mark was applied."),

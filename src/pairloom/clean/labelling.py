@@ -16,7 +16,7 @@ from pairloom.clean.label_file import BAD, GOOD, SKIPPED, LabelFile, SampledText
 from pairloom.clean.label_sample import picture_of, sample_of
 from pairloom.clean.recalibrate import command, with_labels
 from pairloom.data.pair import content_hash
-from pairloom.data.shards import PairSet, open_set
+from pairloom.data.shards import PairSet, open_again
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def label(
 ) -> dict[str, Any]:  # fmt: skip
     """Ask about `count` texts; see `CleanResult.label`."""
     raw = result.facts["set"]
-    state, pairs = Labelling(result, file, count), open_set(raw["path"], raw["format"])
+    state, pairs = Labelling(result, file, count), open_again(raw)
     say(
         f"{len(state.sample.texts):,} of the {state.sample.population:,} texts that a label can decide about, drawn at random; "
         f"{len(state.answers):,} have an answer in {file}."

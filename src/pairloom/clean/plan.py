@@ -142,7 +142,7 @@ def prepare(
     plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(pairs.path)}
     plan |= {name: _fingerprint(place) for name, place in _others(settings)}
     plan |= {name: _fingerprint(place) for name, place in also.items()}
-    plan["format"] = pairs.format
+    plan |= {"format": pairs.format, "columns": asdict(pairs.columns)}
     if restart:
         _forget(out)
     held = _held(out)

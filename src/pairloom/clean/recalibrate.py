@@ -32,7 +32,7 @@ from pairloom.clean.report import write_report
 from pairloom.clean.shard_decisions import CalibratedRules, write_outcomes
 from pairloom.data.disk import atomic_write, json_bytes
 from pairloom.data.pair import content_hash
-from pairloom.data.shards import PairSet, Shard, open_set
+from pairloom.data.shards import PairSet, Shard, open_again
 from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
@@ -120,7 +120,7 @@ def recalibrate(
         facts = plan.finished(out)
         if facts is None:
             raise Mistake(f"{out} holds no finished run.", "", f"Run: pairloom clean PAIRS --out {out}")
-        pairs = open_set(facts["set"]["path"], facts["set"]["format"])
+        pairs = open_again(facts["set"])
         plan.prepare(pairs, out, CleanSettings(**facts["command"]))
         return decide_again(pairs, out, facts, labels, execution, tell)
 

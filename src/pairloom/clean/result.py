@@ -112,10 +112,10 @@ class CleanResult:
     def picture(self, text: SampledText) -> bytes:
         """The encoded picture of a text of `label_sample`. Mistake where the set no longer has it."""
         from pairloom.clean.label_sample import picture_of
-        from pairloom.data.shards import open_set
+        from pairloom.data.shards import open_again
 
         raw = self.facts["set"]
-        return picture_of(open_set(raw["path"], raw["format"]), text).read()
+        return picture_of(open_again(raw), text).read()
 
     def label(
         self, file: str | Path | None = None, count: int = COUNT, *, read: Callable[[str], str | None], say: Callable[[str], None]
@@ -164,6 +164,8 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
     say(
         f"{raw['pairs']:,} pairs read ({raw['format']}): {gone:,} bad text{'' if gone == 1 else 's'} found, {counts['replace']:,} replaced by new captions."
     )
+    for note in raw.get("notes", ()):
+        say(f"  note         {note}")
     if counts["textless"]:
         say(f"  textless     {counts['textless']:,} pairs came without a text and have none")
     by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")

@@ -29,7 +29,7 @@ from pairloom.clean.result import CleanResult
 from pairloom.clean.rounds import RoundResult, Run, Tell, model_captioner, run_rounds, silent
 from pairloom.clean.writing import WriteTask
 from pairloom.data.disk import atomic_write, json_bytes, unwritable
-from pairloom.data.shards import open_set
+from pairloom.data.shards import ColumnNames, open_set
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
@@ -39,7 +39,7 @@ Truth = Callable[[Path], dict[str, Any]]
 def clean(
     source: Path | str, out: Path | str, settings: CleanSettings = CleanSettings(), *,
     judge: PairJudge | Path | str | None = None, captioner: Captioner | Path | str | None = None,
-    labels: Path | str | None = None, format: str | None = None, execution: Execution = Execution(), device: str = "cpu",
+    labels: Path | str | None = None, format: str | None = None, columns: ColumnNames = ColumnNames(), execution: Execution = Execution(), device: str = "cpu",
     restart: bool = False, truth: Truth | None = None, tell: Tell = silent,
 ) -> CleanResult:  # fmt: skip
     """Clean a set of pairs into `out`.
@@ -50,7 +50,7 @@ def clean(
     from the kept scores once it has finished. truth: for a set with known truth, a function that compares the
     ledger with it. Mistake where the set, the output folder or a model cannot be used.
     """
-    pairs, out = open_set(source, format), Path(out)
+    pairs, out = open_set(source, format, columns), Path(out)
     if labels is not None:
         LabelFile.load(Path(labels))  # a Mistake in it is reported before any work
     settings = _named(settings, judge, captioner)
@@ -178,6 +178,7 @@ def _audit(run: Run) -> Findings:
     rows.gather(run.work, run.names, findings)
     run.facts["set"] = {
         "path": str(run.pairs.path), "format": run.pairs.format,
+        "image_column": run.pairs.columns.image, "text_column": run.pairs.columns.text, "notes": list(run.pairs.notes),
         "pairs": findings.pairs, "texts": findings.texts, "images": findings.images,
     }  # fmt: skip
     run.facts["audit"] = findings.audit()

@@ -8,6 +8,8 @@ from typing import Annotated
 import typer
 
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1 ...; auto takes a GPU where there is one.")]
+Format = Annotated[str | None, typer.Option(help="The set's format, where it is not recognised.")]
+ImageColumn = Annotated[str, typer.Option(help="Column or field of the pictures, where it is not known.")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 LinesOut = Annotated[Path | None, typer.Option(help="A .jsonl file; standard output without it.")]
 Pairs = Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")]
@@ -19,6 +21,7 @@ Pictures = Annotated[
 ]
 ReplaceOut = Annotated[bool, typer.Option("--restart", help="Replace an earlier --out.")]
 Restart = Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")]
+TextColumn = Annotated[str, typer.Option(help="Column or field of the texts, where it is not known.")]
 Speed = Annotated[
     str, typer.Option(help="exact: fp32, the same tokens; fast: products in bf16 (docs/speed.md).")
 ]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._options import Json, Pairs, Workers
+from pairloom.cli._options import Format, ImageColumn, Json, Pairs, TextColumn, Workers
 
 
 def command(
@@ -17,20 +17,23 @@ def command(
         typer.Option(help="Another set (a test set, say) whose pictures must not be in this one."),
     ] = None,
     tolerate: Annotated[
-        float, typer.Option(help="Exit code 1 where more than this share of the pairs is bad.")
+        float, typer.Option(help="Exit code 1 where more than this share of the texts is bad.")
     ] = 0.0,
     examples: Annotated[int, typer.Option(help="Examples shown of each finding.")] = 2,
+    format: Format = None,
+    text_column: TextColumn = "",
+    image_column: ImageColumn = "",
     workers: Workers = 0,
     json: Json = False,
 ) -> None:
     import pairloom
     from pairloom.cli import _show
 
-    pair_set = pairloom.open(pairs)
+    pair_set = pairloom.open(pairs, format, text_column=text_column, image_column=image_column)
     with _show.progress("checking", None, quiet=json) as bar:
         findings = pair_set.check(against, workers=workers, tell=bar.step)
     if json:
-        whole = {"path": str(pairs), "format": pair_set.format, **findings.counts()}
+        whole = {"path": str(pairs), "format": pair_set.format, "notes": pair_set.notes, **findings.counts()}
         _show.say_json({
             "set": whole, "audit": findings.audit(), "bad": findings.bad(), "bad_share": findings.bad_share
         })  # fmt: skip

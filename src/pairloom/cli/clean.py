@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._options import Pairs
+from pairloom.cli._options import Format, ImageColumn, Pairs, TextColumn
 
 DROPS = partial(typer.Option, rich_help_panel="What is dropped")
 WRITES = partial(typer.Option, rich_help_panel="Captions")
@@ -30,6 +30,9 @@ def command(
     out: Annotated[
         Path, typer.Option(help="A new folder: pairs/ (the clean set), pairs.parquet, run.json, report.html.")
     ],
+    format: Format = None,
+    text_column: TextColumn = "",
+    image_column: ImageColumn = "",
     model: Annotated[
         str,
         DROPS(help="The judge: a model folder, or `self`: trained on these very pairs, cross-fitted."),
@@ -101,7 +104,7 @@ def command(
         trusted=None if trusted is None else str(trusted), captioner=None if captioner is None else str(captioner),
         self_system=self_judge_system, image_tower=image_tower, text_tower=text_tower,
     )  # fmt: skip
-    pair_set = pairloom.open(pairs)
+    pair_set = pairloom.open(pairs, format, text_column=text_column, image_column=image_column)
     if dry_run:
         _show.say_json(plan_clean(pair_set, out, settings, device))
         return

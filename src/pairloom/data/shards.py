@@ -22,7 +22,7 @@ SIZE = 1000  # pairs in a shard where the format itself does not say
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnNames:
     """Names of the columns of a table (of a row's fields, in JSON) that hold pictures and texts; "" for those that sets use."""
 
     image: str = ""
@@ -49,7 +49,7 @@ class Shard:
     start: int = 0
     stop: int = 0
     part: str = ""
-    columns: Columns = Columns()
+    columns: ColumnNames = ColumnNames()
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PairSet:
     path: Path
     format: str
     shards: tuple[Shard, ...]
-    columns: Columns = Columns()
+    columns: ColumnNames = ColumnNames()
     notes: tuple[str, ...] = ()
 
     def pairs(self) -> Iterator[Pair]:
@@ -71,7 +71,7 @@ class PairSet:
             yield from read(shard)
 
 
-def open_set(path: Path | str, format: str | None = None, columns: Columns = Columns()) -> PairSet:
+def open_set(path: Path | str, format: str | None = None, columns: ColumnNames = ColumnNames()) -> PairSet:
     """The set at a folder or file; its format is sniffed by content unless named. columns: where a table's names are not known.
 
     Raises Mistake where there is nothing, nothing usable, several sets, or a file too broken to list.
@@ -110,7 +110,7 @@ def _absent(path: Path) -> Mistake:
 
 def open_again(facts: Mapping[str, Any]) -> PairSet:
     """The set that a run names in its facts: path, format and the columns that a user named."""
-    columns = Columns(facts.get("image_column", ""), facts.get("text_column", ""))
+    columns = ColumnNames(facts.get("image_column", ""), facts.get("text_column", ""))
     return open_set(facts["path"], facts["format"], columns)
 
 
@@ -126,7 +126,7 @@ def find(format: str) -> ModuleType:
     return registry.find("data.formats", format)
 
 
-def _sniff(path: Path, columns: Columns) -> str:
+def _sniff(path: Path, columns: ColumnNames) -> str:
     from pairloom.data.formats import _seen
 
     names = registry.names("data.formats")

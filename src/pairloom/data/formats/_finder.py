@@ -96,21 +96,21 @@ class Finder:
         """The picture whose name differs by Unicode form or by the case of its suffix alone; else the problem, with a name
         that differs by capitals."""
         parts = name.replace("\\", "/").split("/")
-        found = dict.fromkeys(
+        alike = dict.fromkeys(
             path
             for tier in self.tiers
             for place in tier
             if tier != [self.away]
             for path in _alike(place, parts)
         )
-        same = [path for path in found if _composed(path.name) == _composed(parts[-1])]
+        same = [path for path in alike if _composed(path.name) == _composed(parts[-1])]
         if len(same) == 1:
             shown = readable(same[0].name)
             note = f"the set writes {parts[-1]!r}, the file is {shown!r}: the same name in another form"
             return Blob(same[0], name=self._known_as(same[0], name)), "", (note,)
         problem = missing(name)
-        if found:
-            problem += f"; there is {self._named(list(found)[:3])}, whose capitals or form are other"
+        if alike:
+            problem += f"; there is {self._named(list(alike)[:3])}, whose capitals or form are other"
         return Blob(), problem, ()
 
     def _named(self, paths: list[Path]) -> str:

@@ -12,11 +12,11 @@ from typing import Any
 from pairloom.data.disk import atomic_write
 from pairloom.data.formats import _files, _json, _look, _parts
 from pairloom.data.pair import Pair
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 
 def fits(
-    path: Path, test: Callable[[dict[str, Any]], bool], key: str = "", columns: Columns = Columns()
+    path: Path, test: Callable[[dict[str, Any]], bool], key: str = "", columns: ColumnNames = ColumnNames()
 ) -> bool:
     """Whether the set's marker is a JSON file whose array `key` opens with an object that passes the test."""
     mark = _look.marker(path, columns)
@@ -34,7 +34,7 @@ def shards(
     test: Callable[[dict[str, Any]], bool],
     key: str = "",
     group: str | None = None,
-    columns: Columns = Columns(),
+    columns: ColumnNames = ColumnNames(),
 ) -> list[Shard]:
     """Spans of every such file of the set; neighbours with the same value under `group` stay together."""
     root = path.parent if path.is_file() else path

@@ -13,7 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pairloom.data.formats import _files, _json, _rows
-from pairloom.data.shards import Columns
+from pairloom.data.shards import ColumnNames
 from pairloom.errors import Mistake
 
 METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
@@ -64,12 +64,12 @@ OTHER_TEXTS = (
 )
 
 
-def marker(path: Path, columns: Columns = Columns()) -> Path | None:
+def marker(path: Path, columns: ColumnNames = ColumnNames()) -> Path | None:
     """The file that says what a set is; the file itself where the set is one; None for a bare folder of images."""
     return next(iter(markers(path, columns)), None)
 
 
-def markers(path: Path, columns: Columns = Columns()) -> list[Path]:
+def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
     """All files of the set of the marker's rank, in order; of two with the same rows the first."""
     if path.is_file():
         return [path]
@@ -119,7 +119,7 @@ def texted(path: Path) -> list[str]:
     return [name for name in names if _files.is_image(name) and _files.split(name)[0] in stems]
 
 
-def _speaks(file: Path, columns: Columns) -> bool:
+def _speaks(file: Path, columns: ColumnNames) -> bool:
     """Whether an annotation file or a table has texts of pictures that are there: no boxes, no addresses."""
     if file.suffix.lower() in TABLES:
         return resolved(file, columns).image is not None
@@ -140,7 +140,7 @@ def _demand_one(path: Path, chosen: list[str], known: list[str]) -> None:
         )
 
 
-def _annotations(path: Path, names: list[str], columns: Columns) -> dict[str, bool]:
+def _annotations(path: Path, names: list[str], columns: ColumnNames) -> dict[str, bool]:
     """JSON files that speak of images and texts, by the names that sets use (True) or that could be texts (False); those
     beside an image of their own name are its metadata."""
     fitting: dict[str, bool] = {}
@@ -172,7 +172,7 @@ class TableColumns:
         return bool(self.texts) and (self.image is not None or self.addresses)
 
 
-def resolved(path: Path, columns: Columns = Columns()) -> TableColumns:
+def resolved(path: Path, columns: ColumnNames = ColumnNames()) -> TableColumns:
     """The columns of a table file: those that are named, else those that go by a known name, else the only one that could be."""
     names = _rows.columns(path)
     texts, guess = text_columns(names, columns)
@@ -185,7 +185,7 @@ def resolved(path: Path, columns: Columns = Columns()) -> TableColumns:
     return TableColumns(image, texts, addresses, guess)
 
 
-def text_columns(names: list[str], columns: Columns) -> tuple[tuple[str, ...], str]:
+def text_columns(names: list[str], columns: ColumnNames) -> tuple[tuple[str, ...], str]:
     """The columns that hold texts, and how that is known where it is not by a name that all sets use."""
     if columns.text:
         named = column(names, (columns.text,))
@@ -197,7 +197,7 @@ def text_columns(names: list[str], columns: Columns) -> tuple[tuple[str, ...], s
     return (tuple(others), f"texts from the column {others[0]!r}") if len(others) == 1 else ((), "")
 
 
-def image_column(names: list[str], columns: Columns) -> str | None:
+def image_column(names: list[str], columns: ColumnNames) -> str | None:
     """The column of the pictures: the one that is named, else the first that goes by a known name, else the only one that has
     one of the rarer names."""
     if columns.image:
@@ -227,12 +227,12 @@ def _is_picture(value: object) -> bool:
     return isinstance(value, str) and _files.is_image(value) and "://" not in value
 
 
-def is_table(path: Path, columns: Columns = Columns()) -> bool:
+def is_table(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A table with a column for images (or their addresses) and one for texts."""
     return (path.suffix.lower() in TABLES or _is_lines(path)) and resolved(path, columns).is_whole
 
 
-def demand_columns(file: Path, columns: Columns) -> None:
+def demand_columns(file: Path, columns: ColumnNames) -> None:
     """Mistake where a table lacks a column that a user named."""
     names = _rows.columns(file)
     for option, name in (("--image-column", columns.image), ("--text-column", columns.text)):
@@ -242,7 +242,7 @@ def demand_columns(file: Path, columns: Columns) -> None:
             )
 
 
-def is_metadata(path: Path, columns: Columns = Columns()) -> bool:
+def is_metadata(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """An imagefolder's table, by its name and its column file_name."""
     names = ("file_name", columns.image)
     return path.name in METADATA and column(_rows.columns(path), names) is not None
@@ -258,7 +258,7 @@ def _plain(name: object) -> str:
     return unicodedata.normalize("NFC", str(name)).strip("\ufeff \t\r\n").lower()
 
 
-def of_format(path: Path, columns: Columns, test: Callable[[Path], bool]) -> list[Path]:
+def of_format(path: Path, columns: ColumnNames, test: Callable[[Path], bool]) -> list[Path]:
     """The marking files that are of a format; where another kind of file marks the set, all files that are of this one."""
     chosen = [file for file in markers(path, columns) if test(file)]
     if chosen or path.is_file():
@@ -267,7 +267,7 @@ def of_format(path: Path, columns: Columns, test: Callable[[Path], bool]) -> lis
     return [path / name for name in names if test(path / name)]
 
 
-def without_twins(files: list[Path], columns: Columns) -> list[Path]:
+def without_twins(files: list[Path], columns: ColumnNames) -> list[Path]:
     """The files without those that repeat the rows of another one in their folder (metadata.csv and metadata.jsonl)."""
     if not 1 < len(files) <= MOST_TWINS:
         return files
@@ -279,7 +279,7 @@ def without_twins(files: list[Path], columns: Columns) -> list[Path]:
     return sorted(kept)
 
 
-def twin(file: Path, others: list[Path], columns: Columns) -> Path | None:
+def twin(file: Path, others: list[Path], columns: ColumnNames) -> Path | None:
     """The one of other files in its folder that has the same rows."""
     for other in others:
         if (
@@ -297,7 +297,7 @@ def twin(file: Path, others: list[Path], columns: Columns) -> Path | None:
     return None
 
 
-def _digest(file: Path, columns: Columns, count: int | None) -> str:
+def _digest(file: Path, columns: ColumnNames, count: int | None) -> str:
     """A hash over the pictures and texts of a table's first rows; "" where it has none."""
     known = resolved(file, columns)
     if known.image is None:

@@ -32,7 +32,7 @@ DELIMITERS = (",", "\t", ";", "|")
 LINES = (".jsonl", ".ndjson", ".json")  # rows that are JSON objects
 
 
-class Record(dict[str, Any]):
+class TableRow(dict[str, Any]):
     """A row that was read, by column. notes: what the reader had to do."""
 
     notes: tuple[str, ...] = ()
@@ -161,8 +161,8 @@ def _object(line: bytes) -> Row:
     return _noted(value, notes) if isinstance(value, dict) else broken("row is not a JSON object", text)
 
 
-def _noted(row: dict[str, Any], notes: tuple[str, ...]) -> Record:
-    record = Record(row)
+def _noted(row: dict[str, Any], notes: tuple[str, ...]) -> TableRow:
+    record = TableRow(row)
     record.notes = notes
     return record
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pairloom.data.disk import readable
 from pairloom.data.formats import _files, _json, _look, _rows
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
 PACKED = {".zip", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
@@ -78,22 +78,22 @@ def _cells(file: Path) -> Iterator[Any]:
                 yield from (element.value[name] for name in _look.IMAGE_COLUMNS if name in element.value)
 
 
-def notes(path: Path, shards: Sequence[Shard], columns: Columns) -> tuple[str, ...]:
+def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[str, ...]:
     """What was not read of a set, and what was guessed: a sentence each."""
     files = list(dict.fromkeys(shard.file for shard in shards))
-    told = []
+    sentences = []
     for file in files[:20]:
         if guess := _guess(file, columns):
-            told.append(f"{readable(file.name)} is read with {guess}.")
+            sentences.append(f"{readable(file.name)} is read with {guess}.")
     left = unread(path, files)
     for name in left[:FEW]:
-        told.append(f"{readable(name)} was not read: {_why(path / name, files, columns)}.")
+        sentences.append(f"{readable(name)} was not read: {_why(path / name, files, columns)}.")
     if len(left) > FEW:
-        told.append(f"{len(left) - FEW:,} more files were not read.")
-    return tuple(told)
+        sentences.append(f"{len(left) - FEW:,} more files were not read.")
+    return tuple(sentences)
 
 
-def _guess(file: Path, columns: Columns) -> str:
+def _guess(file: Path, columns: ColumnNames) -> str:
     """How the columns of a table, or the fields of a JSON list, were recognised where it was not by a known name."""
     if _look.is_table(file, columns) or file.suffix.lower() in _look.TABLES:
         return _look.resolved(file, columns).guess
@@ -122,7 +122,7 @@ def unread(path: Path, files: Sequence[Path]) -> list[str]:
     return left
 
 
-def _why(file: Path, files: Sequence[Path], columns: Columns) -> str:
+def _why(file: Path, files: Sequence[Path], columns: ColumnNames) -> str:
     """Why a data file was not read, or what it holds."""
     other = _look.twin(file, [known for known in files if known != file], columns)
     return f"it has the rows of {readable(other.name)}" if other is not None else about(file)

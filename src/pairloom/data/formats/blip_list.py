@@ -14,26 +14,26 @@ from pairloom.data.formats import _files, _json, _lists, _look, _parts, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 CLAIM = 'BLIP list: JSON [{"image", "caption"}, ...]'
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 
 
-def _is_row(row: dict[str, Any], columns: Columns = Columns()) -> bool:
+def _is_row(row: dict[str, Any], columns: ColumnNames = ColumnNames()) -> bool:
     names = list(row)
     is_results = "image_id" in row and "caption" in row and "image" not in row
     known = _look.image_column(names, columns) is not None and bool(_look.text_columns(names, columns)[0])
     return known and not is_results and not isinstance(row.get("conversations"), list)
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A JSON array whose first object has an image and a caption."""
     return _lists.fits(path, partial(_is_row, columns=columns), columns=columns)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of the array; the rows of one image stay together."""
     test = partial(_is_row, columns=columns)
     return _lists.shards(path, "blip_list", test, group=columns.image or "image", columns=columns)
@@ -58,7 +58,7 @@ def read(shard: Shard) -> Iterator[Pair]:
         yield pair_of(known, blob, texts, meta, problem, notes=(*notes, *more))
 
 
-def _image(row: dict[str, Any], columns: Columns) -> Any:
+def _image(row: dict[str, Any], columns: ColumnNames) -> Any:
     """What a row says of its picture: a path, also as the only one of a list or in an object."""
     name = _look.image_column(list(row), columns)
     value = row.get(name) if name is not None else None

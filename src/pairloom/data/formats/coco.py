@@ -21,7 +21,7 @@ from pairloom.data.formats import _files, _json, _lists, _look, _parts, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, words_of
 from pairloom.data.pair import Blob, Pair, Text
-from pairloom.data.shards import SIZE, Columns, Shard
+from pairloom.data.shards import SIZE, ColumnNames, Shard
 from pairloom.errors import Mistake
 
 CLAIM = 'COCO captions JSON: {"images", "annotations": [{"image_id", "caption"}, ...]}'
@@ -29,7 +29,7 @@ HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A JSON object with COCO's arrays."""
     mark = _look.marker(path, columns)
     return mark is not None and mark.suffix == ".json" and _is_coco(mark)
@@ -42,7 +42,7 @@ def _is_coco(file: Path) -> bool:
     return "image_id" in first.get("annotations", {})
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of the images with the places of their captions. Files of boxes are passed over where others hold captions."""
     root = path.parent if path.is_file() else path
     files = _look.of_format(path, columns, lambda file: file.suffix == ".json" and _is_coco(file))
@@ -152,7 +152,7 @@ def _captions(shard: Shard) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _texts(row: dict[str, Any], columns: Columns) -> list[Text]:
+def _texts(row: dict[str, Any], columns: ColumnNames) -> list[Text]:
     """The captions of an annotation: one, or those of a list; its id stays with the first."""
     field = columns.text or "caption"
     own = {key: value for key, value in row.items() if key not in ("image_id", field, "source")}

@@ -14,7 +14,7 @@ from pairloom.data.formats import _files, _lists, _parts, _tables
 from pairloom.data.formats._finder import Finder, Picture, missing
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 CLAIM = 'COCO results JSON: [{"image_id", "caption"}, ...]'
 HOLDS = ("source", "meta")  # beyond image and texts
@@ -26,12 +26,12 @@ def _is_row(row: dict[str, Any]) -> bool:
     return "image_id" in row and "caption" in row and "image" not in row
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A JSON array whose first object has an image_id and a caption."""
     return _lists.fits(path, _is_row, columns=columns)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of the array; the rows of one image stay together."""
     return _lists.shards(path, "coco_results", _is_row, group="image_id", columns=columns)
 

@@ -18,7 +18,7 @@ from pairloom.data.formats import _files, _look
 from pairloom.data.formats._finder import folded
 from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of, words_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import SIZE, Columns, Shard
+from pairloom.data.shards import SIZE, ColumnNames, Shard
 
 CLAIM = "folder of images with same-stem .txt or .caption files, one caption a line"
 HOLDS: tuple[str, ...] = ()  # beyond image and texts
@@ -27,14 +27,14 @@ RECORD = ".json"
 PAPERS = {"readme", "license", "licence", "copying", "citation", "changelog", "notice", "authors"}
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A folder with images and no annotation file, table or tar."""
     if not path.is_dir() or _look.marker(path, columns) is not None:
         return False
     return any(_is_picture(name) for _, names in _files.walk(path) for name in names)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """A shard holds the names of its files, whole stems: about 20 bytes a pair. NUL stands between names; a text
     that goes with the picture before it, though its stem is another, begins with a slash."""
     shard_list: list[Shard] = []
@@ -66,16 +66,16 @@ def together(names: list[str]) -> Iterator[list[str]]:
         texts.setdefault(picture, []).append(text)
     for _, group in _stems(name for name in names if name not in adopted):
         pictures = [name for name in group if _is_picture(name)]
-        found = [text for name in pictures for text in texts.get(name, ())]
+        further = [text for name in pictures for text in texts.get(name, ())]
         if not pictures and _files.split(group[0])[0].lower() in PAPERS:
             continue
-        if pictures and (found or any(_is_text(name) for name in group)):
+        if pictures and (further or any(_is_text(name) for name in group)):
             group = [name for name in group if _is_picture(name) or _is_text(name)]
         elif pictures:
             group = [name for name in group if _is_picture(name) or _files.split(name)[1] == RECORD]
         elif not any(_is_text(name) for name in group):
             continue
-        yield group + found
+        yield group + further
 
 
 def _stems(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
@@ -201,7 +201,7 @@ def _lines(path: Path) -> tuple[list[str], str, tuple[str, ...]]:
     return [line for line in text.replace("\r", "\n").split("\n") if line.strip("\0 \t")], "", notes
 
 
-def _record(path: Path, columns: Columns) -> tuple[list[str], tuple[str, ...]]:
+def _record(path: Path, columns: ColumnNames) -> tuple[list[str], tuple[str, ...]]:
     """Texts and notes of the .json of a picture."""
     name = readable(path.name)
     try:

@@ -14,20 +14,20 @@ from pairloom.data.formats import _files, _look, _parts, _rows, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 CLAIM = "Hugging Face imagefolder: metadata.csv, .jsonl or .parquet with file_name and text"
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "metadata.csv"
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A metadata file, or a folder with one (itself, or its folders)."""
     mark = _look.marker(path, columns)
     return mark is not None and _look.is_metadata(mark, columns)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of a metadata file's rows; the rows of one picture stay together."""
     root = path.parent if path.is_file() else path
     shard_list = []

@@ -15,7 +15,7 @@ from pairloom.data.formats import _files, _lists, _parts, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of, words_of
 from pairloom.data.pair import Blob, Pair, Text
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 CLAIM = 'Karpathy split JSON: {"images": [{"filename", "split", "sentences"}, ...]}'
 HOLDS = ("source", "meta")  # beyond image and texts
@@ -27,12 +27,12 @@ def _is_row(row: dict[str, Any]) -> bool:
     return isinstance(row.get("sentences"), list)
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A JSON object whose images carry sentences."""
     return _lists.fits(path, _is_row, "images", columns=columns)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of the images."""
     return _lists.shards(path, "karpathy", _is_row, "images", columns=columns)
 

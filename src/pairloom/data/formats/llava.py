@@ -14,7 +14,7 @@ from pairloom.data.formats import _lists, _parts, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair, Text
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 CLAIM = 'LLaVA conversations: JSON [{"image", "conversations"}, ...]'
 HOLDS = ("source", "meta")  # beyond image and texts
@@ -27,12 +27,12 @@ def _is_row(row: dict[str, Any]) -> bool:
     return isinstance(row.get("conversations"), list)
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A JSON array whose first object has conversations."""
     return _lists.fits(path, _is_row, columns=columns)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of the array."""
     return _lists.shards(path, "llava", _is_row, columns=columns)
 

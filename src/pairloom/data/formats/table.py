@@ -1,6 +1,6 @@
 """Tables (parquet, CSV, TSV, JSON lines) with a column for the image, as a path or as its bytes, and one for the text.
 
-Does not know: pixels. Web addresses are never fetched. Columns are written back as `image` (bytes) or `file_name`, `text`.
+Does not know: pixels. Web addresses are never fetched. Columns are written back with their names, order and kinds.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pairloom.data.formats import _files, _look, _parts, _rows, _tables
 from pairloom.data.formats._finder import Finder, Picture
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
 CLAIM = "table (parquet, CSV, TSV, JSONL) with image path or bytes, and text or caption"
@@ -34,17 +34,17 @@ NAMES = (
 )  # what a row with bytes is called by
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A table with both columns, or a folder with one; metadata files are imagefolder's."""
     mark = _look.marker(path, columns)
     return mark is not None and _is_table(mark, columns)
 
 
-def _is_table(path: Path, columns: Columns) -> bool:
+def _is_table(path: Path, columns: ColumnNames) -> bool:
     return _look.is_table(path, columns) and not _look.is_metadata(path, columns)
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """Spans of each table's rows; the rows of one image path stay together."""
     root = path.parent if path.is_file() else path
     shard_list = []

@@ -23,7 +23,7 @@ from pairloom.data.formats import _files, _look, _rows, _tables
 from pairloom.data.formats._tar import Member, members
 from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, texts_in, words_of
 from pairloom.data.pair import LARGEST, Blob, Pair, Text
-from pairloom.data.shards import Columns, Shard
+from pairloom.data.shards import ColumnNames, Shard
 
 CLAIM = "WebDataset / img2dataset tars: KEY.jpg with KEY.txt or KEY.json"
 HOLDS = ("source", "meta")  # beyond image and texts
@@ -32,13 +32,13 @@ TEXTS = (".txt", ".caption", ".text")  # the first that a sample has is its text
 TEXT_FIELDS = ("caption", "captions", "caption_sources")  # of KEY.json; the rest is metadata
 
 
-def sniff(path: Path, columns: Columns = Columns()) -> bool:
+def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A tar, or a folder of them."""
     mark = _look.marker(path, columns)
     return mark is not None and _files.split(mark.name)[1] == ".tar"
 
 
-def shards(path: Path, columns: Columns = Columns()) -> list[Shard]:
+def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     """One a tar, named as the tar is."""
     if path.is_file():
         return [Shard(_name(path.parent, path), "webdataset", path.parent, path)]
@@ -230,7 +230,7 @@ def _pair(shard: Shard, handle: int, sample: Sample, table: _Table) -> Pair:
 
 
 def _words(
-    handle: int, sample: dict[str, Member], words: str, key: str, table: _Table, columns: Columns
+    handle: int, sample: dict[str, Member], words: str, key: str, table: _Table, columns: ColumnNames
 ) -> tuple[list[Text], dict[str, Any], list[str], str]:
     """Texts, metadata, notes and problem from .txt and .json (from the table beside the tar where there is no .json).
 
