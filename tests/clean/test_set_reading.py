@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from pairloom.clean.audit_set import check
-from pairloom.data.shards import open_set
+from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
 
@@ -156,3 +156,26 @@ def test_deep_colour_of_few_levels_is_not_blank() -> None:
     small = Image.fromarray(np.tile(np.array([0, 2], np.uint8), (24, 14))[:, :27]).convert("RGB")
     known = Facts(100, 100, "PNG", "RGB", 1, False, False, False, True)
     assert _picture_faults(small, known) == []
+
+
+def test_texts_in_another_folder_are_named(tmp_path: Path) -> None:
+    import pairloom
+
+    for number in range(3):
+        picture(tmp_path / "images" / f"{number}.png", number)
+    (tmp_path / "captions").mkdir()
+    for number in range(3):
+        (tmp_path / "captions" / f"{number}.txt").write_text("a red wall")
+    with pytest.raises(Mistake, match="3 have the same names in other folders"):
+        pairloom.open(tmp_path).check(workers=1)
+
+
+def test_a_tar_of_which_nothing_is_left_is_not_written(tmp_path: Path) -> None:
+    pairs = list(open_set(folder(tmp_path / "raw", ["a red wall", "IMG_0001.jpg"])).pairs())
+    save_set(pairs, tmp_path / "tars", "webdataset", size=1)
+    oracle.run(tmp_path / "tars", tmp_path / "out", oracle.SETTINGS)
+    assert sorted(path.name for path in (tmp_path / "out" / "pairs").iterdir()) == [
+        "00000.parquet",
+        "00000.tar",
+        "00000_stats.json",
+    ]

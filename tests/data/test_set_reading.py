@@ -616,6 +616,24 @@ class TestCoco:
             False,
         ]
 
+    def test_what_else_a_file_holds_is_written_again(self, tmp_path: Path) -> None:
+        more = {
+            "info": {"by": "Käse"},
+            "licenses": [{"id": 4, "name": "x"}],
+            "categories": [],
+            "type": "captions",
+        }
+        rows = [{"id": 1, "image_id": 0, "caption": "a dog"}]
+        (shard,) = open_set(
+            self.coco(tmp_path / "in", [{"id": 0, "file_name": "0.png"}], rows, **more)
+        ).shards
+        for _ in range(2):  # a kill before the end writes it again
+            find("coco").write(tmp_path / "out", shard.name, read(shard), shard)
+        find("coco").finish(tmp_path / "out", [shard.name])
+        whole = json.loads((tmp_path / "out" / "captions.json").read_text())
+        assert {name: whole[name] for name in more} == more and not (tmp_path / "out" / ".parts").exists()
+        assert whole["images"][0]["file_name"] == "0.png"
+
     def test_evaluation_tools_find_what_they_read(self, tmp_path: Path) -> None:
         self.coco(
             tmp_path / "in", [{"id": 0, "file_name": "0.png"}], [{"id": 1, "image_id": 0, "caption": "a dog"}]

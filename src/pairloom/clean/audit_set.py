@@ -152,16 +152,20 @@ def check(
 def demand_understood(pairs: PairSet) -> None:
     """Mistake for a set in which not one picture has a text, with what was seen instead. Reads up to the first that has one."""
     problems: Counter[str] = Counter()
-    pictures = texts = 0
+    pictures: list[str] = []
+    texts: list[str] = []
     for pair in pairs.pairs():
         if pair.image_key and pair.texts:
             return
-        pictures += bool(pair.image_key)
-        texts += bool(pair.texts)
+        for names, has in ((pictures, pair.image_key), (texts, pair.texts)):
+            names += [pair.name] if has else []
         if len(problems) < EXAMPLES:
             problems["; ".join((pair.problem, *pair.notes))] += 1
-    seen = [f"{pictures:,} pictures without a text, {texts:,} texts without a picture."]
+    seen = [f"{len(pictures):,} pictures without a text, {len(texts):,} texts without a picture."]
     seen += [f"{why} ({count:,})" for why, count in problems.most_common(2)]
+    both = {name.rpartition("/")[2] for name in pictures} & {name.rpartition("/")[2] for name in texts}
+    if both:
+        seen.append(f"{len(both):,} have the same names in other folders: put each text beside its picture.")
     raise Mistake(
         f"In {pairs.path} no picture with a text was understood ({pairs.format}).",
         "\n".join([*seen, *pairs.notes, description(pairs.path)]),

@@ -55,6 +55,11 @@ class CleanResult:
         return self.out / plan.CLEAN
 
     @property
+    def has_pairs(self) -> bool:
+        """Whether a text is in the clean set."""
+        return self.counts.get("keep", 0) + self.counts.get("add", 0) > 0
+
+    @property
     def counts(self) -> dict[str, int]:
         """The count of each decision."""
         counts: dict[str, int] = self.facts["counts"]

@@ -116,3 +116,4 @@ def command(
         _show.say_json(result.facts)
     else:
         _show.say_lines(result.summary())
+    raise typer.Exit(0 if result.has_pairs else 1)

@@ -6,12 +6,13 @@ Does not know: what an element means. Memory: the longest element, and one megab
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from pairloom.data.formats._texts import UnknownCharset, decode_known
+from pairloom.data.formats._texts import UnknownCharset, decode, decode_known
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
 
@@ -162,6 +163,32 @@ def has(path: Path, key: str, field: str) -> bool:
     except Broken:
         pass
     return False
+
+
+def others(path: Path, without: tuple[str, ...] = TELLING) -> dict[str, Any]:
+    """What the object of a file holds beside some arrays, with its texts. {} where it is not JSON to its end."""
+    rest: dict[str, Any] = {}
+    try:
+        with open(path, "rb") as file:
+            window = Window(file)
+            window.take("{")
+            while window.next() != "}":
+                key = str(window.value())
+                window.take(":")
+                if key in without and window.next() == "[":
+                    for _ in _array(window, key):
+                        pass
+                else:
+                    window.next()
+                    start = window.base + window.at
+                    window.value()
+                    raw = os.pread(file.fileno(), window.base + window.at - start, start)
+                    rest[key] = json.loads(decode(raw)[0], strict=False)
+                if window.next() != "}":
+                    window.take(",")
+    except (ValueError, OSError):
+        return {}
+    return rest
 
 
 def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int]]:

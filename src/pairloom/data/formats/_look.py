@@ -264,7 +264,11 @@ def of_format(path: Path, columns: ColumnNames, test: Callable[[Path], bool]) ->
     if chosen or path.is_file():
         return chosen
     names = _files.first_files(path, {".json", *TABLES})
-    return [path / name for name in names if test(path / name)]
+    fitting = [path / name for name in names if test(path / name)]
+    for name in names if not fitting else ():
+        if _files.split(name)[1] in TABLES:
+            demand_columns(path / name, columns)
+    return fitting
 
 
 def without_twins(files: list[Path], columns: ColumnNames) -> list[Path]:

@@ -1,7 +1,7 @@
 """COCO captions (Chen et al. 2015): {"images": [{"id", "file_name"}], "annotations": [{"image_id", "caption"}]}.
 
 The captions of an image may stand anywhere in the file: listing notes where, so that a shard reads only its own bytes.
-Does not know: boxes and other annotations. The file's info and licences are not carried, an image's licence id is.
+Does not know: boxes and other annotations. What else the file holds (info, licences) is written again.
 """
 
 from __future__ import annotations
@@ -165,12 +165,19 @@ def _texts(row: dict[str, Any], columns: ColumnNames) -> list[Text]:
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's images with their captions."""
+    if like is not None and like.format == "coco" and _parts.target(shard, DEFAULT)[1] == 0:
+        _parts.write_lines(out, _head(shard), [_json.others(like.file)])
     rows = []
     for pair, name in _lists.store(out, list(pairs)):
         own = str(pair.meta.get("file_name", ""))
         image = {**pair.meta, "file_name": own if own and f"/{name}".endswith(f"/{own}") else name}
         rows.append({"image": image, "captions": [_annotation(text) for text in pair.texts]})
     _parts.write_lines(out, shard, rows)
+
+
+def _head(shard: str) -> str:
+    """The part with what a file holds beside images and annotations."""
+    return f"{shard}.head"
 
 
 def _annotation(text: Text) -> dict[str, Any]:
@@ -183,12 +190,18 @@ def finish(out: Path, shards: list[str]) -> None:
 
     def join(file: Path, members: list[str]) -> None:
         images, captions = _numbered(out, members)
+        part = _parts.part(out, _head(members[0]))
+        head = {"info": {}, "licenses": []}  # evaluation tools read them
+        for row in _parts.lines(out, [_head(members[0])]) if part.exists() else ():
+            head |= row
         with atomic_write(file) as target:
-            target.write(b'{"info": {}, "licenses": [],\n"images": ')  # evaluation tools read them
+            target.write(json.dumps(head, ensure_ascii=False).encode("utf-8", "replace")[:-1])
+            target.write(b',\n"images": ')
             _parts.write_array(target, images)
             target.write(b',\n"annotations": ')
             _parts.write_array(target, captions)
             target.write(b"}\n")
+        part.unlink(missing_ok=True)
 
     _parts.merge(out, shards, DEFAULT, join)
 

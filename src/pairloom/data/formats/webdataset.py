@@ -11,7 +11,7 @@ import os
 import tarfile
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -299,12 +299,17 @@ class _Table:
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
-    """SHARD.tar, SHARD.parquet and, last, SHARD_stats.json. Pairs without a readable image are left out."""
+    """SHARD.tar, SHARD.parquet and, last, SHARD_stats.json. Pairs without a readable image are left out; of none nothing is
+    written, since other readers fail at an empty tar."""
     base = out / unquote(shard)
+    usable = (pair for pair in pairs if pair.image_key)
+    first = next(usable, None)
+    if first is None:
+        return
     names, records = _files.Names(), []
     with atomic_write(base.with_name(base.name + ".tar")) as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for number, pair in enumerate(pair for pair in pairs if pair.image_key):
+            for number, pair in enumerate(chain((first,), usable)):
                 # a dot in the last part would end WebDataset's key there
                 folder, slash, last = (_files.safe(pair.name) or pair.image_key[:20]).rpartition("/")
                 key = names.give(folder + slash + last.replace(".", "_"), number, pair.key[:10])
