@@ -191,7 +191,7 @@ def finish(out: Path, shards: list[str]) -> None:
     def join(file: Path, members: list[str]) -> None:
         images, captions = _numbered(out, members)
         part = _parts.part(out, _head(members[0]))
-        head = {"info": {}, "licenses": []}  # evaluation tools read them
+        head: dict[str, object] = {"info": {}, "licenses": []}  # evaluation tools read them
         for row in _parts.lines(out, [_head(members[0])]) if part.exists() else ():
             head |= row
         with atomic_write(file) as target:
