@@ -104,6 +104,11 @@ class TestWhosePicture:
         pairs = by_text(tmp_path)
         assert not pairs["val 0"].problem and "no image" in pairs["val 1"].problem
 
+    def test_an_id_may_be_a_number_of_any_kind(self, tmp_path: Path) -> None:
+        rows = [{"image_id": 42.0, "caption": "x"}, {"image_id": "43", "caption": "y"}]
+        lay(tmp_path, {"r.json": json.dumps(rows), "000000000042.jpg": png(), "000000000043.jpg": png(1)})
+        assert not any(pair.problem for pair in open_set(tmp_path).pairs())
+
     def test_an_id_that_two_files_go_by_is_told(self, tmp_path: Path) -> None:
         lay(
             tmp_path,
@@ -317,6 +322,7 @@ class TestColumns:
             "lines/train.jsonl": json.dumps(row),
             "named/train.json": json.dumps(row) + "\n" + json.dumps({**row, "image": "1.png"}),
             "list/train.json": json.dumps([{**row, "image": ["0.png"]}]),
+            "object/train.json": json.dumps([{**row, "image": {"path": "0.png"}}]),
             "sharegpt/train.json": json.dumps([{"messages": said, "images": ["0.png"]}]),
         }
         for name, content in contents.items():
@@ -409,6 +415,15 @@ class TestSeveralSets:
             {"metadata.jsonl": lines + json.dumps({"file_name": "3.png", "text": "more"}).join("\n\n")},
         )
         assert len(list(open_set(tmp_path).pairs())) == 7
+
+    def test_lists_and_parquet_with_the_same_rows_are_one(self, tmp_path: Path) -> None:
+        rows = [{"image": f"{n}.png", "caption": "a dog"} for n in range(30)]
+        lay(tmp_path / "lists", {f"{name}.json": json.dumps(rows) for name in "ab"} | {"0.png": png()})
+        (tmp_path / "tables").mkdir()
+        for name, first in (("a", 0), ("b", 0), ("c", 30)):  # c: other pictures under the same texts
+            table = pa.table({"image": [png(first + n) for n in range(30)], "text": ["a dog"] * 30})
+            pq.write_table(table, tmp_path / "tables" / f"{name}.parquet")
+        assert [len(list(open_set(tmp_path / name).pairs())) for name in ("lists", "tables")] == [30, 60]
 
     def test_what_is_not_read_is_named(self, tmp_path: Path) -> None:
         lay(

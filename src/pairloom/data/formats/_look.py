@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
@@ -112,10 +114,10 @@ def _texts_beside(path: Path) -> bool:
     return bool(_files.first_files(path, set(TEXT_FILES))) and bool(texted(path))
 
 
-def texted(path: Path) -> list[str]:
-    """Pictures that have a text file of their name, of a folder and its first folders."""
-    names = _files.first_files(path, {*_files.IMAGES, *TEXT_FILES})
-    stems = {_files.split(name)[0] for name in names if _files.split(name)[1] in TEXT_FILES}
+def texted(path: Path, suffixes: tuple[str, ...] = TEXT_FILES) -> list[str]:
+    """Pictures that have a file of their name with a text, of a folder and its first folders."""
+    names = _files.first_files(path, {*_files.IMAGES, *suffixes})
+    stems = {_files.split(name)[0] for name in names if _files.split(name)[1] in suffixes}
     return [name for name in names if _files.is_image(name) and _files.split(name)[0] in stems]
 
 
@@ -285,15 +287,12 @@ def without_twins(files: list[Path], columns: ColumnNames) -> list[Path]:
 
 def twin(file: Path, others: list[Path], columns: ColumnNames) -> Path | None:
     """The one of other files in its folder that has the same rows."""
+    kinds = {*TABLES, ".json"}
     for other in others:
-        if (
-            other.parent != file.parent
-            or file.suffix.lower() not in TABLES
-            or other.suffix.lower() not in TABLES
-        ):
+        if other.parent != file.parent or not {file.suffix.lower(), other.suffix.lower()} <= kinds:
             continue
         for count in (20, None):  # a quick look first
-            ours, theirs = (_digest(one, columns, count) for one in (file, other))
+            ours, theirs = (_digest(one, _stamp(one), columns, count) for one in (file, other))
             if not ours or ours != theirs:
                 break
         else:
@@ -301,18 +300,43 @@ def twin(file: Path, others: list[Path], columns: ColumnNames) -> Path | None:
     return None
 
 
-def _digest(file: Path, columns: ColumnNames, count: int | None) -> str:
-    """A hash over the pictures and texts of a table's first rows; "" where it has none."""
-    known = resolved(file, columns)
-    if known.image is None:
-        return ""
+def _stamp(file: Path) -> tuple[int, int, int]:
+    facts = file.stat()
+    return facts.st_ino, facts.st_size, facts.st_mtime_ns
+
+
+@lru_cache(maxsize=256)
+def _digest(file: Path, stamp: tuple[int, int, int], columns: ColumnNames, count: int | None) -> str:
+    """A hash over the pictures and texts of a table's first rows, or of all; "" where it has none. stamp: of the file as it is
+    now. The quick one of parquet is over texts and paths, without the pictures."""
     digest, some = hashlib.blake2b(digest_size=20), False
-    for row in _rows.first(file, count):
-        if isinstance(row, dict):
-            some = True
-            cells = [row.get(name) for name in (known.image, *known.texts)]
-            digest.update(repr([str(cell) for cell in cells if cell is not None]).encode("utf-8", "replace"))
+    for cells in _json_cells(file, count) if _is_json(file) else _table_cells(file, columns, count):
+        some = True
+        digest.update(repr(cells).encode("utf-8", "replace"))
     return digest.hexdigest() if some else ""
+
+
+def _is_json(file: Path) -> bool:
+    return file.suffix.lower() == ".json" and not _is_lines(file)
+
+
+def _table_cells(file: Path, columns: ColumnNames, count: int | None) -> Iterator[list[str]]:
+    known = resolved(file, columns)
+    names = [name for name in (known.image, *known.texts) if name is not None]
+    for row in _rows.first(file, count, names) if known.image is not None else ():
+        if isinstance(row, dict):
+            cells = [row.get(name) for name in names]
+            yield [str(cell) for cell in cells if cell is not None]
+
+
+def _json_cells(file: Path, count: int | None) -> Iterator[list[str]]:
+    fields = ("id", "image_id", *IMAGE_COLUMNS, *TEXT_COLUMNS, *OTHER_TEXTS)
+    try:
+        for element in islice(_json.elements(file), count):
+            row = element.value if isinstance(element.value, dict) else {}
+            yield [element.key, *(str(row[name]) for name in fields if name in row)]
+    except _json.Broken:
+        return
 
 
 def label(root: Path, file: Path) -> str:

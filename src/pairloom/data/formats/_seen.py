@@ -42,9 +42,10 @@ NAMED = 1_000_000  # rows of a table whose pictures are compared with those that
 def demand_whole(path: Path, format: str, shards: Sequence[Shard]) -> None:
     """Mistake for a folder of several sets: most of the pictures with text files are in no row of the tables, or beside tars."""
     files = list(dict.fromkeys(shard.file for shard in shards))
-    if path.is_file() or format == "folder_text" or not _files.first_files(path, set(_look.TEXT_FILES)):
+    kinds = (*_look.TEXT_FILES, ".json") if format == "webdataset" else _look.TEXT_FILES
+    if path.is_file() or format == "folder_text" or not _files.first_files(path, set(kinds)):
         return
-    pairs = _look.texted(path)
+    pairs = _look.texted(path, kinds)
     names = set() if format == "webdataset" else _named(files)
     apart = [name for name in pairs if _files.split(name.rpartition("/")[2])[0] not in names]
     if 2 * len(apart) > len(pairs) and len(apart) > (len(files) if format == "webdataset" else 0):

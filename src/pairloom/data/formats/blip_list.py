@@ -61,8 +61,7 @@ def read(shard: Shard) -> Iterator[Pair]:
 def _image(row: dict[str, Any], columns: ColumnNames) -> Any:
     """What a row says of its picture: a path, also as the only one of a list or in an object."""
     name = _look.image_column(list(row), columns)
-    value = row.get(name) if name is not None else None
-    return value.get("path") or value.get("file_name") if isinstance(value, dict) else value
+    return row.get(name) if name is not None else None
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:

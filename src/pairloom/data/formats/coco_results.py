@@ -51,6 +51,8 @@ def read(shard: Shard) -> Iterator[Pair]:
 
 
 def _id(value: Any) -> int | str | None:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     return value if isinstance(value, (int, str)) and value != "" else None
 
 
