@@ -83,6 +83,14 @@ class TestWhosePicture:
         assert not pairs["two"].problem and "by its name alone: dog/2.png" in pairs["two"].notes[0]
         assert not pairs["three"].problem and not pairs["three"].notes
 
+    def test_a_folder_of_texts_that_is_called_like_the_table_hides_no_pictures(self, tmp_path: Path) -> None:
+        lay(
+            tmp_path,
+            {"captions.csv": "image,text\n1.png,one\n", "captions/1.txt": "one", "photos/1.png": png()},
+        )
+        lay(tmp_path, {"photos_licences.json": "{}"})
+        assert not by_text(tmp_path)["one"].problem
+
     def test_the_same_picture_in_two_folders_is_one(self, tmp_path: Path) -> None:
         lay(tmp_path, {"a/1.png": png(1), "b/1.png": png(1), "metadata.csv": "file_name,text\n1.png,one\n"})
         assert not by_text(tmp_path)["one"].problem

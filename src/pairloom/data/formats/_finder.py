@@ -51,12 +51,13 @@ class Finder:
         named = [place for place in (*inner, *within) if _mentions(file.name, place.name)]
         named += [place / "images" for place in named]
         self.tiers += [[folder], named, [place for place in inner if place.name == "images"]]
-        if not named:
-            others = [place for place in (*inner, *within) if place.name != "images"]
+        at_home = any(map(_has_pictures, named))
+        if not at_home:
+            others = [place for place in (*inner, *within) if place.name != "images" and place not in named]
             others = [place for place in others if not _spoken_for(place, folder, file)]
             self.tiers.append(others)
             self.foreign |= set(others) if len(others) > 1 else set()
-        return bool(named) or _has_pictures(folder) or _has_pictures(folder / "images")
+        return at_home or _has_pictures(folder) or _has_pictures(folder / "images")
 
     def find(self, name: object) -> Picture:
         """The picture that a row names. The Blob's own name is relative to the set where it lies inside."""
@@ -157,7 +158,9 @@ def _spoken_for(place: Path, beside: Path, file: Path) -> bool:
     """Whether a folder's pictures belong to another annotation file: one in it, or one beside it that mentions it."""
     inside, outside = _annotations(place, _stamp(place)), _annotations(beside, _stamp(beside))
     return any(name == file.name or name.startswith("metadata.") for name in inside) or any(
-        _mentions(name, place.name) for name in outside if name != file.name
+        _mentions(name, place.name)
+        for name in outside
+        if name != file.name and _files.split(name)[1] == _files.split(file.name)[1]
     )
 
 
