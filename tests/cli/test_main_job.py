@@ -65,7 +65,8 @@ def test_clean_runs_tells_goes_on_and_is_quiet_with_json(call, root) -> None:
     )
     code, out, err = call(*asked)
     assert code == 0
-    assert [line.split()[0].rstrip(":") for line in err.splitlines()] == ["audit", "judge", "merge", "report"]
+    steps = [line.partition(" ...")[0].partition(":")[0] for line in err.splitlines()]
+    assert steps == ["audit", "judge", "judge endings", "merge", "report"]
     assert "60 pairs read (folder_text)" in out and "report.html" in out
     code, out, err = call(*asked)
     assert code == 0 and "finished already" in err

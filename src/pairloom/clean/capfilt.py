@@ -1,6 +1,6 @@
 """CapFilt (BLIP, section 3.3): proposed captions for pairs without a text, and their scores. Step 4 of `clean`.
 
-The captioner samples captions (nucleus, p = 0.9), and the filter scores them. The filter is the cross-fitted judge of the
+The captioner proposes captions (beam search, or nucleus sampling as in the paper), and the filter scores them. The filter is the cross-fitted judge of the
 set's own texts, so that one calibration holds for all texts. Proposals of a picture are ordered by the sum of score and
 log-probability: the judge, which was trained to separate whole captions, does not notice a wrong detail, to which the
 captioner gives a low probability (docs/log.md).
@@ -56,7 +56,7 @@ class ModelCaptioner:
 
     where: str
     name: str
-    decode: str = "nucleus"
+    decode: str = "beam"
     top_p: float = 0.9
     several: int = 6
     device: str = "cpu"

@@ -39,7 +39,7 @@ class CleanSettings:
     model: "self" (a judge that is trained on these pairs, cross-fitted) or a model folder. false_drop: largest share of the
     good pairs that may be dropped. captions: propose captions for pairs without a good text. add: also for pairs with a kept
     text (the paper's union). keep_alt_text: a replaced text stays after its replacement. decode, top_p, proposals: options
-    of the proposed captions (CapFilt: nucleus, 0.9). accept: P(match) that a proposal needs (the paper's filter: 0.5).
+    of the proposed captions (beams are truer; CapFilt: nucleus, 0.9). accept: P(match) that a proposal needs (the paper's filter: 0.5).
     decoupled: captioner and filter are two models, fine-tuned apart (section 4.3 of BLIP); else one. trusted: a
     human-annotated set for their fine-tuning. rounds: most repetitions of judging and captioning, each trained on the result
     of the last. captioner: a model folder that proposes captions instead. self_system: "ridge" (the judge "self" is ridge
@@ -55,7 +55,7 @@ class CleanSettings:
     captions: bool = True
     add: bool = False
     keep_alt_text: bool = False
-    decode: Literal["nucleus", "beam"] = "nucleus"
+    decode: Literal["beam", "nucleus"] = "beam"
     top_p: float = 0.9
     proposals: int = 6
     accept: float = 0.5

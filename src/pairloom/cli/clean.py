@@ -48,7 +48,7 @@ def command(
     keep_alt_text: Annotated[
         bool, WRITES("--keep-alt-text", help="Keep a replaced text behind its replacement.")
     ] = False,
-    decode: Annotated[Decode, WRITES(help="How captions are proposed.")] = Decode.nucleus,
+    decode: Annotated[Decode, WRITES(help="How captions are proposed.")] = Decode.beam,
     top_p: Annotated[float, WRITES(help="Mass that nucleus sampling draws from.")] = 0.9,
     proposals: Annotated[int, WRITES(help="Captions proposed for a picture.")] = 6,
     accept: Annotated[
