@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from pairloom.clean.calibrate import Calibration, calibrate
+from pairloom.clean.shared_budget import KnownErrors
 
 
 def made(apart: float, bad: float, n: int = 4000, seed: int = 0):
@@ -56,6 +57,12 @@ def test_no_text_that_very_likely_matches_is_dropped():
 def test_too_few():
     result = calibrate(np.zeros(10), np.zeros(10), 0.05)
     assert result.threshold is None and "50" in result.why and np.isnan(result.p_match(np.zeros(3))).all()
+
+
+def test_scores_that_are_all_alike():
+    alike = np.full(80, 0.25)
+    assert "the same score" in calibrate(alike, alike, 0.05).why
+    assert "the same score" in KnownErrors(alike, alike, np.arange(80)).calibrate(0.05).why
 
 
 def test_the_histograms_count_everything():

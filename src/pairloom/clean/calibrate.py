@@ -86,10 +86,18 @@ def calibrate(
     below it, and P(match) at most `MATCH`; there is none where a check fails. Labels weight the draws where the checks pass,
     and decide by an exact bound where these fail or are refuted, or where that bound allows more; so do trusted pairs.
     """
-    if len(own) < LEAST or len(planted) < LEAST:
-        why = f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
+    if why := tells_nothing(own, planted):
         return Calibration(None, None, why, {"planted": len(planted), "decides": False, "why": why})
     return calibrate_drawn(draw(own, planted, owner), own, planted, false_drop, labels, trusted, cautious)
+
+
+def tells_nothing(own: Floats, planted: Floats) -> str:
+    """The reason why scores cannot be calibrated; "" where they can."""
+    if len(own) < LEAST or len(planted) < LEAST:
+        return f"Only {len(own)} texts could be scored; at least {LEAST} are needed to tell good from bad."
+    if np.ptp(np.concatenate([own, planted])) == 0:
+        return "All texts have the same score, those of another picture too."
+    return ""
 
 
 def calibrate_drawn(

@@ -209,7 +209,7 @@ class RidgeJudge(CalibratedJudge):
 
     def parts(self) -> dict[str, float]:
         """What the score is a sum of, "features: direction", and the share of the weight, averaged over the folds."""
-        shares = (self.weights / self.weights.sum(1, keepdims=True)).mean(0).tolist()
+        shares = (self.weights / np.maximum(self.weights.sum(1, keepdims=True), 1e-12)).mean(0).tolist()
         tower = self.encoders.image_tower
         features = KINDS if tower is None else (HANDMADE, tower)
         names = [f"{one}: {way}" for one in features for way in ("picture to text", "text to picture")]

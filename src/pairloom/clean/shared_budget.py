@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.clean.calibrate import LEAST, Calibration, calibrate, calibrate_drawn
+from pairloom.clean.calibrate import Calibration, calibrate, calibrate_drawn, tells_nothing
 from pairloom.metrics.budget import MixtureDraws, draw
 
 Floats = NDArray[np.float64]
@@ -42,8 +42,8 @@ class KnownErrors:
 
     def calibrate(self, false_drop: float) -> Calibration:
         """The calibration for a budget of false drops."""
-        if min(len(self.own), len(self.planted)) < LEAST:
-            return calibrate(self.own, self.planted, false_drop)  # says that these are too few
+        if tells_nothing(self.own, self.planted):
+            return calibrate(self.own, self.planted, false_drop)  # says why
         known = calibrate_drawn(
             self._draws, self.own, self.planted, false_drop, None, self.trusted, self.cautious
         )

@@ -143,8 +143,9 @@ def load_ridge_model(where: Path) -> Model:
 
 
 def shares_of(weights: NDArray[np.float64] | Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """Shares [P] of the directions by their weights [K P] in the score of each fold."""
+    """Shares [P] of the directions by their weights [K P] in the score of each fold; equal ones where all weights are 0."""
     means = np.asarray(weights, np.float64).mean(0)
+    means = means if means.sum() > 0 else np.ones_like(means)
     return tuple((means / means.sum()).tolist())
 
 
