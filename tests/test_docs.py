@@ -319,12 +319,12 @@ def quick() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def cleaned(tmp_path_factory: pytest.TempPathFactory, quick: None) -> Path:
-    """A larger `raw`, and `cleaned`, which `clean` made of it."""
+    """A larger `raw`, large enough for the judge to decide, and `cleaned`, which `clean` made of it."""
     import pairloom
     from pairloom.world import World, write_folder
 
     root = tmp_path_factory.mktemp("cleaned")
-    world = World(64, level="simple", size=64, styles=("terse", "full"), noise=0.3)
+    world = World(240, level="simple", size=64, styles=("terse", "full"), noise=0.3)
     write_folder(world, root / "raw")
     pairloom.open(root / "raw").clean(root / "cleaned")
     assert (root / "cleaned" / "report.html").stat().st_size > 10_000

@@ -24,7 +24,7 @@ from torch import Tensor
 import pairloom
 from pairloom.data.disk import unwritable
 from pairloom.data.pair import Pair
-from pairloom.data.shards import Shard
+from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 from pairloom.search import vectors
 from pairloom.search.tables import FILE, OURS, TABLES, connect, telling
@@ -261,7 +261,16 @@ class Store:
         inside = blob.path is None  # its bytes can be read from the shard alone
         held = None if inside else str(blob.path)
         shard_text = (
-            json.dumps({**vars(shard), "root": str(shard.root), "file": str(shard.file)}) if inside else None
+            json.dumps(
+                {
+                    **vars(shard),
+                    "root": str(shard.root),
+                    "file": str(shard.file),
+                    "columns": vars(shard.columns),
+                }
+            )
+            if inside
+            else None
         )
         self.base.execute(
             "INSERT INTO place (source, name, pair, row, file, first, size, shard, seen) VALUES (?,?,?,?,?,?,?,?,?) "
@@ -333,7 +342,8 @@ def _shard(text: str | None) -> Shard | None:
     if text is None:
         return None
     shard = json.loads(text)
-    return Shard(**{**shard, "root": Path(shard["root"]), "file": Path(shard["file"])})
+    columns = ColumnNames(**shard.get("columns", {}))
+    return Shard(**{**shard, "root": Path(shard["root"]), "file": Path(shard["file"]), "columns": columns})
 
 
 def _plain(text: str) -> str:

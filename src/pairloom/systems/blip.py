@@ -140,7 +140,9 @@ RECIPES: dict[str, dict[str, object]] = {
     "large-retrieval": dict(_FINE, lr=5e-6, epochs=6),
     "base-caption": dict(_FINE, lr=1e-5, epochs=5),
     "large-caption": dict(_FINE, lr=2e-6, epochs=5),
-    "tower-caption": dict(lr=1e-3, min_lr=0.0, batch=32, steps=2000, warmup=0.1, betas=(0.9, 0.98), ema=0.99),
+    "tower-caption": dict(
+        lr=1e-3, batch=32, steps=2000, warmup=0.1, betas=(0.9, 0.98), ema=0.99, weight_decay=0.05
+    ),
 }
 
 
