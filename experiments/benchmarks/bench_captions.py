@@ -1,7 +1,7 @@
 """Captions of photos on a frozen image tower: three writers, beside consensus captions of the nearest neighbours on the same tower.
 
     python experiments/benchmarks/bench_captions.py ../shared/data/coco-sample --image-tower efficientnet-lite0 \\
-        --seeds 3 --sheet captions.html
+        --seeds 0 1 2 --sheet captions.html
     python experiments/benchmarks/bench_captions.py ../shared/data/coco-sample --systems scratch     # without a tower
 
 The set is a folder with Karpathy's dataset.json. Everything learns from the photos of its splits train and val; the photos of

@@ -54,6 +54,7 @@ def clean_pairs(
     demand_understood(pairs)
     return clean(
         pairs.path, out, settings, judge=None if judge == "self" else judge, captioner=captioner, labels=labels,
-        format=pairs.format, columns=pairs.columns, execution=Execution(workers=worker_count(workers, 99)), device=resolve_device(device),
+        format=pairs.format, columns=pairs.columns, execution=Execution(workers=worker_count(workers, 99)),
+        device=resolve_device(device),
         restart=restart, tell=tell,
     )  # fmt: skip

@@ -161,6 +161,12 @@ class CleanResult:
         return _summary(self.facts, self.out)
 
 
+def _budget(facts: dict[str, Any]) -> str:
+    """The budget of false drops, and the part of it that the decision about whole texts has, where that is not all."""
+    whole, part = facts["command"]["false_drop"], facts["calibration"]["false_drop_budget"]
+    return f"{100 * whole:.3g}%" + (f", {100 * part:.2g}% for whole texts" if part < whole else "")
+
+
 def _summary(facts: dict[str, Any], where: Path) -> list[str]:
     counts, raw, calibration = facts["counts"], facts["set"], facts.get("calibration") or {}
     gone = counts["drop"] + counts["replace"] - counts["textless"]
@@ -188,7 +194,7 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
         )
         say(
             f"  limit        finds {calibration['found']:.0%} of planted mismatches, drops about {calibration['false_drop']:.1%} "
-            f"of the good pairs (budget {calibration['false_drop_budget']:.0%})"
+            f"of the good pairs (budget {_budget(facts)})"
         )
         say(
             f"  certainty    {calibration['confidence']:.0%} that the budget is kept, by {calibration['basis']}; at worst, if every text is "

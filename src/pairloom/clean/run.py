@@ -39,7 +39,8 @@ Truth = Callable[[Path], dict[str, Any]]
 def clean(
     source: Path | str, out: Path | str, settings: CleanSettings = CleanSettings(), *,
     judge: PairJudge | Path | str | None = None, captioner: Captioner | Path | str | None = None,
-    labels: Path | str | None = None, format: str | None = None, columns: ColumnNames = ColumnNames(), execution: Execution = Execution(), device: str = "cpu",
+    labels: Path | str | None = None, format: str | None = None, columns: ColumnNames = ColumnNames(),
+    execution: Execution = Execution(), device: str = "cpu",
     restart: bool = False, truth: Truth | None = None, tell: Tell = silent,
 ) -> CleanResult:  # fmt: skip
     """Clean a set of pairs into `out`.

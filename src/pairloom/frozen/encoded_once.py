@@ -80,14 +80,14 @@ class EncodedOnce:
                 shown[new] = np.array(new)[place]
                 whole = [at for at, each in enumerate(place) if each == at]
                 uint8 = (pixels[whole] * 255).round().byte().permute(0, 2, 3, 1).numpy()
-                for at, encoded in zip(whole, self.tower.rows(uint8)):
+                for at, encoded in zip(whole, self.tower.rows(uint8, str(self.tower.axes.device))):
                     table[rows[new[at]]] = encoded.half().numpy()
             return torch.from_numpy(table[rows[shown]]).float(), shown
 
     def _open(self) -> NDArray[np.float16]:
         size = self.pictures.transform.size
         shape = (len(self), *self.tower.rows(np.zeros((1, size, size, 3), np.uint8)).shape[1:])
-        known = content_hash(self.identity().encode(), self.tower.axes.numpy().tobytes())
+        known = content_hash(self.identity().encode(), self.tower.axes.cpu().numpy().tobytes())
         file = self.folder / f"{ENCODED}{known[:16]}"
         with open(file, "ab") as stream:  # several processes may open it at once
             stream.truncate(math.prod(shape) * np.dtype(np.float16).itemsize)
