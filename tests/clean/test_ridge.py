@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pairloom.clean.audit import near_pairs
+from pairloom.clean.duplicates import near_pairs
 from pairloom.clean.folds import GROUPS
 from pairloom.clean.rows import plant
 from pairloom.clean.stacking import match_weights

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pairloom.clean import faults
+from pairloom.clean.duplicates import group_copies
 from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
@@ -293,9 +293,9 @@ def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.nd
 def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> dict[str, np.ndarray]:
     """Faults that need the whole set: code -> indices of pairs (for common_text of texts), in the order of the shards. other: a
     second set, to detect leaks."""
-    images, looks, keys = (
+    images, keys = (
         np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
-        for name in ("images", "looks", "keys")
+        for name in ("images", "keys")
     )
     texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
     counts = np.concatenate([np.diff(f.first_text) for f in shards] or [np.zeros(0, np.int32)])
@@ -304,8 +304,8 @@ def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> d
     has = images != 0
     findings["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))
     findings["conflict"] = _conflicts(images, keys, has)
-    alike = _near(looks)
-    findings["near_duplicate"] = alike[_count_of(images)[alike] == 1] if len(alike) else alike
+    alike = group_copies(shards).group_of >= 0
+    findings["near_duplicate"] = np.flatnonzero(alike & (_count_of(images) == 1))
     findings["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
     if other is not None:
         theirs = np.concatenate([f.images for f in other] or [np.zeros(0, np.uint64)])
@@ -331,41 +331,6 @@ def _conflicts(images: np.ndarray, keys: np.ndarray, has: np.ndarray) -> np.ndar
     distinct = rows[first]
     several = images[distinct][_count_of(images[distinct]) > 1]
     return np.flatnonzero(has & np.isin(images, several))
-
-
-def _near(looks: np.ndarray) -> np.ndarray:
-    """Near duplicates: rows with another row whose hash differs in few bits."""
-    near = np.zeros(len(looks), bool)
-    for one, other in _near_pairs(looks):
-        near[one] = near[other] = True
-    return np.flatnonzero(near)
-
-
-def near_pairs(looks: np.ndarray) -> Iterator[tuple[int, int]]:
-    """Pairs of rows that are near duplicates of each other; a group of many is linked by some of its pairs."""
-    for one, other in _near_pairs(looks):
-        yield from zip(one.tolist(), other.tolist())
-
-
-def _near_pairs(looks: np.ndarray, bits: int = 2) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of pairs whose hashes differ in at most `bits` bits. Two such hashes agree on one of bits + 1 bands (pigeonhole
-    principle); within a band each is compared with its next eight in order of the whole hash."""
-    for shift, width in ((0, 22), (22, 21), (43, 21)):
-        band = (looks >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.lexsort((looks, band))
-        for step in range(1, 9):
-            a, b = order[:-step], order[step:]
-            same = (band[a] == band[b]) & (looks[a] != 0) & (looks[b] != 0)
-            close = same & (_popcount(looks[a] ^ looks[b]) <= bits)
-            yield a[close], b[close]
-
-
-def _popcount(values: np.ndarray) -> np.ndarray:
-    return (
-        np.unpackbits(values.view(np.uint8).reshape(-1, 8), axis=1).sum(axis=1)
-        if len(values)
-        else np.zeros(0, int)
-    )
 
 
 def _common(texts: np.ndarray, images: np.ndarray, pairs: int) -> np.ndarray:

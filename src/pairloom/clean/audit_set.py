@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from pairloom.clean import audit_languages
 from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard
+from pairloom.clean.duplicates import Groups, group_copies
 from pairloom.clean.faults import FAULTS
 from pairloom.data.shards import PairSet, description
 from pairloom.data.shards import read as read_shard
@@ -46,6 +48,11 @@ class Findings:
         """Number of distinct readable pictures."""
         keys = np.concatenate([facts.images for facts in self.facts] or [np.zeros(0, np.uint64)])
         return len(np.unique(keys[keys != 0]))
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Groups of pairs whose pictures are copies of each other, in the set's order."""
+        return group_copies(self.facts)
 
     def audit(self) -> dict[str, dict[str, Any]]:
         """The faults by code, with count, severity, sentence and examples; the most severe and most frequent first."""

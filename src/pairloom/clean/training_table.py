@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.clean.audit import near_pairs
+from pairloom.clean.duplicates import near_pairs
 from pairloom.clean.feature_store import DONORS, StoredFeatures, part_of, read_encoded
 from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.rows import LEARN, Rows, read_donors, read_part

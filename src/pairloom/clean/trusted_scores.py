@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.clean.audit import near_pairs
+from pairloom.clean.duplicates import near_pairs
 from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.rows import Rows, read_part
 from pairloom.clean.scoring import ScoreTask
