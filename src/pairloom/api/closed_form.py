@@ -26,7 +26,7 @@ from pairloom.regression.fitting import PairFeatures, fit_model
 from pairloom.regression.pixels import EXACT, TwoViews
 from pairloom.regression.ridge_model import NAME, System, model_of, picture_features
 from pairloom.runtime.devices import resolve_device
-from pairloom.towers import load_image_tower, load_text_tower, published_towers
+from pairloom.towers import NONE, load_image_tower, load_text_tower, wanted_towers
 from pairloom.towers.handmade import SAMPLE, HandmadeFeatures
 from pairloom.train import run_folder
 from pairloom.train.order import TrainRequest
@@ -37,7 +37,6 @@ from pairloom.train.settings import Settings
 SMALL, SEED = 64, 0  # pixels a side for hand-made features
 PAIRS = 50  # least pictures
 GROUP = 64  # pictures that are encoded together
-NONE = "none"
 USED = {"system", "data", "out", "workers", "device", "restart", "dry_run"}
 
 
@@ -90,7 +89,7 @@ def fit_request(request: TrainRequest, towers: TowerNames, tell: Report | None =
         )
     check_output(request.out, request.data)
     device = resolve_device(request.device)
-    image_tower, text_tower = towers_of(towers)
+    image_tower, text_tower = wanted_towers(towers.image, towers.text)
     if image_tower is not None:
         load_image_tower(image_tower, device)
     if text_tower is not None:
@@ -136,13 +135,6 @@ def demand_closed_form(request: TrainRequest) -> None:
             "It is solved in closed form, on all pictures; it has no steps, no tokenizer and nothing to start from.",
             "Leave it out.",
         )
-
-
-def towers_of(towers: TowerNames) -> tuple[str | None, str | None]:
-    """The image tower and the text tower: those that are named, else installed ones; None where there is none."""
-    named = (towers.image, towers.text)
-    image, text = (known if where is None else where for where, known in zip(named, published_towers()))
-    return (None if image == NONE else image), (None if text == NONE else text)
 
 
 def _small(index: ImageIndex, workers: int) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pairloom.clean.plan import NONE, CleanSettings, already
+from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows
 from pairloom.clean.self_judge import (
     CAPTIONING,
@@ -96,13 +96,14 @@ def encode_sample(
 ) -> Path | None:  # fmt: skip
     """Encode a set's usable pictures, of a large set a sample, by the run's image tower. Returns the folder of parts; None where
     there is no tower. like: such a folder of another set, whose axes these get."""
-    if settings.image_tower in (None, NONE):
+    tower, _ = settings.towers
+    if tower is None:
         return None
     seed = seed_of("encoded", settings.seed)
     chosen = np.flatnonzero([bool(texts) for texts in rows.column(LEARN)])
     chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:PICTURES])
     folder = rows.work / ENCODED
-    encode_pictures(folder, rows, shards, chosen, settings.image_tower, seed, execution, tell, device, like)
+    encode_pictures(folder, rows, shards, chosen, tower, seed, execution, tell, device, like)
     return folder
 
 

@@ -73,6 +73,12 @@ class CleanSettings:
     effort: float = 1.0
     seed: int = 0
 
+    @property
+    def towers(self) -> tuple[str | None, str | None]:
+        """Where the image tower and the text tower are; None for one that is not wanted."""
+        image, text = (None if where == NONE else where for where in (self.image_tower, self.text_tower))
+        return image, text
+
     def __post_init__(self) -> None:
         if self.decode not in ("nucleus", "beam"):
             raise ValueError(f"decode is nucleus or beam, got {self.decode}")

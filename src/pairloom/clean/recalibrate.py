@@ -90,9 +90,11 @@ def with_labels(out: Path, facts: dict[str, Any], file: Path) -> Recalibration:
 
 def command(out: Path, facts: dict[str, Any], labels: Path) -> str:
     """The command that applies labels to a run: the run's own options, and `--labels`."""
-    from pairloom.towers import published_towers
+    from pairloom.towers import wanted_towers
 
-    towers = dict(zip(("image_tower", "text_tower"), (name or plan.NONE for name in published_towers())))
+    towers = dict(
+        zip(("image_tower", "text_tower"), (name or plan.NONE for name in wanted_towers(None, None)))
+    )
     words = ["pairloom", "clean", facts["set"]["path"], "--out", str(out)]
     settings = {**asdict(CleanSettings()), **facts["command"]}
     if settings["model"] != "self" and not Path(settings["model"]).exists():  # an object that was handed in

@@ -15,7 +15,7 @@ from pairloom.clean import self_judge, trained_part
 from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, open_encoders
 from pairloom.clean.feature_store import write_donor_features
 from pairloom.clean.judge_file import is_judge, write_judge
-from pairloom.clean.plan import NONE, CleanSettings, already
+from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.ridge_fit import fit_judge
 from pairloom.clean.rows import LEARN, Rows, column_of
 from pairloom.clean.self_judge import Tell
@@ -45,7 +45,7 @@ def train_judge(
         facts = {"kind": "models", "name": "self", "by": "ridge regression", "size": settings.size}
         write_judge(where, {**facts, "model": None, "folds": [], "references": []}, None)
         return where
-    place = learn_encoders(rows, settings.size, *towers_of(settings), settings.seed, device)
+    place = learn_encoders(rows, settings.size, *settings.towers, settings.seed, device)
     tasks = [EncodeTask(rows.work, shard, settings.size, place, device) for shard in pairs.shards]
     tell("encode", 0, len(tasks), note=already(task.part for task in tasks))
     for _, count in execution.run(encode_shard, tasks):
@@ -83,16 +83,9 @@ def train_judge(
     return where
 
 
-def towers_of(settings: CleanSettings) -> tuple[str | None, str | None]:
-    """Where the image tower and the text tower are; None for one that is not wanted."""
-    named = settings.image_tower, settings.text_tower
-    image, text = (None if where in (None, NONE) else where for where in named)
-    return image, text
-
-
 def demand_towers(settings: CleanSettings, device: str) -> None:
     """Raise Mistake, before any work, where a tower cannot be used."""
-    image, text = towers_of(settings)
+    image, text = settings.towers
     if image is not None:
         load_image_tower(image, device)
     if text is not None:

@@ -93,14 +93,10 @@ def with_towers(settings: CleanSettings) -> CleanSettings:
     """The settings with the towers of the judge "self": those that are named, else installed ones, or "none"."""
     if settings.model != "self" or settings.self_system != self_judge.RIDGE:
         return settings
-    from pairloom.towers import published_towers
+    from pairloom.towers import wanted_towers
 
-    image, text = published_towers()
-    return replace(
-        settings,
-        image_tower=settings.image_tower or image or NONE,
-        text_tower=settings.text_tower or text or NONE,
-    )
+    image, text = wanted_towers(settings.image_tower, settings.text_tower)
+    return replace(settings, image_tower=image or NONE, text_tower=text or NONE)
 
 
 def _name(handed: PairJudge | Captioner | Path | str) -> str:

@@ -58,7 +58,8 @@ def encode_pictures(
             learnt = TowerRows.load(like / TOWER)
         else:
             sample = np.sort(np.random.default_rng(seed).permutation(chosen)[:SAMPLE])
-            learnt = TowerRows(tower, AXES).learn(_prepared(rows, shards, sample, tower))
+            pictures = TowerPixels.of(tower).prepared(_files(rows, shards, sample))
+            learnt = TowerRows(tower, AXES).learn(pictures)
         with atomic_write(folder / CHOSEN, replace=True) as file:
             np.save(file, chosen)
         learnt.save(folder / TOWER)  # last, since it marks a whole plan
@@ -70,18 +71,12 @@ def encode_pictures(
         tell("encode pictures", 1, len(tasks), note=f"{count} pictures")
 
 
-def _prepared(
-    rows: Rows, shards: Sequence[Shard], chosen: NDArray[np.int64], tower: str
-) -> Iterator[NDArray[np.uint8]]:
-    """Prepared pictures of rows, one at a time; unreadable ones are left out."""
-    pixels = TowerPixels.of(tower)
+def _files(rows: Rows, shards: Sequence[Shard], chosen: NDArray[np.int64]) -> Iterator[bytes]:
+    """Encoded pictures of rows, one at a time."""
     for shard, first, stop in zip(shards, rows.first, rows.first[1:]):
         here = chosen[(chosen >= first) & (chosen < stop)] - first
-        for _, data in AuditedShard(rows.work, shard).encoded(here.tolist()) if len(here) else ():
-            try:
-                yield pixels.to_uint8(open_image(data))[None]
-            except Unreadable:
-                continue
+        if len(here):
+            yield from (data for _, data in AuditedShard(rows.work, shard).encoded(here.tolist()))
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from pairloom.data.index import DecodedImages, ImageIndex
 from pairloom.data.loader import Loader, PixelColumn
 from pairloom.data.order import Rows
 from pairloom.data.pair import content_hash
-from pairloom.data.pixels import Unreadable, open_image
 from pairloom.frozen.tower_rows import TowerPixels, TowerRows
 
 SAMPLE = 400  # pictures that the axes of a set's rows are learnt from
@@ -36,17 +36,15 @@ def learn_rows(tower: str, width: int, index: ImageIndex, seed: int, folder: Pat
     file = folder / f"{AXES}{known[:16]}.safetensors"
     if not file.exists():
         chosen = np.sort(np.random.default_rng(seed).permutation(len(index))[:SAMPLE])
-        rows.learn(_prepared(index, chosen.tolist(), tower)).save(file)
+        rows.learn(TowerPixels.of(tower).prepared(_files(index, chosen.tolist()))).save(file)
     return TowerRows.load(file)
 
 
-def _prepared(index: ImageIndex, rows: Sequence[int], tower: str) -> Iterator[NDArray[np.uint8]]:
-    pixels = TowerPixels.of(tower)
+def _files(index: ImageIndex, rows: Sequence[int]) -> Iterator[bytes]:
+    """Encoded pictures of rows, one at a time; what is not there any more is left out."""
     for row in rows:
-        try:
-            yield pixels.to_uint8(open_image(index.read(row)))[None]
-        except (OSError, Unreadable):
-            continue
+        with suppress(OSError):
+            yield index.read(row)
 
 
 class EncodedOnce:

@@ -7,7 +7,7 @@ I pictures, S pixels a side, P cells of the tower's last map, D its features, W 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor, nn
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.pixels import open_image
+from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.runtime.threads import one_thread
@@ -53,6 +53,14 @@ class TowerPixels(Transform):
     def to_uint8(self, image: Image.Image, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
         """[S S 3] of an RGB image."""
         return self.preparation.to_uint8(image)
+
+    def prepared(self, files: Iterable[bytes]) -> Iterator[NDArray[np.uint8]]:
+        """[1 S S 3] of each encoded picture, one at a time; unreadable ones are left out."""
+        for data in files:
+            try:
+                yield self.to_uint8(open_image(data))[None]
+            except Unreadable:
+                continue
 
     def read(self, data: bytes, scaled: bool = False) -> Image.Image:
         """The picture of encoded bytes, which `to_uint8` prepares. Raises Unreadable."""

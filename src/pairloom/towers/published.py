@@ -58,6 +58,17 @@ PUBLISHED = {
 }
 
 
+NONE = "none"  # in place of the name of a tower that is not wanted
+
+
+def wanted_towers(image: str | None, text: str | None) -> tuple[str | None, str | None]:
+    """The image tower and the text tower of a request: those that are named, else what installed packages bring. None where
+    there is none, or where `NONE` is named."""
+    named = (where or known for where, known in zip((image, text), published_towers()))
+    image, text = (None if where == NONE else where for where in named)
+    return image, text
+
+
 def published_towers() -> tuple[str | None, str | None]:
     """Names of the image tower and of the text tower that installed packages bring; None where there is none."""
     image = next((name for name, one in PUBLISHED.items() if one.kind == "image" and one.path()), None)
