@@ -50,6 +50,19 @@ def test_check_json_is_one_document_and_nothing_else(call, root) -> None:
     assert told["set"]["pairs"] == 60 and told["bad"] == told["audit"]["file_name"]["count"]
 
 
+def test_check_writes_tables_and_a_page_and_names_them(call, root) -> None:
+    out = root / "checked"
+    code, text, _ = call("check", root / "raw", "--out", out, "--workers", 1)
+    assert code == 1 and str(out / "report.html") in text
+    assert listing(out) == ["issues.parquet", "pairs.parquet", "report.html", "run.json"]
+    code, text, _ = call("check", root / "raw", "--out", out, "--workers", 1, "--json", "--tolerate", 0.9)
+    told = json.loads(text)
+    assert code == 0 and told["files"]["issues"] == str(out / "issues.parquet")
+    assert told["bad_share"] == told["bad"] / 60
+    code, _, error = call("check", root / "raw", "--out", root / "good", "--workers", 1)
+    assert code == 2 and "not empty" in error
+
+
 def test_clean_runs_tells_goes_on_and_is_quiet_with_json(call, root) -> None:
     asked = (
         "clean",

@@ -16,7 +16,7 @@ from pairloom.errors import Mistake
 if TYPE_CHECKING:
     from PIL import Image
 
-    from pairloom.clean.audit_set import Findings
+    from pairloom.api.checking import CheckResult
     from pairloom.clean.capfilt import Captioner
     from pairloom.clean.picture_source import PairJudge
     from pairloom.clean.result import CleanResult
@@ -37,18 +37,20 @@ class PairSet(BarePairSet):
         return f"PairSet({str(self.path)!r}, {self.format}, {len(self.shards)} shard{'s' * (len(self.shards) != 1)})"
 
     def check(
-        self, against: BarePairSet | str | Path | None = None, *, workers: int = 0, tell: Any = None
-    ) -> Findings:
-        """What is wrong with the set without any model: broken pictures, duplicates, spam, file names, leaks.
+        self, against: BarePairSet | str | Path | None = None, out: str | Path | None = None, *, workers: int = 0,
+        restart: bool = False, tell: Any = None,
+    ) -> CheckResult:  # fmt: skip
+        """What is wrong with the set without any model: broken pictures, copies, spam, file names, leaks. The result has every
+        finding and every group of copies as DataFrames, `.issues` and `.groups`.
 
-        against: another set whose pictures must not be in this one. workers: processes; 0: one for each core.
+        against: another set whose pictures must not be in this one. out: a new folder for the tables and a page; the same call
+        goes on after a stop. workers: processes; 0: one for each core.
         """
-        from pairloom.clean.audit_set import check, demand_understood
-        from pairloom.scale import Execution, worker_count
+        from pairloom.api.checking import check_pairs
 
         other = None if against is None else as_set(against)
-        demand_understood(self)
-        return check(self, Execution(workers=worker_count(workers, len(self.shards))), other, tell=tell)
+        where = None if out is None else Path(out)
+        return check_pairs(self, other, where, workers=workers, restart=restart, tell=tell)
 
     def clean(
         self, out: str | Path, judge: PairJudge | str | Path = "self", captioner: Captioner | str | Path | None = None, *,

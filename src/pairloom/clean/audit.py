@@ -53,8 +53,8 @@ SCHEMA = pa.schema(
 
 @dataclass(frozen=True)
 class AuditTask:
-    """Task of auditing one shard. folder: for rows and pixels (None: they are not written); size: pixels a side; sample: texts
-    that are returned."""
+    """Task of auditing one shard. folder: for rows and pixels (None: they are not written); size: pixels a side (0: no pixels);
+    sample: texts that are returned."""
 
     shard: Shard
     folder: Path | None = None
@@ -115,7 +115,7 @@ class _Notes:
             if all(FAULTS[code].severity != "bad" for code in codes):
                 self._draw(text)
         for code in row["image_faults"]:
-            about = next((note for note in row["notes"] if _code_of(note) == code), "") or row["problem"]
+            about = next((note for note in row["notes"] if code_of(note) == code), "") or row["problem"]
             self._note(code, row["name"], about or (row["texts"][0] if row["texts"] else ""))
         self.bad_pairs.append(any(map(_is_bad, row["image_faults"])))
         if not row["texts"] and not self.bad_pairs[-1]:  # one row has one fault: what is bad of it says more
@@ -160,7 +160,8 @@ def audit_shard(task: AuditTask) -> ShardFacts:
         notes.pair(row)
         if part is not None:
             kept.append(row)
-            squares.append(_square(image, task.size))
+            if task.size:
+                squares.append(_square(image, task.size))
     if part is not None:
         _write(part, task.size, kept, squares)
     return notes.facts(task.shard.name)
@@ -193,7 +194,7 @@ def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[s
     )
     if known.orientation != 1:
         row["image_faults"].append("rotated")
-    row["image_faults"] += sorted({_code_of(note) for note in pair.notes})
+    row["image_faults"] += sorted({code_of(note) for note in pair.notes})
     if pair.problem.startswith("duplicate"):
         row["image_faults"].append("duplicate_name")
     if "unknown character set" in pair.problem and not pair.texts:
@@ -219,7 +220,7 @@ def _fault_of(problem: str) -> str:
     return "broken_row" if problem.startswith(("row", "tar")) else "unreadable"
 
 
-def _code_of(note: str) -> str:
+def code_of(note: str) -> str:
     """Code of what a reader noted."""
     if "by its name alone" in note:
         return "found_elsewhere"
@@ -284,8 +285,9 @@ def _plain(text: str) -> str:
 
 
 def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.ndarray]) -> None:
-    with atomic_write(part.with_suffix(".npy")) as file:
-        np.save(file, np.stack(pixels) if pixels else np.zeros((0, size, size, 3), np.uint8))
+    if size:
+        with atomic_write(part.with_suffix(".npy")) as file:
+            np.save(file, np.stack(pixels) if pixels else np.zeros((0, size, size, 3), np.uint8))
     with atomic_write(part) as file:  # last: it is the commit mark
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
 

@@ -4,8 +4,8 @@ Does not know: scores, decisions."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -23,6 +23,27 @@ from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
 Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
+
+
+@dataclass(frozen=True)
+class ShardFindings:
+    """Faults of one shard that need the whole set. pairwise: code -> rows of the shard; textwise: code -> texts of the shard;
+    groups: of its pairs."""
+
+    pairwise: dict[str, np.ndarray]
+    textwise: dict[str, np.ndarray]
+    groups: Groups
+
+    def add_to(self, image_faults: list[list[str]], text_faults: list[list[list[str]]]) -> None:
+        """Add the faults to those of the shard's pictures, and of its texts."""
+        for code, rows in self.pairwise.items():
+            for row in rows.tolist():
+                image_faults[row].append(code)
+        owners = [(row, at) for row, faults in enumerate(text_faults) for at in range(len(faults))]
+        for code in TEXTWISE:
+            for index in self.textwise[code].tolist():
+                row, at = owners[index]
+                text_faults[row][at].append(code)
 
 
 @dataclass
@@ -53,6 +74,18 @@ class Findings:
     def groups(self) -> Groups:
         """Groups of pairs whose pictures are copies of each other, in the set's order."""
         return group_copies(self.facts)
+
+    def by_shard(self) -> Iterator[ShardFindings]:
+        """Of each shard the faults that need the whole set."""
+        pair = text = 0
+        for facts in self.facts:
+            after, last = pair + len(facts.keys), text + len(facts.texts)
+            yield ShardFindings(
+                {code: _inside(rows, pair, after) for code, rows in self.pairwise.items()},
+                {code: _inside(rows, text, last) for code, rows in self.textwise.items()},
+                Groups(*(getattr(self.groups, each.name)[pair:after] for each in fields(Groups))),
+            )
+            pair, text = after, last
 
     def audit(self) -> dict[str, dict[str, Any]]:
         """The faults by code, with count, severity, sentence and examples; the most severe and most frequent first."""
@@ -122,6 +155,12 @@ class Findings:
         next_step = "`pairloom clean` drops what is bad, and judges the rest."
         notes = [f"Note: {note}" for note in self.notes]
         return [*notes, *lines, next_step] if self.audit() else [*notes, "Nothing found."]
+
+
+def _inside(indices: np.ndarray, first: int, stop: int) -> np.ndarray:
+    """The indices in a span, relative to its first; indices must rise."""
+    start, end = np.searchsorted(indices, [first, stop])
+    return indices[start:end] - first
 
 
 FEW = 5  # examples of each fault across shards

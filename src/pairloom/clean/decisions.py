@@ -135,7 +135,7 @@ def decide(
     outcome.decisions += [_proposal(proposal, proposal is taken, rules) for proposal in proposals]
     if not texts and not taken:
         why = FAULTS["no_text"].says + (f" ({problem})" if problem not in ("", "no text") else "")
-        outcome.decisions.insert(0, TextDecision(Judged("", ""), DROP, why))
+        outcome.decisions.insert(0, TextDecision(Judged("", "", ("no_text",)), DROP, why))
     outcome.texts = [(item.judged.text, item.judged.source) for item in kept]
     if taken:
         outcome.texts.append((taken.text, taken.source))

@@ -11,11 +11,12 @@ import io
 import json
 import math
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -92,7 +93,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Which rows of a ledger are one pair: those with the same key, shard and name.
+    """Which rows of a ledger are one pair: those with the same key, shard and name, and row of the shard where this is known.
 
     of [rows]: the pair of each row, numbered as they come; first [pairs]: its first row; keys [pairs].
     """
@@ -104,7 +105,7 @@ class Pairs:
     @classmethod
     def read(cls, columns: Columns) -> Pairs:
         digests, longest = bytearray(), 1
-        for place in columns.rows("key", "shard", "name"):
+        for place in columns.rows("key", "shard", "name", *(["row"] if "row" in columns.names else [])):
             digests += hashlib.blake2b(
                 repr(place).encode("utf-8", "surrogatepass"), digest_size=DIGEST
             ).digest()
@@ -124,6 +125,10 @@ class Pairs:
 
     def key(self, pair: int) -> str:
         return bytes(self.keys[pair]).decode()
+
+    def links(self, link: Callable[[str], str | None]) -> Iterator[str | None]:
+        """The link of each pair, by its key."""
+        return (link(self.key(pair)) for pair in range(len(self)))
 
     def one(self, values: Iterable[Any]) -> Iterator[Any]:
         """Of a column's values those of the pairs' first rows."""
@@ -172,19 +177,16 @@ def write_gallery(
     columns: Columns,
     pairs: Pairs,
     settings: dict[str, Any],
-    thumbnail: Callable[[str], bytes | None],
-    link: Callable[[str], str | None],
-    sample: int,
-    middle: float | int | None,
+    pictures: Mapping[str, str],
+    links: Iterable[str | None],
+    more: Mapping[str, Iterable[Any]] = MappingProxyType({}),
 ) -> None:
-    """Write the page's data as JSON: {"pairs": columns, "texts": columns, the lists of distinct values, and settings}. middle:
-    the P(match) around which pairs are doubtful.
+    """Write the page's data as JSON: {"pairs": columns, "texts": columns, the lists of distinct values, and settings}.
+
+    pictures: addresses of small pictures, by the pair's number as a text; links: of each pair's own picture; more: further columns of
+    the pairs.
     """
     words = {name: DistinctValues() for name in ("shards", "sources", "findings", "decisions", "reasons")}
-    decisions = np.fromiter(columns.values("decision"), "U7", len(pairs.of))
-    numbers = (math.inf if p is None else p for p in columns.values("p_match"))
-    chances = np.fromiter(numbers, np.float64, len(pairs.of))
-    chosen = choose(pairs.keys, pairs.of, decisions, chances, sample, middle)
     out.write('{"pairs":{"key":')
     out.array(pairs.key(pair) for pair in range(len(pairs)))
     out.write(',"shard":')
@@ -192,8 +194,11 @@ def write_gallery(
     out.write(',"name":')
     out.array(name or "" for name in pairs.one(columns.values("name")))
     out.write(',"link":')
-    out.array(relative(link(pairs.key(pair))) for pair in range(len(pairs)))
-    out.write(',"picture":' + dumps(_pictures(chosen, pairs, thumbnail)))
+    out.array(map(relative, links))
+    for name, values in more.items():
+        out.write(f',"{name}":')
+        out.array(values)
+    out.write(',"picture":' + dumps(dict(pictures)))
     texts: dict[str, Iterable[Any]] = {
         "pair": (int(pair) for pair in pairs.of),
         "id": columns.values("text_id"),
@@ -201,8 +206,8 @@ def write_gallery(
         "source": (words["sources"](source or "original") for source in columns.values("source")),
         "findings": (words["findings"](tuple(codes or ())) for codes in columns.values("findings")),
         "score": (_round(score, 9) for score in columns.values("score")),
-        "p": (_round(float(p), 4) for p in chances),
-        "decision": (words["decisions"](str(decision)) for decision in decisions),
+        "p": (_round(p, 4) for p in columns.values("p_match")),
+        "decision": (words["decisions"](str(decision)) for decision in columns.values("decision")),
         "reason": (words["reasons"](reason or "") for reason in columns.values("reason")),
     }
     for before, (name, values) in zip(['},"texts":{', *[","] * len(texts)], texts.items()):
@@ -224,7 +229,8 @@ def gallery(
     """The data of `write_gallery` as Python values."""
     out, columns = JsonStream(), Columns(ledger)
     pairs = Pairs.read(columns)
-    write_gallery(out, columns, pairs, {}, thumbnail, link, sample, middle)
+    pictures = sampled_pictures(columns, pairs, thumbnail, sample, middle)
+    write_gallery(out, columns, pairs, {}, pictures, pairs.links(link))
     held: dict[str, Any] = json.loads(zlib.decompress(out.close()[0]))
     return held
 
@@ -273,14 +279,19 @@ def _in_turn(groups: list[list[int]], most: int, chosen: dict[int, None]) -> dic
     return chosen
 
 
-def _pictures(
-    chosen: Iterable[int], pairs: Pairs, thumbnail: Callable[[str], bytes | None]
-) -> dict[str, str]:
+def sampled_pictures(
+    columns: Columns, pairs: Pairs, thumbnail: Callable[[str], bytes | None], sample: int, middle: float | int | None
+) -> dict[str, str]:  # fmt: skip
+    """Thumbnails that lie inside the page, of a sample of the pairs, by their numbers. middle: the P(match) around which pairs are
+    doubtful."""
+    decisions = np.fromiter(columns.values("decision"), "U7", len(pairs.of))
+    numbers = (math.inf if p is None else p for p in columns.values("p_match"))
+    chances = np.fromiter(numbers, np.float64, len(pairs.of))
     pictures = {}
-    for pair in chosen:
+    for pair in choose(pairs.keys, pairs.of, decisions, chances, sample, middle):
         small = shrink_base64(thumbnail(pairs.key(pair)))
         if small:
-            pictures[str(pair)] = small
+            pictures[str(pair)] = f"data:image/webp;base64,{small}"
     return pictures
 
 

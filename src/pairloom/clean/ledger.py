@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,14 +66,19 @@ class Ledger:
 
     def to_pandas(self, columns: Sequence[str] | None = None) -> Any:
         """The ledger as a pandas DataFrame; columns: of these alone. Mistake where pandas is not installed."""
-        try:
-            return self.table(columns).to_pandas()
-        except ImportError as error:
-            raise Mistake("pandas is not installed.", str(error), "Run: pip install pandas") from error
+        return to_pandas(self.table(columns))
 
     def of(self, key: str) -> list[dict[str, Any]]:
         """All rows of a pair, by its key (the first digits are enough) or its name."""
         return find(self.path, key)
+
+
+def to_pandas(table: pa.Table) -> Any:
+    """A table as a pandas DataFrame. Mistake where pandas is not installed."""
+    try:
+        return table.to_pandas()
+    except ImportError as error:
+        raise Mistake("pandas is not installed.", str(error), "Run: pip install pandas") from error
 
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
@@ -86,16 +91,22 @@ def join_parts(parts: Iterable[Path], path: Path) -> dict[str, int]:
     """Concatenate the parts of all shards to one ledger, a shard at a time. Returns the count of each decision, and of rows
     for pairs that came without a text (`textless`)."""
     counts = {**dict.fromkeys(DECISIONS, 0), "textless": 0}
+    for table in joined(parts, path, SCHEMA):
+        for decision in table.column("decision").to_pylist():
+            counts[decision] += 1
+        counts["textless"] += table.column("text_id").to_pylist().count(-1)
+    return counts
+
+
+def joined(parts: Iterable[Path], path: Path, schema: pa.Schema) -> Iterator[pa.Table]:
+    """Concatenate parts to one file, and yield each as it is written."""
     with atomic_write(path) as file:
-        with pq.ParquetWriter(file, SCHEMA) as writer:
+        with pq.ParquetWriter(file, schema) as writer:
             for part in parts:
                 with pq.ParquetFile(part) as rows:
                     table = rows.read(use_threads=False)
-                for decision in table.column("decision").to_pylist():
-                    counts[decision] += 1
-                counts["textless"] += table.column("text_id").to_pylist().count(-1)
                 writer.write_table(table)
-    return counts
+                yield table
 
 
 def ledger_of(out: Path) -> Path:
@@ -115,6 +126,13 @@ def find(out: Path, key: str) -> list[dict[str, Any]]:
     path = ledger_of(out)
     rows = []
     with pq.ParquetFile(path) as table:
+        if "decision" not in table.schema_arrow.names:
+            why = "It has findings and no decisions."
+            raise Mistake(
+                f"{path} is the table of a check.",
+                why,
+                f"Run: pairloom clean PAIRS --out {out.parent / 'cleaned'}",
+            )
         for group in table.iter_batches():
             rows += [
                 row

@@ -25,7 +25,14 @@ from pairloom.errors import Mistake
 WORK = ".pairloom"  # inside the output folder while a run is unfinished
 NONE = "none"  # a tower that is not wanted
 CLEAN = "pairs"  # the clean set, in the format of the raw one
-RESULTS = ("run.json", "report.html", "pairs.parquet", "scores.parquet")  # the first marks a finished run
+THUMBNAILS = "thumbnails"  # of a check
+RESULTS = (
+    "run.json",
+    "report.html",
+    "pairs.parquet",
+    "scores.parquet",
+    "issues.parquet",
+)  # the first marks a finished run
 LABELS = "labels.jsonl"  # a reader's labels, which no run removes
 NEXT = (
     "next"  # in the work folder: the result that replaces that of a finished run; its run.json marks it whole
@@ -91,26 +98,36 @@ class CleanSettings:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
 
+    def inputs(self) -> list[tuple[str, Path]]:
+        """The inputs of a run beside the set, by the names of their options."""
+        named = {"trusted": self.trusted, "test": self.test, "captioner": self.captioner}
+        named["model"] = None if self.model == "self" else self.model
+        towers = {"image-tower": self.image_tower, "text-tower": self.text_tower}
+        named |= {name: place for name, place in towers.items() if place is not None and Path(place).exists()}
+        return [(f"--{name}", Path(place)) for name, place in named.items() if place is not None]
 
-def permit(source: Path, out: Path, settings: CleanSettings) -> None:
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """Settings of a check. against: a set whose pictures must not be in the one that is checked."""
+
+    against: str | None = None
+
+    def inputs(self) -> list[tuple[str, Path]]:
+        """The inputs of a check beside the set."""
+        return [] if self.against is None else [("--against", Path(self.against))]
+
+
+def permit(source: Path, out: Path, settings: CleanSettings | CheckSettings) -> None:
     """Raise Mistake where the output folder lies in an input, or an input in the output folder."""
     check_output(out, source)
-    for name, place in (("The set", source), *_others(settings)):
+    for name, place in (("The set", source), *settings.inputs()):
         if place.resolve().is_relative_to(out.resolve()):
             raise Mistake(
                 f"{out} cannot be the output.",
                 f"{name} lies inside it: {place}.",
                 "Choose another --out, or copy that folder elsewhere first.",
             )
-
-
-def _others(settings: CleanSettings) -> list[tuple[str, Path]]:
-    """The inputs of a run beside the set."""
-    named = {"trusted": settings.trusted, "test": settings.test, "captioner": settings.captioner}
-    named["model"] = None if settings.model == "self" else settings.model
-    towers = {"image-tower": settings.image_tower, "text-tower": settings.text_tower}
-    named |= {name: place for name, place in towers.items() if place is not None and Path(place).exists()}
-    return [(f"--{name}", Path(place)) for name, place in named.items() if place is not None]
 
 
 @contextmanager
@@ -141,12 +158,13 @@ def alone(out: Path) -> Iterator[None]:
 
 
 def prepare(
-    pairs: PairSet, out: Path, settings: CleanSettings, restart: bool = False, also: Mapping[str, Path] = MappingProxyType({})
+    pairs: PairSet, out: Path, settings: CleanSettings | CheckSettings, restart: bool = False,
+    also: Mapping[str, Path] = MappingProxyType({}),
 ) -> Path:  # fmt: skip
     """Create or find the work folder of a run. also: further inputs, by name, whose change makes another run. Mistake where
     the output folder is not pairloom's, cannot be written, or holds another run."""
     plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(pairs.path)}
-    plan |= {name: _fingerprint(place) for name, place in _others(settings)}
+    plan |= {name: _fingerprint(place) for name, place in settings.inputs()}
     plan |= {name: _fingerprint(place) for name, place in also.items()}
     plan |= {"format": pairs.format, "columns": asdict(pairs.columns)}
     if restart:
@@ -220,7 +238,7 @@ def _read(file: Path) -> dict[str, Any]:
     return known if isinstance(known, dict) else {}
 
 
-def _difference(theirs: dict[str, Any], ours: CleanSettings) -> str:
+def _difference(theirs: dict[str, Any], ours: CleanSettings | CheckSettings) -> str:
     return "; ".join(
         f"{name} was {theirs[name]!r}, is {value!r}"
         for name, value in asdict(ours).items()
@@ -236,7 +254,7 @@ def _forget(out: Path) -> None:
     try:
         with atomic_write(out / WORK / "plan.json", replace=True) as file:
             file.write(json.dumps({"hash": "", "settings": held["settings"]}).encode())
-        for name in (*RESULTS, CLEAN, "models", WORK):
+        for name in (*RESULTS, CLEAN, "models", THUMBNAILS, WORK):
             entry = out / name
             if entry.is_dir():
                 shutil.rmtree(entry)

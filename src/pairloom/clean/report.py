@@ -4,29 +4,32 @@ reason. The same ledger and run give the same bytes.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow
 
 from pairloom.clean import charts
 from pairloom.clean.certainty import LabelRequest, certainty
-from pairloom.clean.gallery import Columns, JsonStream, Pairs, write_gallery
-from pairloom.data.disk import atomic_write
+from pairloom.clean.gallery import Columns, JsonStream, Pairs, sampled_pictures, write_gallery
+from pairloom.clean.page_file import PACKED, count, fill, write_file
 
-PACKED = "-packed-gallery-"  # placeholder of the gallery in the page
-CHUNK = 3 << 18  # bytes that are written as base64 at a time, a multiple of 3
-PAGE = files("pairloom.clean") / "page"
-SCRIPTS = ("ledger", "cards", "triage", "large", "threshold", "label", "keys", "start")
+SCRIPTS = (
+    "ledger",
+    "decisions",
+    "cards",
+    "triage",
+    "large",
+    "threshold",
+    "label",
+    "keys",
+    "verdict_keys",
+    "start",
+)
 PARTS = {
     "set": ("path", "format", "pairs", "texts", "images"),
     "captioner": ("model",),
@@ -64,15 +67,10 @@ def write_report(
     pairs = Pairs.read(columns)
     settings, middle = _settings(run, calibration), calibration.get("p_threshold")
     settings["ask"] = None if request is None else request.for_page(link)
-    write_gallery(out, columns, pairs, settings, thumbnail, link, sample, middle)
+    pictures = sampled_pictures(columns, pairs, thumbnail, sample, middle)
+    write_gallery(out, columns, pairs, settings, pictures, pairs.links(link))
     packed, data_name = out.close()
-    text = render(run, _counted(columns, pairs), PACKED, data_name, request)
-    head, tail = text.split(PACKED)
-    with atomic_write(path, replace=True) as file:
-        file.write(head.encode("utf-8", "replace"))
-        for start in range(0, len(packed), CHUNK):
-            file.write(base64.b64encode(packed[start : start + CHUNK]))
-        file.write(tail.encode("utf-8", "replace"))
+    write_file(path, render(run, _counted(columns, pairs), PACKED, data_name, request), packed)
 
 
 def _meant(calibration: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,36 +119,24 @@ def render(
     run: Mapping[str, Any], counts: Mapping[str, int], packed: str, data_name: str, request: LabelRequest | None = None
 ) -> str:  # fmt: skip
     """The whole page. packed: base64 of the deflated gallery; data_name: hash of the gallery."""
-    script = "\n".join((PAGE / f"{name}.js").read_text("utf-8") for name in SCRIPTS)
-    script = f'(async function () {{\n"use strict";\n{script}\n}})();'
-    return _template().render(
-        run={"pairloom": run.get("pairloom"), **{part: _whole(run.get(part), PARTS[part]) for part in PARTS}},
-        style=(PAGE / "page.css").read_text("utf-8"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
-        packed=packed,
-        data_name=data_name,
-        counts=counts,
-        unit=_unit(counts),
-        sentence=sentence(counts),
-        warning=warning(run, counts),
-        certainty=certainty(run),
-        request=request,
-        audit=_audit(run.get("audit") or {}),
-        truth=[_whole(row, TRUTH) for row in (run.get("truth") or {}).get("kinds") or []],
-        prove=list(_prove((run.get("prove") or {}).get("rows") or [])),
-        command=list(_flat(run.get("command") or {})) + list(_flat({"judge": run.get("judge") or {}})),
+    values = {
+        "run": {
+            "pairloom": run.get("pairloom"),
+            **{part: _whole(run.get(part), PARTS[part]) for part in PARTS},
+        },
+        "counts": counts,
+        "unit": _unit(counts),
+        "sentence": sentence(counts),
+        "warning": warning(run, counts),
+        "certainty": certainty(run),
+        "request": request,
+        "audit": sorted(audit_rows(run.get("audit") or {}), key=lambda row: (-row["count"], row["code"])),
+        "truth": [_whole(row, TRUTH) for row in (run.get("truth") or {}).get("kinds") or []],
+        "prove": list(_prove((run.get("prove") or {}).get("rows") or [])),
+        "command": [*flat(run.get("command") or {}), *flat({"judge": run.get("judge") or {}})],
         **_charts(run.get("calibration") or {}),
-    )
-
-
-@cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(count=count, share=share, number=number)
-    return environment.from_string((PAGE / "page.html.jinja").read_text("utf-8"))
+    }
+    return fill("report", SCRIPTS, packed, data_name, values)
 
 
 def _whole(part: Mapping[str, Any] | None, names: tuple[str, ...]) -> dict[str, Any] | None:
@@ -207,12 +193,17 @@ def warning(run: Mapping[str, Any], counts: Mapping[str, int]) -> tuple[str, str
     return None
 
 
-def _audit(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
+def audit_rows(audit: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a table of findings, in their order, without those that do not occur."""
     rows = [
-        {"code": code, "count": entry.get("count", 0), "says": entry.get("says", "")}
+        {
+            "code": code,
+            **{name: entry.get(name, "") for name in ("severity", "says")},
+            "count": entry.get("count", 0),
+        }
         for code, entry in audit.items()
     ]
-    return sorted((row for row in rows if row["count"]), key=lambda row: (-row["count"], row["code"]))
+    return [row for row in rows if row["count"]]
 
 
 def _prove(rows: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -228,27 +219,13 @@ def _prove(rows: list[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+def flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, str]]:
+    """Settings as (name, value in words), those inside others with a dot in their name."""
     for name, value in settings.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
+            yield from flat(value, f"{before}{name}.")
         else:
             yield (
                 f"{before}{name}",
                 value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str),
             )
-
-
-def count(value: charts.Real | None) -> str:
-    """12345 -> 12,345; None -> a dash."""
-    return "\u2013" if value is None else f"{int(value):,}"
-
-
-def share(value: charts.Real | None, digits: int = 1) -> str:
-    """0.2843 -> 28.4 %; None -> a dash."""
-    return "\u2013" if value is None else f"{100 * value:.{digits}f}\u202f%"
-
-
-def number(value: charts.Real | None, digits: int = 3) -> str:
-    """0.96234 -> 0.962, with a true minus sign; None -> a dash."""
-    return "\u2013" if value is None else f"{value:.{digits}f}".replace("-", "\u2212")

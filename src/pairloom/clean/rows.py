@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.clean import audit
-from pairloom.clean.audit_set import TEXTWISE, Findings, check
+from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.faults import FAULTS
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
@@ -97,23 +97,14 @@ def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
     if (work / "shards.json").exists():
         return
     counts: list[int] = []
-    texts = 0
-    for shard in shards:
+    for shard, whole in zip(shards, findings.by_shard()):
         table = read_part(work / "audit", shard)
         image_faults, text_faults = (
             table.column(name).to_pylist() for name in ("image_faults", "text_faults")
         )
-        for code, indices in findings.pairwise.items():
-            for row in _inside(indices, sum(counts), len(table)):
-                image_faults[row].append(code)
-        owners = [(row, at) for row, faults in enumerate(text_faults) for at in range(len(faults))]
-        for code in TEXTWISE:
-            for index in _inside(findings.textwise[code], texts, len(owners)):
-                row, at = owners[index]
-                text_faults[row][at].append(code)
+        whole.add_to(image_faults, text_faults)
         write_rows(work, shard, table, image_faults, text_faults)
         counts.append(len(table))
-        texts += len(owners)
     _join_pixels(work, shards, sum(counts))
     with atomic_write(work / "shards.json") as file:  # last, since it marks complete rows
         file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
@@ -125,13 +116,6 @@ def audit_rows(pairs: PairSet, work: Path, size: int, execution: Execution = Exe
     (work / "audit").mkdir(parents=True, exist_ok=True)
     gather(work, names, check(pairs, execution, folder=work / "audit", size=size))
     return load(work)
-
-
-def _inside(indices: np.ndarray, first: int, count: int) -> list[int]:
-    """The indices in a span, relative to its first; indices must rise."""
-    start, stop = np.searchsorted(indices, [first, first + count])
-    local: list[int] = (indices[start:stop] - first).tolist()
-    return local
 
 
 def write_rows(

@@ -1,4 +1,4 @@
-"""Find what is wrong with a set without any model: broken pictures, duplicates, spam, file names, leaks. Read-only."""
+"""Find what is wrong with a set without any model: broken pictures, copies, spam, file names, leaks. Read-only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._options import Format, ImageColumn, Json, Pairs, TextColumn, Workers
+from pairloom.cli._options import Format, ImageColumn, Json, Pairs, Restart, TextColumn, Workers
 
 
 def command(
     pairs: Pairs,
+    out: Annotated[
+        Path | None, typer.Option(help="A new folder: every finding and every pair as tables, and a page.")
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(help="Another set (a test set, say) whose pictures must not be in this one."),
@@ -24,6 +27,7 @@ def command(
     text_column: TextColumn = "",
     image_column: ImageColumn = "",
     workers: Workers = 0,
+    restart: Restart = False,
     json: Json = False,
 ) -> None:
     import pairloom
@@ -31,18 +35,12 @@ def command(
 
     pair_set = pairloom.open(pairs, format, text_column=text_column, image_column=image_column)
     with _show.progress("checking", None, quiet=json) as bar:
-        findings = pair_set.check(against, workers=workers, tell=bar.step)
+        result = pair_set.check(against, out, workers=workers, restart=restart, tell=bar.step)
     if json:
-        whole = {"path": str(pairs), "format": pair_set.format, "notes": pair_set.notes, **findings.counts()}
-        _show.say_json({
-            "set": whole, "audit": findings.audit(), "bad": findings.bad(), "bad_share": findings.bad_share
-        })  # fmt: skip
+        _show.say_json(result.to_json(str(pairs)))
     else:
-        counts = findings.counts()
-        _show.say_lines([
-            f"{counts['pairs']:,} pairs, {counts['texts']:,} texts, {counts['images']:,} distinct pictures ({pair_set.format})"
-        ])  # fmt: skip
-        if rows := findings.rows():
+        _show.say_lines([result.headline()])
+        if rows := result.rows():
             _show.table("Findings", ["finding", "severity", "count", "what it means"], rows)
-        _show.say_lines(findings.remarks(examples))
-    raise typer.Exit(1 if findings.bad_share > tolerate else 0)
+        _show.say_lines(result.remarks(examples))
+    raise typer.Exit(1 if result.bad_share > tolerate else 0)

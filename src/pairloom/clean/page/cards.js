@@ -3,7 +3,6 @@
 const PER_PAGE = 60;
 const gallery = { view: "all", finding: "", query: "", order: "p", page: 0, at: 0, chosen: [] };
 const cards = element("cards");
-const named = { keep: "kept", drop: "dropped", replace: "replaced", add: "new", reject: "not taken" };
 
 function make(tag, style, text, rest) {
   const node = document.createElement(tag);
@@ -20,16 +19,12 @@ function choose() {
   const words = gallery.query.trim().toLowerCase();
   const place = new Float64Array(pairCount).fill(NaN);
   const inside = new Uint8Array(pairCount);
-  const sign = gallery.order.startsWith("-") ? -1 : 1;
-  const column = gallery.order.endsWith("score") ? texts.score : texts.p;
   for (let row = 0; row < rowCount; row++) {
     if (!belongs(row)) continue;
     const pair = texts.pair[row];
     inside[pair] = 1;
-    let value = column[row];
-    if (value === null || gallery.order === "set") continue;
-    value = gallery.order === "near" ? Math.abs(value - (settings.p_threshold ?? 0.5)) : sign * value;
-    if (!(place[pair] <= value)) place[pair] = value;
+    const value = gallery.order === "set" ? null : placeOf(row);
+    if (value !== null && !(place[pair] <= value)) place[pair] = value;
   }
   const found = (pair) => pairs.name[pair].toLowerCase().includes(words) || pairs.key[pair].startsWith(words) ||
     rowsOf(pair).some((row) => says(row, words));
@@ -37,7 +32,7 @@ function choose() {
   for (let pair = 0; pair < pairCount; pair++) if (inside[pair] && (!words || found(pair))) chosen.push(pair);
   const rank = (pair) => Number.isNaN(place[pair]) ? Infinity : place[pair];
   if (gallery.order !== "set") chosen.sort((one, two) => (rank(one) > rank(two)) - (rank(one) < rank(two)) || one - two);
-  return chosen;
+  return arrange(chosen);
 }
 
 // Control characters have no shape: show the picture Unicode has for each, so that a NUL is seen and not swallowed.
@@ -53,11 +48,10 @@ function markedParts(text, wrong) {
 }
 
 function drawText(row, most) {
-  const decision = decisionOf(row);
   const text = visible(texts.text[row]);
   const node = make("p", "said");
   if (!text) { node.classList.add("none"); node.textContent = "no text"; return node; }
-  const mark = make(decision === "drop" || decision === "replace" ? "del" : decision === "add" ? "ins" : "span");
+  const mark = make(STRUCK[decisionOf(row)] ?? "span");
   const words = make("bdi", "", null, { dir: "auto" });
   for (const [part, wrong] of markedParts(text.length > most ? text.slice(0, most) + "\u2026" : text, wrongWords(row)))
     words.append(wrong ? make("mark", "", part) : part);
@@ -94,7 +88,7 @@ function drawEntry(row, most, style = "") {
 }
 
 function drawPicture(pair, preferLink) {
-  const small = pairs.picture[pair] && `data:image/webp;base64,${pairs.picture[pair]}`;
+  const small = pairs.picture[pair];
   const sources = preferLink ? [pairs.link[pair], small] : [small, pairs.link[pair]];
   return drawImage(sources, pairs.name[pair], shardOf(pair));
 }
@@ -108,7 +102,7 @@ function drawImage(places, name, shard) {
     box.replaceChildren(make("p", "", `No picture in this report: ${visible(where)}`));
   };
   if (!sources.length) { absent(); return box; }
-  const image = make("img", "", null, { alt: `Picture of ${visible(name)}`, decoding: "async" });
+  const image = make("img", "", null, { alt: `Picture of ${visible(name)}`, decoding: "async", loading: "lazy" });
   image.onerror = () => { sources.shift(); if (sources.length) image.src = sources[0]; else absent(); };
   image.src = sources[0];
   box.append(image);
@@ -127,23 +121,9 @@ function drawCard(pair, at) {
   const foot = make("div", "foot");
   foot.append(make("span", "name", visible(pairs.name[pair]), { title: visible(pairs.name[pair]) }), ...drawButtons(rows));
   card.append(drawPicture(pair, false), words, foot);
-  card.classList.toggle("decided", rows.some((row) => verdicts.has(row)));
+  card.classList.toggle("decided", rows.some(isDecided));
   card.setAttribute("aria-label", `${pairs.name[pair]}: ${rows.map((row) => named[decisionOf(row)]).join(", ")}`);
   return card;
-}
-
-function drawButtons(rows) {
-  return [["agree", "Agree"], ["overrule", "Overrule"]].map(([verdict, word]) => {
-    const pressed = rows.length > 0 && rows.every((row) => verdicts.get(row) === verdict);
-    return make("button", verdict, word, { type: "button", tabindex: "-1", "data-verdict": verdict, "aria-pressed": pressed });
-  });
-}
-
-const steady = {}; // how many pairs a view has, for the views that no reader changes
-function countView(view) {
-  if (view === "mine") return new Set(Array.from(verdicts.keys(), (row) => texts.pair[row])).size;
-  if (view === "change") return movedThreshold === settings.threshold ? 0 : countPairs(between);
-  return steady[view] ??= countPairs(VIEWS[view][1]);
 }
 
 function drawViews() {
@@ -153,7 +133,7 @@ function drawViews() {
     const count = countView(view);
     if (!count && view !== gallery.view && view !== "all") continue;
     const button = make("button", "", title, { type: "button", "data-view": view, "aria-pressed": view === gallery.view });
-    if (view === "doubt") button.title = `P(match) within ${settings.doubt} of the threshold`;
+    button.title = noteOf(view);
     button.append(make("span", "", whole(count)));
     box.append(button);
   }
@@ -165,9 +145,9 @@ function drawPage() {
   const start = gallery.page * PER_PAGE;
   const page = gallery.chosen.slice(start, start + PER_PAGE);
   gallery.at = Math.min(Math.max(0, gallery.at), Math.max(0, page.length - 1));
-  cards.replaceChildren(...page.map(drawCard));
+  cards.replaceChildren(...page.map(cardOf));
   element("shown").textContent = page.length
-    ? `${whole(start + 1)} to ${whole(start + page.length)} of ${whole(gallery.chosen.length)} pairs`
+    ? `${whole(start + 1)} to ${whole(start + page.length)} of ${whole(gallery.chosen.length)} ${unitOf(gallery.view)}`
     : "No pair fits. Take a filter away or search for something else.";
   element("page").value = gallery.page + 1;
   element("page").max = last + 1;

@@ -13,18 +13,8 @@ function move(by) {
   else step(by);
 }
 
-function speak(verdict) {
-  const pair = herePair();
-  if (pair === undefined) return;
-  if (!large.open && !cards.contains(document.activeElement)) { focusCard(gallery.at); return; } // decide nothing unseen
-  decide(shownRows(pair), verdict);
-  if (large.open) { if (!step(1)) focusCard(gallery.at); drawLarge(); } else if (!step(1)) focusCard(gallery.at);
-}
-
 const LETTERS = {
   j: () => move(1), k: () => move(-1),
-  a: () => speak("agree"), x: () => speak("overrule"),
-  u: () => { undo(); if (large.open) drawLarge(); },
   n: () => { if (!large.open) { turnPage(1); focusCard(0); } }, p: () => { if (!large.open) { turnPage(-1); focusCard(0); } },
   "/": () => { if (!large.open) element("query").focus(); },
   "?": () => help.showModal(),

@@ -9,8 +9,7 @@ function drawLargeEntry(row) {
     button.onclick = () => { node.querySelector(".said").replaceWith(drawText(row, Infinity)); button.remove(); };
     node.querySelector(".said").after(button);
   }
-  const facts = [sourceOf(row), texts.score[row] !== null && `score ${texts.score[row].toPrecision(4).replace("-", "\u2212")}`, `text ${texts.id[row]}`];
-  node.append(make("p", "facts", facts.filter(Boolean).join(" \u00b7 ")));
+  node.append(make("p", "facts", factsOf(row).filter(Boolean).join(" \u00b7 ")));
   const acts = make("div", "acts");
   acts.append(...drawButtons([row]));
   for (const button of acts.children) {
@@ -37,12 +36,12 @@ function drawLarge(verdict, row) {
   const first = shownRows(pair);
   const rows = [...first, ...Array.from(rowsOf(pair)).filter((other) => !first.includes(other))];
   const facts = make("p", "facts", [visible(pairs.name[pair]), shardOf(pair), pairs.key[pair]].filter(Boolean).join(" \u00b7 "));
-  side.append(walk, ...rows.map(drawLargeEntry), facts);
+  side.append(walk, ...rows.map(drawLargeEntry), facts, ...drawBeside(pair));
   const box = large.querySelector(".large");
   const picture = drawPicture(pair, true);
   box.replaceChildren(picture, side);
   const again = row === undefined ? on : box.querySelector(`[data-row="${row}"][data-verdict="${verdict}"]`);
-  again.focus();
+  again?.focus();
 }
 
 function walkLarge(by) {

@@ -15,8 +15,8 @@ let book;
 try {
   book = await unpack(packed.textContent);
 } catch (error) {
-  element("shown").textContent = "This browser cannot unpack the ledger (it lacks DecompressionStream, in every browser " +
-    "since 2023, or the file is damaged). Every decision is in pairs.parquet too.";
+  element("shown").textContent = "This browser cannot unpack the pairs (it lacks DecompressionStream, in every browser " +
+    "since 2023, or the file is damaged). Everything is in pairs.parquet too.";
   return;
 }
 packed.remove(); // the packed copy is not needed again
@@ -28,7 +28,6 @@ const findingsOf = (row) => book.findings[texts.findings[row]];
 const sourceOf = (row) => book.sources[texts.source[row]];
 const reasonOf = (row) => book.reasons[texts.reason[row]];
 const shardOf = (pair) => book.shards[pairs.shard[pair]];
-const synthetic = (row) => sourceOf(row).startsWith("synthetic");
 
 // Rows of every pair: firstRow[pair] .. firstRow[pair + 1] in the list `ordered`.
 const firstRow = new Uint32Array(pairCount + 1);
@@ -38,29 +37,6 @@ const ordered = new Uint32Array(rowCount);
 const filled = firstRow.slice();
 for (let row = 0; row < rowCount; row++) ordered[filled[texts.pair[row]]++] = row;
 const rowsOf = (pair) => ordered.subarray(firstRow[pair], firstRow[pair + 1]);
-
-const replacedPairs = new Uint8Array(pairCount);
-for (let row = 0; row < rowCount; row++) if (decisionOf(row) === "replace") replacedPairs[texts.pair[row]] = 1;
-
-// Where the slider stands; a row "would change" where the two thresholds disagree about it.
-let movedThreshold = settings.threshold;
-const judged = (row) => texts.score[row] !== null && !synthetic(row);
-const between = (row) => judged(row) && settings.threshold !== null &&
-  (texts.score[row] < settings.threshold) !== (texts.score[row] < movedThreshold);
-
-const verdicts = new Map(); // row -> "agree" | "overrule"
-const VIEWS = {
-  drop: ["Dropped", (row) => decisionOf(row) === "drop"],
-  replace: ["Replaced", (row) => replacedPairs[texts.pair[row]] && ["replace", "add"].includes(decisionOf(row))],
-  add: ["Added", (row) => decisionOf(row) === "add" && !replacedPairs[texts.pair[row]]],
-  doubt: ["Doubtful", (row) => settings.p_threshold !== null && settings.p_threshold !== undefined && !synthetic(row) &&
-    texts.p[row] !== null && Math.abs(texts.p[row] - settings.p_threshold) <= settings.doubt],
-  keep: ["Kept", (row) => decisionOf(row) === "keep"],
-  reject: ["Not taken", (row) => decisionOf(row) === "reject"],
-  change: ["Would change", between],
-  mine: ["Decided by you", (row) => verdicts.has(row)],
-  all: ["All", () => true],
-};
 
 function countPairs(belongs) {
   const seen = new Uint8Array(pairCount);

@@ -47,11 +47,7 @@ for (const button of document.querySelectorAll("button.finding")) {
   };
 }
 
-recall();
-decided();
 if (!texts.p.some((p) => p !== null)) gallery.order = texts.score.some((score) => score !== null) ? "score" : "set";
 element("order").value = gallery.order;
-startThreshold();
-startLabels();
 show({ view: Object.keys(VIEWS).find((view) => view !== "change" && view !== "mine" && countView(view) > 0) ?? "all" });
 document.documentElement.dataset.ready = "yes";
