@@ -55,6 +55,13 @@ def rows(shard: Shard) -> Iterator[dict[str, Any] | str]:
         yield row if isinstance(row, dict) else "row is not a JSON object"
 
 
+def order(like: Shard | None, format: str, key: str = "") -> list[str]:
+    """The fields of the rows of a file that a shard of this format was read from, in order; none without one."""
+    if like is None or like.format != format:
+        return []
+    return list(_json.peek(like.file).get(key, {}))
+
+
 def store(out: Path, pairs: list[Pair]) -> list[tuple[Pair, str]]:
     """Store the images of a shard's pairs (those without a readable one are left out); each with its name."""
     kept = [pair for pair in pairs if pair.image_key]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,11 @@ def write_lines(out: Path, shard: str, rows: list[dict[str, Any]]) -> None:
     with atomic_write(part(out, shard), replace=True) as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace") + b"\n")
+
+
+def in_order(row: Mapping[str, Any], order: Iterable[str]) -> dict[str, Any]:
+    """A row with its fields in this order, those that it does not name behind them."""
+    return {**{name: row[name] for name in order if name in row}, **row}
 
 
 def lines(out: Path, shards: list[str]) -> Iterator[dict[str, Any]]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _json, _lists, _look, _parts, _tables
+from pairloom.data.formats import _files, _lists, _look, _parts, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
@@ -67,8 +67,8 @@ def _image(row: dict[str, Any], columns: ColumnNames) -> Any:
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's rows, one a text as in BLIP's lists."""
     image, text = "image", "caption"
-    if like is not None and like.format == "blip_list":
-        names = list(_json.peek(like.file).get("", {}))
+    names = _lists.order(like, "blip_list")
+    if like is not None and names:
         image = _look.image_column(names, like.columns) or image
         text = next(
             (name for name in _look.text_columns(names, like.columns)[0] if name not in _tables.TURNS), text
@@ -76,7 +76,7 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
     rows: list[dict[str, Any]] = []
     for pair, name in _lists.store(out, list(pairs)):
         rows += _tables.rows_of(pair, {image: name}, text)
-    _parts.write_lines(out, shard, rows)
+    _parts.write_lines(out, shard, [_parts.in_order(row, names) for row in rows])
 
 
 def finish(out: Path, shards: list[str]) -> None:

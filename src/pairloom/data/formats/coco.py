@@ -168,10 +168,12 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
     if like is not None and like.format == "coco" and _parts.target(shard, DEFAULT)[1] == 0:
         _parts.write_lines(out, _head(shard), [_json.others(like.file)])
     rows = []
+    first = next(_captions(like), {}) if like is not None and like.format == "coco" else {}
+    order = list(first) or ["image_id", "id", "caption"]
     for pair, name in _lists.store(out, list(pairs)):
         own = str(pair.meta.get("file_name", ""))
         image = {**pair.meta, "file_name": own if own and f"/{name}".endswith(f"/{own}") else name}
-        rows.append({"image": image, "captions": [_annotation(text) for text in pair.texts]})
+        rows.append({"image": image, "captions": [_annotation(text, order) for text in pair.texts]})
     _parts.write_lines(out, shard, rows)
 
 
@@ -180,9 +182,10 @@ def _head(shard: str) -> str:
     return f"{shard}.head"
 
 
-def _annotation(text: Text) -> dict[str, Any]:
+def _annotation(text: Text, order: list[str]) -> dict[str, Any]:
+    """An annotation with its fields in order; ids that are null are given when the file is put together."""
     source = {} if text.source == "original" else {"source": text.source}
-    return {**text.meta, "caption": text.text, **source}
+    return _parts.in_order({"id": None, **text.meta, "image_id": None, "caption": text.text, **source}, order)
 
 
 def finish(out: Path, shards: list[str]) -> None:

@@ -88,6 +88,7 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
     that COCO's name ends in, else the whole file name.
     """
     rows: list[dict[str, Any]] = []
+    order = _lists.order(like, "coco_results")
     for pair, name in _lists.store(out, list(pairs)):
         last = name.rpartition("/")[2]
         number = re.fullmatch(r"(?:COCO_\w+_)?(\d{12})", _files.split(last)[0])
@@ -99,7 +100,7 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
         ]
         image_id = own[0] if own else int(number[1]) if number else name
         rows += _tables.rows_of(pair, {"image_id": image_id}, "caption")
-    _parts.write_lines(out, shard, rows)
+    _parts.write_lines(out, shard, [_parts.in_order(row, order) for row in rows])
 
 
 def finish(out: Path, shards: list[str]) -> None:

@@ -71,6 +71,7 @@ def _sentences(rows: Any) -> list[Text]:
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's entries. New sentences get their tokens, as the format's users read those."""
     rows = []
+    order, first = _lists.order(like, "karpathy", "images"), _first_sentence(like)
     for pair, name in _lists.store(out, list(pairs)):
         folder, _, last = name.rpartition("/")
         meta = dict(pair.meta)
@@ -80,9 +81,20 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
         for text in pair.texts:
             source = {} if text.source == "original" else {"source": text.source}
             tokens = re.findall(r"\w+", text.text.lower())
-            sentences.append({"tokens": tokens, **text.meta, "raw": text.text, **source})
-        rows.append({**meta, "filepath": folder, "filename": last, "sentences": sentences})
+            sentence = {"tokens": tokens, **text.meta, "raw": text.text, **source}
+            sentences.append(_parts.in_order(sentence, first))
+        row = {**meta, "filepath": folder, "filename": last, "sentences": sentences}
+        rows.append(_parts.in_order(row, order))
     _parts.write_lines(out, shard, rows)
+
+
+def _first_sentence(like: Shard | None) -> dict[str, Any]:
+    """The first sentence of a shard that was read; {} where there is none."""
+    rows = _lists.rows(like) if like is not None and like.format == "karpathy" else iter(())
+    sentences = (row.get("sentences") for row in rows if isinstance(row, dict))
+    return next(
+        (first for listed in sentences if listed for first in listed[:1] if isinstance(first, dict)), {}
+    )
 
 
 def finish(out: Path, shards: list[str]) -> None:

@@ -71,14 +71,15 @@ def _answers(turns: Any) -> list[Text]:
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's conversations; a text that was no answer answers "Describe the image."."""
-    rows = []
+    rows, order = [], _lists.order(like, "llava")
     for pair, name in _lists.store(out, list(pairs)):
         turns: list[dict[str, Any]] = []
         for text in pair.texts:
             turns += text.meta.get("before", ASK)
             source = {} if text.source == "original" else {"source": text.source}
             turns.append({**text.meta.get("turn", {"from": "gpt"}), "value": text.text, **source})
-        rows.append({"id": pair.name, **pair.meta, "image": name, "conversations": turns})
+        row = {"id": pair.name, **pair.meta, "image": name, "conversations": turns}
+        rows.append(_parts.in_order(row, order))
     _parts.write_lines(out, shard, rows)
 
 

@@ -9,9 +9,8 @@ import io
 import json
 import os
 import tarfile
-import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import chain, groupby
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -19,8 +18,9 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.formats import _files, _look, _rows, _tables
-from pairloom.data.formats._tar import Member, members
+from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats._samples import Sample, samples
+from pairloom.data.formats._tar import Member
 from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, texts_in, words_of
 from pairloom.data.pair import LARGEST, Blob, Pair, Text
 from pairloom.data.shards import ColumnNames, Shard
@@ -60,7 +60,7 @@ def read(shard: Shard) -> Iterator[Pair]:
     seen: set[str] = set()
     table = _Table(shard.file.with_suffix(".parquet"))
     with open(shard.file, "rb") as file:
-        for sample in _samples(shard.file):
+        for sample in samples(shard.file):
             first = next(iter(sample.files.values()))
             if first.problem:
                 yield pair_of(_files.readable(sample.key), Blob(), [], problem=_reason(first))
@@ -72,133 +72,6 @@ def read(shard: Shard) -> Iterator[Pair]:
                 pair = pair_of(sample.key, pair.image, pair.texts, pair.meta, problem, notes=pair.notes)
             seen.add(sample.key)
             yield pair
-
-
-class Sample(NamedTuple):
-    """The files of one key, by what stands behind the key in their names (".jpg", ".seg.png"), with notes."""
-
-    key: str
-    files: dict[str, Member]
-    notes: tuple[str, ...] = ()
-
-
-def _samples(path: Path) -> Iterator[Sample]:
-    """The samples of a tar in order. Their files stand together; where those of a key do not, they are put together as long as
-    no two are of one kind."""
-    twice = _apart(path)
-    whole = _together(path, twice) if twice else {}
-    count: dict[str, int] = {}
-    for key, run in _runs(path):
-        if key not in twice or run[0].problem:
-            yield from _by_dots(_sample(key, run))
-            continue
-        at = count.get(key, 0)
-        count[key] = at + 1
-        if at in whole[key]:
-            yield from _by_dots(_sample(key, whole[key][at], len(whole[key][at]) > len(run)))
-
-
-def _runs(path: Path) -> Iterator[tuple[str, list[Member]]]:
-    """Neighbours of one key, hidden files left out; a member with a problem is a run of its own."""
-
-    def which(member: Member) -> tuple[str, str]:
-        return _key(member.name), f"{member.offset}" if member.problem else ""
-
-    shown = (m for m in members(path) if m.problem or not m.name.rpartition("/")[2].startswith("."))
-    for (key, _), run in groupby(shown, key=which):
-        yield key, list(run)
-
-
-def _apart(path: Path) -> set[str]:
-    """Keys whose files do not stand together. In memory are 8 bytes a key."""
-    seen: set[int] = set()
-    twice: set[str] = set()
-    for key, run in _runs(path):
-        if not run[0].problem:
-            mark = hash(key)
-            if mark in seen:
-                twice.add(key)
-            seen.add(mark)
-    return twice
-
-
-def _together(path: Path, keys: set[str]) -> dict[str, dict[int, list[Member]]]:
-    """For each key its samples by the run at which they begin: a run goes to the sample before it that has no file of its
-    kinds, and no picture where it has one."""
-    whole: dict[str, dict[int, list[Member]]] = {}
-    count: dict[str, int] = {}
-    for key, run in _runs(path):
-        if key not in keys or run[0].problem:
-            continue
-        at = count.get(key, 0)
-        count[key] = at + 1
-        samples = whole.setdefault(key, {})
-        fitting = (sample for sample in samples.values() if not _kinds(sample) & _kinds(run))
-        before = next(fitting, None)
-        if before is None:
-            samples[at] = run
-        else:
-            before += run
-    return whole
-
-
-def _kinds(run: list[Member]) -> set[str]:
-    """The suffixes of files; all images are of one kind."""
-    suffixes = {_suffix(member) for member in run}
-    return {"image" if suffix in _files.IMAGES else suffix for suffix in suffixes}
-
-
-def _key(name: str) -> str:
-    """WebDataset's key: the name up to the first dot behind the last slash, in one Unicode form."""
-    folder, slash, last = name.rpartition("/")
-    key = folder + slash + last.split(".", 1)[0]
-    return key if key.isascii() else unicodedata.normalize("NFC", key)
-
-
-def _suffix(member: Member) -> str:
-    """What stands behind the key, in lower case."""
-    return "".join(member.name.rpartition("/")[2].partition(".")[1:]).lower()
-
-
-def _sample(key: str, run: list[Member], apart: bool = False) -> Sample:
-    files: dict[str, Member] = {}
-    notes = ["the files of this sample do not stand together in the tar"] if apart else []
-    for member in run:
-        suffix = _suffix(member)
-        if suffix in files:
-            notes.append(f"{member.name} stands twice in its sample: the first was read")
-        files.setdefault(suffix, member)
-        notes += [member.note] if member.note else []
-    return Sample(key, files, tuple(dict.fromkeys(notes)))
-
-
-def _by_dots(sample: Sample) -> Iterator[Sample]:
-    """A sample without a picture directly behind its key, whose names have more dots: as many pairs as there are pictures with
-    a text of their stem (2020.01.jpg, 2020.01.txt); one where it has only one picture and one text (input.jpg, output.txt)."""
-    split = {suffix: suffix.rpartition(".") for suffix in sample.files}
-    images = [suffix for suffix, (stem, _, last) in split.items() if stem and f".{last}" in _files.IMAGES]
-    if not images or any(suffix in _files.IMAGES for suffix in sample.files):
-        yield sample
-        return
-    note = f"the key of these names ends at their first dot: {sample.key!r}"
-    stems: dict[str, dict[str, Member]] = {}
-    for suffix, (stem, _, last) in split.items():
-        stems.setdefault(stem, {})[f".{last}"] = sample.files[suffix]
-    whole = [
-        stem for stem, files in stems.items() if any(s in _files.IMAGES for s in files) and ".txt" in files
-    ]
-    if whole:
-        for stem, files in stems.items():
-            yield Sample(sample.key + stem, files, (*sample.notes, note))
-        return
-    texts = [suffix for suffix in sample.files if suffix.endswith(".txt")]
-    if len(images) == 1 and len(texts) <= 1:
-        plain = {"." + split[suffix][2]: sample.files[suffix] for suffix in (*images, *texts)}
-        note = f"the picture of the sample is {images[0]}" + (f", its text {texts[0]}" if texts else "")
-        rest = {suffix: member for suffix, member in sample.files.items() if suffix not in (*images, *texts)}
-        yield Sample(sample.key, {**rest, **plain}, (*sample.notes, note))
-    else:
-        yield sample._replace(notes=(*sample.notes, note))
 
 
 def _reason(member: Member) -> str:
@@ -302,28 +175,19 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
     """SHARD.tar, SHARD.parquet and, last, SHARD_stats.json. Pairs without a readable image are left out; of none nothing is
     written, since other readers fail at an empty tar."""
     base = out / unquote(shard)
-    usable = (pair for pair in pairs if pair.image_key)
-    first = next(usable, None)
-    if first is None:
+    usable = [pair for pair in pairs if pair.image_key]
+    if not usable:
         return
-    names, records = _files.Names(), []
+    names, records, layout = _files.Names(), [], _layout(like, usable)
     with atomic_write(base.with_name(base.name + ".tar")) as file:
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for number, pair in enumerate(chain((first,), usable)):
+            for number, pair in enumerate(usable):
                 # a dot in the last part would end WebDataset's key there
                 folder, slash, last = (_files.safe(pair.name) or pair.image_key[:20]).rpartition("/")
                 key = names.give(folder + slash + last.replace(".", "_"), number, pair.key[:10])
                 records.append(_record(key, pair))
-                data = pair.image.read()
-                suffix = _files.split(pair.image.name)[1]
-                _add(tar, key + (suffix if suffix in _files.IMAGES else _files.suffix_of(data)), data)
-                if pair.texts:
-                    _add(tar, key + ".txt", pair.texts[0].text.encode("utf-8"))
-                _add(
-                    tar,
-                    key + ".json",
-                    json.dumps(records[-1], ensure_ascii=False, default=str).encode("utf-8"),
-                )
+                for suffix, data in _sample_files(pair, records[-1], layout):
+                    _add(tar, key + suffix, data)
     with atomic_write(base.with_name(base.name + ".parquet")) as file:
         pq.write_table(_tables.as_table(records), file)
     stats = {"count": len(records), "successes": len(records), "failed_to_download": 0, "failed_to_resize": 0}
@@ -336,6 +200,60 @@ def _record(key: str, pair: Pair) -> dict[str, Any]:
     record = {**pair.meta, "key": key, "caption": words[0] if words else None, "captions": words}
     sources = [text.source for text in pair.texts]
     return {**record, "caption_sources": sources} if set(sources) - {"original"} else record
+
+
+class SampleLayout(NamedTuple):
+    """What the samples of a tar hold: a text file, and which fields in the .json, in order (None: all that there are), and
+    whether this comes first."""
+
+    has_text: bool = True
+    fields: list[str] | None = None
+    has_json_first: bool = False
+
+
+def _layout(like: Shard | None, pairs: list[Pair]) -> SampleLayout:
+    """The layout of the tar that was read, as its first sample shows it, for pairs of one original text each. Others need all fields,
+    and so do pairs that were not read from a tar."""
+    if like is None or like.format != "webdataset":
+        return SampleLayout()
+    if any(len(pair.texts) != 1 or pair.texts[0].source != "original" for pair in pairs):
+        return SampleLayout()
+    first = next((sample.files for sample in samples(like.file) if not _problem(sample)), {})
+    if ".json" not in first:
+        return SampleLayout(fields=[])
+    with open(like.file, "rb") as file, suppress(ValueError, RecursionError):
+        file.seek(first[".json"].offset)
+        row = json.loads(decode_known(file.read(min(first[".json"].size, LONGEST)))[0], strict=False)
+        if isinstance(row, dict):
+            has_text = "caption" not in row or any(suffix in first for suffix in TEXTS)
+            return SampleLayout(has_text, list(row), next(iter(first)) == ".json")
+    return SampleLayout()
+
+
+def _sample_files(pair: Pair, record: dict[str, Any], layout: SampleLayout) -> list[tuple[str, bytes]]:
+    """The files of a sample: (suffix, content)."""
+    data = pair.image.read()
+    suffix = _files.split(pair.image.name)[1]
+    files = [(suffix if suffix in _files.IMAGES else _files.suffix_of(data), data)]
+    if pair.texts and layout.has_text:
+        files.append((".txt", pair.texts[0].text.encode("utf-8")))
+    known = _as_read(record, pair, layout.fields)
+    as_json = [(".json", json.dumps(known, ensure_ascii=False, default=str).encode("utf-8"))] if known else []
+    return [*as_json, *files] if layout.has_json_first else [*files, *as_json]
+
+
+def _problem(sample: Sample) -> bool:
+    return any(member.problem for member in sample.files.values())
+
+
+def _as_read(record: dict[str, Any], pair: Pair, fields: list[str] | None) -> dict[str, Any]:
+    """The fields of a sample's .json as they were read, in their order; all of them where the fields are not known."""
+    if fields is None:
+        return record
+    known = {
+        name: value for name, value in record.items() if name in fields or (fields and name in pair.meta)
+    }
+    return _parts.in_order(known, fields)
 
 
 def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
