@@ -36,7 +36,7 @@ from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, op
 from pairloom.clean.feature_store import distinct_texts, encoded_texts, part_of, read_encoded, write_encoded
 from pairloom.clean.judges import JudgeAt
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.rows import LEARN, Rows, audit_rows, read_part, write_donors
+from pairloom.clean.rows import LEARN, SCORED, Rows, audit_rows, read_part, write_donors
 from pairloom.clean.scoring import PLANTED, ScoreTask, score_shard
 from pairloom.data.shards import PairSet, open_set
 from pairloom.metrics.calibrate import auroc_interval, found_at
@@ -45,7 +45,7 @@ from pairloom.world import World, write_folder
 
 WORLD = 4000
 NEAR = 0.9  # correlation above which two pictures are near duplicates
-TEXTS = "texts", "text_faults", "judged", LEARN  # columns of a picture's texts
+TEXTS = "texts", "text_faults", "judged", SCORED, LEARN  # columns of a picture's texts
 
 
 def exchanged(data: Rows, share: float, seed: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def spoiled(data: Rows, source: np.ndarray, work: Path) -> Rows:
             text: row for _, texts, table in encoded_texts(data, identity) for text, row in zip(texts, table)
         }
         for shard in new.shards:
-            texts = distinct_texts(read_part(new.folder, shard, [LEARN]).column(LEARN).to_pylist())
+            texts = distinct_texts(read_part(new.folder, shard, [SCORED]).column(SCORED).to_pylist())
             pictures = read_encoded(part_of(data.work, shard), "pictures", identity)
             assert pictures is not None
             write_encoded(

@@ -18,9 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pairloom.clean.faults import FAULTS, text_faults
+from pairloom.clean.faults import FAULTS
 from pairloom.clean.set_languages import SetLanguages
 from pairloom.clean.shared_budget import KnownErrors
+from pairloom.clean.text_faults import text_faults
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import open_set
 from pairloom.metrics.calibrate import auroc_interval

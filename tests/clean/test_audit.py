@@ -3,14 +3,13 @@
 import io
 from collections import Counter
 
-import colours
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairloom.clean import audit, faults
+from pairloom.clean import audit
 from pairloom.clean.audit import ShardFacts, across, look
 from pairloom.data.pair import Blob, make_pair
 
@@ -132,16 +131,3 @@ def test_a_picture_at_another_size_and_quality_looks_the_same() -> None:
     assert max(bin(a ^ b).count("1") for a in hashes for b in hashes) <= 4
     other = look(pair_of(noise(6, 5, seed=1).resize((400, 300), Image.Resampling.BICUBIC)))[1]["looks"]
     assert bin(other ^ hashes[0]).count("1") > 10
-
-
-def test_the_search_for_repetition_misses_nothing_for_its_short_way() -> None:
-    """Against the pattern alone, tried everywhere."""
-    texts = ["a red wall " * 4, "no no no no", "abcabcabcabc", "one, one, one, one", "ab cab cab cab c", "a wall",
-             "the cat and the dog and the cow and the hen", *(colours.said(c, p) for c in colours.COLOURS for p in colours.PATTERNS)]  # fmt: skip
-    for text in texts:
-        assert faults._repeats(text) == bool(faults._REPEATS.search(text)), text
-
-
-@given(st.text("ab ,c", max_size=60))
-def test_the_short_way_agrees_on_any_text(text: str) -> None:
-    assert faults._repeats(text) == bool(faults._REPEATS.search(text))

@@ -6,6 +6,7 @@ import numpy as np
 
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.decisions import Judged, Rules, decide
+from pairloom.clean.faults import EVIDENCE, FAULTS
 from pairloom.clean.shard_decisions import CalibratedRules, read_outcomes, write_outcomes
 from pairloom.metrics.calibrate import Isotonic
 
@@ -21,6 +22,39 @@ def test_a_good_text_stays_and_its_reason_names_p():
     assert decisions(outcome) == ["keep"]
     assert outcome.texts == [("a dog", "original")]
     assert "90%" in outcome.decisions[0].reason
+
+
+def test_a_doubted_text_needs_that_it_matches_more_likely_than_not():
+    for code in sorted(EVIDENCE):
+        weak, strong = (Judged("Shop Now", findings=[code], score=1.0, p_match=p) for p in (0.49, 0.51))
+        outcome = decide([], "", [weak, strong], [], RULES)
+        assert decisions(outcome) == ["drop", "keep"]
+        assert FAULTS[code].says in outcome.decisions[0].reason and "50%" in outcome.decisions[0].reason
+    others = [
+        Judged("a dog", findings=[code], score=1.0, p_match=0.45)
+        for code in ("markup", "conflict", "too_long")
+    ]
+    assert decisions(decide([], "", others, [], RULES)) == ["keep"] * 3
+
+
+def test_doubts_delete_nothing_where_the_judge_abstains_or_has_no_score():
+    for text in (
+        Judged("Shop Now", findings=["spam"], score=-9.0, p_match=0.01),
+        Judged("Shop Now", findings=["spam"]),
+    ):
+        outcome = decide([], "", [text], [], Rules(threshold=None))
+        assert decisions(outcome) == ["keep"] and FAULTS["spam"].says in outcome.decisions[0].reason
+    assert decisions(decide([], "", [Judged("Shop Now", findings=["spam"])], [], RULES)) == ["keep"]
+
+
+def test_a_caption_with_a_doubt_is_not_proposed():
+    proposals = [
+        Judged("stock photo", "synthetic:self", ["boilerplate"], score=3.0, p_match=0.99),
+        Judged("a cat", "synthetic:self", ["cut_off"], score=1.0, p_match=0.6),
+    ]
+    outcome = decide([], "", [], proposals, RULES)
+    assert outcome.texts == [("a cat", "synthetic:self")]
+    assert FAULTS["boilerplate"].says in outcome.decisions[-2].reason
 
 
 def test_an_unmatched_text_is_dropped_and_the_reason_names_limit_and_budget():

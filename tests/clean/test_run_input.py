@@ -142,7 +142,7 @@ def test_texts_of_any_kind_are_judged_or_dropped_and_the_report_holds(tmp_path) 
     assert rows["empty"][0]["decision"] == "drop" and rows["empty"][0]["text_id"] == -1
     counts = json.loads((tmp_path / "out" / "run.json").read_text())["counts"]
     assert counts["textless"] == 1 and counts["drop"] > 1
-    assert rows["script"][0]["findings"] == ["url_html"]
+    assert rows["script"][0]["findings"] == ["markup"]
     assert "<script>alert(1)" not in (tmp_path / "out" / "report.html").read_text()
 
 

@@ -63,6 +63,26 @@ def test_check_writes_tables_and_a_page_and_names_them(call, root) -> None:
     assert code == 2 and "not empty" in error
 
 
+def test_a_set_of_file_names_stops_clean_with_2_and_an_example(call, tmp_path) -> None:
+    folder = colours.write(tmp_path / "raw", 30, bad=0)
+    for number, file in enumerate(sorted(folder.glob("*.txt"))):
+        file.write_text(f"IMG_{number:04d}.jpg")
+    code, out, err = call("clean", folder, "--out", tmp_path / "out", "--no-captions", "--workers", 1)
+    assert code == 2 and "`file_name` would drop 30 of the 30 texts" in err and "IMG_0000.jpg" in err
+    assert call("check", folder, "--workers", 1)[0] == 1
+
+
+def test_check_proposes_and_clean_repairs_when_told_to(call, tmp_path) -> None:
+    folder = colours.write(tmp_path / "raw", 12, bad=0)
+    (folder / "00003.txt").write_text("<b>a red</b> wall &amp; a door")
+    code, out, _ = call("check", folder, "--workers", 1)
+    assert code == 0 and "'<b>a red</b> wall &amp; a door' -> 'a red wall & a door'" in out
+    for options, text in (((), "<b>a red</b> wall &amp; a door"), (("--repair",), "a red wall & a door")):
+        made = tmp_path / f"out{len(options)}"
+        assert call("clean", folder, "--out", made, "--no-captions", "--workers", 1, *options)[0] == 0
+        assert (made / "pairs" / "00003.txt").read_text().strip() == text
+
+
 def test_clean_runs_tells_goes_on_and_is_quiet_with_json(call, root) -> None:
     asked = (
         "clean",

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pairloom.clean import faults
 from pairloom.clean.duplicates import group_copies
 from pairloom.clean.faults import FAULTS
+from pairloom.clean.repairs import repaired
+from pairloom.clean.text_faults import text_faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
 from pairloom.data.pixels import Facts as PictureFacts
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
         ("image_key", pa.string()),
         ("name", pa.string()),
         ("texts", pa.list_(pa.string())),
+        ("originals", pa.list_(pa.string())),  # of repaired texts; none of the others
         ("sources", pa.list_(pa.string())),
         ("image_faults", pa.list_(pa.string())),
         ("text_faults", pa.list_(pa.list_(pa.string()))),
@@ -54,12 +56,13 @@ SCHEMA = pa.schema(
 @dataclass(frozen=True)
 class AuditTask:
     """Task of auditing one shard. folder: for rows and pixels (None: they are not written); size: pixels a side (0: no pixels);
-    sample: texts that are returned."""
+    sample: texts that are returned; repairs: apply the repairs of texts."""
 
     shard: Shard
     folder: Path | None = None
     size: int = 64
     sample: int = SAMPLE
+    repairs: bool = False
 
     @property
     def part(self) -> Path | None:
@@ -156,7 +159,7 @@ def audit_shard(task: AuditTask) -> ShardFacts:
     kept: list[dict[str, Any]] = []
     squares: list[np.ndarray] = []
     for pair in read_shard(task.shard):
-        image, row = look(pair, 0 if part is None else 2 * task.size)
+        image, row = look(pair, 0 if part is None else 2 * task.size, task.repairs)
         notes.pair(row)
         if part is not None:
             kept.append(row)
@@ -167,15 +170,21 @@ def audit_shard(task: AuditTask) -> ShardFacts:
     return notes.facts(task.shard.name)
 
 
-def look(pair: Pair, least: int = max(GRID)) -> tuple[Image.Image | None, dict[str, Any]]:
+def look(
+    pair: Pair, least: int = max(GRID), repairs: bool = False
+) -> tuple[Image.Image | None, dict[str, Any]]:
     """Audit one pair: (decoded RGB image or None, the audit's row with the faults of this pair).
 
     least: pixels of the shorter side that are needed; a JPEG is decoded at a reduced size where that is enough.
+    repairs: apply the repairs of texts.
     """
+    raw = [_plain(text.text) for text in pair.texts]
+    texts = [repaired(text) for text in raw] if repairs else raw
     row: dict[str, Any] = {
         "key": pair.key, "image_key": pair.image_key, "name": pair.name,
-        "texts": [_plain(text.text) for text in pair.texts], "sources": [text.source for text in pair.texts],
-        "image_faults": [], "text_faults": [faults.text_faults(text.text) for text in pair.texts],
+        "texts": texts, "originals": [old if old != new else None for old, new in zip(raw, texts)],
+        "sources": [text.source for text in pair.texts], "image_faults": [],
+        "text_faults": [text_faults(new) + ["repaired_text"] * (old != new) for old, new in zip(raw, texts)],
         "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "looks": 0,
     }  # fmt: skip
     if pair.problem and not pair.image_key:

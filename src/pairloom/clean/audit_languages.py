@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pairloom.clean.audit import ShardFacts
-from pairloom.clean.faults import FAULTS, text_faults
+from pairloom.clean.faults import FAULTS
 from pairloom.clean.set_languages import SetLanguages
+from pairloom.clean.text_faults import text_faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
@@ -64,7 +65,7 @@ def judge_languages(task: LanguageTask) -> tuple[np.ndarray, np.ndarray]:
     anyway are passed over."""
     languages = SetLanguages.from_json(task.languages.read_text("utf-8"))
     texts, places = [], []
-    for place, (text, codes) in enumerate(_texts(task)):
+    for place, (text, codes) in enumerate(texts_of(task.shard, task.audit)):
         if all(FAULTS[code].severity != "bad" for code in codes):
             texts.append(text)
             places.append(place)
@@ -73,13 +74,13 @@ def judge_languages(task: LanguageTask) -> tuple[np.ndarray, np.ndarray]:
     return numbers[certain], numbers[doubted]
 
 
-def _texts(task: LanguageTask) -> Iterator[tuple[str, list[str]]]:
-    """The texts of a shard, each with its faults."""
-    if task.audit is None:
-        for pair in read_shard(task.shard):
+def texts_of(shard: Shard, audit: Path | None) -> Iterator[tuple[str, list[str]]]:
+    """The texts of a shard, each with its faults. audit: folder of the audit's parts; None: the shard itself is read."""
+    if audit is None:
+        for pair in read_shard(shard):
             yield from ((text.text, text_faults(text.text)) for text in pair.texts)
         return
-    with pq.ParquetFile(task.audit / f"{task.shard.name}.parquet") as part:
+    with pq.ParquetFile(audit / f"{shard.name}.parquet") as part:
         for batch in part.iter_batches(columns=["texts", "text_faults"], use_threads=False):
             for texts, faults in zip(*(column.to_pylist() for column in batch.columns)):
                 yield from zip(texts, faults)

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pairloom.clean import audit_languages
+from pairloom.clean import audit_languages, audit_phrases
 from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard
 from pairloom.clean.duplicates import Groups, group_copies
-from pairloom.clean.faults import FAULTS
+from pairloom.clean.faults import FAULTS, OF_TEXT, REPAIRABLE
+from pairloom.clean.repairs import repaired
+from pairloom.clean.shared_phrases import SharedPhrases
 from pairloom.data.shards import PairSet, description
 from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
@@ -55,6 +57,7 @@ class Findings:
     textwise: dict[str, np.ndarray]
     shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # examples of these: (name, text)
     notes: tuple[str, ...] = ()  # of the set: what was not read, what was guessed
+    phrases: SharedPhrases = SharedPhrases()
 
     @property
     def pairs(self) -> int:
@@ -88,7 +91,8 @@ class Findings:
             pair, text = after, last
 
     def audit(self) -> dict[str, dict[str, Any]]:
-        """The faults by code, with count, severity, sentence and examples; the most severe and most frequent first."""
+        """The faults by code, with count, severity, sentence and examples (name, text, and for what can be repaired the
+        proposed text); the most severe and most frequent first."""
         counts = {code: len(indices) for code, indices in {**self.pairwise, **self.textwise}.items()}
         examples = {code: list(shown) for code, shown in self.shown.items()}
         for facts in self.facts:
@@ -104,10 +108,18 @@ class Findings:
         return {
             fault.code: {
                 "count": counts[fault.code], "severity": fault.severity, "says": fault.says,
-                "examples": [{"name": name, "text": text} for name, text in examples.get(fault.code, [])[:EXAMPLES]],
+                "examples": [self._example(fault.code, *shown) for shown in examples.get(fault.code, [])[:EXAMPLES]],
             }
             for fault in ordered
         }  # fmt: skip
+
+    def _example(self, code: str, name: str, text: str) -> dict[str, str]:
+        new = self.proposal(text) if code in REPAIRABLE else text
+        return {"name": name, "text": text, **({"proposal": new} if new != text else {})}
+
+    def proposal(self, text: str) -> str:
+        """The text with everything undone that `clean --repair` undoes; the same where there is nothing."""
+        return self.phrases.strip(repaired(text))
 
     def bad(self) -> int:
         """Number of texts that `clean` drops by rule: those with a bad fault, of themselves or of their pair, each once. A pair
@@ -148,12 +160,20 @@ class Findings:
         lines: list[str] = []
         for code, entry in self.audit().items():
             for example in (
-                entry["examples"][:examples] if entry["severity"] != "note" or code == "repaired" else []
+                entry["examples"][:examples]
+                if entry["severity"] != "note" or code == "repaired" or code in REPAIRABLE
+                else []
             ):
-                text = example["text"].replace("\n", " ")[:100]
-                lines.append(f"  {code}: {example['name']}" + (f"  {text!r}" if text else ""))
+                texts = [
+                    example[key].replace("\n", " ")[:100] for key in ("text", "proposal") if example.get(key)
+                ]
+                lines.append(
+                    "  ".join([f"  {code}: {example['name']}", " -> ".join(map(repr, texts))]).rstrip()
+                )
         next_step = "`pairloom clean` drops what is bad, and judges the rest."
-        notes = [f"Note: {note}" for note in self.notes]
+        if any("proposal" in example for entry in self.audit().values() for example in entry["examples"]):
+            next_step += " With --repair it applies the proposals behind the arrows."
+        notes = [f"Note: {note}" for note in (*self.notes, self.phrases.sentence) if note]
         return [*notes, *lines, next_step] if self.audit() else [*notes, "Nothing found."]
 
 
@@ -164,7 +184,8 @@ def _inside(indices: np.ndarray, first: int, stop: int) -> np.ndarray:
 
 
 FEW = 5  # examples of each fault across shards
-TEXTWISE = ("common_text", *audit_languages.CODES)
+MOST, FEWEST = 0.5, 20  # largest share of the texts that one rule may drop, and of how many texts it is one
+TEXTWISE = ("common_text", *audit_languages.CODES, audit_phrases.CODE)
 
 
 def check(
@@ -174,11 +195,12 @@ def check(
     folder: Path | None = None,
     size: int = 64,
     tell: Tell | None = None,
+    repairs: bool = False,
 ) -> Findings:
     """Audit every shard of a set. folder: for rows and pixels, from which a stopped audit resumes; against: a set whose
-    pictures must not occur in this one. Mistake for a set without pairs."""
+    pictures must not occur in this one; repairs: apply the repairs of texts. Mistake for a set without pairs."""
     other = None if against is None else _all(against, execution, None, size, tell)
-    facts = _all(pairs, execution, folder, size, tell)
+    facts = _all(pairs, execution, folder, size, tell, repairs)
     if not sum(len(shard.keys) for shard in facts):
         raise Mistake(
             f"{pairs.path} has no pairs.",
@@ -186,12 +208,13 @@ def check(
             "Point at the folder that holds the pictures.",
         )
     whole = across(facts, other) | audit_languages.find_languages(pairs, facts, execution, folder)
+    phrases, whole[audit_phrases.CODE] = audit_phrases.find_phrases(pairs, facts, execution, folder)
     findings = Findings(
         facts,
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
         {code: rows for code, rows in whole.items() if code in TEXTWISE},
     )
-    findings.shown, findings.notes = _examples(pairs, findings), pairs.notes
+    findings.shown, findings.notes, findings.phrases = _examples(pairs, findings), pairs.notes, phrases
     return findings
 
 
@@ -217,6 +240,22 @@ def demand_understood(pairs: PairSet) -> None:
         "\n".join([*seen, *pairs.notes, description(pairs.path)]),
         "Name the columns with --text-column and --image-column, or the format with --format (docs/formats.md).",
     )
+
+
+def demand_few(findings: Findings, path: Path) -> None:
+    """Mistake where one rule would drop most texts of a set. Empty texts are excepted, since their pictures are captioned."""
+    for code, entry in findings.audit().items():
+        if not (entry["severity"] == "bad" and code in OF_TEXT and code != "empty"):
+            continue
+        if findings.texts >= FEWEST and entry["count"] > MOST * findings.texts:
+            shown = ", ".join(repr(example["text"][:60]) for example in entry["examples"][:3])
+            raise Mistake(
+                f"The rule `{code}` would drop {entry['count']:,} of the {findings.texts:,} texts.",
+                f"{entry['says']} For example: {shown}.\n"
+                "A rule that takes most of a set has misread it, or the captions stand elsewhere. Nothing was written.",
+                f"Look at `pairloom check {path}`. Name the captions with --text-column, or take these texts out of the set: "
+                "pictures without a text are captioned.",
+            )
 
 
 def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
@@ -247,11 +286,16 @@ def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str
 
 
 def _all(
-    pairs: PairSet, execution: Execution, folder: Path | None, size: int, tell: Tell | None
+    pairs: PairSet,
+    execution: Execution,
+    folder: Path | None,
+    size: int,
+    tell: Tell | None,
+    repairs: bool = False,
 ) -> list[ShardFacts]:
     done: dict[str, ShardFacts] = {}
     sample = max(1, SAMPLE // len(pairs.shards)) if pairs.shards else 0
-    tasks = [AuditTask(shard, folder, size, sample) for shard in pairs.shards]
+    tasks = [AuditTask(shard, folder, size, sample, repairs) for shard in pairs.shards]
     for task, facts in execution.run(audit_shard, tasks):
         done[task.shard.name] = facts
         if tell is not None:

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from pairloom.clean.calibrate import Calibration
-from pairloom.clean.faults import FAULTS
+from pairloom.clean.faults import EVIDENCE, FAULTS
 from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.shared_budget import DOUBT
 
+DOUBTED = 0.5  # least P(match) of a text of which a doubt is evidence that it describes nothing
 OF_JUDGE = ("wrong_word", "cut_off")  # doubts with a probability, of which there is a sentence that names it
 
 
@@ -25,7 +26,8 @@ OF_JUDGE = ("wrong_word", "cut_off")  # doubts with a probability, of which ther
 class Judged:
     """A text with its findings, score and P(match). score and p_match are None for a text that was not scored. end_score: of its
     ending; p_complete: the least P(it is not cut off); both None where no ending was judged. word_score: of its worst word;
-    p_words: the least P(all its words are right); both None where no word was judged. wrong_words: words that may well be wrong."""
+    p_words: the least P(all its words are right); both None where no word was judged. wrong_words: words that may well be wrong.
+    original: the text of the set, where a repair has changed it."""
 
     text: str
     source: str = "original"
@@ -37,11 +39,17 @@ class Judged:
     word_score: float | None = None
     p_words: float | None = None
     wrong_words: Sequence[str] = ()
+    original: str | None = None
+
+    @property
+    def is_doubted(self) -> bool:
+        """Whether a doubt is evidence that the text describes nothing."""
+        return not EVIDENCE.isdisjoint(self.findings)
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Judged:
         """The text of a row of the ledger, or of a part with decisions."""
-        known = {each.name: row[each.name] for each in fields(cls)}
+        known = {each.name: row.get(each.name, each.default) for each in fields(cls)}
         return cls(**{**known, **{name: tuple(known[name]) for name in ("findings", "wrong_words")}})
 
 
@@ -165,6 +173,9 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
         limit = f" the limit of {rules.p_threshold:.0%}" if rules.p_threshold is not None else " the limit"
         why = f"P(match) is {text.p_match:.0%}, below{limit} that drops at most {rules.false_drop:.0%} of the good pairs."
         return TextDecision(text, DROP, " ".join(filter(None, (why, _of_ending(text, rules), doubts))))
+    if rules.threshold is not None and text.is_doubted and (text.p_match or 0.0) < DOUBTED:
+        why = f"P(match) is {text.p_match or 0.0:.0%}, below the {DOUBTED:.0%} that a doubtful text needs."
+        return TextDecision(text, DROP, " ".join(filter(None, (why, _of_ending(text, rules), doubts))))
     if rules.threshold is None:
         says = "Nothing is dropped by score on this set."
     else:
@@ -212,7 +223,7 @@ def _choose(proposals: Sequence[Judged], rules: Rules, needed: bool) -> Judged |
 
 
 def _accepted(proposal: Judged, rules: Rules) -> bool:
-    if rules.threshold is None or proposal.score is None or proposal.p_match is None:
+    if rules.threshold is None or proposal.score is None or proposal.p_match is None or _against(proposal):
         return False
     if proposal.p_words is not None and (
         proposal.p_words < rules.needed_of_words or _has_wrong_word(proposal, rules)
@@ -221,12 +232,20 @@ def _accepted(proposal: Judged, rules: Rules) -> bool:
     return proposal.score >= rules.threshold and proposal.p_match >= rules.needed
 
 
+def _against(proposal: Judged) -> str:
+    """The sentence of the first fault or doubt because of which a caption is not proposed; "" where there is none."""
+    codes = (code for code in proposal.findings if FAULTS[code].severity == "bad" or code in EVIDENCE)
+    return next((FAULTS[code].says for code in codes), "")
+
+
 def _proposal(proposal: Judged, taken: bool, rules: Rules) -> TextDecision:
     p = "unknown" if proposal.p_match is None else f"{proposal.p_match:.0%}"
     if taken:
         return TextDecision(proposal, ADD, f"The best of the proposed captions; P(match) is {p}.")
     if rules.threshold is None:
         return TextDecision(proposal, REJECT, "No limit of scores holds on this set, so no caption is added.")
+    if _against(proposal):
+        return TextDecision(proposal, REJECT, f"P(match) is {p}. {_against(proposal)}")
     if _accepted(proposal, rules):
         return TextDecision(proposal, REJECT, f"P(match) is {p}, but another text is better.")
     if proposal.wrong_words and (proposal.p_match or 0) >= rules.needed:

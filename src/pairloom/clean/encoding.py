@@ -14,7 +14,7 @@ import numpy as np
 
 from pairloom.clean.audited_shard import AuditedShard
 from pairloom.clean.feature_store import distinct_texts, part_of, write_encoded
-from pairloom.clean.rows import LEARN, Rows, read_part
+from pairloom.clean.rows import SCORED, Rows, read_part
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import Shard
 from pairloom.regression.features import Encoders
@@ -58,8 +58,8 @@ def open_encoders(folder: Path, device: str) -> Encoders:
 
 def encode_shard(task: EncodeTask) -> int:
     """Write the raw features of a shard's pictures and of its distinct texts; the part on disk is the commit mark."""
-    part = read_part(task.work / "rows", task.shard.name, ["usable", LEARN])
-    usable, texts = (part.column(name).to_pylist() for name in ("usable", LEARN))
+    part = read_part(task.work / "rows", task.shard.name, ["usable", SCORED])
+    usable, texts = (part.column(name).to_pylist() for name in ("usable", SCORED))
     if not task.part.exists():
         encoders = open_encoders(task.encoders, task.device)
         source = AuditedShard(task.work, task.shard)

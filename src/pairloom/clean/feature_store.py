@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.numpy import save
 
-from pairloom.clean.rows import LEARN, Rows, read_donors, read_part
+from pairloom.clean.rows import SCORED, Rows, read_donors, read_part
 from pairloom.data.disk import atomic_write
 
 Raw = NDArray[np.float16]
@@ -61,7 +61,7 @@ def write_donor_features(rows: Rows, identity: str) -> None:
 def encoded_texts(rows: Rows, identity: str) -> Iterator[tuple[str, list[str], Raw]]:
     """(shard, distinct texts, their raw features) of every shard."""
     for shard in rows.shards:
-        texts = distinct_texts(read_part(rows.folder, shard, [LEARN]).column(LEARN).to_pylist())
+        texts = distinct_texts(read_part(rows.folder, shard, [SCORED]).column(SCORED).to_pylist())
         table = read_encoded(part_of(rows.work, shard), "texts", identity)
         assert table is not None, f"{shard} was not encoded"
         yield shard, texts, table
@@ -83,7 +83,7 @@ class StoredFeatures:
         known = dict(_donor_features(self.work, self.identity))
         table = read_encoded(part_of(self.work, self.shard), "texts", self.identity)
         if table is not None:
-            part = read_part(self.work / "rows", self.shard, [LEARN]).column(LEARN).to_pylist()
+            part = read_part(self.work / "rows", self.shard, [SCORED]).column(SCORED).to_pylist()
             known |= dict(zip(distinct_texts(part), table))
         return known
 

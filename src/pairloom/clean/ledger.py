@@ -35,6 +35,7 @@ SCHEMA = pa.schema(
             pa.int32(),
         ),  # position among the pair's texts, proposals after the originals; -1: no text at all
         ("text", pa.string()),
+        ("original", pa.string()),  # the text of the set, where a repair has changed it
         ("source", pa.string()),
         ("findings", pa.list_(pa.string())),
         ("score", pa.float64()),
@@ -159,5 +160,7 @@ def row_lines(rows: Sequence[dict[str, Any]]) -> list[str]:
         sure = "" if row["p_match"] is None else f"  P(match) {row['p_match']:.2f}  score {row['score']:.3f}"
         lines.append(f"  {row['decision']:<8} {row['text']!r} ({row['source']}){sure}")
         lines.append(f"           {row['reason']}")
+        if row.get("original") is not None:
+            lines.append(f"           repaired, it was: {row['original']!r}")
         lines += [f"           audit: {code}: {FAULTS[code].says}" for code in row["findings"]]
     return lines

@@ -54,7 +54,8 @@ class CleanSettings:
     pretrained towers for these features are (docs/towers.md): a path or a name; None: an installed one; "none": no tower,
     but hand-made features and words.
     prove: train the same new model on raw and on clean pairs and compare; test: a set to compare on. size: pixels a
-    side of the self judge's pictures. effort: its training time, 1 as measured in docs/papers/blip.md.
+    side of the self judge's pictures. effort: its training time, 1 as measured in docs/papers/blip.md. repair: judge and write
+    texts with their repairs (mojibake, page markup, runs of blanks, phrases that most texts share); the ledger keeps the originals.
     """
 
     model: str = "self"
@@ -79,6 +80,7 @@ class CleanSettings:
     size: int = 64
     effort: float = 1.0
     seed: int = 0
+    repair: bool = False
 
     @property
     def towers(self) -> tuple[str | None, str | None]:

@@ -160,9 +160,12 @@ def _write_texts(work: Path, decisions: Path, test: HeldOut | None, folder: Path
     counts = {"raw": 0, "clean": 0}
     rows = load(work)
     for shard in rows.shards:
-        part = read_part(rows.folder, shard, ["image_key", "usable", "texts"])
+        part = read_part(rows.folder, shard, ["image_key", "usable", "texts", "originals"])
         clean = read_part(decisions, shard, [LEARN]).column(LEARN).to_pylist()
-        raw = part.column("texts").to_pylist()
+        raw = [
+            [old or text for text, old in zip(*each)]  # as the set has them
+            for each in zip(part.column("texts").to_pylist(), part.column("originals").to_pylist())
+        ]
         free = [
             not (_apart(key) if known is None else key in known)
             for key in part.column("image_key").to_pylist()

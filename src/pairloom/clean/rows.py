@@ -20,8 +20,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.clean import audit
+from pairloom.clean.audit_phrases import CODE
 from pairloom.clean.audit_set import Findings, check
-from pairloom.clean.faults import FAULTS
+from pairloom.clean.faults import EVIDENCE, FAULTS
+from pairloom.clean.shared_phrases import SharedPhrases
+from pairloom.clean.text_faults import text_faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import PairSet
@@ -29,12 +32,17 @@ from pairloom.scale import Execution
 
 DONORS = 20_000  # texts that planted mismatches are drawn from; a sample, which bounds the memory
 LEARN = "learn"  # the column of a part with the training texts of each row
+SCORED = "scored"  # and that with the texts that a judge scores
 SCHEMA = pa.schema(
     [
         *audit.SCHEMA,
         ("usable", pa.bool_()),  # the picture can be read and has no bad fault
         ("judged", pa.list_(pa.int32())),  # the texts that no rule drops, which a judge scores
-        (LEARN, pa.list_(pa.string())),  # these texts
+        (SCORED, pa.list_(pa.string())),  # these texts
+        (
+            LEARN,
+            pa.list_(pa.string()),
+        ),  # those of them of which no doubt is evidence that they describe nothing
     ]
 )
 DONOR_SCHEMA = pa.schema([("image_key", pa.string()), ("text", pa.string())])
@@ -91,23 +99,43 @@ def load(work: Path) -> Rows:
     return Rows(work, tuple(known["shards"]), tuple(known["counts"]))
 
 
-def gather(work: Path, shards: Sequence[str], findings: Findings) -> None:
+def gather(work: Path, shards: Sequence[str], findings: Findings, repairs: bool = False) -> None:
     """Write the rows of a set: the parts of the audit, with the faults across shards, and the texts to judge and to train
-    on."""
+    on. repairs: take shared phrases off the texts."""
     if (work / "shards.json").exists():
         return
     counts: list[int] = []
     for shard, whole in zip(shards, findings.by_shard()):
         table = read_part(work / "audit", shard)
-        image_faults, text_faults = (
+        image_faults, own_faults = (
             table.column(name).to_pylist() for name in ("image_faults", "text_faults")
         )
-        whole.add_to(image_faults, text_faults)
-        write_rows(work, shard, table, image_faults, text_faults)
+        whole.add_to(image_faults, own_faults)
+        if repairs and findings.phrases:
+            table = _without_phrases(table, findings.phrases, own_faults)
+        write_rows(work, shard, table, image_faults, own_faults)
         counts.append(len(table))
     _join_pixels(work, shards, sum(counts))
     with atomic_write(work / "shards.json") as file:  # last, since it marks complete rows
         file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
+
+
+def _without_phrases(table: pa.Table, phrases: SharedPhrases, own_faults: list[list[list[str]]]) -> pa.Table:
+    """The audit's part of a shard without shared phrases in its texts, whose faults, in place, become those of the new texts."""
+    texts, originals = (table.column(name).to_pylist() for name in ("texts", "originals"))
+    for row, each in enumerate(texts):
+        for at, old in enumerate(each):
+            new = phrases.strip(old)
+            if new == old:
+                continue
+            texts[row][at], originals[row][at] = new, originals[row][at] or old
+            before = {*text_faults(old), CODE, "repaired_text"}
+            across = [code for code in own_faults[row][at] if code not in before]
+            own_faults[row][at] = [*text_faults(new), "repaired_text", *across]
+    for name, values in (("texts", texts), ("originals", originals)):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, name, pa.array(values, audit.SCHEMA.field(name).type))
+    return table
 
 
 def audit_rows(pairs: PairSet, work: Path, size: int, execution: Execution = Execution()) -> Rows:
@@ -128,12 +156,16 @@ def write_rows(
         for fine, each in zip(usable, text_faults)
     ]
     texts = table.column("texts").to_pylist()
+    learnt = [
+        [at for at in chosen if EVIDENCE.isdisjoint(each[at])] for chosen, each in zip(judged, text_faults)
+    ]
     more = {
         "image_faults": image_faults,
         "text_faults": text_faults,
         "usable": usable,
         "judged": judged,
-        LEARN: [[each[at] for at in chosen] for each, chosen in zip(texts, judged)],
+        SCORED: [[each[at] for at in chosen] for each, chosen in zip(texts, judged)],
+        LEARN: [[each[at] for at in chosen] for each, chosen in zip(texts, learnt)],
     }
     columns = {field.name: more.get(field.name) for field in SCHEMA}
     arrays = [
@@ -165,7 +197,7 @@ def _join_pixels(work: Path, shards: Sequence[str], total: int) -> None:
 
 
 def write_donors(rows: Rows) -> None:
-    """Choose and write the texts that planted mismatches are drawn from: the first of all judged texts by content hash."""
+    """Choose and write the texts that planted mismatches are drawn from: the first of all training texts by content hash."""
     path = rows.work / "donors.parquet"
     if path.exists():
         return

@@ -15,7 +15,7 @@ from typing import Any
 
 import pairloom
 from pairloom.clean import kept_scores, ledger, plan, ridge_training, rows, self_judge, writing
-from pairloom.clean.audit_set import Findings, check
+from pairloom.clean.audit_set import Findings, check, demand_few
 from pairloom.clean.calibrated_judge import CalibratedJudge
 from pairloom.clean.capfilt import Captioner
 from pairloom.clean.judge_file import is_judge
@@ -170,9 +170,10 @@ def _audit(run: Run) -> Findings:
     (run.work / "audit").mkdir(exist_ok=True)
     findings = check(
         run.pairs, run.execution, folder=run.work / "audit", size=run.settings.size,
-        tell=lambda pairs, bad: run.tell("audit", pairs, None, bad=bad),
+        tell=lambda pairs, bad: run.tell("audit", pairs, None, bad=bad), repairs=run.settings.repair,
     )  # fmt: skip
-    rows.gather(run.work, run.names, findings)
+    demand_few(findings, run.pairs.path)
+    rows.gather(run.work, run.names, findings, run.settings.repair)
     run.facts["set"] = {
         "path": str(run.pairs.path), "format": run.pairs.format,
         "image_column": run.pairs.columns.image, "text_column": run.pairs.columns.text, "notes": list(run.pairs.notes),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from pairloom.clean.audited_shard import AuditedShard
 from pairloom.clean.picture_source import CrossFitted, PairJudge
-from pairloom.clean.rows import LEARN, plant, read_donors, read_part
+from pairloom.clean.rows import SCORED, plant, read_donors, read_part
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import Shard
 
@@ -46,8 +46,8 @@ def score_shard(task: ScoreTask) -> int:
     """Score the shard's own texts and its planted mismatches; the part on disk is the commit mark."""
     if task.part.exists():
         return pq.read_metadata(task.part).num_rows
-    part = read_part(task.work / "rows", task.shard.name, ["image_key", "texts", "judged", LEARN])
-    columns = (part.column(name).to_pylist() for name in ("judged", LEARN))
+    part = read_part(task.work / "rows", task.shard.name, ["image_key", "texts", "judged", SCORED])
+    columns = (part.column(name).to_pylist() for name in ("judged", SCORED))
     requests = [
         (row, at, text)
         for row, (judged, texts) in enumerate(zip(*columns))

@@ -21,6 +21,7 @@ from pairloom.clean.decisions import Judged, Outcome, Rules, TextDecision, decid
 from pairloom.clean.rows import LEARN, read_part
 from pairloom.clean.scoring import PLANTED
 from pairloom.clean.shared_budget import DOUBT
+from pairloom.clean.text_faults import text_faults
 from pairloom.clean.word_scores import WordsOfText, read_words
 from pairloom.data.disk import atomic_write
 
@@ -44,6 +45,7 @@ SCHEMA = pa.schema(
                         ("word_score", pa.float64()),
                         ("p_words", pa.float64()),
                         ("wrong_words", pa.list_(pa.string())),
+                        ("original", pa.string()),
                         ("decision", pa.string()),
                         ("reason", pa.string()),
                     ]
@@ -90,6 +92,7 @@ class CalibratedRules:
         scores: Sequence[float | None],
         words: Sequence[WordsOfText | None] | None = None,
         endings: Sequence[float | None] | None = None,
+        originals: Sequence[str | None] | None = None,
     ) -> list[Judged]:
         """Texts with their scores and P(match), and the same of their endings and words where these were judged; a score that
         is not finite counts as missing."""
@@ -104,6 +107,7 @@ class CalibratedRules:
             new = Judged(
                 text, source, codes, score if np.isfinite(score) else None,
                 p if np.isfinite(score) and np.isfinite(p) else None, end_score, p_complete, word_score, p_words, wrong,
+                None if originals is None else originals[at],
             )  # fmt: skip
             judged.append(self._with_doubts(new))
         return judged
@@ -178,16 +182,16 @@ def _outcomes(task: DecideTask) -> Iterator[Outcome]:
     if task.draft is not None and task.captions is not None:
         yield from _with_captions(task, verdict, task.draft, task.captions)
         return
-    names = ["image_faults", "problem", "texts", "sources", "text_faults"]
+    names = ["image_faults", "problem", "texts", "sources", "text_faults", "originals"]
     columns = read_part(task.work / "rows", task.shard, names)
     scores, endings = (_scores(folder, task.shard) for folder in (task.scores, task.endings))
     words = read_words(task.words, task.shard)
     values = zip(*(columns.column(name).to_pylist() for name in names))
-    for row, (findings, problem, texts, sources, faults) in enumerate(values):
+    for row, (findings, problem, texts, sources, faults, originals) in enumerate(values):
         known = [scores.get((row, at)) for at in range(len(texts))]
         spoken = [words.get((row, at)) for at in range(len(texts))]
         last = [endings.get((row, at)) for at in range(len(texts))]
-        judged = verdict.judged(texts, sources, faults, known, spoken, last)
+        judged = verdict.judged(texts, sources, faults, known, spoken, last, originals)
         yield decide(findings, problem, judged, [], verdict.rules)
 
 
@@ -218,7 +222,7 @@ def _with_captions(
         originals = [item.judged for item in outcome.decisions[: len(texts[row])]]
         written, scores, judged = zip(*proposals[row])
         sources = [verdict.writer] * len(written)
-        proposed = verdict.judged(written, sources, [()] * len(written), scores, judged)
+        proposed = verdict.judged(written, sources, [text_faults(text) for text in written], scores, judged)
         yield decide(outcome.findings, problems[row], originals, proposed, verdict.rules)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +46,10 @@ def write_shard(task: WriteTask) -> int:
 
 
 def _texts(pair: Pair, outcome: Outcome) -> tuple[Text, ...]:
-    """The clean texts: originals with their metadata, new ones with their source."""
+    """The clean texts: those of the set, as they are or repaired, with their metadata; new ones with their source."""
+    decided = [item.judged for item in outcome.decisions if item.judged.original is not None]
     held = {text.text: text for text in reversed(pair.texts)}
+    held |= {new.text: replace(held[new.original], text=new.text) for new in decided if new.original in held}
     return tuple(held.get(text) or Text(text, source) for text, source in outcome.texts)
 
 
@@ -56,7 +58,7 @@ def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any
         yield {
             "key": pair.key, "image_key": pair.image_key, "name": pair.name, "shard": shard,
             "text_id": at if item.judged.text or pair.texts else -1,
-            "text": item.judged.text, "source": item.judged.source, "findings": [*outcome.findings, *item.judged.findings],
+            "text": item.judged.text, "original": item.judged.original, "source": item.judged.source, "findings": [*outcome.findings, *item.judged.findings],
             "score": item.judged.score, "p_match": item.judged.p_match, "end_score": item.judged.end_score,
             "p_complete": item.judged.p_complete, "word_score": item.judged.word_score, "p_words": item.judged.p_words, "wrong_words": list(item.judged.wrong_words),
             "decision": item.decision, "reason": item.reason,
