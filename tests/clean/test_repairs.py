@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pairloom
 from pairloom.clean.audit_set import check
+from pairloom.clean.checking import check_into
 from pairloom.clean.faults import REPAIRABLE
 from pairloom.clean.repairs import repair, repaired
 from pairloom.clean.result import CleanResult
@@ -103,7 +105,7 @@ def test_a_few_texts_share_nothing_and_copies_count_once() -> None:
 def raw(tmp_path_factory) -> Path:
     """Two tars of colours whose texts begin alike; the first has markup and the second mojibake too."""
     root = tmp_path_factory.mktemp("repairs")
-    pairs = list(open_set(colours.write(root / "folder", 70, bad=0.1)).pairs())
+    pairs = list(open_set(colours.write(root / "folder", 70)).pairs())
     new = [pair.with_texts((replace(pair.texts[0], text=PHRASE + pair.texts[0].text),)) for pair in pairs]
     new[0] = pairs[0].with_texts(
         (replace(pairs[0].texts[0], text=f"{PHRASE}<b>{pairs[0].texts[0].text}</b>"),)
@@ -132,12 +134,19 @@ def test_check_shows_proposals_and_changes_nothing(raw: Path) -> None:
     (example,) = audit["mojibake"]["examples"]
     assert example["text"] == "CafÃ©  wall" and example["proposal"] == "Café wall"
     assert audit["markup"]["examples"][0]["proposal"].startswith("a ")
-    lines = "\n".join(findings.remarks(1))
-    assert (
-        "'CafÃ©  wall' -> 'Café wall'" in lines
-        and "begin with 'stock photo of'" in lines
-        and "--repair" in lines
-    )
+    (note,) = findings.notes
+    assert "begin with 'stock photo of'" in note
+    lines = "\n".join(pairloom.open(raw).check(workers=1).remarks(1))
+    assert "'CafÃ©  wall' -> 'Café wall'" in lines and note in lines and "clean --repair" in lines
+
+
+def test_the_table_of_findings_has_the_proposals(raw: Path, tmp_path: Path) -> None:
+    check_into(open_set(raw), tmp_path / "checked", Execution())
+    rows = pq.read_table(tmp_path / "checked" / "issues.parquet").to_pylist()
+    (row,) = [row for row in rows if row["code"] == "mojibake"]
+    assert row["text"] == "CafÃ©  wall" and row["about"] == "Café wall"
+    shared = [row for row in rows if row["code"] == "shared_phrase"]
+    assert len(shared) == 69 and all(row["about"] and PHRASE not in row["about"] for row in shared)
 
 
 def test_without_repair_texts_stay_as_they_are(raw: Path, tmp_path: Path) -> None:
@@ -171,10 +180,11 @@ def test_repaired_texts_are_judged_and_written_and_the_ledger_keeps_the_original
     assert not any(row["text"].startswith(PHRASE) for row in rows) and rows[1]["text"] == "Café wall"
     kept = [row["text"] for row in rows if row["decision"] == "keep"]
     clean_texts = {text.text for pair in open_set(tmp_path / "out" / "pairs").pairs() for text in pair.texts}
-    assert len(kept) >= 50 and set(kept) <= clean_texts and not any(PHRASE in text for text in clean_texts)
+    assert len(kept) >= 40 and set(kept) <= clean_texts and not any(PHRASE in text for text in clean_texts)
     assert json.loads((tmp_path / "out" / "run.json").read_text())["command"]["repair"] is True
 
 
+@pytest.mark.slow
 def test_repairs_are_the_same_with_any_number_of_workers(raw: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     run(raw, Path("one"))
@@ -203,11 +213,14 @@ def test_a_set_whose_captions_all_begin_alike_keeps_them(tmp_path: Path) -> None
 
 def test_a_readers_decision_brings_a_repaired_text_back(raw: Path, tmp_path: Path) -> None:
     run(raw, tmp_path / "out")
-    row = next(row for row in ledger(tmp_path / "out") if row["original"] == "CafÃ©  wall")
-    assert row["decision"] in ("drop", "replace")
+    row = next(
+        row for row in ledger(tmp_path / "out") if row["original"] and row["decision"] in ("drop", "replace")
+    )
     place = {name: row[name] for name in ("shard", "name", "key", "text_id", "decision")}
     (tmp_path / "decisions.json").write_text(json.dumps({"decisions": [{**place, "wanted": "keep"}]}))
     CleanResult.load(tmp_path / "out").apply(tmp_path / "decisions.json", tmp_path / "applied")
     texts = [text.text for pair in open_set(tmp_path / "applied" / "pairs").pairs() for text in pair.texts]
     again = {row["name"]: row for row in ledger(tmp_path / "applied") if row["source"] == "original"}
-    assert "Café wall" in texts and again[row["name"]]["original"] == "CafÃ©  wall"
+    (text,) = [one for one in again.values() if one["name"] == row["name"]]
+    assert row["text"] in texts and not any(PHRASE in one for one in texts)
+    assert (text["text"], text["original"], text["decision"]) == (row["text"], row["original"], "keep")

@@ -117,7 +117,7 @@ def test_what_the_reader_noted_reaches_the_findings(tmp_path: Path) -> None:
         (tmp_path / "c" / name).write_bytes(data)
     (tmp_path / "c" / "x.txt").write_bytes("Käse".encode("cp1252"))
     findings = check(open_set(tmp_path / "c"))
-    assert any("read as cp1252" in line for line in findings.remarks(2))
+    assert any("read as cp1252" in example["text"] for example in findings.audit()["repaired"]["examples"])
 
 
 def test_a_set_of_which_nothing_was_understood_is_a_mistake_that_says_what_was_seen(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from pairloom.api.results import html_table
 from pairloom.clean import checking, plan
 from pairloom.clean.audit_set import Tell, demand_understood
+from pairloom.clean.faults import REPAIRABLE
 from pairloom.clean.ledger import to_pandas
 from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
@@ -127,14 +128,18 @@ class CheckResult:
         return f"{raw['pairs']:,} pairs, {raw['texts']:,} texts, {raw['images']:,} distinct pictures ({raw['format']})"
 
     def remarks(self, examples: int) -> list[str]:
-        """The set's notes, so many examples of each finding that is no mere note, and what to do next, a line each."""
+        """The set's notes, so many examples of each finding that is no mere note (with the text repaired, where it can be), and what to do
+        next, a line each."""
         lines = [f"Note: {note}" for note in self.facts["set"]["notes"]]
         for code, entry in self.audit().items():
-            if entry["severity"] == "note" and code != "repaired":
+            if entry["severity"] == "note" and code != "repaired" and code not in REPAIRABLE:
                 continue
             for example in entry["examples"][:examples]:
-                text = example["text"].replace("\n", " ")[:100]
-                lines.append(f"  {code}: {example['name']}" + (f"  {text!r}" if text else ""))
+                texts = [
+                    example[key].replace("\n", " ")[:100] for key in ("text", "proposal") if example.get(key)
+                ]
+                lines.append(f"  {code}: {example['name']}  {' -> '.join(map(repr, texts))}".rstrip())
+        proposed = any(" -> " in line for line in lines)
         groups = self.facts["check"]["groups"]
         lines += [f"{groups:,} group{'s' * (groups != 1)} of copies of one picture."] if groups else []
         if not self.audit():
@@ -146,6 +151,11 @@ class CheckResult:
         return [
             *lines,
             *(["`pairloom clean` drops what is bad, and judges the rest."] if self.audit() else []),
+            *(
+                ["`pairloom clean --repair` also applies the proposals behind the arrows."]
+                if proposed
+                else []
+            ),
         ]
 
     def __repr__(self) -> str:

@@ -4,7 +4,7 @@ Does not know: scores, decisions."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from itertools import islice
@@ -30,11 +30,12 @@ Tell = Callable[[int, int], None]  # (pairs done, bad ones among them)
 @dataclass(frozen=True)
 class ShardFindings:
     """Faults of one shard that need the whole set. pairwise: code -> rows of the shard; textwise: code -> texts of the shard;
-    groups: of its pairs."""
+    groups: of its pairs; phrases: that most texts of the set share."""
 
     pairwise: dict[str, np.ndarray]
     textwise: dict[str, np.ndarray]
     groups: Groups
+    phrases: SharedPhrases = SharedPhrases()
 
     def add_to(self, image_faults: list[list[str]], text_faults: list[list[list[str]]]) -> None:
         """Add the faults to those of the shard's pictures, and of its texts."""
@@ -87,6 +88,7 @@ class Findings:
                 {code: _inside(rows, pair, after) for code, rows in self.pairwise.items()},
                 {code: _inside(rows, text, last) for code, rows in self.textwise.items()},
                 Groups(*(getattr(self.groups, each.name)[pair:after] for each in fields(Groups))),
+                self.phrases,
             )
             pair, text = after, last
 
@@ -114,12 +116,8 @@ class Findings:
         }  # fmt: skip
 
     def _example(self, code: str, name: str, text: str) -> dict[str, str]:
-        new = self.proposal(text) if code in REPAIRABLE else text
-        return {"name": name, "text": text, **({"proposal": new} if new != text else {})}
-
-    def proposal(self, text: str) -> str:
-        """The text with everything undone that `clean --repair` undoes; the same where there is nothing."""
-        return self.phrases.strip(repaired(text))
+        new = proposal(text, [code], self.phrases)
+        return {"name": name, "text": text, **({"proposal": new} if new else {})}
 
     def bad(self) -> int:
         """Number of texts that `clean` drops by rule: those with a bad fault, of themselves or of their pair, each once. A pair
@@ -151,30 +149,11 @@ class Findings:
         """Numbers of pairs, texts and distinct readable pictures."""
         return {"pairs": self.pairs, "texts": self.texts, "images": self.images}
 
-    def rows(self) -> list[list[Any]]:
-        """Code, severity, count and sentence of every fault."""
-        return [[code, one["severity"], one["count"], one["says"]] for code, one in self.audit().items()]
 
-    def remarks(self, examples: int) -> list[str]:
-        """So many examples of each fault that is no mere note, and of what the reader noted, and what to do next, a line each."""
-        lines: list[str] = []
-        for code, entry in self.audit().items():
-            for example in (
-                entry["examples"][:examples]
-                if entry["severity"] != "note" or code == "repaired" or code in REPAIRABLE
-                else []
-            ):
-                texts = [
-                    example[key].replace("\n", " ")[:100] for key in ("text", "proposal") if example.get(key)
-                ]
-                lines.append(
-                    "  ".join([f"  {code}: {example['name']}", " -> ".join(map(repr, texts))]).rstrip()
-                )
-        next_step = "`pairloom clean` drops what is bad, and judges the rest."
-        if any("proposal" in example for entry in self.audit().values() for example in entry["examples"]):
-            next_step += " With --repair it applies the proposals behind the arrows."
-        notes = [f"Note: {note}" for note in (*self.notes, self.phrases.sentence) if note]
-        return [*notes, *lines, next_step] if self.audit() else [*notes, "Nothing found."]
+def proposal(text: str, codes: Iterable[str], phrases: SharedPhrases) -> str:
+    """A faulty text as `clean --repair` would write it; "" where it would stay. codes: of its faults."""
+    new = text if REPAIRABLE.isdisjoint(codes) else phrases.strip(repaired(text))
+    return new if new != text else ""
 
 
 def _inside(indices: np.ndarray, first: int, stop: int) -> np.ndarray:
@@ -214,7 +193,9 @@ def check(
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
         {code: rows for code, rows in whole.items() if code in TEXTWISE},
     )
-    findings.shown, findings.notes, findings.phrases = _examples(pairs, findings), pairs.notes, phrases
+    findings.phrases = phrases
+    findings.shown = _examples(pairs, findings)
+    findings.notes = (*pairs.notes, *([phrases.sentence] if phrases else []))
     return findings
 
 

@@ -74,7 +74,7 @@ def _facts(pairs: PairSet, findings: Findings) -> dict[str, Any]:
         "check": {"bad": findings.bad(), "bad_share": findings.bad_share, "groups": len(findings.groups)},
         "set": {
             "path": str(pairs.path), "format": pairs.format, "image_column": pairs.columns.image,
-            "text_column": pairs.columns.text, "notes": list(pairs.notes), **findings.counts(),
+            "text_column": pairs.columns.text, "notes": list(findings.notes), **findings.counts(),
         },
         "audit": findings.audit(),
     }  # fmt: skip

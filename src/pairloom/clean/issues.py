@@ -17,9 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.clean.audit import code_of
-from pairloom.clean.audit_set import ShardFindings
+from pairloom.clean.audit_set import ShardFindings, proposal
 from pairloom.clean.duplicates import KINDS
-from pairloom.clean.faults import FAULTS
+from pairloom.clean.faults import FAULTS, REPAIRABLE
 from pairloom.clean.gallery import shrink
 from pairloom.clean.ledger import joined
 from pairloom.clean.plan import THUMBNAILS
@@ -41,7 +41,7 @@ TABLES = {
         ("text_id", pa.int32()),  # position among the pair's texts; null: of the picture or of the whole pair
         ("text", pa.string()),
         ("code", pa.string()), ("severity", pa.string()), ("says", pa.string()),
-        ("about", pa.string()),  # what this one is about: the reader's or the decoder's reason, a size
+        ("about", pa.string()),  # what this one is about: the reader's or the decoder's reason, a size, a text repaired
         ("group", pa.int32()),  # of copies of one picture; null: it has no copy
     ]),
     "pairs": pa.schema([
@@ -129,6 +129,9 @@ def _audited(task: IssuesTask) -> Iterator[dict[str, Any]]:
         row["copy"] = KINDS[kind] if copied else ""
         if not row["texts"] and severity_of(row["image_faults"]) != "bad":
             row["image_faults"].append("no_text")
+        row["proposals"] = [
+            proposal(text, codes, task.whole.phrases) for text, codes in zip(row["texts"], row["text_faults"])
+        ]
         yield row
 
 
@@ -150,7 +153,7 @@ def _issues(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
             fault = FAULTS[code]
             yield {
                 **known, "text_id": text_id, "text": text, "code": code, "severity": fault.severity, "says": fault.says,
-                "about": about(code, pair) if text_id is None else "",
+                "about": about(code, pair) if text_id is None else pair["proposals"][text_id] if code in REPAIRABLE else "",
             }  # fmt: skip
 
 
@@ -203,6 +206,7 @@ def _page_rows(
         findings = [*pair["image_faults"], *codes]
         says = [f"{FAULTS[code].says}{_in_brackets(about(code, pair))}" for code in pair["image_faults"]]
         says += [FAULTS[code].says for code in codes]
+        says += [f"Repaired it reads: {new}" for new in pair["proposals"][text_id : text_id + 1] if new]
         yield {
             **known, "text_id": text_id, "text": text, "source": source, "findings": findings,
             "decision": severity_of(findings), "reason": " ".join(says),

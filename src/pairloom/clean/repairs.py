@@ -64,8 +64,9 @@ def repair(text: str) -> Repair:
         text = bare
     if "  " in text or "\t" in text or "\u00a0" in text:
         even = _BLANKS.sub(" ", text)
-        codes += ["blanks"] if even.strip() != text.strip() else []
-        text = even
+        if even.strip() != text.strip():
+            text = even
+            codes.append("blanks")
     return Repair(text, tuple(codes))
 
 

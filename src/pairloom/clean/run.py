@@ -176,7 +176,7 @@ def _audit(run: Run) -> Findings:
     rows.gather(run.work, run.names, findings, run.settings.repair)
     run.facts["set"] = {
         "path": str(run.pairs.path), "format": run.pairs.format,
-        "image_column": run.pairs.columns.image, "text_column": run.pairs.columns.text, "notes": list(run.pairs.notes),
+        "image_column": run.pairs.columns.image, "text_column": run.pairs.columns.text, "notes": list(findings.notes),
         "pairs": findings.pairs, "texts": findings.texts, "images": findings.images,
     }  # fmt: skip
     run.facts["audit"] = findings.audit()
