@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from pairloom.clean.duplicates import near_pairs
 from pairloom.clean.folds import GROUPS
 from pairloom.clean.rows import plant
 from pairloom.clean.stacking import match_weights
@@ -151,11 +150,6 @@ def test_wrong_rows_count_less_in_training() -> None:
     weights = match_weights(known, ridges, 0)
     assert ((weights > 0) & (weights <= 1)).all()
     assert weights[~wrong].mean() > 0.8 > 0.4 > weights[wrong].mean()
-
-
-def test_near_duplicates_are_linked() -> None:
-    looks = np.array([0b1111, 0b1110, 1 << 40, 0, 0], np.uint64)
-    assert {tuple(sorted(pair)) for pair in near_pairs(looks)} == {(0, 1)}
 
 
 def test_planted_texts_come_from_the_fold_of_their_picture() -> None:

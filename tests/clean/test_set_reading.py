@@ -149,15 +149,6 @@ def test_the_columns_of_a_run_are_known_when_it_is_read_again(tmp_path: Path) ->
     assert again.facts == result.facts
 
 
-def test_deep_colour_of_few_levels_is_not_blank() -> None:
-    from pairloom.clean.audit import _picture_faults
-    from pairloom.data.pixels import Facts
-
-    small = Image.fromarray(np.tile(np.array([0, 2], np.uint8), (24, 14))[:, :27]).convert("RGB")
-    known = Facts(100, 100, "PNG", "RGB", 1, False, False, False, True)
-    assert _picture_faults(small, known) == []
-
-
 def test_texts_in_another_folder_are_named(tmp_path: Path) -> None:
     import pairloom
 

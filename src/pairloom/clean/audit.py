@@ -17,22 +17,22 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pairloom.clean.duplicates import group_copies
+from pairloom.clean import perceptual_hash as phash
+from pairloom.clean.duplicates import Groups, leaks
 from pairloom.clean.faults import FAULTS
+from pairloom.clean.perceptual_hash import SIDE
+from pairloom.clean.picture_faults import odd_sizes, picture_faults, thumbnail
+from pairloom.clean.placeholders import placeholders, word_sketch
 from pairloom.clean.repairs import repaired
 from pairloom.clean.text_faults import text_faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
-from pairloom.data.pixels import Facts as PictureFacts
 from pairloom.data.pixels import Unreadable, read_image, squashed
 from pairloom.data.shards import Shard
 from pairloom.data.shards import read as read_shard
 
 EXAMPLES = 20  # of each fault
 SAMPLE = 20_000  # texts that the languages of a set are learnt from, which bounds the memory
-FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
-TINY, SHAPE, FLAT = 16, 5.0, 1.5  # pixels a side, ratio of the sides, grey levels of standard deviation
-GRID = (27, 24)  # size of the thumbnail for flatness and hash: 3 x 3 pixels for each cell of the hash
 
 SCHEMA = pa.schema(
     [
@@ -48,7 +48,8 @@ SCHEMA = pa.schema(
         ("notes", pa.list_(pa.string())),
         ("width", pa.int32()),
         ("height", pa.int32()),
-        ("looks", pa.uint64()),
+        ("bytes", pa.int64()),
+        ("descriptor", pa.binary(phash.SIZE)),
     ]
 )
 
@@ -72,13 +73,17 @@ class AuditTask:
 
 @dataclass
 class ShardFacts:
-    """Result of auditing a shard, which stays in memory: about 40 bytes per pair, counts, a few examples of each fault, and a
+    """Result of auditing a shard, which stays in memory: about 190 bytes per pair, counts, a few examples of each fault, and a
     sample of the texts that have no bad one."""
 
     shard: str
     keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
     images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
-    looks: np.ndarray  # [n] uint64, difference hash of the picture; 0 where there is none
+    quality: (
+        np.ndarray
+    )  # [n] uint64, the picture's pixels, then twofold bytes of the file: which of two copies is better
+    descriptors: np.ndarray  # [n SIZE] int8, of the picture (`perceptual_hash`); 0 where there is none
+    words: np.ndarray  # [n] uint64, sketch of the words of the pair's texts (`placeholders`)
     texts: np.ndarray  # [m] uint64, hash of each text
     first_text: np.ndarray  # [n + 1] int32, texts of pair i are first_text[i]:first_text[i + 1]
     counts: Counter[str] = field(default_factory=Counter)
@@ -98,7 +103,9 @@ class _Notes:
         self.sample: list[tuple[int, str]] = []
         self.keys: list[int] = []
         self.images: list[int] = []
-        self.looks: list[int] = []
+        self.quality: list[int] = []
+        self.descriptors: list[bytes] = []
+        self.words: list[int] = []
         self.texts: list[int] = []
         self.first = [0]
         self.bad_pairs: list[bool] = []
@@ -108,8 +115,10 @@ class _Notes:
 
     def pair(self, row: dict[str, Any]) -> None:
         self.keys.append(_short(row["key"]))
-        self.images.append(_short(row["image_key"]) if row["looks"] else 0)
-        self.looks.append(row["looks"])
+        self.images.append(_short(row["image_key"]) if row["descriptor"] is not None else 0)
+        self.quality.append((row["width"] * row["height"] << 32) | row["bytes"].bit_length())
+        self.descriptors.append(row["descriptor"] or bytes(phash.SIZE))
+        self.words.append(word_sketch(row["texts"]))
         for text, codes in zip(row["texts"], row["text_faults"]):
             self.texts.append(_short(content_hash(text.strip().lower().encode())))
             self.bad_texts.append(any(map(_is_bad, codes)))
@@ -139,8 +148,9 @@ class _Notes:
     def facts(self, shard: str) -> ShardFacts:
         return ShardFacts(
             shard,
-            np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.looks, np.uint64),
-            np.array(self.texts, np.uint64), np.array(self.first, np.int32), self.counts, self.examples,
+            np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.quality, np.uint64),
+            np.frombuffer(b"".join(self.descriptors), np.int8).reshape(-1, phash.SIZE),
+            np.array(self.words, np.uint64), np.array(self.texts, np.uint64), np.array(self.first, np.int32), self.counts, self.examples,
             [text for _, text in heapq.nsmallest(self.size, self.sample)],
             np.array(self.bad_pairs, bool), np.array(self.bad_texts, bool),
         )  # fmt: skip
@@ -170,13 +180,12 @@ def audit_shard(task: AuditTask) -> ShardFacts:
     return notes.facts(task.shard.name)
 
 
-def look(
-    pair: Pair, least: int = max(GRID), repairs: bool = False
-) -> tuple[Image.Image | None, dict[str, Any]]:
+def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image | None, dict[str, Any]]:
     """Audit one pair: (decoded RGB image or None, the audit's row with the faults of this pair).
 
-    least: pixels of the shorter side that are needed; a JPEG is decoded at a reduced size where that is enough.
-    repairs: apply the repairs of texts.
+    least: pixels of the shorter side that the image needs. Faults and descriptor come from a decoding of their own where that is
+    another one, since a JPEG may be decoded at a reduced size: they are the same for any `least`. repairs: apply the repairs of
+    texts.
     """
     raw = [_plain(text.text) for text in pair.texts]
     texts = [repaired(text) for text in raw] if repairs else raw
@@ -185,7 +194,7 @@ def look(
         "texts": texts, "originals": [old if old != new else None for old, new in zip(raw, texts)],
         "sources": [text.source for text in pair.texts], "image_faults": [],
         "text_faults": [text_faults(new) + ["repaired_text"] * (old != new) for old, new in zip(raw, texts)],
-        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "looks": 0,
+        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "bytes": 0, "descriptor": None,
     }  # fmt: skip
     if pair.problem and not pair.image_key:
         row["image_faults"] = [_fault_of(pair.problem)]
@@ -193,23 +202,23 @@ def look(
             row["text_faults"] = [[] for _ in pair.texts]  # what is left of the row is no text
         return None, row
     try:
-        image, known = read_image(pair.image.read(), shrink_to=max(least, *GRID))
+        data = pair.image.read()
+        image, known = read_image(data, shrink_to=SIDE)
+        small = thumbnail(image)
+        if min(image.size) < min(least, known.width, known.height):
+            image = read_image(data, shrink_to=least)[0]
     except (Unreadable, OSError) as error:
         row["image_faults"], row["problem"] = ["unreadable"], str(error)
         return None, row
-    small = image.resize(GRID, Image.Resampling.BOX, reducing_gap=2.0)
-    row["image_faults"] = [code for code in FILE_FACTS if getattr(known, code)] + _picture_faults(
-        small, known
-    )
-    if known.orientation != 1:
-        row["image_faults"].append("rotated")
+    grey = phash.grey_levels(small)
+    row["image_faults"] = picture_faults(small, grey, known)
     row["image_faults"] += sorted({code_of(note) for note in pair.notes})
     if pair.problem.startswith("duplicate"):
         row["image_faults"].append("duplicate_name")
     if "unknown character set" in pair.problem and not pair.texts:
         row["image_faults"].append("charset")
     row["width"], row["height"] = known.width, known.height
-    row["looks"] = difference_hash(small)
+    row["bytes"], row["descriptor"] = len(data), phash.describe(small, grey).tobytes()
     return image, row
 
 
@@ -236,50 +245,13 @@ def code_of(note: str) -> str:
     return "mixed_caption_files" if "there is a .txt too" in note else "repaired"
 
 
-def _picture_faults(small: Image.Image, known: PictureFacts) -> list[str]:
-    """Codes of the picture's faults. small: the picture in the size GRID."""
-    codes = []
-    width, height = known.width, known.height
-    if min(width, height) < TINY:
-        codes.append("tiny")
-    if max(width, height) > SHAPE * min(width, height):
-        codes.append("extreme_shape")
-    if _is_flat(small) and not (
-        known.deep and known.mode == "RGB" and _spread(small) > 1
-    ):  # decoded to its high bytes
-        codes.append("blank")
-    return codes
-
-
-def _is_flat(small: Image.Image) -> bool:
-    """Whether the standard deviation of every channel is below FLAT grey levels. A large range decides it early: n values with
-    a range r have a variance of at least r^2 / 2n (with all others in the middle)."""
-    spread = _spread(small)
-    if spread**2 / (2 * GRID[0] * GRID[1]) >= FLAT**2:
-        return False
-    return bool(np.asarray(small, np.float32).std(axis=(0, 1)).max() < FLAT)
-
-
-def _spread(small: Image.Image) -> int:
-    """Largest range of a channel, in grey levels."""
-    return int(max(high - low for low, high in small.getextrema()))  # type: ignore[misc]
-
-
-def difference_hash(small: Image.Image) -> int:
-    """Difference hash of a picture, 64 bits: is each cell of a 9 x 8 grey thumbnail brighter than its right neighbour? Never
-    0, which stands for no picture."""
-    grey = small.convert("L").resize((9, 8), Image.Resampling.BOX)
-    cells = np.frombuffer(grey.tobytes(), np.uint8).reshape(8, 9)
-    return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big") or 1
-
-
 def _short(key: str) -> int:
     return int(key[:16], 16) if key else 0
 
 
-def thumbnail(data: bytes, size: int) -> np.ndarray:
+def square_of(data: bytes, size: int) -> np.ndarray:
     """The audit's thumbnail [size size 3] of an encoded picture. Unreadable where it cannot be decoded."""
-    return _square(read_image(data, shrink_to=max(2 * size, *GRID))[0], size)
+    return _square(read_image(data, shrink_to=max(2 * size, SIDE))[0], size)
 
 
 def _square(image: Image.Image | None, size: int) -> np.ndarray:
@@ -301,27 +273,39 @@ def _write(part: Path, size: int, rows: list[dict[str, Any]], pixels: list[np.nd
         pq.write_table(pa.Table.from_pylist(rows, SCHEMA), file)
 
 
-def across(shards: list[ShardFacts], other: list[ShardFacts] | None = None) -> dict[str, np.ndarray]:
-    """Faults that need the whole set: code -> indices of pairs (for common_text of texts), in the order of the shards. other: a
-    second set, to detect leaks."""
-    images, keys = (
+def across(
+    shards: list[ShardFacts], groups: Groups, other: list[ShardFacts] | None = None
+) -> dict[str, np.ndarray]:
+    """Faults that need the whole set: code -> indices of pairs (for common_text of texts), in the order of the shards. groups: of
+    its copies; other: a second set, to detect leaks."""
+    images, keys, quality, words = (
         np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
-        for name in ("images", "keys")
+        for name in ("images", "keys", "quality", "words")
     )
     texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
     counts = np.concatenate([np.diff(f.first_text) for f in shards] or [np.zeros(0, np.int32)])
     owner = np.repeat(np.arange(len(keys)), counts)
+    both = np.zeros(len(keys), np.uint64)
+    np.bitwise_xor.at(both, owner, texts)
     findings: dict[str, np.ndarray] = {}
     has = images != 0
     findings["exact_duplicate"] = np.setdiff1d(np.flatnonzero(has), _first_of(keys, has))
-    findings["conflict"] = _conflicts(images, keys, has)
-    alike = group_copies(shards).group_of >= 0
-    findings["near_duplicate"] = np.flatnonzero(alike & (_count_of(images) == 1))
+    findings["placeholder"] = placeholders(groups, both, words)
+    findings["conflict"] = np.setdiff1d(_conflicts(images, keys, has), findings["placeholder"])
+    findings["near_duplicate"] = np.setdiff1d(_several_files(images, groups), findings["placeholder"])
+    findings["odd_size"] = odd_sizes((quality >> np.uint64(32)).astype(np.int64))
     findings["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
     if other is not None:
-        theirs = np.concatenate([f.images for f in other] or [np.zeros(0, np.uint64)])
-        findings["leak"] = np.flatnonzero(has & np.isin(images, theirs))
+        findings["leak"] = leaks(shards, other)
     return {code: np.asarray(indices, np.int64) for code, indices in findings.items()}
+
+
+def _several_files(images: np.ndarray, groups: Groups) -> np.ndarray:
+    """Pairs of groups whose pictures are not all the same file."""
+    rows = np.flatnonzero(groups.group_of >= 0)
+    files = np.unique(np.stack([groups.group_of[rows].astype(np.uint64), images[rows]]), axis=1)[0]
+    several = np.bincount(files.astype(np.int64), minlength=len(groups)) > 1
+    return rows[several[groups.group_of[rows]]]
 
 
 def _first_of(values: np.ndarray, among: np.ndarray) -> np.ndarray:

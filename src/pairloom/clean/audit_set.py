@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -56,6 +55,7 @@ class Findings:
     facts: list[ShardFacts]
     pairwise: dict[str, np.ndarray]
     textwise: dict[str, np.ndarray]
+    groups: Groups  # of pairs whose pictures are copies of each other
     shown: dict[str, list[tuple[str, str]]] = field(default_factory=dict)  # examples of these: (name, text)
     notes: tuple[str, ...] = ()  # of the set: what was not read, what was guessed
     phrases: SharedPhrases = SharedPhrases()
@@ -73,11 +73,6 @@ class Findings:
         """Number of distinct readable pictures."""
         keys = np.concatenate([facts.images for facts in self.facts] or [np.zeros(0, np.uint64)])
         return len(np.unique(keys[keys != 0]))
-
-    @cached_property
-    def groups(self) -> Groups:
-        """Groups of pairs whose pictures are copies of each other, in the set's order."""
-        return group_copies(self.facts)
 
     def by_shard(self) -> Iterator[ShardFindings]:
         """Of each shard the faults that need the whole set."""
@@ -186,12 +181,14 @@ def check(
             "Its files were read and not one picture or text was in them.",
             "Point at the folder that holds the pictures.",
         )
-    whole = across(facts, other) | audit_languages.find_languages(pairs, facts, execution, folder)
+    groups = group_copies(facts)
+    whole = across(facts, groups, other) | audit_languages.find_languages(pairs, facts, execution, folder)
     phrases, whole[audit_phrases.CODE] = audit_phrases.find_phrases(pairs, facts, execution, folder)
     findings = Findings(
         facts,
         {code: rows for code, rows in whole.items() if code not in TEXTWISE},
         {code: rows for code, rows in whole.items() if code in TEXTWISE},
+        groups,
     )
     findings.phrases = phrases
     findings.shown = _examples(pairs, findings)

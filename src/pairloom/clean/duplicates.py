@@ -1,19 +1,37 @@
-"""Copies of pictures in a set: search of similar hashes, and the groups of pairs that show one picture.
+"""Copies of pictures in a set: the search of similar hashes, and the groups of pairs that show one picture.
 
-Does not know: how a hash is computed, texts, scores, files.
+Candidates are the pairs of hashes that differ in at most BITS bits, of whole pictures, of their turns, of their crops, and of
+what is left of both without a caption bar; a candidate is a copy if the frequencies agree too. Time grows with the pictures and
+with the pairs that share two bands of their hash.
+
+Does not know: pixels, texts, scores, files.
 
 n pairs of a set, in its order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pairloom.clean import perceptual_hash as phash
+from pairloom.clean.perceptual_hash import Floats
+
+Rows = NDArray[np.int64]
+Descriptors = NDArray[np.int8]
+View = Callable[[Descriptors], Floats]  # frequencies of a turn or of a region, from descriptors
+
+BITS = 5  # bits in which the hashes of copies may differ
+# Bands of a hash: of seven, five wrong bits leave two without an error (pigeonhole principle), which are looked up together.
+BANDS = tuple((9 * band, 9) for band in range(7))
+BUCKET = 1000  # rows of equal bands that a row is compared with, at most
+CHUNK = 65_536  # rows that are looked up at a time
 KINDS = ("", "same file", "near", "turned")  # how a pair's picture is a copy of the one that its group keeps
 
 
@@ -37,20 +55,143 @@ class Groups:
 
 def group_copies(shards: Sequence[Any]) -> Groups:
     """Groups of the copies in a set, from the facts of its shards (`audit.ShardFacts`)."""
-    images, looks = (
-        np.concatenate([getattr(facts, name) for facts in shards] or [np.zeros(0, np.uint64)])
-        for name in ("images", "looks")
-    )
-    order = np.argsort(images, kind="stable")
-    same = (images[order[1:]] == images[order[:-1]]) & (images[order[1:]] != 0)
-    links = [(order[:-1][same], order[1:][same]), *_near_pairs(looks)]
-    first = components(len(images), *(np.concatenate(side) for side in zip(*links)))
-    copied = np.bincount(first, minlength=len(first))[first] > 1
-    group_of = np.full(len(first), -1, np.int32)
+    images, quality, descriptors = (_joined(shards, name) for name in ("images", "quality", "descriptors"))
+    first = first_copies(descriptors, images)
+    count = len(first)
+    copied = np.bincount(first, minlength=count)[first] > 1
+    group_of = np.full(count, -1, np.int32)
     group_of[copied] = np.unique(first[copied], return_inverse=True)[1]
-    best = first == np.arange(len(first))
-    kind = np.where(best, 0, np.where(images == images[first], 1, 2)).astype(np.uint8)
+    rows = np.flatnonzero(copied)
+    order = rows[np.lexsort((rows, ~quality[rows], first[rows]))]  # the best of each group comes first
+    leads = np.flatnonzero(np.diff(first[order], prepend=-1))
+    kept = np.repeat(order[leads], np.diff(leads, append=len(order)))  # of the group of each of the order
+    best, kind = np.ones(count, bool), np.zeros(count, np.uint8)
+    best[order] = order == kept
+    near = phash.alike(*(phash.frequencies(descriptors[side]) for side in (order, kept)))
+    upright = near | ~_is_turned(descriptors, order, kept)
+    kind[order] = np.where(images[order] == images[kept], 1, np.where(upright, 2, 3)) * ~best[order]
     return Groups(group_of, best, kind)
+
+
+def _joined(shards: Sequence[Any], name: str) -> Any:
+    empty = np.zeros((0, phash.SIZE), np.int8) if name == "descriptors" else np.zeros(0, np.uint64)
+    return np.concatenate([getattr(facts, name) for facts in shards] or [empty])
+
+
+def _is_turned(descriptors: Descriptors, one: Rows, other: Rows) -> NDArray[np.bool_]:
+    """Whether pictures are alike after one of the turns, row by row."""
+    upright = phash.frequencies(descriptors[other])
+    turned = np.zeros(len(one), bool)
+    for turn in phash.TURNS[1:]:
+        turned |= phash.alike(phash.turned(phash.frequencies(descriptors[one]), turn), upright)
+    return turned
+
+
+def leaks(shards: Sequence[Any], others: Sequence[Any]) -> NDArray[np.int64]:
+    """Pairs of a set whose pictures have a copy in another set."""
+    images, descriptors = (_joined([*others, *shards], name) for name in ("images", "descriptors"))
+    count = len(_joined(others, "images"))
+    return np.flatnonzero(first_copies(descriptors, images)[count:] < count)
+
+
+def first_copies(descriptors: Descriptors, images: NDArray[np.uint64] | None = None) -> Rows:
+    """The first of the copies of each row's picture [n], itself where there is none. images: hashes of the files, 0 for none;
+    the same files are copies."""
+    links = [] if images is None else [_equal(images, np.argsort(images, kind="stable"))]
+    whole = phash.hashes(phash.frequencies(descriptors))
+    one, other = _equal(
+        whole, np.lexsort((*descriptors.T[-2:], whole))
+    )  # so that few of equal hash are searched
+    links.append(_verified(descriptors, phash.frequencies, phash.frequencies, one, other))
+    first = components(len(whole), *_both(links))
+    for views, base in _searches():
+        rows = np.flatnonzero((first == np.arange(len(first))) & (whole != 0))
+        links += [(rows[a], rows[b]) for a, b in _similar(descriptors[rows], views, base)]
+        first = components(len(whole), *_both(links))
+    return first
+
+
+def _equal(values: NDArray[np.uint64], order: Rows) -> tuple[Rows, Rows]:
+    """Neighbours in an order that have the same value, 0 excepted."""
+    one, other = order[:-1], order[1:]
+    same = (values[one] == values[other]) & (values[one] != 0)
+    return one[same], other[same]
+
+
+def _searches() -> Iterator[tuple[list[View], View]]:
+    """Views that are looked up, and the one that they are looked up among; the most likely ones first."""
+    yield [phash.frequencies], phash.frequencies
+    for region in phash.WITHOUT_BAR:
+        without = partial(phash.frequencies, region=region)
+        yield [without], without
+    crops = [partial(phash.frequencies, region=region) for region in phash.CROPS]
+    yield [*crops, *(partial(_turned, turn=turn) for turn in phash.TURNS[1:])], phash.frequencies
+
+
+def _turned(descriptors: Descriptors, turn: tuple[bool, bool, bool]) -> Floats:
+    return phash.turned(phash.frequencies(descriptors), turn)
+
+
+def _similar(descriptors: Descriptors, views: list[View], base: View) -> Iterator[tuple[Rows, Rows]]:
+    """Rows whose pictures, in one of the views, are copies of the base of others."""
+    index = HashIndex(phash.hashes(base(descriptors)))
+    for start in range(0, len(descriptors), CHUNK):
+        part = descriptors[start : start + CHUNK]
+        for view in views:
+            one, other = index.near(phash.hashes(view(part)))
+            one += start
+            yield _verified(descriptors, view, base, one[one != other], other[one != other])
+
+
+def _verified(descriptors: Descriptors, view: View, base: View, one: Rows, other: Rows) -> tuple[Rows, Rows]:
+    """Those of the candidates whose frequencies and colours agree too."""
+    true = np.zeros(len(one), bool)
+    for at in range(0, len(one), CHUNK):
+        a, b = descriptors[one[at : at + CHUNK]], descriptors[other[at : at + CHUNK]]
+        true[at : at + CHUNK] = phash.same_colour(a, b) & phash.alike(view(a), base(b))
+    return one[true], other[true]
+
+
+class HashIndex:
+    """Multi-index of hashes: all within BITS bits of another, by the bands in which they agree."""
+
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        self.hashes = hashes
+        has = np.flatnonzero(hashes)
+        self.mask = (1 << min(18, len(has).bit_length())) - 1  # of a key: few rows need few buckets
+        self.tables = []
+        for pair in combinations(BANDS, 2):
+            keys = self._keys(hashes[has], pair)
+            starts = np.zeros(self.mask + 2, np.int32)
+            np.cumsum(np.bincount(keys, minlength=self.mask + 1), out=starts[1:])
+            self.tables.append((pair, has[np.argsort(keys, kind="stable")].astype(np.int32), starts))
+
+    def near(self, queries: NDArray[np.uint64]) -> tuple[Rows, Rows]:
+        """(query, row) of all pairs within BITS bits, each once. Of more than BUCKET rows with equal bands the first are seen."""
+        pairs = []
+        for bands, order, starts in self.tables:
+            keys = self._keys(queries, bands)
+            left, counts = starts[keys], np.minimum(starts[keys + 1] - starts[keys], BUCKET)
+            counts[queries == 0] = 0
+            asking = np.arange(len(queries))
+            for step in range(int(counts.max(initial=0))):
+                asking = asking[counts[asking] > step]
+                rows = order[left[asking] + step]
+                close = np.bitwise_count(queries[asking] ^ self.hashes[rows]) <= BITS
+                pairs.append(asking[close] * len(self.hashes) + rows[close])
+        both = np.unique(np.concatenate(pairs or [np.zeros(0, np.int64)]))
+        return both // max(len(self.hashes), 1), both % max(len(self.hashes), 1)
+
+    def _keys(self, hashes: NDArray[np.uint64], bands: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+        """The bits of some bands, as one number each, of which as many as the mask has."""
+        key = np.zeros(len(hashes), np.int64)
+        for shift, width in bands:
+            key = key << width | (hashes >> np.uint64(shift)).astype(np.int64) & ((1 << width) - 1)
+        return key & self.mask
+
+
+def _both(links: list[tuple[Rows, Rows]]) -> tuple[Rows, Rows]:
+    return np.concatenate([one for one, _ in links]), np.concatenate([other for _, other in links])
 
 
 def components(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -64,24 +205,3 @@ def components(count: int, one: NDArray[np.int64], other: NDArray[np.int64]) -> 
             np.minimum.at(first, first[side], low)
         while (first[first] != first).any():
             first = first[first]
-
-
-def near_pairs(looks: NDArray[np.uint64]) -> Iterator[tuple[int, int]]:
-    """Pairs of rows that are near duplicates of each other; a group of many is linked by some of its pairs."""
-    for one, other in _near_pairs(looks):
-        yield from zip(one.tolist(), other.tolist())
-
-
-def _near_pairs(
-    looks: NDArray[np.uint64], bits: int = 2
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Rows of pairs whose hashes differ in at most `bits` bits. Two such hashes agree on one of bits + 1 bands (pigeonhole
-    principle); within a band each is compared with its next eight in order of the whole hash."""
-    for shift, width in ((0, 22), (22, 21), (43, 21)):
-        band = (looks >> np.uint64(shift)) & np.uint64((1 << width) - 1)
-        order = np.lexsort((looks, band))
-        for step in range(1, 9):
-            a, b = order[:-step], order[step:]
-            same = (band[a] == band[b]) & (looks[a] != 0) & (looks[b] != 0)
-            close = same & (np.bitwise_count(looks[a] ^ looks[b]) <= bits)
-            yield a[close], b[close]

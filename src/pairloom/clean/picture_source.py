@@ -112,7 +112,7 @@ def shrunk(encoded: Iterator[bytes | None], size: int) -> tuple[NDArray[np.uint8
     pixels, readable = [], []
     for data in encoded:
         try:
-            pixels.append(audit.thumbnail(data or b"", size))
+            pixels.append(audit.square_of(data or b"", size))
             readable.append(True)
         except (Unreadable, OSError):
             pixels.append(np.zeros((size, size, 3), np.uint8))

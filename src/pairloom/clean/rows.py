@@ -18,11 +18,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from pairloom.clean import audit
 from pairloom.clean.audit_phrases import CODE
 from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.faults import EVIDENCE, FAULTS
+from pairloom.clean.perceptual_hash import SIZE
 from pairloom.clean.shared_phrases import SharedPhrases
 from pairloom.clean.text_faults import text_faults
 from pairloom.data.disk import atomic_write
@@ -91,6 +93,12 @@ def read_part(folder: Path, shard: str, columns: Sequence[str] | None = None) ->
     """Read a shard's part in a folder of parts."""
     with pq.ParquetFile(folder / f"{shard}.parquet") as part:
         return part.read(columns=columns, use_threads=False)
+
+
+def read_descriptors(rows: Rows) -> NDArray[np.int8]:
+    """Descriptors of all pictures [n SIZE] (see `perceptual_hash`); 0 where there is none."""
+    each = (row or bytes(SIZE) for row in rows.column("descriptor"))
+    return np.frombuffer(b"".join(each), np.int8).reshape(-1, SIZE)
 
 
 def load(work: Path) -> Rows:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.clean.duplicates import near_pairs
+from pairloom.clean.duplicates import first_copies
 from pairloom.clean.feature_store import DONORS, StoredFeatures, part_of, read_encoded
 from pairloom.clean.folds import GROUPS, fold_of
-from pairloom.clean.rows import LEARN, Rows, read_donors, read_part
+from pairloom.clean.rows import LEARN, Rows, read_descriptors, read_donors, read_part
 from pairloom.data.pair import seed_of
 from pairloom.regression.features import AXES, Encoders, FeatureSpace, Raw, apart, mean_texts
 from pairloom.regression.lexicon import Lexicon
@@ -108,21 +108,11 @@ def _learn_space(rows: Rows, encoders: Encoders, seed: int) -> FeatureSpace:
 
 
 def near_duplicate_groups(rows: Rows) -> dict[str, int]:
-    """Groups (see `folds.GROUPS`) of the pictures that are near duplicates of another, where it is not the one of their own
-    hash."""
-    looks = np.fromiter(rows.column("looks"), np.uint64, len(rows))
+    """Groups (see `folds.GROUPS`) of the pictures that are copies of another, where it is not the one of their own hash."""
     keys = list(rows.column("image_key"))
-    parent = list(range(len(keys)))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = row = parent[parent[row]]
-        return row
-
-    linked = set[int]()
-    for one, other in near_pairs(looks):
-        linked |= {one, other}
-        first, second = sorted((root(one), root(other)), key=lambda row: (keys[row], row))
-        parent[second] = first
-    groups = {keys[row]: fold_of(keys[root(row)], GROUPS) for row in sorted(linked)}
+    first = first_copies(read_descriptors(rows))
+    leads: dict[int, str] = {}  # the least key of the pictures that are copies of each other
+    for row, root in enumerate(first.tolist()):
+        leads[root] = min(keys[row], leads.get(root, keys[row]))
+    groups = {key: fold_of(leads[root], GROUPS) for key, root in zip(keys, first.tolist())}
     return {key: group for key, group in groups.items() if group != fold_of(key, GROUPS)}

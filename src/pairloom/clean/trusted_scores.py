@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pairloom.clean.duplicates import near_pairs
+from pairloom.clean.duplicates import first_copies
 from pairloom.clean.picture_source import PairJudge
-from pairloom.clean.rows import Rows, read_part
+from pairloom.clean.rows import Rows, read_descriptors, read_part
 from pairloom.clean.scoring import ScoreTask
 from pairloom.data.shards import Shard
 
@@ -42,11 +42,6 @@ def read_scores(rows: Rows, data: Rows, folder: Path) -> NDArray[np.float64]:
 def _near_duplicates(rows: Rows, data: Rows) -> NDArray[np.bool_]:
     """Which rows of a trusted set have a picture that is a near duplicate of one of the set, but not the same file."""
     keys = set(data.column("image_key"))
-    looks = np.fromiter((look for each in (data, rows) for look in each.column("looks")), np.uint64)
-    near = np.zeros(len(rows), bool)
-    for one, other in near_pairs(looks):
-        low, high = sorted((one, other))
-        if low < len(data) <= high:
-            near[high - len(data)] = True
+    first = first_copies(np.concatenate([read_descriptors(each) for each in (data, rows)]))
     known = np.fromiter((key in keys for key in rows.column("image_key")), bool, len(rows))
-    return near & ~known
+    return (first[len(data) :] < len(data)) & ~known

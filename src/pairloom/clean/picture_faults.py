@@ -1,0 +1,97 @@
+"""Faults of pictures that a thumbnail and the header show: blank, dark, over-exposed, blurred, nearly empty, of odd size or shape.
+
+The limits were calibrated on planted faults and on 7,200 photos and drawings without them (docs/log.md).
+Does not know: pairs, texts, files.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pairloom.clean.perceptual_hash import SIDE, Floats, deviation
+from pairloom.data.pixels import Facts
+
+FILE_FACTS = ("animated", "cmyk", "deep", "alpha")
+TINY, SHAPE = 16, 3.0  # pixels of the shorter side; ratio of the sides
+FLAT = 1.5  # standard deviation of a blank picture, in grey levels, as are the next four
+DARK, BRIGHT = 48, 210  # 99 % of the pixels of a dark picture are below, of an over-exposed one above
+NARROW = 60  # range of an over-exposed picture: a wider one is a drawing on white
+STEP, GROUND = 2, 0.93  # a ground is within so many levels of one grey; its share of a nearly empty picture
+BLUR, SHARP_SIDE = 0.18, 48  # edges relative to contrast; smaller pictures are enlarged, which blurs them
+FAR = 8.0  # an odd size is so many times the quartile of the set, each side
+SIZED = 20  # pictures of a set in which a size may be odd
+
+
+def thumbnail(image: Image.Image) -> Image.Image:
+    """The RGB thumbnail [SIDE SIDE] that faults and hash of a picture are computed from."""
+    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
+
+
+def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> list[str]:
+    """Codes of a picture's faults. small, grey: its thumbnail, and the grey levels of that."""
+    codes = [code for code in FILE_FACTS if getattr(known, code)]
+    width, height = known.width, known.height
+    if min(width, height) < TINY:
+        codes.append("tiny")
+    if max(width, height) > SHAPE * min(width, height):
+        codes.append("extreme_shape")
+    if _is_flat(small, deep_colour=known.deep and known.mode == "RGB"):
+        codes.append("blank")
+    else:
+        codes += _exposure(grey)
+        if min(width, height) >= SHARP_SIDE and _is_blurred(grey):
+            codes.append("blurred")
+    if known.orientation != 1:
+        codes.append("rotated")
+    return codes
+
+
+def _is_flat(small: Image.Image, deep_colour: bool) -> bool:
+    """Whether the standard deviation of every channel is below FLAT grey levels. Pillow decodes 16-bit colour to its high bytes:
+    of such a picture any two levels are no single colour."""
+    spread = max(high - low for low, high in small.getextrema())  # type: ignore[misc]
+    if (
+        spread**2 >= 2 * SIDE**2 * FLAT**2
+    ):  # n values of this range have a variance of at least its square / 2 n
+        return False
+    pixels = np.frombuffer(small.tobytes(), np.uint8).reshape(-1, 3).T.astype(np.float32)
+    return all(deviation(channel) < FLAT for channel in pixels) and not (deep_colour and spread > 1)
+
+
+def _exposure(grey: Floats) -> list[str]:
+    """Code of a picture that is dark, over-exposed or nearly empty, by the histogram of its grey levels."""
+    counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256)
+    below = np.cumsum(counts)
+    low, high = np.searchsorted(below, (0.01 * grey.size, 0.99 * grey.size))
+    if high < DARK:
+        return ["dark"]
+    flat = counts.max() >= GROUND * grey.size
+    if low > BRIGHT and not flat and grey.max() - grey.min() < NARROW:
+        return ["over_exposed"]
+    width = 2 * STEP + 1
+    ground = max(int(below[width - 1]), int((below[width:] - below[:-width]).max()))
+    return ["nearly_empty"] if flat or ground >= GROUND * grey.size else []
+
+
+def _is_blurred(grey: Floats) -> bool:
+    """Whether the Laplacian of a picture varies little, relative to the picture."""
+    contrast = deviation(grey)
+    if contrast < 4 * FLAT:
+        return False
+    edges = 4 * grey[1:-1, 1:-1]
+    for side in (grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]):
+        edges -= side
+    return deviation(edges) < BLUR * contrast
+
+
+def odd_sizes(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Rows of pictures that are far larger or smaller than those of the set, by the root of their pixels [n]; 0: no picture."""
+    rows = np.flatnonzero(pixels)
+    if len(rows) < SIZED:
+        return rows[:0]
+    sides = np.log(pixels[rows]) / 2
+    low, high = np.quantile(sides, [0.25, 0.75])
+    far = np.log(FAR) + (high - low)
+    return rows[(sides < low - far) | (sides > high + far)]
