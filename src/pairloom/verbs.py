@@ -83,6 +83,11 @@ def parts_of(system: Any) -> Mapping[str, tuple[str, ...]]:
     return getattr(system, "parts", None) or {"": tuple(turns_of(system))}
 
 
+def prompt_of(system: Any) -> tuple[int, ...]:
+    """Token ids with which every text of a writer begins, after its first token: the `prompt_ids` of its Config, or none."""
+    return getattr(getattr(system, "config", None), "prompt_ids", ())
+
+
 def losses_of(system: Any, batch: Batch, turn: str = "") -> dict[str, Tensor]:
     """The losses of one turn; "" is the only one of a system that declares none."""
     losses: dict[str, Tensor] = system.losses(batch, turn) if turn else system.losses(batch)

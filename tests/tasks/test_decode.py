@@ -126,6 +126,58 @@ def test_length_penalty_chooses_between_short_and_long():
     assert sums.tokens == (2,) and len(means.tokens) > 2
 
 
+def released_beams(writer: Table, prompt: tuple[int, ...], beams: int, longest: int, power: float) -> float:
+    """The score of the best text by the released rule, written out for one picture: a text's sum over the number of all its
+    tokens but the end; a picture is finished when the best candidate of a step cannot replace the worst of K texts."""
+    log = writer.chances[0].log().float()
+    running: list[tuple[float, tuple[int, ...]]] = [(0.0, (FIRST, *prompt))]
+    done: list[tuple[float, tuple[int, ...]]] = []
+
+    def add(total: float, text: tuple[int, ...]) -> None:
+        done.append((total / len(text) ** power, text))
+        done.sort(key=lambda one: -one[0])
+        del done[beams:]
+
+    for length in range(1 + len(prompt), longest):
+        every = [
+            (total + float(log[text[-1], token]), text, token)
+            for total, text in running
+            for token in range(WORDS)
+        ]
+        every = sorted(every, key=lambda one: -one[0])[: 2 * beams]
+        for rank, (total, text, token) in enumerate(every):
+            if token == LAST and rank < beams:
+                add(total, text)
+        running = [(total, (*text, token)) for total, text, token in every if token != LAST][:beams]
+        if len(done) == beams and done[-1][0] >= every[0][0] / (length + 1) ** power:
+            break
+    else:
+        for total, text in running:
+            add(total, text)
+    return done[0][0]
+
+
+@pytest.mark.parametrize("power", [1.0, 0.5, 2.0])
+def test_released_length_rule_is_that_of_the_published_captions(power):
+    """Against the rule written out, on random tables; the two rules differ where a prompt stands before the texts."""
+    differ = 0
+    for seed in range(60):
+        generator = torch.Generator().manual_seed(seed)
+        chances = torch.rand(1, WORDS, WORDS, generator=generator) ** 3
+        chances[:, :, LAST] *= 0.4
+        writer = Table(chances)
+        prompt, beams, longest = ((2, 3, 4), 3, 9) if seed % 2 else ((), 2, 7)
+        writing = Writing("beam", beams, longest, 1, power)
+        (old,) = decode(writer, pictures(0), replace(writing, length_rule="released"), prompt)
+        count = 1 + len(prompt) + len(old[0].tokens)
+        assert old[0].log_probability / count**power == pytest.approx(
+            released_beams(writer, prompt, beams, longest, power), rel=1e-5
+        ), seed
+        (new,) = decode(writer, pictures(0), writing, prompt)
+        differ += new[0].tokens != old[0].tokens
+    assert differ
+
+
 @pytest.mark.parametrize("way", ["greedy", "beam", "nucleus"])
 def test_lengths_count_the_first_token_and_the_prompt(way):
     writer = Table(table({FIRST: {2: 1.0}, 2: {2: 0.1, LAST: 0.9}})[None])

@@ -14,8 +14,10 @@ pytest.importorskip("transformers")
 from published import TEXTS, bert_tokens, scatter  # noqa: E402
 
 import pairloom  # noqa: E402
+from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, at_size, build  # noqa: E402
+from pairloom.tasks.caption import Captioning  # noqa: E402
 from pairloom.verbs import able, ways  # noqa: E402
 from pairloom.weights.salesforce import to_salesforce  # noqa: E402
 
@@ -115,3 +117,34 @@ def test_a_vocabulary_of_another_model(tmp_path: Path) -> None:
     type(bert_tokens()).train(["b"] * 9, 64).save(tmp_path / "there")
     with pytest.raises(Mistake, match="another model's"):
         pairloom.load(file)
+
+
+def with_words() -> Tokens:
+    """A vocabulary in which each word of the released prompt is one token, as in BERT's."""
+    return Tokens.train([*TEXTS, "a picture of a dog"] * 20, 200)
+
+
+def test_a_captioner_has_the_released_recipe(tmp_path: Path) -> None:
+    """Its prompt, its lengths, its beams and their length rule; other options come first. Texts are cleaned as in training, and
+    all of it stays in a folder of ours."""
+    model = build("blip", with_words(), "tiny", [*SIZES, "sharing=none"]).eval()
+    scatter(model.system, 6)
+    captioner = pairloom.load(publish(model, tmp_path / "c", ("visual", "text_decoder")))
+    captioner.save(tmp_path / "ours")
+    for one in (captioner, pairloom.load(tmp_path / "ours")):
+        assert (one.config.prompt, one.tokens.prompt) == (3, "a picture of")
+        options = Captioning.checked(one, max_length=12)
+        assert (options.beams, options.min_length, options.length_rule) == (3, 5, "released")
+        assert one.generation.max_length == 20
+        assert Captioning.checked(one, max_length=12, min_length=2, length_rule="sum").length_rule == "sum"
+        words = one.texts(["A red square. (Two: cats!)"]).ids
+        assert words.tolist() == one.texts(["a red square   two  cats"]).ids.tolist()
+        assert words[0, 1:4].tolist() == list(one.config.prompt_ids)
+    with pytest.raises(Mistake, match="length_rule is sum or released"):
+        Captioning.checked(captioner, max_length=12, length_rule="mean")
+
+
+def test_a_vocabulary_without_the_words_of_the_prompt_has_none(tmp_path: Path) -> None:
+    model = model_of("sharing=none")
+    captioner = pairloom.load(publish(model, tmp_path / "c", ("visual", "text_decoder")))
+    assert captioner.tokens.prompt == "" and captioner.config.prompt == 0

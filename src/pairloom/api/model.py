@@ -98,18 +98,22 @@ class Model(ModelJobs):
         self,
         images: Pictures,
         *,
-        beams: int = 3,
+        beams: int | None = None,
         several: int = 1,
-        prompt: str = "",
+        prompt: str | None = None,
         way: str = "beam",
         top_p: float = 0.9,
         max_length: int = 0,
-        min_length: int = 3,
+        min_length: int | None = None,
+        length_rule: str | None = None,
         seed: int = 0,
     ) -> Any:
         """A `Caption` for each picture; with several > 1 a list of so many for each.
 
-        way: beam, greedy or nucleus. max_length: most tokens, the prompt among them; 0: as the model learnt.
+        None, and max_length 0: as in the model's own `generation`. way: beam, greedy or nucleus. prompt: words that every
+        caption begins with; without it those that the model learnt to begin with, which are left out of the text. max_length,
+        min_length: most and fewest tokens, the prompt among them. length_rule: of a beam search, "sum" or "released"
+        (docs/papers/blip.md).
         """
         self._demand("caption")
         from pairloom.data.pair import content_hash, seed_of
@@ -117,7 +121,7 @@ class Model(ModelJobs):
 
         options = captioning.Captioning.checked(
             self, way=way, beams=beams, max_length=max_length, min_length=min_length, top_p=top_p,
-            several=several, prompt=prompt,
+            several=several, prompt=prompt, length_rule=length_rule,
         )  # fmt: skip
         opened = open_pictures(images)
         seeds = [seed_of(content_hash(image.tobytes()), "caption", seed) for image in opened]

@@ -9,20 +9,21 @@ import typer
 
 from pairloom.cli._options import Device, LinesOut, Pictures, ReplaceOut, Speed
 
+OWN = " Default: the model's own."
+
 
 def command(
     pictures: Pictures,
     model: Annotated[Path, typer.Option(help="A model folder (models/captioner of a clean run, say).")],
     out: LinesOut = None,
     way: Annotated[str, typer.Option(help="greedy, beam or nucleus.")] = "beam",
-    beams: Annotated[int, typer.Option(help="Width of the beam.")] = 3,
+    beams: Annotated[int | None, typer.Option(help=f"Width of the beam.{OWN}")] = None,
     top_p: Annotated[float, typer.Option(help="Mass that nucleus sampling draws from.")] = 0.9,
     several: Annotated[int, typer.Option(help="Captions for each picture.")] = 1,
-    prompt: Annotated[str, typer.Option(help="The words that every caption begins with.")] = "",
-    max_length: Annotated[
-        int, typer.Option(help="Most tokens, the prompt among them; 0: as the model learnt.")
-    ] = 0,
-    min_length: Annotated[int, typer.Option(help="Fewest tokens.")] = 3,
+    prompt: Annotated[str | None, typer.Option(help=f"Words that captions begin with.{OWN}")] = None,
+    max_length: Annotated[int, typer.Option(help=f"Most tokens, with the prompt.{OWN}")] = 0,
+    min_length: Annotated[int | None, typer.Option(help=f"Fewest tokens, with the prompt.{OWN}")] = None,
+    length_rule: Annotated[str | None, typer.Option(help=f"Of a beam: sum, released.{OWN}")] = None,
     seed: Annotated[int, typer.Option(help="Of nucleus sampling.")] = 0,
     speed: Speed = "exact",
     device: Device = "auto",
@@ -33,6 +34,6 @@ def command(
 
     lines = pairloom.load(model, device).at_speed(speed).lines(
         "caption", pictures, out, restart=restart, way=way, beams=beams, top_p=top_p, several=several, prompt=prompt,
-        max_length=max_length, min_length=min_length, seed=seed,
+        max_length=max_length, min_length=min_length, length_rule=length_rule, seed=seed,
     )  # fmt: skip
     _show.write_lines(lines)

@@ -19,6 +19,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
+from pairloom.data.apostrophes import join_apostrophes
 from pairloom.data.roles import FIRST, LAST, ROLES, WORD_END, is_clip, roles_of
 from pairloom.errors import Mistake
 
@@ -34,9 +35,10 @@ class Tokens:
 
     Cleaning lives inside the tokenizer's own normaliser: it is saved with it and holds for whoever loads the file.
     Text that spells a special token ("[SEP]") is text: no caption can end itself.
+    prompt: stands at the beginning of every framed text (BLIP's captioners: "a picture of").
     """
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, prompt: str = "") -> None:
         known = tokenizer.get_vocab(with_added_tokens=True)
         if set(FIRST[:4]) <= known.keys():  # like BERT's: what pairloom's systems add to it
             tokenizer.add_special_tokens([name for name in (*FIRST, *LAST) if name not in known])
@@ -46,6 +48,8 @@ class Tokens:
         self.tokenizer = tokenizer
         self.size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
         self.roles = roles_of(tokenizer)
+        self.prompt = prompt
+        self.prompt_ids = self.bare([prompt])[0] if prompt else []
 
     def id(self, role: str) -> int:
         """The token that plays a role. Mistake where the vocabulary has none."""
@@ -107,7 +111,11 @@ class Tokens:
             return self
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         tokenizer.add_special_tokens(lacking)
-        return Tokens(tokenizer)
+        return Tokens(tokenizer, self.prompt)
+
+    def with_prompt(self, prompt: str) -> Tokens:
+        """The same vocabulary, with a text that every framed text begins with."""
+        return self if prompt == self.prompt else Tokens(self.tokenizer, prompt)
 
     @classmethod
     def of_characters(cls, alphabet: str) -> Tokens:
@@ -181,7 +189,7 @@ class Tokens:
 
     def rows(self, texts: Sequence[str], length: int) -> list[list[int]]:
         """Ids of every framed text, at most `length` of them; what is cut is cut before the end token."""
-        before, after = self.prefix, self.suffix
+        before, after = [*self.prefix, *self.prompt_ids], self.suffix
         room = length - len(before) - len(after)
         if room < 1:
             raise ValueError("a text needs room for a token of its own beside those that frame it")
@@ -204,7 +212,8 @@ class Tokens:
 
     def too_long(self, text: str, length: int) -> bool:
         """Whether `encode` would cut this text."""
-        return len(self.prefix) + len(self.bare([text])[0]) + len(self.suffix) > length
+        framing = len(self.prefix) + len(self.prompt_ids) + len(self.suffix)
+        return framing + len(self.bare([text])[0]) > length
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The text of one row of ids [T]: up to the first end token, special tokens left out."""
@@ -212,7 +221,9 @@ class Tokens:
         if (end := self.roles.get("sep")) in row:
             row = row[: row.index(end)]
         text = str(self.tokenizer.decode(row, skip_special_tokens=True))
-        return text.replace(WORD_END, " ").strip() if self.byte_pairs else text
+        if self.byte_pairs:
+            return text.replace(WORD_END, " ").strip()
+        return join_apostrophes(text) if isinstance(self.tokenizer.decoder, decoders.WordPiece) else text
 
 
 def _whole(text: str) -> str:

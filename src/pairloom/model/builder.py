@@ -15,6 +15,7 @@ from pairloom.data.feed import Feed
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake, nearest
+from pairloom.model.generation import with_prompt
 from pairloom.model.model import Model
 
 # A setting of a system's Config -> the role whose id it takes from the tokenizer
@@ -47,7 +48,7 @@ def build(
             f"It has {', '.join(tokens.roles)}.",
             "Give a tokenizer like BERT's, or leave it out.",
         )
-    config = fit_to_tokens(config, tokens)
+    config, tokens = with_prompt(fit_to_tokens(config, tokens), tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         try:
@@ -105,4 +106,5 @@ def at_size(model: Model, size: int) -> Model:
             tensors[name] = resize_positions(tensor, places[name].shape[1])
     put_tensors(system, tensors, drop)
     about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}
-    return Model(model.name, system.eval(), model.tokens, dataclasses.replace(pixels, size=size), about)
+    feed = dataclasses.replace(pixels, size=size)
+    return dataclasses.replace(model, system=system.eval(), feed=feed, about=about)

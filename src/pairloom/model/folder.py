@@ -21,6 +21,7 @@ from pairloom.config import from_dict
 from pairloom.data.feed import FEEDS, Feed
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
+from pairloom.model.generation import Generation, with_prompt
 from pairloom.model.model import Model
 
 MARK = "pairloom"  # the key by which config.json says whose it is
@@ -39,12 +40,13 @@ def load_folder(
         raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.")
     module = registry.find("systems", str(config_json.get("system", "")))
     try:
-        config = read_config(config_json)
+        config, tokens = with_prompt(read_config(config_json), Tokens.load(where))
         system: nn.Module = module.System(config)
         complete(system)
         if feed is None:
             kind = next((name for name in FEEDS if name in config_json), "pixels")
             feed = from_dict(FEEDS[kind], config_json[kind])
+        generation = from_dict(Generation, config_json.get("generation", {}))
         tensors = _in_use(load_file(where / "model.safetensors"), module)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Mistake(
@@ -54,7 +56,6 @@ def load_folder(
         raise Mistake(
             f"{where / 'model.safetensors'} cannot be read.", str(error), "Copy the file again."
         ) from error
-    tokens = Tokens.load(where)
     if getattr(config, "vocabulary", tokens.size) != tokens.size:
         raise Mistake(
             f"The tokenizer in {where} is another model's.",
@@ -62,13 +63,15 @@ def load_folder(
             "Put back the tokenizer.json that was saved with the weights.",
         )
     put_tensors(system, tensors, tuple(getattr(system, "training_state", ())))
-    return Model(str(config_json["system"]), system.eval(), tokens, feed, dict(config_json.get("about", {})))
+    about = dict(config_json.get("about", {}))
+    return Model(str(config_json["system"]), system.eval(), tokens, feed, about, generation)
 
 
 def read_config(config_json: Mapping[str, Any]) -> Any:
     """The system's Config that a config.json of ours describes. Mistake for a setting that there is not."""
     module = registry.find("systems", str(config_json["system"]))
-    return from_dict(module.Config, _in_use(config_json["config"], module))
+    values = _in_use(config_json["config"], module)
+    return from_dict(module.Config, module.older(values) if hasattr(module, "older") else values)
 
 
 def _in_use(values: Mapping[str, Any], module: ModuleType, group: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from pairloom.data.feed import SOURCES, Feed, feed_name
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
+from pairloom.model.generation import Generation
 from pairloom.runtime import Speed
 from pairloom.runtime.packing import pack_texts
 
@@ -32,13 +33,14 @@ if TYPE_CHECKING:
 @dataclass
 class Model:
     """name: of the system. feed: what it reads of a picture (`data/feed.py`). about: what the model card tells, by topic
-    (preset, recipe, data, steps, metrics ...)."""
+    (preset, recipe, data, steps, metrics ...). generation: the defaults of captioning."""
 
     name: str
     system: Any
     tokens: Tokens
     feed: Feed
     about: dict[str, Any] = field(default_factory=dict)
+    generation: Generation = Generation()
 
     def __post_init__(self) -> None:
         if isinstance(self.system, torch.nn.Module):

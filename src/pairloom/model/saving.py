@@ -51,6 +51,7 @@ def save(model: Model, where: Path | str) -> Path:
         "system": model.name,
         "config": to_dict(model.config),
         feed_name(model.feed): to_dict(model.feed),
+        "generation": to_dict(model.generation),
         "about": model.about,
     }
     files = {

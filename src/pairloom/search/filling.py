@@ -26,6 +26,7 @@ from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import PairSet, Shard, read
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.search import cells, line, vectors
 from pairloom.search.store import FILE, OURS, Store
 from pairloom.verbs import demand
@@ -224,7 +225,7 @@ def embed(model: Model, pairs: dict[str, Pair], workers: int) -> tuple[dict[str,
 def embed_pixels(model: Model, pixels: numpy.ndarray) -> Tensor:
     """Embed pictures [B H W 3] uint8: vectors [B E] on the CPU."""
     images = torch.from_numpy(model.pixels.normalise(pixels)).to(model.device)
-    vectors = model.system.embed_image(Batch(images=images[:, None])).float().cpu()
+    vectors = finite(model.system.embed_image(Batch(images=images[:, None])).float().cpu(), "embeddings")
     return torch.nn.functional.normalize(vectors, dim=-1)
 
 

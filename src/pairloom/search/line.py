@@ -24,6 +24,7 @@ from torch import Tensor
 
 from pairloom.metrics.calibrate import auroc, mixture_posterior
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.search.store import Store
 from pairloom.search.vectors import Vectors
 
@@ -175,4 +176,4 @@ def embed_texts(model: Model, texts: list[str], rows: int = 256) -> Tensor:
     parts = [
         model.system.embed_text(model.batch(texts=texts[at : at + rows])) for at in range(0, len(texts), rows)
     ]
-    return torch.nn.functional.normalize(torch.cat(parts).float().cpu(), dim=-1)
+    return torch.nn.functional.normalize(finite(torch.cat(parts).float().cpu(), "embeddings"), dim=-1)

@@ -23,6 +23,7 @@ from pairloom.data.records import Questions
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.tasks.decode import Writing, decode
 
 FIRST = 128  # answers that are scored, those with the likeliest first tokens: as published
@@ -170,6 +171,7 @@ def choose(
     questions = len(state)
     device = batch.device
     logits, state = system.step(state, torch.full((questions,), system.first_token, device=device))
+    finite(logits.amax(1), "scores of the next word")
     best: list[dict[int, float]] = [{} for _ in range(questions)]
     rows = [(question, choices.root, 0.0) for question in range(questions)]
     allowed = [_likeliest(row, choices, first) for row in logits.float().softmax(1)]

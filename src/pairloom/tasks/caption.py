@@ -35,15 +35,21 @@ class Caption:
 
 @dataclass(frozen=True)
 class Captioning(Writing):
-    """Options of captioning. prompt: the words that every caption begins with; they count in max_length."""
+    """Options of captioning. prompt: the words that every caption begins with; they count in max_length, and stand in the
+    text. None: those that the model learnt to begin with, which are left out of the text."""
 
-    prompt: str = ""
+    prompt: str | None = None
 
     @classmethod
-    def checked(cls, model: Model, *, way: str = "beam", max_length: int = 0, **options: Any) -> Captioning:
-        """Options, checked against the model. max_length 0: that of its training. Mistake where they do not fit it."""
+    def checked(cls, model: Model, *, way: str = "beam", **options: Any) -> Captioning:
+        """Options, checked against the model; None, or max_length 0: as in its `generation`. Mistake where they do not fit it."""
         if way not in METHODS:
             raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, METHODS))
+        chosen = {name: value for name, value in options.items() if value is not None}
+        options = {**vars(model.generation), **chosen}
+        if chosen.get("several", 1) > options["beams"] and "beams" not in chosen:
+            options["beams"] = chosen["several"]
+        max_length = options.pop("max_length") or model.generation.max_length or model.config.length
         longest = getattr(model.config, "positions", model.config.length)
         if max_length > longest:
             raise Mistake(
@@ -52,10 +58,10 @@ class Captioning(Writing):
                 "Give less, or 0 for what it learnt.",
             )
         try:
-            own = cls(way=way, max_length=max_length or model.config.length, **options)  # type: ignore[arg-type]
+            own = cls(way=way, max_length=max_length, **options)  # type: ignore[arg-type]
         except ValueError as error:
             raise Mistake("These options do not fit.", str(error)) from error
-        if model.tokens.too_long(own.prompt, own.max_length):
+        if len(_begin(model, own.prompt)) + 2 > own.max_length:
             raise Mistake(
                 f"{own.max_length} tokens leave nothing to write.",
                 "max_length counts the first token and those of the prompt.",
@@ -74,15 +80,23 @@ def caption(
 
     Equal captions of a picture are returned once. seeds: one per picture, required for nucleus sampling.
     """
-    prompt, tokens = getattr(options, "prompt", ""), model.tokens
-    begins = tokens.bare([prompt])[0][: options.max_length - 2] if prompt else []
+    prompt, tokens = getattr(options, "prompt", None), model.tokens
+    begins = _begin(model, prompt)[: options.max_length - 2]
+    shown = begins if prompt else []
     captions: list[list[Caption]] = []
     for written in decode(
         model.system, Batch(images=model.pictures(images)[:, None]), options, begins, seeds
     ):
         texts: dict[str, Caption] = {}
         for one in written:
-            text = tokens.decode([*begins, *one.tokens]).strip()
+            text = tokens.decode([*shown, *one.tokens]).strip()
             texts.setdefault(text, Caption(text, one.log_probability, one.mean, one.ended))
         captions.append(list(texts.values()))
     return captions
+
+
+def _begin(model: Model, prompt: str | None) -> list[int]:
+    """Tokens that every caption begins with; None: those of the model's own prompt."""
+    if prompt is None:
+        return list(model.tokens.prompt_ids)
+    return model.tokens.bare([prompt])[0] if prompt else []

@@ -20,6 +20,7 @@ from pairloom.data.batch import Batch
 from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake, nearest
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 
 LOOKS = (
     "bad", "good", "bright", "dark", "blurry", "cropped", "close-up", "pixelated", "low resolution", "jpeg corrupted",
@@ -100,7 +101,9 @@ def class_embeddings(model: Model, names: Sequence[str], prompts: Sequence[str],
         model.system.embed_text(model.batch(texts=texts[first : first + rows])).float()
         for first in range(0, len(texts), rows)
     ]
-    return F.normalize(torch.cat(parts).unflatten(0, (len(names), len(prompts))).mean(1), dim=-1)
+    return F.normalize(
+        finite(torch.cat(parts), "embeddings").unflatten(0, (len(names), len(prompts))).mean(1), dim=-1
+    )
 
 
 @torch.no_grad()
@@ -112,6 +115,7 @@ def classify(
     The probabilities only compare these classes: a picture of none of them has a likeliest class too.
     """
     cosines = model.system.embed_image(Batch(images=model.pictures(images)[:, None])).float() @ classes.T
+    finite(cosines, "embeddings")
     return cosines, (cosines / temperature).softmax(1)
 
 

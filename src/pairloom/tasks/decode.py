@@ -9,7 +9,7 @@ I pictures, R rows (texts being written), K beams, L longest text, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor
 
 from pairloom.data.batch import Batch
 from pairloom.data.pair import seed_of
-from pairloom.verbs import Reads, Writes
+from pairloom.model.numbers import finite
+from pairloom.verbs import Reads, Writes, prompt_of
 
 OUT = -1e9  # a score that no text reaches
 
@@ -29,7 +30,10 @@ class Writing:
     ones).
 
     top_k 0: no limit (BLIP's paper samples with top_p 0.9 alone; its released code also has transformers' default top_k of
-    50). repetition_penalty above 1 makes tokens that are in the text already less likely.
+    50). repetition_penalty above 1 makes tokens that are in the text already less likely. length_rule: a beam search
+    compares log-probabilities divided by (a number of tokens) ** length_penalty: by those that are written, the end included
+    ("sum", transformers since 2023), or by all but the end, the first token and the prompt included ("released": transformers
+    before, by which published BLIP captions were made).
     """
 
     way: Literal["greedy", "beam", "nucleus"] = "beam"
@@ -41,9 +45,12 @@ class Writing:
     top_p: float = 0.9
     top_k: int = 0
     temperature: float = 1.0
+    length_rule: Literal["sum", "released"] = "sum"
     several: int = 1
 
     def __post_init__(self) -> None:
+        if self.length_rule not in ("sum", "released"):
+            raise ValueError(f"length_rule is sum or released, got {self.length_rule}")
         if (
             min(self.beams, self.several, self.max_length) < 1
             or self.temperature <= 0
@@ -77,15 +84,17 @@ def decode(
     system: Writes,
     batch: Batch,
     writing: Writing = Writing(),
-    prompt: Sequence[int] | Tensor = (),
+    prompt: Sequence[int] | Tensor | None = None,
     seeds: Sequence[int] | None = None,
 ) -> list[list[Written]]:
     """Decode `several` texts for each picture, the most likely first in a beam search.
 
-    prompt: the tokens after the first one, for all pictures; or a table [I P] with a prompt for each, first token included.
+    prompt: the tokens after the first one, for all pictures; or a table [I P] with a prompt for each, first token included;
+    None: the system's own.
     seeds: one per picture, for nucleus sampling: the texts of a picture then do not depend on the rest of the batch.
     ValueError where seeds are missing, or where the prompt is as long as max_length.
     """
+    prompt = prompt_of(system) if prompt is None else prompt
     prefix = prompt if isinstance(prompt, Tensor) else torch.tensor([[system.first_token, *prompt]])
     if prefix.shape[1] >= writing.max_length:
         raise ValueError(
@@ -101,6 +110,7 @@ def decode(
     else:
         for at in range(history.shape[1]):
             logits, state = system.step(state, history[:, at])
+    finite(logits.amax(1), "scores of the next word")
     if writing.way == "beam":
         return _beam(system, state, logits, history, writing)
     times = writing.several if writing.way == "nucleus" else 1
@@ -174,6 +184,7 @@ def _lines(
         if len(going) < len(alive):
             alive, token, state = alive[going], token[going], state.select(going)
         logits, state = system.step(state, token)
+        finite(logits.amax(1), "scores of the next word")
     return _written(texts, lengths, total, length, system.last_token)
 
 
@@ -229,15 +240,14 @@ def _beam(
     logits, state = logits.repeat_interleave(beams, 0), state.expand(beams)
     for at in range(length, writing.max_length):
         candidates, came = _grow(running, logits, at, system.last_token, writing)
-        ends = (candidates.texts[:, :, at] == system.last_token) | (at + 1 == writing.max_length)
-        finished = _finish(candidates, ends, at + 1 - length, writing)
+        ended = candidates.texts[:, :, at] == system.last_token
+        finished, reach = _finish(candidates, ended, at + 1, length, writing)
         done = done.beside(finished)
         done = done.pick(done.scores.topk(beams)[1])
-        candidates.scores = candidates.scores + ends * OUT
+        candidates.scores = candidates.scores + (ended | (at + 1 == writing.max_length)) * OUT
         order = candidates.scores.topk(beams)[1]
         running, came = candidates.pick(order), came.gather(1, order)
-        best = running.scores[:, 0] / (at + 1 - length) ** writing.length_penalty
-        open_ = best > done.scores.min(1).values
+        open_ = reach > done.scores.min(1).values
         if at + 1 == writing.max_length:
             open_[:] = False
         for index in (~open_).nonzero()[:, 0].tolist():
@@ -252,6 +262,7 @@ def _beam(
         alive, running, done = alive[going], running.pictures(going), done.pictures(going)
         state = state.select((going[:, None] * beams + came[going]).flatten())
         logits, state = system.step(state, running.texts[:, :, at].flatten())
+        finite(logits.amax(1), "scores of the next word")
     return result
 
 
@@ -271,9 +282,23 @@ def _grow(running: _Beams, logits: Tensor, at: int, last: int, writing: Writing)
     return grown, came
 
 
-def _finish(candidates: _Beams, ends: Tensor, steps: int, writing: Writing) -> _Beams:
-    """The candidates as finished texts, with scores per token: only candidates among the best K that end have one."""
-    first = torch.arange(ends.shape[1], device=ends.device) < writing.beams
-    scores: Any = candidates.scores / steps**writing.length_penalty
-    scores = torch.where(ends & first, scores, torch.full_like(scores, OUT))
-    return _Beams(candidates.texts, scores, candidates.plain, candidates.lengths)
+def _finish(
+    candidates: _Beams, ended: Tensor, total: int, prefix: int, writing: Writing
+) -> tuple[_Beams, Tensor]:
+    """The candidates as finished texts, with scores per token (OUT where one goes on), and the score [I] that the best text
+    which goes on has at this length.
+
+    total: tokens of a candidate, of which `prefix` stood before it was written. Only candidates among the best K can end.
+    """
+    first = torch.arange(ended.shape[1], device=ended.device) < writing.beams
+    sums, cut, power = candidates.scores, total == writing.max_length, writing.length_penalty
+    if writing.length_rule == "sum":
+        ends = (ended | cut) & first
+        scores = sums / (total - prefix) ** power
+        reach = scores.masked_fill(ended | cut, OUT).max(1).values
+    else:  # the end does not count; what is cut off at the last token are the beams that would go on
+        going = ~ended & ((~ended).cumsum(1) <= writing.beams)
+        ends = ended & first | (going & cut)
+        scores = torch.where(ended, sums / (total - 1) ** power, sums / total**power)
+        reach = sums[:, 0] / total**power
+    return replace(candidates, scores=torch.where(ends, scores, torch.full_like(scores, OUT))), reach

@@ -22,6 +22,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.metrics.answers import ndcg
 from pairloom.metrics.rank import ranks
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 
 GROUP = 128  # candidates that are read together
 
@@ -76,7 +77,7 @@ def rank_answers(
         answers = Texts(*texts.take(chosen.numpy())).to(device)
         owner = torch.zeros(len(chosen), dtype=torch.long, device=device)
         part = replace(encoded, texts=answers, image_of=owner)
-        scores[chosen] = model.system.match(part).float().cpu()
+        scores[chosen] = finite(model.system.match(part).float().cpu(), "scores")
     return scores
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def draw(
         part = slice(first, first + group)
         with torch.no_grad():
             drawn = model.system.draw(model.batch(texts=texts[part]), seeds=list(seeds[part]), **chosen)
-        yield from map(to_image, drawn)
+        yield from map(to_image, finite(drawn, "pictures"))
 
 
 def to_image(picture: Tensor) -> Image.Image:

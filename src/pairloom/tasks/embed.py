@@ -25,6 +25,7 @@ from pairloom.data.pixels import Picture, Unreadable
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.runtime import Speed
 from pairloom.scale import Execution
 from pairloom.scale.table import make_table, parts_of
@@ -39,8 +40,7 @@ def embed_images(model: Model, images: Tensor | Sequence[Picture], rows: int = G
     """Embeddings of pictures: unit vectors [N E] in float32, computed `rows` at a time."""
     count = range(0, len(images), rows)
     parts = [model.system.embed_image(model.batch(images[first : first + rows])) for first in count]
-    array: NDArray[Any] = torch.cat(parts).float().cpu().numpy()
-    return array
+    return finite_array(parts)
 
 
 @torch.no_grad()
@@ -49,7 +49,12 @@ def embed_texts(model: Model, texts: Sequence[str], rows: int = 256) -> NDArray[
     reads are truncated."""
     count = range(0, len(texts), rows)
     parts = [model.system.embed_text(model.batch(texts=texts[first : first + rows])) for first in count]
-    array: NDArray[Any] = torch.cat(parts).float().cpu().numpy()
+    return finite_array(parts)
+
+
+def finite_array(parts: Sequence[Tensor]) -> NDArray[Any]:
+    """Parts of a table of embeddings as one array in float32. Mistake where a number is not finite."""
+    array: NDArray[Any] = finite(torch.cat(list(parts)).float(), "embeddings").cpu().numpy()
     return array
 
 

@@ -25,6 +25,7 @@ from pairloom.data.pixels import Picture
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.tasks.decode import Writing, decode
 from pairloom.verbs import demand
 
@@ -270,7 +271,7 @@ def _likelihoods(system: Any, tokens: Tokens, batch: Batch, ids: Tensor, choices
         total += logits.float().log_softmax(1).gather(1, last[:, None])[:, 0] * real
         if at + 1 < max(map(len, rows)):
             logits, state = system.step(state, last)
-    return total.unflatten(0, (len(ids), len(rows)))
+    return finite(total, "scores of the next word").unflatten(0, (len(ids), len(rows)))
 
 
 def demand_question(options: Prompting, question: str) -> None:

@@ -22,6 +22,7 @@ from pairloom import verbs
 from pairloom.data.batch import Batch
 from pairloom.data.pixels import Picture
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.tasks.denoise import grid, seeded_noise
 from pairloom.verbs import Declares, demand_way
 
@@ -60,7 +61,7 @@ def judge(
     for chosen in torch.argsort(of if way == "match head" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(batch, texts=texts[chosen, :longest], image_of=of[chosen])
-        scores[chosen] = WAYS[way](system, part).float()
+        scores[chosen] = finite(WAYS[way](system, part).float(), "scores")
     return scores, way
 
 
@@ -87,7 +88,7 @@ def score_table(
         pairs = replace(batch, texts=own[list(range(len(own))) * count], image_of=owner)
         for way in by:
             if way == "cosine" and words is not None:
-                table = model.system.embed_image(batch).float() @ words.float().T
+                table = finite(model.system.embed_image(batch).float() @ words.float().T, "scores")
             else:
                 table = judge(model.system, pairs, way)[0].view(count, -1)
             rows[way].append(table.float().cpu())
@@ -114,12 +115,14 @@ def _cosine(system: verbs.Embeds, batch: Batch) -> Tensor:
 
 
 def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
-    """Mean log-probability of the tokens after the first, so that the length of a text has no direct effect."""
+    """Mean log-probability of the tokens after the first and the system's own prompt, so that the length of a text has no
+    direct effect."""
     ids, mask = batch.text()
     log_probabilities = torch.log_softmax(system.logits(batch)[:, :-1].float(), -1).gather(
         2, ids[:, 1:, None]
     )[..., 0]
-    real = mask[:, 1:]
+    real = mask[:, 1:].clone()
+    real[:, : len(verbs.prompt_of(system))] = False
     return (log_probabilities * real).sum(1) / real.sum(1).clamp(min=1)
 
 

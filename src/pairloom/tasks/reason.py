@@ -18,6 +18,7 @@ from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake
 from pairloom.metrics.answers import consistency
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def reason(
     texts = model.texts([plain(text) for text in statements])
     owner = None if image_of is None else torch.tensor(list(image_of))
     batch = Batch(images=pixels, texts=texts, image_of=owner).to(model.device)
-    chances = model.system.match(batch).float().sigmoid().tolist()
+    chances = finite(model.system.match(batch).float(), "scores").sigmoid().tolist()
     return [Verdict(chance > 0.5, chance) for chance in chances]
 
 

@@ -28,6 +28,7 @@ from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.numbers import finite
 from pairloom.tasks.judge import judge
 from pairloom.tasks.ranking import Floats, RetrievalSettings, Retrieved, Rows
 from pairloom.verbs import ways
@@ -164,7 +165,7 @@ class Retriever:
         for at in range(0, count, 256):
             chosen = order[at : at + 256]
             vectors = self.model.system.embed_text(self._texts(chosen))
-            by_row.update(zip(chosen.tolist(), vectors.float().cpu()))
+            by_row.update(zip(chosen.tolist(), finite(vectors.float().cpu(), "embeddings")))
         return torch.stack([by_row[at] for at in range(count)])
 
     def _texts(self, chosen: Rows) -> Batch:
@@ -184,7 +185,7 @@ class Retriever:
             if isinstance(self.model.system, verbs.Sees):
                 batch = self.model.system.encode_image(batch)
             if "cosine" in self.able:
-                vectors.append(self.model.system.embed_image(batch).float().cpu())
+                vectors.append(finite(self.model.system.embed_image(batch).float().cpu(), "embeddings"))
             if "match head" in self.able:
                 seen.append(batch if batch.encoded is None else replace(batch, images=None))
         if (size := sum(tensor.nbytes for tensor in tensors_in(seen))) <= self.room:

@@ -23,7 +23,7 @@ from pairloom.data.order import Rows
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.overlap import Frequencies, cider_d, frequencies
 from pairloom.tasks.decode import Writing, Written, decode
-from pairloom.verbs import Ability, Progress, Remembers, Sees, Writes, able
+from pairloom.verbs import Ability, Progress, Remembers, Sees, Writes, able, prompt_of
 
 # (image_ids [B], texts [B]) -> reward of each text for its picture; higher is better
 Reward = Callable[[Sequence[int], Sequence[str]], Sequence[float]]
@@ -41,14 +41,15 @@ class Cider:
     known: Frequencies
 
     @classmethod
-    def of(cls, texts: TextTable, rows: Rows, ids: Rows | None) -> Cider:
-        """The reward for a Loader's training set: its table, its rows and its image_ids (None: the index of the row)."""
+    def of(cls, texts: TextTable, rows: Rows, ids: Rows | None, before: int = 1) -> Cider:
+        """The reward for a Loader's training set: its table, its rows and its image_ids (None: the index of the row). before:
+        tokens that every text of the table begins with."""
         references: dict[int, list[str]] = {}
         for row in rows:
             held = references.setdefault(int(row if ids is None else ids[row]), [])
             for text in range(int(texts.first[row]), int(texts.first[row + 1])):
                 start, end = int(texts.start[text]), int(texts.start[text + 1])
-                held.append(_spell(texts.ids[start + 1 : end].tolist()))
+                held.append(_spell(texts.ids[start + before : end].tolist()))
         return cls(references, frequencies(list(references.values())))
 
     def __call__(self, pictures: Sequence[int], texts: Sequence[str]) -> list[float]:
@@ -85,7 +86,9 @@ class SelfCritical(nn.Module):
         drawn, better = self._practise(batch)
         texts = _tensors(self.system, drawn).to(batch.image_ids.device)
         log_p = self.system.logits(replace(batch, texts=texts))[:, :-1].float().log_softmax(-1)
-        likely = (log_p.gather(2, texts.ids[:, 1:, None])[..., 0] * texts.mask[:, 1:]).sum(1)
+        drawn_tokens = texts.mask[:, 1:].clone()
+        drawn_tokens[:, : len(prompt_of(self.system))] = False
+        likely = (log_p.gather(2, texts.ids[:, 1:, None])[..., 0] * drawn_tokens).sum(1)
         return {"self-critical": -(better * likely).mean()}
 
     @torch.no_grad()
@@ -97,9 +100,9 @@ class SelfCritical(nn.Module):
         prompt = replace(batch, texts=None)
         prompt = self.system.encode_image(prompt) if isinstance(self.system, Sees) else prompt
         seeds = torch.randint(2**31, (len(batch.image_ids),)).tolist()
-        plain = dict(max_length=self.length, min_length=1)
+        plain: dict[str, Any] = dict(max_length=self.length, min_length=1)
         drawn = [
-            one[0] for one in decode(self.system, prompt, Writing("nucleus", top_p=1.0, **plain), (), seeds)
+            one[0] for one in decode(self.system, prompt, Writing("nucleus", top_p=1.0, **plain), None, seeds)
         ]
         greedy = [one[0] for one in decode(self.system, prompt, Writing("greedy", **plain))]
         self.system.train()
@@ -110,7 +113,7 @@ class SelfCritical(nn.Module):
         return drawn, better.to(batch.image_ids.device, torch.float)
 
 
-REWARDS: dict[str, Callable[[TextTable, Rows, Rows | None], Reward]] = {"cider": Cider.of}
+REWARDS: dict[str, Callable[[TextTable, Rows, Rows | None, int], Reward]] = {"cider": Cider.of}
 
 
 def learner(system: Any, reward: str, loader: Any, length: int) -> Any:
@@ -124,7 +127,8 @@ def learner(system: Any, reward: str, loader: Any, length: int) -> Any:
         raise Mistake(f"There is no reward '{reward}'.", "", nearest(reward, ("none", *REWARDS)))
     if able(system, "caption") is None:
         raise Mistake("The system cannot learn by a reward.", "It does not write.", "Leave reward out.")
-    return SelfCritical(system, REWARDS[reward](loader.texts, loader.rows, loader.ids), length)
+    before = 1 + len(prompt_of(system))
+    return SelfCritical(system, REWARDS[reward](loader.texts, loader.rows, loader.ids, before), length)
 
 
 def _spell(ids: Sequence[int]) -> str:
@@ -137,8 +141,9 @@ def _words(one: Written, last: int) -> str:
 
 
 def _tensors(system: Writes, texts: Sequence[Written]) -> Texts:
-    """Texts as token ids, with the first token and, where there is one, the end token."""
-    rows = [[system.first_token, *one.tokens, *([system.last_token] if one.ended else [])] for one in texts]
+    """Texts as token ids, with the first token, the system's prompt and, where there is one, the end token."""
+    begins = [system.first_token, *prompt_of(system)]
+    rows = [[*begins, *one.tokens, *([system.last_token] if one.ended else [])] for one in texts]
     longest = max(map(len, rows))
     mask = torch.arange(longest) < torch.tensor([len(row) for row in rows])[:, None]
     return Texts(torch.tensor([row + [system.last_token] * (longest - len(row)) for row in rows]), mask)

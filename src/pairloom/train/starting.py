@@ -23,7 +23,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.frozen import TowerPixels, build_on_tower, demand_on_tower, keep_tower, learn_rows
-from pairloom.model import Model, at_size, build
+from pairloom.model import Model, at_size, build, with_prompt
 from pairloom.train.order import TrainRequest
 from pairloom.verbs import parts_of
 from pairloom.weights import load, with_part
@@ -118,6 +118,7 @@ def with_config(model: Model, config: Any, seed: int = 0) -> Model:
 
     Mistake where the weights do not fit.
     """
+    config, tokens = with_prompt(config, model.tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         system = registry.find("systems", model.name).System(config)
@@ -125,7 +126,7 @@ def with_config(model: Model, config: Any, seed: int = 0) -> Model:
     drop = tuple(getattr(system, "training_state", ()))
     added = tuple(system.added(model.config)) if hasattr(system, "added") else ()
     put_tensors(system, tensors_of(model.system, drop), (*drop, *added))
-    return replace(model, system=system.to(model.device))
+    return replace(model, system=system.to(model.device), tokens=tokens)
 
 
 def _files(request: TrainRequest) -> dict[str, Path]:

@@ -38,12 +38,12 @@ def download(name: str) -> Path:
         ) from error
 
 
-def tokens_near(folder: Path, kind: str) -> Tokens:
+def tokens_near(folder: Path, kind: str, clean: str = "") -> Tokens:
     """The tokenizer of a checkpoint without one: from its folder, the local cache, or an installed package.
 
-    kind: "clip" (text is cleaned as in CLIP's code) or "bert". Mistake where there is none, with the files that are needed.
+    kind: "clip" (text is cleaned as in CLIP's code) or "bert". clean: another cleaning (`data/normalisers.py`). Mistake where there is none, with the files that are needed.
     """
-    clean = "clip" if kind == "clip" else ""
+    clean = "clip" if kind == "clip" else clean
     wanted = ("tokenizer.json", "vocab.json", OPENAI) if kind == "clip" else ("tokenizer.json", "vocab.txt")
     folders = [folder, *(_packaged() if kind == "clip" else [])]
     folders += [where for where in map(cached, CLIP if kind == "clip" else BERT) if where]

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
+from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
-from pairloom.model import Model
-from pairloom.systems.blip import TABLE_3, Config, Sharing, System
+from pairloom.model import Generation, Model, with_prompt
+from pairloom.systems.blip import CAPTIONS, TABLE_3, Config, Sharing, System
 from pairloom.weights._hub import tokens_near
 
 IMAGE = {
@@ -78,10 +79,13 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "all": ((), {}),
     "caption": (
         ("towers.image_projection", "towers.text_projection", "match_head", "temperature"),
-        dict(length=40, itc=0.0, itm=0.0, prompt=3),
+        dict(length=40, itc=0.0, itm=0.0, **CAPTIONS),
     ),
     "match": (("head.", "temperature"), dict(length=35, ramp=1.0, lm=0.0)),
 }
+
+# the recipe of the released captioning, and how the released code cleans every caption that it trains on or scores
+RELEASED, CLEANING = Generation(beams=3, min_length=5, max_length=20, length_rule="released"), "blip"
 
 
 def task_of(names: Iterable[str]) -> str:
@@ -181,13 +185,22 @@ def load(where: Path) -> Model:
     """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache."""
     theirs = read(where)
     config = config_of(theirs, where)
-    tokens = tokens_near(where.parent, "bert")
+    tokens = tokens_near(where.parent, "bert", CLEANING)
     check_tokens(tokens.size, config, where)
-    config = replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep)
+    config, tokens = fitted(config, tokens)
     system = filled(config, theirs, where)
-    return Model(
-        "blip", system, tokens, Transform(config.image_size), {"source": f"Salesforce BLIP ({where.name})"}
-    )
+    about = {"source": f"Salesforce BLIP ({where.name})"}
+    return Model("blip", system, tokens, Transform(config.image_size), about, RELEASED)
+
+
+def fitted(config: Any, tokens: Tokens) -> tuple[Any, Tokens]:
+    """The Config of published weights with the ids of their tokenizer, and the tokenizer with their prompt. A vocabulary in
+    which the prompt's words are not one token each is not BERT's: its model did not learn with this prompt."""
+    config = replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep)
+    words = getattr(config, "prompt_text", "")
+    if len(tokens.bare([words])[0]) != len(words.split()):
+        config = replace(config, prompt_text="", prompt=0)
+    return with_prompt(config, tokens)
 
 
 def check_tokens(size: int, config: Any, where: Path) -> None:

@@ -11,7 +11,6 @@ time, as the decoder's.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,16 @@ from pairloom import verbs
 from pairloom.checkpoints.layout import read
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model import Model, read_json
+from pairloom.model import Generation, Model, read_json
 from pairloom.weights import salesforce_tasks
 from pairloom.weights._transformers import holds, pixels_of, write
 from pairloom.weights.salesforce import (
+    CLEANING,
+    RELEASED,
     check_tokens,
     config_of,
     filled,
+    fitted,
     from_transformers,
     task_of,
     to_salesforce,
@@ -65,9 +67,9 @@ def load(where: Path) -> Model:
         )
     task, heads = task_of(theirs), (image["num_attention_heads"], text["num_attention_heads"])
     config = (salesforce_tasks.config_of if task else config_of)(theirs, where, heads)
-    tokens = Tokens.load(where)
+    tokens = Tokens.load(where, "" if task else CLEANING)
     check_tokens(tokens.size, config, where)
-    config = replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep)
+    config, tokens = fitted(config, tokens)
     told_size = image.get("image_size", 384)
     if told_size != config.image_size:
         raise Mistake(
@@ -82,6 +84,7 @@ def load(where: Path) -> Model:
         tokens,
         pixels_of(where, config.image_size),
         {"source": f"transformers {name} ({where.name})"},
+        Generation() if task else RELEASED,
     )
 
 
