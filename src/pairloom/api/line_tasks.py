@@ -10,6 +10,7 @@ from pairloom.api.inputs import distinct
 from pairloom.api.lines import Line, LineTask
 from pairloom.api.pairs import example_pairs
 from pairloom.data.datasets.statements import demand_pictures
+from pairloom.data.datasets.statements import plain as plain_statement
 from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.answers import means, plain, vqa_accuracy
@@ -118,12 +119,17 @@ def statements(model: Model, where: str) -> LineTask:
             demand_pictures(len(row), model.config)
         results = reason(model, images, [example.text for example in examples])
         return [
-            {"statement": example.text, **vars(one), **_truth(example)}
+            {"statement": example.text, **vars(one), **_truth(example), **_cut(model, example.text)}
             for example, one in zip(examples, results)
         ]
 
     empty = {"statement": "", "true": None, "chance": None}
     return LineTask("reasoning", empty, {"model": where}, judge, "statements", totals=_verdicts)
+
+
+def _cut(model: Model, statement: str) -> Line:
+    """{"cut": True} for a statement of which the model reads only the beginning."""
+    return {"cut": True} if model.tokens.too_long(plain_statement(statement), model.config.length) else {}
 
 
 def _truth(example: Any) -> Line:
@@ -132,10 +138,12 @@ def _truth(example: Any) -> Line:
 
 def _verdicts(lines: list[Line]) -> Line:
     known = [line for line in lines if "label" in line]
+    cut = sum("cut" in line for line in lines)
+    lengths: Line = {"statements that were cut": cut} if cut else {}
     if not known:
-        return {}
+        return lengths
     columns = [[line[name] for line in known] for name in ("chance", "label", "group")]
-    return dict(verdicts(columns[0], columns[1], columns[2]))
+    return {**verdicts(columns[0], columns[1], columns[2]), **lengths}
 
 
 def dialogs(model: Model, where: str) -> LineTask:

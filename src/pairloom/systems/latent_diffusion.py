@@ -54,6 +54,9 @@ def _text(width: int, depth: int, heads: int, activation: str = "gelu", **more: 
     }  # fmt: skip
 
 
+DROPPED = 0.1  # of the texts of plain training, so that guidance can be used
+
+
 @dataclass(frozen=True)
 class Config:
     """Stable Diffusion 1.5. unet, vae, text, text_2, scheduler: settings by the names of the libraries that build these parts,
@@ -63,7 +66,7 @@ class Config:
     text_2 {}: none; with it the context is the last layer but one of both encoders, and the UNet also reads the second one's
     pooled row (SDXL). pad, pad_2: padding ids; a text is padded to `length` tokens, and the network reads the padding.
     zero_empty: the conditioning of the empty text is all zeros (SDXL). dropped: share of the texts that are replaced by the
-    empty one in training. learn_text: the text encoder is trained too.
+    empty one in training; None: a tenth, and none where a batch has hard negatives, as in HardNeg's released code. learn_text: the text encoder is trained too.
     rank: of low-rank adapters on the attention (0: none); with adapters all else is frozen. adapted: the adapters are on
     both attentions, as in the released code, or on cross-attention alone, as the paper says. margin: lambda, the error of a
     wrong pair, as a multiple of the true pair's, beyond which its loss is constant.
@@ -78,7 +81,7 @@ class Config:
     pad_2: int = 0
     packing: int = 1
     zero_empty: bool = False
-    dropped: float = 0.1
+    dropped: float | None = None
     learn_text: bool = False
     rank: int = 0
     adapted: Literal["both", "cross"] = "both"
@@ -292,7 +295,7 @@ class System(nn.Module):
         rows = len(tokens)
         t = torch.randint(self.times, (rows,), generator=chance, device=device)
         noise = torch.randn(rows, *self.latent, generator=chance, device=device)
-        drop = torch.rand(rows, generator=chance, device=device) < self.config.dropped * self.training
+        drop = torch.rand(rows, generator=chance, device=device) < self._dropped(batch)
         clean = batch.encoded
         if clean is None:
             clean = self._learned(batch.required("images"), chance)
@@ -315,6 +318,14 @@ class System(nn.Module):
             assert negatives.images is not None
             wrong = error(self._own(batch, self._learned(negatives.images, chance)), text)
         return {**values, "negative": pushed_away(values["denoise"], wrong, self.config.margin)}
+
+    def _dropped(self, batch: Batch) -> float:
+        """Share of the batch's texts that are replaced by the empty one."""
+        if not self.training:
+            return 0.0
+        if self.config.dropped is not None:
+            return self.config.dropped
+        return DROPPED if batch.negatives is None else 0.0
 
     def _learned(self, images: Float[Tensor, "I 1 3 H W"], chance: torch.Generator) -> Tensor:
         """Latents of pictures: a sample of the posterior in training, its mean otherwise."""
