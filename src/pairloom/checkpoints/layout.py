@@ -5,7 +5,6 @@ Does not know: any one layout. Nothing is unpickled.
 
 from __future__ import annotations
 
-import json
 import re
 import warnings
 import zipfile
@@ -19,17 +18,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pairloom.blocks.positions import resize_positions
+from pairloom.checkpoints.names import STEMS, names_of, shards_of
 from pairloom.checkpoints.script import is_script, read_script
 from pairloom.errors import Mistake
 
-FILES = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.bin",
-)
+FILES = tuple(names_of(STEMS[:-1]))
 
 
 @dataclass(frozen=True)
@@ -103,10 +96,12 @@ def read(where: Path) -> dict[str, Tensor]:
         files = [where / name for name in FILES if (where / name).is_file()]
         if not files:
             raise Mistake(
-                f"{where} has no weights.", f"Looked for {' and '.join(FILES)}.", "Name the file itself."
+                f"{where} has no weights.",
+                f"Looked for {', '.join(FILES[:4])} and the like.",
+                "Name the file itself.",
             )
         where = files[0]
-    if where.name.endswith(".index.json"):
+    if re.fullmatch(r".+\.index(\.\w+)?\.json", where.name):
         return _parts(where)
     try:
         if where.suffix == ".safetensors":
@@ -164,12 +159,9 @@ def peek(where: Path) -> set[str]:
 
 def _parts(index: Path) -> dict[str, Tensor]:
     """The tensors of a model that is split into several files, as its index lists them."""
-    try:
-        names = sorted(
-            {str(Path(name).name) for name in json.loads(index.read_text("utf-8"))["weight_map"].values()}
-        )
-    except (OSError, ValueError, KeyError, AttributeError) as error:
-        raise Mistake(f"{index} is not an index of weights.", str(error), "Copy the folder again.") from error
+    names = shards_of(index)
+    if not names:
+        raise Mistake(f"{index} is not an index of weights.", "It lists no files.", "Copy the folder again.")
     tensors: dict[str, Tensor] = {}
     for name in names:
         tensors |= read(index.with_name(name))

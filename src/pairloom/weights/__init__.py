@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import registry
-from pairloom.checkpoints import cached
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, load_folder, read_json
 from pairloom.model.model import Model
@@ -20,9 +19,9 @@ def load(where: Path | str, download: bool = False) -> Model:
     """
     name, where = str(where), Path(where)
     if not where.exists():
-        from pairloom.weights._hub import download as fetch
+        from pairloom.weights._hub import find_model
 
-        where = cached(name) or (fetch(name) if download else where)
+        where = find_model(name, download) or where
     if not where.exists():
         raise Mistake(
             f"There is no model at {where}.",

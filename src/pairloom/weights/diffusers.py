@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pairloom.blocks.lora import adapters
 from pairloom.checkpoints.layout import Place, give, read, take
+from pairloom.checkpoints.names import weights_in
 from pairloom.data.disk import atomic_write
 from pairloom.data.roles import END, START
 from pairloom.data.tokens import Tokens
@@ -31,15 +32,6 @@ from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_sha
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
 PARTS = {"unet": "unet.", "vae": "vae.", "text_encoder": "text.first.", "text_encoder_2": "text.second."}
-NAMES = ("diffusion_pytorch_model", "model", "pytorch_model")
-ENDS = (
-    ".safetensors",
-    ".safetensors.index.json",
-    ".bin",
-    ".bin.index.json",
-    ".fp16.safetensors",
-    ".fp16.bin",
-)
 ADAPTERS = "pytorch_lora_weights.safetensors"  # the file of adapters, as diffusers calls it
 TEXT = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
@@ -179,13 +171,12 @@ def _pad(where: Path, tokens: Tokens) -> int:
 
 def _file(folder: Path) -> Path:
     """The weights file of a part. Mistake where there is none."""
-    for end in ENDS:
-        for name in NAMES:
-            if (folder / f"{name}{end}").is_file():
-                return folder / f"{name}{end}"
-    raise Mistake(
-        f"{folder} has no weights.", f"There is no {NAMES[0]}{ENDS[0]} or similar.", "Copy the whole folder."
-    )
+    names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
+    chosen = weights_in(names)
+    if chosen is None:
+        why = "There is no diffusion_pytorch_model.safetensors or similar."
+        raise Mistake(f"{folder} has no weights.", why, "Copy the whole folder.")
+    return folder / chosen
 
 
 def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, Place]:
