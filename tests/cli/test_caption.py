@@ -59,3 +59,24 @@ def test_a_text_that_is_cut_is_named(call, place: Path) -> None:
     assert code == 0 and len(json.loads(out)["texts"]) == 2
     assert "1 text is longer than the model reads" in " ".join(err.split())
     assert not call("match", place / "red.png", *texts[:1], "--model", place / "model", "--json")[2]
+
+
+def test_other_weights_at_the_same_path_do_not_go_on(call, place: Path, tmp_path: Path) -> None:
+    """Lines that another model wrote, though it lay where this one lies, are refused."""
+    import torch
+
+    from pairloom import model as models
+    from pairloom.weights import load
+
+    models.save(load(place / "model"), tmp_path / "model")
+    words = ("caption", place / "red.png", "--model", tmp_path / "model", "--out", tmp_path / "out.jsonl")
+    assert call(*words)[0] == 0
+    assert call(*words)[0] == 0
+    model = load(tmp_path / "model")
+    with torch.no_grad():
+        for parameter in model.system.parameters():
+            parameter.mul_(1.01)
+    models.save(model, tmp_path / "model")
+    code, _, err = call(*words)
+    assert code == 2 and "holds answers to something else" in " ".join(err.split())
+    assert call(*words, "--restart")[0] == 0

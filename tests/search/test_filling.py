@@ -22,6 +22,7 @@ from pairloom import search
 from pairloom.data.shards import open_set
 from pairloom.errors import Mistake
 from pairloom.model import Model, build
+from pairloom.model.fingerprint import fingerprint
 from pairloom.search import filling, vectors
 from pairloom.search.filling import Filled, fill
 from pairloom.search.index import Index
@@ -298,13 +299,13 @@ def test_a_broken_index_says_so_and_restart_mends_it(pairs, model, tmp_path: Pat
 
 
 def test_the_fingerprint_sees_weights_tokens_and_pixels(model) -> None:
-    assert filling.fingerprint(model) == filling.fingerprint(eye())
+    assert fingerprint(model) == fingerprint(eye())
     other = eye()
     with torch.no_grad():
         other.system.gain += 1e-3
-    assert filling.fingerprint(other) != filling.fingerprint(model)
-    assert filling.fingerprint(Model("eye", model.system, model.tokens, other.pixels.__class__(48))) != (
-        filling.fingerprint(model)
+    assert fingerprint(other) != fingerprint(model)
+    assert fingerprint(Model("eye", model.system, model.tokens, other.pixels.__class__(48))) != (
+        fingerprint(model)
     )
 
 

@@ -71,7 +71,6 @@ def test_the_prompt_is_kept_with_the_model(tokens: Tokens, tmp_path: Path) -> No
     chosen = Captioning.checked(again)
     assert (chosen.beams, chosen.min_length, chosen.max_length, chosen.length_rule) == (4, 5, 12, "released")
     assert Captioning.checked(again, beams=2, min_length=1).beams == 2
-    assert Captioning.checked(again, several=6).beams == 6
 
 
 def test_folders_of_earlier_versions_get_the_words_of_their_prompt(tokens: Tokens, tmp_path: Path) -> None:

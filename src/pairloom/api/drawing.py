@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.pair import content_hash, seed_of
 from pairloom.errors import Mistake
+from pairloom.model.fingerprint import fingerprint
 from pairloom.tasks.draw import Sampling, demand_short, draw
 
 if TYPE_CHECKING:
@@ -19,16 +20,15 @@ class DrawnFiles:
     """Draws as it is iterated; yields the path of each new file. wanted: (text, number, file) of all; done: there before."""
 
     def __init__(
-        self, model: Model, where: str, texts: Sequence[str], out: Path, several: int, options: Sampling, seed: int,
+        self, model: Model, texts: Sequence[str], out: Path, several: int, options: Sampling, seed: int,
         group: int,
     ) -> None:  # fmt: skip
         if min(several, group) < 1:
             raise Mistake("These options do not fit.", "--several, --steps and --group must be above 0.")
         demand_short(model, texts)
         self.model, self.options, self.seed, self.group = model, options, seed, group
-        about = repr(
-            (where, options.steps, options.guidance, seed)
-        ).encode()  # another picture has another name
+        # another picture has another name
+        about = repr((fingerprint(model), options.steps, options.guidance, seed)).encode()
         self.wanted = [
             (text, at, out / f"{content_hash(text.encode(), about)[:12]}-{at}.png")
             for text in dict.fromkeys(texts)

@@ -58,7 +58,7 @@ class ModelJobs(BareModel):
         from pairloom.tasks.draw import Sampling
 
         options = Sampling(steps, guidance)
-        return DrawnFiles(self, self.where, text_list(texts), Path(out), several, options, seed, group)
+        return DrawnFiles(self, text_list(texts), Path(out), several, options, seed, group)
 
     def retrieve(
         self,

@@ -15,6 +15,7 @@ from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.answers import means, plain, vqa_accuracy
 from pairloom.model import Model
+from pairloom.model.fingerprint import fingerprint
 from pairloom.tasks import answer as answering
 from pairloom.tasks import dialog as talking
 from pairloom.tasks import few_shot
@@ -212,7 +213,7 @@ def line_task(model: Model, method: str, where: str, **options: Any) -> LineTask
     """The task of a Model's method by its name. Mistake for another."""
     if method not in TASKS:
         raise Mistake(f"There is no '{method}' over a whole source.", "", nearest(method, TASKS))
-    return TASKS[method](model, where, **options)
+    return TASKS[method](model, f"{where} (weights {fingerprint(model)[:12]})", **options)
 
 
 def _speed(model: Model) -> str:

@@ -17,8 +17,8 @@ from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 from pairloom.metrics.compare import Interval
 from pairloom.model import Model
+from pairloom.model.fingerprint import fingerprint
 from pairloom.scale.table import demand_ours, parts_of
-from pairloom.search.filling import fingerprint
 from pairloom.tasks.ranking import RetrievalSettings, Retrieved, rankings, settings, worth
 from pairloom.tasks.retrieve import Corpus, Retriever
 from pairloom.verbs import demand_way

@@ -21,11 +21,12 @@ from torch import Tensor
 
 from pairloom.data.batch import Batch
 from pairloom.data.disk import check_output, unwritable
-from pairloom.data.pair import Pair, content_hash
+from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import PairSet, Shard, read
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.fingerprint import fingerprint
 from pairloom.model.numbers import finite
 from pairloom.search import cells, line, vectors
 from pairloom.search.store import FILE, OURS, Store
@@ -116,20 +117,6 @@ def forget(out: Path) -> None:
             path.unlink(missing_ok=True)
     except OSError as error:
         raise unwritable(out, error) from error
-
-
-def fingerprint(model: Model) -> str:
-    """Fingerprint of a model: a hash of its config, tokenizer, transform, and 64 numbers of every tensor."""
-    digest = [repr((model.name, model.config, model.pixels)), model.tokens.tokenizer.to_str()]
-    parts = [text.encode() for text in digest]
-    drop = tuple(getattr(model.system, "training_state", ()))
-    for name, tensor in sorted(model.system.state_dict().items()):
-        if name.startswith(drop) and drop:
-            continue
-        flat = tensor.detach().flatten()
-        some = flat[torch.linspace(0, max(len(flat) - 1, 0), min(64, len(flat)), device=flat.device).long()]
-        parts += [name.encode(), some.double().cpu().numpy().tobytes()]
-    return content_hash(*parts)
 
 
 def check_model(store: Store, model: Model) -> None:

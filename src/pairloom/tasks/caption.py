@@ -47,8 +47,6 @@ class Captioning(Writing):
             raise Mistake(f"There is no way of writing '{way}'.", "", nearest(way, METHODS))
         chosen = {name: value for name, value in options.items() if value is not None}
         options = {**vars(model.generation), **chosen}
-        if chosen.get("several", 1) > options["beams"] and "beams" not in chosen:
-            options["beams"] = chosen["several"]
         max_length = options.pop("max_length") or model.generation.max_length or model.config.length
         longest = getattr(model.config, "positions", model.config.length)
         if max_length > longest:
