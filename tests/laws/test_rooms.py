@@ -15,7 +15,7 @@ FLOORS = {
     "verbs": 2, "world": 2, "checkpoints": 2, "systems": 3,
     "runtime": 4, "scale": 4, "model": 5, "towers": 5, "regression": 6, "frozen": 6, "weights": 7, "tasks": 8, "train": 9,
     "bench": 10, "clean": 10, "search": 10,
-    "api": 11, "cli": 12, "web": 12,
+    "api": 11, "cli": 12, "web": 12, "__main__": 13,
 }  # fmt: skip
 FORBIDDEN = {
     "metrics": {"torch"},

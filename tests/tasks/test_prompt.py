@@ -12,7 +12,8 @@ import torch
 from pairloom import model as models
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model import Generation, Model, with_prompt
+from pairloom.model import Model
+from pairloom.model.generation import Generation, with_prompt
 from pairloom.tasks.caption import Captioning, caption
 from pairloom.tasks.decode import Writing, decode
 from pairloom.tasks.judge import judge

@@ -19,7 +19,6 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 from torch import Tensor
 
-from pairloom.data.apostrophes import join_apostrophes
 from pairloom.data.roles import FIRST, LAST, ROLES, WORD_END, is_clip, roles_of
 from pairloom.errors import Mistake
 
@@ -48,8 +47,7 @@ class Tokens:
         self.tokenizer = tokenizer
         self.size = 1 + max(tokenizer.get_vocab(with_added_tokens=True).values(), default=0)
         self.roles = roles_of(tokenizer)
-        self.prompt = prompt
-        self.prompt_ids = self.bare([prompt])[0] if prompt else []
+        self.prompt, self.prompt_ids = prompt, self.bare([prompt])[0] if prompt else []
 
     def id(self, role: str) -> int:
         """The token that plays a role. Mistake where the vocabulary has none."""
@@ -112,10 +110,6 @@ class Tokens:
         tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
         tokenizer.add_special_tokens(lacking)
         return Tokens(tokenizer, self.prompt)
-
-    def with_prompt(self, prompt: str) -> Tokens:
-        """The same vocabulary, with a text that every framed text begins with."""
-        return self if prompt == self.prompt else Tokens(self.tokenizer, prompt)
 
     @classmethod
     def of_characters(cls, alphabet: str) -> Tokens:
@@ -212,8 +206,7 @@ class Tokens:
 
     def too_long(self, text: str, length: int) -> bool:
         """Whether `encode` would cut this text."""
-        framing = len(self.prefix) + len(self.prompt_ids) + len(self.suffix)
-        return framing + len(self.bare([text])[0]) > length
+        return len([*self.prefix, *self.prompt_ids, *self.bare([text])[0], *self.suffix]) > length
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The text of one row of ids [T]: up to the first end token, special tokens left out."""
@@ -221,9 +214,11 @@ class Tokens:
         if (end := self.roles.get("sep")) in row:
             row = row[: row.index(end)]
         text = str(self.tokenizer.decode(row, skip_special_tokens=True))
-        if self.byte_pairs:
-            return text.replace(WORD_END, " ").strip()
-        return join_apostrophes(text) if isinstance(self.tokenizer.decoder, decoders.WordPiece) else text
+        if isinstance(self.tokenizer.decoder, decoders.WordPiece):
+            from pairloom.data.apostrophes import join_apostrophes
+
+            return join_apostrophes(text)
+        return text.replace(WORD_END, " ").strip() if self.byte_pairs else text
 
 
 def _whole(text: str) -> str:

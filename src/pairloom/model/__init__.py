@@ -3,14 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 from pairloom.model.folder import MARK, read_json
-from pairloom.model.generation import Generation, with_prompt
 from pairloom.model.model import Model
 
 if TYPE_CHECKING:
     from pairloom.model.builder import at_size, build
     from pairloom.model.saving import claim, save
 
-__all__ = ["MARK", "Generation", "Model", "at_size", "build", "claim", "read_json", "save", "with_prompt"]
+__all__ = ["MARK", "Model", "at_size", "build", "claim", "read_json", "save"]
 
 
 def __getattr__(name: str) -> Any:

@@ -48,6 +48,7 @@ def build(
             f"It has {', '.join(tokens.roles)}.",
             "Give a tokenizer like BERT's, or leave it out.",
         )
+    demand_prompt(config, tokens)
     config, tokens = with_prompt(fit_to_tokens(config, tokens), tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -60,6 +61,23 @@ def build(
                 f"Given: {' '.join(settings) or preset}.",
             ) from error
     return Model(name, system, tokens, _feed(module, config), {"preset": preset})
+
+
+def demand_prompt(config: Any, tokens: Tokens) -> None:
+    """Raise Mistake where a config has a prompt without words, or one that leaves no room for a text."""
+    words = getattr(config, "prompt_text", "")
+    if getattr(config, "prompt", 0) and not words:
+        raise Mistake(
+            f"prompt={config.prompt} does not say which words stand before a text.",
+            "They are put before every text in training and in captioning, and are not learned.",
+            'Leave prompt out, and give the words: model.prompt_text="a picture of".',
+        )
+    if words and (count := len(tokens.bare([words])[0])) + 3 > config.length:
+        raise Mistake(
+            f"'{words}' leaves no room for a text.",
+            f"It has {count} tokens, and the model reads {config.length}.",
+            "Give a shorter prompt_text, or a greater length.",
+        )
 
 
 def fit_to_tokens(config: Any, tokens: Tokens) -> Any:

@@ -63,15 +63,16 @@ def load_folder(
             "Put back the tokenizer.json that was saved with the weights.",
         )
     put_tensors(system, tensors, tuple(getattr(system, "training_state", ())))
-    about = dict(config_json.get("about", {}))
-    return Model(str(config_json["system"]), system.eval(), tokens, feed, about, generation)
+    about, name = dict(config_json.get("about", {})), str(config_json["system"])
+    return Model(name, system.eval(), tokens, feed, about, generation)
 
 
 def read_config(config_json: Mapping[str, Any]) -> Any:
     """The system's Config that a config.json of ours describes. Mistake for a setting that there is not."""
     module = registry.find("systems", str(config_json["system"]))
     values = _in_use(config_json["config"], module)
-    return from_dict(module.Config, module.older(values) if hasattr(module, "older") else values)
+    earlier = {"prompt_text": "a picture of"} if values.get("prompt") else {}  # once it had no name
+    return from_dict(module.Config, {**earlier, **values})
 
 
 def _in_use(values: Mapping[str, Any], module: ModuleType, group: str = "") -> dict[str, Any]:

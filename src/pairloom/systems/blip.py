@@ -10,7 +10,6 @@ tower, E shared embedding, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -58,8 +57,8 @@ class Config:
     length: tokens that a text may have; positions: of the learned table. queue 0 switches the queue off, momentum 0
     the teacher and the queue: contrast then looks at the batch alone. alpha: weight of the teacher's targets, reached
     over `ramp` epochs. negatives: of the match, from this process's batch or from all "ranks". itc, itm, lm: weights of
-    the losses (0: not computed). contrast_first: epochs with ITC alone. prompt_text: words that every text begins with
-    and that are not learned: `prompt` tokens after [DEC], whose ids in the vocabulary are prompt_ids.
+    the losses (0: not computed). contrast_first: epochs with ITC alone. prompt_text: words before every text that
+    are not learned: `prompt` tokens, prompt_ids.
     stem "conv" and "residual" are ours, not the paper's, and so is bag: the mean word joins the [CLS] row before the
     projection of the unimodal encoder, for sets too small to train a text tower (docs/log.md). The weights say what a
     model can be asked, too: a published captioner has itc 0 and itm 0, and is not asked to match.
@@ -108,7 +107,7 @@ TINY = Config(
     image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, vocabulary=64, length=12, positions=16,
     width=32, depth=2, heads=2, dropout=0.0, embedding=16, cls=2, sep=3, dec=62, enc=63, queue=16,
 )  # fmt: skip
-CAPTIONS: dict[str, Any] = dict(prompt_text="a picture of", prompt=3)
+CAPTIONS = dict(prompt_text="a picture of", prompt=3)
 # fine-tuning: retrieval (CapFilt's filter) with ITC and ITM, captioning (its captioner) with LM after "a picture of"
 FINE: dict[str, dict[str, Any]] = {
     "retrieval": dict(image_size=384, length=35, ramp=1.0, negatives="ranks", lm=0.0),
@@ -148,11 +147,6 @@ RECIPES: dict[str, dict[str, object]] = {
         lr=1e-3, batch=32, steps=2000, warmup=0.1, betas=(0.9, 0.98), ema=0.99, weight_decay=0.05
     ),
 }
-
-
-def older(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings of a model folder of any version: captioners of earlier ones did not name the words of their prompt."""
-    return dict(values) if "prompt_text" in values or not values.get("prompt") else {**values, **CAPTIONS}
 
 
 @dataclass

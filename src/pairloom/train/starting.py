@@ -23,7 +23,9 @@ from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.frozen import TowerPixels, build_on_tower, demand_on_tower, keep_tower, learn_rows
-from pairloom.model import Model, at_size, build, with_prompt
+from pairloom.model import Model, at_size, build
+from pairloom.model.builder import demand_prompt
+from pairloom.model.generation import with_prompt
 from pairloom.train.order import TrainRequest
 from pairloom.verbs import parts_of
 from pairloom.weights import load, with_part
@@ -118,6 +120,7 @@ def with_config(model: Model, config: Any, seed: int = 0) -> Model:
 
     Mistake where the weights do not fit.
     """
+    demand_prompt(config, model.tokens)
     config, tokens = with_prompt(config, model.tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -20,7 +20,8 @@ from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
-from pairloom.model import Generation, Model, with_prompt
+from pairloom.model import Model
+from pairloom.model.generation import Generation, with_prompt
 from pairloom.systems.blip import CAPTIONS, TABLE_3, Config, Sharing, System
 from pairloom.weights._hub import tokens_near
 

@@ -18,7 +18,8 @@ from pairloom import verbs
 from pairloom.checkpoints.layout import read
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model import Generation, Model, read_json
+from pairloom.model import Model, read_json
+from pairloom.model.generation import Generation
 from pairloom.weights import salesforce_tasks
 from pairloom.weights._transformers import holds, pixels_of, write
 from pairloom.weights.salesforce import (
