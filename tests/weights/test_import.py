@@ -129,3 +129,14 @@ def test_the_network_is_asked_only_where_the_user_says_so(
 def test_what_is_no_hub_id_is_not_looked_up(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *a, **k: pytest.fail("asked"))
     assert _hub.cached(name) is None
+
+
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "model."])
+def test_prefixes_of_wrappers_are_taken_off_in_folders(tmp_path: Path, prefix: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    clip_folder(tmp_path / "m")
+    before = pairloom.load(tmp_path / "m").embed(texts=["two cats"]).texts
+    file = tmp_path / "m" / "model.safetensors"
+    save_file({f"{prefix}{name}": tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
+    assert numpy.array_equal(pairloom.load(tmp_path / "m").embed(texts=["two cats"]).texts, before)

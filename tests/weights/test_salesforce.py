@@ -148,3 +148,16 @@ def test_a_vocabulary_without_the_words_of_the_prompt_has_none(tmp_path: Path) -
     model = model_of("sharing=none")
     captioner = pairloom.load(publish(model, tmp_path / "c", ("visual", "text_decoder")))
     assert captioner.tokens.prompt == "" and captioner.config.prompt == 0
+
+
+@pytest.mark.parametrize(
+    "prefix", ["module.", "_orig_mod.", "model.", "module._orig_mod.", "_orig_mod.module.", "model.module."]
+)
+def test_prefixes_of_wrappers_are_taken_off(tmp_path: Path, prefix: str) -> None:
+    """torch.compile, DistributedDataParallel and Lightning write them before every name."""
+    model = model_of()
+    file = publish(model, tmp_path / "there", bare=True)
+    tensors = {f"{prefix}{name}": tensor for name, tensor in torch.load(file, weights_only=True).items()}
+    torch.save({"state_dict": tensors}, file)
+    again = pairloom.load(file)
+    assert torch.equal(*answers(model, "match"), *answers(again, "match"))

@@ -23,6 +23,7 @@ from pairloom.checkpoints.script import is_script, read_script
 from pairloom.errors import Mistake
 
 FILES = tuple(names_of(STEMS[:-1]))
+WRAPPERS = ("_orig_mod.", "module.", "model.")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,25 @@ class Moved:
 
 
 def read(where: Path) -> dict[str, Tensor]:
-    """Read the tensors of a .safetensors or torch file, or of the model file in a folder. Mistake where there are none."""
+    """Read the tensors of a .safetensors or torch file, or of the model file in a folder, without the prefixes of wrappers that
+    all names share. Mistake where there are none."""
+    return unwrapped(_tensors(where))
+
+
+def unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors without the prefixes that every name has: of torch.compile, DistributedDataParallel and Lightning, in any
+    order."""
+    while prefix := _shared_prefix(tensors):
+        tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+    return tensors
+
+
+def _shared_prefix(names: Iterable[str]) -> str:
+    names = list(names)
+    return next((one for one in WRAPPERS if names and all(name.startswith(one) for name in names)), "")
+
+
+def _tensors(where: Path) -> dict[str, Tensor]:
     if where.is_dir():
         files = [where / name for name in FILES if (where / name).is_file()]
         if not files:
@@ -164,7 +183,7 @@ def _parts(index: Path) -> dict[str, Tensor]:
         raise Mistake(f"{index} is not an index of weights.", "It lists no files.", "Copy the folder again.")
     tensors: dict[str, Tensor] = {}
     for name in names:
-        tensors |= read(index.with_name(name))
+        tensors |= _tensors(index.with_name(name))
     return tensors
 
 

@@ -67,7 +67,7 @@ def start(model: Model, where: Path) -> Model:
     Mistake where the checkpoint is for another language model, interval or tower.
     """
     system = model.system
-    theirs = {name.removeprefix("module."): tensor for name, tensor in read(where).items()}
+    theirs = read(where)
     layers = sorted(
         {int(match[1]) for name in theirs if (match := re.search(r"\.(\d+)\.gated_cross_attn_layer\.", name))}
     )
