@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 pytest.importorskip("transformers")
@@ -271,3 +273,53 @@ def test_every_layout_sniffs_for_itself(tmp_path: Path) -> None:
             if hasattr(layout, "sniff") and layout.sniff(tmp_path / where)
         ]
         assert found == expected
+
+
+SPELLINGS: dict[str, dict[str, object]] = {
+    "class default": {"image_processor_type": "CLIPImageProcessor"},
+    "old name alone": {"feature_extractor_type": "CLIPFeatureExtractor"},
+    "height and width": {"image_processor_type": "CLIPImageProcessor", "size": {"height": 48, "width": 48}, "do_center_crop": True},
+    "numbers": {"image_processor_type": "CLIPImageProcessor", "size": 48, "crop_size": 48},
+    "blip": {"image_processor_type": "BlipImageProcessor", "size": {"height": 48, "width": 48}},
+    "vit": {"image_processor_type": "ViTImageProcessor", "size": {"height": 48, "width": 48}, "resample": 3},
+    "vit, own mean": {"image_processor_type": "ViTImageProcessor", "size": 48, "resample": 3, "image_mean": [0.1, 0.2, 0.3]},
+    "not rescaled": {"image_processor_type": "CLIPImageProcessor", "do_rescale": False},
+    "vit's resampling": {"image_processor_type": "ViTImageProcessor", "size": 48},
+    "shortest without crop": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 48}, "do_center_crop": False},
+    "unknown class": {"image_processor_type": "SiglipImageProcessor"},
+}  # fmt: skip
+REFUSED = ("not rescaled", "vit's resampling", "shortest without crop", "unknown class")
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_an_image_processor_means_what_its_class_means(tmp_path: Path, spelling: str) -> None:
+    """What a file does not say is the default of the class that it names, as transformers reads it."""
+    from pairloom.weights._transformers import pixels_of
+
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps(SPELLINGS[spelling]))
+    if spelling in REFUSED:
+        with pytest.raises(Mistake, match="not supported here"):
+            pixels_of(tmp_path, 48, "CLIP")
+        return
+    from transformers import BlipImageProcessor, CLIPImageProcessor, ViTImageProcessor
+
+    known = dict(SPELLINGS[spelling])
+    name = str(known.pop("image_processor_type", known.pop("feature_extractor_type", "")))
+    maker = {"C": CLIPImageProcessor, "B": BlipImageProcessor, "V": ViTImageProcessor}[name[0]]
+    sizes = {"size": {"shortest_edge": 48}, "crop_size": 48} if name[0] == "C" and "size" not in known else {}
+    if "size" in known and "crop_size" not in known and name[0] == "C":
+        sizes = {"crop_size": 48}
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 160, 3), dtype=np.uint8))
+    theirs = maker(**{**known, **sizes})(image, return_tensors="np")["pixel_values"][0]
+    transform = pixels_of(tmp_path, 48, "CLIP")
+    ours = transform.normalise(transform.to_uint8(image))
+    assert ours.shape == theirs.shape and np.abs(ours - theirs).mean() < 0.02
+
+
+def test_a_blip_without_an_image_processor_squashes(tmp_path: Path) -> None:
+    """`save_pretrained` of model and tokenizer alone writes none; the model's own class squashes pictures, CLIP's crops them."""
+    blip_folder(tmp_path / "blip", "match")
+    clip_folder(tmp_path / "clip")
+    for name, fit in (("blip", "square"), ("clip", "crop")):
+        (tmp_path / name / "preprocessor_config.json").unlink(missing_ok=True)
+        assert pairloom.load(tmp_path / name).pixels.fit == fit

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 
-BICUBIC = 3  # Pillow's number
+BILINEAR, BICUBIC = 2, 3  # Pillow's numbers
 
 
 def holds(where: Path, kind: str) -> bool:
@@ -42,35 +43,61 @@ def sides(value: Any) -> set[int]:
     return {int(value)} if value is not None else set()
 
 
-def pixels_of(where: Path, size: int) -> Transform:
-    """The image processor of a folder as a Transform. Mistake where it does what a Transform cannot do."""
-    processor = read_json(where / "preprocessor_config.json")
-    processor = processor or read_json(where / "processor_config.json").get("image_processor", {})
-    crop = bool(
-        processor.get(
-            "do_center_crop", processor.get("image_processor_type", "").startswith("CLIP") or not processor
-        )
+@dataclass(frozen=True)
+class ProcessorDefaults:
+    """What an image processor of transformers does where its file says nothing. crop: the centre is cut out; shortest: a size that
+    is one number is that of the shortest side."""
+
+    crop: bool = False
+    shortest: bool = False
+    resample: int = BICUBIC
+    mean: tuple[float, ...] = OPENAI_MEAN
+    std: tuple[float, ...] = OPENAI_STD
+
+
+HALVES = (0.5, 0.5, 0.5)
+PROCESSORS = {
+    "CLIP": ProcessorDefaults(crop=True, shortest=True),
+    "Blip": ProcessorDefaults(),
+    "ViT": ProcessorDefaults(resample=BILINEAR, mean=HALVES, std=HALVES),
+}
+
+
+def pixels_of(where: Path, size: int, kind: str) -> Transform:
+    """The image processor of a folder as a Transform. kind: "CLIP" or "Blip", of the model, for a folder that names no class.
+    Mistake where it does what a Transform cannot do."""
+    document = read_json(where / "preprocessor_config.json")
+    document = document or read_json(where / "processor_config.json").get("image_processor") or {}
+    name = str(document.get("image_processor_type") or document.get("feature_extractor_type") or kind)
+    defaults = next((one for begin, one in PROCESSORS.items() if name.startswith(begin)), None)
+    if defaults is None:
+        raise _unlike(where, f"It is a {name}.", size)
+    known = {key: value for key, value in document.items() if value is not None}
+    shape = known.get("size", {})
+    square = len(shape) == 2 if isinstance(shape, Mapping) and shape else not defaults.shortest
+    crop = bool(known.get("do_center_crop", defaults.crop)) and not square
+    wanted = sides(shape or None) | (
+        sides(known.get("crop_size")) if known.get("do_center_crop", defaults.crop) else set()
     )
-    wanted = sides(processor.get("size")) | (sides(processor.get("crop_size")) if crop else set())
-    odd = [
-        name
-        for name, fits in (
-            ("size", wanted <= {size}),
-            ("resample", processor.get("resample", BICUBIC) == BICUBIC),
-            ("do_resize", processor.get("do_resize", True)),
-            ("do_normalize", processor.get("do_normalize", True)),
-            ("rescale_factor", abs(processor.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6),
-        )
-        if not fits
-    ]
+    fits = {
+        "size": wanted <= {size} and (square or crop),
+        "resample": known.get("resample", defaults.resample) == BICUBIC,
+        "do_resize": known.get("do_resize", True),
+        "do_rescale": known.get("do_rescale", True),
+        "do_normalize": known.get("do_normalize", True),
+        "rescale_factor": abs(known.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6,
+    }
+    odd = [key for key, good in fits.items() if not good]
     if odd:
-        raise Mistake(
-            f"The image processor in {where} prepares pictures in a way that is not supported here.",
-            f"{', '.join(odd)}: {', '.join(str(processor.get(name)) for name in odd)}; the model reads {size} px.",
-            "Give the folder as it was published.",
-        )
-    mean, std = processor.get("image_mean") or OPENAI_MEAN, processor.get("image_std") or OPENAI_STD
+        values = ", ".join(str(known.get(key, "that of its class")) for key in odd)
+        raise _unlike(where, f"{', '.join(odd)}: {values}.", size)
+    mean, std = known.get("image_mean", defaults.mean), known.get("image_std", defaults.std)
     return Transform(size, tuple(mean), tuple(std), "crop" if crop else "square")
+
+
+def _unlike(where: Path, why: str, size: int) -> Mistake:
+    what = f"The image processor in {where} prepares pictures in a way that is not supported here."
+    return Mistake(what, f"{why} The model reads {size} px.", "Give the folder as it was published.")
 
 
 def processor(pixels: Transform, kind: str) -> dict[str, Any]:

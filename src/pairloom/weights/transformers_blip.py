@@ -83,7 +83,7 @@ def load(where: Path) -> Model:
         task or "blip",
         system,
         tokens,
-        pixels_of(where, config.image_size),
+        pixels_of(where, config.image_size, "Blip"),
         {"source": f"transformers {name} ({where.name})"},
         Generation() if task else RELEASED,
     )

@@ -79,7 +79,7 @@ def load(where: Path) -> Model:
     theirs = {name: tensor for name, tensor in read(where).items() if not name.endswith("position_ids")}
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     about = {"source": f"transformers CLIPModel ({where.name})"}
-    return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size), about)
+    return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size, "CLIP"), about)
 
 
 def config_of(document: Mapping[str, Any], where: Path) -> Config:
