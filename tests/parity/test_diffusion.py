@@ -155,6 +155,31 @@ def test_drawing(tmp_path: Path, kind: str) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("kind, guidance, more", [
+    ("DDIMScheduler", 0.0, {}), ("DDIMScheduler", 1.0, {}), ("DDIMScheduler", 0.5, {}),
+    ("LCMScheduler", 8.5, {"time_cond_proj_dim": 8}), ("LCMScheduler", 1.0, {"time_cond_proj_dim": 8}),
+])  # fmt: skip
+def test_drawing_without_a_second_pass(
+    tmp_path: Path, kind: str, guidance: float, more: dict[str, int]
+) -> None:
+    """Guidance up to 1 is none, as turbo models are drawn; a latent consistency model is given the scale."""
+    pipe = pipeline_folder(tmp_path / "pipe", kind, **more)
+    model = pairloom.load(tmp_path / "pipe")
+    assert model.system.reads_guidance == bool(more)
+    chances = [torch.Generator().manual_seed(seed) for seed in (3, 4)]
+    first = torch.stack([torch.randn(model.system.latent, generator=chance) for chance in chances])
+    known = dict(
+        num_inference_steps=4, guidance_scale=guidance, latents=first, generator=chances, output_type="pt"
+    )
+    theirs = pipe(TEXTS[:2], **known).images
+    calls = []
+    model.system.unet.register_forward_hook(lambda *_: calls.append(1))
+    ours = model.system.draw(model.batch(texts=TEXTS[:2]), steps=4, guidance=guidance, seeds=[3, 4])
+    torch.testing.assert_close(ours / 2 + 0.5, theirs, atol=2e-5, rtol=0)
+    assert len(calls) == 4
+
+
+@torch.no_grad()
 def test_two_text_encoders(tmp_path: Path) -> None:
     """SDXL: the context, the pooled row and the sizes reach the network as in its pipeline."""
     pipe = pipeline_folder(tmp_path / "pipe", "EulerDiscreteScheduler", xl=True)

@@ -148,6 +148,47 @@ def test_adapters(own: Path, tmp_path: Path, spelling: str, adapted: str) -> Non
     assert out.keys() == learned.keys() and all(torch.equal(out[name], learned[name]) for name in out)
 
 
+@pytest.mark.parametrize("header, scale", [
+    ({"unet.r": 3, "unet.lora_alpha": 12}, 4.0), ({"unet.r": 3, "unet.lora_alpha": 1}, 1 / 3), ({}, 1.0),
+    ({"unet.lora_alpha": 6, "unet.use_rslora": True}, 6 / 3**0.5),
+])  # fmt: skip
+def test_the_scale_of_adapters_is_in_the_header(own: Path, header: dict[str, Any], scale: float) -> None:
+    """W x + alpha / rank * up(down(x)), as diffusers and peft write it."""
+    placed = System(replace(pairloom.load(own).config, rank=3))
+    learned = released(placed, 1)
+    spelt = {respelt(name, "peft"): value for name, value in learned.items()}
+    save_file(spelt, own / layout.ADAPTERS, {"format": "pt", "lora_adapter_metadata": json.dumps(header)})
+    state = pairloom.load(own).system.state_dict()
+    for ours, name, _ in layout._halves(placed):
+        expected = learned[name] * (scale if ".up." in name else 1.0)
+        torch.testing.assert_close(state[ours], expected)
+
+
+def test_adapters_with_scales_of_their_own_are_refused(own: Path) -> None:
+    learned = {
+        respelt(name, "peft"): value
+        for name, value in released(System(replace(pairloom.load(own).config, rank=3)), 1).items()
+    }
+    header = {"unet.lora_alpha": 6, "unet.alpha_pattern": {"to_q": 3}}
+    save_file(learned, own / layout.ADAPTERS, {"lora_adapter_metadata": json.dumps(header)})
+    with pytest.raises(Mistake, match="alpha_pattern"):
+        pairloom.load(own)
+
+
+@pytest.mark.parametrize("part, values, said", [
+    ("scheduler/scheduler_config.json", {"_class_name": "FlowMatchEulerDiscreteScheduler"}, "is not supported"),
+    ("scheduler/scheduler_config.json", {"_class_name": "EDMEulerScheduler"}, "is not supported"),
+    ("unet/config.json", {"sample_size": None}, "sample_size is None"),
+    ("unet/config.json", {"sample_size": [16, 24]}, r"sample_size is \[16, 24\]"),
+])  # fmt: skip
+def test_settings_that_are_not_built_are_a_mistake(
+    own: Path, part: str, values: dict[str, Any], said: str
+) -> None:
+    change(own / part, **values)
+    with pytest.raises(Mistake, match=said):
+        pairloom.load(own)
+
+
 def test_the_released_adapters_fit() -> None:
     """Stable Diffusion 2.1: 256 tensors of rank 4 on q, k, v, out of both attentions: 829,952 numbers (spec, opened file)."""
     with torch.device("meta"):

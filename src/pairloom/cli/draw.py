@@ -16,7 +16,7 @@ def command(
     out: Annotated[Path, typer.Option(help="A folder for the pictures.")],
     several: Annotated[int, typer.Option(help="Pictures of each text.")] = 1,
     steps: Annotated[int, typer.Option(help="Steps of the sampler.", max=1000)] = 50,
-    guidance: Annotated[float, typer.Option(help="How much the text is stressed; 1: not.")] = 7.5,
+    guidance: Annotated[float, typer.Option(help="How much the text is stressed; up to 1: not.")] = 7.5,
     seed: Annotated[int, typer.Option(help="Of the noise that pictures begin as.")] = 0,
     group: Annotated[int, typer.Option(help="Pictures that are drawn together.")] = 4,
     device: Device = "auto",

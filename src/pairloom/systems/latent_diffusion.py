@@ -10,6 +10,7 @@ B texts, I pictures, T tokens, D width of the context, C channels and Y X sides 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -243,17 +244,20 @@ class System(nn.Module):
         noisy: Float[Tensor, "B C Y X"],
         t: Int[Tensor, " B"] | Float[Tensor, " B"],
         text: texts.TextConditioning,
+        guidance: float | None = None,
     ) -> Float[Tensor, "B C Y X"]:
-        """Output of the UNet: its estimate of the noise, or of v."""
-        more = {}
+        """Output of the UNet: its estimate of the noise, or of v. guidance: for a network that is given it (`reads_guidance`)."""
+        more: dict[str, Any] = {}
+        if guidance is not None:
+            waves = guidance_waves(guidance, self.config.unet["time_cond_proj_dim"])
+            more["timestep_cond"] = waves.to(noisy.device, self.unet.dtype).expand(len(noisy), -1)
         if (
             text.pooled is not None
         ):  # original size, corner of the crop, target size (Podell et al., 2023, section 2.2)
             side = self.config.image_size
             sizes = noisy.new_tensor([[side, side, 0, 0, side, side]], dtype=text.pooled.dtype)
-            more = {
-                "added_cond_kwargs": {"text_embeds": text.pooled, "time_ids": sizes.expand(len(noisy), -1)}
-            }
+            ids = sizes.expand(len(noisy), -1)
+            more["added_cond_kwargs"] = {"text_embeds": text.pooled, "time_ids": ids}
         kind = self.unet.dtype
         answer: Tensor = self.unet(noisy.to(kind), t, text.context.to(kind), return_dict=False, **more)[0]
         return answer.float()
@@ -269,6 +273,11 @@ class System(nn.Module):
         share = self.shares.to(latents.device)[t]
         noisy = noised(latents.float(), noise.float(), share)
         return noise - guessed_noise(self.predict(noisy, t, text), noisy, share, self.prediction)
+
+    @property
+    def reads_guidance(self) -> bool:
+        """Whether the network is given the scale of guidance, as latent consistency models are (Luo et al., 2023)."""
+        return self.config.unet.get("time_cond_proj_dim") is not None
 
     @property
     def prediction(self) -> Any:
@@ -343,7 +352,8 @@ class System(nn.Module):
         self, batch: Batch, *, steps: int = 50, guidance: float = 7.5, seeds: Sequence[int] | None = None
     ) -> Float[Tensor, "B 3 H W"]:
         """Sample pictures in [-1, 1] of the texts, with classifier-free guidance (Ho and Salimans, 2022): empty + guidance x
-        (text - empty); guidance 1 is none. seeds: one for each row; a row's picture depends on no other row's seed."""
+        (text - empty); up to 1 it is none. A latent consistency model is given the guidance instead, and reads no empty text.
+        seeds: one for each row; a row's picture depends on no other row's seed."""
         (tokens, mask), device = batch.text(), self.unet.device
         seeds = range(len(tokens)) if seeds is None else seeds
         chances = [torch.Generator().manual_seed(seed) for seed in seeds]
@@ -355,8 +365,8 @@ class System(nn.Module):
         latents = latents * plan.init_noise_sigma
         for t in plan.timesteps:
             noisy, times = plan.scale_model_input(latents, t), t.to(device).expand(len(latents))
-            guess = self.predict(noisy, times, text)
-            if guidance != 1:
+            guess = self.predict(noisy, times, text, guidance if self.reads_guidance else None)
+            if guidance > 1 and not self.reads_guidance:
                 empty = self.predict(noisy, times, none)
                 guess = empty + guidance * (guess - empty)
             latents = plan.step(guess, t, latents, **more).prev_sample
@@ -364,6 +374,14 @@ class System(nn.Module):
             return F.pixel_shuffle(latents, self.config.packing).clamp(-1, 1)
         latents = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
         return self.vae.decode(latents).sample.float().clamp(-1, 1)  # type: ignore[no-any-return]
+
+
+def guidance_waves(guidance: float, width: int) -> Float[Tensor, "1 G"]:
+    """Sinusoidal embedding of a scale of guidance, as latent consistency models read it."""
+    half = width // 2
+    frequencies = torch.exp(torch.arange(half) * -(math.log(10000.0) / (half - 1)))
+    angles = 1000 * (guidance - 1) * frequencies
+    return F.pad(torch.cat([angles.sin(), angles.cos()]), (0, width % 2))[None]
 
 
 def latent_shape(c: Config) -> tuple[int, int, int]:
@@ -384,4 +402,15 @@ def scheduler_of(config: Config) -> Any:
         raise Mistake(f"diffusers has no scheduler '{kind}'.", "", "Name one of its schedulers.")
     maker = getattr(diffusers, kind)
     known = inspect.signature(maker.__init__).parameters
-    return maker(**{name: value for name, value in config.scheduler.items() if name in known})
+    try:
+        scheduler = maker(**{name: value for name, value in config.scheduler.items() if name in known})
+    except ImportError as error:
+        raise Mistake(
+            f"The scheduler {kind} needs a package.", str(error).split("\n")[0], "Install it."
+        ) from error
+    if not hasattr(scheduler, "alphas_cumprod"):
+        why = "Its noise is not that of a discrete diffusion (flow matching, EDM), which is what is built."
+        raise Mistake(
+            f"The scheduler {kind} is not supported.", why, "Give a pipeline with another scheduler."
+        )
+    return scheduler

@@ -20,7 +20,7 @@ from pairloom.model.numbers import finite
 
 @dataclass(frozen=True)
 class Sampling:
-    """Options of drawing. steps: of the sampler. guidance: scale of classifier-free guidance, 1: none."""
+    """Options of drawing. steps: of the sampler. guidance: scale of classifier-free guidance, up to 1: none."""
 
     steps: int = 50
     guidance: float = 7.5

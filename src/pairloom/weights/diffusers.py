@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -56,14 +57,16 @@ def load(where: Path) -> Model:
     """Load a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
     config = config_of(where)
     files = [where / ADAPTERS, (where / ADAPTERS).with_suffix(".bin")]
-    learned = next((read(file) for file in files if file.is_file()), {})
-    halves = adapters_in(learned, where)
+    file = next((file for file in files if file.is_file()), None)
+    halves = {} if file is None else adapters_in(read(file), where)
     if halves:
         ranks = {tensor.shape[0] for name, tensor in halves.items() if ".down." in name}
         if len(ranks) != 1:
             raise Mistake(f"The adapters in {where} have several ranks.", f"{sorted(ranks)}.")
         cross = all(".attn2." in name for name in halves)
         config = replace(config, rank=ranks.pop(), adapted="cross" if cross else "both")
+        scale = adapter_scale(file, config.rank) if file is not None else 1.0
+        halves = {name: tensor * scale if ".up." in name else tensor for name, tensor in halves.items()}
     try:
         system = System(config)
     except (TypeError, ValueError, KeyError) as error:
@@ -115,6 +118,11 @@ def _config_of(where: Path) -> Config:
     unet, vae, text = (_words(where / name / "config.json") for name in ("unet", "vae", "text_encoder"))
     second = _words(where / "text_encoder_2" / "config.json") if (where / "text_encoder_2").is_dir() else {}
     scheduler = _words(where / "scheduler" / "scheduler_config.json", besides="_class_name")
+    if not isinstance(unet.get("sample_size"), int):
+        why = f"sample_size is {unet.get('sample_size')}: pictures are square here, and their side must be named."
+        raise Mistake(
+            f"The size of the pictures of {where} is not known.", why, "Write a number there (64 for 512 px)."
+        )
     tokens = Tokens.load(where / "tokenizer")
     config = Config(
         vocabulary=text["vocab_size"], length=text["max_position_embeddings"], pad=_pad(where / "tokenizer", tokens),
@@ -226,6 +234,26 @@ def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]
                 "Leave it out.",
             )
     return adapters
+
+
+def adapter_scale(file: Path, rank: int) -> float:
+    """What a file's adapters are multiplied by: alpha / rank, or alpha / sqrt(rank), as its header says; 1 where it says nothing.
+    Mistake for a header that gives single layers their own."""
+    if file.suffix != ".safetensors":
+        return 1.0
+    with safe_open(file, "pt") as opened:
+        header = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
+    known = {name.removeprefix("unet."): value for name, value in header.items()}
+    own = [name for name in ("alpha_pattern", "rank_pattern", "use_dora") if known.get(name)]
+    if own:
+        what = f"The adapters in {file} are of a kind that is not built."
+        raise Mistake(
+            what,
+            f"Its header has {' and '.join(own)}.",
+            "Merge them into the weights first (diffusers: fuse_lora).",
+        )
+    alpha = float(known.get("lora_alpha", rank))
+    return alpha / (rank**0.5 if known.get("use_rslora") else rank)
 
 
 def put_adapters(system: System, halves: Mapping[str, Tensor], where: Path) -> None:
