@@ -31,7 +31,7 @@ def clean_settings(**values: Any) -> CleanSettings:
 
 def plan_clean(pairs: PairSet, out: Path, settings: CleanSettings, device: str = "auto") -> dict[str, Any]:
     """What a run would do; nothing is written. Mistake for everything that would stop it at its beginning."""
-    permit(pairs.path, out, settings)
+    permit(pairs.sources, out, settings)
     demand_usable(settings, None, resolve_device(device))
     facts = {"set": str(pairs.path), "format": pairs.format, "shards": len(pairs.shards), "out": str(out)}
     return {**facts, "settings": vars(settings)}
@@ -53,8 +53,7 @@ def clean_pairs(
     """Clean a set into `out`; the same call goes on after a stop. Mistake where not one picture has a text."""
     demand_understood(pairs)
     return clean(
-        pairs.path, out, settings, judge=None if judge == "self" else judge, captioner=captioner, labels=labels,
-        format=pairs.format, columns=pairs.columns, execution=Execution(workers=worker_count(workers, 99)),
+        pairs, out, settings, judge=None if judge == "self" else judge, captioner=captioner, labels=labels, execution=Execution(workers=worker_count(workers, 99)),
         device=resolve_device(device),
         restart=restart, tell=tell,
     )  # fmt: skip

@@ -90,17 +90,23 @@ def save(model: BareModel, where: str | Path) -> Path:
 
 
 def open(
-    where: str | Path, format: str | None = None, *, text_column: str = "", image_column: str = ""
+    where: str | Path | Sequence[str | Path],
+    format: str | None = None,
+    *,
+    text_column: str = "",
+    image_column: str = "",
 ) -> PairSet:
     """The set of pairs at a folder or file; its format is recognised by its content unless named (docs/formats.md).
 
+    where: a pattern such as "{00000..00009}.tar" or "*.tar", or a list of paths, is one set too.
     text_column, image_column: where texts and pictures stand in a table or in JSON, if not where sets have them. The set's
     `notes` say what was not read and what was guessed.
     """
     from pairloom.api.pairs import PairSet
-    from pairloom.data.shards import ColumnNames, open_set
+    from pairloom.data.several import open_sets
+    from pairloom.data.shards import ColumnNames
 
-    return PairSet.of(open_set(where, format, ColumnNames(image_column, text_column)))
+    return PairSet.of(open_sets(where, format, ColumnNames(image_column, text_column)))
 
 
 def systems() -> list[SystemInfo]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.several import open_sets
 from pairloom.data.shards import PairSet as BarePairSet
-from pairloom.data.shards import open_set
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
@@ -166,7 +166,7 @@ class PairSet(BarePairSet):
 
 def as_set(source: BarePairSet | str | Path) -> BarePairSet:
     """The set at a path, or the set that is handed in."""
-    return source if isinstance(source, BarePairSet) else open_set(source)
+    return source if isinstance(source, BarePairSet) else open_sets(source)
 
 
 def example_pairs(

@@ -23,7 +23,8 @@ from pairloom.clean.plan import CLEAN, CleanSettings
 from pairloom.clean.report import write_report
 from pairloom.clean.shard_decisions import write_outcomes
 from pairloom.data.disk import atomic_write, json_bytes, unwritable
-from pairloom.data.shards import PairSet, Shard, open_again
+from pairloom.data.several import open_again
+from pairloom.data.shards import PairSet, Shard
 from pairloom.errors import Mistake
 
 Place = tuple[str, str, str, int]  # shard, name, key, text_id
@@ -86,8 +87,8 @@ def apply(cleaned: Path, decisions: Path, out: Path, tell: Callable[..., None]) 
         open_again(facts["set"]),
         CleanSettings(**facts["command"]),
     )
-    plan.permit(pairs.path, out, settings)
-    plan.permit(cleaned, out, settings)
+    plan.permit(pairs.sources, out, settings)
+    plan.permit([cleaned], out, settings)
     _demand_known(pairs, table, wanted, settings)
     facts["applied"] = {
         "decisions": len(wanted),

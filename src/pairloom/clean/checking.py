@@ -27,7 +27,7 @@ def check_into(
     """Check a set into the folder `out`: issues.parquet, pairs.parquet, report.html, thumbnails/ and run.json, whose content is
     returned. The same call goes on after a stop. Mistake where `out` holds anything that pairloom did not write, or another run."""
     settings = CheckSettings(None if against is None else str(against.path))
-    plan.permit(pairs.path, out, settings)
+    plan.permit(pairs.sources, out, settings)
     with plan.alone(out):
         work = plan.prepare(pairs, out, settings, restart)
         facts = plan.finished(out)
@@ -72,10 +72,7 @@ def _facts(pairs: PairSet, findings: Findings) -> dict[str, Any]:
     return {
         "pairloom": pairloom.__version__,
         "check": {"bad": findings.bad(), "bad_share": findings.bad_share, "groups": len(findings.groups)},
-        "set": {
-            "path": str(pairs.path), "format": pairs.format, "image_column": pairs.columns.image,
-            "text_column": pairs.columns.text, "notes": list(findings.notes), **findings.counts(),
-        },
+        "set": {**pairs.facts(), "notes": list(findings.notes), **findings.counts()},
         "audit": findings.audit(),
     }  # fmt: skip
 

@@ -16,7 +16,8 @@ from pairloom.clean.label_file import BAD, GOOD, SKIPPED, LabelFile, SampledText
 from pairloom.clean.label_sample import picture_of, sample_of
 from pairloom.clean.recalibrate import command, with_labels
 from pairloom.data.pair import content_hash
-from pairloom.data.shards import PairSet, open_again
+from pairloom.data.several import open_again
+from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:

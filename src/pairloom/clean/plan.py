@@ -9,7 +9,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -120,10 +120,11 @@ class CheckSettings:
         return [] if self.against is None else [("--against", Path(self.against))]
 
 
-def permit(source: Path, out: Path, settings: CleanSettings | CheckSettings) -> None:
+def permit(sources: Sequence[Path], out: Path, settings: CleanSettings | CheckSettings) -> None:
     """Raise Mistake where the output folder lies in an input, or an input in the output folder."""
-    check_output(out, source)
-    for name, place in (("The set", source), *settings.inputs()):
+    for source in sources:
+        check_output(out, source)
+    for name, place in (*(("The set", source) for source in sources), *settings.inputs()):
         if place.resolve().is_relative_to(out.resolve()):
             raise Mistake(
                 f"{out} cannot be the output.",
@@ -165,7 +166,7 @@ def prepare(
 ) -> Path:  # fmt: skip
     """Create or find the work folder of a run. also: further inputs, by name, whose change makes another run. Mistake where
     the output folder is not pairloom's, cannot be written, or holds another run."""
-    plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprint(pairs.path)}
+    plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprints(pairs)}
     plan |= {name: _fingerprint(place) for name, place in settings.inputs()}
     plan |= {name: _fingerprint(place) for name, place in also.items()}
     plan |= {"format": pairs.format, "columns": asdict(pairs.columns)}
@@ -196,6 +197,14 @@ def already(parts: Iterable[Path]) -> str:
     """Note about a step's progress in an earlier call; "" where there is none."""
     done = [part.exists() for part in parts]
     return f"{sum(done):,} of {len(done):,} already done" if any(done) else ""
+
+
+def _fingerprints(pairs: PairSet) -> str:
+    """Fingerprint of a set: of its folder or file, or of the names and contents of several."""
+    if not pairs.files:
+        return _fingerprint(pairs.path)
+    parts = [part for name, place in zip(pairs.files, pairs.sources) for part in (name, _fingerprint(place))]
+    return content_hash(*(part.encode("utf-8", "surrogateescape") for part in parts))
 
 
 def _fingerprint(place: Path) -> str:

@@ -32,7 +32,8 @@ from pairloom.clean.report import write_report
 from pairloom.clean.shard_decisions import CalibratedRules, write_outcomes
 from pairloom.data.disk import atomic_write, json_bytes
 from pairloom.data.pair import content_hash
-from pairloom.data.shards import PairSet, Shard, open_again
+from pairloom.data.several import open_again
+from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
 from pairloom.scale import Execution

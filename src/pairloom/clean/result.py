@@ -117,7 +117,7 @@ class CleanResult:
     def picture(self, text: SampledText) -> bytes:
         """The encoded picture of a text of `label_sample`. Mistake where the set no longer has it."""
         from pairloom.clean.label_sample import picture_of
-        from pairloom.data.shards import open_again
+        from pairloom.data.several import open_again
 
         raw = self.facts["set"]
         return picture_of(open_again(raw), text).read()

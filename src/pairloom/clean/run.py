@@ -29,7 +29,8 @@ from pairloom.clean.result import CleanResult
 from pairloom.clean.rounds import RoundResult, Run, Tell, model_captioner, run_rounds, silent
 from pairloom.clean.writing import WriteTask
 from pairloom.data.disk import atomic_write, json_bytes, unwritable
-from pairloom.data.shards import ColumnNames, open_set
+from pairloom.data.several import open_sets
+from pairloom.data.shards import ColumnNames, PairSet
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
@@ -37,7 +38,7 @@ Truth = Callable[[Path], dict[str, Any]]
 
 
 def clean(
-    source: Path | str, out: Path | str, settings: CleanSettings = CleanSettings(), *,
+    source: PairSet | Path | str, out: Path | str, settings: CleanSettings = CleanSettings(), *,
     judge: PairJudge | Path | str | None = None, captioner: Captioner | Path | str | None = None,
     labels: Path | str | None = None, format: str | None = None, columns: ColumnNames = ColumnNames(),
     execution: Execution = Execution(), device: str = "cpu",
@@ -51,13 +52,14 @@ def clean(
     from the kept scores once it has finished. truth: for a set with known truth, a function that compares the
     ledger with it. Mistake where the set, the output folder or a model cannot be used.
     """
-    pairs, out = open_set(source, format, columns), Path(out)
+    pairs = source if isinstance(source, PairSet) else open_sets(source, format, columns)
+    out = Path(out)
     if labels is not None:
         LabelFile.load(Path(labels))  # a Mistake in it is reported before any work
     settings = _named(settings, judge, captioner)
     if restart or plan.finished(out) is None:
         demand_usable(settings, judge, device)
-    plan.permit(pairs.path, out, settings)
+    plan.permit(pairs.sources, out, settings)
     with plan.alone(out):
         plan.replace_result(out)
         work = plan.prepare(pairs, out, settings, restart)
@@ -120,7 +122,7 @@ def demand_usable(settings: CleanSettings, judge: PairJudge | Path | str | None,
         JudgeAt(settings.model, device).way()  # loads it
     for other in (settings.trusted, settings.test):
         if other is not None:
-            open_set(other)
+            open_sets(other)
 
 
 def _judge(
@@ -174,11 +176,7 @@ def _audit(run: Run) -> Findings:
     )  # fmt: skip
     demand_few(findings, run.pairs.path)
     rows.gather(run.work, run.names, findings, run.settings.repair)
-    run.facts["set"] = {
-        "path": str(run.pairs.path), "format": run.pairs.format,
-        "image_column": run.pairs.columns.image, "text_column": run.pairs.columns.text, "notes": list(findings.notes),
-        "pairs": findings.pairs, "texts": findings.texts, "images": findings.images,
-    }  # fmt: skip
+    run.facts["set"] = {**run.pairs.facts(), "notes": list(findings.notes), **findings.counts()}
     run.facts["audit"] = findings.audit()
     return findings
 

@@ -13,6 +13,10 @@ ImageColumn = Annotated[str, typer.Option(help="Column or field of the pictures,
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 LinesOut = Annotated[Path | None, typer.Option(help="A .jsonl file; standard output without it.")]
 Pairs = Annotated[Path, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")]
+Sets = Annotated[
+    list[Path],
+    typer.Argument(help="A folder, tars, COCO JSON, parquet ...; of files also several, or a pattern."),
+]
 Pictures = Annotated[
     Path,
     typer.Argument(

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._options import Format, ImageColumn, Json, Pairs, Restart, TextColumn, Workers
+from pairloom.cli._options import Format, ImageColumn, Json, Restart, Sets, TextColumn, Workers
 
 
 def command(
-    pairs: Pairs,
+    pairs: Sets,
     out: Annotated[
         Path | None, typer.Option(help="A new folder: every finding and every pair as tables, and a page.")
     ] = None,
@@ -37,7 +37,7 @@ def command(
     with _show.progress("checking", None, quiet=json) as bar:
         result = pair_set.check(against, out, workers=workers, restart=restart, tell=bar.step)
     if json:
-        _show.say_json(result.to_json(str(pairs)))
+        _show.say_json(result.to_json(" ".join(map(str, pairs))))
     else:
         _show.say_lines([result.headline()])
         if rows := result.rows():

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from pairloom.cli._options import Format, ImageColumn, Pairs, TextColumn
+from pairloom.cli._options import Format, ImageColumn, Sets, TextColumn
 
 DROPS = partial(typer.Option, rich_help_panel="What is dropped")
 WRITES = partial(typer.Option, rich_help_panel="Captions")
@@ -26,7 +26,7 @@ class Decode(StrEnum):
 
 
 def command(
-    pairs: Pairs,
+    pairs: Sets,
     out: Annotated[
         Path, typer.Option(help="A new folder: pairs/ (the clean set), pairs.parquet, run.json, report.html.")
     ],

@@ -6,8 +6,7 @@ Does not know: how any one format lies on disk (that is `formats/NAME.py`), pixe
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -56,7 +55,8 @@ class Shard:
 class PairSet:
     """A set on disk: its path, its format's name and its shards. Nothing of the pairs is in memory.
 
-    columns: those that a user named. notes: what lies there and was not read, and what had to be guessed.
+    columns: those that a user named. notes: what lies there and was not read, and what had to be guessed. files: where only some files
+    or folders below the path are the set, these, relative to it.
     """
 
     path: Path
@@ -64,6 +64,22 @@ class PairSet:
     shards: tuple[Shard, ...]
     columns: ColumnNames = ColumnNames()
     notes: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """The folders and files that are read."""
+        return tuple(self.path / name for name in self.files) or (self.path,)
+
+    def facts(self) -> dict[str, Any]:
+        """What a run keeps to open the set again (`several.open_again`), and its notes."""
+        known = {"path": str(self.path), "format": self.format}
+        named = {
+            "image_column": self.columns.image,
+            "text_column": self.columns.text,
+            "notes": list(self.notes),
+        }
+        return {**known, **({"files": list(self.files)} if self.files else {}), **named}
 
     def pairs(self) -> Iterator[Pair]:
         """Every pair of every shard in order, streaming; broken pairs carry a `problem`."""
@@ -80,7 +96,7 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
 
     path = Path(path)
     if not path.exists():
-        raise _absent(path)
+        raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
     if path.is_dir() and not os.listdir(path):
         raise Mistake(
             f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."
@@ -99,19 +115,6 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
             f"{path} holds no pairs.", f"It was read as: {find(name).CLAIM}.\n{seen}", "Give another path."
         )
     return PairSet(path, name, shards, columns, notes)
-
-
-def _absent(path: Path) -> Mistake:
-    if re.search(r"[*?{]", path.name):
-        why = "A pattern of names is no set."
-        return Mistake(f"There is nothing at {path}.", why, f"Give the folder of the files: {path.parent}")
-    return Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
-
-
-def open_again(facts: Mapping[str, Any]) -> PairSet:
-    """The set that a run names in its facts: path, format and the columns that a user named."""
-    columns = ColumnNames(facts.get("image_column", ""), facts.get("text_column", ""))
-    return open_set(facts["path"], facts["format"], columns)
 
 
 def description(path: Path) -> str:

@@ -1,0 +1,114 @@
+"""Several files as one set: patterns with braces and stars, lists of paths, what is refused, and clean on them."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pairloom
+from pairloom.data.several import expanded, open_again
+from pairloom.errors import Mistake
+
+
+def tar(path: Path, first: int, count: int = 2) -> Path:
+    """A tar of noise pictures with texts, numbered from `first`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as file:
+        for at in range(first, first + count):
+            out = io.BytesIO()
+            pixels = np.random.default_rng(at).integers(0, 256, (20, 24, 3), np.uint8)
+            Image.fromarray(pixels).save(out, "PNG")
+            for suffix, data in {"png": out.getvalue(), "txt": f"a wall number {at}".encode()}.items():
+                entry = tarfile.TarInfo(f"{at:03}.{suffix}")
+                entry.size = len(data)
+                file.addfile(entry, io.BytesIO(data))
+    return path
+
+
+@pytest.fixture
+def tars(tmp_path: Path) -> Path:
+    for at in range(3):
+        tar(tmp_path / f"{at:05}.tar", 2 * at)
+    return tmp_path
+
+
+def texts(where: object) -> list[str]:
+    return [pair.texts[0].text for pair in pairloom.open(where)]  # type: ignore[arg-type]
+
+
+def numbers(*wanted: int) -> list[str]:
+    return [f"a wall number {at}" for at in wanted]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "wanted"),
+    [
+        ("{00000..00001}.tar", (0, 1, 2, 3)),
+        ("{00002..00001}.tar", (4, 5, 2, 3)),
+        ("0000{0,2}.tar", (0, 1, 4, 5)),
+        ("*.tar", (0, 1, 2, 3, 4, 5)),
+        ("0000[12].tar", (2, 3, 4, 5)),
+        ("{00002.tar,*0.tar}", (4, 5, 0, 1)),
+    ],
+)
+def test_a_pattern_is_the_files_that_it_stands_for(tars: Path, pattern: str, wanted: tuple[int, ...]) -> None:
+    assert texts(tars / pattern) == numbers(*wanted)
+
+
+def test_a_list_of_paths_is_one_set_in_its_order(tars: Path) -> None:
+    pairs = pairloom.open([tars / "00002.tar", str(tars / "00000.tar"), tars / "00002.tar"])
+    assert [pair.texts[0].text for pair in pairs] == numbers(4, 5, 0, 1)
+    assert pairs.path == tars and [shard.name for shard in pairs.shards] == ["00002", "00000"]
+    assert list(open_again(pairs.facts()).pairs()) == list(pairs)
+
+
+def test_tars_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    one, other = tar(tmp_path / "a" / "0.tar", 0), tar(tmp_path / "b" / "0.tar", 10)
+    pairs = pairloom.open([one, other])
+    assert texts([one, other]) == numbers(0, 1, 10, 11)
+    result = pairs.clean(tmp_path / "out", captions=False, workers=1)
+    assert sorted(path.name for path in result.pairs.rglob("*.tar")) == ["0.tar", "0.tar"]
+    assert texts(result.pairs) == numbers(0, 1, 10, 11)
+    assert result.facts["set"]["files"] == ["a/0.tar", "b/0.tar"]
+    assert pairs.clean(tmp_path / "out", captions=False).facts == result.facts  # finished already
+    with pytest.raises(Mistake, match="another set"):
+        pairloom.open([other, one]).clean(tmp_path / "out", captions=False)
+
+
+def test_tables_beside_their_pictures(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (20, 20), "red").save(tmp_path / name / "x.png")
+        (tmp_path / name / "t.csv").write_text(f"image,text\nx.png,a text of {name}\n")
+    pairs = list(pairloom.open([tmp_path / "a" / "t.csv", tmp_path / "b" / "t.csv"]))
+    assert [pair.texts[0].text for pair in pairs] == ["a text of a", "a text of b"]
+    assert [pair.image.path for pair in pairs] == [tmp_path / name / "x.png" for name in "ab"]
+
+
+def test_a_name_with_brackets_that_exists_is_no_pattern(tmp_path: Path) -> None:
+    tar(tmp_path / "[ab]{1,2}.tar", 7)
+    assert texts(tmp_path / "[ab]{1,2}.tar") == numbers(7, 8)
+
+
+def test_what_is_refused_says_why(tars: Path) -> None:
+    with pytest.raises(Mistake, match=r"nothing at .*00003\.tar"):
+        pairloom.open(tars / "{00002..00004}.tar")
+    with pytest.raises(Mistake, match="Nothing fits"):
+        pairloom.open(tars / "x*.tar")
+    with pytest.raises(Mistake, match="No set was named"):
+        pairloom.open([])
+    with pytest.raises(Mistake, match="too many names"):
+        expanded("{0..99999999999}.tar")
+    for name in ("p", "q"):
+        (tars / name).mkdir()
+        Image.new("RGB", (20, 20)).save(tars / name / "x.png")
+        (tars / name / "x.txt").write_text("a text")
+    with pytest.raises(Mistake, match="different formats"):
+        pairloom.open([tars / "p", tars / "00000.tar"])
+    with pytest.raises(Mistake, match="folders of pictures"):
+        pairloom.open([tars / "p", tars / "q"])
+    with pytest.raises(Mistake, match="cannot be the output"):
+        pairloom.open([tars / "00000.tar", tars / "00001.tar"]).clean(tars, captions=False)
