@@ -136,7 +136,7 @@ def test_a_set_of_which_nothing_was_understood_is_a_mistake_that_says_what_was_s
 
 def test_the_columns_of_a_run_are_known_when_it_is_read_again(tmp_path: Path) -> None:
     import pairloom
-    from pairloom.data.shards import open_again
+    from pairloom.data.several import open_again
 
     picture(tmp_path / "raw" / "0.png", 0)
     (tmp_path / "raw" / "metadata.csv").write_text("file_name,words\n0.png,a red wall\n")

@@ -41,7 +41,8 @@ TABLES = {
         ("text_id", pa.int32()),  # position among the pair's texts; null: of the picture or of the whole pair
         ("text", pa.string()),
         ("code", pa.string()), ("severity", pa.string()), ("says", pa.string()),
-        ("about", pa.string()),  # what this one is about: the reader's or the decoder's reason, a size, a text repaired
+        ("about", pa.string()),  # what this one is about: the reader's or the decoder's reason, a size
+        ("proposal", pa.string()),  # the text repaired, where that undoes this finding
         ("group", pa.int32()),  # of copies of one picture; null: it has no copy
     ]),
     "pairs": pa.schema([
@@ -153,7 +154,8 @@ def _issues(pair: dict[str, Any]) -> Iterator[dict[str, Any]]:
             fault = FAULTS[code]
             yield {
                 **known, "text_id": text_id, "text": text, "code": code, "severity": fault.severity, "says": fault.says,
-                "about": about(code, pair) if text_id is None else pair["proposals"][text_id] if code in REPAIRABLE else "",
+                "about": about(code, pair) if text_id is None else "",
+                "proposal": pair["proposals"][text_id] or None if text_id is not None and code in REPAIRABLE else None,
             }  # fmt: skip
 
 

@@ -46,11 +46,17 @@ def write_shard(task: WriteTask) -> int:
 
 
 def _texts(pair: Pair, outcome: Outcome) -> tuple[Text, ...]:
-    """The clean texts: those of the set, as they are or repaired, with their metadata; new ones with their source."""
-    decided = [item.judged for item in outcome.decisions if item.judged.original is not None]
-    held = {text.text: text for text in reversed(pair.texts)}
-    held |= {new.text: replace(held[new.original], text=new.text) for new in decided if new.original in held}
-    return tuple(held.get(text) or Text(text, source) for text, source in outcome.texts)
+    """The clean texts: those of the set, as they are or repaired, of equal ones each with its own metadata; new ones with their
+    source."""
+    originals: dict[str | None, list[Text]] = {}
+    for text in reversed(pair.texts):
+        originals.setdefault(text.text, []).append(text)
+    before = {item.judged.text: item.judged.original for item in outcome.decisions}
+    texts = []
+    for words, source in outcome.texts:
+        held = originals.get(words) or originals.get(before.get(words)) or [Text(words, source)]
+        texts.append(replace(held.pop(), text=words))
+    return tuple(texts)
 
 
 def _entries(shard: str, pair: Pair, outcome: Outcome) -> Iterator[dict[str, Any]]:

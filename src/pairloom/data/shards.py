@@ -6,6 +6,7 @@ Does not know: how any one format lies on disk (that is `formats/NAME.py`), pixe
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -72,13 +73,9 @@ class PairSet:
         return tuple(self.path / name for name in self.files) or (self.path,)
 
     def facts(self) -> dict[str, Any]:
-        """What a run keeps to open the set again (`several.open_again`), and its notes."""
+        """What a run keeps to open the set again (`several.open_again`)."""
         known = {"path": str(self.path), "format": self.format}
-        named = {
-            "image_column": self.columns.image,
-            "text_column": self.columns.text,
-            "notes": list(self.notes),
-        }
+        named = {"image_column": self.columns.image, "text_column": self.columns.text}
         return {**known, **({"files": list(self.files)} if self.files else {}), **named}
 
     def pairs(self) -> Iterator[Pair]:
@@ -96,7 +93,7 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
 
     path = Path(path)
     if not path.exists():
-        raise Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
+        raise _absent(path)
     if path.is_dir() and not os.listdir(path):
         raise Mistake(
             f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."
@@ -115,6 +112,13 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
             f"{path} holds no pairs.", f"It was read as: {find(name).CLAIM}.\n{seen}", "Give another path."
         )
     return PairSet(path, name, shards, columns, notes)
+
+
+def _absent(path: Path) -> Mistake:
+    if re.search(r"[*?{]", path.name):
+        why = "A pattern of names is no set."
+        return Mistake(f"There is nothing at {path}.", why, f"Give the folder of the files: {path.parent}")
+    return Mistake(f"There is nothing at {path}.", "The path does not exist.", "Check the spelling.")
 
 
 def description(path: Path) -> str:

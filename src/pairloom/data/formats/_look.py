@@ -6,6 +6,7 @@ Order: metadata tables, tars, annotation JSON, other tables; none: a folder of i
 from __future__ import annotations
 
 import hashlib
+import re
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from pairloom.errors import Mistake
 METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
 TEXTS = ("caption", "captions", "text", "texts", "conversations", "sentences")
 TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+LIST = ".txt"  # also of a table: captions.txt
+MOST_LISTS = 20  # .txt files of a folder, for one to be a table of pictures
 TEXT_FILES = (".txt", ".caption")  # beside a picture of their name
 SIDECARS = sorted(_files.IMAGES, key=lambda suffix: suffix not in (".jpg", ".png", ".jpeg", ".webp"))
 MOST_TWINS = 50  # tables that are compared with each other
@@ -75,8 +78,10 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
     """All files of the set of the marker's rank, in order; of two with the same rows the first."""
     if path.is_file():
         return [path]
-    names = _files.first_files(path, {".tar", ".json", *TABLES})
-    tables = [name for name in names if _files.split(name)[1] in TABLES or _is_lines(path / name)]
+    names = _files.first_files(path, {".tar", ".json", LIST, *TABLES})
+    lists = without_twin_lists(path, lists_among(path, names))
+    names = [name for name in names if _files.split(name)[1] != LIST]
+    tables = [name for name in names if _files.split(name)[1] in TABLES or _is_lines(path / name)] + lists
     known = {name: resolved(path / name, columns) for name in tables}
     annotations = _annotations(
         path, [name for name in names if name.endswith(".json") and name not in known], columns
@@ -105,6 +110,45 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
     return without_twins([path / name for name in sorted(chosen)], columns)
 
 
+def lists_among(path: Path, names: list[str]) -> list[str]:
+    """Those of the names that are tables of pictures in a .txt, of folders with few .txt."""
+    folders: dict[str, list[str]] = {}
+    for name in names:
+        if _files.split(name)[1] == LIST:
+            folders.setdefault(name.rpartition("/")[0], []).append(name)
+    few = [name for each in folders.values() if len(each) <= MOST_LISTS for name in each]
+    return [name for name in few if is_list(path / name)]
+
+
+def is_list(path: Path) -> bool:
+    """Whether a .txt is a table of pictures and no text of the picture of its name: a header names both columns, or every row begins
+    with an image's name (Flickr8k's token file, Flickr30k's results)."""
+    if path.suffix.lower() != LIST or any(path.with_suffix(suffix).exists() for suffix in SIDECARS):
+        return False
+    rows = list(_rows.first(path, 20))
+    known = resolved(path)
+    image, text = known.image, next(iter(known.texts), None)
+    if image is None or text is None or not rows:
+        return False
+    cells = [(str(row.get(image)), str(row.get(text))) for row in rows if isinstance(row, dict)]
+    if not cells or not all(_files.is_image(name) for name, _ in cells):
+        return False
+    return not all(
+        _files.is_image(word.partition("#")[0]) or not re.search(r"[^\W\d_]", word) for _, word in cells
+    )
+
+
+def without_twin_lists(path: Path, names: list[str]) -> list[str]:
+    """The lists without those that begin with the same pictures as one of a shorter name in their folder (Flickr8k.lemma.token.txt)."""
+    kept: dict[tuple[str, ...], str] = {}
+    for name in sorted(names, key=lambda name: (len(name), name)):
+        first = (
+            str(row.get("image")) if isinstance(row, dict) else row for row in _rows.first(path / name, 20)
+        )
+        kept.setdefault((name.rpartition("/")[0], *first), name)
+    return sorted(kept.values())
+
+
 def _is_lines(path: Path) -> bool:
     return path.suffix.lower() == ".json" and _rows.is_lines(path)
 
@@ -123,7 +167,7 @@ def texted(path: Path, suffixes: tuple[str, ...] = TEXT_FILES) -> list[str]:
 
 def _speaks(file: Path, columns: ColumnNames) -> bool:
     """Whether an annotation file or a table has texts of pictures that are there: no boxes, no addresses."""
-    if file.suffix.lower() in TABLES:
+    if file.suffix.lower() in {*TABLES, LIST}:
         return resolved(file, columns).image is not None
     first = _json.peek(file)
     if "images" in first and "sentences" not in first["images"]:
@@ -231,7 +275,9 @@ def _is_picture(value: object) -> bool:
 
 def is_table(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A table with a column for images (or their addresses) and one for texts."""
-    return (path.suffix.lower() in TABLES or _is_lines(path)) and resolved(path, columns).is_whole
+    return (path.suffix.lower() in TABLES or _is_lines(path) or is_list(path)) and resolved(
+        path, columns
+    ).is_whole
 
 
 def demand_columns(file: Path, columns: ColumnNames) -> None:

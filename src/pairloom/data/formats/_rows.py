@@ -178,11 +178,13 @@ def _noted(row: dict[str, Any], notes: tuple[str, ...]) -> TableRow:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a CSV or TSV is written: its columns, the delimiter, and the byte where its rows begin."""
+    """How a CSV or TSV is written: its columns, the delimiter, the byte where its rows begin, and whether a header names the
+    columns."""
 
     names: tuple[str, ...]
     delimiter: str
     begin: int
+    has_header: bool = True
 
 
 def _layout(path: Path) -> Layout:
@@ -194,12 +196,37 @@ def _layout(path: Path) -> Layout:
             head = lines.next()
         if head is None or head.problem:
             return Layout((), ",", 0)
+        if (listed := _listed(head)) is not None:
+            return listed
         usual = "\t" if path.suffix.lower() == ".tsv" else ","
         counts = {delimiter: head.text.count(delimiter) for delimiter in (usual, *DELIMITERS)}
         delimiter = usual if counts[usual] else max(counts, key=lambda one: counts[one])
         cells, _ = _joined(head, lines, delimiter, 0)
         begin = lines.at
     return Layout(tuple(name.strip() for name in cells), delimiter, begin)
+
+
+_LISTED = re.compile(r"""\s*"?([^"\t,;|]+?)(#\d+)?"?\s*([,\t;|]|\s(?=\S))""")
+
+
+def _listed(line: _Line) -> Layout | None:
+    """The layout of a list without a header, whose first line begins with an image's name: "a.jpg#0<TAB>text", "a.jpg|0|text"."""
+    match = _LISTED.match(line.text)
+    if match is None or not is_image(match[1].strip()):
+        return None
+    delimiter, rest = match[3], line.text[match.end() :]
+    number, more, _ = rest.partition(delimiter)
+    names = ("image", "number", "caption") if more and number.strip(' "').isdigit() else ("image", "caption")
+    return Layout(names, delimiter, line.start, has_header=False)
+
+
+def _listed_cells(text: str, layout: Layout) -> list[str]:
+    """The cells of a row of a list: its text is the rest of the line; the number behind an image's name goes."""
+    cells = [cell.strip() for cell in text.split(layout.delimiter, len(layout.names) - 1)]
+    cells = [
+        cell[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', cell) else cell for cell in cells
+    ]
+    return [re.sub(r"#\d+$", "", cells[0]), *cells[1:]]
 
 
 class _Line(NamedTuple):
@@ -261,7 +288,10 @@ def _row(line: _Line, lines: _LineReader, layout: Layout) -> Row:
         return broken(f"row: {line.problem}")
     if "\r" in line.text and '"' not in line.text:
         return broken("row cannot be read: a carriage return stands in it", line.text)
-    cells, notes = _joined(line, lines, layout.delimiter, len(layout.names))
+    if layout.has_header:
+        cells, notes = _joined(line, lines, layout.delimiter, len(layout.names))
+    else:
+        cells, notes = _listed_cells(line.text, layout), ()
     if len(cells) != len(layout.names):
         return broken(f"row has {len(cells)} cells, not {len(layout.names)}", line.text)
     if layout.delimiter == "|":  # written with blanks around it

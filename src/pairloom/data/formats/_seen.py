@@ -67,7 +67,7 @@ def _named(files: list[Path]) -> set[str]:
 
 
 def _cells(file: Path) -> Iterator[Any]:
-    if file.suffix.lower() in _look.TABLES:
+    if file.suffix.lower() in {*_look.TABLES, _look.LIST}:
         image = _look.resolved(file).image
         for row in _rows.first(file, NAMED):
             if isinstance(row, dict) and image is not None:
@@ -108,7 +108,9 @@ def unread(path: Path, files: Sequence[Path]) -> list[str]:
     if path.is_file():
         return []
     taken = {file.resolve() for file in files}
-    names = _files.first_files(path, DATA)
+    names = _files.first_files(path, {*DATA, _look.LIST})
+    lists = _look.lists_among(path, names)
+    names = [name for name in names if _files.split(name)[1] != _look.LIST or name in lists]
     whole = set(names)
     left = []
     for name in names:
@@ -143,6 +145,8 @@ def about(file: Path) -> str:
         (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
     ):
         return "it is compressed: unpack it first"
+    if suffix == _look.LIST:
+        return "it lists pictures that another list has"
     if suffix in _look.TABLES or (suffix == ".json" and _rows.is_lines(file)):
         names = _rows.columns(file)
         return f"columns {', '.join(names[:12])}" if names else "no columns were found"

@@ -246,7 +246,7 @@ def as_text(value: Any) -> str:
 
 def join(out: Path, shards: list[str], default: str) -> None:
     """Merge the parts of all table files."""
-    kinds = {".parquet": _join_parquet, ".csv": _join_csv, ".tsv": _join_csv}
+    kinds = {".parquet": _join_parquet, ".csv": _join_csv, ".tsv": _join_csv, ".txt": _join_csv}
     kinds |= dict.fromkeys((".jsonl", ".ndjson", ".json"), _join_lines)
     for suffix, kind in kinds.items():
         chosen = [shard for shard in shards if _parts.target(shard, default)[0].lower().endswith(suffix)]
