@@ -144,9 +144,9 @@ def test_the_table_of_findings_has_the_proposals(raw: Path, tmp_path: Path) -> N
     check_into(open_set(raw), tmp_path / "checked", Execution())
     rows = pq.read_table(tmp_path / "checked" / "issues.parquet").to_pylist()
     (row,) = [row for row in rows if row["code"] == "mojibake"]
-    assert row["text"] == "CafÃ©  wall" and row["about"] == "Café wall"
+    assert row["text"] == "CafÃ©  wall" and row["proposal"] == "Café wall"
     shared = [row for row in rows if row["code"] == "shared_phrase"]
-    assert len(shared) == 69 and all(row["about"] and PHRASE not in row["about"] for row in shared)
+    assert len(shared) == 69 and all(row["proposal"] and PHRASE not in row["proposal"] for row in shared)
 
 
 def test_without_repair_texts_stay_as_they_are(raw: Path, tmp_path: Path) -> None:
