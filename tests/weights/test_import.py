@@ -140,3 +140,27 @@ def test_prefixes_of_wrappers_are_taken_off_in_folders(tmp_path: Path, prefix: s
     file = tmp_path / "m" / "model.safetensors"
     save_file({f"{prefix}{name}": tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
     assert numpy.array_equal(pairloom.load(tmp_path / "m").embed(texts=["two cats"]).texts, before)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+def test_a_pointer_of_git_lfs_is_named(tmp_path: Path, name: str) -> None:
+    clip_folder(tmp_path / "m")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    (tmp_path / "m" / name).write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 605247071\n"
+    )
+    with pytest.raises(Mistake, match="git-lfs pointer"):
+        pairloom.load(tmp_path / "m")
+
+
+def test_quantised_weights_are_named(tmp_path: Path) -> None:
+    """Whole numbers under a float's name are no weights, also where nothing stands beside them."""
+    from safetensors.torch import load_file, save_file
+
+    clip_folder(tmp_path / "m")
+    file = tmp_path / "m" / "model.safetensors"
+    tensors = load_file(file)
+    name = next(name for name in tensors if name.endswith("fc1.weight"))
+    save_file({**tensors, name: (tensors[name] * 9).to(torch.int8)}, file, {"format": "pt"})
+    with pytest.raises(Mistake, match="holds int8 numbers: the weights are quantised"):
+        pairloom.load(tmp_path / "m")

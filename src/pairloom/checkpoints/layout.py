@@ -23,6 +23,7 @@ from pairloom.checkpoints.script import is_script, read_script
 from pairloom.errors import Mistake
 
 FILES = tuple(names_of(STEMS[:-1]))
+POINTER = b"version https://git-lfs"
 WRAPPERS = ("_orig_mod.", "module.", "model.")
 
 
@@ -120,6 +121,7 @@ def _tensors(where: Path) -> dict[str, Tensor]:
                 "Name the file itself.",
             )
         where = files[0]
+    demand_content(where)
     if re.fullmatch(r".+\.index(\.\w+)?\.json", where.name):
         return _parts(where)
     try:
@@ -230,7 +232,29 @@ def give(ours: Mapping[str, Tensor], places: Mapping[str, Place]) -> dict[str, T
     }
 
 
+def demand_content(where: Path) -> None:
+    """Raise Mistake for a git-lfs pointer: a few lines of text in the place of a file."""
+    try:
+        with open(where, "rb") as file:
+            begins = file.read(len(POINTER))
+    except OSError:
+        return
+    if begins == POINTER:
+        raise Mistake(
+            f"{where} is a git-lfs pointer, not the weights.",
+            "The repository was cloned without its large files.",
+            "Run `git lfs pull` there, or: pairloom import NAME --download --out DIR",
+        )
+
+
 def _fit(name: str, tensor: Tensor, ours: Tensor, there: str) -> Tensor:
+    if ours.is_floating_point() and not tensor.is_floating_point():
+        kind = str(tensor.dtype).removeprefix("torch.")
+        raise Mistake(
+            f"'{there}' holds {kind} numbers: the weights are quantised.",
+            "What scales them is not read here.",
+            "Load them with the library that wrote them, and save them in fp16 or fp32.",
+        )
     if tensor.shape == ours.shape:
         return tensor
     if name.endswith(("embed.positions", "pool.positions")) and tensor.shape[-1] == ours.shape[-1]:
