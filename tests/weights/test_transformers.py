@@ -323,3 +323,42 @@ def test_a_blip_without_an_image_processor_squashes(tmp_path: Path) -> None:
     for name, fit in (("blip", "square"), ("clip", "crop")):
         (tmp_path / name / "preprocessor_config.json").unlink(missing_ok=True)
         assert pairloom.load(tmp_path / name).pixels.fit == fit
+
+
+@pytest.mark.parametrize("special", [False, True])
+@pytest.mark.parametrize("padding", [0, 8])
+def test_words_that_a_user_added_are_read(tmp_path: Path, special: bool, padding: int) -> None:
+    """Learned words, added as plain or as special tokens; a vocabulary that was padded to a round number. As transformers."""
+    clip_folder(tmp_path)
+    theirs, words = CLIPModel.from_pretrained(tmp_path).eval(), CLIPTokenizer.from_pretrained(tmp_path)
+    words.add_tokens(["<sks>", "<toy>"], special_tokens=special)
+    before = theirs.text_model.embeddings.token_embedding.weight
+    rows = -(-len(words) // padding) * padding if padding else len(words)
+    grown = torch.cat(
+        [before, torch.randn(rows - len(before), before.shape[1], generator=torch.Generator().manual_seed(2))]
+    )
+    theirs.text_model.embeddings.token_embedding = torch.nn.Embedding.from_pretrained(grown.detach())
+    theirs.config.text_config.vocab_size = rows
+    theirs.save_pretrained(tmp_path), words.save_pretrained(tmp_path)
+    texts = ["a photo of <sks>", "<toy> and <sks>", "a red square"]
+    with torch.no_grad():
+        given = words(texts, padding=True, return_tensors="pt")
+        pooled = theirs.text_model(**given).pooler_output
+        expected = torch.nn.functional.normalize(theirs.text_projection(pooled), dim=-1).numpy()
+    ours = pairloom.load(tmp_path)
+    assert np.abs(ours.embed(texts=texts).texts - expected).max() < 1e-5
+    ours.save(tmp_path / "ours")
+    assert np.abs(pairloom.load(tmp_path / "ours").embed(texts=texts).texts - expected).max() < 1e-5
+    assert ours.texts(["<|endoftext|>"]).ids.shape[1] > 3, "what ends a text is text where a text has it"
+
+
+def test_added_tokens_beside_a_vocabulary_are_read(tmp_path: Path) -> None:
+    clip_folder(tmp_path)
+    model = pairloom.load(tmp_path)
+    from pairloom.weights._transformers import tokens_of
+
+    (tmp_path / "added_tokens.json").write_text(
+        json.dumps({"<two>": model.tokens.size + 1, "<one>": model.tokens.size})
+    )
+    tokens = tokens_of(tmp_path)
+    assert tokens.bare(["<two> <one>"])[0] == [model.tokens.size + 1, model.tokens.size]

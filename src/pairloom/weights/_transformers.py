@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save as to_bytes
+from tokenizers import AddedToken
 from torch import Tensor
 
 from pairloom.checkpoints.layout import FILES
 from pairloom.data.disk import atomic_write
-from pairloom.data.roles import END, START
+from pairloom.data.roles import END, ROLES, START
+from pairloom.data.tokens import Tokens
 from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
@@ -29,6 +31,30 @@ def holds(where: Path, kind: str) -> bool:
     """Whether a folder has a config of this model type, and weights."""
     config = read_json(where / "config.json") if where.is_dir() else {}
     return config.get("model_type") == kind and any((where / name).is_file() for name in FILES)
+
+
+def tokens_of(where: Path, clean: str = "") -> Tokens:
+    """The tokenizer of a folder, with the words that a user added: those of added_tokens.json too, and those that were added as
+    special tokens are read in a text. clean: as in `Tokens.load`. Only what a role is spelt by stays text where a text has it."""
+    tokens = Tokens.load(where, clean)
+    base = tokens.tokenizer.get_vocab_size(with_added_tokens=False)
+    beside = read_json(where / "added_tokens.json")
+    lacking = [
+        word for word in sorted(beside, key=beside.__getitem__) if tokens.tokenizer.token_to_id(word) is None
+    ]
+    tokens.tokenizer.add_tokens([AddedToken(word, normalized=False) for word in lacking])
+    spelt = {name for names in ROLES.values() for name in names}
+    document = json.loads(tokens.tokenizer.to_str())
+    own = [
+        one
+        for one in document["added_tokens"]
+        if one["special"] and one["id"] >= base and one["content"] not in spelt
+    ]
+    if not own and not lacking:
+        return tokens
+    for one in own:
+        one["special"] = False
+    return Tokens.from_json(json.dumps(document))
 
 
 def part(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:

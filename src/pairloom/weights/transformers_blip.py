@@ -16,12 +16,11 @@ from typing import Any
 
 from pairloom import verbs
 from pairloom.checkpoints.layout import read
-from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.generation import Generation
 from pairloom.weights import salesforce_tasks
-from pairloom.weights._transformers import holds, pixels_of, write
+from pairloom.weights._transformers import holds, pixels_of, tokens_of, write
 from pairloom.weights.salesforce import (
     CLEANING,
     RELEASED,
@@ -68,7 +67,7 @@ def load(where: Path) -> Model:
         )
     task, heads = task_of(theirs), (image["num_attention_heads"], text["num_attention_heads"])
     config = (salesforce_tasks.config_of if task else config_of)(theirs, where, heads)
-    tokens = Tokens.load(where, "" if task else CLEANING)
+    tokens = tokens_of(where, "" if task else CLEANING)
     check_tokens(tokens.size, config, where)
     config, tokens = fitted(config, tokens)
     told_size = image.get("image_size", 384)

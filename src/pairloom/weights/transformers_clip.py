@@ -7,15 +7,15 @@ and means the highest id; the pooled row is that of the first end token. transfo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pairloom.checkpoints.layout import Place, give, read, rename, take
-from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.clip import Config, System
-from pairloom.weights._transformers import holds, part, pixels_of, write
+from pairloom.weights._transformers import holds, part, pixels_of, tokens_of, write
 from pairloom.weights.openai_clip import LAYER, LEAD, check_tokens
 
 WRITES, SYSTEM = "transformers", "clip"
@@ -28,7 +28,8 @@ IMAGE = {
     "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12,
     "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
 }  # fmt: skip
-LEGACY_END = 2
+LEGACY_END, PADDING = 2, 128
+WORDS = "text_model.embeddings.token_embedding.weight"
 BLOCK = [
     (r"attend\.0\.fn\.(query|key|value|out)\.(.+)", r"self_attn.\2_proj.\3"),
     (r"attend\.0\.norm\.(.+)", r"layer_norm1.\2"),
@@ -73,10 +74,19 @@ def sniff(where: Path) -> bool:
 def load(where: Path) -> Model:
     """Load a folder of transformers. Mistake for missing or unknown tensors, and for another tokenizer."""
     config = config_of(read_json(where / "config.json"), where)
-    tokens = Tokens.load(where)
+    tokens = tokens_of(where)
+    padded = config.vocabulary - tokens.size  # rows that nothing reads, up to a round number
+    theirs = {name: tensor for name, tensor in read(where).items() if not name.endswith("position_ids")}
+    if 0 < padded < PADDING and config.vocabulary % 8 == 0 and WORDS in theirs:
+        config = replace(config, vocabulary=tokens.size)
+        theirs[WORDS] = theirs[WORDS][: tokens.size]
+    if (
+        tokens.size > LEGACY_END
+        and read_json(where / "config.json").get("text_config", {}).get("eos_token_id") == LEGACY_END
+    ):
+        config = replace(config, sep=tokens.sep, pad=tokens.sep)
     check_tokens(tokens, config, where)
     system = System(config)
-    theirs = {name: tensor for name, tensor in read(where).items() if not name.endswith("position_ids")}
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     about = {"source": f"transformers CLIPModel ({where.name})"}
     return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size, "CLIP"), about)
