@@ -224,3 +224,27 @@ def test_a_tower_without_rows_is_refused() -> None:
     assert Config().every == 1 and Config().images == 5 and Config().shots == 32 and Config().length == 256
     with pytest.raises(ValueError, match="gives no rows"):
         System(replace(TINY, vision=clip.PRESETS["RN50"].image_encoder))
+
+
+@torch.no_grad()
+def test_rows_before_the_last_norm_and_an_end_of_its_own() -> None:
+    """OpenFlamingo's weights of June 2023 read the tower's rows before its last norm; an untied output table has its own row for
+    <|endofchunk|>. The embedding of a picture stays the normed one's."""
+    torch.manual_seed(0)
+    system = System(TINY).eval()
+    raw = System(replace(TINY, vision=replace(TINY.vision, norm_rows=False))).eval()
+    system.vision.image.norm.weight.add_(torch.randn(32))
+    raw.load_state_dict(system.state_dict())
+    batch = document()
+    images = batch.images.flatten(0, 1)
+    rows, embedding = system.vision(images)
+    before, same = raw.vision(images)
+    torch.testing.assert_close(system.vision.image.norm(before), rows)
+    torch.testing.assert_close(same, embedding)
+    assert all(PRESETS[f"open_flamingo-{size}"].vision.norm_rows is False for size in ("3B", "4B", "9B"))
+    own = System(replace(TINY, own_end=True)).eval()
+    state = {**system.state_dict(), "marks": torch.cat([system.marks, torch.ones(1, 32)])}
+    own.load_state_dict(state)
+    one, two = system.logits(batch), own.logits(batch)
+    differs = (one - two).abs().amax((0, 1)) > 1e-6
+    assert differs.nonzero()[:, 0].tolist() == [TINY.chunk_end]

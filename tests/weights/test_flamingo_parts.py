@@ -124,6 +124,18 @@ def test_the_bridge_of_open_flamingo(tmp_path: Path) -> None:
     torch.save(
         {"model_state_dict": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "c.pt"
     )
+    end = model.config.chunk_end
+    tied = {**state, "lang_encoder.lm_head.weight": words}
+    torch.save({"model_state_dict": tied}, tmp_path / "tied.pt")
+    assert not with_part(model, "bridge", tmp_path / "tied.pt").config.own_end
+    written = {**state, "lang_encoder.embed_out.weight": torch.randn(model.tokens.size, 32)}
+    torch.save({"model_state_dict": written}, tmp_path / "untied.pt")
+    untied = with_part(model, "bridge", tmp_path / "untied.pt")
+    assert untied.config.own_end and untied.system.marks.shape == (3, 32)
+    assert torch.equal(untied.system.marks[2], written["lang_encoder.embed_out.weight"][end])
+    pairloom.model.save(untied, tmp_path / "kept")
+    assert torch.equal(pairloom.load(tmp_path / "kept").system.marks, untied.system.marks)
+    model = with_part(fresh(*TWO_LAYERS, "frames=0"), "language", tmp_path / "words")
     made = with_part(model, "bridge", tmp_path / "c.pt")
     ours, theirs = tensors_of(made.system), tensors_of(donor.system)
     moved = [name for name in ours if name.startswith(("resampler.", "gated.", "marks"))]

@@ -9,6 +9,7 @@ I pictures, P rows of a picture (class row first, then patches), D width, E shar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -24,7 +25,8 @@ class ImageEncoderConfig:
     """The numbers of an image encoder.
 
     embedding: width of the shared embedding. stages: blocks of the four stages of a ResNet; with them image_width is that of
-    its first stage, image_heads those of its pooling, and patch, image_depth and image_growth are idle.
+    its first stage, image_heads those of its pooling, and patch, image_depth and image_growth are idle. norm_rows: whether the
+    rows that an ImageEncoder hands out are those after the last norm.
     """
 
     image_size: int
@@ -37,6 +39,7 @@ class ImageEncoderConfig:
     stages: tuple[int, ...] = ()
     activation: Activation = "quick_gelu"
     eps: float = 1e-5
+    norm_rows: bool = True
 
 
 class ImageEncoder(nn.Module):
@@ -47,16 +50,19 @@ class ImageEncoder(nn.Module):
         super().__init__()
         if config.stages:
             raise ValueError("a ResNet that pools by attention gives no rows to resample: take a ViT")
-        self.image = image_tower(config)
-        self.image_projection = image_projection(config)
+        self.image: Any = image_tower(config)
+        self.image_projection: Any = image_projection(config)
         initialise_image(self.image, self.image_projection)
+        self.norm_rows = config.norm_rows
 
     def forward(
         self, images: Float[Tensor, "I 3 X Y"]
     ) -> tuple[Float[Tensor, "I P D"], Float[Tensor, "I E"]]:
         """The rows of each picture, and its embedding, which is not normalised."""
+        if not self.norm_rows:
+            rows = self.image.stack(self.image.first_norm(self.image.embed(images)))
+            return rows, self.image_projection(self.image.norm(rows[:, 0]))
         rows = self.image(images)
-        assert self.image_projection is not None
         return rows, self.image_projection(rows[:, 0])
 
 

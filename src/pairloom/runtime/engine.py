@@ -21,6 +21,7 @@ from pairloom.blocks.alternating import AlternatingStack
 from pairloom.blocks.attention import Attention
 from pairloom.blocks.feed import FeedForward
 from pairloom.blocks.gated import GatedCrossBlock
+from pairloom.blocks.image_encoder import ImageEncoder
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.transformer import Stack
 from pairloom.blocks.vision import VisionTower
@@ -44,8 +45,9 @@ def engine(network: nn.Module, speed: Speed) -> nn.Module:
             setattr(network_, name[:-1], None)
     dtype = torch.bfloat16 if speed == "fast" and has_bf16(tensors[0].device) else torch.float32
     graphs = tensors[0].device.type == "cpu" and importlib.util.find_spec("openvino") is not None
+    raw = [part.image for part in network_.modules() if isinstance(part, ImageEncoder) and not part.norm_rows]
     for part in list(network_.modules()):
-        if graphs and isinstance(part, VisionTower):
+        if graphs and isinstance(part, VisionTower) and part not in raw:  # a graph ends with the last norm
             _run_by_openvino(part, dtype)
     for part in list(network_.modules()):
         if isinstance(part, Stack | AlternatingStack | GatedCrossBlock):

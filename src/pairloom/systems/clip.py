@@ -63,7 +63,11 @@ class Config:
     def image_encoder(self) -> ImageEncoderConfig:
         """The numbers of the image side alone."""
         return ImageEncoderConfig(
-            **{field.name: getattr(self, field.name) for field in fields(ImageEncoderConfig)}
+            **{
+                field.name: getattr(self, field.name)
+                for field in fields(ImageEncoderConfig)
+                if hasattr(self, field.name)
+            }
         )
 
 

@@ -54,7 +54,8 @@ class Config:
     latents, resampler_*: of the resampler; frames: temporal embeddings that it learns (0: none). gate_heads, gate_inside:
     of the gated layers' attention. images: most pictures of a row in training; shots: most examples in a prompt.
     length: most tokens of a row in training. next_image: in half of the rows a text speaks of the picture after it (appendix
-    A.3). image_mark, chunk_end: ids of <image> and of <|endofchunk|>.
+    A.3). image_mark, chunk_end: ids of <image> and of <|endofchunk|>. own_end: <|endofchunk|> is written by a row of its own, not by
+    the one that it is read by, as where a language model's output table is not its input table.
     learn: "bridge": what joins the two, "language": the language model by itself, from texts alone, before the bridge.
     """
 
@@ -85,6 +86,7 @@ class Config:
     sep: int = 3
     image_mark: int = 31998
     chunk_end: int = 31999
+    own_end: bool = False
     next_image: bool = True
     learn: Literal["bridge", "language"] = "bridge"
 
@@ -100,8 +102,10 @@ TINY = Config(
     width=32, depth=2, heads=2, positions=64, latents=3, resampler_width=24, resampler_depth=1, resampler_heads=2,
     resampler_inside=32, frames=2, gate_heads=2, gate_inside=16, vocabulary=64, length=12, image_mark=62, chunk_end=63,
 )  # fmt: skip
-OPEN = Config(  # OpenFlamingo: its resampler and gated layers; the language model comes with a folder
-    every=1, resampler_width=1024, resampler_heads=8, resampler_inside=512, frames=0, gate_heads=8, gate_inside=512,
+# OpenFlamingo: its resampler and gated layers; the language model comes with a folder. Its weights of June 2023 were trained on
+# the tower's rows before the last norm, as open_clip handed them out until October of that year.
+OPEN = Config(
+    vision=replace(VIT_L_14, norm_rows=False), every=1, resampler_width=1024, resampler_heads=8, resampler_inside=512, frames=0, gate_heads=8, gate_inside=512,
     activation="gelu", images=6,
 )  # fmt: skip
 PRESETS: dict[str, Config] = {
@@ -193,7 +197,8 @@ class System(nn.Module):
             )
             for _ in range(c.first, depth, c.every)
         )
-        self.marks = nn.Parameter(torch.empty(2, self.language.width))  # <image> and <|endofchunk|>
+        # <image> and <|endofchunk|> as they are read, and with own_end the latter as it is written
+        self.marks = nn.Parameter(torch.empty(2 + c.own_end, self.language.width))
         nn.init.normal_(self.marks, std=self.language.width**-0.5)
         bridge = c.learn == "bridge"
         for name, parameter in self.named_parameters():
@@ -283,11 +288,11 @@ class System(nn.Module):
         mark = torch.stack([tokens == c.image_mark, tokens == c.chunk_end], 2)
         x = self.language.embed(tokens.masked_fill(mark.any(2) | (tokens >= known), 0))
         if between is not None:
-            x = torch.where(mark.any(2, keepdim=True), mark.to(x.dtype) @ self.marks, x)
+            x = torch.where(mark.any(2, keepdim=True), mark.to(x.dtype) @ self.marks[:2], x)
         logits, last, past = self.language.read(x, past, between)
         logits = F.pad(logits, (0, max(0, c.vocabulary - known)), value=NEVER)
         if between is not None:
-            marks = torch.stack([torch.full_like(logits[..., 0], NEVER), last @ self.marks[1]], -1)
+            marks = torch.stack([torch.full_like(logits[..., 0], NEVER), last @ self.marks[-1]], -1)
             places = torch.tensor([c.image_mark, c.chunk_end], device=logits.device)
             logits = logits.index_copy(2, places, marks.to(logits.dtype))
         return logits, past

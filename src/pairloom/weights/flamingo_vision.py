@@ -26,7 +26,8 @@ def start(model: Model, where: Path) -> Model:
             f"It is a {tower.name}{' with a ResNet' if getattr(tower.config, 'stages', ()) else ''}.",
             "Name a CLIP with a ViT.",
         )
-    config = replace(model.config, vision=tower.config.image_encoder)
+    norm_rows = model.config.vision.norm_rows
+    config = replace(model.config, vision=replace(tower.config.image_encoder, norm_rows=norm_rows))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         system = System(config)

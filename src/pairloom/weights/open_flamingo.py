@@ -19,6 +19,11 @@ from pairloom.errors import Mistake
 from pairloom.model import Model
 
 PART = "bridge"
+OUTPUTS = (
+    "embed_out.weight",
+    "lm_head.weight",
+    "output_layer.weight",
+)  # names of output tables of language models
 HALF = {"key": 0, "value": 1}
 RESAMPLER = [
     (r"queries", "latents"),
@@ -87,23 +92,34 @@ def start(model: Model, where: Path) -> Model:
         places |= {
             f"gated.{at}.{name}": place for name, place in gated_places(system.gated[at], prefix).items()
         }
-    moved = take(theirs, places, system.state_dict())
+    ours_but_marks = {name: tensor for name, tensor in system.state_dict().items() if name != "marks"}
+    moved = take(theirs, places, ours_but_marks)
     words = {name: tensor for name, tensor in theirs.items() if name in moved.left and tensor.ndim == 2}
     moved.left = [name for name in moved.left if name not in words]
     moved.whole(where).into(system)
-    _marks(model, words, where)
+    _put_marks(model, words, where)
     return replace(model, about={**model.about, "bridge": f"OpenFlamingo ({where.name})"})
 
 
-def _marks(model: Model, words: dict[str, Tensor], where: Path) -> None:
-    """Copy the embeddings of the two new words, from the first table that has them (the language model's own words were not
-    trained)."""
-    c = model.config
-    for table in words.values():
-        if table.shape[1] == model.system.language.width and len(table) > max(c.image_mark, c.chunk_end):
-            with torch.no_grad():
-                model.system.marks.copy_(table[[c.image_mark, c.chunk_end]])
-            return
+def _put_marks(model: Model, words: dict[str, Tensor], where: Path) -> None:
+    """Copy the embeddings of the two new words, from the table that has them (the language model's own words were not trained);
+    <|endofchunk|> is written by its row of the output table, where the file has one."""
+    c, system = model.config, model.system
+    new = [c.image_mark, c.chunk_end]
+    tables = {
+        name: table
+        for name, table in words.items()
+        if table.shape[1] == system.language.width and len(table) > max(new)
+    }
+    outputs = [table for name, table in tables.items() if name.endswith(OUTPUTS)]
+    inputs = [table for name, table in tables.items() if not name.endswith(OUTPUTS)] or outputs
+    if inputs:
+        rows = inputs[0][new]
+        own = bool(outputs) and not torch.equal(outputs[0][c.chunk_end], inputs[0][c.chunk_end])
+        system.config = replace(c, own_end=own)
+        rows = torch.cat([rows, outputs[0][[c.chunk_end]]]) if own else rows
+        system.marks = nn.Parameter(rows.to(system.marks).clone(), system.marks.requires_grad)
+        return
     raise Mistake(
         f"{where} has no words for <image> and <|endofchunk|>.",
         f"The tokenizer here gives them the ids {c.image_mark} and {c.chunk_end}.",
