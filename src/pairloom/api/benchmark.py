@@ -95,6 +95,12 @@ def benchmark_list() -> list[dict[str, Any]]:
     return [*rows, {"name": gdbench.NAME, "gdbench": False, "claim": gdbench.CLAIM}]
 
 
+def benchmark_table() -> tuple[str, list[str], list[list[str]]]:
+    """The list of benchmarks as a table: title, columns and rows."""
+    rows = [[row["name"], "yes" if row["gdbench"] else "", row["claim"]] for row in benchmark_list()]
+    return "Benchmarks", ["name", "GDBench", "asks"], rows
+
+
 def bench(
     name: str,
     models: Sequence[str],

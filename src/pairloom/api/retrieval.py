@@ -49,6 +49,13 @@ class Retrieval:
         """All of it as plain values."""
         return asdict(self)
 
+    def table(self) -> tuple[str, list[str], list[list[str]]]:
+        """Title, columns and rows: the metrics of both directions."""
+        title = f"{self.pictures:,} pictures, {self.texts:,} texts; {self.matched:,} pairs matched"
+        names = list(next(iter(self.metrics.values())))
+        rows = [[way, *(str(row[name]) for name in names)] for way, row in self.metrics.items()]
+        return title, ["", *names], rows
+
 
 def retrieve(
     model: Model,

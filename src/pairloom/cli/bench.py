@@ -53,19 +53,17 @@ def command(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    from pairloom.api.benchmark import bench, benchmark_list
+    from pairloom.api.benchmark import bench, benchmark_list, benchmark_table
     from pairloom.cli import _show
     from pairloom.errors import Mistake
 
     if not name:
         if model or data or mini:
             raise Mistake("Which benchmark?", "", "Name one, or gdbench; `pairloom bench` alone lists them.")
-        rows = benchmark_list()
         if json:
-            _show.say_json(rows)
+            _show.say_json(benchmark_list())
         else:
-            cells = [[row["name"], "yes" if row["gdbench"] else "", row["claim"]] for row in rows]
-            _show.table("Benchmarks", ["name", "GDBench", "asks"], cells)
+            _show.table(*benchmark_table())
         return
 
     def warn(text: str) -> None:

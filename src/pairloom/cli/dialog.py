@@ -49,9 +49,5 @@ def command(
         _show.console.print(
             f"The dialog is longer than {loaded.config.length} tokens: its oldest words were left out."
         )
-    scores = dict(zip(ranking.texts, ranking.scores))
-    facts = {
-        "picture": str(pictures), "question": question, "shortened": ranking.shortened,
-        "answers": [{"text": text, "score": score} for text, score in scores.items()],
-    }  # fmt: skip
-    _show.facts(question, facts if json else scores, json)
+    facts = {"picture": str(pictures), "question": question, **ranking.to_dict()}
+    _show.facts(question, facts if json else dict(zip(ranking.texts, ranking.scores)), json)

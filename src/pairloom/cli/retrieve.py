@@ -36,9 +36,6 @@ def command(
     if json:
         _show.say_json(retrieved.to_dict())
         return
-    title = f"{retrieved.pictures:,} pictures, {retrieved.texts:,} texts; {retrieved.matched:,} pairs matched"
-    names = list(next(iter(retrieved.metrics.values())))
-    cells = [[way, *(str(row[name]) for name in names)] for way, row in retrieved.metrics.items()]
-    _show.table(title, ["", *names], cells)
+    _show.table(*retrieved.table())
     if retrieved.unreadable:
         _show.console.print(f"{len(retrieved.unreadable)} pictures cannot be read", markup=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,6 +41,11 @@ class Ranking:
 
     def __str__(self) -> str:
         return self.texts[0]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answers with their scores, and whether the dialog was shortened, as plain values."""
+        answers = [{"text": text, "score": score} for text, score in zip(self.texts, self.scores)]
+        return {"shortened": self.shortened, "answers": answers}
 
 
 @torch.no_grad()
