@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.decisions import Judged, Rules, decide
@@ -35,6 +36,16 @@ def test_a_doubted_text_needs_that_it_matches_more_likely_than_not():
         for code in ("markup", "conflict", "too_long")
     ]
     assert decisions(decide([], "", others, [], RULES)) == ["keep"] * 3
+
+
+def test_a_doubt_makes_bad_texts_half_of_all_where_fewer_are_bad():
+    rules = replace(RULES, bad_share=0.1)  # the odds of P(match) fall by nine
+    assert rules.given_doubt(0.9) == pytest.approx(0.5) and rules.given_doubt(0.99) == pytest.approx(11 / 12)
+    assert rules.given_doubt(0.0) == 0.0 and rules.given_doubt(1.0) == 1.0
+    assert replace(RULES, bad_share=0.7).given_doubt(0.6) == pytest.approx(0.6) == RULES.given_doubt(0.6)
+    weak, strong = (Judged("Shop Now", findings=["spam"], score=1.0, p_match=p) for p in (0.89, 0.91))
+    outcome = decide([], "", [weak, strong, replace(weak, findings=["markup"])], [], rules)
+    assert decisions(outcome) == ["drop", "keep", "keep"] and "given a doubt" in outcome.decisions[0].reason
 
 
 def test_doubts_delete_nothing_where_the_judge_abstains_or_has_no_score():

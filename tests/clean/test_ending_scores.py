@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,3 +70,28 @@ def test_cut_texts_are_dropped_within_the_budget(raw: tuple[Path, set[str]], tmp
     assert (tmp_path / "two" / "pairs.parquet").read_bytes() == (
         tmp_path / "one" / "pairs.parquet"
     ).read_bytes()
+
+
+def test_doubted_texts_have_no_ending_and_are_dropped_where_the_judge_agrees(
+    raw: tuple[Path, set[str]], tmp_path: Path
+) -> None:
+    folder = tmp_path / "raw"
+    shutil.copytree(raw[0], folder)
+    doubted = sorted(folder.glob("*.txt"))[::4]
+    for number, file in enumerate(doubted):
+        file.write_text(
+            "Click to enlarge image" if number % 2 else file.read_text().strip() + " - Buy Now, Free Shipping"
+        )
+    clean(folder, tmp_path / "out", replace(oracle.SETTINGS, captions=False), judge=ColourOracle())
+    rows = {row["name"]: row for row in pq.read_table(tmp_path / "out" / "pairs.parquet").to_pylist()}
+    shown = [rows[file.stem] for file in doubted]
+    assert all(row["end_score"] is None and row["score"] is not None for row in shown)
+    stock = [row for row in shown if "boilerplate" in row["findings"]]
+    dropped = [row for row in stock if row["decision"] == "drop"]
+    assert len(stock) == 62 and len(dropped) > 0.9 * len(stock)
+    assert all("stock phrase" in row["reason"] for row in dropped)
+    assert any("given a doubt" in row["reason"] for row in dropped)
+    adverts = [row for row in shown if "spam" in row["findings"]]
+    assert (
+        len(adverts) == 63 and sum(row["decision"] == "keep" for row in adverts) >= 8
+    )  # which the judge contradicts

@@ -48,7 +48,7 @@ _TRIGGERS = frozenset(  # one of these words, without a last s, is in every offe
     "oem odm dhl per rich earn home weight weird casino payday credit win movie version episode apk torrent keygen online key".split()
 )
 _SELLING = re.compile(
-    r"\b(for (sale|rent|hire)|(shop|store|buy) .{0,80}\bonline|online (store|shop)|wholesale(?! (market|warehouse|district|grocer|house|company))|new arrivals?|high quality|top quality)\b"
+    r"\b((for|to) (sale|rent|hire|let)|(shop|store|buy) .{0,80}\bonline|online (store|shop)|wholesale(?! (market|warehouse|district|grocer|house|company))|new arrivals?|high quality|top quality)\b"
 )
 _SHOUTED = re.compile(r"\b(FREE|SALE|BUY|SAVE|OFFERS?|DEALS?|DISCOUNTS?|CHEAP|WHOLESALE)\b")
 _WORDS = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
@@ -101,7 +101,7 @@ _FILLERS = frozenset(
 )
 # words that alone may name what a picture shows
 _THINGS = frozenset(
-    "logo icon banner gallery copyright page slide slideshow slider carousel menu header stock tap login spinner footage video videos".split()
+    "logo icon banner gallery copyright page slide slideshow slider carousel menu header stock tap login spinner footage video videos royalty".split()
 )
 _STOCK = _NAMED | _FILLERS
 _CREDIT = re.compile(

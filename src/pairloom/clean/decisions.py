@@ -18,7 +18,7 @@ from pairloom.clean.ledger import ADD, DROP, KEEP, REJECT, REPLACE
 from pairloom.clean.plan import CleanSettings
 from pairloom.clean.shared_budget import DOUBT
 
-DOUBTED = 0.5  # least P(match) of a text of which a doubt is evidence that it describes nothing
+DOUBTED = 0.5  # a doubted text is bad as often as not before it is scored, and needs this P(match) after
 OF_JUDGE = ("wrong_word", "cut_off")  # doubts with a probability, of which there is a sentence that names it
 
 
@@ -61,7 +61,8 @@ class Rules:
     word_threshold: the same of the score of a text's ending, and of its worst word.
     accept: a proposed caption needs at least this P(match) (BLIP's filter: 0.5), and a score that would keep an original.
     add: accepted captions are also added to kept texts (the paper's union). keep_alt_text: a replaced text stays in the
-    clean set, after the caption that replaces it. replace: whether proposals may replace dropped texts.
+    clean set, after the caption that replaces it. replace: whether proposals may replace dropped texts. bad_share: share of the
+    judged texts that look mismatched, which P(match) supposes.
     """
 
     threshold: float | None
@@ -74,6 +75,16 @@ class Rules:
     end_threshold: float | None = None
     word_threshold: float | None = None
     p_word_threshold: float | None = None
+    bad_share: float | None = None
+
+    def given_doubt(self, p_match: float) -> float:
+        """P(match) of a text of which a doubt is evidence that it describes nothing: its prior of being bad is at least DOUBTED in place
+        of the share of bad texts in the set (Bayes' rule; the likelihood ratio of its score is that of any text)."""
+        bad = self.bad_share or DOUBTED
+        prior = max(bad, DOUBTED)
+        good = p_match * (1 - prior) / max(1 - bad, 1e-9)
+        other = (1 - p_match) * prior / bad
+        return good / (good + other) if good + other > 0 else 0.0
 
     @property
     def needed_of_words(self) -> float:
@@ -99,6 +110,7 @@ def rules_of(
         calibration.threshold, calibration.p_threshold, settings.false_drop, settings.accept,
         add=settings.add, replace=settings.captions, keep_alt_text=settings.keep_alt_text,
         end_threshold=cut.get("threshold"), word_threshold=known.get("threshold"), p_word_threshold=known.get("p_threshold"),
+        bad_share=calibration.facts.get("bad_share"),
     )  # fmt: skip
 
 
@@ -173,8 +185,12 @@ def _original(text: Judged, rules: Rules) -> TextDecision:
         limit = f" the limit of {rules.p_threshold:.0%}" if rules.p_threshold is not None else " the limit"
         why = f"P(match) is {text.p_match:.0%}, below{limit} that drops at most {rules.false_drop:.0%} of the good pairs."
         return TextDecision(text, DROP, " ".join(filter(None, (why, _of_ending(text, rules), doubts))))
-    if rules.threshold is not None and text.is_doubted and (text.p_match or 0.0) < DOUBTED:
-        why = f"P(match) is {text.p_match or 0.0:.0%}, below the {DOUBTED:.0%} that a doubtful text needs."
+    if (
+        rules.threshold is not None
+        and text.is_doubted
+        and (p := rules.given_doubt(text.p_match or 0.0)) < DOUBTED
+    ):
+        why = f"P(match) is {text.p_match or 0.0:.0%}, and {p:.0%} given a doubt like this: at least {DOUBTED:.0%} is needed."
         return TextDecision(text, DROP, " ".join(filter(None, (why, _of_ending(text, rules), doubts))))
     if rules.threshold is None:
         says = "Nothing is dropped by score on this set."

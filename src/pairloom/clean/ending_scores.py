@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from pairloom.clean.folds import fold_of
-from pairloom.clean.rows import read_donors, read_part
+from pairloom.clean.rows import doubted_texts, read_donors, read_part
 from pairloom.clean.scoring import PLANTED, write_scores
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import Shard
@@ -44,10 +44,11 @@ def score_endings(task: EndingTask) -> int:
         return pq.read_metadata(task.part).num_rows
     known = read_part(task.scores, task.shard.name, ["row", "text_id", "text"])
     keys = read_part(task.work / "rows", task.shard.name, ["image_key"]).column("image_key").to_pylist()
+    doubted = doubted_texts(task.work, task.shard.name)  # what describes nothing is neither cut nor whole
     requests = [
         (row, at, text)
         for row, at, text in zip(*(column.to_pylist() for column in known.columns))
-        if at != PLANTED
+        if at != PLANTED and (row, at) not in doubted
     ]
     planted = [(row, PLANTED, cut_text(text, seed_of(keys[row], "cut", text))) for row, _, text in requests]
     requests += [(row, at, text) for row, at, text in planted if text is not None]

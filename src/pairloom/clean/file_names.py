@@ -31,6 +31,7 @@ _NUMBERED = re.compile(
     r"^(?:img|image|photo|foto|pic|picture|scan|scanned|screenshot|screen ?shot|file|thumb|thumbnail|slide|untitled|unnamed|download|dsc|unknown|default|bild|imagen|capture|frame|asset|artboard|layer|render|figure)"
     r"s?[-_ ]?[(\[#]?\d+[)\]]?(?:[-_ .x]?\d+)*$"
 )
+_COUNTED = re.compile(r" ?\(\d+\)$")  # a copy of a file
 _COUNTER = re.compile(r"^[a-z]{1,3}(?:-[a-z]{1,2})?\d{4,}$")
 _YEARS = re.compile(r"^(?:c\. ?|ca\. ?)?\d{4}s?(?: ?[-–—/] ?\d{2,4}s?)?$")
 _NUMBER = re.compile(r"^[\d_\-. /:,()#]+$")
@@ -62,6 +63,8 @@ def looks_like_file_name(text: str, low: str) -> bool:
         return True
     if digits >= 5 and _NUMBER.match(low) and not _YEARS.match(low):
         return True
+    text = _COUNTED.sub("", text)
+    low = low[: len(text)]
     joined = text.count("_")
     if " " in text:
         return joined > 1 and joined * 2 >= text.count(" ")

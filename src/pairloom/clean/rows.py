@@ -101,6 +101,17 @@ def read_descriptors(rows: Rows) -> NDArray[np.int8]:
     return np.frombuffer(b"".join(each), np.int8).reshape(-1, SIZE)
 
 
+def doubted_texts(work: Path, shard: str) -> set[tuple[int, int]]:
+    """Texts of a shard, as (row, text_id), of which a doubt is evidence that they describe nothing."""
+    faults = read_part(work / "rows", shard, ["text_faults"]).column("text_faults").to_pylist()
+    return {
+        (row, at)
+        for row, each in enumerate(faults)
+        for at, codes in enumerate(each)
+        if not EVIDENCE.isdisjoint(codes)
+    }
+
+
 def load(work: Path) -> Rows:
     """Load the rows that `gather` has written."""
     known = json.loads((work / "shards.json").read_text())

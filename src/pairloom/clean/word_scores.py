@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pairloom.clean.audited_shard import AuditedShard
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.picture_source import PairJudge, PictureSource
-from pairloom.clean.rows import read_part
+from pairloom.clean.rows import doubted_texts, read_part
 from pairloom.clean.scoring import PLANTED
 from pairloom.clean.shared_budget import DOUBT, KnownErrors
 from pairloom.data.disk import atomic_write
@@ -85,10 +85,14 @@ def score_words(task: WordTask) -> int:
     judge = task.judge
     assert isinstance(judge, JudgesWords)
     known = read_part(task.texts, task.shard.name, ["row", "text_id", "text", "score"])
+    doubted = doubted_texts(task.work, task.shard.name) if task.edits else set()
     requests = [
         (row, at, text)
         for row, at, text, score in zip(*(column.to_pylist() for column in known.columns))
-        if at != PLANTED and np.isfinite(score) and (task.threshold is None or score >= task.threshold)
+        if at != PLANTED
+        and (row, at) not in doubted
+        and np.isfinite(score)
+        and (task.threshold is None or score >= task.threshold)
     ]
     pictures = AuditedShard(task.work, task.shard)
     if task.edits:
