@@ -1,7 +1,12 @@
-"""Several files as one set: patterns with braces and stars, lists of paths, what is refused, and clean on them."""
+"""Several files as one set: patterns with braces and stars, lists of paths, what is refused, and clean on them; compressed tars, and
+texts apart from their pictures, are told."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +117,26 @@ def test_what_is_refused_says_why(tars: Path) -> None:
         pairloom.open([tars / "p", tars / "q"])
     with pytest.raises(Mistake, match="cannot be the output"):
         pairloom.open([tars / "00000.tar", tars / "00001.tar"]).clean(tars, captions=False)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_compressed_tar_among_others_is_named_as_one(tars: Path, pack: Callable[[bytes], bytes]) -> None:
+    (tars / "00001.tar").write_bytes(pack((tars / "00001.tar").read_bytes()))
+    pairs = list(pairloom.open(tars))
+    assert [(pair.name, pair.problem) for pair in pairs if pair.problem] == [
+        ("00001.tar", "tar is compressed: unpack it first")
+    ]
+    assert len(pairs) == 5
+
+
+def test_texts_apart_from_their_pictures_are_told(tmp_path: Path) -> None:
+    for at in range(3):
+        for name in (f"images/{at}.png", f"more/{at}.png"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            Image.new("RGB", (20, 20)).save(tmp_path / name)
+        (tmp_path / "captions").mkdir(exist_ok=True)
+        (tmp_path / f"captions/{at}.txt").write_text("a text")
+        (tmp_path / f"more/{at}.txt").write_text("a text beside its picture")
+    assert pairloom.open(tmp_path).notes == (
+        "3 texts have the name of a picture in another folder (captions/0 and images/0): put each text beside its picture.",
+    )

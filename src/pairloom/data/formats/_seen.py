@@ -15,6 +15,7 @@ from typing import Any
 
 from pairloom.data.disk import readable
 from pairloom.data.formats import _files, _json, _look, _rows
+from pairloom.data.formats._tar import COMPRESSED
 from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
@@ -86,12 +87,32 @@ def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[st
     for file in files[:20]:
         if guess := _guess(file, columns):
             sentences.append(f"{readable(file.name)} is read with {guess}.")
+    sentences += _apart(shards) if shards and shards[0].format == "folder_text" else []
     left = unread(path, files)
     for name in left[:FEW]:
         sentences.append(f"{readable(name)} was not read: {_why(path / name, files, columns)}.")
     if len(left) > FEW:
         sentences.append(f"{len(left) - FEW:,} more files were not read.")
     return tuple(sentences)
+
+
+def _apart(shards: Sequence[Shard]) -> list[str]:
+    """A sentence about texts and pictures of one name that stand in two folders (images/ and captions/), which are no pairs."""
+    stems: dict[bool, set[str]] = {True: set(), False: set()}
+    for shard in shards:
+        for name in shard.part.split("\0"):
+            stem, suffix = _files.split(name)
+            if suffix in _look.TEXT_FILES or _files.is_image(name):
+                stems[_files.is_image(name)].add(stem.removeprefix("/"))
+    pictures, texts = (stems[kind] - stems[not kind] for kind in (True, False))
+    places = {stem.rpartition("/")[2]: stem for stem in sorted(pictures)}
+    both = [stem for stem in sorted(texts) if stem.rpartition("/")[2] in places]
+    if not both:
+        return []
+    example = f"{readable(both[0])} and {readable(places[both[0].rpartition('/')[2]])}"
+    return [
+        f"{len(both):,} texts have the name of a picture in another folder ({example}): put each text beside its picture."
+    ]
 
 
 def _guess(file: Path, columns: ColumnNames) -> str:
@@ -141,9 +162,7 @@ def about(file: Path) -> str:
         return error.strerror or str(error)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it is UTF-16: save it as UTF-8"
-    if suffix in PACKED or head.startswith(
-        (b"\x1f\x8b", b"PK\x03\x04", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
-    ):
+    if suffix in PACKED or head.startswith(COMPRESSED):
         return "it is compressed: unpack it first"
     if suffix == _look.LIST:
         return "it lists pictures that another list has"

@@ -14,6 +14,15 @@ from typing import NamedTuple
 
 BLOCK = 512
 LONG = 1 << 20  # bytes of a name record: more is no name
+COMPRESSED = (
+    b"\x1f\x8b",
+    b"PK\x03\x04",
+    b"BZh",
+    b"\xfd7zXZ",
+    b"\x28\xb5\x2f\xfd",
+    b"7z\xbc\xaf\x27\x1c",
+    b"Rar!\x1a\x07",
+)  # first bytes
 KINDS = {
     b"1": "a hard link",
     b"2": "a link",
@@ -47,6 +56,9 @@ def _members(handle: int, end: int) -> Iterator[Member]:
     at, name, sizes, note = 0, "", None, ""
     while True:
         head = os.pread(handle, BLOCK, at)
+        if not at and head.startswith(COMPRESSED) and (len(head) < BLOCK or not _sum_is_right(head)):
+            yield Member("", at, 0, "tar is compressed: unpack it first")
+            return
         if len(head) < BLOCK:
             reason = "tar has no end mark: it may be cut off" if at else "tar is empty"
             yield Member("", at, 0, "tar is cut off" if head else reason)

@@ -63,7 +63,8 @@ def read(shard: Shard) -> Iterator[Pair]:
         for sample in samples(shard.file):
             first = next(iter(sample.files.values()))
             if first.problem:
-                yield pair_of(_files.readable(sample.key), Blob(), [], problem=_reason(first))
+                known = _files.readable(sample.key or shard.file.name)
+                yield pair_of(known, Blob(), [], problem=_reason(first))
                 continue
             pair = _pair(shard, file.fileno(), sample, table)
             if sample.key in seen:
