@@ -92,6 +92,12 @@ def test_a_prompt_without_words_or_room_is_refused(tokens: Tokens) -> None:
     assert with_prompt(config, tokens) == (config, tokens)
 
 
+def test_a_system_without_a_prompt_does_not_inherit_one(tokens: Tokens) -> None:
+    """A model for questions that begins with a captioner's weights and vocabulary reads bare questions."""
+    model = models.build("blip_vqa", captioner(tokens).tokens, "tiny")
+    assert model.tokens.prompt == "" and model.tokens.rows(["two dogs"], 12) == tokens.rows(["two dogs"], 12)
+
+
 def test_a_captioner_with_a_prompt_learns_from_the_first_word(tokens: Tokens) -> None:
     """Three pictures, three captions: what is written after training is the whole caption, its first word included."""
     torch.manual_seed(0)

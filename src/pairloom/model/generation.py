@@ -19,8 +19,9 @@ class Generation:
 
 
 def with_prompt(config: Any, tokens: Tokens) -> tuple[Any, Tokens]:
-    """The Config and the tokenizer with the tokens of the Config's `prompt_text`; both unchanged without that setting."""
+    """The Config and the tokenizer with the tokens of the Config's `prompt_text`; without a prompt where it has no such setting."""
+    words = getattr(config, "prompt_text", "")
+    tokens = tokens if tokens.prompt == words else Tokens(tokens.tokenizer, words)
     if not hasattr(config, "prompt_text"):
         return config, tokens
-    tokens = Tokens(tokens.tokenizer, config.prompt_text)
     return replace(config, prompt=len(tokens.prompt_ids), prompt_ids=tuple(tokens.prompt_ids)), tokens
