@@ -108,6 +108,7 @@ def test_data_frames_or_a_mistake_that_names_pandas(
             checked.issues  # noqa: B018
         return
     assert list(checked.issues["code"]) == checked.table("issues").column("code").to_pylist()
+    assert str(checked.issues["text_id"].dtype) == "Int32"  # null for what is about the picture
     assert set(checked.groups["group"]) == {0, 1}
     fresh = CheckResult.load(checked.out)
     monkeypatch.setitem(sys.modules, "pandas", None)

@@ -75,11 +75,14 @@ class Ledger:
 
 
 def to_pandas(table: pa.Table) -> Any:
-    """A table as a pandas DataFrame. Mistake where pandas is not installed."""
+    """A table as a pandas DataFrame; integers and truth values with gaps keep their kind. Mistake where pandas is not installed."""
     try:
-        return table.to_pandas()
+        import pandas
     except ImportError as error:
         raise Mistake("pandas is not installed.", str(error), "Run: pip install pandas") from error
+    nullable = {pa.int32(): pandas.Int32Dtype(), pa.bool_(): pandas.BooleanDtype()}
+    gaps = {column.type for column in table.columns if column.null_count}
+    return table.to_pandas(types_mapper=lambda kind: nullable.get(kind) if kind in gaps else None)
 
 
 def write_part(path: Path, rows: Sequence[dict[str, Any]]) -> None:
