@@ -31,7 +31,7 @@ BITS = 5  # bits in which the hashes of copies may differ
 # Bands of a hash: of seven, five wrong bits leave two without an error (pigeonhole principle), which are looked up together.
 BANDS = tuple((9 * band, 9) for band in range(7))
 BUCKET = 1000  # rows of equal bands that a row is compared with, at most
-CHUNK = 65_536  # rows that are looked up at a time
+CHUNK = 8192  # rows that are looked up or verified at a time
 KINDS = ("", "same file", "near", "turned")  # how a pair's picture is a copy of the one that its group keeps
 
 
@@ -67,9 +67,8 @@ def group_copies(shards: Sequence[Any]) -> Groups:
     kept = np.repeat(order[leads], np.diff(leads, append=len(order)))  # of the group of each of the order
     best, kind = np.ones(count, bool), np.zeros(count, np.uint8)
     best[order] = order == kept
-    near = phash.alike(*(phash.frequencies(descriptors[side]) for side in (order, kept)))
-    upright = near | ~_is_turned(descriptors, order, kept)
-    kind[order] = np.where(images[order] == images[kept], 1, np.where(upright, 2, 3)) * ~best[order]
+    turned = _is_turned(descriptors, order, kept)
+    kind[order] = np.where(images[order] == images[kept], 1, np.where(turned, 3, 2)) * ~best[order]
     return Groups(group_of, best, kind)
 
 
@@ -79,11 +78,12 @@ def _joined(shards: Sequence[Any], name: str) -> Any:
 
 
 def _is_turned(descriptors: Descriptors, one: Rows, other: Rows) -> NDArray[np.bool_]:
-    """Whether pictures are alike after one of the turns, row by row."""
-    upright = phash.frequencies(descriptors[other])
+    """Whether pictures are alike only after one of the turns, row by row."""
     turned = np.zeros(len(one), bool)
-    for turn in phash.TURNS[1:]:
-        turned |= phash.alike(phash.turned(phash.frequencies(descriptors[one]), turn), upright)
+    for at in range(0, len(one), CHUNK):
+        a, b = (phash.frequencies(descriptors[side[at : at + CHUNK]]) for side in (one, other))
+        turns = [phash.alike(phash.turned(a, turn), b) for turn in phash.TURNS]
+        turned[at : at + CHUNK] = ~turns[0] & np.any(turns, axis=0)
     return turned
 
 
@@ -98,7 +98,7 @@ def first_copies(descriptors: Descriptors, images: NDArray[np.uint64] | None = N
     """The first of the copies of each row's picture [n], itself where there is none. images: hashes of the files, 0 for none;
     the same files are copies."""
     links = [] if images is None else [_equal(images, np.argsort(images, kind="stable"))]
-    whole = phash.hashes(phash.frequencies(descriptors))
+    whole = _hashes(descriptors, phash.frequencies)
     one, other = _equal(
         whole, np.lexsort((*descriptors.T[-2:], whole))
     )  # so that few of equal hash are searched
@@ -134,13 +134,20 @@ def _turned(descriptors: Descriptors, turn: tuple[bool, bool, bool]) -> Floats:
 
 def _similar(descriptors: Descriptors, views: list[View], base: View) -> Iterator[tuple[Rows, Rows]]:
     """Rows whose pictures, in one of the views, are copies of the base of others."""
-    index = HashIndex(phash.hashes(base(descriptors)))
+    index = HashIndex(_hashes(descriptors, base))
     for start in range(0, len(descriptors), CHUNK):
         part = descriptors[start : start + CHUNK]
         for view in views:
             one, other = index.near(phash.hashes(view(part)))
             one += start
             yield _verified(descriptors, view, base, one[one != other], other[one != other])
+
+
+def _hashes(descriptors: Descriptors, view: View) -> NDArray[np.uint64]:
+    """Hashes [n] of a view of all pictures."""
+    starts = range(0, len(descriptors), CHUNK)
+    parts = [phash.hashes(view(descriptors[start : start + CHUNK])) for start in starts]
+    return np.concatenate([np.zeros(0, np.uint64), *parts])
 
 
 def _verified(descriptors: Descriptors, view: View, base: View, one: Rows, other: Rows) -> tuple[Rows, Rows]:
