@@ -10,7 +10,8 @@ def photo(number: int, size: tuple[int, int] = (150, 112)) -> Image.Image:
     total = np.zeros((size[1], size[0], 3))
     for cells in (3, 6, 12, 24, 48):
         part = rng.integers(0, 256, (cells, cells + 1, 3), dtype=np.uint8)
-        layer = Image.fromarray(part).resize(size, Image.Resampling.BICUBIC)
+        smooth = Image.Resampling.NEAREST if cells == 12 else Image.Resampling.BICUBIC  # some edges are sharp
+        layer = Image.fromarray(part).resize(size, smooth)
         total += (np.asarray(layer, np.float64) - 128) / cells**0.7
     total += rng.normal(0, 40, 3)
     low, high = np.percentile(total, (1, 99))

@@ -125,18 +125,22 @@ class Findings:
         units = self._bad_units()
         return float(units.mean()) if len(units) else 0.0
 
+    def bad_pairs(self) -> np.ndarray:
+        """For each pair whether its picture, or the pair itself, has a bad fault [n]."""
+        return self._bad("bad_pairs", self.pairwise)
+
+    def _bad(self, name: str, across: dict[str, np.ndarray]) -> np.ndarray:
+        bad = np.concatenate([getattr(facts, name) for facts in self.facts] or [np.zeros(0, bool)])
+        for code in (code for code in across if FAULTS[code].severity == "bad"):
+            bad[across[code]] = True
+        return bad
+
     def _bad_units(self) -> np.ndarray:
         """For each text, and for each pair without one, whether it is bad."""
-        pairs, texts = (
-            np.concatenate([getattr(facts, name) for facts in self.facts] or [np.zeros(0, bool)])
-            for name in ("bad_pairs", "bad_texts")
-        )
+        pairs, texts = self.bad_pairs(), self._bad("bad_texts", self.textwise)
         counts = np.concatenate(
             [np.diff(facts.first_text) for facts in self.facts] or [np.zeros(0, np.int32)]
         )
-        for faulty, units in ((self.pairwise, pairs), (self.textwise, texts)):
-            for code in (code for code in faulty if FAULTS[code].severity == "bad"):
-                units[faulty[code]] = True
         owner = np.repeat(np.arange(len(pairs)), counts)
         return np.concatenate([texts | pairs[owner], pairs[counts == 0]])
 

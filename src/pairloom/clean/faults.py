@@ -61,6 +61,11 @@ FAULTS = {
         ),
         Fault("repaired_text", "note", "The text was repaired; the ledger has the original too."),
         Fault("exact_duplicate", "bad", "The same picture with the same text stands earlier in the set."),
+        Fault(
+            "merged_copy",
+            "bad",
+            "A better copy of the picture stands in the set and has taken over this text.",
+        ),
         Fault("other_language", "bad", "The text is in another language than most of the set."),
         Fault("unclear_language", "doubt", "The text may be in another language than most of the set."),
         Fault("cut_off", "doubt", "The text seems to be cut off in the middle."),

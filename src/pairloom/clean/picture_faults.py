@@ -19,7 +19,10 @@ FLAT = 1.5  # standard deviation of a blank picture, in grey levels, as are the 
 DARK, BRIGHT = 48, 210  # 99 % of the pixels of a dark picture are below, of an over-exposed one above
 NARROW = 60  # range of an over-exposed picture: a wider one is a drawing on white
 STEP, GROUND = 2, 0.93  # a ground is within so many levels of one grey; its share of a nearly empty picture
-BLUR, SHARP_SIDE = 0.18, 48  # edges relative to contrast; smaller pictures are enlarged, which blurs them
+BLUR, SHARP_SIDE = (
+    0.16,
+    48,
+)  # sharpest edges relative to the range; smaller pictures are enlarged, which blurs them
 FAR = 8.0  # an odd size is so many times the quartile of the set, each side
 SIZED = 20  # pictures of a set in which a size may be odd
 
@@ -40,8 +43,9 @@ def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> list[str]:
     if _is_flat(small, deep_colour=known.deep and known.mode == "RGB"):
         codes.append("blank")
     else:
-        codes += _exposure(grey)
-        if min(width, height) >= SHARP_SIDE and _is_blurred(grey):
+        counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256)
+        codes += _exposure(counts)
+        if min(width, height) >= SHARP_SIDE and _is_blurred(grey, counts):
             codes.append("blurred")
     if known.orientation != 1:
         codes.append("rotated")
@@ -60,30 +64,36 @@ def _is_flat(small: Image.Image, deep_colour: bool) -> bool:
     return all(deviation(channel) < FLAT for channel in pixels) and not (deep_colour and spread > 1)
 
 
-def _exposure(grey: Floats) -> list[str]:
-    """Code of a picture that is dark, over-exposed or nearly empty, by the histogram of its grey levels."""
-    counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256)
-    below = np.cumsum(counts)
-    low, high = np.searchsorted(below, (0.01 * grey.size, 0.99 * grey.size))
+def _exposure(counts: NDArray[np.int64]) -> list[str]:
+    """Code of a picture that is dark, over-exposed or nearly empty, by the histogram of its grey levels [256]."""
+    low, high = _range(counts)
+    levels = np.flatnonzero(counts)
     if high < DARK:
         return ["dark"]
-    flat = counts.max() >= GROUND * grey.size
-    if low > BRIGHT and not flat and grey.max() - grey.min() < NARROW:
+    flat = counts.max() >= GROUND * SIDE**2
+    if low > BRIGHT and not flat and levels[-1] - levels[0] < NARROW:
         return ["over_exposed"]
-    width = 2 * STEP + 1
-    ground = max(int(below[width - 1]), int((below[width:] - below[:-width]).max()))
-    return ["nearly_empty"] if flat or ground >= GROUND * grey.size else []
+    below, width = np.concatenate([[0], np.cumsum(counts)]), 2 * STEP + 1
+    ground = (below[width:] - below[:-width]).max()
+    return ["nearly_empty"] if flat or ground >= GROUND * SIDE**2 else []
 
 
-def _is_blurred(grey: Floats) -> bool:
-    """Whether the Laplacian of a picture varies little, relative to the picture."""
-    contrast = deviation(grey)
-    if contrast < 4 * FLAT:
+def _range(counts: NDArray[np.int64]) -> tuple[int, int]:
+    """The levels that all but one in a hundred pixels are above, and below, by a histogram [256]."""
+    low, high = np.searchsorted(np.cumsum(counts), (0.01 * SIDE**2, 0.99 * SIDE**2))
+    return int(low), int(high)
+
+
+def _is_blurred(grey: Floats, counts: NDArray[np.int64]) -> bool:
+    """Whether the sharpest edges of a picture (quantile .995 of its Laplacian) are weak, relative to its range of grey levels."""
+    low, high = _range(counts)
+    if high - low < 16 * FLAT:  # JPEG's noise would be its edges
         return False
     edges = 4 * grey[1:-1, 1:-1]
     for side in (grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]):
         edges -= side
-    return deviation(edges) < BLUR * contrast
+    sharp = np.partition(np.abs(edges).ravel(), -20)[-20]  # of 62 x 62
+    return bool(sharp < BLUR * (high - low))
 
 
 def odd_sizes(pixels: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -56,6 +56,7 @@ class CleanSettings:
     prove: train the same new model on raw and on clean pairs and compare; test: a set to compare on. size: pixels a
     side of the self judge's pictures. effort: its training time, 1 as measured in docs/papers/blip.md. repair: judge and write
     texts with their repairs (mojibake, page markup, runs of blanks, phrases that most texts share); the ledger keeps the originals.
+    merge_copies: of copied pictures keep the best, with the texts of all; else all stay.
     """
 
     model: str = "self"
@@ -81,6 +82,7 @@ class CleanSettings:
     effort: float = 1.0
     seed: int = 0
     repair: bool = False
+    merge_copies: bool = False
 
     @property
     def towers(self) -> tuple[str | None, str | None]:

@@ -24,6 +24,7 @@ from pairloom.clean import audit
 from pairloom.clean.audit_phrases import CODE
 from pairloom.clean.audit_set import Findings, check
 from pairloom.clean.faults import EVIDENCE, FAULTS
+from pairloom.clean.merged_copies import MergedCopies
 from pairloom.clean.perceptual_hash import SIZE
 from pairloom.clean.shared_phrases import SharedPhrases
 from pairloom.clean.text_faults import text_faults
@@ -118,25 +119,44 @@ def load(work: Path) -> Rows:
     return Rows(work, tuple(known["shards"]), tuple(known["counts"]))
 
 
-def gather(work: Path, shards: Sequence[str], findings: Findings, repairs: bool = False) -> None:
+def gather(
+    work: Path, shards: Sequence[str], findings: Findings, repairs: bool = False, merge: bool = False
+) -> None:
     """Write the rows of a set: the parts of the audit, with the faults across shards, and the texts to judge and to train
-    on. repairs: take shared phrases off the texts."""
+    on. repairs: take shared phrases off the texts; merge: merge copies of pictures."""
     if (work / "shards.json").exists():
         return
-    counts: list[int] = []
+    phrases = findings.phrases if repairs else SharedPhrases()
+    counts = [len(facts.keys) for facts in findings.facts]
+    first = np.concatenate([[0], np.cumsum(counts)]).tolist()
+    copies = MergedCopies.choose(findings.groups, findings.bad_pairs()) if merge else None
+    if copies is not None:
+        for start, (_, table, _, own_faults) in zip(first, _audited(work, shards, findings, phrases)):
+            copies.collect(start, table, own_faults)
+    for start, (shard, table, image_faults, own_faults) in zip(
+        first, _audited(work, shards, findings, phrases)
+    ):
+        if copies is not None:
+            table = copies.apply(start, table, image_faults, own_faults)
+        write_rows(work, shard, table, image_faults, own_faults)
+    _join_pixels(work, shards, sum(counts))
+    with atomic_write(work / "shards.json") as file:  # last, since it marks complete rows
+        file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
+
+
+def _audited(
+    work: Path, shards: Sequence[str], findings: Findings, phrases: SharedPhrases
+) -> Iterator[tuple[str, pa.Table, list[list[str]], list[list[list[str]]]]]:
+    """(shard, the audit's part of it without these phrases, faults of its pictures, faults of its texts), of each shard."""
     for shard, whole in zip(shards, findings.by_shard()):
         table = read_part(work / "audit", shard)
         image_faults, own_faults = (
             table.column(name).to_pylist() for name in ("image_faults", "text_faults")
         )
         whole.add_to(image_faults, own_faults)
-        if repairs and findings.phrases:
-            table = _without_phrases(table, findings.phrases, own_faults)
-        write_rows(work, shard, table, image_faults, own_faults)
-        counts.append(len(table))
-    _join_pixels(work, shards, sum(counts))
-    with atomic_write(work / "shards.json") as file:  # last, since it marks complete rows
-        file.write(json.dumps({"shards": list(shards), "counts": counts}).encode())
+        if phrases:
+            table = _without_phrases(table, phrases, own_faults)
+        yield shard, table, image_faults, own_faults
 
 
 def _without_phrases(table: pa.Table, phrases: SharedPhrases, own_faults: list[list[list[str]]]) -> pa.Table:

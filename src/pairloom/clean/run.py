@@ -175,7 +175,7 @@ def _audit(run: Run) -> Findings:
         tell=lambda pairs, bad: run.tell("audit", pairs, None, bad=bad), repairs=run.settings.repair,
     )  # fmt: skip
     demand_few(findings, run.pairs.path)
-    rows.gather(run.work, run.names, findings, run.settings.repair)
+    rows.gather(run.work, run.names, findings, run.settings.repair, run.settings.merge_copies)
     run.facts["set"] = {**run.pairs.facts(), "notes": list(findings.notes), **findings.counts()}
     run.facts["audit"] = findings.audit()
     return findings

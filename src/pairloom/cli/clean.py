@@ -66,6 +66,9 @@ def command(
         bool,
         WRITES("--repair", help="Apply what `check` proposes: mojibake, markup, blanks, shared phrases."),
     ] = False,
+    merge_copies: Annotated[
+        bool, WRITES("--merge-copies", help="Of copied pictures keep the best, with the texts of all.")
+    ] = False,
     labels: Annotated[
         Path | None,
         DROPS(help="Answers of `pairloom label` or of the report: decide again by them, in seconds."),
@@ -107,7 +110,7 @@ def command(
         seed=seed, prove=prove or test is not None, test=None if test is None else str(test),
         trusted=None if trusted is None else str(trusted), captioner=None if captioner is None else str(captioner),
         self_system=self_judge_system, image_tower=image_tower, text_tower=text_tower,
-        repair=repair,
+        repair=repair, merge_copies=merge_copies,
     )  # fmt: skip
     pair_set = pairloom.open(pairs, format, text_column=text_column, image_column=image_column)
     if dry_run:
