@@ -19,10 +19,8 @@ FLAT = 1.5  # standard deviation of a blank picture, in grey levels, as are the 
 DARK, BRIGHT = 48, 210  # 99 % of the pixels of a dark picture are below, of an over-exposed one above
 NARROW = 60  # range of an over-exposed picture: a wider one is a drawing on white
 STEP, GROUND = 2, 0.93  # a ground is within so many levels of one grey; its share of a nearly empty picture
-BLUR, SHARP_SIDE = (
-    0.16,
-    48,
-)  # sharpest edges relative to the range; smaller pictures are enlarged, which blurs them
+BLUR, EDGES = 0.16, 20  # an edge relative to the range; edges, of 62 x 62, that a sharp picture has
+SHARP_SIDE = 48  # pixels of the shorter side: smaller pictures are enlarged, which blurs them
 FAR = 8.0  # an odd size is so many times the quartile of the set, each side
 SIZED = 20  # pictures of a set in which a size may be odd
 
@@ -44,8 +42,10 @@ def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> list[str]:
         codes.append("blank")
     else:
         counts = np.bincount(grey.astype(np.uint8).ravel(), minlength=256)
-        codes += _exposure(counts)
-        if min(width, height) >= SHARP_SIDE and _is_blurred(grey, counts):
+        below = np.cumsum(counts)
+        low, high = np.searchsorted(below, (0.01 * SIDE**2, 0.99 * SIDE**2)).tolist()
+        codes += _exposure(counts, below, low, high)
+        if min(width, height) >= SHARP_SIDE and _is_blurred(grey, high - low):
             codes.append("blurred")
     if known.orientation != 1:
         codes.append("rotated")
@@ -64,36 +64,31 @@ def _is_flat(small: Image.Image, deep_colour: bool) -> bool:
     return all(deviation(channel) < FLAT for channel in pixels) and not (deep_colour and spread > 1)
 
 
-def _exposure(counts: NDArray[np.int64]) -> list[str]:
-    """Code of a picture that is dark, over-exposed or nearly empty, by the histogram of its grey levels [256]."""
-    low, high = _range(counts)
-    levels = np.flatnonzero(counts)
+def _exposure(counts: NDArray[np.int64], below: NDArray[np.int64], low: int, high: int) -> list[str]:
+    """Code of a picture that is dark, over-exposed or nearly empty, by the histogram of its grey levels [256], the sums of that,
+    and the levels that all but one in a hundred pixels are above, and below."""
     if high < DARK:
         return ["dark"]
-    flat = counts.max() >= GROUND * SIDE**2
-    if low > BRIGHT and not flat and levels[-1] - levels[0] < NARROW:
+    most, levels = int(counts.max()), np.flatnonzero(counts)
+    if low > BRIGHT and most < GROUND * SIDE**2 and levels[-1] - levels[0] < NARROW:
         return ["over_exposed"]
-    below, width = np.concatenate([[0], np.cumsum(counts)]), 2 * STEP + 1
-    ground = (below[width:] - below[:-width]).max()
-    return ["nearly_empty"] if flat or ground >= GROUND * SIDE**2 else []
+    width = 2 * STEP + 1
+    if width * most < GROUND * SIDE**2:  # the usual case
+        return []
+    sums = np.concatenate([np.zeros(1, np.int64), below])
+    return ["nearly_empty"] if (sums[width:] - sums[:-width]).max() >= GROUND * SIDE**2 else []
 
 
-def _range(counts: NDArray[np.int64]) -> tuple[int, int]:
-    """The levels that all but one in a hundred pixels are above, and below, by a histogram [256]."""
-    low, high = np.searchsorted(np.cumsum(counts), (0.01 * SIDE**2, 0.99 * SIDE**2))
-    return int(low), int(high)
-
-
-def _is_blurred(grey: Floats, counts: NDArray[np.int64]) -> bool:
-    """Whether the sharpest edges of a picture (quantile .995 of its Laplacian) are weak, relative to its range of grey levels."""
-    low, high = _range(counts)
-    if high - low < 16 * FLAT:  # JPEG's noise would be its edges
+def _is_blurred(grey: Floats, spread: int) -> bool:
+    """Whether less than EDGES pixels have edges (a Laplacian) that are strong relative to the range of grey levels."""
+    if spread < 16 * FLAT:  # JPEG's noise would be its edges
         return False
     edges = 4 * grey[1:-1, 1:-1]
-    for side in (grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]):
-        edges -= side
-    sharp = np.partition(np.abs(edges).ravel(), -20)[-20]  # of 62 x 62
-    return bool(sharp < BLUR * (high - low))
+    edges -= grey[:-2, 1:-1]
+    edges -= grey[2:, 1:-1]
+    edges -= grey[1:-1, :-2]
+    edges -= grey[1:-1, 2:]
+    return bool(np.count_nonzero(np.abs(edges) >= BLUR * spread) < EDGES)
 
 
 def odd_sizes(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
