@@ -12,7 +12,7 @@ SUFFIXES = tuple(
 )
 # The patterns are for texts in lower case.
 _CAMERA = re.compile(
-    r"^(?:(?:img|imgp|dsc[nf]?|cimg|pxl|mvimg|gopr|gopro|sam|dji|vid|fb_img|wp|screenshot|screen shot)[-_ ]?\(?\d{3,}(?:[-_ .~]?\(?(?:\d+|edited|copy|burst|hdr|cover|top|pano|ms)\)?)*|[pr]\d{7})$"
+    r"^(?:(?:img|imgp|dsc[nf]?|cimg|pxl|mvimg|gopr|gopro|sam|dji|vid|fb_img|wp|screenshot|screen shot)[-_ ]?\(?\d{3,}(?:[-_ .~]?\(?(?:\d+|edited|copy|burst|hdr|cover|top|pano|ms)\)?)*|[pr]\d{7}(?: copy)?)$"
 )
 _DIGEST = re.compile(
     r"^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$"
@@ -31,7 +31,7 @@ _NUMBERED = re.compile(
     r"^(?:img|image|photo|foto|pic|picture|scan|scanned|screenshot|screen ?shot|file|thumb|thumbnail|slide|untitled|unnamed|download|dsc|unknown|default|bild|imagen|capture|frame|asset|artboard|layer|render|figure)"
     r"s?[-_ ]?[(\[#]?\d+[)\]]?(?:[-_ .x]?\d+)*$"
 )
-_COUNTED = re.compile(r" ?\(\d+\)$")  # a copy of a file
+_COUNTED = re.compile(r" ?\(\d{1,2}\)$")  # a copy of a file
 _COUNTER = re.compile(r"^[a-z]{1,3}(?:-[a-z]{1,2})?\d{4,}$")
 _YEARS = re.compile(r"^(?:c\. ?|ca\. ?)?\d{4}s?(?: ?[-–—/] ?\d{2,4}s?)?$")
 _NUMBER = re.compile(r"^[\d_\-. /:,()#]+$")
@@ -63,8 +63,11 @@ def looks_like_file_name(text: str, low: str) -> bool:
         return True
     if digits >= 5 and _NUMBER.match(low) and not _YEARS.match(low):
         return True
-    text = _COUNTED.sub("", text)
-    low = low[: len(text)]
+    if len(low) <= 40 and low.count(" ") <= 2 and _COUNTED.search(low):
+        return True
+    if text.endswith(")"):
+        text = _COUNTED.sub("", text)
+        low = low[: len(text)]
     joined = text.count("_")
     if " " in text:
         return joined > 1 and joined * 2 >= text.count(" ")

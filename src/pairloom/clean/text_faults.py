@@ -88,7 +88,7 @@ def _doubts(text: str, low: str, words: Sequence[str]) -> list[str]:
     codes = []
     if looks_like_file_name(text, low):
         codes.append("possible_file_name")
-    if is_stock_phrase(words) or is_credit(text):
+    if is_stock_phrase(words) or is_credit(text) or low.startswith("image may contain"):
         codes.append("boilerplate")
     elif is_advert(text, low, words):
         codes.append("spam")
