@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import colours
 import oracle
 import pytest
 
+import pairloom
 from pairloom.clean import plan
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
@@ -52,7 +54,15 @@ def inside(monkeypatch, where) -> None:
     monkeypatch.chdir(where)
 
 
-def die_at(step: int, out: str, restart: bool = False) -> int:
+def cleaning(out: str, restart: bool = False) -> None:
+    oracle.run("raw", out, restart=restart)
+
+
+def checking(out: str, restart: bool = False) -> None:
+    pairloom.open("raw").check(out=out, workers=1, restart=restart)
+
+
+def die_at(step: int, out: str, restart: bool = False, job: Callable[..., None] = cleaning) -> int:
     """Run in a process that ends, without a word, before its `step`-th change of the disk. Its exit code."""
     child = os.fork()
     if child == 0:
@@ -70,7 +80,7 @@ def die_at(step: int, out: str, restart: bool = False) -> int:
         for name in CHANGES:
             setattr(os, name, counted(getattr(os, name)))
         try:
-            oracle.run("raw", out, restart=restart)
+            job(out, restart=restart)
         finally:
             os._exit(0 if left[0] >= 0 else 9)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -88,6 +98,36 @@ def survives(step: int, name: str) -> bool:
 @pytest.mark.parametrize("step", [0, 1, 17, 33])
 def test_a_kill_between_two_changes_of_the_disk_leaves_no_trace(step: int) -> None:
     assert survives(step, "between")
+
+
+def check_survives(step: int, name: str, restart: bool = False) -> bool:
+    """The same of a check; restart: over a finished one."""
+    whole, out = Path("checked"), f"check-{name}-{step}"
+    if not whole.exists():
+        checking(str(whole))
+    if restart:
+        checking(out)
+    code = die_at(step, out, restart, checking)
+    checking(out, restart)
+    assert files(Path(out)) == files(whole), f"killed before change {step}"
+    return code == 9
+
+
+@pytest.mark.parametrize("step", [0, 1, 9, 21])
+def test_a_check_that_is_killed_leaves_no_trace(step: int) -> None:
+    assert check_survives(step, "between")
+
+
+def test_a_check_that_is_killed_while_an_old_one_is_forgotten_leaves_no_trace() -> None:
+    assert all(check_survives(step, "again", restart=True) for step in (1, 4, 7))
+
+
+@pytest.mark.slow
+def test_a_check_that_is_killed_before_any_change_leaves_no_trace() -> None:
+    steps = 0
+    while check_survives(steps, "every"):
+        steps += 1
+    assert steps > 21
 
 
 @pytest.mark.slow
