@@ -110,10 +110,8 @@ class Model(ModelJobs):
     ) -> Any:
         """A `Caption` for each picture; with several > 1 a list of so many for each.
 
-        None, and max_length 0: as in the model's own `generation`. way: beam, greedy or nucleus. prompt: words that every
-        caption begins with; without it those that the model learnt to begin with, which are left out of the text. max_length,
-        min_length: most and fewest tokens, the prompt among them. length_rule: of a beam search, "sum" or "released"
-        (docs/papers/blip.md).
+        None, and max_length 0: as in the model's own `generation`. way: beam, greedy or nucleus. prompt: words that captions
+        begin with, in place of those that the model learnt. Lengths are in tokens, with the prompt. length_rule: docs/papers/blip.md.
         """
         self._demand("caption")
         from pairloom.data.pair import content_hash, seed_of
