@@ -4,6 +4,7 @@ without a group.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -55,12 +56,17 @@ def join() -> ProcessGroup:
 
 @contextmanager
 def process_group() -> Iterator[ProcessGroup]:
-    """Context with the process group of torchrun, which is destroyed at its end unless it existed before."""
+    """Context with the process group of torchrun, which is destroyed at its end unless it existed before.
+
+    DDP's wrappers lie in reference cycles and hold the group. They are collected before it is destroyed, so that its threads end
+    here and not while the interpreter is torn down, which aborts the process now and then.
+    """
     there = dist.is_available() and dist.is_initialized()
     try:
         yield join()
     finally:
         if not there and dist.is_available() and dist.is_initialized():
+            gc.collect()
             dist.destroy_process_group()
 
 
