@@ -1,4 +1,4 @@
-"""Logistic regression by Newton's method, for tables of few columns.
+"""Logistic regression by damped Newton steps, for tables of few columns.
 
 n rows, P columns.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 PENALTY = 1e-3  # of the squares of the weights
-STEPS = 30
+STEPS, HALVINGS = 30, 30
 
 
 def fit_logistic(table: Floats, label: Floats) -> Floats:
@@ -21,8 +21,24 @@ def fit_logistic(table: Floats, label: Floats) -> Floats:
         chance = 1 / (1 + np.exp(-np.clip(table @ weights, -30, 30)))
         curve = (table * (chance * (1 - chance))[:, None]).T @ table
         curve[np.diag_indices(len(curve))] += PENALTY
-        weights = weights + np.linalg.solve(curve, table.T @ (label - chance) - PENALTY * weights)
+        step = np.linalg.solve(curve, table.T @ (label - chance) - PENALTY * weights)
+        loss = _loss(table, label, weights)
+        for _ in range(
+            HALVINGS
+        ):  # a whole step of Newton's method can lead far away from rows with long tails
+            if _loss(table, label, weights + step) <= loss:
+                weights = weights + step
+                break
+            step = step / 2
+        else:
+            break
     return weights
+
+
+def _loss(table: Floats, label: Floats, weights: Floats) -> float:
+    """Penalised negative log-likelihood."""
+    odds = table @ weights
+    return float((np.logaddexp(0, odds) - label * odds).sum() + PENALTY / 2 * weights @ weights)
 
 
 def positive_weights(good: Floats, bad: Floats) -> Floats:
