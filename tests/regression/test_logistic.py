@@ -8,14 +8,15 @@ import pytest
 from pairloom.regression.logistic import PENALTY, fit_logistic
 
 
-def tailed(seed: int, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Rows with the products of all pairs of their columns, as words have them: long tails, and labels that a few rows decide."""
+def tailed(seed: int, rows: int = 300, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
+    """Rows with the products of all pairs of their columns, as words have them: nearly separable, with a long tail."""
     draw = np.random.default_rng(seed)
-    plain = draw.standard_t(2, (4000, columns)).clip(-5, 5)
+    label = (draw.random(rows) < 0.3).astype(np.float64)
+    plain = draw.standard_normal((rows, columns))
+    plain[:, 0] += 8 * label * draw.standard_exponential(rows)
+    plain = plain.clip(-5, 5)
     pairs = [plain[:, at : at + 1] * plain[:, at:] for at in range(columns)]
-    table = np.concatenate([plain, *pairs], 1)
-    odds = 4 * plain[:, 0] - 0.5 * plain[:, 1] ** 2 + 2 * plain[:, 2] * plain[:, 3] - 2
-    return table, (draw.random(len(table)) < 1 / (1 + np.exp(-odds))).astype(np.float64)
+    return np.concatenate([plain, *pairs], 1), label
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -24,7 +25,9 @@ def test_the_gradient_is_zero_and_the_weights_are_moderate(seed: int) -> None:
     weights = fit_logistic(table, label)
     full = np.concatenate([table, np.ones((len(table), 1))], 1)
     gradient = full.T @ (label - 1 / (1 + np.exp(-full @ weights))) - PENALTY * weights
-    assert np.abs(gradient).max() < 1e-3 and np.abs(weights).max() < 100
+    assert (
+        np.abs(gradient).max() < 1e-3 and np.abs(weights).max() < 1e3
+    )  # undamped, seed 1 leads to more than 1e4
 
 
 def test_rows_that_are_separable_stay_finite() -> None:
