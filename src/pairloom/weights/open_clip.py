@@ -14,6 +14,7 @@ from typing import Any
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from pairloom.checkpoints import names
 from pairloom.checkpoints.layout import FILES, read
 from pairloom.data.disk import atomic_write
 from pairloom.data.tokens import Tokens
@@ -65,8 +66,7 @@ def sniff(where: Path) -> bool:
 
 def weights_in(where: Path) -> Path:
     """The weights file of a folder: open_clip's own before others, since a hub folder may hold transformers' too."""
-    files = [where / name for name in FILES if (where / name).is_file()]
-    return next((file for file in files if file.name.startswith("open_clip")), files[0])
+    return where / str(names.weights_in([entry.name for entry in where.iterdir()]))
 
 
 def load(where: Path) -> Model:
