@@ -5,6 +5,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 import pairloom
+from pairloom.data.formats import _files
 from pairloom.data.several import expanded, open_again
 from pairloom.errors import Mistake
 
@@ -140,3 +142,20 @@ def test_texts_apart_from_their_pictures_are_told(tmp_path: Path) -> None:
     assert pairloom.open(tmp_path).notes == (
         "3 texts have the name of a picture in another folder (captions/0 and images/0): put each text beside its picture.",
     )
+
+
+def test_a_folder_is_listed_once_for_all_formats_and_anew_at_every_opening(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    Image.new("RGB", (20, 20), (200, 30, 30)).save(folder / "a.png")
+    (folder / "a.txt").write_text("a red square")
+    listed = []
+    scandir = os.scandir
+    monkeypatch.setattr(_files.os, "scandir", lambda path: listed.append(path) or scandir(path))
+    assert pairloom.open(folder).format == "folder_text"
+    assert len(listed) <= 4  # the first look, and walks that stream
+    (folder / "metadata.csv").write_text("file_name,text\na.png,a square of red\n")
+    (folder / "a.txt").unlink()
+    assert texts(folder) == ["a square of red"]

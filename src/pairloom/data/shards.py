@@ -89,7 +89,7 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
 
     Raises Mistake where there is nothing, nothing usable, several sets, or a file too broken to list.
     """
-    from pairloom.data.formats import _seen
+    from pairloom.data.formats import _files
 
     path = Path(path)
     if not path.exists():
@@ -98,6 +98,13 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
         raise Mistake(
             f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."
         )
+    with _files.unchanging():
+        return _opened(path, format, columns)
+
+
+def _opened(path: Path, format: str | None, columns: ColumnNames) -> PairSet:
+    from pairloom.data.formats import _seen
+
     try:
         name = format or _sniff(path, columns)
         shards = tuple(replace(shard, columns=columns) for shard in find(name).shards(path, columns))

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
 from pathlib import Path
+from typing import Any, TypeVar
 
 from pairloom.data.disk import link, write_together
 from pairloom.data.disk import readable as readable
@@ -35,6 +39,7 @@ OURS = {
     "report.html",
     "report.json",
 }  # what a clean set carries beside its pairs
+FIRST = 100  # folders of a folder that are looked into, for sniffing
 MAGIC = {
     b"\xff\xd8": ".jpg",
     b"\x89PNG": ".png",
@@ -46,6 +51,35 @@ MAGIC = {
     b"P6": ".ppm",
     b"\0\0\0\x0cjP": ".jp2",
 }
+
+Value = TypeVar("Value")
+_KNOWN: ContextVar[dict[Any, Any] | None] = ContextVar("known", default=None)
+
+
+@contextmanager
+def unchanging() -> Iterator[None]:
+    """Context in which the disk is taken to stay as it is: what `once` marks is computed once, however many formats ask."""
+    token = _KNOWN.set({})
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def once(function: Callable[..., Value]) -> Callable[..., Value]:
+    """Decorator of a function of what lies on the disk: within `unchanging`, its value for the same arguments is kept."""
+
+    @wraps(function)
+    def kept(*args: Any) -> Value:
+        known = _KNOWN.get()
+        if known is None:
+            return function(*args)
+        if (key := (function, *args)) not in known:
+            known[key] = function(*args)
+        value: Value = known[key]
+        return value
+
+    return kept
 
 
 def split(name: str) -> tuple[str, str]:
@@ -106,27 +140,35 @@ def _walk(root: Path, inside: str, seen: set[tuple[int, int]]) -> Iterator[tuple
         yield from _walk(root, f"{inside}{name}/", seen)
 
 
-def first_files(root: Path, suffixes: set[str], folders: int = 100) -> list[str]:
+def first_files(root: Path, suffixes: Iterable[str]) -> list[str]:
     """Names relative to root of the files with such a suffix in it and in its first folders: a quick look, for sniffing."""
-    matching, inner = _matching(root, "", suffixes)
-    for name in sorted(inner)[:folders]:
-        matching += _matching(root, name + "/", suffixes)[0]
-    return sorted(matching)
+    by_suffix = _first_files(root)
+    return sorted(name for suffix in set(suffixes) for name in by_suffix.get(suffix, ()))
 
 
-def _matching(root: Path, inside: str, suffixes: set[str]) -> tuple[list[str], list[str]]:
-    """Names of a folder's files with such a suffix, and of its folders."""
-    files, folders = [], []
+@once
+def _first_files(root: Path) -> dict[str, list[str]]:
+    """Suffix -> names of the files in a folder and in the first of its folders."""
+    by_suffix: dict[str, list[str]] = {}
+    inner = _add_files(root, "", by_suffix)
+    for name in sorted(inner)[:FIRST]:
+        _add_files(root, name + "/", by_suffix)
+    return by_suffix
+
+
+def _add_files(root: Path, inside: str, by_suffix: dict[str, list[str]]) -> list[str]:
+    """Add a folder's files, and return the names of its folders."""
+    folders = []
     with os.scandir(root / inside) as entries:
         for entry in entries:
             name = entry.name
             if is_hidden(name) or (not inside and name in OURS):
                 continue
-            if split(name)[1] in suffixes and entry.is_file():
-                files.append(inside + name)
+            if entry.is_file():
+                by_suffix.setdefault(split(name)[1], []).append(inside + name)
             elif entry.is_dir():
                 folders.append(name)
-    return files, folders
+    return folders
 
 
 def safe(name: str) -> str:

@@ -74,6 +74,7 @@ def marker(path: Path, columns: ColumnNames = ColumnNames()) -> Path | None:
     return next(iter(markers(path, columns)), None)
 
 
+@_files.once
 def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
     """All files of the set of the marker's rank, in order; of two with the same rows the first."""
     if path.is_file():
