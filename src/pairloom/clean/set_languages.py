@@ -29,6 +29,7 @@ _WORD = re.compile(r"\w+")
 LEAST = 5  # texts of a language, for its words to be learnt
 STEPS = 100  # of expectation maximisation of the shares
 ROUNDS = 2  # of the words
+KEPT = 20_000  # texts of which the detector's answers are kept
 START = 300  # characters of a text that are read
 SMOOTHING = 0.1  # weight of a word's frequency in all texts beside that in the texts of a language
 CERTAIN = 0.001  # P(main language) of a text that is certainly in another one
@@ -52,11 +53,8 @@ class SetLanguages:
     def learn(cls, texts: Sequence[str]) -> SetLanguages:
         """Learn shares and words from texts of the set."""
         table, detector = detect(texts), _detector()
-        detected = np.full(table.shape[1], 1 / table.shape[1])
-        weights = table
-        for _ in range(STEPS if len(texts) else 0):
-            weights = _normalised(table * detected)
-            detected = weights.mean(0)
+        detected = _shares(table)
+        weights = _normalised(table * detected)
         chosen = np.flatnonzero(detected * len(texts) >= LEAST)
         places = {
             word: at for at, word in enumerate(sorted({word for text in texts for word in _spoken(text)}))
@@ -138,13 +136,32 @@ class SetLanguages:
 
 def detect(texts: Sequence[str]) -> Table:
     """Probabilities [n D] of all languages of the detector, which expects them alike."""
-    detector = _detector()
-    places = {name: at for at, name in enumerate(detector.labels)}
-    table = np.zeros((len(texts), len(places)))
+    table = np.zeros((len(texts), len(_detector().labels)))
     for row, text in enumerate(texts):
-        for name, chance in detector.rank(text[:START]):
-            table[row, places[name]] = chance
+        table[row] = _chances(text[:START])
     return _normalised(table + FLOOR)
+
+
+def forget_texts() -> None:
+    """Forget what the detector said of the last texts, which `detect` keeps since the texts of a small set are read twice."""
+    _chances.cache_clear()
+
+
+@lru_cache(maxsize=KEPT)
+def _chances(text: str) -> NDArray[np.float32]:
+    """The detector's probabilities [D] of a text."""
+    chances = dict(_detector().rank(text))
+    return np.array([chances[name] for name in _detector().labels], np.float32)
+
+
+def _shares(table: Table) -> Table:
+    """Shares [D] of the languages in texts of these probabilities [n D], by expectation maximisation. Sums without BLAS, whose
+    last digits depend on the number of its threads."""
+    shares = np.full(table.shape[1], 1 / table.shape[1])
+    for _ in range(STEPS if len(table) else 0):
+        expected = np.einsum("nd,d->n", table, shares)
+        shares = shares * np.einsum("nd,n->d", table, 1 / expected) / len(table)
+    return shares
 
 
 @lru_cache(maxsize=1)
