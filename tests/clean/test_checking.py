@@ -164,7 +164,7 @@ def test_nothing_of_others_is_overwritten(raw: Path, checked: CheckResult, tmp_p
         pairs.check(against=raw, out=checked.out)
     with pytest.raises(Mistake, match="other settings or another set"):
         pairs.clean(checked.out, captions=False)
-    with pytest.raises(Mistake, match="no finished check"):
+    with pytest.raises(Mistake, match="no finished run of check"):
         CheckResult.load(tmp_path / "mine")
     with pytest.raises(Mistake, match="table of a check"):
         ledger.find(checked.out, "copy")

@@ -37,14 +37,7 @@ class CheckResult:
     @classmethod
     def load(cls, out: str | Path) -> CheckResult:
         """Load the result of a finished check from its --out folder. Mistake where there is none."""
-        facts = plan.finished(Path(out))
-        if facts is None or "check" not in facts:
-            raise Mistake(
-                f"{out} holds no finished check.",
-                "run.json is written when a check has finished.",
-                f"Run: pairloom check PAIRS --out {out}",
-            )
-        return cls(Path(out), facts, has_page=True)
+        return cls(Path(out), plan.demand_finished(Path(out), "check", "check"), has_page=True)
 
     @property
     def pairs(self) -> int:

@@ -78,10 +78,8 @@ def apply(cleaned: Path, decisions: Path, out: Path, tell: Callable[..., None]) 
 
     Mistake where a decision names no text of the ledger, or one with another decision; and where the raw set has changed.
     """
-    facts = plan.finished(cleaned)
+    facts = plan.demand_finished(cleaned)
     table = ledger.ledger_of(cleaned)
-    if facts is None:
-        raise Mistake(f"{cleaned} holds no finished run.", "", f"Run: pairloom clean PAIRS --out {cleaned}")
     wanted = read_decisions(decisions)
     pairs, settings = (
         open_again(facts["set"]),

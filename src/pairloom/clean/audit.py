@@ -19,7 +19,7 @@ from PIL import Image
 
 from pairloom.clean import perceptual_hash as phash
 from pairloom.clean.duplicates import Groups, leaks
-from pairloom.clean.faults import FAULTS
+from pairloom.clean.faults import is_bad
 from pairloom.clean.perceptual_hash import SIDE
 from pairloom.clean.picture_faults import odd_sizes, picture_faults, thumbnail
 from pairloom.clean.placeholders import placeholders, word_sketch
@@ -121,15 +121,15 @@ class _Notes:
         self.words.append(word_sketch(row["texts"]))
         for text, codes in zip(row["texts"], row["text_faults"]):
             self.texts.append(_short(content_hash(text.strip().lower().encode())))
-            self.bad_texts.append(any(map(_is_bad, codes)))
+            self.bad_texts.append(is_bad(codes))
             for code in codes:
                 self._note(code, row["name"], text)
-            if all(FAULTS[code].severity != "bad" for code in codes):
+            if not self.bad_texts[-1]:
                 self._draw(text)
         for code in row["image_faults"]:
             about = next((note for note in row["notes"] if code_of(note) == code), "") or row["problem"]
             self._note(code, row["name"], about or (row["texts"][0] if row["texts"] else ""))
-        self.bad_pairs.append(any(map(_is_bad, row["image_faults"])))
+        self.bad_pairs.append(is_bad(row["image_faults"]))
         if not row["texts"] and not self.bad_pairs[-1]:  # one row has one fault: what is bad of it says more
             self._note("no_text", row["name"], row["problem"] if row["problem"] != "no text" else "")
         self.first.append(len(self.texts))
@@ -220,10 +220,6 @@ def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image
     row["width"], row["height"] = known.width, known.height
     row["bytes"], row["descriptor"] = len(data), phash.describe(small, grey).tobytes()
     return image, row
-
-
-def _is_bad(code: str) -> bool:
-    return FAULTS[code].severity == "bad"
 
 
 def _why(pair: Pair) -> str:

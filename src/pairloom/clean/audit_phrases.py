@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from pairloom.clean.audit import ShardFacts
-from pairloom.clean.audit_languages import texts_of
+from pairloom.clean.audited_texts import indices, sample_of, texts_of
 from pairloom.clean.shared_phrases import SharedPhrases
 from pairloom.data.shards import PairSet, Shard
 from pairloom.scale import Execution
@@ -35,17 +35,15 @@ def find_phrases(
 ) -> tuple[SharedPhrases, np.ndarray]:
     """The shared phrases of a set, and the texts that have one, as indices in the order of the shards. facts: of the shards, with
     a sample of texts; folder: of the audit's parts."""
-    phrases = SharedPhrases.learn([text for each in facts for text in each.sample])
+    phrases = SharedPhrases.learn(sample_of(facts))
     if not phrases:
         return phrases, np.zeros(0, np.int64)
-    first = dict(zip([each.shard for each in facts], np.cumsum([0, *(len(each.texts) for each in facts)])))
     tasks = [PhraseTask(shard, phrases, folder) for shard in pairs.shards]
-    indices = [first[task.shard.name] + places for task, places in execution.run(texts_with_phrase, tasks)]
-    return phrases, np.sort(np.concatenate([np.zeros(0, np.int64), *indices]))
+    return phrases, indices(facts, execution, texts_with_phrase, tasks)[0]
 
 
-def texts_with_phrase(task: PhraseTask) -> np.ndarray:
+def texts_with_phrase(task: PhraseTask) -> tuple[np.ndarray]:
     """Places among a shard's texts of those that have a shared phrase."""
     strip = task.phrases.strip
     places = [at for at, (text, _) in enumerate(texts_of(task.shard, task.audit)) if strip(text) != text]
-    return np.array(places, np.int64)
+    return (np.array(places, np.int64),)

@@ -282,6 +282,18 @@ def finished(out: Path) -> dict[str, Any] | None:
     return _read(out / "run.json") or None
 
 
+def demand_finished(out: Path, command: str = "clean", mark: str = "counts") -> dict[str, Any]:
+    """The content of run.json of a finished run of a command. mark: what only that command writes there. Mistake where there is none."""
+    facts = finished(out)
+    if facts is None or mark not in facts:
+        raise Mistake(
+            f"{out} holds no finished run of {command}.",
+            "run.json is written when a run has finished.",
+            f"Run: pairloom {command} PAIRS --out {out}",
+        )
+    return facts
+
+
 def replace_result(out: Path) -> None:
     """Replace the result of a finished run by the whole one in its work folder, where there is one. A kill in between leaves
     no run.json, and the next call goes on."""

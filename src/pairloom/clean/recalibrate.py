@@ -20,7 +20,7 @@ import pairloom
 from pairloom.clean import ledger, plan, writing
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.decisions import Judged, Outcome, TextDecision, decide, rules_of
-from pairloom.clean.faults import FAULTS, OF_TEXT
+from pairloom.clean.faults import OF_TEXT, is_bad
 from pairloom.clean.judge_file import FILE as JUDGE
 from pairloom.clean.kept_scores import KeptScores
 from pairloom.clean.label_file import FINDINGS, LabelFile, SampledText
@@ -35,7 +35,6 @@ from pairloom.data.pair import content_hash
 from pairloom.data.several import open_again
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
-from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
 Tell = Callable[..., None]
@@ -120,9 +119,7 @@ def recalibrate(
     about another run, or the set has changed since."""
     with plan.alone(out):
         plan.replace_result(out)
-        facts = plan.finished(out)
-        if facts is None:
-            raise Mistake(f"{out} holds no finished run.", "", f"Run: pairloom clean PAIRS --out {out}")
+        facts = plan.demand_finished(out)
         pairs = open_again(facts["set"])
         plan.prepare(pairs, out, CleanSettings(**facts["command"]))
         return decide_again(pairs, out, facts, labels, execution, tell)
@@ -264,7 +261,7 @@ def _outcome(rows: list[dict[str, Any]], problem: str, verdict: CalibratedRules)
         )
         for text, row in zip(scored, rows)
     ]
-    if any(FAULTS[code].severity == "bad" for code in findings):
+    if is_bad(findings):
         decided = [TextDecision(text, row["decision"], row["reason"]) for text, row in zip(judged, rows)]
         return Outcome(decided, findings=findings)
     originals = [text for text, row in zip(judged, rows) if _is_original(row)]

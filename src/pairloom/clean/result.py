@@ -11,7 +11,6 @@ from pairloom.clean import plan
 from pairloom.clean.kept_scores import KeptScores
 from pairloom.clean.label_sample import COUNT
 from pairloom.clean.ledger import Ledger
-from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
     from pairloom.clean.calibrated_judge import CalibratedJudge
@@ -30,14 +29,7 @@ class CleanResult:
     @classmethod
     def load(cls, out: str | Path) -> CleanResult:
         """Load the result of a finished run from its --out folder. Mistake where there is none, or an unfinished one."""
-        facts = plan.finished(Path(out))
-        if facts is None or "counts" not in facts:
-            raise Mistake(
-                f"{out} holds no finished run of clean.",
-                "run.json is written when a run has finished.",
-                f"Run: pairloom clean PAIRS --out {out}",
-            )
-        return cls(Path(out), facts)
+        return cls(Path(out), plan.demand_finished(Path(out)))
 
     @property
     def ledger(self) -> Ledger:

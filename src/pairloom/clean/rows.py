@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pairloom.clean import audit
 from pairloom.clean.audit_phrases import CODE
 from pairloom.clean.audit_set import Findings, check
-from pairloom.clean.faults import EVIDENCE, FAULTS
+from pairloom.clean.faults import EVIDENCE, is_bad
 from pairloom.clean.merged_copies import MergedCopies
 from pairloom.clean.perceptual_hash import SIZE
 from pairloom.clean.shared_phrases import SharedPhrases
@@ -189,9 +189,9 @@ def write_rows(
     work: Path, shard: str, table: pa.Table, image_faults: list[list[str]], text_faults: list[list[list[str]]]
 ) -> None:
     """Write a shard's part: the audit's columns with these faults, and the texts to judge and to train on."""
-    usable = [not _bad(faults) for faults in image_faults]
+    usable = [not is_bad(faults) for faults in image_faults]
     judged = [
-        [at for at, faults in enumerate(each) if fine and not _bad(faults)]
+        [at for at, faults in enumerate(each) if fine and not is_bad(faults)]
         for fine, each in zip(usable, text_faults)
     ]
     texts = table.column("texts").to_pylist()
@@ -213,10 +213,6 @@ def write_rows(
     ]
     with atomic_write(work / "rows" / f"{shard}.parquet") as file:
         pq.write_table(pa.table(arrays, SCHEMA), file)
-
-
-def _bad(codes: Iterable[str]) -> bool:
-    return any(FAULTS[code].severity == "bad" for code in codes)
 
 
 def _join_pixels(work: Path, shards: Sequence[str], total: int) -> None:
