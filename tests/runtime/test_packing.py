@@ -88,6 +88,23 @@ def test_dense_maps_see_no_padding(mode):
     assert rows == [5, 5]
     reader.train()(*SHORT, None, mode)
     assert rows == [5, 5, 12, 12]  # training packs nothing
+    pack_texts(reader, training=True)
+    reader(*SHORT, None, mode)
+    assert rows[4:] == [5, 5]  # but where that is wanted
+
+
+@pytest.mark.parametrize("mode", [READ, WRITE])
+def test_packed_texts_have_the_gradients_of_padded_ones(mode):
+    """Of every parameter, where two texts of different lengths read a picture each."""
+    plain, packed = tower("post", packed=False).train(), tower("post").train()
+    pack_texts(packed, training=True)
+    for reader in (plain, packed):
+        rows = reader(*SHORT, reader.stack.project(draw(2, 3, 12), mode=mode), mode)[SHORT[1]]
+        first = reader.first(*SHORT) if mode == READ else rows
+        (rows.square().mean() + (first * draw(*first.shape, seed=1)).sum()).backward()
+    expected = dict(plain.named_parameters())
+    for name, parameter in packed.named_parameters():
+        torch.testing.assert_close(parameter.grad, expected[name].grad, atol=1e-5, rtol=1e-5, msg=name)
 
 
 def test_first_rows_alone_leave_the_last_layer():

@@ -40,12 +40,12 @@ class PackedForward(Protocol):
 class TextTransformer(nn.Module):
     """A text transformer. embeds, sharing: how many variants the embedding and each part of a block have; encoder and decoder
     share what has one. segments: token types. cross: builds the cross-attention of each layer in place of the plain one.
-
-    A post-norm tower norms its embedding (BERT), a pre-norm one what leaves the stack (GPT-2). packed: set by runtime/; in
-    evaluation mode it runs the stack without the padding.
+    A post-norm tower norms its embedding (BERT), a pre-norm one what leaves the stack (GPT-2). packed: set by runtime/; it runs
+    the stack without the padding, in evaluation mode and, where packs_training says so, in training.
     """
 
     packed: PackedForward | None = None
+    packs_training = False
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class TextTransformer(nn.Module):
         """mask: True = real. The first token is taken as real whatever the mask says; rows of padding mean nothing."""
         mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], 1)
         x = for_mode(self.embed, mode)(tokens, 0, segments)
-        if self.packed is None or self.training or bool(mask.all()):
+        if self.packed is None or self.training > self.packs_training or bool(mask.all()):
             return self.norm(self.stack(x, visible(mask, mode), context, mode))
         y = self.norm(self.packed(self.stack, x, mask, context, mode, False))
         return y.new_zeros(*mask.shape, y.shape[-1]).masked_scatter(mask[..., None], y)
@@ -91,7 +91,7 @@ class TextTransformer(nn.Module):
         segments: Int[Tensor, "B T"] | None = None,
     ) -> Float[Tensor, "B D"]:
         """The first row of each text, as the encoder has it."""
-        if self.packed is None or self.training:
+        if self.packed is None or self.training > self.packs_training:
             return self(tokens, mask, context, READ, segments)[:, 0]
         mask = torch.cat([torch.ones_like(mask[:, :1]), mask[:, 1:]], 1)
         x = for_mode(self.embed, READ)(tokens, 0, segments)

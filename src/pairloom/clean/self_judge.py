@@ -45,6 +45,7 @@ from pairloom.errors import Mistake
 from pairloom.frozen import TowerRows, build_on_tower
 from pairloom.model import Model
 from pairloom.runtime.devices import has_bf16
+from pairloom.runtime.packing import pack_texts
 from pairloom.runtime.threads import one_thread
 from pairloom.scale import Execution
 from pairloom.train import loop
@@ -281,6 +282,7 @@ def train(task: TrainTask, after: Callable[[Model, TrainingTexts, TrainTask], No
 def _train(task: TrainTask, after: Callable[[Model, TrainingTexts, TrainTask], None] | None) -> None:
     lesson = TrainingTexts.of(task)
     model = build(task, lesson.rows.pixels.shape[1])
+    pack_texts(model.system, training=task.device == "cpu")
     chosen = [row for row, texts in enumerate(lesson.texts) if texts and task.inside(lesson.image_keys[row])]
     running = task.out.with_suffix(".run")
     if task.encoded is not None:

@@ -1,9 +1,8 @@
-"""Packed sequences: in inference a text transformer computes no rows of padding, and of its last block only the rows that are
-read.
+"""Packed sequences: a text transformer computes no rows of padding, and of its last block only the rows that are read.
 
 It runs the blocks through their declared interface: `TextTransformer.packed`, `Block.run`, `Residual.inner` and `around`, and the pieces of
-Attention (`query`, `split`, `dot_product`, `out`). The outputs equal those of the padded pass up to rounding. In training a
-tower runs its padded pass.
+Attention (`query`, `split`, `dot_product`, `out`). The outputs equal those of the padded pass up to rounding, and so do the
+gradients. In training a tower runs its padded pass unless packing is wanted there too.
 
 B texts, T tokens of the longest, P real tokens of all texts, D width.
 """
@@ -24,11 +23,12 @@ from pairloom.blocks.text import TextTransformer, visible
 from pairloom.blocks.transformer import Residual, Stack
 
 
-def pack_texts(network: nn.Module) -> None:
-    """Switch every text tower of a network to packed sequences in inference."""
+def pack_texts(network: nn.Module, training: bool = False) -> None:
+    """Switch every text tower of a network to packed sequences in inference, and in training where that is wanted: on a
+    processor, since a GPU waits for the number of real tokens in every step."""
     for part in network.modules():
         if isinstance(part, TextTransformer):
-            part.packed = run_packed
+            part.packed, part.packs_training = run_packed, training
 
 
 def run_packed(
