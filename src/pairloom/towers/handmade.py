@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -81,25 +82,30 @@ class HandmadeFeatures:
             part = np.asarray(pixels[start : start + BATCH])
             full = np.concatenate([part, np.repeat(part[:1], BATCH - len(part), axis=0)])
             with one_thread(), torch.no_grad():
-                images = _images(full)
-                features = (self._straight(images) + self._straight(images.flip(3))) / 2
-            blocks.append(features[: len(part)].numpy())
+                blocks.append(self._mirrored(_images(full))[: len(part)].numpy())
         return np.concatenate(blocks) if blocks else np.zeros((0, sum(self.widths)), np.float32)
 
-    def _straight(self, images: Tensor) -> Tensor:
-        """Features [I D] without those of the mirror images."""
-        return torch.cat([_colours(images), _gradients(images), self._quadrants(images)], 1)
+    def _mirrored(self, images: Tensor) -> Tensor:
+        """Features [I D], each averaged over those of the picture and of its mirror image."""
+        bins = _colour_bins(images)
+        straight, mirrored = (
+            torch.cat([_colours(index), _gradients(some), self._quadrants(some)], 1)
+            for some, index in ((images, bins), (images.flip(3), bins.flip(2)))
+        )
+        return (straight + mirrored) / 2
+
+    @cached_property
+    def _filters(self) -> Tensor:
+        """The words, whitened, as linear filters of patches [Q K]."""
+        return self.whitening @ self.words.T
 
     def _quadrants(self, images: Tensor) -> Tensor:
         """Similarities to the words above LEAST, averaged over each quadrant [I 4K]."""
-        white = (_patches(images) - self.mean) @ self.whitening
         side = SIDE - PATCH + 1
-        similar = F.relu(white @ self.words.T - LEAST).reshape(len(images), side, side, -1)
-        half = side // 2 + 1
-        parts = [
-            similar[:, rows, columns].mean((1, 2)) for rows in _halves(half) for columns in _halves(half)
-        ]
-        return torch.cat(parts, 1).sqrt()
+        similar = torch.addmm(-LEAST - self.mean @ self._filters, _patches(images), self._filters).relu_()
+        parts = _halves(side // 2 + 1)
+        halves = [similar.view(len(images), side, side, -1)[:, rows].mean(1) for rows in parts]
+        return torch.cat([half[:, columns].mean(1) for half in halves for columns in parts], 1).sqrt()
 
     def tensors(self) -> dict[str, Tensor]:
         """The dictionary, to be saved."""
@@ -127,19 +133,23 @@ def _patches(images: Tensor) -> Tensor:
     return patches / (patches.var(1, keepdim=True) + CONTRAST**2).sqrt()
 
 
-def _colours(images: Tensor) -> Tensor:
-    """Square roots of colour histograms (hue, saturation, value) of the whole picture and its quadrants [I 5 * bins]."""
+def _colour_bins(images: Tensor) -> Tensor:
+    """The bin (hue, saturation, value) of every pixel [I S S]."""
     hue, saturation, value = _hsv(images)
     hues, saturations, values = COLOURS
     index = (hue * hues).long().clamp(max=hues - 1)
     index = index * saturations + (saturation * saturations).long().clamp(max=saturations - 1)
-    index = index * values + (value * values).long().clamp(max=values - 1)
-    one_hot = F.one_hot(index, math.prod(COLOURS)).float()  # [I S S bins]
-    half = index.shape[1] // 2
-    quadrants = [
-        one_hot[:, rows, columns].mean((1, 2)) for rows in _halves(half) for columns in _halves(half)
-    ]
-    return torch.cat([one_hot.mean((1, 2)), *quadrants], 1).sqrt()
+    return index * values + (value * values).long().clamp(max=values - 1)
+
+
+def _colours(index: Tensor) -> Tensor:
+    """Square roots of the histograms of bins [I S S] in the whole picture and its quadrants [I 5 * bins]."""
+    bins, half = math.prod(COLOURS), index.shape[1] // 2
+    parts = [index, *(index[:, rows, columns] for rows in _halves(half) for columns in _halves(half))]
+    first = torch.arange(len(index))[:, None] * bins  # of each picture
+    counts = [(part.flatten(1) + first).flatten().bincount(minlength=len(index) * bins) for part in parts]
+    shares = [count.view(-1, bins) / part[0].numel() for count, part in zip(counts, parts)]
+    return torch.cat(shares, 1).sqrt()
 
 
 def _hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
