@@ -4,7 +4,7 @@ Planted mismatches are drawn inside a fold: neither their picture nor their text
 
 Source: Wolpert (1992). Does not know: how the parts were fitted, files, decisions.
 
-N rows with texts, n of them, G views of a picture, K folds.
+N rows with texts, n of them, T texts of each, G views of a picture, K folds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from pairloom.data.pair import seed_of
 from pairloom.regression.logistic import fit_logistic, positive_weights
 from pairloom.regression.ridge import TwoWayRidge, choose_references, unit
 
-RowScores = Callable[
-    [NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]
-]  # of rows' pictures and rows' texts
+# scores [T n] of n rows' pictures, each with T rows' texts [T n]: a picture is encoded once for all of them
+RowScores = Callable[[NDArray[np.int64], NDArray[np.int64]], NDArray[np.float64]]
 SAMPLE = 8192  # rows that weights are taken from
 CHUNK = 4096  # rows scored together
 LOW, MOST = (
@@ -70,9 +69,12 @@ def score_parts(
             other[inside] = _others(
                 chosen[inside], np.flatnonzero(cells == cell), seed_of("planted", seed, int(cell))
             )
-        for scores, texts in ((own, chosen), (planted, other)):
-            parts = [_parts(table, ridges, chosen, texts, fold)]
-            scores.append(np.concatenate(parts + ([] if more is None else [more(chosen, texts)[None]])))
+        both = np.stack([chosen, other])
+        parts = _parts(table, ridges, chosen, both, fold)
+        if more is not None:
+            parts = np.concatenate([parts, more(chosen, both)[:, None]], 1)
+        own.append(parts[0])
+        planted.append(parts[1])
     return PartScores(own, planted)
 
 
@@ -94,7 +96,7 @@ def match_weights(table: TrainingTable, ridges: tuple[TwoWayRidge, ...], seed: i
     chances = np.zeros(len(table.keys))
     for fold in range(FOLDS):
         rows = np.flatnonzero(table.folds == fold)
-        scores = weights[fold] @ _parts(table, ridges, rows, rows, fold)
+        scores = weights[fold] @ _parts(table, ridges, rows, rows[None], fold)[0]
         chances[rows] = 1 - bad * np.exp(-np.clip(slope * scores + start, -30, 30))
     return np.clip(chances, LEAST, 1)
 
@@ -104,10 +106,10 @@ def trained_scores(rows: Rows, table: TrainingTable, trained: TrainedPart) -> Ro
     source = WholeSet(rows)
 
     def scores(pictures: NDArray[np.int64], texts: NDArray[np.int64]) -> NDArray[np.float64]:
-        numbers = [table.rows[row] for row in pictures.tolist()]
-        return trained.score(
-            source, numbers, [table.examples[row] for row in texts.tolist()], table.groups[pictures]
-        )
+        shown = np.tile(pictures, len(texts))
+        numbers = [table.rows[row] for row in shown.tolist()]
+        wanted = [table.examples[row] for row in texts.ravel().tolist()]
+        return trained.score(source, numbers, wanted, table.groups[shown]).reshape(texts.shape)
 
     return scores
 
@@ -115,14 +117,14 @@ def trained_scores(rows: Rows, table: TrainingTable, trained: TrainedPart) -> Ro
 def _parts(
     table: TrainingTable, ridges: tuple[TwoWayRidge, ...], pictures: NDArray[np.int64], texts: NDArray[np.int64], fold: int
 ) -> NDArray[np.float64]:  # fmt: skip
-    """Scores [2G n] of rows' pictures with rows' texts, by each view in both directions."""
-    blocks = []
+    """Scores [T 2G n] of n rows' pictures, each with T rows' texts [T n], by each view in both directions."""
+    blocks = [np.zeros((len(texts), 2 * len(ridges), 0))]
     for start in range(0, len(pictures), CHUNK):
-        rows, others = pictures[start : start + CHUNK], texts[start : start + CHUNK]
-        words, owner = unit(table.texts[others]), np.arange(len(rows))
+        rows, others = pictures[start : start + CHUNK], texts[:, start : start + CHUNK]
+        words, owner = unit(table.texts[others.ravel()]), np.tile(np.arange(len(rows)), len(texts))
         scores = [ridge.scores(view[rows], words, owner, fold) for ridge, view in zip(ridges, table.pictures)]
-        blocks.append(np.stack([each for both in scores for each in both]))
-    return np.concatenate(blocks, 1) if blocks else np.zeros((2 * len(ridges), 0))
+        blocks.append(np.stack([each.reshape(others.shape) for both in scores for each in both], 1))
+    return np.concatenate(blocks, 2)
 
 
 @dataclass(frozen=True)
