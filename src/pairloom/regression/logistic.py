@@ -11,26 +11,28 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 PENALTY = 1e-3  # of the squares of the weights
 STEPS, HALVINGS = 30, 30
+ENOUGH = 1e-12  # of the loss: steps end where one gains less
 
 
 def fit_logistic(table: Floats, label: Floats) -> Floats:
     """Weights [P + 1] of P(label = 1) = 1 / (1 + exp(-table @ weights[:-1] - weights[-1])), with a small ridge penalty."""
     table = np.concatenate([table, np.ones((len(table), 1))], 1)
     weights = np.zeros(table.shape[1])
+    loss = _loss(table, label, weights)
     for _ in range(STEPS):
         chance = 1 / (1 + np.exp(-np.clip(table @ weights, -30, 30)))
         curve = (table * (chance * (1 - chance))[:, None]).T @ table
         curve[np.diag_indices(len(curve))] += PENALTY
         step = np.linalg.solve(curve, table.T @ (label - chance) - PENALTY * weights)
-        loss = _loss(table, label, weights)
-        for _ in range(
-            HALVINGS
-        ):  # a whole step of Newton's method can lead far away from rows with long tails
-            if _loss(table, label, weights + step) <= loss:
-                weights = weights + step
+        # a whole step of Newton's method can lead far away from rows with long tails
+        for _ in range(HALVINGS):
+            if (lower := _loss(table, label, weights + step)) <= loss:
                 break
             step = step / 2
         else:
+            break
+        gain, loss, weights = loss - lower, lower, weights + step
+        if gain <= ENOUGH * loss:
             break
     return weights
 
