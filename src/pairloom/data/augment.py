@@ -1,4 +1,4 @@
-"""Training views of a picture: RandomResizedCrop, and RandAugment as BLIP uses it (N = 2, M = 5 of 10).
+"""Views of a picture: RandomResizedCrop, RandAugment as BLIP uses it (N = 2, M = 5 of 10), the centre, the whole on black.
 
 Does not know: models, files, when to augment. All randomness comes from the generator that is handed in.
 """
@@ -10,6 +10,7 @@ import math
 import numpy as np
 from PIL import Image, ImageOps
 
+THINNEST = 64.0  # sides' ratio past which the ends are cut before resizing the shortest side, to bound memory
 GREY = (128, 128, 128)  # what moves in from outside
 SHEAR, SHIFT, TURN = 0.15, 5.0, 15.0  # M = 5 of 10: half of 0.3, of 10 pixels and of 30 degrees
 COUNT, CHANCE = 2, 0.5  # operations drawn, and the probability that a drawn one is applied
@@ -65,6 +66,25 @@ def centre(image: Image.Image, ratio: float) -> Image.Image:
         return image
     left, top = (width - wide) // 2, (height - high) // 2
     return image.crop((left, top, left + wide, top + high))
+
+
+def centre_crop(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """The middle square of a picture, its shortest side resized to size."""
+    image = centre(image, THINNEST)
+    short = min(image.size)
+    sides = tuple(size if side == short else int(size * side / short) for side in image.size)
+    image = image.resize((sides[0], sides[1]), resample)
+    left, top = (round((side - size) / 2) for side in image.size)
+    return image.crop((left, top, left + size, top + size))
+
+
+def letterbox(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """The whole picture in the middle of a black square of size x size, its longest side resized to that."""
+    ratio = max(image.size) / size
+    wide, high = (max(1, round(side / ratio)) for side in image.size)
+    square = Image.new("RGB", (size, size))
+    square.paste(image.resize((wide, high), resample), ((size - wide) // 2, (size - high) // 2))
+    return square
 
 
 def randaugment(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -15,7 +15,6 @@ OPENAI_MEAN, OPENAI_STD = (
     (0.48145466, 0.4578275, 0.40821073),
     (0.26862954, 0.26130258, 0.27577711),
 )  # CLIP and BLIP
-THINNEST = 64.0  # sides' ratio past which the ends are cut before resizing the shortest side, to bound memory
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,8 @@ class Transform:
     """Pixels as a model wants them; plain values, so that it lies in a model's folder as JSON.
 
     size: side in pixels. mean, std: per channel, of values in 0..1.
-    fit: "square" squashes to size x size (BLIP); "crop" resizes the shortest side and cuts the centre (CLIP). Bicubic.
+    fit: "square" squashes to size x size (BLIP); "crop" resizes the shortest side and cuts the centre (CLIP); "pad" resizes
+    the longest side and lays the picture on black. resample: the filter.
     With a generator (training) instead: crop_scale: RandomResizedCrop's least and most share of the area, where fit is
     "crop" of a square's, which keeps its shape (Radford et al., 2021: "a random square crop from resized images");
     flip: left-right with probability 1/2 (it makes captions that say left or right wrong: off unless asked for);
@@ -33,7 +33,8 @@ class Transform:
     size: int = 224
     mean: tuple[float, ...] = OPENAI_MEAN
     std: tuple[float, ...] = OPENAI_STD
-    fit: Literal["square", "crop"] = "square"
+    fit: Literal["square", "crop", "pad"] = "square"
+    resample: Literal["bicubic", "bilinear"] = "bicubic"
     crop_scale: tuple[float, ...] | None = None
     flip: bool = False
     randaugment: bool = False
@@ -43,7 +44,7 @@ class Transform:
         from pairloom.data import augment
 
         if rng is not None and self.crop_scale is not None:
-            crop = augment.random_crop if self.fit == "square" else augment.random_square
+            crop = augment.random_square if self.fit == "crop" else augment.random_crop
             image = crop(image, self.size, self.crop_scale, rng)
         else:
             image = self._fitted(image)
@@ -63,16 +64,12 @@ class Transform:
         return self._fitted(open_image(data, shrink_to=2 * self.size if scaled else None))
 
     def _fitted(self, image: Image.Image) -> Image.Image:
+        filter_ = Image.Resampling[self.resample.upper()]
         if self.fit == "square":
-            return image.resize((self.size, self.size), Image.Resampling.BICUBIC)
-        from pairloom.data.augment import centre
+            return image.resize((self.size, self.size), filter_)
+        from pairloom.data.augment import centre_crop, letterbox
 
-        image = centre(image, THINNEST)
-        short = min(image.size)
-        sides = tuple(self.size if side == short else int(self.size * side / short) for side in image.size)
-        image = image.resize((sides[0], sides[1]), Image.Resampling.BICUBIC)
-        left, top = (round((side - self.size) / 2) for side in image.size)
-        return image.crop((left, top, left + self.size, top + self.size))
+        return (letterbox if self.fit == "pad" else centre_crop)(image, self.size, filter_)
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
         """[... H W 3] uint8 -> [... 3 H W] float32: (value / 255 - mean) / std per channel."""

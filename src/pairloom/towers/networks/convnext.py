@@ -3,18 +3,17 @@
 Layer scale is folded into the linear map before it. The layouts of timm, of the authors, of torchvision and of transformers
 are renamed to timm's.
 
-I pictures, S pixels a side, X Y sides of a map, P cells of the last map, D its channels.
+Does not know: the network itself (blocks/convnext.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
-from pairloom.blocks.feed import FeedForward
+from pairloom.blocks.convnext import ConvNeXt
 from pairloom.checkpoints.layout import Place, rename
 from pairloom.towers.layer_scale import fold_layer_scale
 from pairloom.towers.preparation import FILTERS, IMAGENET, Preparation
@@ -66,53 +65,6 @@ LAYOUTS: dict[str, tuple[str, list[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
-class ConvNeXtBlock(nn.Module):
-    """Depthwise convolution, layer norm over channels, feed-forward part, shortcut."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, 7, padding=3, groups=channels)
-        self.norm = nn.LayerNorm(channels, EPS)
-        self.feed = FeedForward(channels, 4 * channels)
-
-    def forward(self, x: Float[Tensor, "I C X Y"]) -> Float[Tensor, "I C X Y"]:
-        cells = self.depthwise(x).flatten(2).transpose(1, 2)
-        return x + self.feed(self.norm(cells)).transpose(1, 2).unflatten(2, x.shape[2:])
-
-
-class ChannelNorm(nn.LayerNorm):
-    """Layer norm over the channels of a map."""
-
-    def forward(self, x: Float[Tensor, "I C X Y"]) -> Float[Tensor, "I C X Y"]:
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class ConvNeXt(nn.Module):
-    """[I 3 S S] -> cells [I P D] of the last map, as they are, and the layer norm of their mean [I D]."""
-
-    def __init__(self, depths: Sequence[int], widths: Sequence[int], eps: float) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 4, 4), ChannelNorm(widths[0], EPS))
-        self.halvings = nn.ModuleList(
-            nn.Sequential(ChannelNorm(before, EPS), nn.Conv2d(before, after, 2, 2))
-            for before, after in zip(widths, widths[1:])
-        )
-        self.stages = nn.ModuleList(
-            nn.Sequential(*(ConvNeXtBlock(width) for _ in range(depth)))
-            for depth, width in zip(depths, widths)
-        )
-        self.norm = nn.LayerNorm(widths[-1], eps)
-
-    def forward(
-        self, images: Float[Tensor, "I 3 S S"]
-    ) -> tuple[Float[Tensor, "I P D"], Float[Tensor, "I D"]]:
-        x = self.stages[0](self.stem(images))
-        for halving, stage in zip(self.halvings, self.stages[1:]):  # type: ignore[arg-type]
-            x = stage(halving(x))
-        cells = x.flatten(2).transpose(1, 2)
-        return cells, self.norm(cells.mean(1))
-
-
 def sniff(names: Collection[str]) -> bool:
     """Whether the names of a file's tensors are ConvNeXt's in one of its layouts."""
     return _layout(names) is not None
@@ -124,7 +76,7 @@ def build(weights: WeightFile) -> PretrainedNetwork:
     theirs = _to_timm(weights.tensors, layout)
     theirs = fold_layer_scale(theirs, r"(stages\.\d+\.blocks\.\d+)\.gamma", r"\1.mlp.fc2")
     depths, widths = _shape(theirs)
-    network = ConvNeXt(depths, widths, float(weights.config.get("layer_norm_eps", EPS)))
+    network = ConvNeXt(depths, widths, EPS, float(weights.config.get("layer_norm_eps", EPS)))
     known = {name: Place((rename(name, RULES),)) for name in network.state_dict()}
     fill(network, theirs, known, weights.where, CLASSIFIER)
     names = [name for name, shape in KNOWN.items() if shape == (depths, widths[0])]
