@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from pairloom.errors import Mistake, nearest
 
 C = TypeVar("C")
+BOOLS = dict.fromkeys(("true", "yes", "1", "on"), True) | dict.fromkeys(("false", "no", "0", "off"), False)
 
 
 def override(config: C, settings: Iterable[str]) -> C:
@@ -68,20 +69,14 @@ def parse(value: str, kind: Any, name: str) -> Any:
     if origin is tuple:
         inner = typing.get_args(kind)[0]
         return tuple(parse(part, inner, name) for part in value.split(",") if part)
+    if dataclasses.is_dataclass(kind):
+        raise Mistake(
+            f"'{name}' is a group of settings.", "One word cannot set it.", "Name a preset that has it."
+        )
     if kind is bool:
-        words = {
-            "true": True,
-            "yes": True,
-            "1": True,
-            "on": True,
-            "false": False,
-            "no": False,
-            "0": False,
-            "off": False,
-        }
-        if value.lower() not in words:
+        if value.lower() not in BOOLS:
             raise Mistake(f"{name}={value} is not a yes or a no.", "", f"Write {name}=true or {name}=false.")
-        return words[value.lower()]
+        return BOOLS[value.lower()]
     try:
         return kind(value)
     except ValueError as error:
@@ -103,10 +98,16 @@ def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
             raise Mistake(
                 f"There is no setting '{name}'.", f"{kind.__name__} does not have it.", nearest(name, names)
             )
-        hint = hints[name]
-        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-            value = from_dict(hint, value)  # type: ignore[arg-type]
+        if isinstance(value, Mapping):
+            value = _group(hints[name], value)
         elif isinstance(value, list):
             value = tuple(value)
         arguments[name] = value
     return kind(**arguments)
+
+
+def _group(hint: Any, values: Mapping[str, Any]) -> Any:
+    """The dataclass that a mapping describes: of several that a setting may be, the one that has all its keys."""
+    kinds = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
+    fitting = [kind for kind in kinds if values.keys() <= {field.name for field in dataclasses.fields(kind)}]
+    return from_dict((fitting or kinds)[0], values) if kinds else values  # type: ignore[arg-type]

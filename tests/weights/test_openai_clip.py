@@ -179,10 +179,11 @@ def test_open_clips_folder_goes_round(tmp_path: Path, settings: list[str]) -> No
 @pytest.mark.parametrize(
     ("part", "changes", "said"),
     [
-        ("vision_cfg", {"timm_model_name": "vit"}, "timm_model_name=vit"),
-        ("text_cfg", {"hf_model_name": "roberta"}, "hf_model_name=roberta"),
-        ("vision_cfg", {"pool_type": "avg"}, "pool_type=avg"),
-        ("vision_cfg", {"ls_init_value": 0.1}, "ls_init_value=0.1"),
+        ("vision_cfg", {"timm_model_name": "vit"}, "timm"),
+        ("vision_cfg", {"timm_model_name": "resnet50d", "timm_pool": "abs_attn"}, "timm_pool=abs_attn"),
+        ("text_cfg", {"hf_model_name": "roberta"}, "text tower 'roberta' are not known"),
+        ("vision_cfg", {"pool_type": "none"}, "pool_type=none"),
+        ("vision_cfg", {"qk_norm": True}, "qk_norm=True"),
         ("vision_cfg", {"layers": 3}, "Missing: image.stack.layers.2"),
         ("text_cfg", {"vocab_size": 99}, "another model's|does not fit"),
         ("text_cfg", {"not_yet_invented": True}, "not_yet_invented=True"),

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-Activation = Literal["gelu", "quick_gelu", "relu", "squared_relu"]
+Activation = Literal["gelu", "gelu_tanh", "quick_gelu", "relu", "squared_relu"]
 NormKind = Literal["layer", "rms"]
 
 
@@ -28,11 +28,9 @@ def squared_relu(x: Tensor) -> Tensor:
 
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "gelu": F.gelu,
-    "quick_gelu": quick_gelu,
-    "relu": F.relu,
-    "squared_relu": squared_relu,
-}
+    "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"), "quick_gelu": quick_gelu,
+    "relu": F.relu, "squared_relu": squared_relu,
+}  # fmt: skip
 
 
 class FeedForward(nn.Module):

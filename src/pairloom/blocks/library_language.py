@@ -26,7 +26,7 @@ class LibraryModel(nn.Module):
 
     def __init__(self, config: str) -> None:
         super().__init__()
-        library = _library()
+        library = transformers_library()
         settings = json.loads(config)
         try:
             kind = library.AutoConfig.for_model(**settings)
@@ -82,9 +82,9 @@ class LibraryModel(nn.Module):
         past: Sequence[KeyValue] | None = None,
         between: Between | None = None,
     ) -> tuple[Float[Tensor, "B T V"], Float[Tensor, "B T D"], Past]:
-        cache = _library().DynamicCache()
+        cache = transformers_library().DynamicCache()
         for row in past or ():
-            layer = _library().cache_utils.DynamicLayer()
+            layer = transformers_library().cache_utils.DynamicLayer()
             layer.lazy_initialization(row.keys, row.values)
             layer.keys, layer.values = row.keys, row.values  # `update` would copy them
             cache.layers.append(layer)
@@ -98,12 +98,13 @@ class LibraryModel(nn.Module):
         return output.logits, last, [KeyValue(layer.keys, layer.values) for layer in cache.layers]
 
 
-def _library() -> Any:
+def transformers_library(user: str = "This language model") -> Any:
+    """The library itself. Mistake, on behalf of its user, where it is not installed."""
     try:
         import transformers
     except ImportError as error:
         raise Mistake(
-            "This language model needs transformers.",
+            f"{user} needs transformers.",
             "It is not installed.",
             "pip install 'pairloom[diffusion]', or take the language model of pairloom's own.",
         ) from error

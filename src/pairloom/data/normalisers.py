@@ -24,7 +24,20 @@ def _clip() -> list[normalizers.Normalizer]:
     return [normalizers.Replace(Regex(pattern), new) for pattern, new in steps]
 
 
-CLEAN = {"": list, "blip": _blip, "clip": _clip}  # a name -> what runs before BERT's own normaliser
+def _whitespace() -> list[normalizers.Normalizer]:
+    """open_clip's "whitespace": what CLIP's own code cleans, and runs of white space are one blank."""
+    return [*_clip(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip()]
+
+
+def _canonicalize() -> list[normalizers.Normalizer]:
+    """SigLIP's cleaning (big_vision's "canonicalize"): lower case, without ASCII punctuation."""
+    marks = normalizers.Replace(Regex(r"[!-/:-@\[-^`{-~]"), "")
+    return [*_clip(), normalizers.Replace("_", " "), marks, normalizers.Lowercase(), *_whitespace()[-2:]]
+
+
+CLEAN = {  # a name -> what runs before the tokenizer's own normaliser
+    "": list, "blip": _blip, "clip": _clip, "whitespace": _whitespace, "canonicalize": _canonicalize,
+}  # fmt: skip
 
 
 def cleaner(name: str) -> list[normalizers.Normalizer]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, fields, replace
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.abilities import EMBED
+from pairloom.blocks.encoder_configs import TextConfig, TextEncoderConfig, VisionConfig, ViTConfig
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, pair_up
 from pairloom.blocks.image_encoder import ImageEncoderConfig, image_projection, image_tower, initialise_image
@@ -33,8 +35,12 @@ class Config:
 
     stages: blocks of the four stages of a ResNet; with them image_width is that of its first stage, image_heads those of
     its pooling, and patch, image_depth and image_growth are idle. growth: hidden width of feed-forward parts over width.
-    length: tokens that a text may have, and positions. sep: the id whose row speaks for the text. scale: of the cosines
-    at the start; it never passes `scale_limit`.
+    length: tokens that a text may have, and positions. sep: the id whose row speaks for the text. loss: the paper's
+    "softmax", or SigLIP's "sigmoid", which also learns a `bias`. scale: of the cosines at the start (None: 1 / 0.07, or 10
+    with the sigmoid loss); with the softmax it never passes `scale_limit`.
+
+    vision, text: encoders of later models in place of the paper's, which pool and project by themselves. With `vision` the
+    numbers of the image side are idle, but for image_size; with a text encoder of a library, those of the text side.
     """
 
     image_size: int = 224
@@ -56,8 +62,12 @@ class Config:
     pad: int = 49407
     cls: int = 49406
     sep: int = 49407
-    scale: float = 1 / 0.07
+    loss: Literal["softmax", "sigmoid"] = "softmax"
+    scale: float | None = None
     scale_limit: float = 100.0
+    bias: float = -10.0
+    vision: VisionConfig | None = None
+    text: TextConfig | None = None
 
     @property
     def image_encoder(self) -> ImageEncoderConfig:
@@ -98,6 +108,25 @@ PRESETS: dict[str, Config] = {
     "RN50x16": _resnet((6, 8, 18, 8), 384, 96, 768, 768),
     "RN50x64": _resnet((3, 15, 36, 10), 448, 128, 1024, 1024),
 }
+_SIGLIP = Config(  # Zhai et al., 2023 (arXiv 2303.15343), B/16
+    vocabulary=32000, length=64, width=768, heads=12, embedding=768, activation="gelu", eps=1e-6, pad=1, sep=1,
+    loss="sigmoid", vision=ViTConfig(), text=TextEncoderConfig(),
+)  # fmt: skip
+_SIGLIP_LARGE = replace(
+    _SIGLIP, image_size=256, width=1024, depth=24, heads=16, embedding=1024, vision=ViTConfig(width=1024, depth=24, heads=16)
+)  # fmt: skip
+_SO400M = replace(
+    _SIGLIP, width=1152, depth=27, heads=16, growth=4304 / 1152, embedding=1152,
+    vision=ViTConfig(14, 1152, 27, 16, 4304 / 1152),
+)  # fmt: skip
+PRESETS |= {
+    "SigLIP-B-16": _SIGLIP,
+    "SigLIP-L-16-256": _SIGLIP_LARGE,
+    "SigLIP-SO400M-14": _SO400M,
+    "tiny-SigLIP": replace(
+        TINY, loss="sigmoid", embedding=32, vision=ViTConfig(8, 32, 2, 2), text=TextEncoderConfig()
+    ),
+}
 # "a random square crop from resized images is the only data augmentation" (section 2.3); the least share is open_clip's
 PIXELS: dict[str, object] = {"fit": "crop", "crop_scale": (0.9, 1.0)}
 _VIT = dict(
@@ -105,6 +134,9 @@ _VIT = dict(
     betas=(0.9, 0.98), clip=0.0,
 )  # fmt: skip
 _RESNET = dict(_VIT, betas=(0.9, 0.999))
+_SIGMOID = dict(
+    _VIT, lr=1e-3, betas=(0.9, 0.95), weight_decay=1e-4, clip=1.0
+)  # Adafactor in the paper; here AdamW
 RECIPES: dict[str, dict[str, object]] = {
     "base": _VIT,
     "ViT-B-32": _VIT,
@@ -116,6 +148,9 @@ RECIPES: dict[str, dict[str, object]] = {
     "RN50x4": _RESNET,
     "RN50x16": dict(_RESNET, lr=4e-4),
     "RN50x64": dict(_RESNET, lr=3.6e-4),
+    "SigLIP-B-16": _SIGMOID,
+    "SigLIP-L-16-256": _SIGMOID,
+    "SigLIP-SO400M-14": _SIGMOID,
 }
 
 
@@ -137,22 +172,22 @@ class System(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
-        self.image = image_tower(c.image_encoder)
-        shape = TransformerConfig(
-            c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
-        )
-        self.text = TextTransformer(shape, c.vocabulary, c.length)
-        self.image_projection = image_projection(c.image_encoder)
-        self.text_projection = nn.Linear(c.width, c.embedding, bias=False)
-        self.scale = nn.Parameter(torch.tensor(math.log(c.scale)))  # its logarithm
+        self.image, self.text = _vision(c), _text(c)
+        self.image_projection = image_projection(c.image_encoder) if c.vision is None else None
+        self.text_projection = nn.Linear(c.width, c.embedding, bias=False) if c.text is None else None
+        scale = (10.0 if c.loss == "sigmoid" else 1 / 0.07) if c.scale is None else c.scale
+        self.scale = nn.Parameter(torch.tensor(math.log(scale)))  # its logarithm
+        if c.loss == "sigmoid":
+            self.bias = nn.Parameter(torch.tensor(c.bias))
         self._initialise()
 
     def _initialise(self) -> None:
         """As the released code does, but for the image transformer, where that keeps torch's defaults."""
-        initialise_scaled(self.text.stack)
-        nn.init.normal_(self.text.embed[0].words.weight, std=0.02)
-        nn.init.normal_(self.text.embed[0].positions.weight, std=0.01)
-        nn.init.normal_(self.text_projection.weight, std=self.config.width**-0.5)
+        if self.text_projection is not None:
+            initialise_scaled(self.text.stack)
+            nn.init.normal_(self.text.embed[0].words.weight, std=0.02)
+            nn.init.normal_(self.text.embed[0].positions.weight, std=0.01)
+            nn.init.normal_(self.text_projection.weight, std=self.config.width**-0.5)
         initialise_image(self.image, self.image_projection)
 
     def encode_image(self, batch: Batch) -> Batch:
@@ -176,8 +211,10 @@ class System(nn.Module):
         return encoded
 
     def embed_text(self, batch: Batch) -> Float[Tensor, "B E"]:
-        """From the row of the first end token, which has read everything before it."""
+        """From the row of the first end token, which has read everything before it; a text encoder pools by itself."""
         tokens, mask = batch.text()
+        if self.text_projection is None:
+            return F.normalize(self.text(tokens, mask), dim=-1)
         rows = self.text(tokens, mask, mode=WRITE)
         ends = ((tokens == self.config.sep) & mask).int().argmax(1)
         return F.normalize(
@@ -190,9 +227,36 @@ class System(nn.Module):
     def compare(
         self, batch: Batch, image: Float[Tensor, "I E"], text: Float[Tensor, "B E"]
     ) -> dict[str, Tensor]:
-        """Symmetric cross-entropy (figure 3) over the pairs of all processes; pictures without image_ids all differ."""
-        with torch.no_grad():
-            self.scale.clamp_(max=math.log(self.config.scale_limit))
+        """Symmetric cross-entropy (figure 3), or the sigmoid loss, over the pairs of all processes; pictures without image_ids
+        all differ."""
         image, ids = pair_up(image, len(text), batch.image_of, batch.image_ids)
         everybody = gather_pairs(image, text, ids)
+        if self.config.loss == "sigmoid":
+            from pairloom.objectives.sigmoid import sigmoid_contrast
+
+            _, texts, columns = everybody
+            return {"contrast": sigmoid_contrast(image, texts, ids, columns, self.temperature, self.bias)}
+        with torch.no_grad():
+            self.scale.clamp_(max=math.log(self.config.scale_limit))
         return {"contrast": symmetric_contrast(image, text, ids, everybody, self.temperature)}
+
+
+def _vision(c: Config) -> nn.Module:
+    """The paper's image tower, or an encoder that projects by itself."""
+    if c.vision is None:
+        return image_tower(c.image_encoder)
+    from pairloom.blocks.encoders import vision_encoder
+
+    return vision_encoder(c.vision, c.image_size, c.embedding)
+
+
+def _text(c: Config) -> nn.Module:
+    """The paper's text transformer, or an encoder that pools and projects by itself."""
+    shape = TransformerConfig(
+        c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
+    )
+    if c.text is None:
+        return TextTransformer(shape, c.vocabulary, c.length)
+    from pairloom.blocks.encoders import text_encoder
+
+    return text_encoder(c.text, shape, c.vocabulary, c.length, (c.pad, c.sep), c.embedding)

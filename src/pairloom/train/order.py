@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +23,8 @@ class TrainRequest:
     """Request for a training run.
 
     system: its name, or NAME:PART of one that is trained in parts. settings: key=value of Settings, turn.key=value of one
-    turn, model.key=value of the system's Config, pixels.key=value of the Transform. init: a model folder to start from, or
+    turn, model.key=value (or, where the run has no such key, key=value) of the system's Config, pixels.key=value of the
+    Transform. init: a model folder to start from, or
     PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, which are part of every step; the weight of `data` is 1. tokens: a
     tokenizer (without it one is trained, of at most `vocabulary` ids). negatives: a table in NegCLIP's layout about the
     pictures of `data`. tower: name or path of a frozen pretrained network that the system stands on. held_out: share of the
@@ -67,9 +68,12 @@ class TrainRequest:
         return registry.find("systems", self.name)
 
     def of(self, group: str) -> list[str]:
-        """The settings of a group or turn, without its prefix; "" for those of the run."""
+        """The settings of a group or turn, without its prefix; "" for those of the run. One that is no setting of a run but of the
+        system's Config needs no prefix."""
         groups = (*GROUPS, *filter(None, turns_of(self.module.System)))
-        named = [(setting.partition("=")[0].partition("."), setting) for setting in self.settings]
+        own = {entry.name for entry in fields(self.module.Config)} - set(vars(Settings()))
+        whole = [f"model.{one}" if one.partition("=")[0].strip() in own else one for one in self.settings]
+        named = [(setting.partition("=")[0].partition("."), setting) for setting in whole]
         if not group:
             return [setting for (head, dot, _), setting in named if not (dot and head.strip() in groups)]
         return [

@@ -85,6 +85,7 @@ HALVES = (0.5, 0.5, 0.5)
 PROCESSORS = {
     "CLIP": ProcessorDefaults(crop=True, shortest=True),
     "Blip": ProcessorDefaults(),
+    "Siglip": ProcessorDefaults(mean=HALVES, std=HALVES),
     "ViT": ProcessorDefaults(resample=BILINEAR, mean=HALVES, std=HALVES),
 }
 
@@ -107,7 +108,7 @@ def pixels_of(where: Path, size: int, kind: str) -> Transform:
     )
     fits = {
         "size": wanted <= {size} and (square or crop),
-        "resample": known.get("resample", defaults.resample) == BICUBIC,
+        "resample": known.get("resample", defaults.resample) in (BILINEAR, BICUBIC),
         "do_resize": known.get("do_resize", True),
         "do_rescale": known.get("do_rescale", True),
         "do_normalize": known.get("do_normalize", True),
@@ -118,7 +119,10 @@ def pixels_of(where: Path, size: int, kind: str) -> Transform:
         values = ", ".join(str(known.get(key, "that of its class")) for key in odd)
         raise _unlike(where, f"{', '.join(odd)}: {values}.", size)
     mean, std = known.get("image_mean", defaults.mean), known.get("image_std", defaults.std)
-    return Transform(size, tuple(mean), tuple(std), "crop" if crop else "square")
+    bilinear = known.get("resample", defaults.resample) == BILINEAR
+    return Transform(
+        size, tuple(mean), tuple(std), "crop" if crop else "square", "bilinear" if bilinear else "bicubic"
+    )
 
 
 def _unlike(where: Path, why: str, size: int) -> Mistake:
@@ -128,11 +132,14 @@ def _unlike(where: Path, why: str, size: int) -> Mistake:
 
 def processor(pixels: Transform, kind: str) -> dict[str, Any]:
     """The preprocessor_config.json of a Transform."""
+    if pixels.fit == "pad":
+        raise Mistake(f"{kind}ImageProcessor cannot pad pictures to a square.", "This model's are.")
     size: dict[str, int] = {"height": pixels.size, "width": pixels.size}
     crop = pixels.fit == "crop"
     return {
         "image_processor_type": f"{kind}ImageProcessor", "do_resize": True, "do_rescale": True, "do_normalize": True,
-        "do_convert_rgb": True, "do_center_crop": crop, "crop_size": size, "resample": BICUBIC,
+        "do_convert_rgb": True, "do_center_crop": crop, "crop_size": size,
+        "resample": BICUBIC if pixels.resample == "bicubic" else BILINEAR,
         "size": {"shortest_edge": pixels.size} if crop else size, "rescale_factor": 1 / 255,
         "image_mean": list(pixels.mean), "image_std": list(pixels.std),
     }  # fmt: skip

@@ -20,7 +20,7 @@ def start(model: Model, where: Path) -> Model:
     """Replace the vision tower of a new Flamingo, and prepare its pictures as for that tower. Mistake where `where` is no CLIP
     with a ViT."""
     tower = load(where)
-    if model.name != "flamingo" or tower.name != "clip" or tower.config.stages:
+    if model.name != "flamingo" or tower.name != "clip" or tower.config.stages or tower.config.vision:
         raise Mistake(
             f"{where} cannot be the picture tower of a {model.name}.",
             f"It is a {tower.name}{' with a ResNet' if getattr(tower.config, 'stages', ()) else ''}.",

@@ -1,56 +1,61 @@
-"""CLIP as open_clip saves it: `open_clip_config.json` beside `open_clip_model.safetensors` or `open_clip_pytorch_model.bin`.
+"""CLIP and the models after it as open_clip saves them: `open_clip_config.json` beside `open_clip_model.safetensors` or
+`open_clip_pytorch_model.bin`. SigLIP, MetaCLIP 2, CLIPA, EVA-CLIP, MobileCLIP, PE ... are a `clip` with other encoders.
 
 Facts: OpenAI's names; plain GELU unless `quick_gelu`; the number of heads is width / `head_width`; `layers` is a list for a
-ResNet. Towers of timm or transformers and other poolings are not supported.
+ResNet; a logit bias means the sigmoid loss.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from pairloom.blocks.encoder_configs import LibraryTextConfig
 from pairloom.checkpoints import names
-from pairloom.checkpoints.layout import FILES, read
+from pairloom.checkpoints.layout import FILES, read, take
 from pairloom.data.disk import atomic_write
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
-from pairloom.systems.clip import Config
-from pairloom.weights._hub import tokens_near
-from pairloom.weights.openai_clip import check_tokens, filled, to_openai
+from pairloom.systems.clip import Config, System
+from pairloom.weights import _open_clip_encoders as encoders
+from pairloom.weights._open_clip_texts import library_text_of, padding_of, tokens_of
+from pairloom.weights.openai_clip import COUNTS, LEFT, check_tokens, to_openai
 
 WRITES, SYSTEM = "open_clip", "clip"  # what `pairloom export --to` calls it, and of which system
 FILE = "open_clip_config.json"
-# the settings of a config beside the sizes, each with the only value that is supported
+FITS: dict[str, Literal["square", "crop", "pad"]] = {"squash": "square", "shortest": "crop", "longest": "pad"}
+# settings of a config that have one supported value, or several; those of SIZES and OPTIONS have any
+BOTH_IS = {
+    "qk_norm": (False,), "block_type": (None, "default"), "scaled_cosine_attn": (False,), "scale_heads": (False,),
+    "scale_attn_inner": (False,), "scale_attn": (False,), "scale_fc": (False,), "output_tokens": (False, True),
+}  # fmt: skip
 TEXT_IS = {
-    "pool_type": ("argmax",),
     "embed_cls": (False,),
-    "no_causal_mask": (False,),
-    "proj_bias": (False,),
+    "final_ln_after_pool": (False,),
+    "act_kwargs": (None, {}, {"approximate": "tanh"}),
 }
 IMAGE_IS = {
-    "pool_type": ("tok",),
-    "no_ln_pre": (False,),
-    "pos_embed_type": ("learnable",),
-    "attentional_pool": (False,),
-}
-BOTH_IS = {
-    "final_ln_after_pool": (False,), "proj_type": ("linear",), "ls_init_value": (None,), "qk_norm": (False,),
-    "act_kwargs": (None, {}), "norm_kwargs": (None, {}), "block_type": (None, "default"),
-    "scaled_cosine_attn": (False,), "scale_heads": (False,), "scale_attn_inner": (False,), "scale_attn": (False,),
-    "scale_fc": (False,), "output_tokens": (False, True),
+    "attentional_pool": (False, True), "pool_type": ("tok", "avg"), "act_kwargs": (None, {}),
+    "pos_embed_type": ("learnable", "sin_cos_2d"),
 }  # fmt: skip
 SIZES = {
     "context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio", "head_width", "patch_size", "image_size",
     "patch_dropout", "hf_tokenizer_name", "tokenizer_kwargs", "tokenizer_mode", "pad_id", "eos_id",
     "attn_pooler_queries", "attn_pooler_heads",
+}  # fmt: skip
+OPTIONS = {
+    "ls_init_value", "norm_kwargs", "no_ln_pre", "final_ln_after_pool", "timm_model_name", "timm_model_pretrained", "timm_pool", "timm_proj",
+    "timm_proj_bias", "timm_drop", "timm_drop_path", "pool_type", "no_causal_mask", "proj_bias", "proj_type",
+    "hf_model_name", "hf_model_pretrained", "hf_proj_type", "hf_pooler_type",
 }  # fmt: skip
 
 
@@ -72,69 +77,128 @@ def weights_in(where: Path) -> Path:
 def load(where: Path) -> Model:
     """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
     document = read_json(where / FILE)
-    config = config_of(document.get("model_cfg", {}), where)
-    system = filled(config, read(weights_in(where)), where)
-    library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()
-    tokens = Tokens.load(where, "clip") if library else tokens_near(where, "clip")
+    sizes = document.get("model_cfg", {})
+    config, theirs = config_of(sizes, where), read(weights_in(where))
+    try:
+        tokens = tokens_of(sizes.get("text_cfg", {}), where)
+    except ValueError as error:
+        raise _unsupported(where, str(error)) from error
+    if any(sizes.get("text_cfg", {}).get(name) for name in ("hf_tokenizer_name", "hf_model_name")):
+        config = _fitted(config, tokens, theirs, where)
     check_tokens(tokens, config, where)
+    system = System(config)
+    moved = take(encoders.prepared(theirs, system), encoders.places(system), system.state_dict())
+    moved.missing = [name for name in moved.missing if not name.endswith(COUNTS)]
+    moved.left = [name for name in moved.left if name not in LEFT]
+    moved.whole(where).into(system)
     about = {"source": f"open_clip ({where.name})"}
     pixels = pixels_of(document.get("preprocess_cfg", {}), config.image_size, where)
-    return Model("clip", system, tokens, pixels, about)
+    return Model("clip", system.eval(), tokens, pixels, about)
 
 
 def config_of(document: Mapping[str, Any], where: Path) -> Config:
     """The Config of a `model_cfg`."""
     text, image = document.get("text_cfg", {}), document.get("vision_cfg", {})
-    wanting = ("custom_text", "force_custom_text", "init_logit_bias", "audio_cfg")
-    strange = [name for name in wanting if document.get(name)]
+    strange = [name for name in ("audio_cfg", "multimodal_cfg") if document.get(name)]
     for part, allowed in ((text, TEXT_IS | BOTH_IS), (image, IMAGE_IS | BOTH_IS)):
         strange += [
             f"{name}={value}"
             for name, value in part.items()
-            if name not in SIZES and value not in allowed.get(name, (None,))
+            if (name not in SIZES | OPTIONS or name in allowed) and value not in allowed.get(name, (None,))
         ]
     if strange or not (text and image and "embed_dim" in document):
-        raise Mistake(
-            f"{where / FILE} describes a CLIP that is not supported.",
-            f"It has {', '.join(strange)}." if strange else "It has no embed_dim, text_cfg or vision_cfg.",
-            "Supported are ViT and ResNet towers with class token or attention pooling, and causal text towers.",
-        )
-    width, layers, size = image.get("width", 768), image.get("layers", 12), image.get("image_size", 224)
-    if not isinstance(size, int) and len(set(size)) > 1:
-        raise Mistake(f"{where / FILE} describes pictures that are no squares.", f"{size}")
-    words, head = text.get("vocab_size", 49408), image.get("head_width", 64)
-    resnet = isinstance(layers, list)
-    sizes: dict[str, Any] = (
-        dict(stages=tuple(layers), image_heads=width * 32 // head)
-        if resnet
-        else dict(
-            image_depth=layers, image_heads=width // head, patch=image.get("patch_size", 16),
-            image_growth=image.get("mlp_ratio", 4.0),
-        )
-    )  # fmt: skip
+        raise _unsupported(where, ", ".join(strange) or "no embed_dim, text_cfg or vision_cfg")
+    quick = bool(document.get("quick_gelu"))
+    try:
+        size = encoders.image_side(image)
+        vision = encoders.vision_of(image, quick)
+        reader = library_text_of(text) if text.get("hf_model_name") else encoders.text_of(text)
+    except ValueError as error:
+        raise _unsupported(where, str(error)) from error
+    sigmoid = document.get("init_logit_bias") is not None
     return Config(
-        image_size=size if isinstance(size, int) else size[0], image_width=width, vocabulary=words,
-        length=text.get("context_length", 77), width=text.get("width", 512), depth=text.get("layers", 12),
-        heads=text.get("heads", 8), growth=text.get("mlp_ratio", 4.0), embedding=document["embed_dim"],
-        activation="quick_gelu" if document.get("quick_gelu") else "gelu", pad=words - 1, cls=words - 2, sep=words - 1,
-        **sizes,
+        image_size=size, embedding=document["embed_dim"],
+        loss="sigmoid" if sigmoid else "softmax", vision=vision, text=reader, **_text_sizes(text, quick),
+        **({} if vision is not None else _image_sizes(image)),
     )  # fmt: skip
+
+
+def _image_sizes(image: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of CLIP's own ViT or ResNet."""
+    width, layers, head = image.get("width", 768), image.get("layers", 12), image.get("head_width", 64)
+    if isinstance(layers, list):
+        return dict(image_width=width, stages=tuple(layers), image_heads=width * 32 // head)
+    return dict(
+        image_width=width, image_depth=layers, image_heads=width // head, patch=image.get("patch_size", 16),
+        image_growth=image.get("mlp_ratio", 4.0),
+    )  # fmt: skip
+
+
+def _text_sizes(text: Mapping[str, Any], quick: bool) -> dict[str, Any]:
+    """The numbers of the text side, where start and end are the last ids, as CLIP's are. A text that sees its padding is filled up
+    with zeros."""
+    words, tanh = text.get("vocab_size", 49408), (text.get("act_kwargs") or {}).get("approximate") == "tanh"
+    return dict(
+        vocabulary=words, length=text.get("context_length", 77), width=text.get("width", 512),
+        depth=text.get("layers", 12), heads=text.get("heads", 8), growth=text.get("mlp_ratio", 4.0),
+        activation="quick_gelu" if quick else "gelu_tanh" if tanh else "gelu",
+        eps=(text.get("norm_kwargs") or {}).get("eps", 1e-5), cls=words - 2, sep=words - 1,
+        pad=0 if text.get("no_causal_mask") else words - 1,
+    )  # fmt: skip
+
+
+def _fitted(config: Config, tokens: Tokens, theirs: dict[str, Tensor], where: Path) -> Config:
+    """The Config for a tokenizer that is not CLIP's. Rows of the word table past the last id, which no text has, are cut off."""
+    for name in ("token_embedding.weight", "text.token_embedding.weight"):
+        if name in theirs and len(theirs[name]) > tokens.size:
+            theirs[name] = theirs[name][: tokens.size]
+            config = replace(config, vocabulary=tokens.size)
+    if isinstance(config.text, LibraryTextConfig):
+        config = replace(config, vocabulary=tokens.size)
+    cls = tokens.roles.get("cls", tokens.sep)
+    return replace(config, pad=padding_of(tokens, where), cls=cls, sep=tokens.sep)
+
+
+def _unsupported(where: Path, strange: str) -> Mistake:
+    return Mistake(
+        f"{where / FILE} describes a CLIP that is not supported.",
+        f"It has {strange}.",
+        "See docs/weights.md.",
+    )
 
 
 def pixels_of(document: Mapping[str, Any], size: int, where: Path) -> Transform:
     """The Transform of a `preprocess_cfg`."""
-    mode, way = document.get("resize_mode", "shortest"), document.get("interpolation", "bicubic")
-    if mode not in ("shortest", "squash") or way not in ("bicubic", "random"):
+    mode, way = document.get("resize_mode") or "shortest", document.get("interpolation") or "bicubic"
+    fill = document.get("fill_color") or 0
+    if mode not in FITS or way not in ("bicubic", "bilinear", "random") or (fill and mode == "longest"):
         raise Mistake(
-            f"{where / FILE} resizes pictures by {mode}, {way}.", "Here: shortest or squash, bicubic."
+            f"{where / FILE} resizes pictures by {mode}, {way}, and fills them up with {fill}.",
+            "Here: shortest, squash or longest, by bicubic or bilinear filters, and black.",
         )
-    mean, std = document.get("mean") or OPENAI_MEAN, document.get("std") or OPENAI_STD
-    return Transform(size, tuple(mean), tuple(std), "crop" if mode == "shortest" else "square")
+    mean, std = (
+        _channels(document.get(name), usual) for name, usual in (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
+    )
+    # "random" draws a filter in training and is bicubic otherwise
+    return Transform(size, mean, std, FITS[mode], "bilinear" if way == "bilinear" else "bicubic")
+
+
+def _channels(value: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
+    """The numbers of the three channels; one number is that of each."""
+    if isinstance(value, int | float):
+        return (float(value),) * 3
+    return tuple(value) if value else usual
 
 
 def export(model: Model, out: Path) -> None:
     """Export an open_clip folder. Mistake where it cannot hold the tokenizer or a size."""
     c = model.config
+    if c.vision is not None or c.text is not None:
+        raise Mistake(
+            "Only a CLIP with the paper's towers is written for open_clip.",
+            "This one has encoders of a later model.",
+            "Keep it as a folder of pairloom.",
+        )
     if not model.tokens.byte_pairs or c.eps != 1e-5:
         raise Mistake(
             "open_clip's folders hold CLIP's own tokenizer.",
@@ -173,7 +237,8 @@ def write(model: Model, out: Path, sizes: Mapping[str, Any], tensors: Mapping[st
     """Write a folder with a `model_cfg` and its weights. Mistake where `out` is not empty."""
     seen = {
         "size": [model.config.image_size] * 2, "mean": model.pixels.mean, "std": model.pixels.std,
-        "interpolation": "bicubic", "resize_mode": "shortest" if model.pixels.fit == "crop" else "squash",
+        "interpolation": model.pixels.resample,
+        "resize_mode": next(mode for mode, fit in FITS.items() if fit == model.pixels.fit),
     }  # fmt: skip
     claim_empty(out)
     files = {

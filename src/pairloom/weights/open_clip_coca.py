@@ -17,6 +17,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.coca import Config, System
 from pairloom.weights._hub import tokens_near
+from pairloom.weights._open_clip_encoders import PARTS, query_place
 from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in, write
 from pairloom.weights.openai_clip import BLOCK, LAYER, LEAD, check_tokens
 
@@ -39,12 +40,6 @@ RULES = [
     (r"image\.embed\.patch\.weight", "visual.conv1.weight"),
     (r"image\.first_norm\.(.+)", r"visual.ln_pre.\1"),
     *((rf"image\.{LAYER}{ours}", rf"visual.transformer.resblocks.\1.{there}") for ours, there in BLOCK),
-    (r"pool\.queries", "visual.attn_pool.query"),
-    (r"pool\.norm_query\.(.+)", r"visual.attn_pool.ln_q.\1"),
-    (r"pool\.norm_rows\.(.+)", r"visual.attn_pool.ln_k.\1"),
-    (r"pool\.norm\.(.+)", r"visual.ln_post.\1"),
-    (r"pool\.attend\.out\.(.+)", r"visual.attn_pool.attn.out_proj.\1"),
-    (r"pool\.attend\.(?:query|key|value)\.bias", "visual.attn_pool.attn.in_proj_bias"),
     (r"image_projection\.weight", "visual.proj"),
     (r"cls_row", "text.cls_emb"),
     (r"embed\.words\.weight", "text.token_embedding.weight"),
@@ -58,7 +53,6 @@ RULES = [
     (r"head\.weight", "text_decoder.text_projection"),
 ]
 FLIPPED = ("image_projection.weight", "text_projection.weight", "head.weight")
-PARTS = ("query", "key", "value")
 
 
 def places(system: System) -> dict[str, Place]:
@@ -68,14 +62,10 @@ def places(system: System) -> dict[str, Place]:
 
 
 def _place(name: str, apart: bool) -> Place:
-    part = name.split(".")[-2] if "." in name else ""
-    if name.startswith("pool.attend.") and part in PARTS and name.endswith("weight"):
-        pool = "visual.attn_pool.attn."
-        if apart:
-            return Place((f"{pool}{part[0]}_proj_weight",))
-        return Place((f"{pool}in_proj_weight",), PARTS.index(part))
+    if name.startswith("pool."):
+        return query_place(name.removeprefix("pool."), apart)
     there = rename(name, RULES)
-    third = PARTS.index(part) if ".in_proj_" in there else None
+    third = PARTS.index(name.split(".")[-2]) if ".in_proj_" in there else None
     lead = LEAD.get(name, 2 if name == "cls_row" else 0)
     return Place((there,), third, flipped=name in FLIPPED, lead=lead)
 
@@ -102,7 +92,11 @@ def load(where: Path) -> Model:
 def config_of(document: Mapping[str, Any], where: Path) -> Config:
     """The Config of a `model_cfg`. Mistake for settings of open_clip that are not supported."""
     text, image, upper = (document.get(name, {}) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
-    fixed = {"embed_cls": (True,), "attentional_pool": (True,), "dim_head": (64,), "n_queries": (256,)}
+    fixed = {
+        "embed_cls": (True,), "attentional_pool": (True,), "dim_head": (64,), "n_queries": (256,),
+        "proj_type": ("linear",), "act_kwargs": (None, {}), "norm_kwargs": (None, {}), "pool_type": ("tok", "argmax"),
+        "pos_embed_type": ("learnable",),
+    }  # fmt: skip
     strange = [
         f"{name}={value}"
         for part in (text, image, upper)

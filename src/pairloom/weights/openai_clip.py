@@ -67,10 +67,11 @@ LEAD = {"image.embed.class_row": 2, "image.embed.positions": 1, "image.pool.posi
 
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in OpenAI's and open_clip's layout."""
-    return {name: _place(name) for name in system.state_dict()}
+    return {name: clip_place(name) for name in system.state_dict()}
 
 
-def _place(name: str) -> Place:
+def clip_place(name: str) -> Place:
+    """The place of one tensor of a CLIP with the paper's towers."""
     there = rename(name, RULES)
     if ".attnpool." in there:
         there = ".".join(POOL.get(part, part) for part in there.split("."))
