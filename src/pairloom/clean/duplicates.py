@@ -56,6 +56,9 @@ class Groups:
 def group_copies(shards: Sequence[Any]) -> Groups:
     """Groups of the copies in a set, from the facts of its shards (`audit.ShardFacts`)."""
     images, quality, descriptors = (_joined(shards, name) for name in ("images", "quality", "descriptors"))
+    starts = np.cumsum([0, *(len(facts.images) for facts in shards)])
+    for facts, start, stop in zip(shards, starts, starts[1:]):
+        facts.descriptors = descriptors[start:stop]  # so that they are in memory once
     first = first_copies(descriptors, images)
     count = len(first)
     copied = np.bincount(first, minlength=count)[first] > 1
@@ -106,7 +109,7 @@ def first_copies(descriptors: Descriptors, images: NDArray[np.uint64] | None = N
     first = components(len(whole), *_both(links))
     for views, base in _searches():
         rows = np.flatnonzero((first == np.arange(len(first))) & (whole != 0))
-        links += [(rows[a], rows[b]) for a, b in _similar(descriptors[rows], views, base)]
+        links += _similar(descriptors, rows, views, base)
         first = components(len(whole), *_both(links))
     return first
 
@@ -132,21 +135,24 @@ def _turned(descriptors: Descriptors, turn: tuple[bool, bool, bool]) -> Floats:
     return phash.turned(phash.frequencies(descriptors), turn)
 
 
-def _similar(descriptors: Descriptors, views: list[View], base: View) -> Iterator[tuple[Rows, Rows]]:
-    """Rows whose pictures, in one of the views, are copies of the base of others."""
-    index = HashIndex(_hashes(descriptors, base))
-    for start in range(0, len(descriptors), CHUNK):
-        part = descriptors[start : start + CHUNK]
+def _similar(descriptors: Descriptors, rows: Rows, views: list[View], base: View) -> Iterator[tuple[Rows, Rows]]:  # fmt: skip
+    """Those of some rows whose pictures, in one of the views, are copies of the base of others of them."""
+    index = HashIndex(_hashes(descriptors, base, rows))
+    for start in range(0, len(rows), CHUNK):
+        part = descriptors[rows[start : start + CHUNK]]
         for view in views:
             one, other = index.near(phash.hashes(view(part)))
             one += start
-            yield _verified(descriptors, view, base, one[one != other], other[one != other])
+            apart = one != other
+            yield _verified(descriptors, view, base, rows[one[apart]], rows[other[apart]])
 
 
-def _hashes(descriptors: Descriptors, view: View) -> NDArray[np.uint64]:
-    """Hashes [n] of a view of all pictures."""
-    starts = range(0, len(descriptors), CHUNK)
-    parts = [phash.hashes(view(descriptors[start : start + CHUNK])) for start in starts]
+def _hashes(descriptors: Descriptors, view: View, rows: Rows | None = None) -> NDArray[np.uint64]:
+    """Hashes [n] of a view of all pictures, or of some rows."""
+    chunks = [
+        slice(start, start + CHUNK) for start in range(0, len(descriptors if rows is None else rows), CHUNK)
+    ]
+    parts = [phash.hashes(view(descriptors[chunk if rows is None else rows[chunk]])) for chunk in chunks]
     return np.concatenate([np.zeros(0, np.uint64), *parts])
 
 
