@@ -14,11 +14,13 @@ from PIL import Image
 
 import pairloom
 from pairloom.api.checking import CheckResult
-from pairloom.clean import ledger
+from pairloom.clean import checking, issues, ledger
 from pairloom.clean.faults import FAULTS
+from pairloom.clean.issues import shown_shares
 from pairloom.clean.plan import CleanSettings
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
+from pairloom.scale import Execution
 
 PAIRS = 60
 
@@ -177,3 +179,22 @@ def test_another_check_replaces_an_old_one_only_where_it_is_named(raw: Path, tmp
     assert "leak" in second.audit() and "leak" not in first.audit()
     assert json.loads((out / "run.json").read_text())["command"] == {"against": str(raw)}
     assert "leak" in pq.read_table(out / "issues.parquet").column("code").to_pylist()
+
+
+def test_the_page_has_a_bound_and_the_tables_have_all(
+    raw: Path, checked: CheckResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(issues, "MOST_SHOWN", 5)
+    (tmp_path / "work").mkdir()
+    facts = checking.write_tables(open_set(raw), tmp_path, Execution(workers=1), work=tmp_path / "work")
+    shown = [
+        row for part in (tmp_path / "work" / "shown").iterdir() for row in pq.read_table(part).to_pylist()
+    ]
+    for code, entry in facts["audit"].items():
+        examples = len({(row["shard"], row["row"]) for row in shown if code in row["findings"]})
+        assert (examples == entry["count"]) if entry["count"] <= 5 else (0 < examples < entry["count"])
+    groups = [row["group"] for row in shown if row["group"] is not None]
+    assert len(set(groups)) == facts["check"]["groups"] and min(map(groups.count, groups)) > 1
+    for name in ("issues", "pairs"):
+        assert pq.read_table(tmp_path / f"{name}.parquet").equals(checked.table(name))
+    assert shown_shares({"spam": 20, "empty": 3}, 0) == {"spam": 0.25, "empty": 1.0}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.clean.gallery import Columns, JsonStream, Pairs, write_gallery
+from pairloom.clean.issues import MOST_SHOWN, OF_COPIES
 from pairloom.clean.page_file import PACKED, count, fill, write_file
 from pairloom.clean.report import audit_rows, flat
 
@@ -37,7 +38,9 @@ def write_page(path: Path, facts: Mapping[str, Any], shown: Path) -> None:
     values = {
         "run": facts, "sentence": sentence(facts), "audit": audit,
         "doubts": sum(row["count"] for row in audit if row["severity"] == "doubt"),
-        "command": list(_command(facts)),
+        "command": list(_command(facts)), "most": MOST_SHOWN,
+        "many": [row["code"] for row in audit if row["count"] > MOST_SHOWN and row["code"] not in OF_COPIES]
+        + ["groups of copies"] * (facts["check"]["groups"] > MOST_SHOWN),
     }  # fmt: skip
     write_file(path, fill("check", SCRIPTS, PACKED, data_name, values), packed)
 

@@ -7,6 +7,7 @@ and ends with the same bytes. This process has counts in memory, never texts or 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pairloom
 from pairloom.clean import audit_set, plan
 from pairloom.clean.audit_set import Findings, Tell
-from pairloom.clean.issues import IssuesTask, join_tables, write_issues
+from pairloom.clean.issues import IssuesTask, join_tables, shown_shares, write_issues
 from pairloom.clean.plan import CheckSettings
 from pairloom.data.disk import atomic_write, json_bytes, unwritable
 from pairloom.data.shards import PairSet
@@ -57,15 +58,22 @@ def write_tables(
     for name in ("audit", "issues", "pairs", *(["shown"] if page else [])):
         (work / name).mkdir(exist_ok=True)
     findings = audit_set.check(pairs, execution, against, folder=work / "audit", size=0, tell=tell)
+    facts = _facts(pairs, findings)
+    shares = shown_shares(*_counts(facts))
     tasks = [
-        IssuesTask(shard, work, whole, out if page else None)
+        IssuesTask(shard, work, whole, out if page else None, shares)
         for shard, whole in zip(pairs.shards, findings.by_shard())
     ]
     for _ in execution.run(write_issues, tasks):
         pass
     join_tables(pairs.shards, work, "issues", out / "issues.parquet")
     join_tables(pairs.shards, work, "pairs", out / "pairs.parquet")
-    return _facts(pairs, findings)
+    return facts
+
+
+def _counts(facts: Mapping[str, Any]) -> tuple[dict[str, int], int]:
+    """The counts of the findings, and of the groups of copies."""
+    return {code: entry["count"] for code, entry in facts["audit"].items()}, facts["check"]["groups"]
 
 
 def _facts(pairs: PairSet, findings: Findings) -> dict[str, Any]:

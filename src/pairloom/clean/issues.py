@@ -7,8 +7,8 @@ detected, HTML.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -32,6 +32,11 @@ from pairloom.data.shards import read as read_shard
 SEVERITIES = ("bad", "doubt", "note", "fine")  # of a text or pair: that of its gravest finding
 SHOWN_BY_BROWSERS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".bmp", ".avif"}
 LARGE = 300_000  # bytes of a picture that the page shows by a thumbnail
+MOST_SHOWN = (
+    5_000  # examples of a finding, and groups of copies, that the page shows, about; the tables have all
+)
+OF_COPIES = frozenset({"exact_duplicate", "near_duplicate", "conflict"})  # shown as groups
+GROUPS = "groups"  # in the shares that are shown: of the groups
 ABOUT_PROBLEM = ("no_image", "unreadable", "broken_row", "charset", "duplicate_name", "no_text")
 ABOUT_SIZE = ("tiny", "extreme_shape")
 
@@ -81,12 +86,13 @@ AUDIT = (
 @dataclass(frozen=True)
 class IssuesTask:
     """Task of writing the issues of one audited shard. work: of the check, with the audit's parts; whole: the faults that need
-    the whole set; out: where the page will lie, None without one."""
+    the whole set; out: where the page will lie, None without one; shares: of each finding and of the groups, that the page shows."""
 
     shard: Shard
     work: Path
     whole: ShardFindings
     out: Path | None = None
+    shares: Mapping[str, float] = field(default_factory=dict)
 
     def part(self, table: str) -> Path:
         """The shard's part of a table."""
@@ -181,7 +187,9 @@ def _pair_row(pair: dict[str, Any]) -> dict[str, Any]:
 
 def _shown(task: IssuesTask, pairs: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Rows of the page, with a link to each picture or its thumbnail."""
-    chosen = {row for row, pair in enumerate(pairs) if _pair_row(pair)["codes"] or pair["group"] is not None}
+    chosen = {
+        row: shown for row, pair in enumerate(pairs) if (shown := _on_page(pair, task.shares)) is not None
+    }
     places: dict[int, tuple[str | None, str | None]] = {}
     thumbnails: list[tuple[Path, bytes]] = []
     for row, pair in enumerate(read_shard(task.shard) if chosen else ()):
@@ -192,7 +200,23 @@ def _shown(task: IssuesTask, pairs: list[dict[str, Any]]) -> Iterator[dict[str, 
             thumbnails += [(task.out / name, small)] if small else []  # type: ignore[operator]
     write_together(thumbnails)
     for row in sorted(chosen):
-        yield from _page_rows(pairs[row], row, *places.get(row, (None, None)))
+        yield from _page_rows(chosen[row], row, *places.get(row, (None, None)))
+
+
+def shown_shares(counts: Mapping[str, int], groups: int) -> dict[str, float]:
+    """The shares of the findings (code -> count) and of the groups that the page shows, so that its size has a bound."""
+    return {code: min(1.0, MOST_SHOWN / count) for code, count in {**counts, GROUPS: groups}.items() if count}
+
+
+def _on_page(pair: dict[str, Any], shares: Mapping[str, float]) -> dict[str, Any] | None:
+    """A pair as the page shows it; None where it does not. By lot: of a finding by the pair's key, of a group by its number, whole."""
+    group = pair["group"]
+    whole = group is not None and group * 0x9E3779B1 % 2**32 < shares.get(GROUPS, 1.0) * 2**32
+    lot = int(pair["key"][:8], 16) / 2**32
+    codes = [code for code in _pair_row(pair)["codes"] if code not in OF_COPIES or group is None]
+    if not whole and not any(lot < shares.get(code, 1.0) for code in codes):
+        return None
+    return pair if whole else {**pair, "group": None, "keep": None, "copy": ""}
 
 
 def _page_rows(
