@@ -186,7 +186,12 @@ def check(
             "Point at the folder that holds the pictures.",
         )
     groups = group_copies(facts)
-    whole = across(facts, groups, other) | audit_languages.find_languages(pairs, facts, execution, folder)
+    whole = across(facts, groups, other)
+    for each in facts:
+        each.descriptors = each.descriptors[
+            :0
+        ].copy()  # most of what is in memory of a pair; nothing reads them after this
+    whole |= audit_languages.find_languages(pairs, facts, execution, folder)
     phrases, whole[audit_phrases.CODE] = audit_phrases.find_phrases(pairs, facts, execution, folder)
     findings = Findings(
         facts,
