@@ -57,24 +57,29 @@ def merge(
     default: str,
     join: Callable[[Path, list[str]], None],
     suffix: str = ".jsonl",
+    is_empty: Callable[[Path], bool] | None = None,
 ) -> None:
-    """`join(file, shards)` once for each file of the shards, then the parts go."""
+    """`join(file, shards)` once for each file of the shards, then the parts go. is_empty: of a part; a file whose parts all are is
+    not written, since readers choke on a split without rows."""
     files: dict[str, list[tuple[int, str]]] = {}
     for shard in shards:
         name, number = target(shard, default)
         files.setdefault(name, []).append((number, shard))
     for name, numbered in files.items():
         members = [shard for _, shard in sorted(numbered)]
-        gone = [shard for shard in members if not part(out, shard, suffix).exists()]
-        if gone and not (out / name).exists():
-            do = "Write it again; finished shards are kept."
+        parts = [part(out, shard, suffix) for shard in members]
+        left = [path for path in parts if path.exists()]  # not all: the clearing up was cut short
+        nothing = is_empty is not None and all(map(is_empty, left))
+        if len(left) < len(parts) and not nothing and not (out / name).exists():
+            gone = next(path.stem for path in parts if path not in left)
             raise Mistake(
-                f"{out / name} cannot be put together.", f"The part {gone[0]} was never written.", do
-            )
-        if not gone:  # else it was merged before, and only the clearing up was cut short
+                f"{out / name} cannot be put together.", f"The part {gone} was never written.",
+                "Write it again; finished shards are kept.",
+            )  # fmt: skip
+        if len(left) == len(parts) and not nothing:
             join(out / name, members)
-        for shard in members:
-            part(out, shard, suffix).unlink(missing_ok=True)
+        for path in parts:
+            path.unlink(missing_ok=True)
     with suppress(OSError):
         (out / PARTS).rmdir()
 

@@ -250,9 +250,13 @@ def join(out: Path, shards: list[str], default: str) -> None:
     kinds |= dict.fromkeys((".jsonl", ".ndjson", ".json"), _join_lines)
     for suffix, kind in kinds.items():
         chosen = [shard for shard in shards if _parts.target(shard, default)[0].lower().endswith(suffix)]
-        _parts.merge(
-            out, chosen, default, partial(kind, out), ".parquet" if suffix == ".parquet" else ".jsonl"
-        )
+        kept = ".parquet" if suffix == ".parquet" else ".jsonl"
+        _parts.merge(out, chosen, default, partial(kind, out), kept, _is_empty)
+
+
+def _is_empty(part: Path) -> bool:
+    """Whether a part has no rows."""
+    return (pq.read_metadata(part).num_rows if part.suffix == ".parquet" else part.stat().st_size) == 0
 
 
 def _join_lines(out: Path, file: Path, shards: list[str]) -> None:
