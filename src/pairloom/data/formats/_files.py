@@ -24,7 +24,9 @@ IMAGES = set(
     " .jpf .jpx .ppm .pgm .pbm .pnm".split()
 )
 # photographs that no decoder here reads; one without a text is a pair too, so that it is told
-UNREAD = set(".heic .heif .hif .jxl .jxr .wdp .cr2 .cr3 .nef .arw .dng .raf .orf .rw2".split())
+UNREAD = set(
+    ".heic .heif .hif .jxl .jxr .wdp .cr2 .cr3 .nef .arw .dng .raf .orf .rw2 .svg .exr .hdr .dcm .psd .tga .dds .qoi .pcx .sgi".split()
+)
 FOREIGN = {
     "Thumbs.db",
     "@eaDir",

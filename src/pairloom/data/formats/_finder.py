@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import unquote
 
 from pairloom.data.disk import readable
 from pairloom.data.formats import _files
 from pairloom.data.pair import Blob
 
 ANNOTATIONS = {".csv", ".tsv", ".jsonl", ".json", ".parquet"}
+FILE_ADDRESS = re.compile(r"^file://[^/]*/")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 MOST = 50  # folders of a folder that are searched
 LISTED = 100_000  # names of a folder among which one of another Unicode form is looked for
@@ -61,6 +64,8 @@ class Finder:
 
     def find(self, name: object) -> Picture:
         """The picture that a row names. The Blob's own name is relative to the set where it lies inside."""
+        if isinstance(name, str):
+            name = FILE_ADDRESS.sub("/", name)
         if not isinstance(name, str) or not name or "\0" in name or ADDRESS.match(name):
             return Blob(), missing(name), ()
         hits = self.hits(name)
@@ -73,7 +78,18 @@ class Finder:
                 else ()
             )
             return Blob(hits[0], name=self._known_as(hits[0], name)), "", notes
-        return self._alike(name)
+        return self._rewritten(name) or self._alike(name)
+
+    def _rewritten(self, name: str) -> Picture | None:
+        """The only picture that a name can mean which was written on another machine, for a page, or without its suffix; with a note."""
+        for written in _writings(name):
+            hits = self.hits(written) or [
+                path for tier in self.tiers for place in tier for path in _by_stem(place, written)
+            ]
+            if len(hits) == 1:
+                note = f"the set writes {name[:200]!r}, the file is {self._named(hits)!r}"
+                return Blob(hits[0], name=self._known_as(hits[0], written)), "", (note,)
+        return None
 
     def hits(self, name: str) -> list[Path]:
         """The files of that name in the first tier that has one; those with the same bytes once."""
@@ -112,6 +128,10 @@ class Finder:
         problem = missing(name)
         if alike:
             problem += f"; there is {self._named(list(alike)[:3])}, whose capitals or form are other"
+        else:
+            stem = _files.split("/".join(parts))[0]
+            near = [path for tier in self.tiers for place in tier for path in _by_stem(place, stem)]
+            problem += f"; there is {self._named(near[:3])}" if near else ""
         return Blob(), problem, ()
 
     def _named(self, paths: list[Path]) -> str:
@@ -219,13 +239,48 @@ def _alike(place: Path, parts: list[str]) -> list[Path]:
     return [path for path in here if path.is_file()]
 
 
+def _writings(name: str) -> Iterator[str]:
+    """Other writings of a picture's name: without blanks around it and codes of web addresses, then of a whole path its ends that
+    have a folder, the longest first."""
+    plain = unquote(name.strip()).replace("\\", "/")
+    yield plain
+    parts = [part for part in plain.split("/") if part]
+    if plain.startswith("/") or re.match(r"[A-Za-z]:/", plain):
+        yield from ("/".join(parts[at:]) for at in range(1, len(parts) - 1))
+
+
+def _by_stem(place: Path, written: str) -> list[Path]:
+    """Pictures below a folder that are called so but for the suffix, where none is written."""
+    folder, _, stem = written.rpartition("/")
+    if _files.split(stem)[1] or not stem:
+        return []
+    where = place / folder
+    return [where / name for name in _stems(where, _stamp(where)).get(stem, ())]
+
+
 @lru_cache(maxsize=4)
-def _by_form(folder: Path, stamp: int) -> dict[str, tuple[str, ...]]:
+def _stems(folder: Path, stamp: int) -> dict[str, tuple[str, ...]]:
+    """Stem -> the pictures of a folder that have it."""
+    known: dict[str, tuple[str, ...]] = {}
+    for name in _names(folder):
+        if _files.is_image(name):
+            stem = _files.split(name)[0]
+            known[stem] = (*known.get(stem, ()), name)
+    return known
+
+
+def _names(folder: Path) -> list[str]:
+    """The names in a folder; none of one that is not there, or has too many."""
     try:
         names = os.listdir(folder)
     except OSError:
-        return {}
+        return []
+    return names if len(names) <= LISTED else []
+
+
+@lru_cache(maxsize=4)
+def _by_form(folder: Path, stamp: int) -> dict[str, tuple[str, ...]]:
     known: dict[str, tuple[str, ...]] = {}
-    for name in names if len(names) <= LISTED else ():
+    for name in _names(folder):
         known[folded(name)] = (*known.get(folded(name), ()), name)
     return known

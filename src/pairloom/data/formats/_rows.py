@@ -8,23 +8,23 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import readable
 from pairloom.data.formats._files import is_image
+from pairloom.data.formats._table_lines import WIDEST, LineReader, TableLine
 from pairloom.data.formats._texts import UnknownCharset, decode_known
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
 
-WIDEST = 1 << 26  # bytes of one line: base64 pictures fit
 FURTHEST = 1000  # lines of one cell: a quote that is never closed ends here
 SEEN = 1000  # lines of a .jsonl whose fields are its columns
 KEPT = 2000  # characters of a row that cannot be read, as its text
@@ -190,7 +190,7 @@ class Layout:
 def _layout(path: Path) -> Layout:
     """By its header: the delimiter of the file's suffix, unless the header has another one and not that."""
     with open(path, "rb") as file:
-        lines = _LineReader(file, 0)
+        lines = LineReader(file, 0)
         head = lines.next()
         while head is not None and not head.text.strip():
             head = lines.next()
@@ -203,13 +203,24 @@ def _layout(path: Path) -> Layout:
         delimiter = usual if counts[usual] else max(counts, key=lambda one: counts[one])
         cells, _ = _joined(head, lines, delimiter, 0)
         begin = lines.at
-    return Layout(tuple(name.strip() for name in cells), delimiter, begin)
+    return Layout(_distinct(name.strip() for name in cells), delimiter, begin)
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    """The names of columns, of which those that stood before have a number, so that no column hides another."""
+    known: dict[str, int] = {}
+    for name in names:
+        at = 0
+        while (written := f"{name}.{at}" if at else name) in known:
+            at += 1
+        known[written] = at
+    return tuple(known)
 
 
 _LISTED = re.compile(r"""\s*"?([^"\t,;|]+?)(#\d+)?"?\s*([,\t;|]|\s(?=\S))""")
 
 
-def _listed(line: _Line) -> Layout | None:
+def _listed(line: TableLine) -> Layout | None:
     """The layout of a list without a header, whose first line begins with an image's name: "a.jpg#0<TAB>text", "a.jpg|0|text"."""
     match = _LISTED.match(line.text)
     if match is None or not is_image(match[1].strip()):
@@ -229,61 +240,17 @@ def _listed_cells(text: str, layout: Layout) -> list[str]:
     return [re.sub(r"#\d+$", "", cells[0]), *cells[1:]]
 
 
-class _Line(NamedTuple):
-    """A line of a table: its place in the file, its text without line end, the line end, notes and problem of decoding."""
-
-    start: int
-    stop: int
-    text: str
-    end: str
-    notes: tuple[str, ...]
-    problem: str
-
-
-class _LineReader:
-    """Lines of a file with their places; lines may be put back."""
-
-    def __init__(self, file: IO[bytes], start: int) -> None:
-        self.file, self.at = file, start
-        self.back: list[_Line] = []
-        file.seek(start)
-
-    def next(self) -> _Line | None:
-        if self.back:
-            line = self.back.pop()
-        else:
-            raw, start = self.file.readline(WIDEST), self.at
-            if not raw:
-                return None
-            notes: tuple[str, ...] = ()
-            problem = ""
-            try:
-                text, notes = decode_known(raw.removeprefix(b"\xef\xbb\xbf") if not start else raw)
-            except UnknownCharset as error:
-                text, problem = "", str(error)
-            text = text.replace("\0", "")
-            whole = text.rstrip("\r\n")
-            line = _Line(start, start + len(raw), whole, text[len(whole) :], notes, problem)
-        self.at = line.stop
-        return line
-
-    def put_back(self, lines: list[_Line]) -> None:
-        if lines:
-            self.back += reversed(lines)
-            self.at = lines[0].start
-
-
 def _cells(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
     layout = _layout(path)
     with open(path, "rb") as file:
-        lines = _LineReader(file, max(start, layout.begin))
+        lines = LineReader(file, max(start, layout.begin))
         while lines.at < stop and (line := lines.next()) is not None:
             if line.text or line.problem:
                 row = _row(line, lines, layout)
                 yield line.start, lines.at, row
 
 
-def _row(line: _Line, lines: _LineReader, layout: Layout) -> Row:
+def _row(line: TableLine, lines: LineReader, layout: Layout) -> Row:
     if line.problem:
         return broken(f"row: {line.problem}")
     if "\r" in line.text and '"' not in line.text:
@@ -299,14 +266,16 @@ def _row(line: _Line, lines: _LineReader, layout: Layout) -> Row:
     return _noted(dict(zip(layout.names, cells)), (*line.notes, *notes))
 
 
-def _joined(line: _Line, lines: _LineReader, delimiter: str, width: int) -> tuple[list[str], tuple[str, ...]]:
+def _joined(
+    line: TableLine, lines: LineReader, delimiter: str, width: int
+) -> tuple[list[str], tuple[str, ...]]:
     """The cells of a row, which goes on in the next lines where a quoted cell does. A quotation mark that opens no well-formed
     cell is a character, with a note where it is never closed. width: cells of a row; 0 where it is not known."""
     if '"' not in line.text:
         return line.text.split(delimiter), ()
     cells, sound = _split(line.text, delimiter)
     if cells is None:
-        taken: list[_Line] = []
+        taken: list[TableLine] = []
         text, before = line.text, line.end
         while cells is None and len(taken) < FURTHEST and (more := lines.next()) is not None:
             taken.append(more)

@@ -20,21 +20,15 @@ from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
 PACKED = {".zip", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
-OTHERS = {
-    ".arrow",
-    ".feather",
-    ".h5",
-    ".hdf5",
-    ".lmdb",
-    ".mdb",
-    ".pkl",
-    ".npz",
-    ".xlsx",
-    ".db",
-    ".sqlite",
-    ".xml",
-    ".yaml",
+ARROW = "Arrow is not read: save it as parquet (Dataset.to_parquet, pyarrow.parquet.write_table)"
+SHEET = "it is a spreadsheet: save it as CSV"
+OTHERS = {  # data files that are not read, with what to do where there is more to say
+    **dict.fromkeys((".arrow", ".feather"), ARROW),
+    **dict.fromkeys((".xlsx", ".xls", ".ods"), SHEET),
+    **dict.fromkeys((".pkl", ".pickle"), "pickles are never read, since they can run code"),
+    **dict.fromkeys((".h5", ".hdf5", ".lmdb", ".mdb", ".npz", ".db", ".sqlite", ".xml", ".yaml", ".yml"), ""),
 }
+LONGEST = 40  # characters of a column's name that are shown
 DATA = {".tar", ".json", *_look.TABLES, *PACKED, *OTHERS}
 FEW = 5
 NAMED = 1_000_000  # rows of a table whose pictures are compared with those that have text files
@@ -162,13 +156,19 @@ def about(file: Path) -> str:
         return error.strerror or str(error)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "it is UTF-16: save it as UTF-8"
+    if OTHERS.get(suffix):
+        return OTHERS[suffix]
     if suffix in PACKED or head.startswith(COMPRESSED):
         return "it is compressed: unpack it first"
     if suffix == _look.LIST:
         return "it lists pictures that another list has"
     if suffix in _look.TABLES or (suffix == ".json" and _rows.is_lines(file)):
         names = _rows.columns(file)
-        return f"columns {', '.join(names[:12])}" if names else "no columns were found"
+        return (
+            f"columns {', '.join(name[:LONGEST] for name in names[:12])}"
+            if names
+            else "no columns were found"
+        )
     if suffix == ".json":
         return _about_json(file)
     return "another kind of set" if suffix == ".tar" else f"{suffix} is not a kind that is read"

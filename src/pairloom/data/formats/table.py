@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,8 @@ NAMES = (
     "uid",
     "key",
 )  # what a row with bytes is called by
+
+_DATA_ADDRESS = re.compile(r"data:image/[\w.+-]+;base64,")
 
 
 def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
@@ -99,8 +102,8 @@ def _blob(finder: Finder, row: dict[str, Any], image: str) -> Picture:
     """The row's image, what is wrong with it, and what was done to find it."""
     data, name = _cell(row[image])
     if data is None and name is not None and len(name) > 200 and not _files.is_image(name):
-        try:  # VLMEvalKit's TSVs carry base64
-            data, name = base64.b64decode(name, validate=True), None
+        try:  # VLMEvalKit's TSVs carry base64, and pages "data:image/png;base64,..."
+            data, name = base64.b64decode(_DATA_ADDRESS.sub("", name, count=1), validate=True), None
         except (binascii.Error, ValueError):
             pass
     if data is not None:
