@@ -115,8 +115,8 @@ def test_what_is_refused_says_why(tars: Path) -> None:
         (tars / name / "x.txt").write_text("a text")
     with pytest.raises(Mistake, match="different formats"):
         pairloom.open([tars / "p", tars / "00000.tar"])
-    with pytest.raises(Mistake, match="folders of pictures"):
-        pairloom.open([tars / "p", tars / "q"])
+    with pytest.raises(Mistake, match="p lies in"):
+        pairloom.open([tars / "p", tars], format="folder_text")
     with pytest.raises(Mistake, match="cannot be the output"):
         pairloom.open([tars / "00000.tar", tars / "00001.tar"]).clean(tars, captions=False)
 
@@ -159,3 +159,25 @@ def test_a_folder_is_listed_once_for_all_formats_and_anew_at_every_opening(
     (folder / "metadata.csv").write_text("file_name,text\na.png,a square of red\n")
     (folder / "a.txt").unlink()
     assert texts(folder) == ["a square of red"]
+
+
+def test_several_folders_of_pictures_are_one_set(tmp_path: Path) -> None:
+    for at, name in enumerate(("a b", "c/d")):
+        (tmp_path / name / "x").mkdir(parents=True)
+        noise = np.random.default_rng(at).integers(0, 256, (2, 24, 20, 3), np.uint8)
+        Image.fromarray(noise[0]).save(tmp_path / name / "x" / "1.png")
+        (tmp_path / name / "x" / "1.txt").write_text(f"a square number {at}")
+        Image.fromarray(noise[1]).save(tmp_path / name / "2.png")
+        (tmp_path / name / "2.png.txt").write_text(
+            f"an oblong number {at}"
+        )  # goes with the picture before it
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "3.txt").write_text("no part of the set")
+    pairs = pairloom.open([tmp_path / "a b", tmp_path / "c" / "d"])
+    names = ["a b/2", "a b/x/1", "c/d/2", "c/d/x/1"]
+    assert [pair.name for pair in pairs] == names and all(pair.image_key for pair in pairs)
+    wanted = ["an oblong number 0", "a square number 0", "an oblong number 1", "a square number 1"]
+    assert texts([tmp_path / "a b", tmp_path / "c" / "d"]) == wanted
+    assert [pair.key for pair in open_again(pairs.facts()).pairs()] == [pair.key for pair in pairs]
+    result = pairs.clean(tmp_path / "out", captions=False)
+    assert texts(result.pairs) == wanted

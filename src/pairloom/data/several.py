@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from pairloom.data.disk import readable
+from pairloom.data.formats.folder_text import below
 from pairloom.data.shards import ColumnNames, PairSet, open_set
 from pairloom.errors import Mistake
 
@@ -26,7 +27,7 @@ _BRACES = re.compile(r"\{([^{}]*(?:,[^{}]*)+|-?\d+\.\.-?\d+)\}")
 def open_sets(where: Paths, format: str | None = None, columns: ColumnNames = ColumnNames()) -> PairSet:
     """The set at a path, at all paths that a pattern stands for, or at several paths, which become one set.
 
-    Mistake where nothing fits a pattern, where paths are of different formats, or where a path among several is a folder of pictures.
+    Mistake where nothing fits a pattern, where paths are of different formats, or where one lies in another.
     """
     named = [where] if isinstance(where, (str, Path)) else list(where)
     paths = list(dict.fromkeys(path for one in named for path in expanded(one)))
@@ -92,11 +93,12 @@ def _joined(paths: list[Path], sets: list[PairSet]) -> PairSet:
         raise Mistake(
             "The paths are sets of different formats.", shown, "Check each, or name the format with --format."
         )
-    if any(shard.file == shard.root for each in sets for shard in each.shards):
-        do = f"Give the folder that holds them: {os.path.commonpath(paths)}"
-        raise Mistake(
-            "Several folders of pictures are no set.", "Only files and folders of files are joined.", do
-        )
+    real = {path.resolve() for path in paths}
+    for path in sorted(real):
+        if above := real.intersection(path.parents):
+            raise Mistake(
+                f"{path} lies in {min(above)}.", "Its pairs would be read twice.", "Name one of the two."
+            )
     roots = [shard.root.resolve() for each in sets for shard in each.shards]
     base = Path(os.path.commonpath(roots))
     shards = []
@@ -104,8 +106,10 @@ def _joined(paths: list[Path], sets: list[PairSet]) -> PairSet:
         for shard in each.shards:
             inside = os.path.relpath(shard.root.resolve(), base)
             before = "" if inside == "." else quote(readable(inside + "/"), safe=" ()[]+,;=@!~&'$-_.")
-            file = base / os.path.relpath(shard.file.resolve(), base)
-            shards.append(replace(shard, name=before + shard.name, root=base, file=file))
+            shard = replace(shard, root=shard.root.resolve(), file=shard.file.resolve())
+            # each pair is a file of its own, or the shard's file holds them
+            moved = below(shard, base) if shard.file == shard.root else replace(shard, root=base)
+            shards.append(replace(moved, name=before + shard.name))
     notes = tuple(dict.fromkeys(note for each in sets for note in each.notes if "was not read" not in note))
     files = tuple(os.path.relpath(path.resolve(), base) for path in paths)
     return PairSet(base, sets[0].format, tuple(shards), sets[0].columns, notes, files)

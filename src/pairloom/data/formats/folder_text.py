@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,15 @@ def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     if waiting:
         close()
     return shard_list
+
+
+def below(shard: Shard, root: Path) -> Shard:
+    """A shard as one of a set in a folder above its own."""
+    inside = shard.root.relative_to(root).as_posix() + "/"
+    names = (
+        f"/{inside}{name[1:]}" if name.startswith("/") else inside + name for name in shard.part.split("\0")
+    )
+    return replace(shard, root=root, file=root, part="\0".join(names))
 
 
 def together(names: list[str]) -> Iterator[list[str]]:
