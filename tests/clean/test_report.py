@@ -324,6 +324,10 @@ def test_how_sure_a_run_is_stands_in_plain_sentences(tmp_path: Path) -> None:
         "Halves: failed. The halves differ.",
     ):
         assert says in words
+    assert "beside the budget" not in words
+    doubted = {**certain(), "audit": {"spam": {"count": 7, "severity": "doubt", "says": "An advert."}}}
+    words = visible(written(tmp_path, ledgers.world(10), doubted))
+    assert "A doubt speaks against 7 texts (spam)." in words and "beside the budget" in words
     trusted = visible(written(tmp_path, ledgers.world(10), {**certain(basis="trusted"), "trusted": 321}))
     assert "The limit rests on 321 trusted pairs" in trusted
     alone = visible(

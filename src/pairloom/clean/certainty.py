@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pairloom
+from pairloom.clean.decisions import DOUBTED
+from pairloom.clean.faults import EVIDENCE
 from pairloom.clean.gallery import relative, shrink_base64
 from pairloom.clean.kept_scores import KeptScores
 from pairloom.clean.label_file import VERSION
@@ -65,12 +67,25 @@ def certainty(run: Mapping[str, Any]) -> dict[str, Any] | None:
     return {
         "sentences": [
             *_sentences(calibration, run.get("trusted") or 0),
+            *_of_evidence(run),
             *_of_doubts(run, "endings", "{count:,} texts seem to be cut off", "cut off"),
             *_of_doubts(run, "words", "In {count:,} texts a word may not fit the picture", "wrong word"),
         ],
         "checks": calibration["checks"],
         "labels": applied and {name: applied.get(name, 0) for name in ("good", "bad", "skipped")},
     }
+
+
+def _of_evidence(run: Mapping[str, Any]) -> Iterator[str]:
+    """How many texts a doubt speaks against, and that the bound does not speak of them."""
+    audit = run.get("audit") or {}
+    codes = sorted(code for code in EVIDENCE if audit.get(code, {}).get("count"))
+    if codes and run["calibration"].get("decides"):
+        count = sum(audit[code]["count"] for code in codes)
+        yield (
+            f"A doubt speaks against {count:,} texts ({', '.join(codes)}). Such a text is dropped above the limit too where P(match), given the "
+            f"doubt, is below {DOUBTED:.0%}; these drops are beside the budget, and no bound of good ones is known for them."
+        )
 
 
 def _of_doubts(run: Mapping[str, Any], name: str, says: str, finding: str) -> Iterator[str]:
