@@ -1,11 +1,12 @@
 """Crash safety of `clean`: kill -9 at random moments, run the same command again, and compare all bytes with a run without a
 kill.
 
-    python experiments/benchmarks/bench_kill.py [--moments 20] [--pairs 120] [--workers 1 2] [--seed 0]
+    python experiments/benchmarks/bench_kill.py [--moments 20] [--pairs 120] [--workers 1 2] [--seed 0] [--repair] [--merge-copies]
 
 A small set is cleaned with the judge `self`, captions and the proof, which trains for seconds. There is one run without a
 kill for each number of workers; then runs are killed at random moments of their whole length (also before the first file and
-in the last rename) and repeated. The bytes of every file of the output folder are compared.
+in the last rename) and repeated. The bytes of every file of the output folder are compared. With --repair or --merge-copies the
+set has texts to repair and copies of pictures too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "clean"))
 import colours  # noqa: E402
+from PIL import Image  # noqa: E402
 
 SETTINGS = dict(size=32, effort=0.02, prove=True, seeds=1, proposals=2)
 
@@ -32,12 +34,30 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=120)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--repair", action="store_true")
+    parser.add_argument("--merge-copies", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary)
         colours.write(root / "raw", args.pairs)
         colours.write(root / "test", 30, bad=0)
+        SETTINGS.update(repair=args.repair, merge_copies=args.merge_copies)
+        if args.repair or args.merge_copies:
+            spoil(root / "raw")
         sys.exit(bool(survive(root, args.moments, args.workers, random.Random(args.seed))))
+
+
+def spoil(folder: Path) -> None:
+    """Markup in every fifth text of a folder, and a smaller copy of every sixth picture with a text of its own."""
+    for number, picture in enumerate(sorted(folder.glob("*.png"))):
+        text = picture.with_suffix(".txt")
+        if number % 6 == 0:
+            copy = folder / f"copy-{picture.name}"
+            with Image.open(picture) as image:
+                image.resize((image.width - 8, image.height - 8)).save(copy)
+            copy.with_suffix(".txt").write_text(f"another text of {text.read_text()}")
+        if number % 5 == 0:
+            text.write_text(f"<b>{text.read_text().strip()}</b> &amp; more")
 
 
 def survive(root: Path, moments: int, workers: list[int], dice: random.Random) -> int:
