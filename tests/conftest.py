@@ -1,6 +1,9 @@
 """Shared ground of the tests: one thread, no network, the real sets where they lie beside the checkout."""
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,9 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+if "PAIRLOOM_CACHE" not in os.environ:  # what tests measure of a busy machine is not kept for its user
+    os.environ["PAIRLOOM_CACHE"] = tempfile.mkdtemp(prefix="pairloom-cache-")
+    atexit.register(shutil.rmtree, os.environ["PAIRLOOM_CACHE"], ignore_errors=True)
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -3,7 +3,7 @@
     python experiments/benchmarks/bench_encode.py --batches 1,8 --threads 2
 
 The weights are random and the same on both sides. Compared with transformers eager, its sdpa where the class has it (CLIP),
-and eager under bf16 autocast. Printed are times, ratios, and the least cosine of an embedding with the first one's in fp32.
+and eager under bf16 autocast. With --threads 1 times are CPU seconds. Printed are what runs each engine, times, ratios, and the least cosine of an embedding with the first one's in fp32.
 (open_clip needs torchvision, which breaks beside a CPU torch of another build; its image tower has the same arithmetic.)
 """
 
@@ -22,6 +22,7 @@ from torch import Tensor
 from pairloom.checkpoints.layout import take
 from pairloom.data.batch import Batch
 from pairloom.runtime.engine import engine
+from pairloom.runtime.speeds import SPEEDS
 from pairloom.systems import clip
 from pairloom.weights.transformers_clip import places
 
@@ -63,7 +64,9 @@ def race(
     seconds: int,
 ) -> None:
     """Time both sides on the same pictures, and print the least cosine of an embedding with the first rival's."""
-    systems = {"unchanged": plain, "exact": engine(plain, "exact"), "fast": engine(plain, "fast")}
+    engines: dict[str, Any] = {speed: engine(plain, speed) for speed in SPEEDS}
+    print(f"{title}: {', '.join(next(iter(one.implementation.values())) for one in engines.values())}")
+    systems = {"unchanged": plain, **engines}
     for count in counts:
         print(f"{title}, {size} px, {count} at a time")
         images = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(1))

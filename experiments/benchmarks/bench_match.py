@@ -29,6 +29,7 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.data.pixels import open_image
 from pairloom.data.shards import open_set
 from pairloom.runtime.engine import engine
+from pairloom.runtime.speeds import SPEEDS
 from pairloom.tasks.judge import judge
 
 ENC = 30523
@@ -92,7 +93,7 @@ def agreement(model: str, where: Path, pictures: int, texts: int) -> None:
     print(
         f"{len(images)} pictures x {len(words)} texts; spread of a picture's log-odds {float(expected.std(1).mean()):.2f}"
     )
-    for speed in ("exact", "fast"):
+    for speed in SPEEDS:
         scores = ours(trained.at_speed(speed).system, pixels, tokens, mask)
         agree, same = tau(expected, scores), (expected.argmax(1) == scores.argmax(1)).float().mean()
         print(f"  {speed:6s} logit error {float((scores - expected).abs().max()):.1e}  tau {float(agree.mean()):.4f} "
@@ -115,7 +116,7 @@ def main() -> None:
     theirs, plain = pair("retrieval", args.size)
     images = torch.randn(args.pictures, 3, args.size, args.size, generator=torch.Generator().manual_seed(1))
     tokens, mask = random_texts(args.texts)
-    exact, fast = engine(plain, "exact"), engine(plain, "fast")
+    exact, fast, int8 = (engine(plain, speed) for speed in SPEEDS)
     start = time.perf_counter()
     for at in range(4):
         one = slice(at, at + 1)
@@ -133,6 +134,7 @@ def main() -> None:
             "pairloom, unchanged": lambda: ours(plain, *inputs),
             "pairloom exact": lambda: ours(exact, *inputs),
             "pairloom fast": lambda: ours(fast, *inputs),
+            "pairloom int8": lambda: ours(int8, *inputs),
         },
         args.pictures * args.texts,
         args.rounds,

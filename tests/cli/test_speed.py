@@ -1,4 +1,4 @@
-"""--speed on every command that asks a model: both words answer nearly the same, another word is a Mistake."""
+"""--speed on every command that asks a model: the three words answer nearly the same, another word is a Mistake."""
 
 from __future__ import annotations
 
@@ -46,11 +46,12 @@ def ask(call, place: Path, out: Path, name: str, speed: str) -> list[float]:
         "classify": ["classify", place / "set", "--classes", "red,blue"],
     }
     code, said, error = call(*told[name], "--model", place / "model", "--speed", speed)
-    if speed not in ("exact", "fast"):
+    if speed == "quick":
         assert code == 2 and f"no speed '{speed}'" in error
         return []
     assert code == 0, error
     if name == "match":
+        assert json.loads(said)["speed"].split(", ")[0] == speed
         rows = {row["text"]: row for row in json.loads(said)["texts"]}
         return [rows[text][way] for text in TEXTS for way in json.loads(said)["ways"]]
     if name == "score":
@@ -67,9 +68,11 @@ def ask(call, place: Path, out: Path, name: str, speed: str) -> list[float]:
 
 
 @pytest.mark.parametrize("name", ["match", "caption", "score", "embed", "classify"])
-def test_both_speeds_answer(call, place: Path, tmp_path: Path, name: str) -> None:
-    exact, fast = (ask(call, place, tmp_path, name, speed) for speed in ("exact", "fast"))
-    assert len(exact) >= 3 and np.abs(np.array(exact) - fast).max() < 0.05 * max(1.0, np.abs(exact).max())
+def test_all_speeds_answer(call, place: Path, tmp_path: Path, name: str) -> None:
+    exact, *others = (ask(call, place, tmp_path, name, speed) for speed in ("exact", "fast", "int8"))
+    assert len(exact) >= 3
+    for numbers in others:
+        assert np.abs(np.array(exact) - numbers).max() < 0.05 * max(1.0, np.abs(exact).max())
     assert not ask(call, place, tmp_path, name, "quick")
 
 

@@ -15,7 +15,8 @@ from pairloom.blocks.text import WRITE, TextTransformer
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.runtime.devices import has_bf16
-from pairloom.runtime.engine import PrepackedLinear, engine
+from pairloom.runtime.engine import engine
+from pairloom.runtime.prepacked import PrepackedLinear
 
 SHAPE = TransformerConfig(width=32, depth=2, heads=4, norm="pre", eps=1e-6)
 CPU = torch.device("cpu")
@@ -74,6 +75,33 @@ def test_what_a_graph_cannot_run_stays_with_torch():
     made, x = engine(odd, "exact"), draw(2, 3, 32, 32)
     assert type(made.stack) is Stack
     torch.testing.assert_close(made(x), odd(x), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_int8_is_taken_where_the_probe_agrees(monkeypatch):
+    """Within the guard's cosine of the tower's own rows; a tower with one channel far above the others stays in bf16."""
+    pytest.importorskip("openvino")
+    from pairloom.runtime import tower_choice
+
+    plain, x = tower(width=64, heads=4, depth=3), draw(3, 3, 32, 32)
+    made = engine(plain, "int8")
+    assert made.implementation == {"": "openvino int8"}
+    cosine = nn.functional.cosine_similarity(made(x), plain(x), dim=-1)
+    assert 0.999 < float(cosine.min()) < 1 - 1e-7  # not fp32 by another name
+    monkeypatch.setattr(tower_choice, "LEAST_COSINE", 1.0)
+    refused = engine(plain, "int8")
+    assert refused.implementation[""] in ("openvino bf16", "openvino fp32")
+    torch.testing.assert_close(refused(x), engine(plain, "fast")(x))
+
+
+def test_the_probe_is_a_picture_like_photos():
+    from pairloom.runtime.tower_choice import probe
+
+    picture = probe(32)
+    assert picture.shape == (1, 3, 32, 32) and torch.equal(picture, probe(32))
+    torch.testing.assert_close(float(picture.std()), 1.0, atol=1e-5, rtol=0)
+    neighbours = (picture[..., 1:] - picture[..., :-1]).square().mean()
+    assert neighbours < 1  # of white noise: 2
 
 
 def test_importing_openvino_tells_nobody():

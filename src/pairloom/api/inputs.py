@@ -66,9 +66,11 @@ def distinct(texts: Iterable[str]) -> list[str]:
 
 
 def demand_speed(word: str) -> Any:
-    """The word, where it is "exact" or "fast". Mistake where it is not."""
-    if word not in ("exact", "fast"):
-        raise Mistake(f"There is no speed '{word}'.", "", nearest(word, ("exact", "fast")))
+    """The word, where it is "exact", "fast" or "int8". Mistake where it is not."""
+    from pairloom.runtime.speeds import SPEEDS
+
+    if word not in SPEEDS:
+        raise Mistake(f"There is no speed '{word}'.", "", nearest(word, SPEEDS))
     return word
 
 

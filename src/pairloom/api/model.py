@@ -64,7 +64,7 @@ class Model(ModelJobs):
         return f"Model({self.name}, {size:,} parameters, abilities: {able or 'none'}, on {self.device})"
 
     def at_speed(self, speed: str = "fast") -> Model:
-        """The same model laid out for this machine: "exact" (fp32, the same tokens) or "fast" (docs/speed.md).
+        """The same model laid out for this machine: "exact" (fp32, the same tokens), "fast" or "int8" (docs/speed.md).
 
         Mistake for another word.
         """

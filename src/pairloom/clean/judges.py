@@ -35,6 +35,7 @@ from pairloom.data.pixels import Unreadable
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.runtime import Speed
+from pairloom.runtime.speeds import SCALED
 from pairloom.runtime.threads import one_thread
 from pairloom.tasks.judge import judge as score_texts
 from pairloom.verbs import demand_way
@@ -101,7 +102,7 @@ class Judge(CalibratedJudge):
         waiting: list[tuple[Image.Image, list[int]]] = []
         for row, data in pictures.encoded(sorted(wanted)):
             try:
-                image = model.pixels.read(data, scaled=self.speed == "fast")
+                image = model.pixels.read(data, scaled=self.speed in SCALED)
             except Unreadable:
                 continue
             waiting.append((image, wanted[row]))
@@ -232,7 +233,7 @@ def open_judge(
     """Load the judge in a folder, or the model there as a judge."""
     if not is_judge(where):
         return judge_of_model(where, device, speed)
-    if speed == "fast":
+    if speed not in (None, "exact"):
         why = "Its scores are those of its ledger, which another engine would change."
         raise Mistake(f"{where} is a judge, which has one speed.", why, "Leave out --speed.")
     return load_judge(where, device)

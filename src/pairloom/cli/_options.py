@@ -27,6 +27,9 @@ ReplaceOut = Annotated[bool, typer.Option("--restart", help="Replace an earlier 
 Restart = Annotated[bool, typer.Option("--restart", help="Forget what is done and begin anew.")]
 TextColumn = Annotated[str, typer.Option(help="Column or field of the texts, where it is not known.")]
 Speed = Annotated[
-    str, typer.Option(help="exact: fp32, the same tokens; fast: products in bf16 (docs/speed.md).")
+    str,
+    typer.Option(
+        help="exact: fp32, the same tokens; fast: products in bf16; int8: image towers in int8 (docs/speed.md)."
+    ),
 ]
 Workers = Annotated[int, typer.Option(help="Processes; 0: one for each core.", min=0)]

@@ -19,11 +19,13 @@ def command(
     json: Json = False,
 ) -> None:
     import pairloom
+    from pairloom.api.line_tasks import described_speed
     from pairloom.api.results import ranked
     from pairloom.cli import _show
 
     loaded = pairloom.load(model, device)
-    every = loaded.at_speed(speed).match_all(image, texts)
+    engine = loaded.at_speed(speed)
+    every = engine.match_all(image, texts)
     cut, ways, rows = len(every[0].truncated), [scores.by for scores in every], ranked(every)
     if cut:
         _show.console.print(
@@ -31,7 +33,8 @@ def command(
             f"judged by the first {loaded.config.length} tokens."
         )
     if json:
-        _show.say_json({"image": str(image), "model": str(model), "ways": ways, "texts": rows})
+        facts = {"image": str(image), "model": str(model), "speed": described_speed(engine)}
+        _show.say_json({**facts, "ways": ways, "texts": rows})
     else:
         cells = [[row["text"], *(f"{row[way]:.4f}" for way in ways)] for row in rows]
         _show.table(str(image), ["text", *ways], cells)

@@ -78,8 +78,8 @@ class Model:
         return self
 
     def at_speed(self, speed: Speed = "fast") -> Model:
-        """The same model, only to be asked, by an engine of this machine: "exact" (fp32, the same tokens) or "fast" (what
-        that may change: docs/speed.md). Raises ValueError for another speed."""
+        """The same model, only to be asked, by an engine of this machine: "exact" (fp32, the same tokens), "fast" or "int8"
+        (what these may change: docs/speed.md). Raises ValueError for another speed."""
         from pairloom.runtime.engine import engine
 
         return dataclasses.replace(self, system=engine(self.system, speed))

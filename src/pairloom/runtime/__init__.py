@@ -8,4 +8,4 @@ LanguageHead `dense`, `table`; of VisionTower `stack`, `norm`.
 
 from typing import Literal
 
-Speed = Literal["exact", "fast"]
+Speed = Literal["exact", "fast", "int8"]

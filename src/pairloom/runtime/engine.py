@@ -1,131 +1,52 @@
 """Inference engine: a copy of a network that runs fastest on this machine. The weights of every Stack, gated layer and
-LanguageHead are packed for the processor beforehand, in fp32 ("exact") or bf16 ("fast"), and a VisionTower is run by
-OpenVINO where that is installed.
+LanguageHead are packed for the processor beforehand, in fp32 ("exact") or bf16 ("fast", "int8"), and a VisionTower is run by
+whatever is fastest here (tower_choice.py).
 
-docs/speed.md has the measurements, and what "fast" may change. An engine has no gradients and cannot be saved.
+docs/speed.md has the measurements, and what each speed may change. An engine has no gradients and cannot be saved.
 Does not know: systems, tasks.
 """
 
 from __future__ import annotations
 
 import copy
-import importlib.util
 from typing import Any
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
-from pairloom.blocks.alternating import AlternatingStack
-from pairloom.blocks.attention import Attention
-from pairloom.blocks.feed import FeedForward
-from pairloom.blocks.gated import GatedCrossBlock
 from pairloom.blocks.image_encoder import ImageEncoder
-from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.transformer import Stack
 from pairloom.blocks.vision import VisionTower
 from pairloom.runtime import Speed
 from pairloom.runtime.devices import has_bf16
 from pairloom.runtime.packing import pack_texts
+from pairloom.runtime.prepacked import prepack
+from pairloom.runtime.speeds import SPEEDS
+from pairloom.runtime.tower_choice import run_tower
 
 
 def engine(network: nn.Module, speed: Speed) -> nn.Module:
     """Inference copy of a network; tensors that it does not convert are shared with the original.
 
     exact: fp32 arithmetic; outputs differ from the network's own by rounding (1e-5). fast: matrix products in bf16, sums
-    and norms in fp32; on a processor without bf16 the same as exact. ValueError for another speed.
+    and norms in fp32; on a processor without bf16 the same as exact. int8: as fast, with the linear maps of image towers in
+    int8 where OpenVINO is there and a probe agrees. The engine's `speed` is this, its `implementation` what runs each image
+    tower. ValueError for another speed.
     """
-    if speed not in ("exact", "fast"):
-        raise ValueError(f"speed is exact or fast, not {speed!r}")
+    if speed not in SPEEDS:
+        raise ValueError(f"speed is {', '.join(SPEEDS[:-1])} or {SPEEDS[-1]}, not {speed!r}")
     tensors = [*network.parameters(), *network.buffers()]
     network_: Any = copy.deepcopy(network, {id(tensor): tensor for tensor in tensors}).eval()
     for name in getattr(network_, "training_state", ()):
         if name.endswith("."):
             setattr(network_, name[:-1], None)
-    dtype = torch.bfloat16 if speed == "fast" and has_bf16(tensors[0].device) else torch.float32
-    graphs = tensors[0].device.type == "cpu" and importlib.util.find_spec("openvino") is not None
+    dtype = torch.bfloat16 if speed != "exact" and has_bf16(tensors[0].device) else torch.float32
     raw = [part.image for part in network_.modules() if isinstance(part, ImageEncoder) and not part.norm_rows]
-    for part in list(network_.modules()):
-        if graphs and isinstance(part, VisionTower) and part not in raw:  # a graph ends with the last norm
-            _run_by_openvino(part, dtype)
-    for part in list(network_.modules()):
-        if isinstance(part, Stack | AlternatingStack | GatedCrossBlock):
-            _prepack(part, dtype)
-        elif isinstance(part, LanguageHead):
-            part.dense, part.table = PrepackedLinear(part.dense.weight, part.dense.bias, dtype), Table(dtype)
+    implementation = {
+        name: run_tower(part, dtype, speed == "int8")
+        for name, part in list(network_.named_modules())
+        if isinstance(part, VisionTower) and part not in raw  # a graph ends with the last norm
+    }
+    prepack(network_, dtype)
     pack_texts(network_)
-    network_.speed = speed
+    network_.speed, network_.implementation = speed, implementation
     return network_
-
-
-class PrepackedLinear(nn.Module):
-    """Linear layer with its weight [O D] prepacked in oneDNN's layout, so that no call converts it again.
-
-    Decoding is bound by reading weights: bf16 halves the bytes, and the prepacked layout avoids a copy at every step. gelu:
-    a GELU is fused, before the sum is rounded to bf16.
-    """
-
-    def __init__(self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype, gelu: bool = False) -> None:
-        super().__init__()
-        self.dtype, self.gelu = dtype, gelu
-        self.bias = None if bias is None else bias.detach().to(dtype)
-        plain = weight.detach().to(dtype)
-        self.laid = _laid(plain)
-        self.plain = plain if self.laid is None else None
-
-    def forward(self, x: Float[Tensor, "*B D"]) -> Float[Tensor, "*B O"]:
-        x = x.to(self.dtype)
-        if self.laid is None:
-            assert self.plain is not None
-            y = F.linear(x, self.plain, self.bias)
-            return F.gelu(y) if self.gelu else y
-        then: tuple[Any, ...] = ("gelu", [], "none") if self.gelu else ("none", [], "")
-        output: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.laid, self.bias, *then)
-        return output
-
-
-def _laid(weight: Tensor) -> Tensor | None:
-    """A weight in oneDNN's layout; None where this torch or device has no such layout. The operators are those of torch's own
-    compiler."""
-    try:
-        laid: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
-        torch.ops.mkldnn._linear_pointwise(weight.new_zeros(1, weight.shape[1]), laid, None, "none", [], "")
-        return laid
-    except (AttributeError, NotImplementedError, RuntimeError):
-        return None
-
-
-class Table(nn.Module):
-    """Output projection of a LanguageHead, prepacked at its first call; every call must have the same word table."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.packed: PrepackedLinear | None = None
-
-    def forward(self, x: Tensor, words: Tensor, bias: Tensor) -> Tensor:
-        if self.packed is None:
-            self.packed = PrepackedLinear(words, bias, self.dtype)
-        return self.packed(x).float()
-
-
-def _prepack(part: nn.Module, dtype: torch.dtype) -> None:
-    for name, child in list(part.named_children()):
-        if type(child) is nn.Linear:
-            setattr(part, name, PrepackedLinear(child.weight, child.bias, dtype))
-        elif type(child) is FeedForward and child.activation == "gelu" and type(child.up) is nn.Linear:
-            _prepack(child, dtype)
-            child.up.gelu = True
-            setattr(part, name, nn.Sequential(child.up, child.down))
-        else:
-            _prepack(child, dtype)
-            if isinstance(child, Attention) and dtype != torch.float32:  # once for query, key and value
-                child.register_forward_pre_hook(lambda _, inputs: (inputs[0].to(dtype), *inputs[1:]))
-
-
-def _run_by_openvino(tower: VisionTower, dtype: torch.dtype) -> None:
-    from pairloom.runtime.openvino_graph import Graph, can_run
-
-    if can_run(tower.stack):
-        tower.stack, tower.norm = Graph(tower.stack, tower.norm, dtype), nn.Identity()

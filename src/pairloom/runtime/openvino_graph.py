@@ -1,6 +1,8 @@
 """OpenVINO graph: a pre-norm Stack and its last norm as one graph, compiled once and held in memory.
 
-The graph is built from OpenVINO's own operators; nothing is traced, exported or written to disk.
+The graph is built from OpenVINO's own operators; nothing is traced, exported or written to disk. In int8 a weight is rounded
+for each output channel, once, and activations in groups when they are multiplied (dynamic quantisation, Yao et al., 2022,
+"ZeroQuant"); attention itself stays in floats.
 Does not know: masks, memories (an image tower has none), gradients.
 
 B pictures, P rows, D width.
@@ -20,6 +22,9 @@ from pairloom.blocks.attention import Attention
 from pairloom.blocks.feed import FeedForward
 from pairloom.blocks.transformer import Block, Residual, Stack
 
+GROUP = (
+    "192"  # activations that share a step of int8: 32 are more exact and slower, 768 coarser and no faster
+)
 PRECISION = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
 
@@ -44,26 +49,31 @@ def _is_plain(block: Block) -> bool:
 
 
 class Graph(nn.Module):
-    """Compiled graph of norm(stack(x)), in fp32 arithmetic or with products in bf16; input and output are fp32."""
+    """Compiled graph of norm(stack(x)); input and output are fp32.
 
-    def __init__(self, stack: Stack, norm: nn.Module, dtype: torch.dtype) -> None:
+    dtype: of products (fp32 or bf16). int8: linear maps multiply in int8 instead.
+    """
+
+    def __init__(self, stack: Stack, norm: nn.Module, dtype: torch.dtype, int8: bool = False) -> None:
         super().__init__()
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # else importing tells the maker
         import openvino
 
         self.threads = torch.get_num_threads()
-        settings = {
+        settings: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": PRECISION[dtype],
             "INFERENCE_NUM_THREADS": self.threads,
             "PERFORMANCE_HINT": "LATENCY",
         }
-        self.compiled = openvino.Core().compile_model(_build(stack, norm), "CPU", settings)
+        if int8:
+            settings["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = GROUP
+        self.compiled = openvino.Core().compile_model(_build(stack, norm, int8), "CPU", settings)
 
     def forward(self, x: Float[Tensor, "B P D"]) -> Float[Tensor, "B P D"]:
         return torch.from_numpy(self.compiled(x.detach().float().contiguous().numpy())[0])
 
 
-def _build(stack: Stack, norm: nn.Module) -> Any:
+def _build(stack: Stack, norm: nn.Module, int8: bool) -> Any:
     import openvino
     from openvino import opset13 as op
 
@@ -73,8 +83,13 @@ def _build(stack: Stack, norm: nn.Module) -> Any:
     def whole(*numbers: int) -> Any:
         return op.constant(numpy.array(numbers))
 
+    def rounded(weight: Tensor) -> Any:
+        step = (weight.detach().float().abs().amax(1, keepdim=True) / 127).clamp(min=1e-30)
+        whole_steps = (weight.detach().float() / step).round().to(torch.int8).numpy()
+        return op.multiply(op.convert(op.constant(whole_steps), numpy.float32), op.constant(step.numpy()))
+
     def linear(x: Any, part: Any) -> Any:
-        y = op.matmul(x, fixed(part.weight), False, True)
+        y = op.matmul(x, (rounded if int8 else fixed)(part.weight), False, True)
         return y if part.bias is None else op.add(y, fixed(part.bias))
 
     def normed(x: Any, part: Any) -> Any:

@@ -27,6 +27,7 @@ from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
 from pairloom.model.numbers import finite
 from pairloom.runtime import Speed
+from pairloom.runtime.speeds import SCALED
 from pairloom.scale import Execution
 from pairloom.scale.table import make_table, parts_of
 from pairloom.verbs import demand
@@ -100,7 +101,7 @@ def embed_shard(job: EmbedTask) -> None:
 
     def look(pair: Pair) -> tuple[Pair, Any, str]:
         try:
-            return pair, model.pixels.read(pair.image.read(), scaled=job.speed == "fast"), ""
+            return pair, model.pixels.read(pair.image.read(), scaled=job.speed in SCALED), ""
         except (OSError, Unreadable) as error:
             return pair, None, pair.problem or str(error)
 
