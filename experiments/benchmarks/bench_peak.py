@@ -19,7 +19,8 @@ from published import pair
 from rounds import prepare
 from torch.utils.flop_counter import FlopCounterMode
 
-from pairloom.runtime.engine import PrepackedLinear, engine
+from pairloom.runtime.engine import engine
+from pairloom.runtime.prepacked import PrepackedLinear
 
 SHAPES = ((2048, 2048, 2048), (1154, 768, 3072), (4616, 768, 3072), (2308, 3072, 768))
 

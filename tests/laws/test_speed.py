@@ -1,7 +1,8 @@
-"""Laws of engines: every system says at either speed what it says itself, within what docs/speed.md promises."""
+"""Laws of engines: every system says at each speed what it says itself, within what docs/speed.md promises."""
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from test_systems import answers, batch, module, same, system  # noqa: F401
 
 from pairloom.runtime import engine as engines
+from pairloom.runtime import prepacked
 from pairloom.runtime.devices import has_bf16
 from pairloom.runtime.engine import engine
 
@@ -23,19 +25,20 @@ def test_exact_says_the_same(system, batch):  # noqa: F811
 @torch.no_grad()
 def test_exact_says_the_same_without_openvino_and_without_packing(system, batch, monkeypatch):  # noqa: F811
     monkeypatch.setitem(sys.modules, "openvino", None)
-    find_spec = engines.importlib.util.find_spec
+    find_spec = importlib.util.find_spec
     monkeypatch.setattr(
-        engines.importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name)
+        importlib.util, "find_spec", lambda name: None if name == "openvino" else find_spec(name)
     )
-    monkeypatch.setattr(engines, "_laid", lambda weight: None)
+    monkeypatch.setattr(prepacked, "_laid", lambda weight: None)
     same(answers(system, batch), answers(engine(system, "exact"), batch))
 
 
 @bf16
 @torch.no_grad()
-def test_fast_says_nearly_the_same(system, batch):  # noqa: F811
+@pytest.mark.parametrize("speed", ["fast", "int8"])
+def test_fast_says_nearly_the_same(system, batch, speed):  # noqa: F811
     """The weights of this law are ten times those of a fresh network, so errors are too: 5 % of an answer's spread."""
-    expected, said = answers(system, batch), answers(engine(system, "fast"), batch)
+    expected, said = answers(system, batch), answers(engine(system, speed), batch)
     for name, value in expected.items():
         spread = float(value.float().std())
         assert float((said[name].float() - value).square().mean().sqrt()) < 0.05 * spread, name
