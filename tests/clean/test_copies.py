@@ -11,6 +11,7 @@ from scenes import photo
 from pairloom.clean import duplicates
 from pairloom.clean.audit_set import check
 from pairloom.clean.duplicates import BITS, KINDS, HashIndex, components, first_copies
+from pairloom.clean.frames import inside_frame
 from pairloom.data.shards import open_set
 from pairloom.scale import Execution
 
@@ -67,6 +68,9 @@ CHANGES: dict[str, tuple[Change, str, str]] = {  # name -> change, suffix, kind 
     "crop of two sides": (cut(0.05, 0.05, 0, 0), "jpg", "near"),
     "crop of four sides": (cut(0.025, 0.025, 0.025, 0.025), "jpg", "near"),
     "crop of one side": (cut(0, 0, 0.05, 0), "jpg", "near"),
+    "mirrored crop": (lambda image: cut(0.05, 0.05, 0, 0)(ImageOps.mirror(image)), "jpg", "turned"),
+    "white frame": (lambda image: ImageOps.expand(image, 14, (255, 255, 255)), "jpg", "near"),
+    "grey frame": (lambda image: ImageOps.expand(image, 9, (128, 128, 128)), "png", "near"),
 }  # fmt: skip
 
 
@@ -82,7 +86,7 @@ def test_copies_of_each_kind_are_grouped_and_nothing_else_is(name: str, tmp_path
     names = [Path(pair.name).stem for pair in open_set(tmp_path).pairs()]
     of = dict(zip(names, groups.group_of.tolist()))
     linked = sum(of[f"a{number:02}"] == of[f"b{number:02}"] >= 0 for number in range(0, PHOTOS, 2))
-    assert linked >= PHOTOS // 2 - ("bar" in name or "crop" in name)
+    assert linked >= PHOTOS // 2 - any(word in name for word in ("bar", "crop", "frame"))
     assert len(groups) == linked and all(of[f"a{number:02}"] == -1 for number in range(1, PHOTOS, 2))
     kinds = {KINDS[kind] for kind in groups.kind[groups.group_of >= 0].tolist()}
     assert kinds == {"", kind}
@@ -197,3 +201,21 @@ def test_components_are_those_of_a_walk() -> None:
             parent[a] = parent[b] = min(parent[a], parent[b])
     assert components(300, one, other).tolist() == parent
     assert components(0, one[:0], other[:0]).tolist() == []
+
+
+def test_a_picture_is_better_than_the_same_in_a_frame(tmp_path: Path) -> None:
+    image = photo(3, (300, 220))
+    save(ImageOps.expand(image, 20, (255, 255, 255)), tmp_path / "a.jpg")
+    save(image, tmp_path / "b.jpg")
+    groups = check(open_set(tmp_path)).groups
+    assert groups.group_of.tolist() == [0, 0] and groups.best.tolist() == [False, True]
+
+
+def test_a_frame_is_told_from_the_ground_of_a_drawing() -> None:
+    image = photo(3, (190, 140))
+    framed = ImageOps.expand(image, 12, (255, 255, 255))
+    assert inside_frame(framed) == (13, 13, 201, 151)
+    ground = Image.new("RGB", (200, 150), (255, 255, 255))
+    ImageDraw.Draw(ground).ellipse((60, 40, 140, 110), fill=(200, 30, 30))
+    for picture in (image, ground, on_white(ground), Image.new("RGB", (200, 150), (255, 255, 255))):
+        assert inside_frame(picture) is None

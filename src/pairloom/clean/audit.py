@@ -20,6 +20,7 @@ from PIL import Image
 from pairloom.clean import perceptual_hash as phash
 from pairloom.clean.duplicates import Groups, leaks
 from pairloom.clean.faults import is_bad
+from pairloom.clean.frames import has_even_rim, inside_frame
 from pairloom.clean.perceptual_hash import SIDE
 from pairloom.clean.picture_faults import odd_sizes, picture_faults, thumbnail
 from pairloom.clean.placeholders import placeholders, word_sketch
@@ -48,6 +49,7 @@ SCHEMA = pa.schema(
         ("notes", pa.list_(pa.string())),
         ("width", pa.int32()),
         ("height", pa.int32()),
+        ("pixels", pa.int64()),  # those inside a frame
         ("bytes", pa.int64()),
         ("descriptor", pa.binary(phash.SIZE)),
     ]
@@ -116,7 +118,7 @@ class _Notes:
     def pair(self, row: dict[str, Any]) -> None:
         self.keys.append(_short(row["key"]))
         self.images.append(_short(row["image_key"]) if row["descriptor"] is not None else 0)
-        self.quality.append((row["width"] * row["height"] << 32) | row["bytes"].bit_length())
+        self.quality.append((row["pixels"] << 32) | row["bytes"].bit_length())
         self.descriptors.append(row["descriptor"] or bytes(phash.SIZE))
         self.words.append(word_sketch(row["texts"]))
         for text, codes in zip(row["texts"], row["text_faults"]):
@@ -194,7 +196,7 @@ def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image
         "texts": texts, "originals": [old if old != new else None for old, new in zip(raw, texts)],
         "sources": [text.source for text in pair.texts], "image_faults": [],
         "text_faults": [text_faults(new) + ["repaired_text"] * (old != new) for old, new in zip(raw, texts)],
-        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "bytes": 0, "descriptor": None,
+        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "pixels": 0, "bytes": 0, "descriptor": None,
     }  # fmt: skip
     if pair.problem and not pair.image_key:
         row["image_faults"] = [_fault_of(pair.problem)]
@@ -205,20 +207,28 @@ def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image
         data = pair.image.read()
         image, known = read_image(data, shrink_to=SIDE)
         small = thumbnail(image)
+        grey = phash.grey_levels(small)
+        box = inside_frame(image) if has_even_rim(grey) else None
+        unframed = thumbnail(image, box) if box else small
         if min(image.size) < min(least, known.width, known.height):
             image = read_image(data, shrink_to=least)[0]
     except (Unreadable, OSError) as error:
         row["image_faults"], row["problem"] = ["unreadable"], str(error)
         return None, row
-    grey = phash.grey_levels(small)
     row["image_faults"] = picture_faults(small, grey, known)
     row["image_faults"] += sorted({code_of(note) for note in pair.notes})
     if pair.problem.startswith("duplicate"):
         row["image_faults"].append("duplicate_name")
     if "unknown character set" in pair.problem and not pair.texts:
         row["image_faults"].append("charset")
-    row["width"], row["height"] = known.width, known.height
-    row["bytes"], row["descriptor"] = len(data), phash.describe(small, grey).tobytes()
+    row["width"], row["height"], row["pixels"] = known.width, known.height, known.width * known.height
+    if box:
+        shown = (box[2] - box[0]) * (box[3] - box[1]) / (image.width * image.height)
+        row["pixels"] = int(row["pixels"] * shown)
+    row["bytes"], row["descriptor"] = (
+        len(data),
+        phash.describe(unframed, phash.grey_levels(unframed) if box else grey).tobytes(),
+    )
     return image, row
 
 

@@ -32,6 +32,7 @@ BITS = 5  # bits in which the hashes of copies may differ
 BANDS = tuple((9 * band, 9) for band in range(7))
 BUCKET = 1000  # rows of equal bands that a row is compared with, at most
 CHUNK = 8192  # rows that are looked up or verified at a time
+MIRROR = (False, True, False)  # the turn that crops of mirrored pictures are looked up with
 KINDS = ("", "same file", "near", "turned")  # how a pair's picture is a copy of the one that its group keeps
 
 
@@ -81,12 +82,12 @@ def _joined(shards: Sequence[Any], name: str) -> Any:
 
 
 def _is_turned(descriptors: Descriptors, one: Rows, other: Rows) -> NDArray[np.bool_]:
-    """Whether pictures are alike only after one of the turns, row by row."""
+    """Whether pictures are alike only after one of the turns, or more so, row by row."""
     turned = np.zeros(len(one), bool)
     for at in range(0, len(one), CHUNK):
         a, b = (phash.frequencies(descriptors[side[at : at + CHUNK]]) for side in (one, other))
-        turns = [phash.alike(phash.turned(a, turn), b) for turn in phash.TURNS]
-        turned[at : at + CHUNK] = ~turns[0] & np.any(turns, axis=0)
+        upright, *turns = (phash.likeness(phash.turned(a, turn), b) for turn in phash.TURNS)
+        turned[at : at + CHUNK] = (upright < phash.LIKE) & (np.max(turns, axis=0) > upright)
     return turned
 
 
@@ -128,11 +129,13 @@ def _searches() -> Iterator[tuple[list[View], View]]:
         without = partial(phash.frequencies, region=region)
         yield [without], without
     crops = [partial(phash.frequencies, region=region) for region in phash.CROPS]
-    yield [*crops, *(partial(_turned, turn=turn) for turn in phash.TURNS[1:])], phash.frequencies
+    mirrored = [partial(_turned, turn=MIRROR, region=region) for region in phash.CROPS]
+    turns = [partial(_turned, turn=turn) for turn in phash.TURNS[1:]]
+    yield [*crops, *turns, *mirrored], phash.frequencies
 
 
-def _turned(descriptors: Descriptors, turn: tuple[bool, bool, bool]) -> Floats:
-    return phash.turned(phash.frequencies(descriptors), turn)
+def _turned(descriptors: Descriptors, turn: tuple[bool, bool, bool], region: phash.Region = phash.WHOLE) -> Floats:  # fmt: skip
+    return phash.turned(phash.frequencies(descriptors, region), turn)
 
 
 def _similar(descriptors: Descriptors, rows: Rows, views: list[View], base: View) -> Iterator[tuple[Rows, Rows]]:  # fmt: skip

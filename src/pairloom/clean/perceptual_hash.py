@@ -96,10 +96,14 @@ def hashes(values: Floats) -> NDArray[np.uint64]:
 
 def alike(one: Floats, other: Floats) -> NDArray[np.bool_]:
     """Whether pictures are copies by their frequencies [n B B], row by row: a correlation of at least LIKE."""
+    return likeness(one, other) >= LIKE
+
+
+def likeness(one: Floats, other: Floats) -> Floats:
+    """Correlation [n] of frequencies [n B B] without the mean, row by row."""
     a, b = (values.reshape(-1, B * B)[:, 1:] for values in (one, other))
     norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    similar: NDArray[np.bool_] = np.einsum("nf,nf->n", a, b) >= LIKE * np.maximum(norms, 1e-9)
-    return similar
+    return np.asarray(np.einsum("nf,nf->n", a, b) / np.maximum(norms, 1e-9), np.float32)
 
 
 def same_colour(one: NDArray[np.int8], other: NDArray[np.int8]) -> NDArray[np.bool_]:

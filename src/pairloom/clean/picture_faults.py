@@ -25,9 +25,9 @@ FAR = 8.0  # an odd size is so many times the quartile of the set, each side
 SIZED = 20  # pictures of a set in which a size may be odd
 
 
-def thumbnail(image: Image.Image) -> Image.Image:
-    """The RGB thumbnail [SIDE SIDE] that faults and hash of a picture are computed from."""
-    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=3.0)
+def thumbnail(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Image.Image:
+    """The RGB thumbnail [SIDE SIDE] that faults and hash of a picture, or of a box of it, are computed from."""
+    return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
 
 
 def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> list[str]:
