@@ -9,6 +9,8 @@ from tokenizers import Regex, normalizers
 
 from pairloom.errors import Mistake, nearest
 
+MARKS = r"[!-/:-@\[-`{-~]"  # ASCII punctuation
+
 
 def _blip() -> list[normalizers.Normalizer]:
     """How BLIP's code cleans a caption: these marks become spaces, and at most 30 words stay."""
@@ -31,12 +33,23 @@ def _whitespace() -> list[normalizers.Normalizer]:
 
 def _canonicalize() -> list[normalizers.Normalizer]:
     """SigLIP's cleaning (big_vision's "canonicalize"): lower case, without ASCII punctuation."""
-    marks = normalizers.Replace(Regex(r"[!-/:-@\[-^`{-~]"), "")
+    marks = normalizers.Replace(Regex(MARKS), "")
     return [*_clip(), normalizers.Replace("_", " "), marks, normalizers.Lowercase(), *_whitespace()[-2:]]
+
+
+def _siglip() -> list[normalizers.Normalizer]:
+    """How transformers' SiglipTokenizer cleans: lower case, without ASCII punctuation."""
+    return [normalizers.Lowercase(), normalizers.Replace(Regex(MARKS), ""), *_whitespace()[-2:]]
+
+
+def _lower() -> list[normalizers.Normalizer]:
+    """Lower case alone."""
+    return [normalizers.Lowercase()]
 
 
 CLEAN = {  # a name -> what runs before the tokenizer's own normaliser
     "": list, "blip": _blip, "clip": _clip, "whitespace": _whitespace, "canonicalize": _canonicalize,
+    "siglip": _siglip, "lower": _lower,
 }  # fmt: skip
 
 

@@ -148,13 +148,13 @@ def processor(pixels: Transform, kind: str) -> dict[str, Any]:
 def write(
     model: Model, out: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: str
 ) -> None:
-    """Write a folder of transformers. kind: "CLIP" or "Blip", the prefix of its class names. Mistake where `out` is not
+    """Write a folder of transformers. kind: "CLIP", "Blip" or "Siglip", the prefix of its class names. Mistake where `out` is not
     empty."""
-    names = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
-    if not model.tokens.byte_pairs:
-        names = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    names = _token_names(model, kind)
     maker = "CLIPTokenizer" if model.tokens.byte_pairs else "BertTokenizer"
-    framed = {"tokenizer_class": maker, "model_max_length": model.config.length, **names}
+    framed: dict[str, Any] = {"tokenizer_class": maker, "model_max_length": model.config.length, **names}
+    if kind == "Siglip":  # its texts have no mask
+        framed |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids"]}
     documents = {
         "preprocessor_config.json": processor(model.pixels, kind),
         "tokenizer_config.json": framed,
@@ -168,3 +168,13 @@ def write(
     for name, data in files.items():
         with atomic_write(out / name) as file:
             file.write(data)
+
+
+def _token_names(model: Model, kind: str) -> dict[str, str]:
+    """How the special tokens of a model are spelt."""
+    if kind == "Siglip":
+        ids = {"pad_token": model.config.pad, "eos_token": model.tokens.sep, "unk_token": model.tokens.unk}
+        return {name: str(model.tokens.tokenizer.id_to_token(number)) for name, number in ids.items()}
+    if model.tokens.byte_pairs:
+        return {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
+    return {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}

@@ -119,6 +119,12 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
 def export(model: Model, out: Path) -> None:
     """Export a folder that CLIPModel.from_pretrained loads. Mistake for a ResNet tower, which transformers does not have."""
     c = model.config
+    if c.vision is not None or c.text is not None:
+        from pairloom.weights import transformers_siglip
+
+        if transformers_siglip.fits(c):
+            transformers_siglip.export(model, out)
+            return
     if c.vision is not None or c.text is not None or c.loss != "softmax":
         raise Mistake("transformers' CLIPModel has the paper's towers and loss.", "This model has others.")
     if c.stages:
