@@ -42,7 +42,7 @@ def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
     now = getattr(config, name)
     if rest and not dataclasses.is_dataclass(now):
         raise Mistake(f"There is no setting '{whole}'.", f"'{name}' is a single value.", f"Write {name}=...")
-    if dataclasses.is_dataclass(now) and not rest:
+    if dataclasses.is_dataclass(now) and not rest and value.lower() != "none":
         inner = ", ".join(f"{name}.{field.name}" for field in dataclasses.fields(now))
         raise Mistake(f"'{name}' is a group of settings.", "", f"Set one of: {inner}.")
     new = _set(now, rest, value, whole) if rest else parse(value, kinds[name], whole)

@@ -117,6 +117,14 @@ def test_a_system_on_a_tower_is_what_was_saved(
         at_size(loaded, 96)
 
 
+def test_the_image_encoder_of_a_preset_gives_way_to_the_tower(rows: TowerRows) -> None:
+    tokens = Tokens.train(["a red square", "a blue square"], 64)
+    model = build_on_tower("clip", tokens, rows, "tiny-SigLIP", SMALL["clip"]).eval()
+    assert model.config.vision is None and model.config.loss == "sigmoid"
+    pixels = torch.rand(2, 3, model.pixels.size, model.pixels.size)
+    assert model.system.embed_image(model.batch(images=pixels)).shape == (2, model.config.embedding)
+
+
 def test_another_tower_is_refused(tower: str, raw: Path, rows: TowerRows, tmp_path: Path) -> None:
     place = tmp_path / "tower"
     moved = TowerRows(write_tower(place, 0), 16).learn(pictures(tower, raw))

@@ -7,7 +7,7 @@ Does not know: sets of pairs, training.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,9 @@ def build_on_tower(
     demand_on_tower(name)
     pixels = TowerPixels.of(rows.where)
     patch = next(side for side in range(PATCH, 0, -1) if pixels.size % side == 0)
-    sizes = (f"image_size={pixels.size}", f"patch={patch}", f"image_width={rows.width}")
+    sizes: tuple[str, ...] = (f"image_size={pixels.size}", f"patch={patch}", f"image_width={rows.width}")
+    if "vision" in {entry.name for entry in fields(registry.find("systems", name).Config)}:
+        sizes += ("vision=none",)  # an image encoder of the preset gives way to the tower
     model = build(name, tokens, preset, (*sizes, *settings), seed)
     _put_tower(model.system, rows)
     return replace(model, feed=pixels, about={**model.about, "image tower": rows.where})
