@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,33 @@ def test_what_a_folder_lacks_is_named(tmp_path: Path) -> None:
     (tmp_path / "clipa" / "tokenizer.json").unlink()
     with pytest.raises(Mistake, match="tokenizer of 'bert-base-uncased'"):
         pairloom.load(tmp_path / "clipa")
+
+
+@pytest.mark.parametrize("value", [None, "x", 0, [1, 2], 10**9], ids=str)
+def test_whatever_stands_in_a_config_is_read_or_is_a_mistake(
+    tmp_path: Path, small_siglip: None, value: Any
+) -> None:
+    """Every setting of a config, replaced by values of other types and sizes; nothing but a Mistake is raised."""
+    tokens = sentence_tokens()
+    write(
+        tmp_path / "siglip", siglip_sizes(tokens.size), tokens, {"mean": [0.5] * 3, "resize_mode": "longest"}
+    )
+    file = tmp_path / "siglip" / open_clip.FILE
+    whole = file.read_text()
+    places = [(part,) for part in ("model_cfg", "preprocess_cfg")]
+    places += [("model_cfg", name) for name in siglip_sizes(0)]
+    places += [
+        ("model_cfg", part, name) for part in ("vision_cfg", "text_cfg") for name in siglip_sizes(0)[part]
+    ]
+    for place in [*places, ("preprocess_cfg", "mean"), ("preprocess_cfg", "resize_mode")]:
+        document = json.loads(whole)
+        group = document
+        for name in place[:-1]:
+            group = group[name]
+        group[place[-1]] = value
+        file.write_text(json.dumps(document))
+        with suppress(Mistake):
+            pairloom.load(tmp_path / "siglip")
 
 
 @pytest.mark.parametrize(("size", "expected"), [((60, 30), "wide"), ((30, 60), "high"), ((5, 7), "small")])

@@ -95,6 +95,8 @@ class PooledVision(VisionTower):
         shape = TransformerConfig(
             c.width, c.depth, c.heads, "pre", c.eps, growth=c.growth, activation=c.activation
         )
+        if image_size < c.patch:
+            raise ValueError(f"pictures of {image_size} px have no patch of {c.patch}")
         if c.pool == "class" and not c.class_row:
             raise ValueError("there is no class row to pool")
         norm_rows = not c.norm_pooled and c.pool != "queries"

@@ -95,10 +95,10 @@ PARTS = ("query", "key", "value")
 def image_side(image: Mapping[str, Any]) -> int:
     """The side of a `vision_cfg`'s pictures. ValueError where they are no squares."""
     size = image.get("image_size", 224)
-    sides = {size} if isinstance(size, int) else set(size)
-    if len(sides) > 1:
+    sides = set(size) if isinstance(size, list) else {size}
+    if len(sides) != 1 or type(side := sides.pop()) is not int or side < 1:
         raise ValueError(f"pictures of {size}, which are no squares")
-    return int(sides.pop())
+    return side
 
 
 def vision_of(image: Mapping[str, Any], quick: bool) -> VisionConfig | None:
@@ -137,7 +137,7 @@ def _timm(image: Mapping[str, Any]) -> VisionConfig:
         image.get("timm_pool", "avg"),
         image.get("timm_proj", "linear"),
     )
-    if pool in ("abs_attn", "rot_attn") or kind not in PROJECTIONS:
+    if pool in ("abs_attn", "rot_attn") or kind not in (*PROJECTIONS,):
         raise ValueError(f"timm_pool={pool}, timm_proj={kind}")
     projection = PROJECTIONS[kind]
     if image.get("timm_proj_bias") and projection != "none":

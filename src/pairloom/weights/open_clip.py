@@ -27,6 +27,7 @@ from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.clip import Config, System
 from pairloom.weights import _open_clip_encoders as encoders
+from pairloom.weights._described import check, described_by
 from pairloom.weights._open_clip_texts import library_text_of, padding_of, tokens_of
 from pairloom.weights.openai_clip import COUNTS, LEFT, check_tokens, to_openai
 
@@ -66,7 +67,13 @@ def holds(where: Path) -> bool:
 
 def sniff(where: Path) -> bool:
     """Whether a path is a folder of open_clip without a multimodal part (CoCa has a layout of its own)."""
-    return holds(where) and "multimodal_cfg" not in read_json(where / FILE).get("model_cfg", {})
+    return holds(where) and "multimodal_cfg" not in sizes_of(where)
+
+
+def sizes_of(where: Path) -> dict[str, Any]:
+    """The `model_cfg` of a folder; empty where there is none."""
+    sizes = read_json(where / FILE).get("model_cfg")
+    return sizes if isinstance(sizes, dict) else {}
 
 
 def weights_in(where: Path) -> Path:
@@ -77,28 +84,35 @@ def weights_in(where: Path) -> Path:
 def load(where: Path) -> Model:
     """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
     document = read_json(where / FILE)
-    sizes = document.get("model_cfg", {})
-    config, theirs = config_of(sizes, where), read(weights_in(where))
-    try:
-        tokens = tokens_of(sizes.get("text_cfg", {}), where)
-    except ValueError as error:
-        raise _unsupported(where, str(error)) from error
-    if any(sizes.get("text_cfg", {}).get(name) for name in ("hf_tokenizer_name", "hf_model_name")):
-        config = _fitted(config, tokens, theirs, where)
-    check_tokens(tokens, config, where)
-    system = System(config)
+    with described_by(where / FILE):
+        sizes = sizes_of(where)
+        config = config_of(sizes, where)
+        pixels = pixels_of(document.get("preprocess_cfg") or {}, config.image_size, where)
+        theirs, tokens = read(weights_in(where)), tokens_of(sizes["text_cfg"], where)
+        if any(sizes["text_cfg"].get(name) for name in ("hf_tokenizer_name", "hf_model_name")):
+            config = _fitted(config, tokens, theirs, where)
+        check(config)
+        check_tokens(tokens, config, where)
+        system = System(config)
     moved = take(encoders.prepared(theirs, system), encoders.places(system), system.state_dict())
     moved.missing = [name for name in moved.missing if not name.endswith(COUNTS)]
     moved.left = [name for name in moved.left if name not in LEFT]
     moved.whole(where).into(system)
     about = {"source": f"open_clip ({where.name})"}
-    pixels = pixels_of(document.get("preprocess_cfg", {}), config.image_size, where)
     return Model("clip", system.eval(), tokens, pixels, about)
 
 
 def config_of(document: Mapping[str, Any], where: Path) -> Config:
     """The Config of a `model_cfg`."""
-    text, image = document.get("text_cfg", {}), document.get("vision_cfg", {})
+    text, image = document.get("text_cfg"), document.get("vision_cfg")
+    if not (
+        isinstance(text, Mapping)
+        and isinstance(image, Mapping)
+        and text
+        and image
+        and "embed_dim" in document
+    ):
+        raise _unsupported(where, "no embed_dim, text_cfg or vision_cfg")
     strange = [name for name in ("audio_cfg", "multimodal_cfg") if document.get(name)]
     for part, allowed in ((text, TEXT_IS | BOTH_IS), (image, IMAGE_IS | BOTH_IS)):
         strange += [
@@ -106,8 +120,8 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
             for name, value in part.items()
             if (name not in SIZES | OPTIONS or name in allowed) and value not in allowed.get(name, (None,))
         ]
-    if strange or not (text and image and "embed_dim" in document):
-        raise _unsupported(where, ", ".join(strange) or "no embed_dim, text_cfg or vision_cfg")
+    if strange:
+        raise _unsupported(where, ", ".join(strange))
     quick = bool(document.get("quick_gelu"))
     try:
         size = encoders.image_side(image)

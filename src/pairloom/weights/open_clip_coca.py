@@ -16,9 +16,10 @@ from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.coca import Config, System
+from pairloom.weights._described import check, described_by
 from pairloom.weights._hub import tokens_near
 from pairloom.weights._open_clip_encoders import PARTS, query_place
-from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, weights_in, write
+from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, sizes_of, weights_in, write
 from pairloom.weights.openai_clip import BLOCK, LAYER, LEAD, check_tokens
 
 WRITES, SYSTEM = "open_clip", "coca"
@@ -72,14 +73,16 @@ def _place(name: str, apart: bool) -> Place:
 
 def sniff(where: Path) -> bool:
     """Whether a path is a folder of open_clip whose config has a multimodal part."""
-    return holds(where) and "multimodal_cfg" in read_json(where / FILE).get("model_cfg", {})
+    return holds(where) and "multimodal_cfg" in sizes_of(where)
 
 
 def load(where: Path) -> Model:
     """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
     document = read_json(where / FILE)
-    config = config_of(document["model_cfg"], where)
-    system = System(config)
+    with described_by(where / FILE):
+        config = config_of(document["model_cfg"], where)
+        check(config)
+        system = System(config)
     theirs = read(weights_in(where))
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()

@@ -20,6 +20,7 @@ from pairloom.checkpoints.layout import Place, give, read, rename, take
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.clip import Config, System
+from pairloom.weights._described import check, described_by
 from pairloom.weights._open_clip_texts import padding_of
 from pairloom.weights._transformers import holds, part, pixels_of, tokens_of, write
 from pairloom.weights.openai_clip import LAYER, LEAD, check_tokens
@@ -85,7 +86,9 @@ def load(where: Path) -> Model:
             "Here every picture of a model has one size.",
             "Take a SigLIP 2 of a fixed one, such as google/siglip2-base-patch16-224.",
         )
-    config = config_of(document, where)
+    with described_by(where / "config.json"):
+        config = config_of(document, where)
+        check(config)
     tokens = tokens_of(where, _cleaning(where))
     theirs = {name: tensor for name, tensor in read(where).items() if not name.endswith("position_ids")}
     theirs |= {name: theirs[name].reshape(()) for name in ("logit_scale", "logit_bias") if name in theirs}
@@ -95,7 +98,8 @@ def load(where: Path) -> Model:
     pad, first = padding_of(tokens, where), tokens.roles.get("cls", tokens.sep)
     config = replace(config, pad=pad, sep=tokens.sep, cls=first)
     check_tokens(tokens, config, where)
-    system = System(config)
+    with described_by(where / "config.json"):
+        system = System(config)
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     about = {"source": f"transformers SiglipModel ({where.name})"}
     return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size, "Siglip"), about)
