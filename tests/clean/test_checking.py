@@ -198,3 +198,11 @@ def test_the_page_has_a_bound_and_the_tables_have_all(
     for name in ("issues", "pairs"):
         assert pq.read_table(tmp_path / f"{name}.parquet").equals(checked.table(name))
     assert shown_shares({"spam": 20, "empty": 3}, 0) == {"spam": 0.25, "empty": 1.0}
+
+
+def test_the_document_names_the_picture_to_keep_of_each_group(checked: CheckResult) -> None:
+    copies = checked.to_json()["copies"]
+    rows = checked.table("groups").to_pylist()
+    assert [group["keep"] for group in copies] == [row["name"] for row in rows if row["keep"]]
+    others = [(copy["name"], copy["copy"]) for group in copies for copy in group["copies"]]
+    assert others == [(row["name"], row["copy"]) for row in rows if not row["keep"]] and others

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from pairloom.api.results import html_table
 from pairloom.clean import checking, plan
+from pairloom.clean.audit import EXAMPLES
 from pairloom.clean.audit_set import Tell, demand_understood
 from pairloom.clean.faults import REPAIRABLE
 from pairloom.clean.ledger import to_pandas
@@ -108,8 +109,22 @@ class CheckResult:
             "set": {**raw, "path": path or raw["path"]},
             "audit": self.audit(),
             **self.facts["check"],
+            "copies": self._copies(),
             **files,
         }
+
+    def _copies(self) -> list[dict[str, Any]]:
+        """The first groups of copies: the name of the picture to keep, and those of the others with how they are copies of it."""
+        columns = ["group", "keep", "copy", "name"]
+        rows = pq.read_table(self.out / FILES["pairs"], columns=columns, filters=pc.field("group") < EXAMPLES)
+        groups: dict[int, dict[str, Any]] = {}
+        for row in rows.to_pylist():
+            group = groups.setdefault(row["group"], {"group": row["group"], "keep": "", "copies": []})
+            if row["keep"]:
+                group["keep"] = row["name"]
+            else:
+                group["copies"].append({"name": row["name"], "copy": row["copy"]})
+        return [groups[number] for number in sorted(groups)]
 
     def rows(self) -> list[list[Any]]:
         """Code, severity, count and sentence of every finding."""
