@@ -18,7 +18,7 @@ from pairloom.metrics.budget import MixtureDraws, draw
 
 Floats = NDArray[np.float64]
 DOUBT = 0.25  # a text with a lower probability is shown as a doubt; it is a lower bound (see `KnownErrors.cautious`)
-FIRST = (1.0, 0.75, 0.5)  # shares of the budget that the first decision may have
+FIRST = (1.0, 0.75, 0.6, 0.5, 0.4, 0.3, 0.2)  # shares of the budget that the first decision may have
 SPENT = "The budget of false drops is used where more bad texts are found."
 
 
