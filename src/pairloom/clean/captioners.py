@@ -27,12 +27,17 @@ from pairloom.clean.self_judge import (
     write_tokenizer,
 )
 from pairloom.clean.tower_encoding import encode_pictures
+from pairloom.clean.writer_training import VIEWS
 from pairloom.data.pair import seed_of
 from pairloom.data.shards import Shard
 from pairloom.scale import Execution
 from pairloom.verbs import able
 
 PASSES = 64_000  # training pairs of a captioner, repetitions included
+FURTHER, RATE = (
+    22_400,
+    2e-3,
+)  # the same for one that starts from a fold's writer, and its highest learning rate: docs/log.md
 PROOF = 14_000, 20_000  # the same for the models that `prove` compares: to see, to write
 ENCODED = "encoded"  # in the work folder of a set
 PICTURES = 8192  # most pictures that models on a tower are trained on: each takes 25 kB of memory
@@ -66,8 +71,14 @@ def train_captioner(
 
 
 def _from_judge(task: TrainTask, folder: Path, rows: Rows, settings: CleanSettings, tell: Tell) -> TrainTask:
-    """The task with its start: the first fold of the round's judge, or a model that is first trained to see."""
-    recipe, first = recipe_of(task.system), folder / "folds" / "0"
+    """The task with its start: a writer or the first fold of the round's judge, or a model that is first trained to see."""
+    recipe, first, writer = recipe_of(task.system), folder / "folds" / "0", folder / "writers" / "0"
+    if writer.exists() and settings.decoupled:
+        passes = round(FURTHER * settings.effort)
+        further = replace(
+            task, start=writer, passes=passes, views=VIEWS, rate=RATE, settings=recipe.captioner
+        )
+        return replace(further, tokenizer=writer / "tokenizer.json")
     if settings.self_system == RIDGE and not first.exists():
         first = folder / "tower"
         tokenizer = write_tokenizer(task.tokenizer, rows, task.texts)

@@ -87,7 +87,7 @@ class JudgeFold:
         straight, both = [], []
         for start in range(0, len(pixels), PICTURES):
             part = np.asarray(pixels[start : start + PICTURES])
-            images = torch.from_numpy(self.model.pixels.normalise(_filled(part, PICTURES)))
+            images = torch.from_numpy(self.model.pixels.normalise(filled(part, PICTURES)))
             images = images.to(self.model.device)
             views = [
                 self.model.system.embed_image(Batch(images=view[:, None]))
@@ -108,7 +108,7 @@ class JudgeFold:
             at = np.flatnonzero(lengths == length)
             for start in range(0, len(at), TEXTS):
                 part = at[start : start + TEXTS]
-                chosen = torch.from_numpy(_filled(part, TEXTS)).to(tokens.ids.device)
+                chosen = torch.from_numpy(filled(part, TEXTS)).to(tokens.ids.device)
                 batch = Batch(texts=Texts(tokens.ids[chosen, :length], tokens.mask[chosen, :length]))
                 rows.append(self.model.system.embed_text(batch)[: len(part)])
                 order += part.tolist()
@@ -116,7 +116,7 @@ class JudgeFold:
         return torch.cat(rows)[back]
 
 
-def _filled(part: NDArray[Any], count: int) -> NDArray[Any]:
+def filled(part: NDArray[Any], count: int) -> NDArray[Any]:
     """Pad a part to `count` rows with copies of its first row."""
     return np.concatenate([part, np.repeat(part[:1], count - len(part), axis=0)])
 

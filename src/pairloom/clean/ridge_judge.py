@@ -25,6 +25,7 @@ from pairloom.clean.folds import GROUPS, fold_of
 from pairloom.clean.judge_file import write_judge
 from pairloom.clean.picture_source import Floats, PictureSource
 from pairloom.clean.trained_part import TrainedPart
+from pairloom.clean.writers import Writers
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.regression.features import Encoders, FeatureSpace, Raw
@@ -35,6 +36,7 @@ from pairloom.regression.word_fit import WordFit
 from pairloom.runtime.threads import one_thread
 
 TRAINED = "trained"  # the name of the trained part, and its folder
+WRITERS = "writers"  # the folder of its writers
 HANDMADE = "hand-made"  # features beside those of a tower
 KINDS = "colours", "gradients", "patches"  # of hand-made features, without a tower
 
@@ -52,7 +54,7 @@ class RidgeJudge(CalibratedJudge):
 
     ridges: for each view of the pictures. weights [K 2G]: of each view's two directions, for each fold, and
     in a last column of the trained part, where there is one. words: the fit of
-    single words (None: the texts have too few that pictures tell). moved: groups of near duplicates (see `folds.GROUPS`), which
+    single words (None: the texts have too few that pictures tell); writers: whose ratios are evidence about them. moved: groups of near duplicates (see `folds.GROUPS`), which
     are in the fold of the first of them and not in that of their own hash.
     """
 
@@ -63,6 +65,7 @@ class RidgeJudge(CalibratedJudge):
     words: WordFit | None
     moved: Mapping[str, int]
     trained: TrainedPart | None = None
+    writers: Writers | None = None
     size: int = 64
     by: str = "ridge regression"
     name: str = "self"
@@ -141,14 +144,19 @@ class RidgeJudge(CalibratedJudge):
         groups = np.array([self._group(key) for key in pictures.keys(distinct.tolist())])
         folds = groups[owner] % len(self.weights)
         embedded = self.space.pictures(raw)
+        ratios = None
+        if self.writers is not None:
+            ratios = self.writers.ratios(pictures, rows, texts, groups[owner], self.words.lexicon)
         with one_thread():
             for fold in range(len(self.weights)):
                 at = np.flatnonzero((folds == fold) & readable[owner])
                 if len(at):
                     shown, mine = np.unique(owner[at], return_inverse=True)
                     views = [view[shown] for view in embedded]
-                    known = self.words.wrong(views, mine, [texts[place] for place in at.tolist()], fold)
-                    for place, words in zip(at.tolist(), known):
+                    places = at.tolist()
+                    written = None if ratios is None else [ratios[place] for place in places]
+                    known = self.words.wrong(views, mine, [texts[place] for place in places], fold, written)
+                    for place, words in zip(places, known):
                         results[place] = words
         return results
 
@@ -199,10 +207,13 @@ class RidgeJudge(CalibratedJudge):
             "moved": dict(sorted(self.moved.items())),
             "words": None if self.words is None else list(self.words.lexicon.words),
             "trained": None if self.trained is None else TRAINED,
+            "writers": None if self.writers is None else len(self.writers.folds),
             "word_calibration": None if self.word_calibration is None else self.word_calibration.to_dict(),
         }
         if self.trained is not None:
             self.trained.save(folder / TRAINED)
+        if self.writers is not None:
+            self.writers.save(folder / WRITERS)
         write_config(folder, self.size, {"judge": self.name})
         write_judge(folder, facts, self.calibration)
         return folder
@@ -232,8 +243,11 @@ class RidgeJudge(CalibratedJudge):
         trained = None
         if facts["trained"] is not None:
             trained = TrainedPart.load(folder / facts["trained"], facts["size"], device)
+        writers = None
+        if facts["writers"] is not None:
+            writers = Writers.load(folder / WRITERS, facts["size"], facts["writers"], device)
         return cls(
-            Encoders.load(folder, device), space, ridges, tensors["weights"].numpy(), words, facts["moved"], trained,
+            Encoders.load(folder, device), space, ridges, tensors["weights"].numpy(), words, facts["moved"], trained, writers,
             facts["size"], facts["by"], facts["name"], calibration,
         )  # fmt: skip
 
@@ -245,5 +259,6 @@ class RidgeJudge(CalibratedJudge):
             self.space.words.json.encode(),
             b"" if self.words is None else self.words.lexicon.json.encode(),
         ]
-        parts += [] if self.trained is None else self.trained.parts()
+        for part in (self.trained, self.writers):
+            parts += [] if part is None else part.parts()
         return content_hash(*parts, *(tensor.numpy().tobytes() for tensor in self._tensors().values()))

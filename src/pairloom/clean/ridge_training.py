@@ -16,11 +16,12 @@ from pairloom.clean.encoding import EncodeTask, encode_shard, learn_encoders, op
 from pairloom.clean.feature_store import write_donor_features
 from pairloom.clean.judge_file import is_judge, write_judge
 from pairloom.clean.plan import CleanSettings, already
-from pairloom.clean.ridge_fit import fit_judge
+from pairloom.clean.ridge_fit import LIKELY, first_round, fit_judge
 from pairloom.clean.rows import LEARN, Rows, column_of
 from pairloom.clean.self_judge import Tell
 from pairloom.clean.trained_part import TrainedPart
 from pairloom.clean.training_table import TrainingTable
+from pairloom.clean.writer_training import train_writers
 from pairloom.data.disk import atomic_write
 from pairloom.data.shards import PairSet
 from pairloom.runtime.threads import one_thread
@@ -53,32 +54,27 @@ def train_judge(
     encoders = open_encoders(place, device)
     write_donor_features(rows, encoders.identity)
     table = TrainingTable.read(rows, texts, encoders, settings.seed)
-    trained = None
+    with one_thread():
+        likely = first_round(table, settings.seed)
+    trained = writers = None
     if (
         encoders.image_tower is None
         and len(table.keys) >= trained_part.LEAST
         and trained_part.are_drawings(rows)
     ):
-        file = folder / "moved.json"
-        with atomic_write(file, replace=True) as out:
+        moved = folder / "moved.json"
+        with atomic_write(moved, replace=True) as out:
             out.write(json.dumps(table.moved).encode())
-        folds = self_judge.train_folds(
-            folder,
-            rows,
-            texts,
-            settings,
-            self_judge.CAPTIONING,
-            trained_part.FOLDS,
-            execution,
-            tell,
-            device,
-            file,
-        )
+        named = rows, texts, settings, self_judge.CAPTIONING, trained_part.FOLDS
+        folds = self_judge.train_folds(folder, *named, execution, tell, device, moved)
         trained = TrainedPart.load(folds, settings.size, device)
+        writers = train_writers(
+            folder, rows, texts, table, likely >= LIKELY, settings, execution, tell, device, moved
+        )
     tell("train judge", 0, None)
     shutil.rmtree(where, ignore_errors=True)  # an incomplete judge, after a kill while it was saved
     with one_thread():
-        judge = fit_judge(rows, table, encoders, trained, settings)
+        judge = fit_judge(rows, table, likely, encoders, trained, writers, settings)
     judge.save(where)
     return where
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -30,11 +30,11 @@ from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.clean.folds import JudgeFold, References, fold_of, write_references
 from pairloom.clean.judge_file import FILE
 from pairloom.clean.judges import Judge, write_description
+from pairloom.clean.picture_rows import encode_images, encode_pixels, record_like, rows_of
 from pairloom.clean.plan import CleanSettings, already
 from pairloom.clean.rows import LEARN, Rows, column_of, load
 from pairloom.clean.tower_encoding import TOWER, encoded_pictures
-from pairloom.clean.views import AugmentedImages
-from pairloom.data.batch import Batch
+from pairloom.clean.views import AugmentedImages, FixedViews
 from pairloom.data.cached import CachedImages
 from pairloom.data.disk import atomic_write
 from pairloom.data.loader import Loader, TextTable, pair_loader
@@ -58,7 +58,7 @@ PATCH = 8
 WORDS = 2000  # size of the vocabulary
 SAVE = 100  # steps between checkpoints
 FEWEST, MOST = 4, 60  # least and most epochs
-CACHED = 8192  # pictures that a captioner is trained on: each takes 33 kB of memory
+CACHED = 8192  # views of pictures that a captioner is trained on: each takes 33 kB of memory
 REFERENCES = 512  # reference texts and pictures of a fold
 JUDGE = 50_000  # training pairs, repetitions included
 PAIRS = 50  # least pairs for training
@@ -143,7 +143,8 @@ class TrainTask:
     texts: the folder of parts whose column LEARN has the texts of every row. passes: training pairs, repetitions included.
     settings: `key=value`, overriding the recipe's. fold of folds: left out of training (-1: none). start: a model folder
     whose image tower is trained; the task is then to train it to write. encoded: a folder of pictures that were encoded by a
-    frozen tower (`tower_encoding`), on which the model is trained. moved: a file with the groups of near duplicates that are
+    frozen tower (`tower_encoding`), on which the model is trained. views: of each picture, and rate: the highest learning rate, where
+    a model learns to write on its own image tower. moved: a file with the groups of near duplicates that are
     in the fold of their group, not in that of their own hash.
     """
 
@@ -161,6 +162,8 @@ class TrainTask:
     device: str = "cpu"
     moved: Path | None = None
     encoded: Path | None = None
+    views: int = 1
+    rate: float = 1e-3
 
     def inside(self, image_key: str) -> bool:
         """Whether a picture is in the model's training set."""
@@ -333,17 +336,20 @@ def _training_views(model: Model, loader: Loader, settings: Training) -> Iterato
 
 
 def _write(model: Model, lesson: TrainingTexts, task: TrainTask, chosen: np.ndarray, running: Path) -> None:
-    """Train the model without its image tower on cached encodings of the pictures; of a large set on a sample."""
-    chosen = np.sort(np.random.default_rng(seed_of("looked", task.seed)).permutation(chosen)[:CACHED])
+    """Train the model without its image tower on cached encodings of the pictures' views; of a large set on a sample."""
+    most = CACHED // task.views
+    chosen = np.sort(np.random.default_rng(seed_of("looked", task.seed)).permutation(chosen)[:most])
     model.to(task.device).system.eval()
-    kind = _freeze_tower(model, lesson.rows.pixels[:1])
-
-    def encode(rows: np.ndarray, view: int) -> Tensor:
-        return _rows_of(_encoded(model, lesson.rows.pixels[rows]))[:, 0].cpu()
-
-    record: Callable[[Tensor], Any] = kind if is_dataclass(kind) else lambda rows: rows
-    loader = _loader(model, lesson, CachedImages.by(encode, chosen, len(lesson.rows)), chosen, record)
-    settings = writing(len(chosen), task.passes, task.seed)
+    frozen = _freeze_tower(model, lesson.rows.pixels[:1])
+    views = FixedViews(lesson.rows.pixels, lesson.texts, model.pixels, task.seed)
+    pictures = CachedImages.by(
+        lambda rows, view: rows_of(encode_images(model, views(rows, view)))[:, 0].cpu(),
+        chosen,
+        len(lesson.rows),
+        task.views,
+    )
+    loader = _loader(model, lesson, pictures, chosen, lambda rows: record_like(frozen, rows))
+    settings = writing(len(chosen), task.passes, task.seed, task.rate)
     loop.fit(model.system, loader, settings, running, device=task.device)
 
 
@@ -357,26 +363,14 @@ def _write_on_tower(
     loop.fit(model.system, _loader(model, lesson, pictures, chosen), settings, running, device=task.device)
 
 
-def _encoded(model: Model, pixels: np.ndarray) -> Any:
-    """The encodings of pictures."""
-    images = torch.from_numpy(model.pixels.normalise(np.asarray(pixels))).to(model.device)
-    return model.system.encode_image(Batch(images=images[:, None])).encoded
-
-
-def _rows_of(encoded: Any) -> Tensor:
-    """The tensor [I N ...] of encoded pictures: the encoding itself, or the first field of a record."""
-    tensor: Tensor = getattr(encoded, fields(encoded)[0].name) if is_dataclass(encoded) else encoded
-    return tensor
-
-
-def _freeze_tower(model: Model, pixels: np.ndarray) -> type:
-    """Freeze every parameter that the encoding of pictures depends on. Returns the type of encoded pictures."""
-    encoded = _encoded(model, pixels)
+def _freeze_tower(model: Model, pixels: np.ndarray) -> Any:
+    """Freeze every parameter that the encoding of pictures depends on. Returns the encoding."""
+    encoded = encode_pixels(model, pixels)
     read = [parameter for parameter in model.system.parameters() if parameter.requires_grad]
-    gradients = torch.autograd.grad(_rows_of(encoded).sum(), read, allow_unused=True)
+    gradients = torch.autograd.grad(rows_of(encoded).sum(), read, allow_unused=True)
     for parameter, gradient in zip(read, gradients):
         parameter.requires_grad_(gradient is None)
-    return type(encoded)
+    return encoded
 
 
 def _loader(
@@ -402,9 +396,9 @@ def seeing(pairs: int, passes: int, seed: int, device: str = "cpu") -> Training:
     return _training(pairs, passes, seed, batch=128, lr=2e-3, precision=precision)
 
 
-def writing(pairs: int, passes: int, seed: int) -> Training:
+def writing(pairs: int, passes: int, seed: int, rate: float = 1e-3) -> Training:
     """Training settings for learning to write: many small steps, in fp32, which is faster for such small matrices."""
-    return _training(pairs, passes, seed, batch=32, lr=1e-3, precision="fp32")
+    return _training(pairs, passes, seed, batch=32, lr=rate, precision="fp32")
 
 
 def _training(

@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample
 
-from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD
+from pairloom.data.loader import SIDES
+from pairloom.data.pair import seed_of
+from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 
+SLIGHT = 0.8, 0.1  # crop and stretch of slightly changed pictures
 STEPS = 256  # a random number of 24 bits gives three draws with so many values each
 
 
@@ -76,6 +79,26 @@ class AugmentedImages:
         images = (images - 127.5) * gain[..., None, None] + (127.5 + shift)[..., None, None]
         mean, std = 255.0 * torch.tensor(self.mean), 255.0 * torch.tensor(self.std)
         return (images - mean[:, None, None]) / std[:, None, None]
+
+
+@dataclass(frozen=True)
+class FixedViews:
+    """Views of pictures uint8 [M S S 3], each always the same: the first is the picture, the others are slight changes of it.
+    texts: of each picture."""
+
+    pixels: NDArray[np.uint8]
+    texts: Sequence[Sequence[str]]
+    transform: Transform
+    seed: int
+
+    def __call__(self, rows: NDArray[np.int64], view: int) -> Tensor:
+        """A view of each of these rows, normalised floats [B 3 S S]."""
+        if not view:
+            return torch.from_numpy(self.transform.normalise(np.asarray(self.pixels[rows])))
+        images = AugmentedImages(self.pixels, self.transform.mean, self.transform.std, *SLIGHT)
+        chance = np.random.default_rng(seed_of("view", self.seed, view)).random((len(images), 4), np.float32)
+        sided = [any(map(SIDES.search, self.texts[row])) for row in rows.tolist()]
+        return images.look(rows, torch.from_numpy(chance[rows]), torch.tensor(sided))[0]
 
 
 def _digits(chance: Tensor) -> Tensor:

@@ -7,35 +7,51 @@ N rows with texts, V words of the lexicon, E features of a text, G views, K fold
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pairloom.data.pair import seed_of
+from pairloom.metrics.calibrate import auroc
 from pairloom.regression.lexicon import Lexicon
 from pairloom.regression.ridge import Floats, Ridge
 from pairloom.regression.word_fit import (
     Meaning,
+    Ratios,
+    Table,
     WordFit,
     context_of,
     fit_context,
     measured_reliability,
+    visible,
+    written_ratios,
 )
 
+Read = Callable[
+    [NDArray[np.int64], Sequence[str]], Ratios
+]  # log-ratios of writers, of rows' pictures with texts
+
 TIMES = 2  # edits of each row
+FEW, RELIABLE, SPREAD = (
+    10,
+    0.9,
+    0.3,
+)  # see `_known_to_writers`: least texts of a word, AUROC, and deviation of its log-ratios
 WORDS, LEAST = 8, 50  # least words of the lexicon, and least edits, for a fit
 
 
 def fit_words(
     lexicon: Lexicon, features: Floats, to_words: tuple[Ridge, ...], to_text: tuple[Ridge, ...], pictures: Sequence[Floats],
     words: NDArray[np.float16], examples: Sequence[str], texts: Sequence[Sequence[str]], chosen: Sequence[NDArray[np.int64]],
-    seed: int,
+    seed: int, read: Read | None = None,
 ) -> WordFit | None:  # fmt: skip
     """Fit the weights of the evidence about words. None where the texts have too few words that pictures tell.
 
     features [V E]: of the words, as of texts; to_words, to_text: of each view; pictures G x [N D]; words [N V]; examples: a
-    text of each row; texts: many of each fold; chosen: rows of each fold to learn from.
+    text of each row; texts: many of each fold; chosen: rows of each fold to learn from. read: what writers say of texts.
     """
     if len(lexicon) < WORDS or not all(map(len, chosen)):
         return None
@@ -46,23 +62,63 @@ def fit_words(
         for fold, rows in enumerate(chosen)
     ]  # fmt: skip
     views = [tuple(np.concatenate(parts) for parts in zip(*folds)) for folds in zip(*predicted)]
+    reliability = np.array([measured_reliability(chances, np.concatenate(tables)) for chances, _ in views])
     fit = WordFit(
-        lexicon, to_words, to_text,
-        np.array([measured_reliability(chances, np.concatenate(tables)) for chances, _ in views]),
+        lexicon, to_words, to_text, reliability,
         tuple(Meaning.measured(texts, features) for _, texts in views), fit_context(lexicon, texts),
-        np.zeros((2, 0)), np.zeros((len(chosen), 0)),
+        np.zeros((2, 0)), np.zeros((len(chosen), 0)), visible(reliability), np.zeros((2, 0)),
     )  # fmt: skip
+    requests = [_requests(fit, words, examples, rows, fold, seed) for fold, rows in enumerate(chosen)]
+    written: list[Table] | None = None
+    if read is not None:
+        written = [_read(read, rows, each) for rows, each in zip(chosen, requests)]
+        better = _known_to_writers(fit, [one for each in requests for one in each], np.concatenate(written))
+        fit, written = (fit, None) if better is None else (better, written)
     evidence, wrong = [], []
-    for fold, rows in enumerate(chosen):
+    for fold, each in enumerate(requests):
         seen = [(chances, meaning(texts)) for (chances, texts), meaning in zip(predicted[fold], fit.meanings)]
-        own, edited = _requests(fit, words, examples, rows, fold, seed)
-        places = np.array([(at, word) for at, word, _ in own + edited], np.int64).reshape(-1, 2)
-        beside = np.array([value for _, _, value in own + edited], np.float64)
-        evidence.append(fit.evidence(seen, places[:, 0], places[:, 1], beside, fold))
-        wrong.append(np.arange(len(places)) >= len(own))
+        at, places = np.array([(one.row, one.word) for one in each], np.int64).reshape(-1, 2).T
+        judged, beside = fit.visible[places], np.array([one.beside for one in each], np.float64)
+        ratios = None if written is None else written[fold][judged]
+        evidence.append(fit.evidence(seen, at[judged], places[judged], beside[judged], fold, ratios))
+        wrong.append(np.array([one.wrong for one in each], bool)[judged])
     if sum(int(flags.sum()) for flags in wrong) < LEAST:
         return None
     return fit.fitted(evidence, wrong)
+
+
+def _read(read: Read, rows: NDArray[np.int64], requests: Sequence[_WordOf]) -> Table:
+    """The log-ratios of the requested words [n]."""
+    distinct = sorted({(each.row, each.text) for each in requests})
+    known = dict(zip(distinct, read(rows[[row for row, _ in distinct]], [text for _, text in distinct])))
+    return written_ratios(
+        [known[each.row, each.text] for each in requests], [[each.word] for each in requests]
+    )
+
+
+def _known_to_writers(fit: WordFit, requests: Sequence[_WordOf], ratios: Table) -> WordFit | None:
+    """The fit with what log-ratios are usual for each word, and without the words of which writers do not tell well whether they were
+    put in: RELIABLE is the least AUROC of own over edited texts. None where writers tell too few."""
+    places, wrong = (np.array(column) for column in zip(*((each.word, each.wrong) for each in requests)))
+    judged, usual = np.zeros(len(fit.lexicon), bool), np.repeat([[0.0], [1.0]], len(fit.lexicon), 1)
+    for place in np.flatnonzero(fit.visible).tolist():
+        own, edited = (ratios[(places == place) & (wrong == label)] for label in (False, True))
+        if min(len(own), len(edited)) >= FEW:
+            usual[:, place] = own.mean(), max(float(own.std()), SPREAD)
+            judged[place] = auroc(own, edited) >= RELIABLE
+    enough = judged.sum() >= WORDS and (wrong & judged[places]).sum() >= LEAST
+    return replace(fit, visible=judged, usual=usual) if enough else None
+
+
+class _WordOf(NamedTuple):
+    """A word of a text: the row among those of the fold, the text, the word's place, what the other words say of it, and whether
+    an edit put it in."""
+
+    row: int
+    text: str
+    word: int
+    beside: float
+    wrong: bool
 
 
 def _requests(
@@ -72,21 +128,20 @@ def _requests(
     rows: NDArray[np.int64],
     fold: int,
     seed: int,
-) -> tuple[list[tuple[int, int, float]], list[tuple[int, int, float]]]:
-    """(row among `rows`, word, what the other words say of it) of the words of the rows' texts that can be judged, and of
-    words that edits put in."""
+) -> list[_WordOf]:
+    """The words of the rows' texts that can be judged, and words that edits put in."""
     lexicon, judged, context = fit.lexicon, fit.visible, fit.context[fold]
-    own: list[tuple[int, int, float]] = []
-    edited: list[tuple[int, int, float]] = []
+    requests: list[_WordOf] = []
     for at, row in enumerate(rows.tolist()):
         text = examples[row]
         spoken = lexicon.known(text)
         mine = [place for place in spoken if judged[place]]
-        own += [(at, place, value) for place, value in zip(mine, context_of(context, spoken, mine).tolist())]
+        values = context_of(context, spoken, mine).tolist()
+        requests += [_WordOf(at, text, place, value, False) for place, value in zip(mine, values)]
         avoid = set(np.flatnonzero(words[row]).tolist())
         for time in range(TIMES):
             edit = lexicon.edit(text, avoid, judged, seed_of("edit", seed, time, text))
             if edit is not None:
                 value = context_of(context, lexicon.known(edit[0]), [edit[1]])
-                edited.append((at, edit[1], float(value[0])))
-    return own, edited
+                requests.append(_WordOf(at, *edit, float(value[0]), True))
+    return requests

@@ -25,6 +25,7 @@ from pairloom.regression.words import word_spans, words_of
 
 WORDS, LEAST = 1000, 4  # largest number of words, and the least number of texts that a word is in
 CLASS, AXES = 30, 100  # words of a class, and features of a word by its neighbours
+ALIKE = 0.2  # least likeness of words that could stand for each other
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,12 @@ class Lexicon:
                 new = int(near[random.choice(len(near), p=chance / chance.sum())])
                 return text[:start] + self.words[new] + text[stop:], new
         return None
+
+    def alike(self, place: int) -> list[int]:
+        """Places of the words of a word's class, without those that are hardly like it and those that are forms of it."""
+        near = zip(self.classes[place].tolist(), self.likeness[place].tolist())
+        word = self.words[place]
+        return [other for other, likeness in near if likeness > ALIKE and not _forms(word, self.words[other])]
 
     def tensors(self) -> dict[str, NDArray[np.float64] | NDArray[np.int64]]:
         """The arrays, to be saved; the words are saved as JSON beside them."""

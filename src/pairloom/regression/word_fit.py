@@ -3,7 +3,8 @@
 The evidence about a word, from every view of the pictures: how much likelier the picture makes it than it is anyway (ridge
 regression to the words of the picture's texts), beside the word's reliability, since no picture tells "the"; and how near its
 features are to those that the picture's texts should have. From the text: how much likelier the other words make it (EASE, Steck
-2019: ridge regression of every word on all others). Logistic regression on these and their products weighs them by texts of
+2019: ridge regression of every word on all others); or from writers, where there are some: how much likelier it is than the
+likeliest word of its class, given the words before it and the picture. Logistic regression on these and their products weighs them by texts of
 the set with one word exchanged, cross-fitted.
 
 Does not know: files of a set, thresholds.
@@ -25,6 +26,7 @@ from pairloom.regression.logistic import fit_logistic
 from pairloom.regression.ridge import Floats, Ridge, in_blocks
 
 Table = NDArray[np.float64]
+Ratios = Sequence[Mapping[int, float]]  # of each text: place of a word -> a writer's log-ratio
 VISIBLE = 0.15  # least reliability (AUROC - .5) of a word that is judged
 PRIOR, STRENGTH = 0.05, 10.0  # reliability of a word before it is measured, and rows that this counts as
 LOWEST = 0.02  # a prediction counts as at least this share of the word's frequency
@@ -59,6 +61,7 @@ class Meaning:
 class WordFit:
     """Regressions from each view to words and to text features, the words' reliability [G V] and meanings, the regressions
     of words on words [K V V], and the weights [K columns] of the evidence, whose columns have these means and deviations [2 P].
+    visible: words that are judged [V]. usual: mean and deviation [2 V] of the log-ratios that writers give the set's own words, [2 0] without writers.
     """
 
     lexicon: Lexicon
@@ -69,17 +72,19 @@ class WordFit:
     context: NDArray[np.float16]
     scale: Table
     weights: Table
+    visible: NDArray[np.bool_]
+    usual: Table
 
     @property
-    def visible(self) -> NDArray[np.bool_]:
-        """Words that pictures tell [V], so that they can be judged."""
-        return visible(self.reliability)
+    def reads_ratios(self) -> bool:
+        """Whether log-ratios of writers are part of the evidence."""
+        return self.usual.shape[1] > 0
 
     def wrong(
-        self, pictures: Sequence[Floats], owner: NDArray[np.int64], texts: Sequence[str], fold: int
-    ) -> list[list[tuple[str, float]]]:
+        self, pictures: Sequence[Floats], owner: NDArray[np.int64], texts: Sequence[str], fold: int, ratios: Ratios | None = None
+    ) -> list[list[tuple[str, float]]]:  # fmt: skip
         """Log-odds that a word is wrong, for each word that can be judged of each text, text i with picture owner[i] of
-        `pictures` (G x [m D]); the worst first."""
+        `pictures` (G x [m D]); the worst first. ratios: of writers, where the fit has learnt from theirs."""
         judged = self.visible
         spoken = [self.lexicon.known(text) for text in texts]
         words = [[place for place in each if judged[place]] for each in spoken]
@@ -92,7 +97,8 @@ class WordFit:
                 for value in context_of(self.context[fold], text, each)
             ]
         )
-        odds = self.odds(self.evidence(self.seen(pictures, fold), rows, places, beside, fold), fold)
+        written = None if ratios is None else written_ratios(ratios, words)
+        odds = self.odds(self.evidence(self.seen(pictures, fold), rows, places, beside, fold, written), fold)
         results, start = [], 0
         for each in words:
             mine = odds[start : start + len(each)].tolist()
@@ -109,18 +115,23 @@ class WordFit:
         ]
 
     def evidence(
-        self, seen: Sequence[tuple[Floats, Floats]], rows: NDArray[np.int64], places: NDArray[np.int64], beside: Table, fold: int
+        self, seen: Sequence[tuple[Floats, Floats]], rows: NDArray[np.int64], places: NDArray[np.int64], beside: Table, fold: int,
+        written: Table | None = None,
     ) -> Table:  # fmt: skip
-        """Evidence [n 3G + 3] about words at these places, of pictures at these rows of `seen`, with what the other words
-        say [n]."""
+        """Evidence [n P] about words at these places, of pictures at these rows of `seen`, with what the other words say [n] or,
+        where there are writers, their log-ratios [n]."""
         columns = []
         for (predicted, like), ridge, reliability in zip(seen, self.to_words, self.reliability):
             base = np.maximum(ridge.means[fold].numpy().astype(np.float64), 1e-4)[places]
             chance = np.clip(predicted[rows, places].astype(np.float64), LOWEST * base, 1)
             columns += [np.log(chance / base), reliability[places], like[rows, places].astype(np.float64)]
         share = self.lexicon.shares[places]
-        likelier = np.log(np.maximum(beside + share, 0.05 * share) / share)
-        return np.stack([*columns, likelier, beside, np.log(share)], 1)
+        if written is None:
+            columns += [np.log(np.maximum(beside + share, 0.05 * share) / share), beside]
+        else:
+            # a writer reads the words before; what is merely unusual would hide what is wrong (docs/log.md)
+            columns += [written, (written - self.usual[0, places]) / self.usual[1, places]]
+        return np.stack([*columns, np.log(share)], 1)
 
     def odds(self, evidence: Table, fold: int) -> Table:
         """Log-odds [n] that a word is wrong."""
@@ -145,7 +156,7 @@ class WordFit:
         """Everything but the words and the regressions to text, to be saved."""
         arrays = {
             **self.lexicon.tensors(), "reliability": self.reliability, "context": self.context, "scale": self.scale,
-            "weights": self.weights,
+            "weights": self.weights, "visible": self.visible, "usual": self.usual,
             **{f"{view}.{name}": array for view, each in enumerate(self.meanings) for name, array in vars(each).items()},
         }  # fmt: skip
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -166,7 +177,7 @@ class WordFit:
         )
         return cls(
             Lexicon.of(arrays, words), to_words, to_text, arrays["reliability"], meanings, arrays["context"],
-            arrays["scale"], arrays["weights"],
+            arrays["scale"], arrays["weights"], arrays["visible"], arrays["usual"],
         )  # fmt: skip
 
 
@@ -209,6 +220,11 @@ def context_of(context: NDArray[np.float16], text: Sequence[int], words: Sequenc
     """What the other words of a text say of some of its words [len(words)]; both are places."""
     chosen: Table = context[np.ix_(text, words)].astype(np.float64).sum(0)
     return chosen
+
+
+def written_ratios(ratios: Ratios, words: Sequence[Sequence[int]]) -> Table:
+    """Log-ratios [n] of writers of the words at these places of each text; 0 where they have none."""
+    return np.array([known.get(place, 0.0) for known, places in zip(ratios, words) for place in places])
 
 
 def products(table: Table) -> Table:
