@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pairloom.checkpoints.layout import take
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.batch import Batch, Texts
 from pairloom.errors import Mistake
 from pairloom.systems import clip, coca
@@ -150,10 +151,10 @@ def _fill(
 ) -> tuple[str, Any]:
     """Our system of a config with these tensors, every one of which has a place, and what it is called. ids: of padding and end."""
     if "multimodal_cfg" in sizes:
-        upper = coca.System(open_clip_coca.config_of(sizes, where))
+        upper = coca.System(open_clip_coca.config_of(JsonSettings(where, sizes), where))
         take(theirs, open_clip_coca.places(upper), upper.state_dict()).whole(where)
         return "coca", upper
-    config = replace(open_clip.config_of(sizes, where), **ids)
+    config = replace(open_clip.config_of(JsonSettings(where, sizes), where), **ids)
     system = clip.System(config)
     moved = take(encoders.prepared(theirs, system), encoders.places(system), system.state_dict()).whole(where)
     kinds = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from pairloom.errors import Mistake, nearest
@@ -81,33 +81,3 @@ def parse(value: str, kind: Any, name: str) -> Any:
         return kind(value)
     except ValueError as error:
         raise Mistake(f"{name}={value} does not fit.", f"It should be of type {kind.__name__}.") from error
-
-
-def to_dict(config: Any) -> dict[str, Any]:
-    """The config as plain JSON values."""
-    return dataclasses.asdict(config)
-
-
-def from_dict(kind: type[C], values: Mapping[str, Any]) -> C:
-    """The inverse of `to_dict`. Missing keys keep their defaults; unknown keys are a Mistake."""
-    hints = typing.get_type_hints(kind)
-    names = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    arguments: dict[str, Any] = {}
-    for name, value in values.items():
-        if name not in names:
-            raise Mistake(
-                f"There is no setting '{name}'.", f"{kind.__name__} does not have it.", nearest(name, names)
-            )
-        if isinstance(value, Mapping):
-            value = _group(hints[name], value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        arguments[name] = value
-    return kind(**arguments)
-
-
-def _group(hint: Any, values: Mapping[str, Any]) -> Any:
-    """The dataclass that a mapping describes: of several that a setting may be, the one that has all its keys."""
-    kinds = [kind for kind in (hint, *typing.get_args(hint)) if dataclasses.is_dataclass(kind)]
-    fitting = [kind for kind in kinds if values.keys() <= {field.name for field in dataclasses.fields(kind)}]
-    return from_dict((fitting or kinds)[0], values) if kinds else values  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pairloom.config import from_dict, to_dict
+from pairloom.config_json import from_dict, to_dict
 from pairloom.data import augment
 from pairloom.data.pixels import Unreadable, facts, open_image
 from pairloom.data.transform import Transform

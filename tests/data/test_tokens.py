@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from vocabularies import sentencepiece
 
+from pairloom.data.characters import character_tokens
 from pairloom.data.roles import FIRST
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -204,19 +205,19 @@ def test_characters() -> None:
     """Zhang et al.'s 70 characters, as Reed et al. (2016) read texts: no start, no end, anything else is as if nothing."""
     alphabet = "abcdefghijklmnopqrstuvwxyz0123456789-,;.!?:'\"/\\|_@#$%^&*~`+-=<>()[]{} "
     alphabet = "".join(dict.fromkeys(alphabet)) + "\n"
-    tokens = Tokens.of_characters(alphabet)
+    tokens = character_tokens(alphabet)
     assert (len(alphabet), tokens.size) == (70, 71) and tokens.roles == {"pad": 0, "unk": 0}
     assert tokens.rows(["A b\u00e9!"], 201) == [[1, 69, 2, 0, alphabet.index("!") + 1]]
     assert tokens.decode(tokens.rows(["the bird is red"], 201)[0]) == "the bird is red"
     assert len(tokens.rows(["x" * 300], 201)[0]) == 201 and tokens.too_long("x" * 202, 201)
     assert Tokens.from_json(tokens.to_json()).rows(["a\nb"], 9) == tokens.rows(["a\nb"], 9) == [[1, 70, 2]]
     with pytest.raises(ValueError, match="twice"):
-        Tokens.of_characters("aba")
+        character_tokens("aba")
 
 
 def test_roles_are_added_behind_what_is_there(tokens: Tokens) -> None:
     made = tokens.with_roles("mask", "end", "image")
     assert (made.id("end"), made.id("image"), made.size) == (tokens.size, tokens.size + 1, tokens.size + 2)
     assert made.mask == tokens.mask and made.with_roles("image") is made and "image" not in tokens.roles
-    letters = Tokens.of_characters("abc").with_roles("mask")
+    letters = character_tokens("abc").with_roles("mask")
     assert letters.mask == letters.size - 1 == 4 and letters.rows(["a[MASK]b"], 20)[0][0] == 1

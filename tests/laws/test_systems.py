@@ -20,7 +20,7 @@ import torch
 
 from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
-from pairloom.config import from_dict, to_dict
+from pairloom.config_json import from_dict, to_dict
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.random_batch import ROWS
 from pairloom.errors import Mistake

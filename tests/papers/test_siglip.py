@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from pairloom.config import from_dict, override, to_dict
+from pairloom.config import override
+from pairloom.config_json import from_dict, to_dict
 from pairloom.errors import Mistake
 from pairloom.systems.clip import PRESETS, Config, System, example
 from pairloom.train.order import TrainRequest

@@ -17,13 +17,13 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers  # noqa: E402
 
 import pairloom  # noqa: E402
 from pairloom.blocks.tensors import tensors_of  # noqa: E402
-from pairloom.config import to_dict  # noqa: E402
+from pairloom.config_json import to_dict  # noqa: E402
 from pairloom.data.batch import Batch, Texts  # noqa: E402
 from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, save  # noqa: E402
 from pairloom.systems import clip  # noqa: E402
-from pairloom.weights import with_part  # noqa: E402
+from pairloom.weights.exchange import with_part  # noqa: E402
 from pairloom.weights.open_flamingo import gated_places, resampler_places  # noqa: E402
 
 TEXTS = ["a red square and a blue dog", "two cats on a mat", "Output: the dog"] * 4

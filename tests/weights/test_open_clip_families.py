@@ -22,11 +22,13 @@ from torch import nn
 import pairloom
 from experiments.open_clip_configs import FAMILIES, difference, lively, shipped, smaller
 from pairloom.checkpoints.layout import give
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.systems.clip import System
 from pairloom.weights import _open_clip_encoders as encoders
-from pairloom.weights import export, open_clip
+from pairloom.weights import open_clip
+from pairloom.weights.exchange import export
 from tests.weights.published import TEXTS, bert_tokens, clip_tokens
 
 WORDS = sorted({word for text in TEXTS for word in text.split()})
@@ -64,7 +66,7 @@ def sentence_tokens() -> Tokens:
 def write(where: Path, sizes: Mapping[str, Any], tokens: Tokens, more: Mapping[str, Any] = {}) -> System:
     """A folder as open_clip writes it, with lively random weights, and the system that they belong to."""
     torch.manual_seed(0)
-    system = System(open_clip.config_of(sizes, where)).eval()
+    system = System(open_clip.config_of(JsonSettings(where, sizes), where)).eval()
     lively(system)
     tensors = give(system.state_dict(), encoders.places(system))
     where.mkdir(exist_ok=True)
@@ -320,7 +322,9 @@ def test_whatever_stands_in_a_config_is_read_or_is_a_mistake(
 @pytest.mark.parametrize(("size", "expected"), [((60, 30), "wide"), ((30, 60), "high"), ((5, 7), "small")])
 def test_the_longest_side_is_resized_and_the_rest_is_black(size: tuple[int, int], expected: str) -> None:
     """open_clip's "longest": 24 px of a picture of 60 x 30 are 24 x 12 in the middle."""
-    transform = open_clip.pixels_of({"resize_mode": "longest", "interpolation": "bilinear"}, 24, Path("here"))
+    transform = open_clip.pixels_of(
+        JsonSettings(Path("here"), {"resize_mode": "longest", "interpolation": "bilinear"}), 24, Path("here")
+    )
     image = Image.fromarray(np.full((size[1], size[0], 3), 200, dtype=np.uint8))
     pixels = transform.to_uint8(image)
     bright = pixels[..., 0] > 0

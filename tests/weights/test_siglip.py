@@ -15,7 +15,7 @@ import pairloom
 from experiments.open_clip_configs import lively
 from pairloom.errors import Mistake
 from pairloom.model import build
-from pairloom.weights import export
+from pairloom.weights.exchange import export
 from tests.weights.published import bert_tokens
 from tests.weights.test_open_clip_families import sentence_tokens
 

@@ -13,7 +13,8 @@ from pairloom.blocks.encoder import Encoder
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build
-from pairloom.weights import torchvision, with_part
+from pairloom.weights import torchvision
+from pairloom.weights.exchange import with_part
 
 TOKENS = Tokens.train(["a red square"] * 3, 64)
 

@@ -90,7 +90,7 @@ class ModelJobs(BareModel):
 
     def export(self, out: Path | str, to: str = "transformers", task: str = "") -> Path:
         """Write it in a published layout, for other libraries to load. Mistake where that layout cannot hold it."""
-        from pairloom.weights import export
+        from pairloom.weights.exchange import export
 
         return export(self, Path(out), to, task)
 

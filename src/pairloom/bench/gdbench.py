@@ -21,7 +21,7 @@ from pairloom import registry
 from pairloom.bench import _report, _results
 from pairloom.bench._judging import scorers
 from pairloom.bench._results import BenchmarkResult, Entrant
-from pairloom.checkpoints import cached
+from pairloom.checkpoints.hub import cached
 from pairloom.data.disk import check_output
 from pairloom.errors import Mistake, nearest
 from pairloom.model.folder import MARK, read_config, read_json

@@ -47,7 +47,7 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         inside, context_width = inside or width, context_width or width
-        if inside % heads:
+        if heads < 1 or inside % heads:
             raise ValueError(f"width {inside} is not a multiple of {heads} heads")
         self.heads, self.dropout, self.scale = heads, dropout, scale
         self.query = nn.Linear(width, inside, bias)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from pairloom.errors import Mistake
 FILES = tuple(names_of(STEMS[:-1]))
 POINTER = b"version https://git-lfs"
 WRAPPERS = ("_orig_mod.", "module.", "model.")
+_noted: ContextVar[list[str] | None] = ContextVar("prefixes that were taken off", default=None)
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,23 @@ def read(where: Path) -> dict[str, Tensor]:
 
 def unwrapped(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors without the prefixes that every name has: of torch.compile, DistributedDataParallel and Lightning, in any
-    order."""
+    order. Who reads within `noting_prefixes` learns which."""
     while prefix := _shared_prefix(tensors):
         tensors = {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+        if (noted := _noted.get()) is not None:
+            noted.append(prefix)
     return tensors
+
+
+@contextmanager
+def noting_prefixes() -> Iterator[list[str]]:
+    """The prefixes that are taken off the names of tensors within the block, in order."""
+    noted: list[str] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
 
 
 def _shared_prefix(names: Iterable[str]) -> str:
@@ -167,7 +183,7 @@ def unknown(where: Path, kind: str) -> Mistake:
 def peek(where: Path) -> set[str]:
     """The names of the tensors in a file, without reading the tensors where its format allows that; empty where it is no file
     of tensors."""
-    if where.suffix not in (".safetensors", ".pt", ".pth", ".bin"):
+    if where.suffix not in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"):
         return set()
     try:
         if where.suffix == ".safetensors":

@@ -13,6 +13,12 @@ from typing import Any
 OPEN_CLIP = ("open_clip_model", "open_clip_pytorch_model")
 STEMS = ("model", "pytorch_model", *OPEN_CLIP, "diffusion_pytorch_model")
 VARIANTS = ("", ".fp16", ".bf16")
+PIPELINE = (
+    "unet",
+    "vae",
+    "text_encoder",
+    "text_encoder_2",
+)  # the folders of a diffusers pipeline that hold weights which are read
 
 
 def names_of(stems: Collection[str] = STEMS) -> Iterator[str]:
@@ -30,8 +36,7 @@ def folders_of(names: Collection[str], pipeline: Mapping[str, Any] | None) -> li
     model_index.json), else the repository itself, "". names: of all its files."""
     if not pipeline:
         return [""]
-    parts = ("unet", "vae", "text_encoder", "text_encoder_2")
-    return [f"{part}/" for part in parts if (pipeline.get(part) or [None])[0] is not None]
+    return [f"{part}/" for part in PIPELINE if (pipeline.get(part) or [None])[0] is not None]
 
 
 def weights_in(names: Collection[str], folder: str = "") -> str | None:

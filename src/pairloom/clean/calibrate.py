@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pairloom.clean.labels import CONFIDENCE, Bound, Labels, label_bound, label_limit, trusted_bound
+from pairloom.config_json import demand_type
 from pairloom.metrics.budget import MixtureDraws, draw
 from pairloom.metrics.calibrate import Isotonic, auroc_interval
 from pairloom.metrics.compare import Interval, wilson
@@ -53,10 +54,17 @@ class Calibration:
 
     @classmethod
     def from_dict(cls, known: Mapping[str, Any]) -> Calibration:
-        """The inverse of `to_dict`."""
+        """The inverse of `to_dict`. TypeError for a value of another type, KeyError for one that is not there."""
         posterior = known["posterior"]
+        for name, hint in (("threshold", float | None), ("why", str), ("facts", dict)):
+            demand_type(known[name], hint, f"calibration.{name}")
         if posterior is not None:
-            posterior = Isotonic(**{name: np.array(value) for name, value in posterior.items()})
+            knots = [tuple(posterior[name]) for name in ("at", "probability")]
+            for numbers in knots:
+                demand_type(numbers, tuple[float, ...], "calibration.posterior")
+            if not 0 < len(knots[0]) == len(knots[1]):
+                raise ValueError("the knots of a posterior have a score and a probability each")
+            posterior = Isotonic(*map(np.array, knots))
         return cls(posterior, known["threshold"], known["why"], known["facts"])
 
     @property

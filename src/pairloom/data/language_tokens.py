@@ -12,10 +12,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, processors
+from tokenizers import processors
 
 from pairloom.data.roles import DOCUMENT, ROLES
-from pairloom.data.tokens import Tokens
+from pairloom.data.tokens import Tokens, parsed
 from pairloom.errors import Mistake
 
 PAD = "<PAD>"
@@ -31,8 +31,8 @@ def language_tokens(where: Path) -> Tokens:
             "Save the folder with AutoTokenizer.from_pretrained(...).save_pretrained(FOLDER).",
         )
     try:
-        tokenizer = Tokenizer.from_file(str(file))
-    except Exception as error:  # the library raises bare Exception for whatever is wrong with a file
+        tokenizer = parsed(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
         raise Mistake(f"{file} is not a tokenizer.", str(error), "Copy the file again.") from error
     settings = {**_read(where / "special_tokens_map.json"), **_read(where / "tokenizer_config.json")}
     end = _word(settings.get("eos_token"))

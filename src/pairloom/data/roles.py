@@ -30,6 +30,8 @@ BERT = ("pad", "unk", "cls", "sep", "mask")  # Devlin et al. 2019; in front, so 
 FIRST = tuple(ROLES[role][0] for role in BERT)
 LAST = tuple(ROLES[role][0] for role in ("dec", "enc"))
 DOCUMENT = ("end", "image")  # the roles that documents need
+# a setting of a system's Config -> the role whose id it takes from the tokenizer
+FROM_TOKENS = {**{role: role for role in (*BERT, "dec", "enc")}, "image_mark": "image", "chunk_end": "end"}
 
 
 def is_clip(vocabulary: Mapping[str, int]) -> bool:

@@ -16,14 +16,11 @@ from pathlib import Path
 
 import numpy
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders
 from torch import Tensor
 
 from pairloom.data.roles import FIRST, LAST, ROLES, WORD_END, is_clip, roles_of
 from pairloom.errors import Mistake
-
-OPENAI = "bpe_simple_vocab_16e6.txt.gz"  # CLIP's merges, as the clip and open_clip packages carry them
-FILES = ("tokenizer.json", "vocab.txt", "vocab.json", OPENAI)  # in the order in which a folder is searched
 
 
 class Tokens:
@@ -112,61 +109,19 @@ class Tokens:
         return Tokens(tokenizer, self.prompt)
 
     @classmethod
-    def of_characters(cls, alphabet: str) -> Tokens:
-        """One token a character, lower-case; id 0 pads and stands for every other character. No start, no end."""
-        vocabulary = {ROLES["pad"][0]: 0, **{char: 1 + at for at, char in enumerate(alphabet)}}
-        if len(vocabulary) != 1 + len(alphabet):
-            raise ValueError("a character stands in the alphabet twice")
-        tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token=ROLES["pad"][0]))
-        tokenizer.normalizer = normalizers.Lowercase()
-        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), behavior="isolated")
-        tokenizer.decoder = decoders.Fuse()
-        tokenizer.add_special_tokens([ROLES["pad"][0]])
-        return cls(tokenizer)
-
-    @classmethod
     def train(cls, texts: Iterable[str], size: int, clean: str = "") -> Tokens:
-        """Learn a lower-case WordPiece vocabulary of at most `size` ids.
-
-        The same texts in any order give the same ids on every machine: the library numbers single characters in the
-        order of a hash map, and ties between merges follow these numbers, so the alphabet is handed to it sorted.
-        Raises Mistake where there is no text to learn from.
-        """
+        """Learn a lower-case WordPiece vocabulary of at most `size` ids. Raises Mistake where there is no text to learn from."""
         from pairloom.data.wordpiece import learn
 
         return cls(learn(map(_whole, texts), size, clean))
 
     @classmethod
     def load(cls, where: Path, clean: str = "") -> Tokens:
-        """Read `tokenizer.json`, BERT's `vocab.txt` or CLIP's byte pairs from a folder (or that file itself).
+        """Read `tokenizer.json`, BERT's `vocab.txt` or CLIP's byte pairs from a folder (or that file itself). Raises Mistake where
+        there is neither, or the file is something else."""
+        from pairloom.data.vocabulary_files import read_tokenizer
 
-        bert-base-uncased has 30,522 ids; [DEC] and [ENC] follow as 30522 and 30523 (BLIP: V = 30,524).
-        Raises Mistake where there is neither, or the file is something else.
-        """
-        where = Path(where)
-        file = where
-        if where.is_dir():
-            file = next((where / name for name in FILES if (where / name).is_file()), where)
-        if not file.is_file():
-            raise Mistake(
-                f"There is no tokenizer in {where}.",
-                f"Looked for {', '.join(FILES)}.",
-                "Name the folder that holds one.",
-            )
-        try:
-            tokenizer = _read(file)
-        except Mistake:
-            raise
-        except Exception as error:  # the library raises bare Exception for whatever is wrong with a file
-            raise Mistake(
-                f"{file} is not a tokenizer.", str(error), "Give a tokenizer.json of the tokenizers library."
-            ) from error
-        if clean:
-            from pairloom.data.normalisers import cleaner
-
-            steps = [*cleaner(clean), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
-            tokenizer.normalizer = normalizers.Sequence(steps)
-        return cls(tokenizer)
+        return cls(read_tokenizer(Path(where), clean))
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` into an existing folder."""
@@ -179,7 +134,7 @@ class Tokens:
     @classmethod
     def from_json(cls, text: str) -> Tokens:
         """The inverse of `to_json`."""
-        return cls(Tokenizer.from_str(text))
+        return cls(parsed(text))
 
     def rows(self, texts: Sequence[str], length: int) -> list[list[int]]:
         """Ids of every framed text, at most `length` of them; what is cut is cut before the end token."""
@@ -226,14 +181,12 @@ def _whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8") if not text.isascii() else text
 
 
-def _read(file: Path) -> Tokenizer:
-    """What the file's name says that it is; under any other name the library's own kind of file."""
-    if file.name == "vocab.txt":
-        from pairloom.data import wordpiece
-
-        return wordpiece.read_vocabulary(file)
-    if file.name in ("vocab.json", OPENAI):
-        from pairloom.data import byte_pairs
-
-        return byte_pairs.read_openai(file) if file.name == OPENAI else byte_pairs.read_vocabulary(file)
-    return Tokenizer.from_str(file.read_text("utf-8"))
+def parsed(text: str) -> Tokenizer:
+    """The tokenizer of a tokenizer.json. ValueError for what is none: the library raises bare Exception, and where it panics an
+    exception of its own that is none."""
+    try:
+        return Tokenizer.from_str(text)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:
+        raise ValueError(str(error)) from error

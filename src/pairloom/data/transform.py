@@ -11,6 +11,8 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from pairloom.errors import Mistake
+
 OPENAI_MEAN, OPENAI_STD = (
     (0.48145466, 0.4578275, 0.40821073),
     (0.26862954, 0.26130258, 0.27577711),
@@ -38,6 +40,13 @@ class Transform:
     crop_scale: tuple[float, ...] | None = None
     flip: bool = False
     randaugment: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            why = f"Side {self.size}, means {self.mean}, deviations {self.std}: three of each, and deviations above 0."
+            raise Mistake(
+                "Pictures cannot be prepared in this way.", why, "Copy the configs again, as published."
+            )
 
     def to_uint8(self, image: Image.Image, rng: np.random.Generator | None = None) -> np.ndarray:
         """[H W 3] uint8 of an RGB image: augmented where a generator is given, the evaluation view otherwise."""

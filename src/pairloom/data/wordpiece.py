@@ -21,7 +21,11 @@ ALPHABET = 1000  # characters that get a token of their own, as in BERT's own tr
 
 
 def learn(texts: Iterable[str], size: int, clean: str = "") -> Tokenizer:
-    """A lower-case vocabulary of at most `size` ids, as `Tokens.train` promises it; texts are valid Unicode."""
+    """A lower-case vocabulary of at most `size` ids; texts are valid Unicode. Raises Mistake where there is no text.
+
+    The same texts in any order give the same ids on every machine: the library numbers single characters in the order of a
+    hash map, and ties between merges follow these numbers, so the alphabet is handed to it sorted.
+    """
     if size < 64:
         raise ValueError("a vocabulary needs at least 64 ids")
     normalizer = normalizers.Sequence([*cleaner(clean), normalizers.BertNormalizer(lowercase=True)])

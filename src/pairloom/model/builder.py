@@ -12,18 +12,13 @@ from pairloom import registry
 from pairloom.blocks.tensors import put_tensors, tensors_of
 from pairloom.config import override
 from pairloom.data.feed import Feed
+from pairloom.data.roles import FROM_TOKENS
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake, nearest
 from pairloom.model.generation import with_prompt
 from pairloom.model.model import Model
 
-# A setting of a system's Config -> the role whose id it takes from the tokenizer
-FROM_TOKENS = {
-    **{role: role for role in ("pad", "unk", "cls", "sep", "mask", "dec", "enc")},
-    "image_mark": "image",
-    "chunk_end": "end",
-}
 ADDED = ("mask", "end", "image")  # roles that any vocabulary is given where a system needs them
 
 

@@ -17,9 +17,12 @@ from torch import nn
 
 from pairloom import registry
 from pairloom.blocks.tensors import put_tensors
-from pairloom.config import from_dict
+from pairloom.checkpoints.building import build_for
+from pairloom.config_json import from_dict
 from pairloom.data.feed import FEEDS, Feed
+from pairloom.data.roles import FROM_TOKENS
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model.generation import Generation, with_prompt
 from pairloom.model.model import Model
@@ -40,14 +43,20 @@ def load_folder(
         raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.")
     module = registry.find("systems", str(config_json.get("system", "")))
     try:
-        config, tokens = with_prompt(read_config(config_json), Tokens.load(where))
-        system: nn.Module = module.System(config)
+        tensors = _in_use(load_file(where / "model.safetensors"), module)
+        config, tokens = with_prompt(read_config(config_json), _tokens(where / "tokenizer.json"))
+        system: nn.Module = build_for(tensors, lambda: module.System(config), where / "config.json")
         complete(system)
         if feed is None:
             kind = next((name for name in FEEDS if name in config_json), "pixels")
             feed = from_dict(FEEDS[kind], config_json[kind])
+            words = getattr(config, "vocabulary", tokens.size)
+            if odd := [name for name in FROM_TOKENS if not 0 <= getattr(config, name, 0) < words]:
+                raise ValueError(f"there are {words} tokens, and '{odd[0]}' is none of them")
+            if isinstance(feed, Transform) and feed.size != config.image_size:
+                raise ValueError(f"its pictures have {feed.size} px, its network reads {config.image_size}")
         generation = from_dict(Generation, config_json.get("generation", {}))
-        tensors = _in_use(load_file(where / "model.safetensors"), module)
+        about = dict(config_json.get("about", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Mistake(
             f"{where / 'config.json'} does not describe a model.", f"{type(error).__name__}: {error}"
@@ -63,16 +72,23 @@ def load_folder(
             "Put back the tokenizer.json that was saved with the weights.",
         )
     put_tensors(system, tensors, tuple(getattr(system, "training_state", ())))
-    about, name = dict(config_json.get("about", {})), str(config_json["system"])
-    return Model(name, system.eval(), tokens, feed, about, generation)
+    return Model(str(config_json["system"]), system.eval(), tokens, feed, about, generation)
+
+
+def _tokens(file: Path) -> Tokens:
+    try:
+        return Tokens.from_json(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise Mistake(f"{file} is not a tokenizer.", str(error), "Copy the whole folder.") from error
 
 
 def read_config(config_json: Mapping[str, Any]) -> Any:
     """The system's Config that a config.json of ours describes. Mistake for a setting that there is not."""
     module = registry.find("systems", str(config_json["system"]))
     values = _in_use(config_json["config"], module)
-    earlier = {"prompt_text": "a picture of"} if values.get("prompt") else {}  # once it had no name
-    return from_dict(module.Config, {**earlier, **values})
+    for name, meant in getattr(module, "MEANT", {}).items():
+        values = {**(meant if values.get(name) else {}), **values}
+    return from_dict(module.Config, values)
 
 
 def _in_use(values: Mapping[str, Any], module: ModuleType, group: str = "") -> dict[str, Any]:

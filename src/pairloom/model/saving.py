@@ -11,7 +11,7 @@ from safetensors.torch import save as to_bytes
 
 import pairloom
 from pairloom.blocks.tensors import tensors_of
-from pairloom.config import to_dict
+from pairloom.config_json import to_dict
 from pairloom.data.disk import atomic_write, unwritable
 from pairloom.data.feed import feed_name
 from pairloom.errors import Mistake

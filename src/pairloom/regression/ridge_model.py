@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 import pairloom
 from pairloom.abilities import EMBED
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
@@ -131,15 +132,27 @@ def load_ridge_model(where: Path) -> Model:
     """The model of a folder. Mistake where the folder is not whole, and where a tower is missing or is another one."""
     known = read_json(where / "config.json")
     try:
-        encoders = _encoders(where)
+        small, encoders = (
+            JsonSettings(where / "config.json", known).whole("small", most=1 << 12),
+            _encoders(where),
+        )
         space, tensors = FeatureSpace.load(where, SPACE), load_file(where / FILE)
         ridges = ridges_in(tensors, len(space.axes))
         weights = tensors["weights"].numpy()[:, : 2 * len(ridges)]
-        system = System(encoders, space, JointSpace(ridges, shares_of(weights)), int(known["small"]))
-    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        system = System(encoders, space, JointSpace(ridges, shares_of(weights)), small)
+        about = dict(known.get("about", {}))
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OSError,
+        SafetensorError,
+    ) as error:
         why = f"{type(error).__name__}: {error}"
         raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.") from error
-    return model_of(system, known.get("about", {}))
+    return model_of(system, about)
 
 
 def shares_of(weights: NDArray[np.float64] | Sequence[Sequence[float]]) -> tuple[float, ...]:

@@ -108,6 +108,7 @@ TINY = Config(
     width=32, depth=2, heads=2, dropout=0.0, embedding=16, cls=2, sep=3, dec=62, enc=63, queue=16,
 )  # fmt: skip
 CAPTIONS = dict(prompt_text="a picture of", prompt=3)
+MEANT = {"prompt": {"prompt_text": "a picture of"}}  # a setting of earlier versions -> what it meant
 # fine-tuning: retrieval (CapFilt's filter) with ITC and ITM, captioning (its captioner) with LM after "a picture of"
 FINE: dict[str, dict[str, Any]] = {
     "retrieval": dict(image_size=384, length=35, ramp=1.0, negatives="ranks", lm=0.0),

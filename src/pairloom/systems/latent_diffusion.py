@@ -179,21 +179,26 @@ class System(nn.Module):
         own = {"sample_size": side, "in_channels": channels, "out_channels": channels}
         self.unet: Any = UNet2DConditionModel(**{**c.unet, **own, "cross_attention_dim": self.text.width})
         if c.rank:
-            adapt(self.unet, self.attention_maps(), c.rank)
-            self.text.requires_grad_(False)
+            self.add_adapters(c)
         with torch.device("cpu"):
             self.shares: Tensor = scheduler_of(c).alphas_cumprod.float()
         self.times = len(self.shares)
 
-    def attention_maps(self) -> list[str]:
-        """Names of the linear maps of the UNet's attention that get low-rank adapters."""
-        kinds = ("attn1", "attn2") if self.config.adapted == "both" else ("attn2",)
+    def attention_maps(self, adapted: str) -> list[str]:
+        """Names of the linear maps of the UNet's attention: of "both" attentions, or of "cross" attention alone."""
+        kinds = ("attn1", "attn2") if adapted == "both" else ("attn2",)
         return [
             f"{name}.{which}"
             for name, _ in self.unet.named_modules()
             if name.rpartition(".")[2] in kinds
             for which in MAPS
         ]
+
+    def add_adapters(self, config: Config) -> None:
+        """Put low-rank adapters on the attention, as a config says, and freeze all else."""
+        self.config = config
+        adapt(self.unet, self.attention_maps(config.adapted), config.rank)
+        self.text.requires_grad_(False)
 
     def added(self, before: Config) -> list[str]:
         """Names of the parts that a model of config `before` lacks and that a run may initialise: the adapters, where that

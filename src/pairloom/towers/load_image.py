@@ -19,7 +19,7 @@ from pairloom.towers.image_tower import ImageTower
 from pairloom.towers.preparation import Preparation, from_timm, from_transformers
 from pairloom.towers.pretrained import PretrainedNetwork, WeightFile
 from pairloom.towers.published import locate
-from pairloom.towers.source import Source, open_source, unusable
+from pairloom.towers.source import SPOILT, Source, open_source, unusable
 from pairloom.towers.text_network import is_text
 
 PREFIXES = r"(module|model|efficientnet|convnext|resnet|vit|deit|dinov2|dinov2_with_registers)\."
@@ -58,11 +58,11 @@ def read_encoder(source: Source) -> PretrainedNetwork:
     try:
         encoder: PretrainedNetwork = family.build(WeightFile(tensors, source.where, config))
         preparation = _preparation(source, config, encoder.preparation)
-    except (KeyError, TypeError, ValueError) as error:  # a config can say anything
+        if encoder.resize is not None:
+            encoder.resize(preparation.size)
+    except SPOILT as error:  # a config can say anything
         raise unusable(source.where, error) from error
     _check_name(source.where, config, encoder)
-    if encoder.resize is not None:
-        encoder.resize(preparation.size)
     return replace(encoder, preparation=preparation)
 
 

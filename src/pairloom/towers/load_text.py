@@ -15,7 +15,7 @@ from pairloom.errors import Mistake
 from pairloom.towers.identity import identity_of
 from pairloom.towers.load_image import is_image
 from pairloom.towers.published import locate
-from pairloom.towers.source import Source, open_source, unusable
+from pairloom.towers.source import SPOILT, Source, open_source, unusable
 from pairloom.towers.text_network import MODEL_TYPES, build_text_network
 from pairloom.towers.text_tower import SentenceConfig, TextTower
 
@@ -42,7 +42,7 @@ def load_text_tower(where: Path | str, device: str = "cpu") -> TextTower:
     try:
         network = build_text_network(source.tensors(), document, source.where)
         config = _sentences(source, network.embed.positions.num_embeddings)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:  # a config can say anything
+    except SPOILT as error:  # a config can say anything
         raise unusable(source.where, error) from error
     _check_vocabulary(tokens, network.embed.words.num_embeddings, source.where)
     name = str(where) if sha256 else path.stem if path.suffix == ".zip" else path.resolve().name

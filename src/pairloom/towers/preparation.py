@@ -22,6 +22,7 @@ from pairloom.data.augment import THINNEST, centre
 
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HALVES = (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)
+LARGEST = 1 << 13  # side of a picture that a tower reads
 FILTERS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3}  # Pillow's numbers
 
 
@@ -40,6 +41,14 @@ class Preparation:
     fit: str = "crop"
     resize: int | None = None
     resample: int = FILTERS["bicubic"]
+
+    def __post_init__(self) -> None:
+        sides = (self.size, self.size if self.resize is None else self.resize)
+        plain = len(self.mean) == len(self.std) == 3 and all(map(math.isfinite, (*self.mean, *self.std)))
+        if not all(1 <= side <= LARGEST for side in sides) or not plain or min(self.std) <= 0:
+            raise ValueError(f"pictures of {sides} px, means {self.mean}, deviations {self.std}")
+        if not 0 <= self.resample <= 5:  # Pillow has two more
+            raise ValueError(f"the filter {self.resample}")
 
     def to_uint8(self, image: Image.Image) -> NDArray[np.uint8]:
         """[S S 3] of an RGB image; a smaller one is enlarged."""

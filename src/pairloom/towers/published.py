@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pairloom.checkpoints import cached
+from pairloom.checkpoints.hub import cached
 from pairloom.errors import Mistake
 
 Kind = Literal["image", "text"]

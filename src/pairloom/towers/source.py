@@ -22,6 +22,8 @@ from pairloom.checkpoints.layout import FILES, read
 from pairloom.errors import Mistake
 
 CHUNK = 1 << 20  # bytes that are hashed at a time
+# what reading a config raises that says what cannot be
+SPOILT = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RuntimeError)
 
 
 @dataclass(frozen=True)

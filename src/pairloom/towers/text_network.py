@@ -22,6 +22,7 @@ from pairloom.blocks.feed import ACTIVATIONS
 from pairloom.blocks.masks import padding
 from pairloom.blocks.relative import BucketedBias, biased
 from pairloom.blocks.transformer import Stack, TransformerConfig
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import Place, rename
 from pairloom.errors import Mistake
 from pairloom.towers.pretrained import fill
@@ -77,7 +78,8 @@ def build_text_network(
     other; KeyError, TypeError or ValueError where the config is not whole."""
     kind = str(document["model_type"])
     first = int(document.get("pad_token_id", 1)) + 1 if kind in OFFSET else 0
-    network = TextNetwork(_config(document, kind, first, where))
+    config = _config(document, kind, first, where)
+    network = build_for(tensors, lambda: TextNetwork(config), where)
     theirs = {re.sub(rf"^({PREFIXES})+", "", _modern(name)): tensor for name, tensor in tensors.items()}
     positions = "embeddings.position_embeddings.weight"
     if positions in theirs:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import registry
-from pairloom.config import to_dict
+from pairloom.config_json import to_dict
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.order import Plan
 from pairloom.data.tokens import Tokens

@@ -28,7 +28,8 @@ from pairloom.model.builder import demand_prompt
 from pairloom.model.generation import with_prompt
 from pairloom.train.order import TrainRequest
 from pairloom.verbs import parts_of
-from pairloom.weights import load, with_part
+from pairloom.weights import load
+from pairloom.weights.exchange import with_part
 
 
 def demand_start(request: TrainRequest) -> None:

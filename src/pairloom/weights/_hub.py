@@ -10,9 +10,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pairloom.checkpoints import cached
+from pairloom.checkpoints.hub import cached
 from pairloom.checkpoints.names import folders_of, lacking, pipeline_of, shards_of, weights_in
-from pairloom.data.tokens import FILES, OPENAI, Tokens
+from pairloom.data.tokens import Tokens
+from pairloom.data.vocabulary_files import FILES, OPENAI
 from pairloom.errors import Mistake
 
 CONFIGS = ["*.json", "*.txt", "*.txt.gz"]

@@ -13,8 +13,9 @@ from typing import Any
 from tokenizers import Tokenizer, processors
 
 from pairloom.blocks.encoder_configs import LibraryTextConfig
-from pairloom.checkpoints import cached
-from pairloom.data.tokens import FILES, Tokens
+from pairloom.checkpoints.hub import cached
+from pairloom.data.tokens import Tokens
+from pairloom.data.vocabulary_files import FILES
 from pairloom.errors import Mistake
 from pairloom.model import read_json
 from pairloom.weights._hub import tokens_near

@@ -9,13 +9,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors.torch import save as to_bytes
 from tokenizers import AddedToken
 from torch import Tensor
 
-from pairloom.checkpoints.layout import FILES
+from pairloom.checkpoints.layout import FILES, read
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.disk import atomic_write
 from pairloom.data.roles import END, ROLES, START
 from pairloom.data.tokens import Tokens
@@ -23,6 +24,7 @@ from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
+from pairloom.weights._low_rank import is_peft, merged, read_peft
 
 BILINEAR, BICUBIC = 2, 3  # Pillow's numbers
 
@@ -38,9 +40,12 @@ def tokens_of(where: Path, clean: str = "") -> Tokens:
     special tokens are read in a text. clean: as in `Tokens.load`. Only what a role is spelt by stays text where a text has it."""
     tokens = Tokens.load(where, clean)
     base = tokens.tokenizer.get_vocab_size(with_added_tokens=False)
-    beside = read_json(where / "added_tokens.json")
+    beside = JsonSettings.read(where / "added_tokens.json")
+    numbers = {word: beside.whole(word, least=0) for word in beside.values}
     lacking = [
-        word for word in sorted(beside, key=beside.__getitem__) if tokens.tokenizer.token_to_id(word) is None
+        word
+        for word in sorted(numbers, key=numbers.__getitem__)
+        if tokens.tokenizer.token_to_id(word) is None
     ]
     tokens.tokenizer.add_tokens([AddedToken(word, normalized=False) for word in lacking])
     spelt = {name for names in ROLES.values() for name in names}
@@ -57,16 +62,32 @@ def tokens_of(where: Path, clean: str = "") -> Tokens:
     return Tokens.from_json(json.dumps(document))
 
 
-def part(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+def weights_of(where: Path, adapters: Path | None = None) -> dict[str, Tensor]:
+    """The tensors of a folder, with peft's adapters added to them: those of the folder `adapters`, else those beside them."""
+    tensors = read(where)
+    folder = adapters or where
+    return merged(tensors, read_peft(folder), folder) if is_peft(folder) else tensors
+
+
+def part(config: JsonSettings, name: str, defaults: Mapping[str, Any]) -> JsonSettings:
     """The config of a part, merged as transformers does: defaults of the class, then the file, then its old `*_dict`."""
-    return {**defaults, **(config.get(name) or {}), **(config.get(f"{name}_dict") or {})}
+    old = config.inner(f"{name}_dict")
+    return (
+        old.over(config.inner(name).over(defaults).values)
+        if old.values
+        else config.inner(name).over(defaults)
+    )
 
 
-def sides(value: Any) -> set[int]:
-    """The sides of a size in any of its forms: 224, {"height": 224, "width": 224}, {"shortest_edge": 224}."""
-    if isinstance(value, Mapping):
-        return {int(side) for side in value.values() if side is not None}
-    return {int(value)} if value is not None else set()
+def sides(settings: JsonSettings, name: str) -> tuple[int, ...]:
+    """The sides of a size in any of its forms: 224, {"height": 224, "width": 224}, {"shortest_edge": 224}; none where it is not
+    there."""
+    if name not in settings:
+        return ()
+    if isinstance(settings.values[name], Mapping):
+        inner = settings.inner(name)
+        return tuple(inner.whole(side) for side in inner.values if side in inner)
+    return (settings.whole(name),)
 
 
 @dataclass(frozen=True)
@@ -93,36 +114,36 @@ PROCESSORS = {
 def pixels_of(where: Path, size: int, kind: str) -> Transform:
     """The image processor of a folder as a Transform. kind: "CLIP" or "Blip", of the model, for a folder that names no class.
     Mistake where it does what a Transform cannot do."""
-    document = read_json(where / "preprocessor_config.json")
-    document = document or read_json(where / "processor_config.json").get("image_processor") or {}
-    name = str(document.get("image_processor_type") or document.get("feature_extractor_type") or kind)
+    settings = JsonSettings.read(where / "preprocessor_config.json")
+    if not settings.values:
+        settings = JsonSettings.read(where / "processor_config.json").inner("image_processor")
+    name = settings.text("image_processor_type", settings.text("feature_extractor_type", kind))
     defaults = next((one for begin, one in PROCESSORS.items() if name.startswith(begin)), None)
     if defaults is None:
         raise _unlike(where, f"It is a {name}.", size)
-    known = {key: value for key, value in document.items() if value is not None}
-    shape = known.get("size", {})
-    square = len(shape) == 2 if isinstance(shape, Mapping) and shape else not defaults.shortest
-    crop = bool(known.get("do_center_crop", defaults.crop)) and not square
-    wanted = sides(shape or None) | (
-        sides(known.get("crop_size")) if known.get("do_center_crop", defaults.crop) else set()
+    shape, crops = sides(settings, "size"), settings.flag("do_center_crop", defaults.crop)
+    square = len(shape) == 2 or (
+        not isinstance(settings.values.get("size"), Mapping) and not defaults.shortest
     )
+    crop, resample = crops and not square, settings.whole("resample", defaults.resample, 0)
     fits = {
-        "size": wanted <= {size} and (square or crop),
-        "resample": known.get("resample", defaults.resample) in (BILINEAR, BICUBIC),
-        "do_resize": known.get("do_resize", True),
-        "do_rescale": known.get("do_rescale", True),
-        "do_normalize": known.get("do_normalize", True),
-        "rescale_factor": abs(known.get("rescale_factor", 1 / 255) * 255 - 1) < 1e-6,
+        "size": {*shape, *(sides(settings, "crop_size") if crops else ())} <= {size} and (square or crop),
+        "resample": resample in (BILINEAR, BICUBIC),
+        "do_resize": settings.flag("do_resize", True),
+        "do_rescale": settings.flag("do_rescale", True),
+        "do_normalize": settings.flag("do_normalize", True),
+        "rescale_factor": abs(settings.number("rescale_factor", 1 / 255) * 255 - 1) < 1e-6,
     }
     odd = [key for key, good in fits.items() if not good]
     if odd:
-        values = ", ".join(str(known.get(key, "that of its class")) for key in odd)
+        values = ", ".join(str(settings.values.get(key) or "that of its class") for key in odd)
         raise _unlike(where, f"{', '.join(odd)}: {values}.", size)
-    mean, std = known.get("image_mean", defaults.mean), known.get("image_std", defaults.std)
-    bilinear = known.get("resample", defaults.resample) == BILINEAR
-    return Transform(
-        size, tuple(mean), tuple(std), "crop" if crop else "square", "bilinear" if bilinear else "bicubic"
+    mean, std = (
+        settings.numbers("image_mean", defaults.mean, 3),
+        settings.numbers("image_std", defaults.std, 3),
     )
+    way: Literal["bilinear", "bicubic"] = "bilinear" if resample == BILINEAR else "bicubic"
+    return Transform(size, mean, std, "crop" if crop else "square", way)
 
 
 def _unlike(where: Path, why: str, size: int) -> Mistake:

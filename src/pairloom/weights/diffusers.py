@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from pairloom.blocks.lora import adapters
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import Place, give, read, take
-from pairloom.checkpoints.names import weights_in
+from pairloom.checkpoints.names import PIPELINE, weights_in
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.disk import atomic_write
 from pairloom.data.roles import END, START
 from pairloom.data.tokens import Tokens
@@ -30,22 +29,17 @@ from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.latent_diffusion import PIXELS, Config, System, latent_shape
+from pairloom.weights._diffusion_adapters import ADAPTERS, adapters_in, halves_of, put_adapters
 
 WRITES, SYSTEM = "diffusers", "latent_diffusion"
-PARTS = {"unet": "unet.", "vae": "vae.", "text_encoder": "text.first.", "text_encoder_2": "text.second."}
-ADAPTERS = "pytorch_lora_weights.safetensors"  # the file of adapters, as diffusers calls it
+PARTS = dict(zip(PIPELINE, ("unet.", "vae.", "text.first.", "text.second."), strict=True))
 TEXT = (
     "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps",
     "projection_dim", "eos_token_id", "bos_token_id", "pad_token_id",
 )  # fmt: skip
 OLD = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
+PARTS_OF_ALL = ("unet", "vae", "text_encoder", "scheduler", "tokenizer")
 DERIVED = ("in_channels", "out_channels", "sample_size", "cross_attention_dim")
-MAP = r"(?:unet\.)?(.+\.attn[12])\."
-SPELLINGS = [  # a name in a file of adapters -> attention, map, which half
-    (MAP + r"processor\.to_(q|k|v|out)_lora\.(down|up)\.weight", {"down": "down", "up": "up"}),
-    (MAP + r"to_(q|k|v|out)(?:\.0)?\.lora_([AB])\.weight", {"A": "down", "B": "up"}),
-    (MAP + r"to_(q|k|v|out)(?:\.0)?\.lora\.(down|up)\.weight", {"down": "down", "up": "up"}),
-]
 
 
 def sniff(where: Path) -> bool:
@@ -56,98 +50,115 @@ def sniff(where: Path) -> bool:
 def load(where: Path) -> Model:
     """Load a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
     config = config_of(where)
-    files = [where / ADAPTERS, (where / ADAPTERS).with_suffix(".bin")]
-    file = next((file for file in files if file.is_file()), None)
-    halves = {} if file is None else adapters_in(read(file), where)
-    if halves:
-        ranks = {tensor.shape[0] for name, tensor in halves.items() if ".down." in name}
-        if len(ranks) != 1:
-            raise Mistake(f"The adapters in {where} have several ranks.", f"{sorted(ranks)}.")
-        cross = all(".attn2." in name for name in halves)
-        config = replace(config, rank=ranks.pop(), adapted="cross" if cross else "both")
-        scale = adapter_scale(file, config.rank) if file is not None else 1.0
-        halves = {name: tensor * scale if ".up." in name else tensor for name, tensor in halves.items()}
-    try:
-        system = System(config)
-    except (TypeError, ValueError, KeyError) as error:
-        raise Mistake(
-            f"No network can be built from the settings in {where}.",
-            str(error),
-            "Install a newer diffusers: this one may be older than the folder.",
-        ) from error
+    parts = {part: read(_file(where / part)) for part in parts_of(config)}
+    system = filled(config, parts, where)
+    if layers := adapters_in(where):
+        put_adapters(system, layers, where)
+    about = {"source": f"diffusers {read_json(where / 'model_index.json')['_class_name']} ({where.name})"}
+    return model_of(system, where, about)
+
+
+def parts_of(config: Config) -> list[str]:
+    """The parts of a pipeline that hold weights."""
+    return [part for part in PIPELINE if config.text_2 or part != "text_encoder_2"]
+
+
+def filled(config: Config, parts: Mapping[str, Mapping[str, Tensor]], where: Path) -> System:
+    """A new system with the tensors of each part of a pipeline, by diffusers' names. Mistake for missing or unknown tensors."""
+    every = {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
+    system = build_for(every, lambda: System(config), where)
     ours = system.state_dict()
     for part, prefix in PARTS.items():
         mine = {name: tensor for name, tensor in ours.items() if name.startswith(prefix)}
         if mine:
-            documents = {
-                name: tensor
-                for name, tensor in read(_file(where / part)).items()
-                if not name.endswith("position_ids")
+            theirs = {
+                name: tensor for name, tensor in parts[part].items() if not name.endswith("position_ids")
             }
-            take(documents, _places(system, part, mine), mine).whole(where / part).into(system)
-    if halves:
-        put_adapters(system, halves, where)
-    tokens = Tokens.load(where / "tokenizer")
-    about = {"source": f"diffusers {read_json(where / 'model_index.json')['_class_name']} ({where.name})"}
-    pixels = Transform(config.image_size, **PIXELS)
-    return Model(SYSTEM, system.eval(), tokens, pixels, about)
+            take(theirs, _places(part, mine), mine).whole(where / part).into(system)
+    return system
+
+
+def model_of(system: System, where: Path, about: dict[str, Any]) -> Model:
+    """The model of a system, with the tokenizer of a pipeline's folder."""
+    pixels = Transform(system.config.image_size, **PIXELS)
+    return Model(SYSTEM, system.eval(), Tokens.load(where / "tokenizer"), pixels, about)
 
 
 def config_of(where: Path) -> Config:
     """The Config of a pipeline's folder. Mistake where files are missing or do not fit together."""
-    try:
-        return _config_of(where)
-    except KeyError as error:
-        raise Mistake(f"A config in {where} has no {error}.", "", "Copy the whole folder.") from error
-
-
-def _config_of(where: Path) -> Config:
-    index = read_json(where / "model_index.json")
-    lacking = [
-        name
-        for name in ("unet", "vae", "text_encoder", "scheduler", "tokenizer")
-        if not (where / name).is_dir()
-    ]
+    index = JsonSettings.read(where / "model_index.json")
+    lacking = [name for name in PARTS_OF_ALL if not (where / name).is_dir()]
     if lacking:
-        kind = f"It is a {index.get('_class_name')}." if index else ""
+        kind = f"It is a {index.values.get('_class_name')}." if index.values else ""
         raise Mistake(
             f"The pipeline {where} has no {' and no '.join(lacking)}.",
             kind,
             "Copy the whole folder of a Stable Diffusion.",
         )
-    unet, vae, text = (_words(where / name / "config.json") for name in ("unet", "vae", "text_encoder"))
-    second = _words(where / "text_encoder_2" / "config.json") if (where / "text_encoder_2").is_dir() else {}
-    scheduler = _words(where / "scheduler" / "scheduler_config.json", besides="_class_name")
-    if not isinstance(unet.get("sample_size"), int):
-        why = f"sample_size is {unet.get('sample_size')}: pictures are square here, and their side must be named."
-        raise Mistake(
-            f"The size of the pictures of {where} is not known.", why, "Write a number there (64 for 512 px)."
-        )
+    unet, vae, text = (_settings(where / name / "config.json") for name in ("unet", "vae", "text_encoder"))
+    second = (where / "text_encoder_2").is_dir()
+    text_2 = _settings(where / "text_encoder_2" / "config.json") if second else JsonSettings(where)
+    scheduler = _settings(where / "scheduler" / "scheduler_config.json")
     tokens = Tokens.load(where / "tokenizer")
+    side = _side(unet, where)
     config = Config(
-        vocabulary=text["vocab_size"], length=text["max_position_embeddings"], pad=_pad(where / "tokenizer", tokens),
-        cls=tokens.cls, sep=tokens.sep, pad_2=_pad(where / "tokenizer_2", tokens) if second else 0,
-        zero_empty=bool(second) and bool(index.get("force_zeros_for_empty_prompt", True)),
-        image_size=unet["sample_size"] * 2 ** (len(vae["block_out_channels"]) - 1),
-        unet={name: value for name, value in unet.items() if name not in DERIVED}, vae=vae,
-        text={name: text[name] for name in TEXT if name in text},
-        text_2={name: second[name] for name in TEXT if name in second}, scheduler=scheduler,
+        vocabulary=text.whole("vocab_size"), length=text.whole("max_position_embeddings"),
+        pad=_pad(where / "tokenizer", tokens), cls=tokens.cls, sep=tokens.sep,
+        pad_2=_pad(where / "tokenizer_2", tokens) if second else 0,
+        zero_empty=second and index.flag("force_zeros_for_empty_prompt", True), image_size=side * _downscale(vae),
+        unet={name: value for name, value in _own(unet).items() if name not in DERIVED}, vae=_own(vae),
+        text=_text(text), text_2=_text(text_2) if second else {},
+        scheduler={"_class_name": scheduler.text("_class_name"), **_own(scheduler)},
     )  # fmt: skip
-    width = text["hidden_size"] + second.get("hidden_size", 0)
+    width = sum(one["hidden_size"] for one in (config.text, config.text_2) if one)
     _check(where, config, unet, width, tokens)
     return config
 
 
-def _check(where: Path, config: Config, unet: Mapping[str, Any], width: int, tokens: Tokens) -> None:
-    channels = latent_shape(config)[0]
+def _side(unet: JsonSettings, where: Path) -> int:
+    """Of the latents of a network."""
+    if not isinstance(unet.values.get("sample_size"), int):
+        why = f"sample_size is {unet.values.get('sample_size')}: pictures are square here, and their side must be named."
+        what = f"The size of the pictures of {where} is not known."
+        raise Mistake(what, why, "Write a number there (64 for 512 px).")
+    return unet.whole("sample_size", most=1 << 12)
+
+
+def _downscale(vae: JsonSettings) -> int:
+    """Pixels of a picture along a side of a latent."""
+    scales = len(vae.numbers("block_out_channels"))
+    if scales > 8:
+        vae.refuse("block_out_channels", "a list of at most 8 numbers")
+    return 1 << (scales - 1)
+
+
+def _text(text: JsonSettings) -> dict[str, Any]:
+    """The settings of a text encoder that its network is built from."""
+    sizes = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+    checked = {name: text.whole(name) for name in sizes}
+    return {name: text.values[name] for name in TEXT if name in text.values} | checked
+
+
+def _own(settings: JsonSettings) -> dict[str, Any]:
+    """Settings without the library's notes about their file."""
+    return {name: value for name, value in settings.values.items() if not name.startswith("_")}
+
+
+def _check(where: Path, config: Config, unet: JsonSettings, width: int, tokens: Tokens) -> None:
+    channels, reads, writes = (
+        config.vae.get("latent_channels", 4),
+        unet.whole("in_channels"),
+        unet.whole("out_channels"),
+    )
+    context = unet.values.get("cross_attention_dim")
     kind = config.scheduler.get("prediction_type", "epsilon")
     wrong = [
         why
         for fits, why in (
             (kind in ("epsilon", "v_prediction"), f"the scheduler predicts '{kind}'; epsilon and v_prediction are built"),
-            (unet["in_channels"] == channels, f"the network reads {unet['in_channels']} channels, the latents have {channels}"),
-            (unet["out_channels"] == channels, f"the network predicts {unet['out_channels']} channels, the latents have {channels}"),
-            (unet["cross_attention_dim"] == width, f"the network reads texts {unet['cross_attention_dim']} wide, they are {width}"),
+            (reads == channels, f"the network reads {reads} channels, the latents have {channels}"),
+            (writes == channels, f"the network predicts {writes} channels, the latents have {channels}"),
+            (context == width, f"the network reads texts {context} wide, they are {width}"),
             (tokens.size == config.vocabulary, f"the tokenizer has {tokens.size} ids, the text encoder {config.vocabulary}"),
             (not config.vae.get("shift_factor") and not config.vae.get("latents_mean"), "the latents are shifted"),
         )
@@ -161,19 +172,19 @@ def _check(where: Path, config: Config, unet: Mapping[str, Any], width: int, tok
         )
 
 
-def _words(file: Path, besides: str = "") -> dict[str, Any]:
+def _settings(file: Path) -> JsonSettings:
     """The settings in a part's config. Mistake where there are none."""
-    document = read_json(file)
-    if not document:
+    settings = JsonSettings.read(file)
+    if not settings.values:
         raise Mistake(f"{file} is missing or no JSON.", "", "Copy the whole folder.")
-    return {name: value for name, value in document.items() if not name.startswith("_") or name == besides}
+    return settings
 
 
 def _pad(where: Path, tokens: Tokens) -> int:
     """The padding id of a tokenizer."""
     document = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
     word = document.get("pad_token", END)
-    pad = tokens.tokenizer.token_to_id(word["content"] if isinstance(word, Mapping) else str(word))
+    pad = tokens.tokenizer.token_to_id(str(word.get("content") if isinstance(word, Mapping) else word))
     return tokens.pad if pad is None else int(pad)
 
 
@@ -187,9 +198,8 @@ def _file(folder: Path) -> Path:
     return folder / chosen
 
 
-def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, Place]:
+def _places(part: str, mine: Mapping[str, Tensor]) -> dict[str, Place]:
     """The places of a part's tensors, without its adapters."""
-    halves = {name for name, _, _ in _halves(system)}
     places = {}
     for name in mine:
         there = name.removeprefix(PARTS[part])
@@ -198,7 +208,7 @@ def _places(system: System, part: str, mine: Mapping[str, Tensor]) -> dict[str, 
             names = (f"text_model.{there}", there)
         if part == "vae" and ".attentions." in there:
             names = (there, _spelt(there))
-        if name not in halves:
+        if not re.search(r"\.attn[12]\.to_\w+(\.0)?\.(down|up)\.weight$", name):
             places[name] = Place(names)
     return places
 
@@ -209,63 +219,9 @@ def _spelt(name: str) -> str:
     return name
 
 
-def _halves(system: System) -> Iterator[tuple[str, str, Tensor]]:
-    """The down and up matrices of all adapters: our name, the released name, the tensor."""
-    for name, part in adapters(system.unet):
-        owner, which = re.fullmatch(r"(.+\.attn[12])\.to_(q|k|v|out)(?:\.0)?", name).groups()  # type: ignore[union-attr]
-        for half in ("down", "up"):
-            tensor = getattr(part, half).weight.detach()
-            yield f"unet.{name}.{half}.weight", f"{owner}.processor.to_{which}_lora.{half}.weight", tensor
-
-
-def adapters_in(tensors: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
-    """Adapters of a file: released name -> tensor, from names of any of the three kinds. Mistake for a name of no kind."""
-    adapters = {}
-    for name, tensor in tensors.items():
-        for pattern, halves in SPELLINGS:
-            match = re.fullmatch(pattern, name)
-            if match:
-                adapters[f"{match[1]}.processor.to_{match[2]}_lora.{halves[match[3]]}.weight"] = tensor
-                break
-        else:
-            raise Mistake(
-                f"'{name}' in {where} is no adapter of the network's attention.",
-                "Others are not built.",
-                "Leave it out.",
-            )
-    return adapters
-
-
-def adapter_scale(file: Path, rank: int) -> float:
-    """What a file's adapters are multiplied by: alpha / rank, or alpha / sqrt(rank), as its header says; 1 where it says nothing.
-    Mistake for a header that gives single layers their own."""
-    if file.suffix != ".safetensors":
-        return 1.0
-    with safe_open(file, "pt") as opened:
-        header = json.loads((opened.metadata() or {}).get("lora_adapter_metadata", "{}"))
-    known = {name.removeprefix("unet."): value for name, value in header.items()}
-    own = [name for name in ("alpha_pattern", "rank_pattern", "use_dora") if known.get(name)]
-    if own:
-        what = f"The adapters in {file} are of a kind that is not built."
-        raise Mistake(
-            what,
-            f"Its header has {' and '.join(own)}.",
-            "Merge them into the weights first (diffusers: fuse_lora).",
-        )
-    alpha = float(known.get("lora_alpha", rank))
-    return alpha / (rank**0.5 if known.get("use_rslora") else rank)
-
-
-def put_adapters(system: System, halves: Mapping[str, Tensor], where: Path) -> None:
-    """Copy adapters (by their released names) into a system. Mistake where any is missing or left over."""
-    mine = {ours: tensor for ours, _, tensor in _halves(system)}
-    places = {ours: Place((there,)) for ours, there, _ in _halves(system)}
-    take(halves, places, mine).whole(where).into(system)
-
-
 def adapter_bytes(model: Model) -> bytes:
     """The adapters of a model as the bytes of a file, by their released names. Mistake where there are none."""
-    learned = {there: tensor.cpu().contiguous() for _, there, tensor in _halves(model.system)}
+    learned = {there: tensor.cpu().contiguous() for _, there, tensor in halves_of(model.system)}
     if not learned:
         raise Mistake(f"{model.name} has no adapters to write.", "", "Train it with model.rank=4.")
     return to_bytes(learned, {"format": "pt"})
@@ -291,7 +247,7 @@ def export(model: Model, out: Path) -> None:
     files = {name: (json.dumps(value, indent=2) + "\n").encode() for name, value in documents.items()}
     for part, prefix in PARTS.items():
         mine = {name: tensor for name, tensor in state.items() if name.startswith(prefix)}
-        places = {name: Place(place.names[:1]) for name, place in _places(system, part, mine).items()}
+        places = {name: Place(place.names[:1]) for name, place in _places(part, mine).items()}
         name = "model" if part.startswith("text") else "diffusion_pytorch_model"
         if mine:
             files[f"{part}/{name}.safetensors"] = to_bytes(give(mine, places), {"format": "pt"})

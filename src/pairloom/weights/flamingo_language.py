@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from pairloom.blocks.tensors import put_tensors, tensors_of
+from pairloom.checkpoints.building import build_within
 from pairloom.data.language_tokens import language_tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
@@ -17,6 +18,7 @@ from pairloom.model.builder import fit_to_tokens
 from pairloom.systems.flamingo import System
 
 PART = "language"
+MOST = 1 << 12  # tensors of a language model: its folder is measured by its bytes, one a number or more
 KINDS = ("missing_keys", "unexpected_keys", "mismatched_keys")
 
 
@@ -37,7 +39,8 @@ def start(model: Model, where: Path) -> Model:
     config = replace(fit_to_tokens(model.config, tokens), library=library)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        system = System(config)
+        size = sum(file.stat().st_size for file in where.iterdir() if file.suffix in (".safetensors", ".bin"))
+        system = build_within(MOST, size, lambda: System(config), where)
     put_tensors(system.vision, tensors_of(model.system.vision))
     _fill(system, where)
     about = {**model.about, "language": f"{document['model_type']} ({where.name})"}
@@ -58,7 +61,7 @@ def _fill(system: System, where: Path) -> None:
             dtype=torch.float32,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # its validators raise classes of their own
         raise Mistake(
             f"The language model in {where} cannot be read.",
             str(error).split("\n")[0],

@@ -8,7 +8,7 @@ ResNet; a logit bias means the sigmoid loss.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,9 @@ from torch import Tensor
 
 from pairloom.blocks.encoder_configs import LibraryTextConfig
 from pairloom.checkpoints import names
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import FILES, read, take
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.disk import atomic_write
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import OPENAI_MEAN, OPENAI_STD, Transform
@@ -27,7 +29,6 @@ from pairloom.model import Model, read_json
 from pairloom.model.saving import claim_empty
 from pairloom.systems.clip import Config, System
 from pairloom.weights import _open_clip_encoders as encoders
-from pairloom.weights._described import check, described_by
 from pairloom.weights._open_clip_texts import library_text_of, padding_of, tokens_of
 from pairloom.weights.openai_clip import COUNTS, LEFT, check_tokens, to_openai
 
@@ -60,6 +61,26 @@ OPTIONS = {
 }  # fmt: skip
 
 
+# the type of each setting of a tower; a list stands for the layers of a ResNet, and for both sides of a picture
+WHOLE = {
+    "context_length", "vocab_size", "width", "heads", "layers", "head_width", "patch_size", "image_size", "attn_pooler_queries",
+    "attn_pooler_heads",
+}  # fmt: skip
+NUMBERS, GROUPS = {"mlp_ratio", "patch_dropout"}, {"act_kwargs", "norm_kwargs", "tokenizer_kwargs"}
+TEXTS = {
+    "timm_model_name", "timm_pool", "timm_proj", "pool_type", "proj_type", "pos_embed_type", "hf_model_name",
+    "hf_tokenizer_name", "hf_pooler_type", "hf_proj_type",
+}  # fmt: skip
+FLAGS = {
+    "no_ln_pre",
+    "final_ln_after_pool",
+    "no_causal_mask",
+    "proj_bias",
+    "timm_proj_bias",
+    "attentional_pool",
+}
+
+
 def holds(where: Path) -> bool:
     """Whether a folder has open_clip's config and weights."""
     return where.is_dir() and (where / FILE).is_file() and any((where / name).is_file() for name in FILES)
@@ -83,58 +104,72 @@ def weights_in(where: Path) -> Path:
 
 def load(where: Path) -> Model:
     """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
-    document = read_json(where / FILE)
-    with described_by(where / FILE):
-        sizes = sizes_of(where)
-        config = config_of(sizes, where)
-        pixels = pixels_of(document.get("preprocess_cfg") or {}, config.image_size, where)
-        theirs, tokens = read(weights_in(where)), tokens_of(sizes["text_cfg"], where)
-        if any(sizes["text_cfg"].get(name) for name in ("hf_tokenizer_name", "hf_model_name")):
-            config = _fitted(config, tokens, theirs, where)
-        check(config)
-        check_tokens(tokens, config, where)
-        system = System(config)
+    settings = JsonSettings.read(where / FILE)
+    sizes = settings.inner("model_cfg")
+    config, theirs = config_of(sizes, where), read(weights_in(where))
+    text = sizes.inner("text_cfg").values
+    try:
+        tokens = tokens_of(text, where)
+    except ValueError as error:
+        raise _unsupported(where, str(error)) from error
+    if any(text.get(name) for name in ("hf_tokenizer_name", "hf_model_name")):
+        config = _fitted(config, tokens, theirs, where)
+    check_tokens(tokens, config, where)
+    system = build_for(theirs, lambda: System(config), where / FILE)
     moved = take(encoders.prepared(theirs, system), encoders.places(system), system.state_dict())
     moved.missing = [name for name in moved.missing if not name.endswith(COUNTS)]
     moved.left = [name for name in moved.left if name not in LEFT]
     moved.whole(where).into(system)
     about = {"source": f"open_clip ({where.name})"}
+    pixels = pixels_of(settings.inner("preprocess_cfg"), config.image_size, where)
     return Model("clip", system.eval(), tokens, pixels, about)
 
 
-def config_of(document: Mapping[str, Any], where: Path) -> Config:
+def config_of(model: JsonSettings, where: Path) -> Config:
     """The Config of a `model_cfg`."""
-    text, image = document.get("text_cfg"), document.get("vision_cfg")
-    if not (
-        isinstance(text, Mapping)
-        and isinstance(image, Mapping)
-        and text
-        and image
-        and "embed_dim" in document
-    ):
-        raise _unsupported(where, "no embed_dim, text_cfg or vision_cfg")
-    strange = [name for name in ("audio_cfg", "multimodal_cfg") if document.get(name)]
+    text, image = typed(model.inner("text_cfg")), typed(model.inner("vision_cfg"), ("layers", "image_size"))
+    strange = [name for name in ("audio_cfg", "multimodal_cfg") if model.values.get(name)]
     for part, allowed in ((text, TEXT_IS | BOTH_IS), (image, IMAGE_IS | BOTH_IS)):
         strange += [
             f"{name}={value}"
             for name, value in part.items()
             if (name not in SIZES | OPTIONS or name in allowed) and value not in allowed.get(name, (None,))
         ]
-    if strange:
-        raise _unsupported(where, ", ".join(strange))
-    quick = bool(document.get("quick_gelu"))
+    if strange or not (text and image and "embed_dim" in model):
+        raise _unsupported(where, ", ".join(strange) or "no embed_dim, text_cfg or vision_cfg")
+    quick, sigmoid = model.flag("quick_gelu"), "init_logit_bias" in model
     try:
         size = encoders.image_side(image)
         vision = encoders.vision_of(image, quick)
         reader = library_text_of(text) if text.get("hf_model_name") else encoders.text_of(text)
-    except ValueError as error:
+    except (ValueError, TypeError, ArithmeticError, LookupError) as error:
         raise _unsupported(where, str(error)) from error
-    sigmoid = document.get("init_logit_bias") is not None
     return Config(
-        image_size=size, embedding=document["embed_dim"],
+        image_size=size, embedding=model.whole("embed_dim"),
         loss="sigmoid" if sigmoid else "softmax", vision=vision, text=reader, **_text_sizes(text, quick),
         **({} if vision is not None else _image_sizes(image)),
     )  # fmt: skip
+
+
+def typed(part: JsonSettings, lists: Collection[str] = ()) -> Mapping[str, Any]:
+    """The settings of a tower, without numbers that are null. lists: those that may be several whole numbers. Mistake for one that is
+    of another type than open_clip's."""
+    numbers: dict[str, Any] = {}
+    for name in filter(part.__contains__, part.values):
+        if name in lists and isinstance(part.values[name], list):
+            numbers[name] = [int(one) for one in part.numbers(name)]
+        elif name in WHOLE:
+            numbers[name] = part.whole(name)
+        elif name in NUMBERS:
+            numbers[name] = part.number(name, least=0.0)
+        elif name in TEXTS:
+            part.text(name)
+        elif name in FLAGS:
+            part.flag(name)
+        elif name in GROUPS:
+            part.inner(name).number("eps", 1e-5)
+    plain, every = WHOLE | NUMBERS | FLAGS, part.values.items()
+    return {name: value for name, value in every if value is not None or name not in plain} | numbers
 
 
 def _image_sizes(image: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,27 +216,27 @@ def _unsupported(where: Path, strange: str) -> Mistake:
     )
 
 
-def pixels_of(document: Mapping[str, Any], size: int, where: Path) -> Transform:
+def pixels_of(settings: JsonSettings, size: int, where: Path) -> Transform:
     """The Transform of a `preprocess_cfg`."""
-    mode, way = document.get("resize_mode") or "shortest", document.get("interpolation") or "bicubic"
-    fill = document.get("fill_color") or 0
+    mode, way = settings.text("resize_mode", "shortest"), settings.text("interpolation", "bicubic")
+    fill = settings.values.get("fill_color") or 0
     if mode not in FITS or way not in ("bicubic", "bilinear", "random") or (fill and mode == "longest"):
         raise Mistake(
             f"{where / FILE} resizes pictures by {mode}, {way}, and fills them up with {fill}.",
             "Here: shortest, squash or longest, by bicubic or bilinear filters, and black.",
         )
     mean, std = (
-        _channels(document.get(name), usual) for name, usual in (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
+        _channels(settings, name, usual) for name, usual in (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
     )
     # "random" draws a filter in training and is bicubic otherwise
     return Transform(size, mean, std, FITS[mode], "bilinear" if way == "bilinear" else "bicubic")
 
 
-def _channels(value: Any, usual: tuple[float, ...]) -> tuple[float, ...]:
+def _channels(settings: JsonSettings, name: str, usual: tuple[float, ...]) -> tuple[float, ...]:
     """The numbers of the three channels; one number is that of each."""
-    if isinstance(value, int | float):
-        return (float(value),) * 3
-    return tuple(value) if value else usual
+    if isinstance(settings.values.get(name), int | float):
+        return (settings.number(name),) * 3
+    return settings.numbers(name, usual, 3)
 
 
 def export(model: Model, out: Path) -> None:

@@ -7,16 +7,15 @@ and values are separate tensors where its width differs from the tower's, while 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import Place, give, read, rename, take
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
-from pairloom.model import Model, read_json
+from pairloom.model import Model
 from pairloom.systems.coca import Config, System
-from pairloom.weights._described import check, described_by
 from pairloom.weights._hub import tokens_near
 from pairloom.weights._open_clip_encoders import PARTS, query_place
 from pairloom.weights.open_clip import BOTH_IS, FILE, SIZES, holds, pixels_of, sizes_of, weights_in, write
@@ -78,23 +77,20 @@ def sniff(where: Path) -> bool:
 
 def load(where: Path) -> Model:
     """Load an open_clip folder. Mistake for a tower that is not supported, and for unknown tensors."""
-    document = read_json(where / FILE)
-    with described_by(where / FILE):
-        config = config_of(document["model_cfg"], where)
-        check(config)
-        system = System(config)
-    theirs = read(weights_in(where))
+    settings = JsonSettings.read(where / FILE)
+    config, theirs = config_of(settings.inner("model_cfg"), where), read(weights_in(where))
+    system = build_for(theirs, lambda: System(config), where / FILE)
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     library = (where / "tokenizer.json").is_file() or (where / "vocab.json").is_file()
     tokens = Tokens.load(where, "clip") if library else tokens_near(where, "clip")
     check_tokens(tokens, config, where)
-    pixels = pixels_of(document.get("preprocess_cfg", {}), config.image_size, where)
+    pixels = pixels_of(settings.inner("preprocess_cfg"), config.image_size, where)
     return Model("coca", system.eval(), tokens, pixels, {"source": f"open_clip CoCa ({where.name})"})
 
 
-def config_of(document: Mapping[str, Any], where: Path) -> Config:
+def config_of(model: JsonSettings, where: Path) -> Config:
     """The Config of a `model_cfg`. Mistake for settings of open_clip that are not supported."""
-    text, image, upper = (document.get(name, {}) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
+    text, image, upper = (model.inner(name) for name in ("text_cfg", "vision_cfg", "multimodal_cfg"))
     fixed = {
         "embed_cls": (True,), "attentional_pool": (True,), "dim_head": (64,), "n_queries": (256,),
         "proj_type": ("linear",), "act_kwargs": (None, {}), "norm_kwargs": (None, {}), "pool_type": ("tok", "argmax"),
@@ -103,31 +99,33 @@ def config_of(document: Mapping[str, Any], where: Path) -> Config:
     strange = [
         f"{name}={value}"
         for part in (text, image, upper)
-        for name, value in part.items()
+        for name, value in part.values.items()
         if name not in SIZES and value not in (fixed | BOTH_IS).get(name, (None, False))
     ]
-    strange += [f"no {name}" for name in ("embed_cls", "attentional_pool") if not (text | image).get(name)]
-    same = ("width", "heads", "vocab_size", "context_length")
+    both = {**text.values, **image.values}
+    strange += [f"no {name}" for name in ("embed_cls", "attentional_pool") if not both.get(name)]
     defaults = {"width": 512, "heads": 8, "vocab_size": 49408, "context_length": 77}
-    lower = {name: text.get(name, defaults[name]) for name in same}
-    strange += [f"another {name} above" for name in same if upper.get(name, defaults[name]) != lower[name]]
-    if document.get("embed_dim") != lower["width"]:
-        strange.append(f"embed_dim={document.get('embed_dim')}")
+    lower, above = ({name: part.whole(name, defaults[name]) for name in defaults} for part in (text, upper))
+    strange += [f"another {name} above" for name in defaults if above[name] != lower[name]]
+    embedding = model.whole("embed_dim")
+    if embedding != lower["width"]:
+        strange.append(f"embed_dim={embedding}")
     if strange:
         raise Mistake(
             f"{where / FILE} describes a CoCa that is not supported.",
             f"It has {', '.join(strange)}.",
             "Supported are coca_ViT-B-32, coca_ViT-L-14 and others with the same parts.",
         )
-    width = image.get("width", 768)
+    width = image.whole("width", 768)
     return Config(
-        image_size=image.get("image_size", 224), patch=image.get("patch_size", 16), image_width=width,
-        image_depth=image.get("layers", 12), image_heads=width // image.get("head_width", 64),
-        image_growth=image.get("mlp_ratio", 4.0), poolers="open_clip", queries=image.get("attn_pooler_queries", 256),
-        pool_heads=image.get("attn_pooler_heads", 8), vocabulary=lower["vocab_size"],
-        length=lower["context_length"], width=lower["width"], unimodal=text.get("layers", 12),
-        multimodal=upper.get("layers", 12), heads=lower["heads"], growth=text.get("mlp_ratio", 4.0),
-        embedding=document["embed_dim"], activation="quick_gelu" if document.get("quick_gelu") else "gelu", pad=PAD,
+        image_size=image.whole("image_size", 224), patch=image.whole("patch_size", 16), image_width=width,
+        image_depth=image.whole("layers", 12), image_heads=width // image.whole("head_width", 64, most=width),
+        image_growth=image.number("mlp_ratio", 4.0, 0.0), poolers="open_clip",
+        queries=image.whole("attn_pooler_queries", 256), pool_heads=image.whole("attn_pooler_heads", 8),
+        vocabulary=lower["vocab_size"], length=lower["context_length"], width=lower["width"],
+        unimodal=text.whole("layers", 12), multimodal=upper.whole("layers", 12), heads=lower["heads"],
+        growth=text.number("mlp_ratio", 4.0, 0.0), embedding=embedding,
+        activation="quick_gelu" if model.flag("quick_gelu") else "gelu", pad=PAD,
         cls=lower["vocab_size"] - 2, sep=lower["vocab_size"] - 1,
     )  # fmt: skip
 

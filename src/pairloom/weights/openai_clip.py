@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import Place, give, peek, read, rename, take
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
@@ -124,7 +125,7 @@ def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:
 
 def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
     """A new system with these tensors. Mistake for missing or unknown tensors; counts of batches may be missing."""
-    system = System(config)
+    system = build_for(theirs, lambda: System(config), where)
     theirs = {name: tensor for name, tensor in theirs.items() if name not in LEFT}
     moved = take(theirs, places(system), system.state_dict())
     moved.missing = [name for name in moved.missing if not name.endswith(COUNTS)]

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
@@ -170,7 +171,7 @@ def _sharing(theirs: Mapping[str, Tensor]) -> Sharing:
 
 def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
     """A new system with these tensors. Mistake for unknown tensors, and for missing ones that the kind must have."""
-    system = System(config)
+    system = build_for(theirs, lambda: System(config), where)
     moved = from_salesforce(theirs, system)
     moved.whole(where, KINDS[kind_of(theirs, where)][0]).into(system)
     return system.eval()

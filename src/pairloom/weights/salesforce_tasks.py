@@ -15,6 +15,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pairloom.checkpoints.building import build_for
 from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
 from pairloom.data.transform import Transform
 from pairloom.model import Model
@@ -66,7 +67,8 @@ def load(where: Path) -> Model:
 
 def filled(config: Any, theirs: Mapping[str, Tensor], where: Path) -> nn.Module:
     """A new system with these tensors. Mistake for missing or unknown tensors."""
-    system: nn.Module = SYSTEMS[task_of(theirs)].System(config)
+    make = SYSTEMS[task_of(theirs)].System
+    system: nn.Module = build_for(theirs, lambda: make(config), where)
     from_published(theirs, system).whole(where).into(system)
     return system.eval()
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from pairloom import verbs
-from pairloom.checkpoints.layout import read
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
-from pairloom.model import Model, read_json
+from pairloom.model import Model
 from pairloom.model.generation import Generation
 from pairloom.weights import salesforce_tasks
-from pairloom.weights._transformers import holds, pixels_of, tokens_of, write
+from pairloom.weights._transformers import holds, pixels_of, tokens_of, weights_of, write
 from pairloom.weights.salesforce import (
     CLEANING,
     RELEASED,
@@ -49,34 +49,32 @@ def sniff(where: Path) -> bool:
     return holds(where, "blip")
 
 
-def load(where: Path) -> Model:
-    """Load a folder of transformers. Mistake for a class that is not supported, and for unknown tensors."""
-    document = read_json(where / "config.json")
-    text, image = document.get("text_config") or {}, document.get("vision_config") or {}
-    theirs = {from_transformers(name): tensor for name, tensor in read(where).items()}
-    missing = [
-        f"{part}.num_attention_heads"
-        for part, part_config in (("text_config", text), ("vision_config", image))
-        if "num_attention_heads" not in part_config
-    ]
+def load(where: Path, adapters: Path | None = None) -> Model:
+    """Load a folder of transformers. adapters: a folder of peft's, which are added to its weights. Mistake for a class that is not
+    supported, and for unknown tensors."""
+    settings = JsonSettings.read(where / "config.json")
+    parts = [settings.inner("vision_config"), settings.inner("text_config")]
+    theirs = {from_transformers(name): tensor for name, tensor in weights_of(where, adapters).items()}
+    missing = [f"{one.group}num_attention_heads" for one in parts if "num_attention_heads" not in one]
     if missing:
         raise Mistake(
             f"{where / 'config.json'} lacks {' and '.join(missing)}.",
             "transformers' defaults are not those of the published models.",
             "Add the number to the config (12 in base models; 16 for the image tower of large ones).",
         )
-    task, heads = task_of(theirs), (image["num_attention_heads"], text["num_attention_heads"])
+    heads = (parts[0].whole("num_attention_heads"), parts[1].whole("num_attention_heads"))
+    task = task_of(theirs)
     config = (salesforce_tasks.config_of if task else config_of)(theirs, where, heads)
     tokens = tokens_of(where, "" if task else CLEANING)
     check_tokens(tokens.size, config, where)
     config, tokens = fitted(config, tokens)
-    told_size = image.get("image_size", 384)
-    if told_size != config.image_size:
+    stated = parts[0].whole("image_size", 384)
+    if stated != config.image_size:
         raise Mistake(
             f"{where} contradicts itself.",
-            f"Its config reads {told_size} px, its weights {config.image_size}.",
+            f"Its config reads {stated} px, its weights {config.image_size}.",
         )
-    name = (document.get("architectures") or ["BLIP"])[0]
+    name = next(iter(settings.texts("architectures")), "BLIP")
     system = (salesforce_tasks.filled if task else filled)(config, theirs, where)
     return Model(
         task or "blip",

@@ -6,16 +6,17 @@ and means the highest id; the pooled row is that of the first end token. transfo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pairloom.checkpoints.layout import Place, give, read, rename, take
+from pairloom.checkpoints.building import build_for
+from pairloom.checkpoints.layout import Place, give, rename, take
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
-from pairloom.model import Model, read_json
+from pairloom.model import Model
 from pairloom.systems.clip import Config, System
-from pairloom.weights._transformers import holds, part, pixels_of, tokens_of, write
+from pairloom.weights._transformers import holds, part, pixels_of, tokens_of, weights_of, write
 from pairloom.weights.openai_clip import LAYER, LEAD, check_tokens
 
 WRITES, SYSTEM = "transformers", "clip"
@@ -29,6 +30,7 @@ IMAGE = {
     "image_size": 224, "patch_size": 32, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5,
 }  # fmt: skip
 LEGACY_END, PADDING = 2, 128
+ACTIVATIONS = ("gelu", "quick_gelu")
 WORDS = "text_model.embeddings.token_embedding.weight"
 BLOCK = [
     (r"attend\.0\.fn\.(query|key|value|out)\.(.+)", r"self_attn.\2_proj.\3"),
@@ -71,48 +73,55 @@ def sniff(where: Path) -> bool:
     return holds(where, "clip")
 
 
-def load(where: Path) -> Model:
-    """Load a folder of transformers. Mistake for missing or unknown tensors, and for another tokenizer."""
-    config = config_of(read_json(where / "config.json"), where)
+def load(where: Path, adapters: Path | None = None) -> Model:
+    """Load a folder of transformers. adapters: a folder of peft's, which are added to its weights. Mistake for missing or unknown
+    tensors, and for another tokenizer."""
+    settings = JsonSettings.read(where / "config.json")
+    config = config_of(settings, where)
     tokens = tokens_of(where)
     padded = config.vocabulary - tokens.size  # rows that nothing reads, up to a round number
-    theirs = {name: tensor for name, tensor in read(where).items() if not name.endswith("position_ids")}
+    theirs = {
+        name: tensor
+        for name, tensor in weights_of(where, adapters).items()
+        if not name.endswith("position_ids")
+    }
     if 0 < padded < PADDING and config.vocabulary % 8 == 0 and WORDS in theirs:
         config = replace(config, vocabulary=tokens.size)
         theirs[WORDS] = theirs[WORDS][: tokens.size]
     if (
         tokens.size > LEGACY_END
-        and read_json(where / "config.json").get("text_config", {}).get("eos_token_id") == LEGACY_END
+        and part(settings, "text_config", TEXT).whole("eos_token_id", least=0) == LEGACY_END
     ):
         config = replace(config, sep=tokens.sep, pad=tokens.sep)
     check_tokens(tokens, config, where)
-    system = System(config)
+    system = build_for(theirs, lambda: System(config), where)
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     about = {"source": f"transformers CLIPModel ({where.name})"}
     return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size, "CLIP"), about)
 
 
-def config_of(document: Mapping[str, Any], where: Path) -> Config:
+def config_of(settings: JsonSettings, where: Path) -> Config:
     """The Config of a config.json. Mistake where the towers differ in a setting that is the same for both here."""
-    text, image = part(document, "text_config", TEXT), part(document, "vision_config", IMAGE)
-    for name in ("hidden_act", "layer_norm_eps"):
-        if text[name] != image[name]:
-            raise Mistake(f"The towers in {where} differ in {name}.", f"{text[name]} and {image[name]}.", "")
-    if text["hidden_act"] not in ("gelu", "quick_gelu"):
-        raise Mistake(
-            f"The activation '{text['hidden_act']}' in {where} is not supported.",
-            "Supported are gelu and quick_gelu.",
-        )
-    words, end = text["vocab_size"], text["eos_token_id"]
+    text, image = part(settings, "text_config", TEXT), part(settings, "vision_config", IMAGE)
+    activation: Any = text.text("hidden_act", among=ACTIVATIONS)
+    eps = text.number("layer_norm_eps", least=0.0)
+    for name, one, other in (
+        ("hidden_act", activation, image.text("hidden_act")),
+        ("layer_norm_eps", eps, image.number("layer_norm_eps", least=0.0)),
+    ):
+        if one != other:
+            raise Mistake(f"The towers in {where} differ in {name}.", f"{one} and {other}.", "")
+    words, end = text.whole("vocab_size"), text.whole("eos_token_id", least=0)
     end = words - 1 if end == LEGACY_END else end
+    width, image_width = text.whole("hidden_size"), image.whole("hidden_size")
     return Config(
-        image_size=image["image_size"], patch=image["patch_size"], image_width=image["hidden_size"],
-        image_depth=image["num_hidden_layers"], image_heads=image["num_attention_heads"],
-        image_growth=image["intermediate_size"] / image["hidden_size"], vocabulary=words,
-        length=text["max_position_embeddings"], width=text["hidden_size"], depth=text["num_hidden_layers"],
-        heads=text["num_attention_heads"], growth=text["intermediate_size"] / text["hidden_size"],
-        embedding=document.get("projection_dim", 512), activation=text["hidden_act"], eps=text["layer_norm_eps"],
-        pad=end, cls=text["bos_token_id"], sep=end,
+        image_size=image.whole("image_size"), patch=image.whole("patch_size"), image_width=image_width,
+        image_depth=image.whole("num_hidden_layers"), image_heads=image.whole("num_attention_heads"),
+        image_growth=image.whole("intermediate_size") / image_width, vocabulary=words,
+        length=text.whole("max_position_embeddings"), width=width, depth=text.whole("num_hidden_layers"),
+        heads=text.whole("num_attention_heads"), growth=text.whole("intermediate_size") / width,
+        embedding=settings.whole("projection_dim", 512), activation=activation, eps=eps,
+        pad=end, cls=text.whole("bos_token_id", least=0), sep=end,
     )  # fmt: skip
 
 

@@ -7,7 +7,6 @@ punctuation and case, SigLIP 2's case alone. SigLIP 2 of any resolution (NaFlex,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +15,14 @@ from torch import Tensor
 
 from pairloom.blocks.encoder_configs import TextEncoderConfig, ViTConfig
 from pairloom.blocks.feed import Activation
-from pairloom.checkpoints.layout import Place, give, read, rename, take
+from pairloom.checkpoints.building import build_for
+from pairloom.checkpoints.layout import Place, give, rename, take
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
 from pairloom.model import Model, read_json
 from pairloom.systems.clip import Config, System
-from pairloom.weights._described import check, described_by
 from pairloom.weights._open_clip_texts import padding_of
-from pairloom.weights._transformers import holds, part, pixels_of, tokens_of, write
+from pairloom.weights._transformers import holds, part, pixels_of, tokens_of, weights_of, write
 from pairloom.weights.openai_clip import LAYER, LEAD, check_tokens
 from pairloom.weights.transformers_clip import BLOCK, LETTER, WORDS
 
@@ -77,29 +77,28 @@ def sniff(where: Path) -> bool:
     return holds(where, "siglip") or holds(where, "siglip2")
 
 
-def load(where: Path) -> Model:
-    """Load a folder of transformers. Mistake for missing or unknown tensors, and for another tokenizer."""
-    document = read_json(where / "config.json")
-    if document.get("model_type") == "siglip2":
+def load(where: Path, adapters: Path | None = None) -> Model:
+    """Load a folder of transformers. adapters: a folder of peft's, which are added to its weights. Mistake for missing or unknown
+    tensors, and for another tokenizer."""
+    settings = JsonSettings.read(where / "config.json")
+    if settings.text("model_type") == "siglip2":
         raise Mistake(
             f"{where} is a SigLIP 2 that reads pictures of any resolution (NaFlex).",
             "Here every picture of a model has one size.",
             "Take a SigLIP 2 of a fixed one, such as google/siglip2-base-patch16-224.",
         )
-    with described_by(where / "config.json"):
-        config = config_of(document, where)
-        check(config)
-    tokens = tokens_of(where, _cleaning(where))
-    theirs = {name: tensor for name, tensor in read(where).items() if not name.endswith("position_ids")}
-    theirs |= {name: theirs[name].reshape(()) for name in ("logit_scale", "logit_bias") if name in theirs}
+    config = config_of(settings, where)
+    tokens, read = tokens_of(where, _cleaning(where)), weights_of(where, adapters)
+    theirs = {name: tensor for name, tensor in read.items() if not name.endswith("position_ids")}
+    numbers = [name for name in ("logit_scale", "logit_bias") if name in theirs and theirs[name].numel() == 1]
+    theirs |= {name: theirs[name].reshape(()) for name in numbers}
     if tokens.size < config.vocabulary and WORDS in theirs:  # rows that no text reads
         config = replace(config, vocabulary=tokens.size)
         theirs[WORDS] = theirs[WORDS][: tokens.size]
     pad, first = padding_of(tokens, where), tokens.roles.get("cls", tokens.sep)
     config = replace(config, pad=pad, sep=tokens.sep, cls=first)
     check_tokens(tokens, config, where)
-    with described_by(where / "config.json"):
-        system = System(config)
+    system = build_for(theirs, lambda: System(config), where / "config.json")
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     about = {"source": f"transformers SiglipModel ({where.name})"}
     return Model("clip", system.eval(), tokens, pixels_of(where, config.image_size, "Siglip"), about)
@@ -113,24 +112,27 @@ def _cleaning(where: Path) -> str:
     return "siglip" if name.startswith("Siglip") or not name else ""
 
 
-def config_of(document: Mapping[str, Any], where: Path) -> Config:
+def config_of(settings: JsonSettings, where: Path) -> Config:
     """The Config of a config.json. Mistake for an activation or a pooling that is not supported."""
-    text, image = part(document, "text_config", TEXT), part(document, "vision_config", IMAGE)
-    strange = [one["hidden_act"] for one in (text, image) if one["hidden_act"] not in ACTIVATIONS]
-    if strange or not image["vision_use_head"]:
+    text, image = part(settings, "text_config", TEXT), part(settings, "vision_config", IMAGE)
+    acts = [one.text("hidden_act") for one in (text, image)]
+    strange = [act for act in acts if act not in ACTIVATIONS]
+    if strange or not image.flag("vision_use_head"):
         why = f"Its activation is {strange[0]}." if strange else "It has no attention pooling."
         raise Mistake(f"{where} is a SigLIP that is not supported.", why)
-    width, embedding = image["hidden_size"], text["projection_size"] or text["hidden_size"]
+    width, text_width = image.whole("hidden_size"), text.whole("hidden_size")
+    embedding = text.whole("projection_size", text_width)
     if width != embedding:
         raise Mistake(f"{where} does not fit together.", f"Pictures have {width} numbers, texts {embedding}.")
     return Config(
-        image_size=image["image_size"], vocabulary=text["vocab_size"], length=text["max_position_embeddings"],
-        width=text["hidden_size"], depth=text["num_hidden_layers"], heads=text["num_attention_heads"],
-        growth=text["intermediate_size"] / text["hidden_size"], embedding=embedding, loss="sigmoid",
-        activation=ACTIVATIONS[text["hidden_act"]], eps=text["layer_norm_eps"], text=TextEncoderConfig(),
+        image_size=image.whole("image_size"), vocabulary=text.whole("vocab_size"),
+        length=text.whole("max_position_embeddings"), width=text_width, depth=text.whole("num_hidden_layers"),
+        heads=text.whole("num_attention_heads"), growth=text.whole("intermediate_size") / text_width,
+        embedding=embedding, loss="sigmoid", activation=ACTIVATIONS[acts[0]], eps=text.number("layer_norm_eps", least=0.0),
+        text=TextEncoderConfig(),
         vision=ViTConfig(
-            image["patch_size"], width, image["num_hidden_layers"], image["num_attention_heads"],
-            image["intermediate_size"] / width, ACTIVATIONS[image["hidden_act"]], image["layer_norm_eps"],
+            image.whole("patch_size"), width, image.whole("num_hidden_layers"), image.whole("num_attention_heads"),
+            image.whole("intermediate_size") / width, ACTIVATIONS[acts[1]], image.number("layer_norm_eps", least=0.0),
         ),
     )  # fmt: skip
 
