@@ -139,7 +139,9 @@ def test_prefixes_of_wrappers_are_taken_off_in_folders(tmp_path: Path, prefix: s
     before = pairloom.load(tmp_path / "m").embed(texts=["two cats"]).texts
     file = tmp_path / "m" / "model.safetensors"
     save_file({f"{prefix}{name}": tensor for name, tensor in load_file(file).items()}, file, {"format": "pt"})
-    assert numpy.array_equal(pairloom.load(tmp_path / "m").embed(texts=["two cats"]).texts, before)
+    model = pairloom.load(tmp_path / "m")
+    assert numpy.array_equal(model.embed(texts=["two cats"]).texts, before)
+    assert model.about["names"] == f"without the prefix {prefix}"
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])

@@ -117,18 +117,23 @@ def systems() -> list[SystemInfo]:
 
 
 def import_weights(
-    source: str | Path, out: str | Path, size: int = 0, download: bool = False
+    source: str | Path,
+    out: str | Path,
+    size: int = 0,
+    download: bool = False,
+    config: str | Path | None = None,
 ) -> dict[str, Any]:
     """Take published weights into a model folder that needs nothing else; returns what is known of them.
 
-    size: side of the pictures, where another is wanted: positions are resized. Mistake where `out` is not empty.
+    size: side of the pictures, where another is wanted: positions are resized. config: the folder of a pipeline, for the settings
+    and the tokenizer of a Stable Diffusion in one file. Mistake where `out` is not empty.
     """
     from pairloom import model as models
     from pairloom import weights
     from pairloom.model.saving import claim_empty
 
     claim_empty(Path(out))
-    model = weights.load(source, download)
+    model = weights.load(source, download, None if config is None else Path(config))
     if size:
         model = models.at_size(model, size)
     models.save(model, out)

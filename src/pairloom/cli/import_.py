@@ -18,14 +18,14 @@ def command(
     size: Annotated[
         int, typer.Option(help="Side of the pictures, where another is wanted: positions are resized.", min=0)
     ] = 0,
+    config: Annotated[Path | None, typer.Option(help="Of one file: its pipeline's folder.")] = None,
     download: Annotated[bool, typer.Option("--download", help="A hub id may be fetched.")] = False,
     json: Json = False,
 ) -> None:
     from pairloom.api import import_weights
     from pairloom.cli import _show
 
-    facts = import_weights(source, out, size, download)
-    sentence = (
-        f"{facts['system']}, {facts['parameters']:,} parameters, {facts['pixels']} px; written to {out}"
-    )
-    _show.result(facts, [sentence], json)
+    facts = import_weights(source, out, size, download, config)
+    weight = f"{facts['parameters']:,} parameters, {facts['pixels']} px"
+    notes = [f"tensors {facts['names']}"] if "names" in facts else []
+    _show.result(facts, [f"{facts['system']}, {weight}; written to {out}", *notes], json)
