@@ -89,7 +89,11 @@ def test_match_scores_every_text_with_every_picture(blip: Model) -> None:
 
 def test_a_text_that_is_cut_is_named(blip: Model) -> None:
     scores = blip.match(picture(0), ["a star", "a red square " * 50])
-    assert scores.truncated == ("a red square " * 50,)
+    assert (scores.cut.texts, scores.cut.reads) == (1, blip.config.length)
+    assert scores.cut.longest == len(blip.tokens.rows(["a red square " * 50], 10**6)[0]) > scores.cut.reads
+    assert blip.embed(texts=["a star " * 99]).cut.texts == 1 and not blip.embed(texts=["a star"]).cut
+    with pytest.warns(UserWarning, match="1 text is longer than the model reads"):
+        blip.classify(picture(0), ["a star", "square " * 99], template="name")
 
 
 def test_embeddings_are_unit_vectors(blip: Model) -> None:

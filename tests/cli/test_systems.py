@@ -18,6 +18,7 @@ def test_every_system_is_listed(missing, monkeypatch, capsys) -> None:
     assert set(rows) == {*registry.names("systems"), "ridge"}
     abilities = {name: {one["name"]: one for one in row["abilities"]} for name, row in rows.items()}
     assert list(abilities["blip"]) == ["match", "embed", "caption"] and not rows["blip"]["needs"]
+    assert rows["blip"]["can"] == ["match texts with a picture", "embed pictures and texts", "write captions"]
     assert abilities["blip_vqa"]["answer"]["reads"] == "question"
     assert abilities["blip_nlvr"]["reason"]["pictures"] == 2
     assert list(abilities["ridge"]) == ["embed"] and "Saunders et al., 1998" in rows["ridge"]["paper"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.api.front import load
+from pairloom.data.cut import CutTexts
 from pairloom.data.shards import PairSet
 from pairloom.errors import Mistake
 from pairloom.scale import worker_count
@@ -64,6 +65,7 @@ def index_lines(facts: dict[str, Any]) -> list[str]:
         f"{facts['unreadable']:,} cannot be read"
     )
     lines += [f"  {name}: {why}" for name, why in facts["problems"]]
+    lines += [f"  {CutTexts(**facts['cut'])}"] * bool(facts["cut"]["texts"])
     line, cells = facts["line"], facts["cells"]
     told_apart = f"told from a match with AUROC {line['area']:.3f}, over {line['queries']} texts of the set"
     lines.append(f"  no good match: {line['why'] or told_apart}")
@@ -95,7 +97,7 @@ def results_table(results: SearchResults) -> tuple[list[str], list[list[Any]]]:
 
 def results_lines(results: SearchResults, sheet: Path | None = None) -> list[str]:
     """What a search found in one sentence, and what there is to know about it. sheet: the contact sheet that was written."""
-    lines = [sentence(results)]
+    lines = [sentence(results)] + [f"{results.cut}."] * bool(results.cut)
     if results.results and results.why:
         lines.append(f"No P(match): {results.why}.")
     if not results.whole:

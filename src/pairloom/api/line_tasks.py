@@ -59,7 +59,7 @@ def labels(model: Model, where: str, classes: Sequence[str], **options: Any) -> 
         return [{"classes": [vars(one) for one in row]} for row in classifier.labels(images)]
 
     about = {"model": where, "classes": ", ".join(names), **vars(chosen), "speed": described_speed(model)}
-    return LineTask("classifying", {"classes": []}, about, label, read=_reader(model))
+    return LineTask("classifying", {"classes": []}, about, label, read=_reader(model), cut=classifier.cut)
 
 
 def answers(model: Model, where: str, question: str = "", **options: Any) -> LineTask:
@@ -75,7 +75,8 @@ def answers(model: Model, where: str, question: str = "", **options: Any) -> Lin
     def rows(images: list[Any], questions: list[str], of: list[int]) -> list[Line]:
         results = answering.answer(model, images, questions, chosen, of)
         return [
-            {"question": text, "answers": [vars(one) for one in row]} for text, row in zip(questions, results)
+            {"question": text, "answers": [vars(one) for one in row], **_cut(model, plain(text))}
+            for text, row in zip(questions, results)
         ]
 
     def of_pictures(images: list[Any], keys: list[str]) -> list[Line]:
@@ -109,7 +110,13 @@ def _accuracy(lines: list[Line]) -> Line:
     known: list[dict[str, float]] = [
         {name: line[name] for name in ("accuracy", "exact") if name in line} for line in lines
     ]
-    return dict(means(known))
+    return {**means(known), **_were_cut(lines, "questions")}
+
+
+def _were_cut(lines: list[Line], what: str) -> Line:
+    """How many of a set's texts were cut, where any was."""
+    count = sum("cut" in line for line in lines)
+    return {f"{what} that were cut": count} if count else {}
 
 
 def statements(model: Model, where: str) -> LineTask:
@@ -121,7 +128,12 @@ def statements(model: Model, where: str) -> LineTask:
             demand_pictures(len(row), model.config)
         results = reason(model, images, [example.text for example in examples])
         return [
-            {"statement": example.text, **vars(one), **_truth(example), **_cut(model, example.text)}
+            {
+                "statement": example.text,
+                **vars(one),
+                **_truth(example),
+                **_cut(model, plain_statement(example.text)),
+            }
             for example, one in zip(examples, results)
         ]
 
@@ -129,9 +141,9 @@ def statements(model: Model, where: str) -> LineTask:
     return LineTask("reasoning", empty, {"model": where}, judge, "statements", totals=_verdicts)
 
 
-def _cut(model: Model, statement: str) -> Line:
-    """{"cut": True} for a statement of which the model reads only the beginning."""
-    return {"cut": True} if model.tokens.too_long(plain_statement(statement), model.config.length) else {}
+def _cut(model: Model, text: str) -> Line:
+    """{"cut": True} for a text of which the model reads only the beginning."""
+    return {"cut": True} if model.tokens.too_long(text, model.config.length) else {}
 
 
 def _truth(example: Any) -> Line:
@@ -140,8 +152,7 @@ def _truth(example: Any) -> Line:
 
 def _verdicts(lines: list[Line]) -> Line:
     known = [line for line in lines if "label" in line]
-    cut = sum("cut" in line for line in lines)
-    lengths: Line = {"statements that were cut": cut} if cut else {}
+    lengths = _were_cut(lines, "statements")
     if not known:
         return lengths
     columns = [[line[name] for line in known] for name in ("chance", "label", "group")]

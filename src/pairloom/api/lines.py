@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from pairloom.data.ahead import ahead
+from pairloom.data.cut import CutTexts
 from pairloom.data.disk import atomic_write, check_output, unwritable
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable, open_image
@@ -73,7 +74,7 @@ class LineTask:
 
     label: for progress. empty: what a line has beside its name where there is no answer. about: what answers depend on.
     answer(images, keys), or answer(examples, their pictures) where `kind` names a kind of examples. totals(lines): the
-    numbers of a whole set.
+    numbers of a whole set. cut: texts that are read with every picture and are longer than the model reads.
     """
 
     label: str
@@ -83,6 +84,7 @@ class LineTask:
     kind: str = ""
     read: Callable[[bytes], Any] = open_image
     totals: Callable[[list[Line]], Line] = lambda lines: {}
+    cut: CutTexts = CutTexts()
 
 
 class Lines:

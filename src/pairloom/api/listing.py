@@ -8,7 +8,7 @@ from types import ModuleType
 from pairloom import registry
 from pairloom.errors import Mistake
 from pairloom.regression import ridge_model
-from pairloom.verbs import Ability
+from pairloom.verbs import KINDS, Ability
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class SystemInfo:
     abilities: tuple[Ability, ...]
     presets: tuple[str, ...]
     needs: str = ""
+
+    @property
+    def can(self) -> tuple[str, ...]:
+        """What it can be asked, in words: "write captions" ..."""
+        return tuple(KINDS[ability.name].can for ability in self.abilities)
 
 
 def systems() -> list[SystemInfo]:

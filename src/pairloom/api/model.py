@@ -7,6 +7,7 @@ task when it is called: loading a model loads no task.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -82,16 +83,17 @@ class Model(ModelJobs):
     ) -> tuple[Scores, ...]:
         """`match` by each of `scores_by`, the best judge first; pictures are encoded once for all of them."""
         from pairloom.api.results import Scores
+        from pairloom.data.cut import cut_texts
         from pairloom.tasks.judge import score_table
 
         wanted = text_list(texts)
         self._way()
         ways = tuple(self._way(one) for one in by) if by else self.scores_by
         tables = score_table(self, open_pictures(images), wanted, ways)
-        long = tuple(text for text in wanted if self.tokens.too_long(text, self.config.length))
+        cut = cut_texts(self.tokens, wanted, self.config.length)
         flat = is_one_picture(images)
         return tuple(
-            Scores(table[0] if flat else table, way, tuple(wanted), long) for way, table in tables.items()
+            Scores(table[0] if flat else table, way, tuple(wanted), cut) for way, table in tables.items()
         )
 
     def caption(
@@ -132,11 +134,14 @@ class Model(ModelJobs):
         if images is None and texts is None:
             raise Mistake("There is nothing to embed.", "", "Give images=, texts= or both.")
         from pairloom.api.results import Embeddings
+        from pairloom.data.cut import cut_texts
         from pairloom.tasks import embed as embedding
 
+        wanted = None if texts is None else text_list(texts)
         return Embeddings(
             None if images is None else embedding.embed_images(self, open_pictures(images)),
-            None if texts is None else embedding.embed_texts(self, text_list(texts)),
+            None if wanted is None else embedding.embed_texts(self, wanted),
+            cut_texts(self.tokens, wanted or (), self.config.length),
         )
 
     def answer(
@@ -187,6 +192,8 @@ class Model(ModelJobs):
 
         options = Classifying(template, top, temperature)
         classifier = Classifier(self, distinct(classes), options)
+        if classifier.cut:
+            warnings.warn(f"{classifier.cut}.", stacklevel=2)
         return one_or_all(classifier.labels(open_pictures(images)), is_one_picture(images))
 
     def reason(self, images: Any, statements: Texts) -> Any:

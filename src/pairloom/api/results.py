@@ -17,6 +17,8 @@ import numpy
 from numpy.typing import NDArray
 from PIL import Image
 
+from pairloom.data.cut import CutTexts
+
 Floats: TypeAlias = NDArray[Any]
 
 
@@ -24,13 +26,13 @@ Floats: TypeAlias = NDArray[Any]
 class Scores:
     """How well texts fit pictures; higher is better. values: [M] for one picture, [N M] for a list of them.
 
-    by: how the scores are computed ("match head", "cosine", ...). truncated: texts longer than the model reads.
+    by: how the scores are computed ("match head", "cosine", ...). cut: texts that are longer than the model reads.
     """
 
     values: Floats
     by: str
     texts: tuple[str, ...]
-    truncated: tuple[str, ...] = ()
+    cut: CutTexts = CutTexts()
 
     @property
     def best(self) -> Any:
@@ -69,10 +71,12 @@ def ranked(every: Sequence[Scores]) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
-    """Unit vectors in the shared space. images [N E], texts [M E]; None where there were none."""
+    """Unit vectors in the shared space. images [N E], texts [M E]; None where there were none. cut: texts that are longer than the
+    model reads."""
 
     images: Floats | None = None
     texts: Floats | None = None
+    cut: CutTexts = CutTexts()
 
     @property
     def similarity(self) -> Floats:

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pairloom.data.cut import CutTexts, cut_texts
 from pairloom.data.disk import atomic_write, check_output, taken
 from pairloom.data.pair import content_hash
 from pairloom.data.shards import PairSet
@@ -34,7 +35,8 @@ SCHEMA = pa.schema(
 @dataclass(frozen=True)
 class Retrieval:
     """metrics: direction -> R@1, R@5, R@10, median and MRR, each with its 95 % interval. matched: pairs that the match head
-    scored; unreadable: name -> why; skipped: reason -> count of pairs that were left out."""
+    scored; unreadable: name -> why; skipped: reason -> count of pairs that were left out; cut: texts that are longer than the
+    model reads."""
 
     pictures: int
     texts: int
@@ -44,6 +46,7 @@ class Retrieval:
     metrics: dict[str, dict[str, Interval]]
     unreadable: dict[str, str] = field(default_factory=dict, repr=False)
     skipped: dict[str, int] = field(default_factory=dict, repr=False)
+    cut: CutTexts = CutTexts()
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values."""
@@ -83,7 +86,7 @@ def retrieve(
         _write(out, parts, ranked, top, restart)
     return Retrieval(
         len(ranked.names), len(ranked.owner), len(ranked.codes), protocol, chosen.k, metrics, ranked.broken,
-        dict(corpus.index.skipped),
+        dict(corpus.index.skipped), cut_texts(model.tokens, ranked.strings, model.config.length),
     )  # fmt: skip
 
 

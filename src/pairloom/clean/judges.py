@@ -12,7 +12,7 @@ n requests (a picture and a text), S pixels a side.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -24,12 +24,14 @@ from safetensors import SafetensorError
 
 from pairloom import model as models
 from pairloom.blocks.tensors import tensors_of
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.clean.calibrate import Calibration
 from pairloom.clean.calibrated_judge import CalibratedJudge
 from pairloom.clean.folds import JudgeFold, fold_of, read_references, write_references
 from pairloom.clean.judge_file import FILE, VERSION, is_judge, write_judge
 from pairloom.clean.picture_source import Floats, PictureSource
 from pairloom.clean.ridge_judge import RidgeJudge
+from pairloom.data.cut import CutTexts, cut_texts
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable
 from pairloom.errors import Mistake
@@ -194,7 +196,9 @@ def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Calibr
             f"It was written by pairloom {known.get('pairloom', 'of an unknown version')}.",
             "Clean its set again, or use that version of pairloom.",
         )
+    described = JsonSettings(folder / FILE, known)
     try:
+        by, name, size = described.text("by"), described.text("name"), described.whole("size", most=1 << 14)
         calibration = None if known["calibration"] is None else Calibration.from_dict(known["calibration"])
         if known["kind"] == "ridge":
             words = known["word_calibration"]
@@ -207,8 +211,16 @@ def load_judge(folder: Path | str, device: torch.device | str = "cpu") -> Calibr
             for place, file in zip(places, files, strict=True)
             if place is not None
         )
-        return Judge(folds, known["by"], known["name"], known["size"], calibration, known["model"])
-    except (KeyError, TypeError, ValueError, OSError, SafetensorError) as error:
+        return Judge(folds, by, name, size, calibration, described.text("model") if known["model"] else None)
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RuntimeError,
+        OSError,
+        SafetensorError,
+    ) as error:
         raise Mistake(
             f"The judge in {folder} is not whole.",
             f"{type(error).__name__}: {error}",
@@ -291,3 +303,11 @@ def _changed(where: str) -> int:
 @lru_cache(maxsize=1)
 def _opened(where: str, device: str, speed: Speed | None, _: int) -> CalibratedJudge:
     return open_judge(where, device, speed)
+
+
+def cut_by(judge: CalibratedJudge, texts: Iterable[str]) -> CutTexts:
+    """The texts that are longer than a judge's models read; none for a ridge regression, which reads whole texts."""
+    if not isinstance(judge, Judge) or not judge.folds:
+        return CutTexts()
+    model = judge.folds[0].model
+    return cut_texts(model.tokens, texts, model.config.length)

@@ -11,6 +11,7 @@ from pairloom.clean import plan
 from pairloom.clean.kept_scores import KeptScores
 from pairloom.clean.label_sample import COUNT
 from pairloom.clean.ledger import Ledger
+from pairloom.data.cut import CutTexts
 
 if TYPE_CHECKING:
     from pairloom.clean.calibrated_judge import CalibratedJudge
@@ -174,6 +175,8 @@ def _summary(facts: dict[str, Any], where: Path) -> list[str]:
     by_rule = sum(entry["count"] for entry in facts["audit"].values() if entry["severity"] == "bad")
     say(f"  audit        {by_rule:,} pictures or texts bad by rule")
     judge = facts.get("judge") or {}
+    if cut := CutTexts(**judge.get("cut", {})):
+        say(f"  cut          {cut}")
     if judge.get("parts"):
         weights = ", ".join(f"{part} {share:.0%}" for part, share in judge["parts"].items())
         say(f"  features     {weights}; of texts: {judge['texts']}")

@@ -6,7 +6,7 @@ Each step is a task for every shard; the parts of a round are in its own folder.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,11 +31,11 @@ from pairloom.clean.capfilt import Captioner, CaptionTask, ModelCaptioner
 from pairloom.clean.decisions import rules_of
 from pairloom.clean.ending_scores import EndingTask
 from pairloom.clean.judge_file import is_judge
-from pairloom.clean.judges import JudgeAt
+from pairloom.clean.judges import JudgeAt, cut_by
 from pairloom.clean.kept_scores import keep_scores
 from pairloom.clean.picture_source import PairJudge
 from pairloom.clean.plan import CleanSettings
-from pairloom.clean.rows import LEARN, Rows, column_of, read_part
+from pairloom.clean.rows import LEARN, SCORED, Rows, column_of, read_part
 from pairloom.clean.scoring import ScoreTask
 from pairloom.clean.shard_decisions import CalibratedRules, DecideTask
 from pairloom.clean.shared_budget import FIRST, KnownErrors, share_budget
@@ -142,6 +142,10 @@ def _round(run: Run, data: Rows, texts: Path, folder: Path) -> RoundResult:
         judge = JudgeAt(str(where), run.device)
     else:
         run.facts["judge"] = {"model": settings.model, "way": judge.way()}
+    if isinstance(judge, JudgeAt):
+        run.facts["judge"]["cut"] = asdict(
+            cut_by(judge.judge, (text for row in data.column(SCORED) for text in row))
+        )
     tasks = [ScoreTask(run.work, shard, folder, judge) for shard in run.pairs.shards]
     run.each("judge", scoring.score_shard, tasks)
     own, planted, owner = scoring.read_scores(folder / "scores", run.names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pairloom.clean.judges import JudgeAt
+from pairloom.clean.judges import JudgeAt, cut_by
 from pairloom.clean.picture_source import shrunk
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.pair import Pair
@@ -103,9 +103,11 @@ def score_set(
         score_shard, tasks, out, SCHEMA, plan, execution, restart, lambda done, all: tell("score", done, all)
     )
     scores = pq.read_table(out, columns=["score"]).column("score")
+    texts = pq.read_table(out, columns=["text"]).column("text").to_pylist()
     return {
         "texts": len(scores) - scores.null_count,
         "unreadable": scores.null_count,
         "way": " ".join(sorted(set(ways))),
+        "cut": asdict(cut_by(judge.judge, texts)),
         "out": str(out),
     }

@@ -70,6 +70,12 @@ def facts(title: str, values: dict[str, Any], json_: bool) -> None:
         table(title, ["what", "value"], rows)
 
 
+def cut(texts: Any) -> None:
+    """Say on standard error how many texts are longer than the model reads (a CutTexts), where any is."""
+    if texts:
+        console.print(f"{texts}.", markup=False)
+
+
 def write_lines(lines: Any) -> None:
     """Run a `Lines` job with progress; its lines are printed to standard output where it has no file, and the metrics of a set
     of examples to standard error. Exit code 1 where no picture could be read."""
@@ -77,6 +83,7 @@ def write_lines(lines: Any) -> None:
     with progress(lines.task.label, None, quiet=where is None) as bar:
         if lines.done:
             console.print(f"{lines.done} already done in {where}", markup=False)
+        cut(lines.task.cut)
         for line in lines:
             if where is None:
                 sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -23,18 +23,13 @@ def command(
     from pairloom.api.results import ranked
     from pairloom.cli import _show
 
-    loaded = pairloom.load(model, device)
-    engine = loaded.at_speed(speed)
+    engine = pairloom.load(model, device).at_speed(speed)
     every = engine.match_all(image, texts)
-    cut, ways, rows = len(every[0].truncated), [scores.by for scores in every], ranked(every)
-    if cut:
-        _show.console.print(
-            f"{cut} text{'s are' if cut > 1 else ' is'} longer than the model reads: "
-            f"judged by the first {loaded.config.length} tokens."
-        )
+    cut, ways, rows = every[0].cut, [scores.by for scores in every], ranked(every)
+    _show.cut(cut)
     if json:
         facts = {"image": str(image), "model": str(model), "speed": described_speed(engine)}
-        _show.say_json({**facts, "ways": ways, "texts": rows})
+        _show.say_json({**facts, "ways": ways, "texts": rows, "cut": vars(cut)})
     else:
         cells = [[row["text"], *(f"{row[way]:.4f}" for way in ways)] for row in rows]
         _show.table(str(image), ["text", *ways], cells)

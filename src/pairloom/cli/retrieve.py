@@ -33,6 +33,7 @@ def command(
         retrieved = pairloom.load(model, device).retrieve(
             pairs, protocol=protocol, k=k, out=out, top=top, restart=restart, tell=tell
         )
+    _show.cut(retrieved.cut)
     if json:
         _show.say_json(retrieved.to_dict())
         return

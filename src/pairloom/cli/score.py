@@ -24,10 +24,12 @@ def command(
 ) -> None:
     import pairloom
     from pairloom.cli import _show
+    from pairloom.data.cut import CutTexts
 
     with _show.steps(quiet=json) as tell:
         facts = pairloom.open(pairs).score(
             model, out, workers=workers, speed=speed, device=device, restart=restart, tell=tell
         )
+    _show.cut(CutTexts(**facts["cut"]))
     sentence = f"{facts['texts']:,} texts scored by {facts['way']}, {facts['unreadable']:,} could not be; written to {out}"
     _show.result(facts, [sentence], json)

@@ -15,15 +15,7 @@ def command(json: Json = False) -> None:
 
     rows = pairloom.systems()
     if json:
-        _show.say_json([{"system": one.name, **asdict(one)} for one in rows])
+        _show.say_json([{"system": one.name, **asdict(one), "can": one.can} for one in rows])
         return
-    lines = [
-        [
-            one.name,
-            one.paper,
-            one.needs or ", ".join(ability.name for ability in one.abilities),
-            ", ".join(one.presets),
-        ]
-        for one in rows
-    ]
-    _show.table("Systems", ["system", "paper", "abilities", "presets"], lines)
+    lines = [[one.name, one.paper, one.needs or ", ".join(one.can), ", ".join(one.presets)] for one in rows]
+    _show.table("Systems", ["system", "paper", "it can", "presets"], lines)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from pairloom.data.batch import Batch
+from pairloom.data.cut import CutTexts, cut_texts
 from pairloom.data.disk import check_output, unwritable
 from pairloom.data.pair import Pair
 from pairloom.data.pixels import Unreadable, open_image
@@ -39,7 +40,8 @@ NAMED = 20  # most unreadable pictures that are named
 
 @dataclass
 class Filled:
-    """Counts of one pass over a set. problems: (name, reason) of the first unreadable pictures; line: see `line.Line`."""
+    """Counts of one pass over a set. problems: (name, reason) of the first unreadable pictures; line: see `line.Line`; cut: the
+    pictures' texts that are longer than the model reads, of those that the line is drawn from."""
 
     added: int = 0
     known: int = 0
@@ -49,6 +51,7 @@ class Filled:
     problems: list[tuple[str, str]] = field(default_factory=list)
     line: dict[str, Any] = field(default_factory=dict)
     cells: dict[str, Any] = field(default_factory=dict)
+    cut: CutTexts = CutTexts()
 
 
 def fill(
@@ -95,6 +98,8 @@ def _end(
         )
     done.gone = store.end(mark)
     done.line = line.draw(store, model)
+    texts = (text for row in store.spread(line.POOL).tolist() for text in store.texts(row)[:1])
+    done.cut = cut_texts(model.tokens, texts, model.config.length)
     done.cells = cells.build(store, many)
     store.record(whole=True)
     done.pictures = len(store)

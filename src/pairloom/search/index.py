@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pairloom.data.cut import CutTexts, cut_texts
 from pairloom.data.pair import Blob, content_hash
 from pairloom.data.pixels import Unreadable, open_image
 from pairloom.data.shards import read
@@ -56,7 +57,8 @@ class Found:
 @dataclass(frozen=True)
 class SearchResults:
     """Answers to a query. good: whether any answer is a match; None where that is unknown, with the reason in `why`.
-    pictures: number in the index. whole: False where indexing was interrupted, so that pictures are missing."""
+    pictures: number in the index. whole: False where indexing was interrupted, so that pictures are missing. cut: words of the query
+    that are longer than the model reads."""
 
     query: str
     results: tuple[Found, ...]
@@ -64,6 +66,7 @@ class SearchResults:
     whole: bool
     good: bool | None = None
     why: str = ""
+    cut: CutTexts = CutTexts()
 
     def to_dict(self) -> dict[str, Any]:
         """The answers with what they say, for JSON; without their rows in the index."""
@@ -148,7 +151,12 @@ class Index:
             results = [replace(one, p=self.line(one.score or 0, mean, spread)) for one in results]
         if rerank:
             results = self._reranked(terms, results[:rerank]) + results[rerank:]
-        return self._answer(words, results[:top], why)
+        return replace(self._answer(words, results[:top], why), cut=self._cut(terms))
+
+    def _cut(self, terms: tuple[Term, ...]) -> CutTexts:
+        """The words of a query that are longer than the model reads."""
+        texts = [term.words for term in terms if term.words]
+        return cut_texts(self.model.tokens, texts, self.model.config.length) if texts else CutTexts()
 
     def _answer(self, query: str, results: list[Found], why: str = "") -> SearchResults:
         likely = [one.p for one in results if one.p is not None]

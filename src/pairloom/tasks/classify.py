@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pairloom.data.batch import Batch
+from pairloom.data.cut import cut_texts
 from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake, nearest
 from pairloom.model import Model
@@ -93,10 +94,15 @@ class Label:
     cosine: float
 
 
+def prompted(names: Sequence[str], prompts: Sequence[str]) -> list[str]:
+    """The texts of the classes: every prompt with the first name, then with the next."""
+    return [prompt.replace("{}", name) for name in names for prompt in prompts]
+
+
 @torch.no_grad()
 def class_embeddings(model: Model, names: Sequence[str], prompts: Sequence[str], rows: int = 256) -> Tensor:
     """Embeddings of the classes [K E]: the mean over all prompts of each name, normalised."""
-    texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
+    texts = prompted(names, prompts)
     parts = [
         model.system.embed_text(model.batch(texts=texts[first : first + rows])).float()
         for first in range(0, len(texts), rows)
@@ -120,7 +126,8 @@ def classify(
 
 
 class Classifier:
-    """Zero-shot classifier: the names are embedded once, for any number of pictures. Mistake for fewer than two names."""
+    """Zero-shot classifier: the names are embedded once, for any number of pictures. cut: texts of classes that are longer than the
+    model reads. Mistake for fewer than two names."""
 
     def __init__(self, model: Model, names: Sequence[str], options: Classifying = Classifying()) -> None:
         self.model, self.names, self.options = model, list(dict.fromkeys(names)), options
@@ -130,7 +137,9 @@ class Classifier:
                 f"{len(self.names)} name in {', '.join(map(repr, self.names)) or 'an empty list'}.",
                 "Give two or more.",
             )
-        self.classes = class_embeddings(model, self.names, templates(options.template))
+        prompts = templates(options.template)
+        self.classes = class_embeddings(model, self.names, prompts)
+        self.cut = cut_texts(model.tokens, prompted(self.names, prompts), model.config.length)
 
     def labels(self, images: Tensor | Sequence[Picture]) -> list[list[Label]]:
         """The `top` best names of each picture, best first."""
