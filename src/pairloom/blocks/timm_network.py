@@ -32,16 +32,24 @@ class TimmNetwork(nn.Module):
                 "",
                 "pip install --upgrade timm",
             )
-        if config.head:
-            self.trunk = timm.create_model(config.name, num_classes=embedding, global_pool=config.timm_pool)
-        else:
-            self.trunk = timm.create_model(config.name)
-            self.trunk.reset_classifier(0, **({"global_pool": config.timm_pool} if config.timm_pool else {}))
+        try:
+            self.trunk = _trunk(timm, config, embedding)
+        except AssertionError as error:  # how timm refuses a pooling
+            raise ValueError(f"{config.name}: {error}") from error
         width = embedding if config.head else self.trunk.num_features
         self.projection = projection(config.projection, width, embedding)
 
     def forward(self, images: Float[Tensor, "I 3 X Y"]) -> Float[Tensor, "I E"]:
         return self.projection(self.trunk(images))
+
+
+def _trunk(timm: Any, config: TimmConfig, embedding: int) -> Any:
+    """The network without its classifier, or with one that is the projection."""
+    if config.head:
+        return timm.create_model(config.name, num_classes=embedding, global_pool=config.timm_pool)
+    trunk = timm.create_model(config.name)
+    trunk.reset_classifier(0, **({"global_pool": config.timm_pool} if config.timm_pool else {}))
+    return trunk
 
 
 def _library() -> Any:
