@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pairloom.data.tokens import Tokens
+if TYPE_CHECKING:  # a tokenizer brings torch, which reading a finished run needs not
+    from pairloom.data.tokens import Tokens
 
 GROUP = 4096  # texts that are made tokens at a time
 
