@@ -10,8 +10,9 @@ from typing import Literal
 
 from pairloom.blocks.feed import Activation
 
-# into the shared embedding: a linear map without or with a bias, a linear map, GELU and another one, or nothing
-Projection = Literal["linear", "affine", "mlp", "none"]
+# into the shared embedding: a linear map without or with a bias, a norm before the latter, a linear map, GELU and another one, or
+# nothing
+Projection = Literal["linear", "affine", "norm_affine", "mlp", "none"]
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,8 @@ def projection(kind: Projection, width: int, embedding: int) -> nn.Module:
     if kind == "mlp":
         first, last = nn.Linear(width, 2 * embedding), nn.Linear(2 * embedding, embedding, bias=False)
         return nn.Sequential(first, nn.GELU(), last)
+    if kind == "norm_affine":
+        return nn.Sequential(nn.LayerNorm(width), projection("affine", width, embedding))
     if kind != "none":
         linear = nn.Linear(width, embedding, bias=kind == "affine")
         nn.init.normal_(linear.weight, std=width**-0.5)

@@ -31,7 +31,7 @@ from pairloom.regression.words import word_spans
 from pairloom.runtime.threads import one_thread
 from pairloom.weights import load as load_model
 
-Ratios = dict[int, float]  # place of a word in the lexicon -> its least log-ratio in a text
+WordRatios = dict[int, float]  # place of a word in the lexicon -> its least log-ratio in a text
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Writers:
 
     def ratios(
         self, pictures: PictureSource, rows: Sequence[int], texts: Sequence[str], groups: NDArray[np.int64], lexicon: Lexicon
-    ) -> list[Ratios]:  # fmt: skip
+    ) -> list[WordRatios]:  # fmt: skip
         """The log-ratio of every word of n requests (row, text) that has a class; none where a picture cannot be read. groups [n]:
         of the rows' pictures; group modulo K is the fold."""
-        results: list[Ratios] = [{} for _ in rows]
+        results: list[WordRatios] = [{} for _ in rows]
         for number, model in enumerate(self.folds):
             at = np.flatnonzero(groups % len(self.folds) == number)
             if not len(at):
@@ -94,7 +94,7 @@ class _Reading:
     @torch.no_grad()
     def ratios(
         self, pixels: NDArray[np.uint8], owner: NDArray[np.int64], texts: Sequence[str]
-    ) -> list[Ratios]:
+    ) -> list[WordRatios]:
         """Of texts, text i with picture owner[i] of pixels [m S S 3]. Every pass has the same shape (texts of one length, TEXTS or
         PICTURES rows), so that a ratio depends on its own picture and text alone, to the last bit."""
         encoded = [
@@ -104,7 +104,7 @@ class _Reading:
         rows = torch.cat([rows_of(each) for each in encoded])
         tokens, words = self.model.texts(texts), [self._words(text) for text in texts]
         lengths = tokens.mask.sum(1).cpu().numpy()
-        results: list[Ratios] = [{} for _ in texts]
+        results: list[WordRatios] = [{} for _ in texts]
         for length in np.unique(lengths):
             at = np.flatnonzero(lengths == length)
             for start in range(0, len(at), TEXTS):
@@ -131,9 +131,9 @@ class _Reading:
 
     def _least(
         self, chances: NDArray[np.float32], ids: Sequence[int], words: Sequence[tuple[int, int]], length: int
-    ) -> Ratios:
+    ) -> WordRatios:
         """The least ratio of each word. chances [T V]: log-probabilities of the token after each; length: of the text's tokens."""
-        ratios: Ratios = {}
+        ratios: WordRatios = {}
         for place, at in words:
             if at < length - 1:  # the last one ends the text
                 row = chances[at - 1]

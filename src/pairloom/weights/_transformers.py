@@ -105,6 +105,7 @@ class ProcessorDefaults:
 HALVES = (0.5, 0.5, 0.5)
 PROCESSORS = {
     "CLIP": ProcessorDefaults(crop=True, shortest=True),
+    "ChineseCLIP": ProcessorDefaults(crop=True, shortest=True),
     "Blip": ProcessorDefaults(),
     "Siglip": ProcessorDefaults(mean=HALVES, std=HALVES),
     "ViT": ProcessorDefaults(resample=BILINEAR, mean=HALVES, std=HALVES),
