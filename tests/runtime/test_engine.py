@@ -69,6 +69,7 @@ def test_what_a_graph_cannot_run_stays_with_torch():
     odd.stack.layers[0].feed[0].fn.up = nn.Sequential(odd.stack.layers[0].feed[0].fn.up)
     assert can_run(tower().stack) and not can_run(odd.stack)
     assert not can_run(Stack(SHAPE._replace(norm="post"))) and not can_run(Stack(SHAPE, ModeSharing(cross=1)))
+    assert engine(tower(depth=0), "exact").implementation == {"": "torch fp32"}  # a residual stem alone
     assert not can_run(Stack(SHAPE._replace(depth=0))) and not can_run(
         Stack(SHAPE._replace(activation="relu"))
     )
