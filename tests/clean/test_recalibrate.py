@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ import labelled
 import numpy as np
 import oracle
 import pytest
+from kills import die_at, files, states
 from PIL import Image
 
 from pairloom.clean import label_sample, plan, recalibrate
@@ -47,13 +47,6 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture(autouse=True)
 def inside(root, monkeypatch) -> None:
     monkeypatch.chdir(root)
-
-
-def files(root: Path | str) -> dict[str, bytes]:
-    where = Path(root)
-    return {
-        str(path.relative_to(where)): path.read_bytes() for path in sorted(where.rglob("*")) if path.is_file()
-    }
 
 
 def copy(name: str) -> Path:
@@ -222,44 +215,22 @@ def test_a_judge_that_was_saved_has_the_new_calibration() -> None:
 
 # kills
 
-CHANGES = ("replace", "link", "unlink", "mkdir", "rmdir")
-
-
-def die_at(step: int, work: Callable[[], object]) -> int:
-    """Do some work in a process that ends before its `step`-th change of the disk. Its exit code."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def counted(real):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] < 0:
-                    os._exit(9)
-                return real(*args, **kwargs)
-
-            return call
-
-        for name in CHANGES:
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            work()
-        finally:
-            os._exit(0 if left[0] >= 0 else 9)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
 
 def survives(step: int) -> bool:
-    """Whether it was killed at that step; checks that a plain `clean` then leaves the old result or completes the new one, and
-    that the labels are applied as if it had not been killed."""
+    """Whether it was killed at that step; checks how it ends."""
     out = copy(f"killed-{step}")
     code = die_at(step, lambda: recalibrate.recalibrate(out, Path("labels.jsonl")))
-    oracle.run("raw", out)
-    assert files(out) in (files("out"), files("again")), step
-    oracle.run("raw", out, labels="labels.jsonl")
-    assert files(out) == files("again"), f"killed before change {step}"
-    shutil.rmtree(out)
+    ends_well(out)
     return code == 9
+
+
+def ends_well(out: Path) -> None:
+    """A plain `clean` leaves the old result or completes the new one; with the labels it is as if it had not been killed."""
+    oracle.run("raw", out)
+    assert files(out) in (files("out"), files("again")), out
+    oracle.run("raw", out, labels="labels.jsonl")
+    assert files(out) == files("again"), out
+    shutil.rmtree(out)
 
 
 @pytest.mark.parametrize("step", [0, 9])
@@ -294,10 +265,11 @@ def test_a_kill_at_every_commit_point_leaves_no_trace(monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_a_kill_before_every_single_change_leaves_no_trace() -> None:
-    step = 0
-    while survives(step):
-        step += 1
-    assert step > 26
+    live = copy("live")
+    left = states(live, lambda: recalibrate.recalibrate(live, Path("labels.jsonl")))
+    assert len(left) > 26
+    for state in left:
+        ends_well(state)
 
 
 # trusted pairs

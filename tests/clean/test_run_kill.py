@@ -5,35 +5,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import colours
 import oracle
 import pytest
+from kills import die_at, files, states
 
 import pairloom
 from pairloom.clean import plan
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
 
-CHANGES = (
-    "replace",
-    "link",
-    "unlink",
-    "mkdir",
-    "rmdir",
-)  # the system calls that change what lies on the disk
-
-
 # Python 3.12 warns of a fork beside threads; the child here touches the disk and dies
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
-
-def files(root: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
 
 
 @pytest.fixture(scope="module")
@@ -62,34 +47,10 @@ def checking(out: str, restart: bool = False) -> None:
     pairloom.open("raw").check(out=out, workers=1, restart=restart)
 
 
-def die_at(step: int, out: str, restart: bool = False, job: Callable[..., None] = cleaning) -> int:
-    """Run in a process that ends, without a word, before its `step`-th change of the disk. Its exit code."""
-    child = os.fork()
-    if child == 0:
-        left = [step]
-
-        def counted(real):
-            def call(*args, **kwargs):
-                left[0] -= 1
-                if left[0] < 0:
-                    os._exit(9)
-                return real(*args, **kwargs)
-
-            return call
-
-        for name in CHANGES:
-            setattr(os, name, counted(getattr(os, name)))
-        try:
-            job(out, restart=restart)
-        finally:
-            os._exit(0 if left[0] >= 0 else 9)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def survives(step: int, name: str) -> bool:
     """Whether the run was killed at that step at all; checks that it then ended as if it had not been."""
     out = f"{name}-{step}"
-    code = die_at(step, out)
+    code = die_at(step, lambda: cleaning(out))
     oracle.run("raw", out)
     assert files(Path(out)) == files(Path("whole")), f"killed before change {step}"
     return code == 9
@@ -107,7 +68,7 @@ def check_survives(step: int, name: str, restart: bool = False) -> bool:
         checking(str(whole))
     if restart:
         checking(out)
-    code = die_at(step, out, restart, checking)
+    code = die_at(step, lambda: checking(out, restart))
     checking(out, restart)
     assert files(Path(out)) == files(whole), f"killed before change {step}"
     return code == 9
@@ -124,18 +85,21 @@ def test_a_check_that_is_killed_while_an_old_one_is_forgotten_leaves_no_trace() 
 
 @pytest.mark.slow
 def test_a_check_that_is_killed_before_any_change_leaves_no_trace() -> None:
-    steps = 0
-    while check_survives(steps, "every"):
-        steps += 1
-    assert steps > 21
+    checking("check-whole")
+    left = states(Path("check-live"), lambda: checking("check-live"))
+    assert len(left) > 15
+    for state in left:
+        checking(str(state))
+        assert files(state) == files("check-whole"), state
 
 
 @pytest.mark.slow
 def test_a_kill_before_every_single_change_leaves_no_trace() -> None:
-    steps = 0
-    while survives(steps, "every"):
-        steps += 1
-    assert steps > 33
+    left = states(Path("live"), lambda: cleaning("live"))
+    assert len(left) > 33
+    for state in left:
+        oracle.run("raw", str(state))
+        assert files(state) == files("whole"), state
 
 
 @pytest.mark.parametrize("step", [1, 5])
@@ -143,7 +107,7 @@ def test_a_kill_while_an_old_run_is_forgotten_leaves_no_trace(step: int) -> None
     """--restart over a finished run, killed while the old one is removed: the folder still counts as ours."""
     out = f"again-{step}"
     oracle.run("raw", out)
-    assert die_at(step, out, restart=True) == 9
+    assert die_at(step, lambda: cleaning(out, restart=True)) == 9
     oracle.run("raw", out, restart=True)
     assert files(Path(out)) == files(Path("whole"))
 
@@ -178,7 +142,7 @@ def test_two_runs_do_not_write_into_one_folder(where) -> None:
 
 
 def test_what_is_done_already_is_said_and_not_done_again(where) -> None:
-    die_at(25, "told")
+    die_at(25, lambda: cleaning("told"))
     said: dict[str, str] = {}
 
     def tell(step, done, total, bad=0, note=""):
