@@ -1,0 +1,71 @@
+"""Which words writers may speak about, and what their ratios are as evidence."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from pairloom.clean import word_training
+from pairloom.clean.word_training import _known_to_writers, _WordOf
+from pairloom.regression.lexicon import Lexicon
+from pairloom.regression.ridge import Ridge
+from pairloom.regression.word_fit import WordFit
+
+TEXTS = [
+    f"a {colour} {thing} near {place}"
+    for colour in ("red", "blue", "green", "white")
+    for thing in ("ball", "cat", "tree", "fish")
+    for place in ("water", "houses", "hills")
+] * 2
+
+
+def fit_of(lexicon: Lexicon) -> WordFit:
+    """A fit that judges every word of a lexicon, and knows nothing else."""
+    empty = np.zeros((1, 0))
+    return WordFit(
+        lexicon, (), (), empty, (), np.zeros((2, 0, 0), np.float16), np.zeros((2, 0)), empty,
+        np.ones(len(lexicon), bool), np.zeros((2, 0)),
+    )  # fmt: skip
+
+
+def requests_of(places: list[int], own: int, edited: int) -> list[_WordOf]:
+    return [
+        _WordOf(at, "", place, 0.0, wrong)
+        for place in places
+        for wrong, count in ((False, own), (True, edited))
+        for at in range(count)
+    ]
+
+
+def test_writers_speak_about_words_whose_edits_they_tell() -> None:
+    lexicon = Lexicon.learn(TEXTS)
+    fit, places = fit_of(lexicon), list(range(len(lexicon)))
+    assert len(places) >= 10
+    requests = requests_of(places, 12, 12)
+    ratios = np.array([(-4.0 if one.wrong else 4.0) + 0.1 * (one.row % 2) for one in requests])
+    blind, rare = places[0], places[1]
+    ratios[[one.word == blind for one in requests]] = 1.0  # own and edited texts alike: AUROC .5
+    few = [one for one in requests if one.word != rare or one.row < word_training.FEW - 1]
+    kept = np.array([one.word != rare or one.row < word_training.FEW - 1 for one in requests])
+    known = _known_to_writers(fit, few, ratios[kept])
+    assert known is not None and known.reads_ratios
+    assert np.flatnonzero(~known.visible).tolist() == [blind, rare]
+    np.testing.assert_allclose(known.usual[:, places[2]], [4.05, word_training.SPREAD])  # .05 is too narrow
+    np.testing.assert_allclose(known.usual[:, rare], [0, 1])  # unknown
+    assert _known_to_writers(fit, requests, np.zeros(len(requests))) is None  # they tell nothing
+
+
+def test_ratios_stand_in_the_place_of_the_other_words() -> None:
+    lexicon = Lexicon.learn(TEXTS)
+    count = len(lexicon)
+    ridge = Ridge(torch.zeros(1, 1), torch.zeros(3, 1, count), torch.full((3, count), 0.25))
+    fit = fit_of(lexicon)
+    usual = np.stack([np.full(count, 2.0), np.full(count, 0.5)])
+    fit = WordFit(
+        lexicon, (ridge,), (), np.full((1, count), 0.4), (), fit.context, fit.scale, fit.weights, fit.visible, usual
+    )  # fmt: skip
+    seen = [(np.full((1, count), 0.5, np.float32), np.full((1, count), 0.7, np.float32))]
+    (row,) = fit.evidence(seen, np.array([0]), np.array([3]), np.array([0.0]), 0, np.array([1.0]))
+    share = np.log(lexicon.shares[3])
+    # log(.5 / .25), the word's reliability, likeness, the ratio, and how far it lies below the usual one
+    np.testing.assert_allclose(row, [np.log(2), 0.4, 0.7, 1.0, (1.0 - 2.0) / 0.5, share], rtol=1e-6)
