@@ -17,11 +17,13 @@ pytest.importorskip("transformers")
 from fuzzing import Change, changes_of, faults, limits, sample  # noqa: E402
 from published import bert_tokens, blip_folder, clip_folder, clip_tokens, processor  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from test_bert_clip import alt, chinese  # noqa: E402
 from test_flamingo_parts import TWO_LAYERS, fresh, language_folder  # noqa: E402
 from test_openai_clip import VIT, model_of, script  # noqa: E402
 from test_peft import adapters  # noqa: E402
 from test_salesforce import model_of as blip_of  # noqa: E402
 from test_salesforce import publish  # noqa: E402
+from test_siglip import folder as siglip  # noqa: E402
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel  # noqa: E402
 
 import pairloom  # noqa: E402
@@ -52,6 +54,21 @@ def clip(where: Path) -> Loader:
 
 def blip(where: Path) -> Loader:
     blip_folder(where, "caption")
+    return load
+
+
+def siglip_of_transformers(where: Path) -> Loader:
+    siglip(where)
+    return load
+
+
+def chinese_clip(where: Path) -> Loader:
+    chinese(where)
+    return load
+
+
+def altclip(where: Path) -> Loader:
+    alt(where)
     return load
 
 
@@ -178,6 +195,9 @@ LAYOUTS: dict[str, Callable[[Path], Loader]] = {
         pipeline,
         peft,
         index,
+        siglip_of_transformers,
+        chinese_clip,
+        altclip,
     )
 }
 
