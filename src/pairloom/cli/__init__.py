@@ -12,6 +12,7 @@ from rich.console import Console
 import pairloom
 from pairloom import registry
 from pairloom.errors import Mistake
+from pairloom.runtime.launched import run_to_exit
 
 STOPPED = 130  # exit code of a command that was stopped by Ctrl-C
 AGAIN = "Run the same command again: finished work on the disk is not repeated."
@@ -63,7 +64,7 @@ def _version(wanted: bool) -> bool:
 
 def main() -> None:
     """Entry point of the console script."""
-    run(build)
+    run_to_exit(lambda: run(build))
 
 
 def run(make: Callable[[], typer.Typer]) -> None:
