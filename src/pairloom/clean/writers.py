@@ -51,13 +51,13 @@ class Writers:
             at = np.flatnonzero(groups % len(self.folds) == number)
             if not len(at):
                 continue
-            shown, owner = np.unique(np.asarray(rows)[at], return_inverse=True)
-            pixels, readable = pictures.pixels(shown.tolist(), self.size)
+            pictured, owner = np.unique(np.asarray(rows)[at], return_inverse=True)
+            pixels, readable = pictures.pixels(pictured.tolist(), self.size)
             with one_thread():
-                known = _Reading(model, lexicon).ratios(
+                ratios_of = _Reading(model, lexicon).ratios(
                     pixels, owner, [texts[place] for place in at.tolist()]
                 )
-            for place, mine, ratios in zip(at.tolist(), owner.tolist(), known):
+            for place, mine, ratios in zip(at.tolist(), owner.tolist(), ratios_of):
                 results[place] = ratios if readable[mine] else {}
         return results
 
