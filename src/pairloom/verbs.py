@@ -4,8 +4,8 @@ No base class. A system declares `abilities` (what its weights were trained for)
 it), and has the methods of the Protocols that `KINDS` names for these abilities. Tasks, commands and benchmarks read the
 declaration through `able`, `demand` and `ways`; nobody looks at loss weights, at classes or at private names.
 
-B texts, I pictures, N pictures of an example, T tokens, E shared embedding, V vocabulary, L codes of a picture, K codebook,
-C Y X channels and sides of a latent, H W sides of a picture.
+B texts, I pictures, N pictures of an example, T tokens, E shared embedding, V vocabulary, A answers of a list, L codes of a
+picture, K codebook, C Y X channels and sides of a latent, H W sides of a picture.
 """
 
 from __future__ import annotations
@@ -176,6 +176,18 @@ class MatchesInTwo(Protocol):
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """Class 0: does not belong; class 1: belongs."""
+        ...
+
+
+@runtime_checkable
+class Chooses(Protocol):
+    """Classifier over a list of answers that belongs to the model. Ability "choose".
+
+    `config.answers` is how many there are, `config.answer_list` their texts, empty where nobody said them.
+    """
+
+    def answer_logits(self, batch: Batch) -> Float[Tensor, "B A"]:
+        """Scores of the answers to the questions, which are the batch's texts. `image_of` [B]: the picture of each."""
         ...
 
 
@@ -375,6 +387,7 @@ KINDS: dict[str, Kind] = {
     "embed": Kind((Embeds,), "embed pictures and texts", "embed PAIRS --out FILE"),
     "caption": Kind((Writes,), "write captions", "caption PICTURES"),
     "answer": Kind((Writes,), "answer questions about a picture", 'ask PICTURE "A QUESTION?"'),
+    "choose": Kind((Chooses,), "choose answers from its list", 'ask PICTURE "A QUESTION?"'),
     "reason": Kind((Matches,), "judge statements about pictures", 'reason PICTURE ... "A STATEMENT."'),
     "dialog": Kind((Matches,), "follow a dialog about a picture", 'dialog PICTURE "A QUESTION?" --candidates ...'),
     "prompt": Kind(

@@ -28,6 +28,7 @@ from pairloom.train.settings import Settings
 from pairloom.verbs import (
     KINDS,
     SCORES,
+    Chooses,
     Denoises,
     Draws,
     Embeds,
@@ -123,6 +124,8 @@ def answers(system: Any, batch: Batch) -> dict[str, torch.Tensor]:
         said |= {"embed_image": system.embed_image(batch), "embed_text": system.embed_text(batch)}
     if Matches in verbs:
         said["match"] = system.match(batch)
+    if Chooses in verbs:
+        said["answer_logits"] = system.answer_logits(batch)
     if Writes in verbs:
         said["logits"] = system.logits(batch).masked_fill(~batch.texts.mask[..., None], 0.0)
     if WritesCodes in verbs:

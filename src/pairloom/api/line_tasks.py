@@ -64,7 +64,7 @@ def labels(model: Model, where: str, classes: Sequence[str], **options: Any) -> 
 
 def answers(model: Model, where: str, question: str = "", **options: Any) -> LineTask:
     """One question about every picture; without a question, every question of a set and VQA's accuracy."""
-    verbs.demand(model.system, "answer")
+    verbs.demand(model.system, "choose" if verbs.able(model.system, "choose") else "answer")
     chosen = answering.Answering.checked(model, **options)
     listed = chosen.choices.texts if chosen.choices else []
     about = {

@@ -160,7 +160,7 @@ class Model(ModelJobs):
         choices: answers to choose from, of which only the `first` with the likeliest beginnings are read (0: all); without
         them the model writes. With several > 1 a list for each.
         """
-        self._demand("answer")
+        self._demand("choose" if "choose" in self.abilities else "answer")
         from pairloom.tasks import answer as answering
 
         options = answering.Answering.checked(

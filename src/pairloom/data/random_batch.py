@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.records import Regions
@@ -31,16 +32,22 @@ def random_pairs(config: Any, generator: torch.Generator, pictures: int = 1) -> 
     return Batch(images=images, texts=texts, image_ids=torch.arange(ROWS))
 
 
-def random_regions(config: Any, generator: torch.Generator, regions: int = 5) -> Batch:
-    """Texts with regions [6 1 R F] of every number from 1 to R, and the detector's class distributions."""
+def random_regions(config: Any, generator: torch.Generator, regions: int = 5, attributes: int = 0) -> Batch:
+    """Texts with regions [6 1 R F] of every number from 1 to R, and the detector's distributions of classes and attributes."""
     texts = random_texts(config, generator)
     shape = (ROWS, 1, regions)
     features = torch.randn(*shape, config.features, generator=generator)
     corner = torch.rand(*shape, 2, generator=generator) / 2
     boxes = torch.cat([corner, corner + 0.1 + 0.4 * torch.rand(*shape, 2, generator=generator)], -1)
     mask = torch.arange(regions) < torch.tensor([regions, 4, 1, 3, regions, 2])[:, None, None]
-    probabilities = torch.rand(*shape, config.classes, generator=generator)
-    probabilities = probabilities / probabilities.sum(-1, keepdim=True)
+
+    def shares(kinds: int) -> Tensor:
+        chances = torch.rand(*shape, kinds, generator=generator)
+        return chances / chances.sum(-1, keepdim=True)
+
+    named = shares(attributes) if attributes else None
     return Batch(
-        texts=texts, regions=Regions(features, boxes, mask, probabilities), image_ids=torch.arange(ROWS)
+        texts=texts,
+        regions=Regions(features, boxes, mask, shares(config.classes), named),
+        image_ids=torch.arange(ROWS),
     )

@@ -2,8 +2,8 @@
 
 Every mask is True where something is real.
 
-B examples, N pictures of an example, R regions of a picture, F features of a region or a clip, K classes, C clips of a
-video, L codes, Q questions.
+B examples, N pictures of an example, R regions of a picture, F features of a region or a clip, K classes, A attributes, C clips
+of a video, L codes, Q questions.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ from pairloom.data.batch import Record, Texts
 @dataclass(frozen=True, eq=False)
 class Regions(Record):
     """Regions of pictures, from a detector. features [B N R F]; boxes [B N R 4]: left, top, right, bottom as shares of the
-    picture's sides; mask [B N R]; class_probabilities [B N R K]: the detector's own, where it gave them."""
+    picture's sides; mask [B N R]; class_probabilities [B N R K] and attribute_probabilities [B N R A]: the detector's own, where it
+    gave them, with background, or no attribute, first."""
 
     features: Tensor
     boxes: Tensor
     mask: Tensor
     class_probabilities: Tensor | None = None
+    attribute_probabilities: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,16 @@ def random_negatives(
     return other.to(ids.device), available.to(ids.device)
 
 
+def mismatched_half(
+    ids: Int[Tensor, " B"], generator: torch.Generator
+) -> tuple[Int[Tensor, " B"], Bool[Tensor, " B"]]:
+    """A partner for each row: itself, or, with probability one half, a random other row (`random_negatives`), and whether it is
+    another. ids: which picture each row has."""
+    other, available = random_negatives(ids, generator)
+    wrong = available & (torch.rand(len(ids), generator=generator) < 0.5).to(ids.device)
+    return torch.where(wrong, other, torch.arange(len(ids), device=ids.device)), wrong
+
+
 def paired_match_loss(
     matched: Float[Tensor, "B 2"], mismatched: Float[Tensor, "B 2"], available: Bool[Tensor, " B"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:

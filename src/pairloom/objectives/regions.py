@@ -23,6 +23,29 @@ def mask_regions(
     return hidden | (first & ~hidden.any(1, keepdim=True))
 
 
+def hide_features(
+    features: Float[Tensor, "B R F"],
+    hidden: Bool[Tensor, "B R"],
+    mask: Bool[Tensor, "B R"],
+    generator: torch.Generator,
+    zero: float = 0.9,
+    other: float = 0.0,
+) -> Float[Tensor, "B R F"]:
+    """What a model reads of hidden regions: with probability `zero` nothing, with probability `other` the features of a random
+    real region of the batch, else what they are (ViLBERT: .9 and 0; LXMERT's code: .8 and .1).
+
+    mask: True = real.
+    """
+    draw = torch.rand(hidden.shape, generator=generator).to(hidden.device)
+    read = features.masked_fill((hidden & (draw < zero))[..., None], 0.0)
+    if not other:
+        return read
+    real = features.flatten(0, 1)[mask.flatten()]
+    place = (torch.rand(hidden.shape, generator=generator).to(hidden.device) * len(real)).long()
+    swapped = hidden & (draw >= zero) & (draw < zero + other)
+    return torch.where(swapped[..., None], real[place.clamp(max=len(real) - 1)], read)
+
+
 def overlapping(
     boxes: Float[Tensor, "B R 4"], hidden: Bool[Tensor, "B R"], limit: float = 0.4
 ) -> Bool[Tensor, "B R"]:

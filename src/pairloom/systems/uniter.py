@@ -9,7 +9,7 @@ D width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -26,7 +26,7 @@ from pairloom.data.batch import Batch
 from pairloom.data.records import Regions
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
 from pairloom.objectives.match import match_loss
-from pairloom.objectives.mismatch import random_negatives
+from pairloom.objectives.mismatch import mismatched_half
 from pairloom.objectives.regions import (
     mask_regions,
     region_class_loss,
@@ -34,6 +34,7 @@ from pairloom.objectives.regions import (
     region_feature_loss,
 )
 from pairloom.objectives.transport import transport_distance
+from pairloom.systems import _fusion as fusion
 
 if TYPE_CHECKING:
     from pairloom.data.feed import RegionFeed
@@ -160,7 +161,7 @@ class System(nn.Module):
         """The regions of each text's picture, over all N pictures of an example: [B R ...] of one picture."""
         regions = batch.required("regions")
         owner = batch.image_of if rows is None else rows
-        return _joined(regions if owner is None else regions[owner])
+        return fusion.one_sequence(regions if owner is None else regions[owner])
 
     def _fuse(
         self,
@@ -226,9 +227,8 @@ class System(nn.Module):
         texts = batch.required("texts")
         count, device = len(texts), texts.ids.device
         owner = torch.arange(count, device=device) if batch.image_of is None else batch.image_of
-        other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
-        wrong = available & (torch.rand(count, generator=generator) < 0.5).to(device)
-        regions = self._flat(batch, torch.where(wrong, owner[other], owner))
+        partner, wrong = mismatched_half(owner if batch.image_ids is None else batch.image_ids, generator)
+        regions = self._flat(batch, owner[partner])
         rows = self._fuse(texts.ids, texts.mask, regions)
         total, counted = match_loss(self._matching(rows[:, 0]), (~wrong).long(), torch.ones_like(wrong))
         losses = {"itm": total / counted}
@@ -242,15 +242,3 @@ class System(nn.Module):
 
 def _head(width: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, eps=1e-12))
-
-
-def _joined(regions: Regions) -> Regions:
-    """Regions of the N pictures of an example as one sequence: [B N R ...] -> [B N*R ...]."""
-    probabilities = regions.class_probabilities
-    return replace(
-        regions,
-        features=regions.features.flatten(1, 2),
-        boxes=regions.boxes.flatten(1, 2),
-        mask=regions.mask.flatten(1, 2),
-        class_probabilities=None if probabilities is None else probabilities.flatten(1, 2),
-    )

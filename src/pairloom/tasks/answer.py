@@ -1,4 +1,5 @@
-"""Visual question answering, by writing an answer or by choosing from a list. Requires `start` and `step`.
+"""Visual question answering, by writing an answer or by choosing from a list. Requires `start` and `step`, or `answer_logits` of a
+system that has a list of its own.
 
 Choosing is an exact branch-and-bound search over a tree of the answers' tokens: a prefix that several answers share is read
 once. The score of an answer is minus the sum of its tokens' training losses (with label smoothing, as for published
@@ -25,6 +26,7 @@ from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.model.numbers import finite
 from pairloom.tasks.decode import Writing, decode
+from pairloom.verbs import able
 
 FIRST = 128  # answers that are scored, those with the likeliest first tokens: as published
 
@@ -125,6 +127,12 @@ class Answering:
             writing = Writing("beam", max(beams, several), max_length, 1, several=several)
         except ValueError as error:
             raise Mistake("These options do not fit.", str(error)) from error
+        if choices and able(model.system, "choose"):
+            raise Mistake(
+                f"This {model.name} chooses from the {model.config.answers} answers that it learned.",
+                "It cannot be given others.",
+                "Leave them out.",
+            )
         listed = Choices(model.tokens, choices, model.config.answer_length) if choices else None
         return cls(writing, listed, first, several)
 
@@ -138,6 +146,9 @@ def answer(
 ) -> list[list[Answer]]:
     """Answer questions about pictures: `options.several` answers to each, best first. image_of: the picture of each
     question."""
+    if able(model.system, "choose"):
+        texts = [plain(question) for question in questions]
+        return choose_listed(model, model.batch(model.pictures(images), texts, image_of), options.several)
     batch = questions_batch(model.pictures(images), questions, model.tokens, model.config, image_of)
     if options.choices is not None:
         return choose(model.system, batch, options.choices, options.several, options.first)
@@ -149,6 +160,19 @@ def write(model: Model, batch: Batch, writing: Writing = Answering.writing) -> l
     return [
         [Answer(model.tokens.decode(list(one.tokens)).strip(), one.log_probability) for one in written]
         for written in decode(model.system, batch, writing)
+    ]
+
+
+@torch.no_grad()
+def choose_listed(model: Model, batch: Batch, several: int = 1) -> list[list[Answer]]:
+    """Choose the `several` best answers of the model's own list to each question, which are the batch's texts. The score is the
+    logarithm of the softmax; where nobody said what the answers are, they are called by their numbers."""
+    names = model.config.answer_list or tuple(map(str, range(model.config.answers)))
+    logits = finite(model.system.answer_logits(batch), "scores of the answers")
+    best = logits.log_softmax(1).topk(min(several, len(names)))
+    return [
+        [Answer(names[place], score) for place, score in zip(places, scores)]
+        for places, scores in zip(best.indices.tolist(), best.values.tolist())
     ]
 
 

@@ -168,20 +168,26 @@ def processor(pixels: Transform, kind: str) -> dict[str, Any]:
 
 
 def write(
-    model: Model, out: Path, config: Mapping[str, Any], tensors: Mapping[str, Tensor], kind: str
+    model: Model,
+    out: Path,
+    config: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    kind: str,
+    beside: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a folder of transformers. kind: "CLIP", "Blip" or "Siglip", the prefix of its class names. Mistake where `out` is not
-    empty."""
+    """Write a folder of transformers. kind: "CLIP", "Blip" or "Siglip", the prefix of the class names of its processor; "": it reads
+    no pixels. beside: further JSON files by name. Mistake where `out` is not empty."""
     names = _token_names(model, kind)
     maker = "CLIPTokenizer" if model.tokens.byte_pairs else "BertTokenizer"
     framed: dict[str, Any] = {"tokenizer_class": maker, "model_max_length": model.config.length, **names}
     if kind == "Siglip":  # its texts have no mask
         framed |= {"tokenizer_class": "PreTrainedTokenizerFast", "model_input_names": ["input_ids"]}
     documents = {
-        "preprocessor_config.json": processor(model.pixels, kind),
+        **({"preprocessor_config.json": processor(model.pixels, kind)} if kind else {}),
         "tokenizer_config.json": framed,
         "special_tokens_map.json": names,
         "config.json": dict(config),
+        **(beside or {}),
     }
     claim_empty(out)
     files = {"tokenizer.json": model.tokens.to_json().encode()}

@@ -1,0 +1,200 @@
+"""LXMERT as transformers saves it (LxmertForPreTraining, LxmertForQuestionAnswering), and the authors' own file of pre-trained
+weights (model_LXRT.pth).
+
+Facts: the authors' names begin with "bert." where transformers' begin with "lxmert."; the word table is in some files twice, as
+the decoder of masked words. transformers multiplies the losses of regions by 6.67, the authors and we by 1 / 0.15. No file holds
+the texts of the answers: the authors publish them as trainval_label2ans.json, which is read where it lies beside the weights.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pairloom.checkpoints.building import build_for
+from pairloom.checkpoints.layout import Place, give, peek, read, rename, take
+from pairloom.checkpoints.settings import JsonSettings
+from pairloom.errors import Mistake
+from pairloom.model import Model
+from pairloom.systems.lxmert import Config, System, feed
+from pairloom.weights._hub import tokens_near
+from pairloom.weights._transformers import holds, tokens_of, weights_of, write
+
+WRITES, SYSTEM = "transformers", "lxmert"
+LIST = "trainval_label2ans.json"
+BODY = "lxmert."
+# our names of a layer's part -> theirs, in a layer of one stream
+LAYER = (
+    (r"attend\.0\.fn\.(query|key|value)", r"attention.self.\1"),
+    (r"attend\.0\.fn\.out", "attention.output.dense"),
+    (r"attend\.0\.norm", "attention.output.LayerNorm"),
+    (r"feed\.0\.fn\.up", "intermediate.dense"),
+    (r"feed\.0\.fn\.down", "output.dense"),
+    (r"feed\.0\.norm", "output.LayerNorm"),
+)
+# and in a layer of both; {} is the stream, "lang" or "visn"
+CROSS = (
+    (r"cross\.0\.fn\.(query|key|value)", r"visual_attention.att.\1"),
+    (r"cross\.0\.fn\.out", "visual_attention.output.dense"),
+    (r"cross\.0\.norm", "visual_attention.output.LayerNorm"),
+    (r"attend\.0\.fn\.(query|key|value)", r"{}_self_att.self.\1"),
+    (r"attend\.0\.fn\.out", "{}_self_att.output.dense"),
+    (r"attend\.0\.norm", "{}_self_att.output.LayerNorm"),
+    (r"feed\.0\.fn\.up", "{}_inter.dense"),
+    (r"feed\.0\.fn\.down", "{}_output.dense"),
+    (r"feed\.0\.norm", "{}_output.LayerNorm"),
+)
+REST = (
+    (r"text\.words", f"{BODY}embeddings.word_embeddings"),
+    (r"text\.positions", f"{BODY}embeddings.position_embeddings"),
+    (r"text\.segments", f"{BODY}embeddings.token_type_embeddings"),
+    (r"text\.norm", f"{BODY}embeddings.LayerNorm"),
+    (r"regions\.features", f"{BODY}encoder.visn_fc.visn_fc"),
+    (r"regions\.features_norm", f"{BODY}encoder.visn_fc.visn_layer_norm"),
+    (r"regions\.boxes", f"{BODY}encoder.visn_fc.box_fc"),
+    (r"regions\.boxes_norm", f"{BODY}encoder.visn_fc.box_layer_norm"),
+    (r"pooler", f"{BODY}pooler.dense"),
+    (r"match_head", "cls.seq_relationship"),
+    (r"language_head\.dense", "cls.predictions.transform.dense"),
+    (r"language_head\.norm", "cls.predictions.transform.LayerNorm"),
+    (r"region_heads\.transform\.0", "obj_predict_head.transform.dense"),
+    (r"region_heads\.transform\.2", "obj_predict_head.transform.LayerNorm"),
+    (r"region_heads\.features", "obj_predict_head.decoder_dict.feat"),
+    (r"region_heads\.objects", "obj_predict_head.decoder_dict.obj"),
+    (r"region_heads\.attributes", "obj_predict_head.decoder_dict.attr"),
+    (r"answer_head\.(.+)", r"answer_head.logit_fc.\1"),
+)
+
+
+def sniff(where: Path) -> bool:
+    """Whether a path is a folder whose config has the model type "lxmert", or a file of the authors' pre-trained weights."""
+    if where.is_dir():
+        return holds(where, "lxmert")
+    return any(name.startswith("bert.encoder.x_layers.0.visual_attention.") for name in peek(where))
+
+
+def load(where: Path, adapters: Path | None = None) -> Model:
+    """Load a folder of transformers, or the authors' file. adapters: a folder of peft's, which are added to its weights. Mistake for
+    a file without a head that can be asked, and for missing or unknown tensors."""
+    folder = where if where.is_dir() else where.parent
+    theirs = {
+        re.sub(r"^bert\.", BODY, name): tensor
+        for name, tensor in (weights_of(where, adapters) if where.is_dir() else read(where)).items()
+    }
+    settings = JsonSettings.read(where / "config.json") if where.is_dir() else None
+    config = config_of(theirs, settings, where)
+    tokens = tokens_of(where) if where.is_dir() else tokens_near(folder, "bert")
+    if not 0 <= tokens.size - config.vocabulary <= 2:  # our reader adds [DEC] and [ENC] to a vocab.txt
+        raise Mistake(
+            f"The tokenizer for {where} is another model's.",
+            f"It has {tokens.size} tokens, the weights have {config.vocabulary}.",
+            "Put back the vocabulary that was published with the weights (bert-base-uncased).",
+        )
+    config = replace(
+        config, vocabulary=tokens.size, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep, mask=tokens.mask,
+        answer_list=_answers(folder / LIST, config.answers),
+    )  # fmt: skip
+    system = build_for(theirs, lambda: System(config), where)
+    take(theirs, places(system), system.state_dict()).whole(where).into(system)
+    about = {"source": f"LXMERT ({where.name})"}
+    return Model("lxmert", system.eval(), tokens, feed(config), about)
+
+
+def _answers(file: Path, count: int) -> tuple[str, ...]:
+    """The texts of the answers, where the list lies there. Mistake where it is no list of so many texts."""
+    if not file.is_file() or not count:
+        return ()
+    try:
+        names = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        names = None
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(one, str) for one in names):
+        raise Mistake(
+            f"{file} is not the list of the answers.", f"The model has {count} of them.", "Copy it again."
+        )
+    return tuple(names)
+
+
+def config_of(theirs: Mapping[str, Tensor], settings: JsonSettings | None, where: Path) -> Config:
+    """The Config that follows from the shapes; the number of heads from the settings, or one for 64 columns. Mistake for a model
+    without any head, and for settings that are not supported."""
+    try:
+        words, width = theirs[f"{BODY}embeddings.word_embeddings.weight"].shape
+        features = theirs[f"{BODY}encoder.visn_fc.visn_fc.weight"].shape[1]
+        positions = len(theirs[f"{BODY}embeddings.position_embeddings.weight"])
+    except (KeyError, ValueError, IndexError) as error:
+        raise Mistake(
+            f"{where} is not an LXMERT that can be asked anything.",
+            f"It lacks {error}: the bare LxmertModel has no heads.",
+            "Give a folder of LxmertForPreTraining or LxmertForQuestionAnswering.",
+        ) from error
+    heads = max(1, width // 64)
+    if settings is not None:
+        heads = settings.whole("num_attention_heads", 12)
+        settings.text("hidden_act", "gelu", ("gelu",))
+        if settings.whole("intermediate_size", 4 * width) != 4 * width:
+            settings.refuse("intermediate_size", f"{4 * width}, four times the hidden size")
+
+    def rows(name: str) -> int:
+        return len(theirs[name]) if name in theirs else 0
+
+    matches, answers = "cls.seq_relationship.weight" in theirs, rows("answer_head.logit_fc.3.weight")
+    attributes = rows("obj_predict_head.decoder_dict.attr.weight")
+    return Config(
+        vocabulary=words, length=min(20, positions), positions=positions, width=width, heads=heads, features=features,
+        depth=_layers(theirs, "layer"), region_depth=_layers(theirs, "r_layers"), cross_depth=_layers(theirs, "x_layers"),
+        classes=rows("obj_predict_head.decoder_dict.obj.weight") + 1, attributes=attributes + 1 if attributes else 0,
+        answers=answers, matches=matches,
+    )  # fmt: skip
+
+
+def _layers(theirs: Mapping[str, Tensor], kind: str) -> int:
+    prefix = f"{BODY}encoder.{kind}."
+    return len({name[len(prefix) :].split(".")[0] for name in theirs if name.startswith(prefix)})
+
+
+def places(system: System) -> dict[str, Place]:
+    """The places of our tensors in the layout. Mistake for a model of statements, for which transformers has no class."""
+    if system.config.pictures:
+        raise Mistake("transformers has no LXMERT for statements.", "Its NLVR2 model was never converted.")
+    return {name: Place(_theirs(name)) for name in system.state_dict()}
+
+
+def _theirs(name: str) -> tuple[str, ...]:
+    if name == "language_head.bias":
+        return ("cls.predictions.bias",)
+    stem, _, kind = name.rpartition(".")
+    if one := re.fullmatch(r"(language|relations)\.layers\.(\d+)\.(.+)", stem):
+        stack = "layer" if one[1] == "language" else "r_layers"
+        return (f"{BODY}encoder.{stack}.{one[2]}.{rename(one[3], LAYER)}.{kind}",)
+    if one := re.fullmatch(r"exchanges\.(\d+)\.(first|second)\.(.+)", stem):
+        stream = "lang" if one[2] == "first" else "visn"
+        return (f"{BODY}encoder.x_layers.{one[1]}.{rename(one[3], CROSS).format(stream)}.{kind}",)
+    there = (f"{rename(stem, REST)}.{kind}",)
+    return (*there, "cls.predictions.decoder.weight") if stem == "text.words" else there
+
+
+def export(model: Model, out: Path) -> None:
+    """Export a folder that LxmertForPreTraining loads, or LxmertForQuestionAnswering where the model only answers; the list of its
+    answers beside it, where there is one."""
+    c = model.config
+    tensors = give(model.system.state_dict(), places(model.system))
+    tensors.pop("cls.predictions.decoder.weight")
+    kind = "LxmertForPreTraining" if c.matches else "LxmertForQuestionAnswering"
+    config: dict[str, Any] = {
+        "architectures": [kind], "model_type": "lxmert", "dtype": "float32", "vocab_size": c.vocabulary,
+        "hidden_size": c.width, "num_attention_heads": c.heads, "intermediate_size": 4 * c.width, "hidden_act": "gelu",
+        "max_position_embeddings": c.positions, "type_vocab_size": 2, "l_layers": c.depth, "r_layers": c.region_depth,
+        "x_layers": c.cross_depth, "visual_feat_dim": c.features, "visual_pos_dim": 4, "num_object_labels": c.classes - 1,
+        "num_attr_labels": max(0, c.attributes - 1), "visual_attr_loss": bool(c.attributes), "num_qa_labels": c.answers,
+        "task_qa": bool(c.answers), "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.dropout,
+        "visual_loss_normalizer": 1 / 0.15, "pad_token_id": c.pad,
+    }  # fmt: skip
+    beside = {LIST: list(c.answer_list)} if c.answer_list else {}
+    write(model, out, config, tensors, "", beside)
