@@ -17,6 +17,7 @@ pytest.importorskip("transformers")
 from fuzzing import Change, changes_of, faults, limits, sample  # noqa: E402
 from published import bert_tokens, blip_folder, clip_folder, clip_tokens, processor  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+from test_align import align  # noqa: E402
 from test_bert_clip import alt, chinese  # noqa: E402
 from test_flamingo_parts import TWO_LAYERS, fresh, language_folder  # noqa: E402
 from test_openai_clip import VIT, model_of, script  # noqa: E402
@@ -69,6 +70,11 @@ def chinese_clip(where: Path) -> Loader:
 
 def altclip(where: Path) -> Loader:
     alt(where)
+    return load
+
+
+def align_of_transformers(where: Path) -> Loader:
+    align(where)
     return load
 
 
@@ -198,6 +204,7 @@ LAYOUTS: dict[str, Callable[[Path], Loader]] = {
         siglip_of_transformers,
         chinese_clip,
         altclip,
+        align_of_transformers,
     )
 }
 

@@ -280,6 +280,11 @@ SPELLINGS: dict[str, dict[str, object]] = {
     "old name alone": {"feature_extractor_type": "CLIPFeatureExtractor"},
     "height and width": {"image_processor_type": "CLIPImageProcessor", "size": {"height": 48, "width": 48}, "do_center_crop": True},
     "numbers": {"image_processor_type": "CLIPImageProcessor", "size": 48, "crop_size": 48},
+    "cut out of more": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 54}, "crop_size": 48},
+    "squashed, then cut": {
+        "image_processor_type": "CLIPImageProcessor", "size": {"height": 56, "width": 56}, "crop_size": 48,
+    },
+    "cut out of less": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 40}, "crop_size": 48},
     "blip": {"image_processor_type": "BlipImageProcessor", "size": {"height": 48, "width": 48}},
     "vit": {"image_processor_type": "ViTImageProcessor", "size": {"height": 48, "width": 48}, "resample": 3},
     "vit, own mean": {"image_processor_type": "ViTImageProcessor", "size": 48, "resample": 3, "image_mean": [0.1, 0.2, 0.3]},
@@ -288,7 +293,7 @@ SPELLINGS: dict[str, dict[str, object]] = {
     "shortest without crop": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 48}, "do_center_crop": False},
     "unknown class": {"image_processor_type": "FlavaImageProcessor"},
 }  # fmt: skip
-REFUSED = ("not rescaled", "shortest without crop", "unknown class")
+REFUSED = ("cut out of less", "not rescaled", "shortest without crop", "unknown class")
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

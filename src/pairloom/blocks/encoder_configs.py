@@ -68,6 +68,13 @@ class TimmConfig:
 
 
 @dataclass(frozen=True)
+class LibraryVisionConfig:
+    """An image encoder of the transformers library, whose own pooling gives the embedding. library_image: its config, as JSON."""
+
+    library_image: str
+
+
+@dataclass(frozen=True)
 class TextEncoderConfig:
     """A text transformer that sees its padding: every text is filled up to the full length, as SigLIP's and CLIPA's are.
 
@@ -90,5 +97,5 @@ class LibraryTextConfig:
     projection: Projection = "linear"
 
 
-VisionConfig = ViTConfig | ConvNeXtConfig | TimmConfig
+VisionConfig = ViTConfig | ConvNeXtConfig | TimmConfig | LibraryVisionConfig
 TextConfig = TextEncoderConfig | LibraryTextConfig

@@ -16,6 +16,7 @@ from pairloom.blocks.attention import Attention
 from pairloom.blocks.embed import Stem
 from pairloom.blocks.encoder_configs import (
     ConvNeXtConfig,
+    LibraryVisionConfig,
     Projection,
     TextConfig,
     TextEncoderConfig,
@@ -35,6 +36,10 @@ def vision_encoder(config: VisionConfig, image_size: int, embedding: int) -> nn.
         return PooledVision(config, image_size, embedding)
     if isinstance(config, ConvNeXtConfig):
         return PooledConvNeXt(config, embedding)
+    if isinstance(config, LibraryVisionConfig):
+        from pairloom.blocks.library_vision import LibraryVision
+
+        return LibraryVision(config)
     from pairloom.blocks.timm_network import TimmNetwork
 
     return TimmNetwork(config, image_size, embedding)

@@ -68,12 +68,18 @@ def centre(image: Image.Image, ratio: float) -> Image.Image:
     return image.crop((left, top, left + wide, top + high))
 
 
-def centre_crop(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
-    """The middle square of a picture, its shortest side resized to size."""
+def shortest(image: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
+    """A picture whose shortest side is resized to size; of a very long one the middle."""
     image = centre(image, THINNEST)
     short = min(image.size)
     sides = tuple(size if side == short else int(size * side / short) for side in image.size)
-    image = image.resize((sides[0], sides[1]), resample)
+    return image.resize((sides[0], sides[1]), resample)
+
+
+def middle(image: Image.Image, size: int) -> Image.Image:
+    """The middle square of size x size; halves of a pixel are rounded to even."""
+    if image.size == (size, size):
+        return image
     left, top = (round((side - size) / 2) for side in image.size)
     return image.crop((left, top, left + size, top + size))
 

@@ -17,6 +17,7 @@ OPENAI_MEAN, OPENAI_STD = (
     (0.48145466, 0.4578275, 0.40821073),
     (0.26862954, 0.26130258, 0.27577711),
 )  # CLIP and BLIP
+LARGEST = 1 << 13  # side that a picture is resized to
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Transform:
 
     size: side in pixels. mean, std: per channel, of values in 0..1.
     fit: "square" squashes to size x size (BLIP); "crop" resizes the shortest side and cuts the centre (CLIP); "pad" resizes
-    the longest side and lays the picture on black. resample: the filter.
+    the longest side and lays the picture on black. resized: the side after resizing, before the centre of `size` is cut out
+    (0: `size`; not with "pad"). resample: the filter.
     With a generator (training) instead: crop_scale: RandomResizedCrop's least and most share of the area, where fit is
     "crop" of a square's, which keeps its shape (Radford et al., 2021: "a random square crop from resized images");
     flip: left-right with probability 1/2 (it makes captions that say left or right wrong: off unless asked for);
@@ -37,13 +39,15 @@ class Transform:
     std: tuple[float, ...] = OPENAI_STD
     fit: Literal["square", "crop", "pad"] = "square"
     resample: Literal["bicubic", "bilinear"] = "bicubic"
+    resized: int = 0
     crop_scale: tuple[float, ...] | None = None
     flip: bool = False
     randaugment: bool = False
 
     def __post_init__(self) -> None:
-        if self.size < 1 or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            why = f"Side {self.size}, means {self.mean}, deviations {self.std}: three of each, and deviations above 0."
+        cut = self.resized == 0 or (self.fit != "pad" and self.size <= self.resized <= LARGEST)
+        if self.size < 1 or not cut or len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            why = f"Side {self.size} of {self.resized or self.size}, means {self.mean}, deviations {self.std}: three of each, and deviations above 0."
             raise Mistake(
                 "Pictures cannot be prepared in this way.", why, "Copy the configs again, as published."
             )
@@ -70,15 +74,18 @@ class Transform:
         other values."""
         from pairloom.data.pixels import open_image
 
-        return self._fitted(open_image(data, shrink_to=2 * self.size if scaled else None))
+        return self._fitted(open_image(data, shrink_to=2 * (self.resized or self.size) if scaled else None))
 
     def _fitted(self, image: Image.Image) -> Image.Image:
-        filter_ = Image.Resampling[self.resample.upper()]
-        if self.fit == "square":
-            return image.resize((self.size, self.size), filter_)
-        from pairloom.data.augment import centre_crop, letterbox
+        from pairloom.data.augment import letterbox, middle, shortest
 
-        return (letterbox if self.fit == "pad" else centre_crop)(image, self.size, filter_)
+        filter_, side = Image.Resampling[self.resample.upper()], self.resized or self.size
+        if self.fit == "pad":
+            return letterbox(image, side, filter_)
+        image = (
+            image.resize((side, side), filter_) if self.fit == "square" else shortest(image, side, filter_)
+        )
+        return middle(image, self.size)
 
     def normalise(self, pixels: np.ndarray) -> np.ndarray:
         """[... H W 3] uint8 -> [... 3 H W] float32: (value / 255 - mean) / std per channel."""

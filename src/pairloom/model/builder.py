@@ -119,5 +119,5 @@ def at_size(model: Model, size: int) -> Model:
             tensors[name] = resize_positions(tensor, places[name].shape[1])
     put_tensors(system, tensors, drop)
     about = {**model.about, "interpolated": f"positions from {model.config.image_size} px"}
-    feed = dataclasses.replace(pixels, size=size)
+    feed = dataclasses.replace(pixels, size=size, resized=round(pixels.resized * size / pixels.size))
     return dataclasses.replace(model, system=system.eval(), feed=feed, about=about)

@@ -195,6 +195,7 @@ def _vision_place(name: str, vision: VisionConfig, embedding: int) -> Place:
         return Place((f"visual.{name}",))
     if isinstance(vision, ConvNeXtConfig):
         return Place((f"visual.trunk.{rename(name.removeprefix('network.'), convnext.RULES)}",))
+    assert isinstance(vision, ViTConfig)  # open_clip takes no image encoder from transformers
     if vision.projection != "linear":  # a ViT of timm
         there = f"visual.trunk.{rename(name, TIMM)}"
         if ".attn.qkv." in there:

@@ -93,13 +93,16 @@ def sides(settings: JsonSettings, name: str) -> tuple[int, ...]:
 @dataclass(frozen=True)
 class ProcessorDefaults:
     """What an image processor of transformers does where its file says nothing. crop: the centre is cut out; shortest: a size that
-    is one number is that of the shortest side."""
+    is one number is that of the shortest side; resized: the side before the cut, over the side after it. scaled: as EfficientNet's
+    processor has it, values may be shifted by -1 after they are scaled, and are divided by the deviations a second time."""
 
     crop: bool = False
     shortest: bool = False
     resample: int = BICUBIC
     mean: tuple[float, ...] = OPENAI_MEAN
     std: tuple[float, ...] = OPENAI_STD
+    resized: float = 1.0
+    scaled: bool = False
 
 
 HALVES = (0.5, 0.5, 0.5)
@@ -109,6 +112,10 @@ PROCESSORS = {
     "Blip": ProcessorDefaults(),
     "Siglip": ProcessorDefaults(mean=HALVES, std=HALVES),
     "ViT": ProcessorDefaults(resample=BILINEAR, mean=HALVES, std=HALVES),
+    "EfficientNet": ProcessorDefaults(False, False, BICUBIC, HALVES, HALVES, 346 / 289, True),
+    "Align": ProcessorDefaults(
+        True, False, BILINEAR, HALVES, HALVES, 346 / 289
+    ),  # where there is no file: as published
 }
 
 
@@ -122,29 +129,55 @@ def pixels_of(where: Path, size: int, kind: str) -> Transform:
     defaults = next((one for begin, one in PROCESSORS.items() if name.startswith(begin)), None)
     if defaults is None:
         raise _unlike(where, f"It is a {name}.", size)
-    shape, crops = sides(settings, "size"), settings.flag("do_center_crop", defaults.crop)
-    square = len(shape) == 2 or (
-        not isinstance(settings.values.get("size"), Mapping) and not defaults.shortest
-    )
-    crop, resample = crops and not square, settings.whole("resample", defaults.resample, 0)
+    fit, resized, known = _sides_of(settings, defaults, size)
+    resample = settings.whole("resample", defaults.resample, 0)
     fits = {
-        "size": {*shape, *(sides(settings, "crop_size") if crops else ())} <= {size} and (square or crop),
+        "size": known,
         "resample": resample in (BILINEAR, BICUBIC),
         "do_resize": settings.flag("do_resize", True),
         "do_rescale": settings.flag("do_rescale", True),
-        "do_normalize": settings.flag("do_normalize", True),
-        "rescale_factor": abs(settings.number("rescale_factor", 1 / 255) * 255 - 1) < 1e-6,
+        "do_normalize": settings.flag("do_normalize", True) or defaults.scaled,
+        "rescale_factor": abs(settings.number("rescale_factor", 1 / 255) * 255 - 1) < 1e-6 or defaults.scaled,
     }
     odd = [key for key, good in fits.items() if not good]
     if odd:
         values = ", ".join(str(settings.values.get(key) or "that of its class") for key in odd)
         raise _unlike(where, f"{', '.join(odd)}: {values}.", size)
-    mean, std = (
-        settings.numbers("image_mean", defaults.mean, 3),
-        settings.numbers("image_std", defaults.std, 3),
-    )
+    mean = settings.numbers("image_mean", defaults.mean, 3)
+    std = settings.numbers("image_std", defaults.std, 3)
+    if defaults.scaled:
+        mean, std = _scaled(settings, mean, std)
     way: Literal["bilinear", "bicubic"] = "bilinear" if resample == BILINEAR else "bicubic"
-    return Transform(size, mean, std, "crop" if crop else "square", way)
+    return Transform(size, mean, std, fit, way, resized)
+
+
+def _sides_of(
+    settings: JsonSettings, defaults: ProcessorDefaults, size: int
+) -> tuple[Literal["crop", "square"], int, bool]:
+    """The fit and the side before the cut (0: that after it) of an image processor, and whether a Transform can do so."""
+    shape, crops = sides(settings, "size"), settings.flag("do_center_crop", defaults.crop)
+    square = len(shape) == 2 or (
+        not isinstance(settings.values.get("size"), Mapping) and not defaults.shortest
+    )
+    cut = (sides(settings, "crop_size") if crops else shape) or (size,)
+    resized = shape[0] if shape else round(size * defaults.resized) if crops else size
+    known = {*cut} == {size} and len({*shape}) < 2 and resized >= size and (square or crops)
+    return "square" if square else "crop", resized if resized != size else 0, known
+
+
+def _scaled(
+    settings: JsonSettings, mean: tuple[float, ...], std: tuple[float, ...]
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation of values in 0..1 that do all that EfficientNet's processor does to them."""
+    scale = 255 * settings.number("rescale_factor", 1 / 255, least=1e-9)
+    shift = float(settings.flag("rescale_offset"))
+    again = std if settings.flag("include_top", True) else (1.0,) * 3
+    if not settings.flag("do_normalize", True):
+        mean, std = (0.0,) * 3, (1.0,) * 3
+    return (
+        tuple((one + shift) / scale for one in mean),
+        tuple(one * twice / scale for one, twice in zip(std, again)),
+    )
 
 
 def _unlike(where: Path, why: str, size: int) -> Mistake:
@@ -157,12 +190,12 @@ def processor(pixels: Transform, kind: str) -> dict[str, Any]:
     if pixels.fit == "pad":
         raise Mistake(f"{kind}ImageProcessor cannot pad pictures to a square.", "This model's are.")
     size: dict[str, int] = {"height": pixels.size, "width": pixels.size}
-    crop = pixels.fit == "crop"
+    crop, side = pixels.fit == "crop", pixels.resized or pixels.size
     return {
         "image_processor_type": f"{kind}ImageProcessor", "do_resize": True, "do_rescale": True, "do_normalize": True,
-        "do_convert_rgb": True, "do_center_crop": crop, "crop_size": size,
+        "do_convert_rgb": True, "do_center_crop": crop or side != pixels.size, "crop_size": size,
         "resample": BICUBIC if pixels.resample == "bicubic" else BILINEAR,
-        "size": {"shortest_edge": pixels.size} if crop else size, "rescale_factor": 1 / 255,
+        "size": {"shortest_edge": side} if crop else {"height": side, "width": side}, "rescale_factor": 1 / 255,
         "image_mean": list(pixels.mean), "image_std": list(pixels.std),
     }  # fmt: skip
 

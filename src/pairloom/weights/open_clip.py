@@ -284,6 +284,8 @@ def export(model: Model, out: Path) -> None:
 
 def write(model: Model, out: Path, sizes: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """Write a folder with a `model_cfg` and its weights. Mistake where `out` is not empty."""
+    if model.pixels.resized:
+        raise Mistake("open_clip cannot cut pictures smaller than it resizes them.", "This model's are.")
     seen = {
         "size": [model.config.image_size] * 2, "mean": model.pixels.mean, "std": model.pixels.std,
         "interpolation": model.pixels.resample,

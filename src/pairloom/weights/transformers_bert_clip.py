@@ -8,6 +8,7 @@ and without a bias: here the two maps are one. Neither file has a pooler.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,9 +119,6 @@ def config_of(settings: JsonSettings) -> Config:
     width, eps = image.whole("hidden_size"), image.number("layer_norm_eps", least=0.0)
     if alt and text.number("layer_norm_eps") != NORM_EPS:
         text.refuse("layer_norm_eps", f"{NORM_EPS:g}")
-    library: dict[str, Any] = {name: text.values[name] for name in defaults} | {
-        "model_type": defaults["model_type"], "position_embedding_type": "absolute",
-    }  # fmt: skip
     positions = text.whole("max_position_embeddings", least=3)
     activation: Any = image.text("hidden_act", among=("gelu", "quick_gelu"))
     return Config(
@@ -129,5 +127,14 @@ def config_of(settings: JsonSettings) -> Config:
         image_growth=image.whole("intermediate_size") / width, vocabulary=text.whole("vocab_size"),
         length=positions - text.whole("pad_token_id", least=0) - 1 if alt else positions,
         embedding=settings.whole("projection_dim", 768 if alt else 512), activation=activation, eps=eps,
-        text=LibraryTextConfig(json.dumps(library, sort_keys=True), "first", "norm_affine" if alt else "linear"),
+        text=LibraryTextConfig(library_of(text, defaults), "first", "norm_affine" if alt else "linear"),
     )  # fmt: skip
+
+
+def library_of(text: JsonSettings, defaults: Mapping[str, Any]) -> str:
+    """The config of the library's own encoder, as JSON, from that of the text side of another model."""
+    library: dict[str, Any] = {name: text.values[name] for name in defaults}
+    return json.dumps(
+        library | {"model_type": defaults["model_type"], "position_embedding_type": "absolute"},
+        sort_keys=True,
+    )
