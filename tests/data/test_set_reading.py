@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pairloom.data.formats import _rows
+from pairloom.data.formats import _columnar
 from pairloom.data.pair import Pair
 from pairloom.data.shards import ColumnNames, find, open_set, read, save_set
 from pairloom.errors import Mistake
@@ -510,15 +510,15 @@ class TestRows:
     def test_rows_of_one_group_are_decoded_once(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(_rows, "SIZE", 100)
+        monkeypatch.setattr(_columnar, "SIZE", 100)
         table = pa.table(
             {"image": [png(n % 7) for n in range(1000)], "text": [f"it is {n}" for n in range(1000)]}
         )
         pq.write_table(table, tmp_path / "x.parquet")
         opened: list[int] = []
-        first = _rows._GroupReader.__init__
+        first = _columnar._GroupReader.__init__
         monkeypatch.setattr(
-            _rows._GroupReader, "__init__", lambda self, *args: (opened.append(1), first(self, *args))[1]
+            _columnar._GroupReader, "__init__", lambda self, *args: (opened.append(1), first(self, *args))[1]
         )
         made = open_set(tmp_path)
         assert len(made.shards) == 10

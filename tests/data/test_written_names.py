@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.feather as feather
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -16,7 +15,6 @@ from PIL import Image
 import pairloom
 from pairloom.data.formats import imagefolder
 from pairloom.data.pair import content_hash
-from pairloom.errors import Mistake
 
 COUNT = 3
 
@@ -115,10 +113,6 @@ def test_a_column_does_not_hide_another_of_its_name(folder: Path, tmp_path: Path
 
 
 def test_files_that_are_not_read_come_with_what_to_do(folder: Path, tmp_path: Path) -> None:
-    feather.write_feather(pa.table({"image": [picture(0)], "caption": ["wall"]}), str(tmp_path / "x.arrow"))
-    with pytest.raises(Mistake) as refused:
-        pairloom.open(tmp_path / "x.arrow")
-    assert "save it as parquet" in refused.value.why
     (folder / "captions.xlsx").write_bytes(b"PK\3\4")
     (folder / "data.csv").write_text("image,caption\nimages/a b0.png,wall 0\n")
     assert any("save it as CSV" in note for note in pairloom.open(folder).notes)

@@ -146,6 +146,7 @@ def test_large_sets_have_shards_of_about_a_thousand(name: str, tmp_path: Path, m
     for module in (
         "pairloom.data.formats._json",
         "pairloom.data.formats._rows",
+        "pairloom.data.formats._columnar",
         *(f"pairloom.data.formats.{name}",),
     ):
         monkeypatch.setattr(f"{module}.SIZE", 3, raising=False)

@@ -18,7 +18,7 @@ from pairloom.data.disk import readable
 from pairloom.data.formats import _files
 from pairloom.data.pair import Blob
 
-ANNOTATIONS = {".csv", ".tsv", ".jsonl", ".json", ".parquet"}
+ANNOTATIONS = {".csv", ".tsv", ".jsonl", ".json", ".parquet", ".arrow"}
 FILE_ADDRESS = re.compile(r"^file://[^/]*/")
 ADDRESS = re.compile(r"[a-z][a-z0-9+.-]+://")
 MOST = 50  # folders of a folder that are searched

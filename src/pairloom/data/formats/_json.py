@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -18,6 +19,7 @@ from pairloom.errors import Mistake
 
 CHUNK = 1 << 20
 SLACK = 64  # an error this near the end of the window may only mean that more must be read
+FEW = 20  # entries of an object that tell whether its keys are names of pictures
 PEEKED = 100  # objects of an array that tell what it holds: the first one may lack a field
 TELLING = ("images", "annotations")
 DECODER = json.JSONDecoder(strict=False)  # raw control characters in strings are common in scraped captions
@@ -149,6 +151,37 @@ def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, An
     return objects
 
 
+def entries(path: Path) -> Iterator[Element]:
+    """The entries of the object that a file is, whose start is that of their keys. Raises Broken."""
+    with open(path, "rb") as file:
+        window = Window(file)
+        window.take("{")
+        while window.next() != "}":
+            start = window.base + window.at
+            key = window.value()
+            window.take(":")
+            value = window.value()
+            yield Element(str(key), start, window.base + window.at, value)
+            if window.next() != "}":
+                window.take(",")
+        window.take("}")
+        if window.next():
+            raise Broken(f"byte {window.base + window.at:,}: more after the end")
+
+
+def is_map(path: Path, is_name: Callable[[str], bool]) -> bool:
+    """Whether a file is an object whose first keys are all names of a kind."""
+    some = False
+    try:
+        for entry in islice(entries(path), FEW):
+            some = True
+            if not is_name(entry.key):
+                return False
+    except Broken:
+        pass
+    return some
+
+
 def has(path: Path, key: str, field: str) -> bool:
     """Whether an object of an array has a field, among its first."""
     try:
@@ -196,11 +229,18 @@ def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int
 
     Raises Mistake where the file is not JSON to its end.
     """
+    return _spans((element for element in sound(path) if element.key == key), group)
+
+
+def entry_spans(path: Path) -> list[tuple[int, int]]:
+    """Byte spans of SIZE entries of the object that a file is. Raises Mistake where the file is not JSON to its end."""
+    return _spans(_named(path, entries(path)))
+
+
+def _spans(elements: Iterable[Element], group: str | None = None) -> list[tuple[int, int]]:
     ranges: list[tuple[int, int]] = []
     count, first, last, before = 0, 0, 0, None
-    for element in sound(path):
-        if element.key != key:
-            continue
+    for element in elements:
         same = element.value.get(group) if group and isinstance(element.value, dict) else None
         if count >= SIZE and (same is None or same != before):
             ranges.append((first, last))
@@ -212,8 +252,12 @@ def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int
 
 def sound(path: Path) -> Iterator[Element]:
     """`elements`, with the Mistake that names the file where it is not JSON."""
+    return _named(path, elements(path))
+
+
+def _named(path: Path, elements: Iterator[Element]) -> Iterator[Element]:
     try:
-        yield from elements(path)
+        yield from elements
     except Broken as error:
         do = "Mend or download the file again; nothing was changed."
         raise Mistake(f"{path} is not valid JSON.", f"At {error}.", do) from error
@@ -221,11 +265,29 @@ def sound(path: Path) -> Iterator[Element]:
 
 def rows(path: Path, start: int, stop: int) -> list[Any]:
     """The elements in a span of bytes, decoded as text. Raises Mistake where the file has changed since it was listed."""
+    values: list[Any] = _loaded(path, start, stop, "[]", dict)
+    return values
+
+
+def rows_of_entries(path: Path, start: int, stop: int) -> list[tuple[str, Any]]:
+    """The entries of an object in a span of bytes, also those of the same key. Raises Mistake where the file has changed."""
+    outer: list[tuple[str, Any]] = []
+
+    def remember(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal outer
+        outer = pairs  # the whole object comes last
+        return dict(pairs)
+
+    _loaded(path, start, stop, "{}", remember)
+    return outer
+
+
+def _loaded(path: Path, start: int, stop: int, around: str, hook: Callable[[list[tuple[str, Any]]], Any]) -> Any:  # fmt: skip
     with open(path, "rb") as file:
         file.seek(start)
         raw = file.read(stop - start)
     try:
-        return json.loads("[" + decode_known(raw)[0] + "]", strict=False)
+        return json.loads(around[0] + decode_known(raw)[0] + around[1], strict=False, object_pairs_hook=hook)
     except UnknownCharset as error:
         do = "JSON is UTF-8: convert the file first."
         raise Mistake(f"{path} cannot be read.", f"From byte {start:,}: {error}.", do) from error

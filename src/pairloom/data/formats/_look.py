@@ -7,66 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import re
-import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from urllib.parse import quote
 
-from pairloom.data.formats import _files, _json, _rows
+from pairloom.data.formats import _columnar, _columns, _files, _json, _rows, _saved
 from pairloom.data.shards import ColumnNames
 from pairloom.errors import Mistake
 
 METADATA = {"metadata.csv", "metadata.jsonl", "metadata.parquet"}
 TEXTS = ("caption", "captions", "text", "texts", "conversations", "sentences")
-TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"}
+TABLES = {".csv", ".tsv", ".jsonl", ".ndjson", *_columnar.SUFFIXES}
+ARCHIVES = (".tar", ".zip")  # zips where there is nothing else
 LIST = ".txt"  # also of a table: captions.txt
 MOST_LISTS = 20  # .txt files of a folder, for one to be a table of pictures
 TEXT_FILES = (".txt", ".caption")  # beside a picture of their name
 SIDECARS = sorted(_files.IMAGES, key=lambda suffix: suffix not in (".jpg", ".png", ".jpeg", ".webp"))
 MOST_TWINS = 50  # tables that are compared with each other
-IMAGE_COLUMNS = (
-    "image",
-    "image_path",
-    "image_file",
-    "file_name",
-    "filename",
-    "filepath",
-    "file",
-    "path",
-    "img",
-    "image_bytes",
-    "bytes",
-    "jpg",
-    "png",
-)
-OTHER_IMAGES = ("images", "picture", "photo", "image_name", "img_path", "img_name", "image_filename")
-ADDRESSES = ("url", "image_url", "img_url")
-TEXT_COLUMNS = ("text", "caption", "captions", "texts")
-# names that are read where there is none of those, and only one of these
-OTHER_TEXTS = (
-    "prompt",
-    "prompts",
-    "description",
-    "descriptions",
-    "desc",
-    "alt",
-    "alt_text",
-    "alttext",
-    "title",
-    "sentence",
-    "sentences",
-    "caption_en",
-    "text_en",
-    "en",
-    "comment",
-    "raw",
-    "content",
-    "conversations",
-    "messages",
-)
 
 
 def marker(path: Path, columns: ColumnNames = ColumnNames()) -> Path | None:
@@ -79,11 +38,11 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
     """All files of the set of the marker's rank, in order; of two with the same rows the first."""
     if path.is_file():
         return [path]
-    names = _files.first_files(path, {".tar", ".json", LIST, *TABLES})
+    names = _saved.without_caches(path, _files.first_files(path, {".tar", ".json", LIST, *TABLES}))
     lists = without_twin_lists(path, lists_among(path, names))
     names = [name for name in names if _files.split(name)[1] != LIST]
     tables = [name for name in names if _files.split(name)[1] in TABLES or _is_lines(path / name)] + lists
-    known = {name: resolved(path / name, columns) for name in tables}
+    known = {name: _columns.resolved(path / name, columns) for name in tables}
     annotations = _annotations(
         path, [name for name in names if name.endswith(".json") and name not in known], columns
     )
@@ -107,6 +66,9 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
             [name for name, strong in annotations.items()],
         ]
         chosen = next(filter(None, ranks), [])
+    if not chosen and not any(map(_files.is_image, _files.first_files(path, _files.IMAGES))):
+        chosen = _files.first_files(path, {".zip"})
+        ranks = [chosen]
     _demand_one(path, chosen, sum(ranks, []))
     return without_twins([path / name for name in sorted(chosen)], columns)
 
@@ -127,7 +89,7 @@ def is_list(path: Path) -> bool:
     if path.suffix.lower() != LIST or any(path.with_suffix(suffix).exists() for suffix in SIDECARS):
         return False
     rows = list(_rows.first(path, 20))
-    known = resolved(path)
+    known = _columns.resolved(path)
     image, text = known.image, next(iter(known.texts), None)
     if image is None or text is None or not rows:
         return False
@@ -169,7 +131,7 @@ def texted(path: Path, suffixes: tuple[str, ...] = TEXT_FILES) -> list[str]:
 def _speaks(file: Path, columns: ColumnNames) -> bool:
     """Whether an annotation file or a table has texts of pictures that are there: no boxes, no addresses."""
     if file.suffix.lower() in {*TABLES, LIST}:
-        return resolved(file, columns).image is not None
+        return _columns.resolved(file, columns).image is not None
     first = _json.peek(file)
     if "images" in first and "sentences" not in first["images"]:
         return _json.has(file, "annotations", columns.text or "caption")
@@ -196,115 +158,38 @@ def _annotations(path: Path, names: list[str], columns: ColumnNames) -> dict[str
             continue
         first = _json.peek(path / name)
         known = list(first.get("", {}))
-        texts, guess = text_columns(known, columns)
-        if any(key in first for key in _json.TELLING) or column(known, (*TEXTS, columns.text)):
+        texts, guess = _columns.text_columns(known, columns)
+        if any(key in first for key in _json.TELLING) or _columns.column(known, (*TEXTS, columns.text)):
             fitting[name] = True
-        elif texts and image_column(known, columns):
+        elif texts and _columns.image_column(known, columns):
             fitting[name] = not guess
+        elif is_map(path / name):
+            fitting[name] = False
     return fitting
 
 
-@dataclass(frozen=True)
-class TableColumns:
-    """The columns of a table that hold pictures and texts. texts: the first with a text in it is a row's. addresses: whether
-    another column holds web addresses. guess: how they were recognised, where not by the names that all sets use."""
+def is_map(file: Path) -> bool:
+    """Whether a file is a JSON object whose keys are names of pictures, with their suffixes or of pictures that are there."""
 
-    image: str | None
-    texts: tuple[str, ...]
-    addresses: bool = False
-    guess: str = ""
+    def is_picture(name: str) -> bool:
+        return _files.is_image(name) or any(
+            (place / (name + suffix)).is_file() for place in (file.parent, file.parent / "images") for suffix in SIDECARS
+        )  # fmt: skip
 
-    @property
-    def is_whole(self) -> bool:
-        return bool(self.texts) and (self.image is not None or self.addresses)
-
-
-def resolved(path: Path, columns: ColumnNames = ColumnNames()) -> TableColumns:
-    """The columns of a table file: those that are named, else those that go by a known name, else the only one that could be."""
-    names = _rows.columns(path)
-    texts, guess = text_columns(names, columns)
-    image = image_column(names, columns)
-    addresses = column(names, ADDRESSES) is not None
-    if image is None and names and not columns.image and not addresses:
-        image = _by_content(path, names, texts)
-        if image is not None:
-            guess = ", ".join(filter(None, (guess, f"pictures from the column {image!r}")))
-    return TableColumns(image, texts, addresses, guess)
-
-
-def text_columns(names: list[str], columns: ColumnNames) -> tuple[tuple[str, ...], str]:
-    """The columns that hold texts, and how that is known where it is not by a name that all sets use."""
-    if columns.text:
-        named = column(names, (columns.text,))
-        return (named,) if named is not None else (), ""
-    known = [name for name in (column(names, (one,)) for one in TEXT_COLUMNS) if name is not None]
-    if known:
-        return tuple(known), ""
-    others = [name for name in (column(names, (one,)) for one in OTHER_TEXTS) if name is not None]
-    return (tuple(others), f"texts from the column {others[0]!r}") if len(others) == 1 else ((), "")
-
-
-def image_column(names: list[str], columns: ColumnNames) -> str | None:
-    """The column of the pictures: the one that is named, else the first that goes by a known name, else the only one that has
-    one of the rarer names."""
-    if columns.image:
-        return column(names, (columns.image,))
-    rare = [name for name in (column(names, (one,)) for one in OTHER_IMAGES) if name is not None]
-    return column(names, IMAGE_COLUMNS) or (rare[0] if len(rare) == 1 else None)
-
-
-def _by_content(path: Path, names: list[str], texts: tuple[str, ...]) -> str | None:
-    """The only column whose first cells are images' names, or pictures; None where there are several."""
-    first = [row for row in _rows.first(path, 20) if isinstance(row, dict)]
-    fitting = [
-        name
-        for name in names
-        if name not in texts and first and all(_is_picture(row.get(name)) for row in first[:20])
-    ]
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _is_picture(value: object) -> bool:
-    if isinstance(value, (list, tuple)) and len(value) == 1:
-        value = value[0]
-    if isinstance(value, dict):
-        value = value.get("bytes") or value.get("path")
-    if isinstance(value, bytes):
-        return bool(_files.kind_of(value))
-    return isinstance(value, str) and _files.is_image(value) and "://" not in value
+    return file.suffix.lower() == ".json" and not _json.peek(file) and _json.is_map(file, is_picture)
 
 
 def is_table(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A table with a column for images (or their addresses) and one for texts."""
-    return (path.suffix.lower() in TABLES or _is_lines(path) or is_list(path)) and resolved(
+    return (path.suffix.lower() in TABLES or _is_lines(path) or is_list(path)) and _columns.resolved(
         path, columns
     ).is_whole
-
-
-def demand_columns(file: Path, columns: ColumnNames) -> None:
-    """Mistake where a table lacks a column that a user named."""
-    names = _rows.columns(file)
-    for option, name in (("--image-column", columns.image), ("--text-column", columns.text)):
-        if name and column(names, (name,)) is None:
-            raise Mistake(
-                f"{file} has no column '{name}'.", f"Its columns: {', '.join(names[:20])}.", f"Mend {option}."
-            )
 
 
 def is_metadata(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """An imagefolder's table, by its name and its column file_name."""
     names = ("file_name", columns.image)
-    return path.name in METADATA and column(_rows.columns(path), names) is not None
-
-
-def column(names: list[str], known: tuple[str, ...]) -> str | None:
-    """The column of a table that goes by the first of the known names, whatever its case, blanks or Unicode form."""
-    by_case = {_plain(name): name for name in reversed(names)}
-    return next((by_case[_plain(name)] for name in known if name and _plain(name) in by_case), None)
-
-
-def _plain(name: object) -> str:
-    return unicodedata.normalize("NFC", str(name)).strip("\ufeff \t\r\n").lower()
+    return path.name in METADATA and _columns.column(_rows.columns(path), names) is not None
 
 
 def of_format(path: Path, columns: ColumnNames, test: Callable[[Path], bool]) -> list[Path]:
@@ -312,11 +197,11 @@ def of_format(path: Path, columns: ColumnNames, test: Callable[[Path], bool]) ->
     chosen = [file for file in markers(path, columns) if test(file)]
     if chosen or path.is_file():
         return chosen
-    names = _files.first_files(path, {".json", *TABLES})
+    names = _saved.without_caches(path, _files.first_files(path, {".json", *TABLES}))
     fitting = [path / name for name in names if test(path / name)]
     for name in names if not fitting else ():
         if _files.split(name)[1] in TABLES:
-            demand_columns(path / name, columns)
+            _columns.demand_columns(path / name, columns)
     return fitting
 
 
@@ -368,7 +253,7 @@ def _is_json(file: Path) -> bool:
 
 
 def _table_cells(file: Path, columns: ColumnNames, count: int | None) -> Iterator[list[str]]:
-    known = resolved(file, columns)
+    known = _columns.resolved(file, columns)
     names = [name for name in (known.image, *known.texts) if name is not None]
     for row in _rows.first(file, count, names) if known.image is not None else ():
         if isinstance(row, dict):
@@ -377,7 +262,7 @@ def _table_cells(file: Path, columns: ColumnNames, count: int | None) -> Iterato
 
 
 def _json_cells(file: Path, count: int | None) -> Iterator[list[str]]:
-    fields = ("id", "image_id", *IMAGE_COLUMNS, *TEXT_COLUMNS, *OTHER_TEXTS)
+    fields = ("id", "image_id", *_columns.IMAGE_COLUMNS, *_columns.TEXT_COLUMNS, *_columns.OTHER_TEXTS)
     try:
         for element in islice(_json.elements(file), count):
             row = element.value if isinstance(element.value, dict) else {}

@@ -1,4 +1,4 @@
-"""Rows of CSV, TSV, JSON lines and parquet files in spans, streaming. Does not know: what a column means.
+"""Rows of CSV, TSV, JSON lines and columnar files in spans, streaming. Does not know: what a column means.
 
 A row is a dict of columns, or a string that says why it cannot be read.
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from pairloom.data.disk import readable
+from pairloom.data.formats import _columnar
+from pairloom.data.formats._columnar import is_columnar
 from pairloom.data.formats._files import is_image
 from pairloom.data.formats._table_lines import WIDEST, LineReader, TableLine
 from pairloom.data.formats._texts import UnknownCharset, decode_known
@@ -56,13 +56,12 @@ def broken(why: str, raw: str = "") -> BrokenRow:
 def columns(path: Path) -> list[str]:
     """The names of a table's columns ([] where it is no table): the header, or the keys of the first rows."""
     try:
-        if path.suffix.lower() == ".parquet":
-            with _handle(path) as file:
-                return list(pq.read_schema(file).names)
+        if is_columnar(path):
+            return list(_columnar.schema(path).names)
         if path.suffix.lower() in LINES:
             return _fields(path)
         return list(_layout(path).names)
-    except (OSError, pa.ArrowException, UnknownCharset):
+    except (OSError, pa.ArrowException, ValueError):
         return []
 
 
@@ -94,10 +93,10 @@ def is_lines(path: Path) -> bool:
 def spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
     """(start, stop, part) of SIZE rows each; neighbours of one value (not None) in the column stay together.
 
-    Text files: bytes. Parquet: rows of the row group that `part` names. Raises Mistake where the file is broken.
+    Text files: bytes. Columnar files: rows of the group that `part` names. Raises Mistake where the file is broken.
     """
-    if path.suffix.lower() == ".parquet":
-        return _parquet_spans(path, column)
+    if is_columnar(path):
+        return _columnar.spans(path, column)
     ranges: list[tuple[int, int, str]] = []
     count, first, last, before = 0, 0, 0, None
     for start, stop, row in _located(path, 0, os.path.getsize(path)):
@@ -112,22 +111,10 @@ def spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
 
 def first(path: Path, count: int | None, wanted: list[str] | None = None) -> Iterator[Row]:
     """The first rows of a table; all where no count is given. None where it cannot be read. wanted: columns; of a few rows of
-    parquet these come without the bytes of pictures."""
+    columnar files these come without the bytes of pictures."""
     try:
-        if path.suffix.lower() == ".parquet":
-            with opened(path) as file:
-                names = None
-                if wanted is not None:
-                    fields = [field for field in file.schema_arrow if field.name in wanted]
-                    names = [
-                        name
-                        for field in fields
-                        for name in ([field.name] if count is None else _place(field))
-                    ]
-                for number in range(file.num_row_groups):
-                    yield from islice(_batched(path, file, number, names), count)
-                    if count is not None:
-                        return
+        if is_columnar(path):
+            yield from _columnar.first(path, count, wanted)
         else:
             for _, _, row in islice(_located(path, 0, os.path.getsize(path)), count):
                 yield row
@@ -137,8 +124,8 @@ def first(path: Path, count: int | None, wanted: list[str] | None = None) -> Ite
 
 def rows(path: Path, start: int, stop: int, part: str = "") -> Iterator[Row]:
     """The rows of one span."""
-    if path.suffix.lower() == ".parquet":
-        yield from _parquet_rows(path, start, stop, int(part))
+    if is_columnar(path):
+        yield from _columnar.rows(path, start, stop, int(part))
     else:
         for _, _, row in _located(path, start, stop):
             yield row
@@ -328,117 +315,3 @@ def _split(text: str, delimiter: str, escape: str = "") -> tuple[list[str] | Non
         if end < 0:
             return cells, sound
         at = end + len(delimiter)
-
-
-def opened(path: Path) -> pq.ParquetFile:
-    """A parquet file; a broken one is a Mistake that names it."""
-    try:
-        return pq.ParquetFile(_handle(path), buffer_size=1 << 20, pre_buffer=False)
-    except (pa.ArrowException, OSError) as error:
-        raise _broken(path, error) from error
-
-
-def _handle(path: Path) -> pa.NativeFile:
-    """A file opened for Arrow, whatever the bytes of its path are."""
-    if readable(str(path)) == str(path):
-        return pa.OSFile(str(path))
-    return pa.PythonFile(open(path, "rb"), "r")
-
-
-def _broken(path: Path, error: Exception) -> Mistake:
-    return Mistake(f"{path} is not a sound parquet file.", str(error)[:300], "Make or download it again.")
-
-
-def _parquet_spans(path: Path, column: str | None) -> list[tuple[int, int, str]]:
-    spans: list[tuple[int, int, str]] = []
-    with opened(path) as file:
-        names = [place for field in file.schema_arrow if field.name == column for place in _place(field)]
-        for number in range(file.num_row_groups):
-            first, before, at = 0, None, 0
-            for row in _batched(path, file, number, names):
-                same = row.get(column) if column else None
-                if at - first >= SIZE and (same is None or same != before):
-                    spans.append((first, at, str(number)))
-                    first = at
-                before, at = same, at + 1
-            if at > first:
-                spans.append((first, at, str(number)))
-    return spans
-
-
-def _place(field: pa.Field) -> list[str]:
-    """What of an image column tells rows apart without reading pictures: the path beside the bytes, or the path itself."""
-    if pa.types.is_struct(field.type):
-        return [f"{field.name}.path"] if field.type.get_field_index("path") >= 0 else []
-    return [] if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type) else [field.name]
-
-
-def _batched(
-    path: Path, file: pq.ParquetFile, number: int, names: list[str] | None
-) -> Iterator[dict[str, Any]]:
-    """Rows of one row group, some at a time. A row without columns is still a row."""
-    if names == []:
-        yield from ({} for _ in range(file.metadata.row_group(number).num_rows))
-        return
-    try:
-        for batch in file.iter_batches(64 if names is None else 4096, row_groups=[number], columns=names):
-            yield from _values(batch)
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-        raise _broken(path, error) from error
-
-
-def _parquet_rows(path: Path, start: int, stop: int, number: int) -> Iterator[Row]:
-    """Rows of a row group. A group can be decoded from its beginning only, so that its reader is kept for the next span."""
-    facts = os.stat(path)
-    key = (str(path), facts.st_ino, facts.st_size, facts.st_mtime_ns, number)
-    reader = _READERS.pop(key, None)
-    if reader is None or reader.at > start:
-        reader = _GroupReader(path, number)
-    yield from reader.rows(start, stop)
-    _READERS.clear()
-    _READERS[key] = reader
-
-
-def _values(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows as Python values. Times to the nanosecond, which Python has not, are numbers where they need it."""
-    try:
-        return batch.to_pylist()
-    except ValueError:
-        arrays = [
-            array.view(pa.int64())
-            if pa.types.is_temporal(array.type) and getattr(array.type, "unit", "") == "ns"
-            else array
-            for array in batch.columns
-        ]
-        return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names).to_pylist()
-
-
-class _GroupReader:
-    """Rows of one row group, forwards; those that are passed over are not made into Python values."""
-
-    def __init__(self, path: Path, number: int) -> None:
-        self.path, self.at = path, 0
-        self.file = opened(path)
-        self.batches = self.file.iter_batches(64, row_groups=[number])
-        self.batch: pa.RecordBatch | None = None
-        self.left = 0  # rows of the batch that come next
-
-    def rows(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
-        try:
-            while self.at < stop:
-                if not self.left:
-                    self.batch = next(self.batches, None)
-                    if self.batch is None:
-                        return
-                    self.left = self.batch.num_rows
-                assert self.batch is not None
-                first = self.batch.num_rows - self.left
-                passed = min(self.left, max(0, start - self.at))
-                count = min(self.left - passed, max(0, stop - self.at - passed))
-                self.at, self.left = self.at + passed + count, self.left - passed - count
-                yield from _values(self.batch.slice(first + passed, count))
-        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
-            raise _broken(self.path, error) from error
-
-
-_READERS: dict[tuple[object, ...], _GroupReader] = {}  # at most the last one

@@ -1,4 +1,4 @@
-"""Samples of a tar: the files that share WebDataset's key. Does not know: texts, pictures, pairs."""
+"""Samples of a tar or a zip: the files that share WebDataset's key. Does not know: texts, pictures, pairs."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
-from pairloom.data.formats import _files
-from pairloom.data.formats._tar import Member, members
+from pairloom.data.formats import _files, _tar, _zip
+from pairloom.data.formats._tar import Member
 
 
 class Sample(NamedTuple):
@@ -42,7 +42,8 @@ def _runs(path: Path) -> Iterator[tuple[str, list[Member]]]:
     def which(member: Member) -> tuple[str, str]:
         return _key(member.name), f"{member.offset}" if member.problem else ""
 
-    shown = (m for m in members(path) if m.problem or not m.name.rpartition("/")[2].startswith("."))
+    listed = _zip.members(path) if path.suffix.lower() == ".zip" else _tar.members(path)
+    shown = (m for m in listed if m.problem or not m.name.rpartition("/")[2].startswith("."))
     for (key, _), run in groupby(shown, key=which):
         yield key, list(run)
 

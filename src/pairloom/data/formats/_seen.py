@@ -14,16 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.disk import readable
-from pairloom.data.formats import _files, _json, _look, _rows
+from pairloom.data.formats import _columns, _files, _json, _look, _rows, _saved, _zip
 from pairloom.data.formats._tar import COMPRESSED
 from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
 PACKED = {".zip", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
-ARROW = "Arrow is not read: save it as parquet (Dataset.to_parquet, pyarrow.parquet.write_table)"
 SHEET = "it is a spreadsheet: save it as CSV"
 OTHERS = {  # data files that are not read, with what to do where there is more to say
-    **dict.fromkeys((".arrow", ".feather"), ARROW),
     **dict.fromkeys((".xlsx", ".xls", ".ods"), SHEET),
     **dict.fromkeys((".pkl", ".pickle"), "pickles are never read, since they can run code"),
     **dict.fromkeys((".h5", ".hdf5", ".lmdb", ".mdb", ".npz", ".db", ".sqlite", ".xml", ".yaml", ".yml"), ""),
@@ -63,15 +61,17 @@ def _named(files: list[Path]) -> set[str]:
 
 def _cells(file: Path) -> Iterator[Any]:
     if file.suffix.lower() in {*_look.TABLES, _look.LIST}:
-        image = _look.resolved(file).image
+        image = _columns.resolved(file).image
         for row in _rows.first(file, NAMED):
             if isinstance(row, dict) and image is not None:
                 cell = row.get(image)
                 yield cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else ""
+    elif _look.is_map(file):
+        yield from (entry.key for entry in _json.entries(file))
     else:
         for element in _json.sound(file):
             if isinstance(element.value, dict):
-                yield from (element.value[name] for name in _look.IMAGE_COLUMNS if name in element.value)
+                yield from (element.value[name] for name in _columns.IMAGE_COLUMNS if name in element.value)
 
 
 def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[str, ...]:
@@ -82,6 +82,9 @@ def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[st
         if guess := _guess(file, columns):
             sentences.append(f"{readable(file.name)} is read with {guess}.")
     sentences += _apart(shards) if shards and shards[0].format == "folder_text" else []
+    if not path.is_file():
+        names = _saved.absent(path, _files.first_files(path, {".json"}))
+        sentences += [f"{readable(name)} is not there, though state.json names it." for name in names[:FEW]]
     left = unread(path, files)
     for name in left[:FEW]:
         sentences.append(f"{readable(name)} was not read: {_why(path / name, files, columns)}.")
@@ -112,10 +115,10 @@ def _apart(shards: Sequence[Shard]) -> list[str]:
 def _guess(file: Path, columns: ColumnNames) -> str:
     """How the columns of a table, or the fields of a JSON list, were recognised where it was not by a known name."""
     if _look.is_table(file, columns) or file.suffix.lower() in _look.TABLES:
-        return _look.resolved(file, columns).guess
+        return _columns.resolved(file, columns).guess
     names = list(_json.peek(file).get("", {})) if file.suffix.lower() == ".json" else []
     is_llava = "conversations" in names
-    return "" if is_llava or not names else _look.text_columns(names, columns)[1]
+    return "" if is_llava or not names else _columns.text_columns(names, columns)[1]
 
 
 def unread(path: Path, files: Sequence[Path]) -> list[str]:
@@ -132,7 +135,7 @@ def unread(path: Path, files: Sequence[Path]) -> list[str]:
         stem, suffix = _files.split(name)
         by_product = stem + "_stats.json" in whole or (stem.endswith("_stats") and suffix == ".json")
         beside = suffix == ".parquet" and stem + ".tar" in whole
-        if by_product or beside or (path / name).resolve() in taken:
+        if by_product or beside or _saved.is_about_arrow(path, name) or (path / name).resolve() in taken:
             continue
         if suffix == ".json" and any((path / (stem + other)).exists() for other in _look.SIDECARS):
             continue
@@ -158,6 +161,8 @@ def about(file: Path) -> str:
         return "it is UTF-16: save it as UTF-8"
     if OTHERS.get(suffix):
         return OTHERS[suffix]
+    if suffix == ".zip":
+        return _about_zip(file)
     if suffix in PACKED or head.startswith(COMPRESSED):
         return "it is compressed: unpack it first"
     if suffix == _look.LIST:
@@ -172,6 +177,14 @@ def about(file: Path) -> str:
     if suffix == ".json":
         return _about_json(file)
     return "another kind of set" if suffix == ".tar" else f"{suffix} is not a kind that is read"
+
+
+def _about_zip(file: Path) -> str:
+    kinds = Counter(_files.split(member.name)[1] for member in _zip.members(file) if not member.problem)
+    shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
+    if not shown:
+        return "it is compressed: unpack it first"
+    return f"a zip with {shown}: unpack it first, if the texts stand in a table in it"
 
 
 def _about_json(file: Path) -> str:

@@ -9,6 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -19,8 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.formats import _parts, _rows
-from pairloom.data.formats._texts import texts_in
+from pairloom.data.formats import _columnar, _columns, _parts, _rows
 from pairloom.data.pair import Pair, Text
 
 FEATURES = b"huggingface"  # of a schema's metadata: what datasets makes of the columns
@@ -57,12 +57,12 @@ def words(
 ) -> tuple[list[Text], dict[str, Any], tuple[str, ...]]:
     """Texts, metadata and notes of the rows of one picture: what all rows share is the pair's, the rest its text's.
 
-    columns: where a text may stand: the first of them that holds one is a row's, so that no row decides for another.
+    columns: where a text may stand: the first of them that holds one is a row's, so that no row decides for another; or a series.
     """
-    in_columns = [_text_of(row, columns) for row in rows]
+    in_columns = [_columns.texts_among(row, columns) for row in rows]
     others = [
-        {k: v for k, v in row.items() if k not in (column, *image, SOURCE)}
-        for row, (column, _, _) in zip(rows, in_columns)
+        {k: v for k, v in row.items() if k not in (*taken, *image, SOURCE)}
+        for row, (taken, _, _) in zip(rows, in_columns)
     ]
     shared = {k: v for k, v in others[0].items() if all(k in other and other[k] == v for other in others)}
     texts = []
@@ -70,20 +70,17 @@ def words(
     for row, other, (_, row_texts, row_notes) in zip(rows, others, in_columns):
         own = {k: v for k, v in other.items() if k not in shared}
         notes += row_notes
-        sources = row.get(SOURCE) or "original"
-        each = sources if isinstance(sources, list) else [sources] * len(row_texts)
+        each = _sources(row.get(SOURCE) or "original", len(row_texts))
         texts += [Text(word, str(source) or "original", own) for word, source in zip(row_texts, each)]
     return texts, shared, tuple(notes)
 
 
-def _text_of(row: dict[str, Any], columns: Sequence[str]) -> tuple[str | None, list[str], tuple[str, ...]]:
-    """The column of a row's text, its texts and notes."""
-    present = [column for column in columns if column in row]
-    for column in present:
-        row_texts, notes = texts_in(row[column])
-        if any(word.strip() for word in row_texts) or (notes and len(present) == 1):
-            return column, row_texts, notes
-    return (present[0], *texts_in(row[present[0]])) if present else (None, [], ())
+def _sources(value: Any, count: int) -> list[Any]:
+    """The sources of the texts of a row: one for all, or a list, which CSV has as JSON."""
+    if isinstance(value, str) and value.startswith("["):
+        with suppress(ValueError):
+            value = json.loads(value)
+    return value if isinstance(value, list) else [value] * count
 
 
 def left(row: str) -> list[str]:
@@ -106,9 +103,9 @@ def rows_of(pair: Pair, image: dict[str, Any], text: str) -> list[dict[str, Any]
 
 @dataclass(frozen=True)
 class Style:
-    """How rows are written: the columns of picture and text, the order of all columns, and, of parquet, their kinds.
+    """How rows are written: the columns of picture and text, the order of all columns, and, of columnar files, their kinds.
 
-    lists: a row holds all texts of its picture.
+    lists: a row holds all texts of its picture. series: columns that hold one of these each.
     """
 
     image: str
@@ -116,6 +113,7 @@ class Style:
     order: tuple[str, ...] = ()
     schema: pa.Schema | None = None
     lists: bool = False
+    series: tuple[str, ...] = ()
 
     @property
     def holds_bytes(self) -> bool:
@@ -125,6 +123,9 @@ class Style:
 
     def rows(self, pair: Pair, cell: Any) -> list[dict[str, Any]]:
         """The rows of a pair. cell: its picture: a name, or the object of bytes and path."""
+        if self.series and not any(text.meta for text in pair.texts):
+            rows = [self._in_series(pair, cell)]
+            return [{**{k: row[k] for k in self.order if k in row}, **row} for row in rows]
         rows = rows_of(pair, {self.image: self._cell(cell)}, self.text)
         if self.lists and rows:
             others = [{k: v for k, v in row.items() if k not in (self.text, SOURCE)} for row in rows]
@@ -137,6 +138,14 @@ class Style:
                     {**row, self.text: [] if row[self.text] is None else [row[self.text]]} for row in rows
                 ]
         return [{**{k: row[k] for k in self.order if k in row}, **row} for row in rows]
+
+    def _in_series(self, pair: Pair, cell: Any) -> dict[str, Any]:
+        """The row of a pair with a text in each column of the series."""
+        texts = {_columns.next_in(self.series, at): text.text for at, text in enumerate(pair.texts)}
+        own = {self.image: self._cell(cell), **dict.fromkeys(self.series), **texts}
+        sources = [text.source for text in pair.texts]
+        own |= {SOURCE: sources} if set(sources) - {"original"} else {}
+        return {**own, **pair.meta, **own}
 
     def _cell(self, cell: Any) -> Any:
         kind = None if self.schema is None else self.schema.field(self.image).type
@@ -153,10 +162,10 @@ def style(file: Path, image: str, texts: Sequence[str]) -> Style:
     names = _rows.columns(file)
     text = next((name for name in texts if name.lower() not in TURNS), "text")
     order = tuple(text if name in texts[:1] and text not in names else name for name in names)
-    if file.suffix.lower() != ".parquet":
-        return Style(image, text, order)
-    with _rows.opened(file) as opened:
-        schema = opened.schema_arrow
+    series = tuple(texts) if _columns.is_series(texts) else ()
+    if not _columnar.is_columnar(file):
+        return Style(image, text, order, series=series)
+    schema = _columnar.schema(file)
     kind = schema.field(text).type if text in names else pa.string()
     of_text = kind.value_type if is_list(kind) or pa.types.is_dictionary(kind) else kind
     if not (pa.types.is_string(of_text) or pa.types.is_large_string(of_text)):
@@ -165,7 +174,7 @@ def style(file: Path, image: str, texts: Sequence[str]) -> Style:
         pa.field(name, kind) if name == text else schema.field(names[at]) for at, name in enumerate(order)
     ]
     schema = pa.schema(fields, described(schema.metadata, fields, schema))
-    return Style(image, text, order, schema, is_list(kind))
+    return Style(image, text, order, schema, is_list(kind), series)
 
 
 def is_list(kind: pa.DataType) -> bool:
@@ -200,7 +209,7 @@ def described(
 
 def write_part(out: Path, shard: str, name: str, rows: list[dict[str, Any]], style: Style) -> None:
     """A shard's rows as the part of the table file `name`."""
-    if not name.endswith(".parquet"):
+    if not _columnar.is_columnar(Path(name)):
         return _parts.write_lines(out, shard, rows)
     with atomic_write(_parts.part(out, shard, ".parquet"), replace=True) as file:
         pq.write_table(as_table(rows, style.schema), file)
@@ -246,11 +255,12 @@ def as_text(value: Any) -> str:
 
 def join(out: Path, shards: list[str], default: str) -> None:
     """Merge the parts of all table files."""
-    kinds = {".parquet": _join_parquet, ".csv": _join_csv, ".tsv": _join_csv, ".txt": _join_csv}
+    kinds = {".csv": _join_csv, ".tsv": _join_csv, ".txt": _join_csv}
+    kinds |= dict.fromkeys(_columnar.SUFFIXES, _join_columnar)
     kinds |= dict.fromkeys((".jsonl", ".ndjson", ".json"), _join_lines)
     for suffix, kind in kinds.items():
         chosen = [shard for shard in shards if _parts.target(shard, default)[0].lower().endswith(suffix)]
-        kept = ".parquet" if suffix == ".parquet" else ".jsonl"
+        kept = ".parquet" if suffix in _columnar.SUFFIXES else ".jsonl"
         _parts.merge(out, chosen, default, partial(kind, out), kept, _is_empty)
 
 
@@ -277,11 +287,11 @@ def _join_csv(out: Path, file: Path, shards: list[str]) -> None:
         text.detach()  # the file is closed by who opened it
 
 
-def _join_parquet(out: Path, file: Path, shards: list[str]) -> None:
+def _join_columnar(out: Path, file: Path, shards: list[str]) -> None:
     parts = [_parts.part(out, shard, ".parquet") for shard in shards]
     schemas = [schema for schema in map(pq.read_schema, parts) if schema.names]
     if schemas and all(schema.equals(schemas[0], check_metadata=True) for schema in schemas):
-        with atomic_write(file) as target, pq.ParquetWriter(target, schemas[0]) as writer:
+        with atomic_write(file) as target, _columnar.writer(file, target, schemas[0]) as writer:
             for table in map(pq.read_table, parts):
                 if table.num_rows:
                     writer.write_table(table)
@@ -293,7 +303,7 @@ def _join_parquet(out: Path, file: Path, shards: list[str]) -> None:
             before if before == field.type or pa.types.is_null(field.type) else _wider(before, field.type)
         )
     schema = pa.schema(list(kinds.items()))
-    with atomic_write(file) as target, pq.ParquetWriter(target, schema) as writer:
+    with atomic_write(file) as target, _columnar.writer(file, target, schema) as writer:
         for path in parts:
             rows = pq.read_table(path).to_pylist()
             columns = {name: [_fit(row.get(name), kind) for row in rows] for name, kind in kinds.items()}

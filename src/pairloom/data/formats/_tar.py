@@ -34,13 +34,27 @@ KINDS = {
 
 
 class Member(NamedTuple):
-    """One file in a tar: its bytes are [offset, offset + size)."""
+    """One file in an archive: its bytes are [offset, offset + size). packed: of a zip, the bytes there, where they are deflated."""
 
     name: str
     offset: int
     size: int
     problem: str = ""
     note: str = ""
+    packed: int | None = None
+
+    def read(self, handle: int) -> bytes:
+        """The bytes. OSError where packed ones are broken, or are more or less than the archive says."""
+        if self.packed is None:
+            return os.pread(handle, self.size, self.offset)
+        unpacker = zlib.decompressobj(-zlib.MAX_WBITS)
+        try:
+            data = unpacker.decompress(os.pread(handle, self.packed, self.offset), self.size + 1)
+        except zlib.error as error:
+            raise OSError(f"{self.name} cannot be unpacked: {error}") from error
+        if len(data) != self.size or not unpacker.eof:
+            raise OSError(f"{self.name} unpacks to another length than the archive says")
+        return data
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -95,7 +109,7 @@ def _members(handle: int, end: int) -> Iterator[Member]:
             yield Member(known, start, size, "tar is cut off")
             return
         if kind != b"5" and not (kind in b"0\0" and known.endswith("/")):
-            yield Member(known, start, size, _unsafe(known) or (KINDS.get(kind, "")), note)
+            yield Member(known, start, size, unsafe(known) or (KINDS.get(kind, "")), note)
 
 
 def _next_used(handle: int, at: int, end: int) -> int:
@@ -109,7 +123,7 @@ def _next_used(handle: int, at: int, end: int) -> int:
     return end
 
 
-def _unsafe(name: str) -> str:
+def unsafe(name: str) -> str:
     out = name[:1] in ("/", "\\") or name[1:2] == ":"
     out = out or (".." in name and ".." in name.replace("\\", "/").split("/"))
     return "a name that leads out of the archive" if out else ""

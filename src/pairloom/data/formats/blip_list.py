@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _lists, _look, _parts, _tables
+from pairloom.data.formats import _columns, _files, _lists, _parts, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
@@ -24,7 +24,9 @@ DEFAULT = "captions.json"
 def _is_row(row: dict[str, Any], columns: ColumnNames = ColumnNames()) -> bool:
     names = list(row)
     is_results = "image_id" in row and "caption" in row and "image" not in row
-    known = _look.image_column(names, columns) is not None and bool(_look.text_columns(names, columns)[0])
+    known = _columns.image_column(names, columns) is not None and bool(
+        _columns.text_columns(names, columns)[0]
+    )
     return known and not is_results and not isinstance(row.get("conversations"), list)
 
 
@@ -52,7 +54,10 @@ def read(shard: Shard) -> Iterator[Pair]:
         name = _tables.word(_image(rows[0], shard.columns))
         blob, problem, notes = finder.find(name or _image(rows[0], shard.columns))
         names = list(dict.fromkeys(name for row in rows for name in row))
-        columns, image = _look.text_columns(names, shard.columns)[0], _look.image_column(names, shard.columns)
+        columns, image = (
+            _columns.text_columns(names, shard.columns)[0],
+            _columns.image_column(names, shard.columns),
+        )
         texts, meta, more = _tables.words(rows, columns, (image or "image",))
         known = name or known if problem else _files.split(blob.name)[0]
         yield pair_of(known, blob, texts, meta, problem, notes=(*notes, *more))
@@ -60,23 +65,25 @@ def read(shard: Shard) -> Iterator[Pair]:
 
 def _image(row: dict[str, Any], columns: ColumnNames) -> Any:
     """What a row says of its picture: a path, also as the only one of a list or in an object."""
-    name = _look.image_column(list(row), columns)
+    name = _columns.image_column(list(row), columns)
     return row.get(name) if name is not None else None
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
     """Images linked (or copied) and the shard's rows, one a text as in BLIP's lists."""
     image, text = "image", "caption"
+    series: tuple[str, ...] = ()
     names = _lists.order(like, "blip_list")
     if like is not None and names:
-        image = _look.image_column(names, like.columns) or image
-        text = next(
-            (name for name in _look.text_columns(names, like.columns)[0] if name not in _tables.TURNS), text
-        )
+        image = _columns.image_column(names, like.columns) or image
+        texts = _columns.text_columns(names, like.columns)[0]
+        text = next((name for name in texts if name not in _tables.TURNS), text)
+        series = texts if _columns.is_series(texts) else ()
+    style = _tables.Style(image, text, tuple(names), series=series)
     rows: list[dict[str, Any]] = []
     for pair, name in _lists.store(out, list(pairs)):
-        rows += _tables.rows_of(pair, {image: name}, text)
-    _parts.write_lines(out, shard, [_parts.in_order(row, names) for row in rows])
+        rows += style.rows(pair, name)
+    _parts.write_lines(out, shard, rows)
 
 
 def finish(out: Path, shards: list[str]) -> None:

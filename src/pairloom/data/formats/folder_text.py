@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from pairloom.data.disk import readable, write_together
-from pairloom.data.formats import _files, _look
+from pairloom.data.formats import _columns, _files, _look
 from pairloom.data.formats._finder import folded
-from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of, words_of
+from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of
 from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import SIZE, ColumnNames, Shard
 
@@ -219,12 +219,11 @@ def _record(path: Path, columns: ColumnNames) -> tuple[list[str], tuple[str, ...
         record: Any = json.loads(raw, strict=False)
     except (OSError, ValueError, RecursionError) as error:
         return [], (f"{name} was not read: {error}"[:200],)
-    fields = _look.text_columns(list(record), columns)[0] if isinstance(record, dict) else ()
-    field = next((one for one in fields if words_of(record[one])), None)
-    if field is None:
+    fields, texts, more = _columns.texts_of(record, columns) if isinstance(record, dict) else ((), [], ())
+    if not texts:
         shown = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
         return [], (f"{name} has no known text; seen there: {shown}",)
-    return words_of(record[field]), (*notes, f"the text was read from {field!r} of {name}")
+    return texts, (*notes, *more, f"the text was read from {' '.join(fields)!r} of {name}")
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:

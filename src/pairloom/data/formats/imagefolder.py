@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats import _columns, _files, _look, _parts, _rows, _tables
 from pairloom.data.formats._finder import Finder
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
@@ -32,8 +32,8 @@ def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     root = path.parent if path.is_file() else path
     shard_list = []
     for file in _look.of_format(path, columns, partial(_look.is_metadata, columns=columns)):
-        column = _look.column(_rows.columns(file), (columns.image or "file_name",))
-        _look.demand_columns(file, columns)
+        column = _columns.column(_rows.columns(file), (columns.image or "file_name",))
+        _columns.demand_columns(file, columns)
         for number, (start, stop, part) in enumerate(_rows.spans(file, column)):
             name = f"{_look.label(root, file)}-{number:05d}"
             shard_list.append(Shard(name, "imagefolder", root, file, start, stop, part))
@@ -43,8 +43,8 @@ def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair a picture: its neighbouring rows are its texts."""
     names = _rows.columns(shard.file)
-    image = _look.column(names, (shard.columns.image or "file_name",))
-    columns = _look.text_columns(names, shard.columns)[0]
+    image = _columns.column(names, (shard.columns.image or "file_name",))
+    columns = _columns.text_columns(names, shard.columns)[0]
     assert image is not None
     finder = Finder(shard.root, shard.file)
     rows = _rows.rows(shard.file, shard.start, shard.stop, shard.part)
@@ -74,8 +74,8 @@ def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = Non
     style = _tables.Style("file_name", "text")
     if like is not None and like.format == "imagefolder":
         columns = _rows.columns(like.file)
-        image = _look.column(columns, (like.columns.image or "file_name",)) or "file_name"
-        style = _tables.style(like.file, image, _look.text_columns(columns, like.columns)[0])
+        image = _columns.column(columns, (like.columns.image or "file_name",)) or "file_name"
+        style = _tables.style(like.file, image, _columns.text_columns(columns, like.columns)[0])
     rows: list[dict[str, Any]] = []
     for pair, name in zip(kept, image_names):
         rows += style.rows(pair, name)

@@ -54,18 +54,26 @@ def read(shard: Shard) -> Iterator[Pair]:
         if meta.get("split") == "restval":
             meta = {**meta, "split": "train", "original_split": "restval"}
         known = _files.split(_files.readable(written))[0] if written else known
-        yield pair_of(known, blob, _sentences(row.get("sentences")), meta, problem, notes=notes)
+        texts, more = _sentences(row.get("sentences"))
+        yield pair_of(known, blob, texts, meta, problem, notes=(*notes, *more))
 
 
-def _sentences(rows: Any) -> list[Text]:
-    texts = []
+def _sentences(rows: Any) -> tuple[list[Text], tuple[str, ...]]:
+    """The texts, with notes: `raw` of each sentence, or its tokens where there is no `raw`."""
+    texts, notes = [], []
     for row in rows if isinstance(rows, list) else []:
+        if isinstance(row, str):
+            texts.append(Text(row))
         if isinstance(row, dict):
             own = {key: value for key, value in row.items() if key not in ("raw", "source")}
-            texts += [
-                Text(word, str(row.get("source", "original")), own) for word in words_of(row.get("raw"))
-            ]
-    return texts
+            words, tokens = words_of(row.get("raw")), row.get("tokens")
+            if not words and isinstance(tokens, list) and tokens:
+                words, notes = (
+                    [" ".join(map(str, tokens))],
+                    ["sentences without raw are read from their tokens"],
+                )
+            texts += [Text(word, str(row.get("source", "original")), own) for word in words]
+    return texts, tuple(notes)
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:

@@ -13,14 +13,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats import _columnar, _columns, _files, _look, _parts, _rows, _saved, _tables
 from pairloom.data.formats._finder import Finder, Picture
 from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
-CLAIM = "table (parquet, CSV, TSV, JSONL) with image path or bytes, and text or caption"
+CLAIM = "table (parquet, Arrow, CSV, TSV, JSONL) with image path or bytes, and text or caption"
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "table.parquet"
 NAMES = (
@@ -52,8 +52,8 @@ def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     root = path.parent if path.is_file() else path
     shard_list = []
     for file in _look.of_format(path, columns, partial(_is_table, columns=columns)):
-        _look.demand_columns(file, columns)
-        column = _look.resolved(file, columns).image
+        _columns.demand_columns(file, columns)
+        column = _columns.resolved(file, columns).image
         if column is None:
             do = "Fetch the images first (img2dataset makes tars of them), then give the result."
             raise Mistake(f"{file} holds web addresses, no images.", "pairloom fetches nothing.", do)
@@ -65,7 +65,7 @@ def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair an image: neighbouring rows of one path, or of the same bytes and name, are its texts."""
-    known = _look.resolved(shard.file, shard.columns)
+    known = _columns.resolved(shard.file, shard.columns)
     image = known.image
     assert image is not None
     finder = Finder(shard.root, shard.file)
@@ -115,14 +115,13 @@ def _blob(finder: Finder, row: dict[str, Any], image: str) -> Picture:
 
 
 def write(out: Path, shard: str, pairs: Iterable[Pair], like: Shard | None = None) -> None:
-    """The shard's rows. In parquet pictures that were bytes stay bytes; all others are linked or copied beside the table."""
+    """The shard's rows. In columnar files pictures that were bytes stay bytes; all others are linked or copied beside the table."""
     file, _ = _parts.target(shard, DEFAULT)
     style = _style(like)
     kept = [pair for pair in pairs if pair.image_key]
-    in_row = file.endswith(".parquet") and style.holds_bytes
-    beside = [
-        pair for pair in kept if not file.endswith(".parquet") or (not in_row and _files.is_file(pair.image))
-    ]
+    holds_bytes = _columnar.is_columnar(Path(file))  # all other tables name their pictures
+    in_row = holds_bytes and style.holds_bytes
+    beside = [pair for pair in kept if not holds_bytes or (not in_row and _files.is_file(pair.image))]
     out_of_row = set(map(id, beside))
     names = _files.Names()
     columns = {
@@ -144,10 +143,12 @@ def _style(like: Shard | None) -> _tables.Style:
     """How the table of a shard is written: as the one that it was read from."""
     if like is None or like.format != "table":
         return _tables.Style("image", "text")
-    known = _look.resolved(like.file, like.columns)
+    known = _columns.resolved(like.file, like.columns)
     return _tables.style(like.file, known.image or "image", known.texts)
 
 
 def finish(out: Path, shards: list[str]) -> None:
-    """Merge the parts into the tables."""
+    """Merge the parts into the tables; beside Arrow files comes what `datasets` reads them by."""
     _tables.join(out, shards, DEFAULT)
+    files = {_parts.target(shard, DEFAULT)[0] for shard in shards}
+    _saved.write(out, (name for name in files if name.lower().endswith(".arrow")))

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import tarfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -18,14 +16,14 @@ from urllib.parse import unquote
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import atomic_write
-from pairloom.data.formats import _files, _look, _parts, _rows, _tables
+from pairloom.data.formats import _columns, _files, _look, _parts, _rows, _tables
 from pairloom.data.formats._samples import Sample, samples
 from pairloom.data.formats._tar import Member
 from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, texts_in, words_of
 from pairloom.data.pair import LARGEST, Blob, Pair, Text
 from pairloom.data.shards import ColumnNames, Shard
 
-CLAIM = "WebDataset / img2dataset tars: KEY.jpg with KEY.txt or KEY.json"
+CLAIM = "WebDataset / img2dataset tars, or zips: KEY.jpg with KEY.txt or KEY.json"
 HOLDS = ("source", "meta")  # beyond image and texts
 LONGEST = 1 << 24  # bytes of one .txt or .json
 TEXTS = (".txt", ".caption", ".text")  # the first that a sample has is its text
@@ -33,20 +31,22 @@ TEXT_FIELDS = ("caption", "captions", "caption_sources")  # of KEY.json; the res
 
 
 def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
-    """A tar, or a folder of them."""
+    """A tar or a zip, or a folder of them."""
     mark = _look.marker(path, columns)
-    return mark is not None and _files.split(mark.name)[1] == ".tar"
+    return mark is not None and _files.split(mark.name)[1] in _look.ARCHIVES
 
 
 def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
-    """One a tar, named as the tar is."""
+    """One a tar, named as the tar is; zips where there is no tar."""
     if path.is_file():
         return [Shard(_name(path.parent, path), "webdataset", path.parent, path)]
+    mark = _look.marker(path, columns)
+    suffix = ".zip" if mark is not None and _files.split(mark.name)[1] == ".zip" else ".tar"
     members = [
         path / (inside + name)
         for inside, names in _files.walk(path)
         for name in names
-        if _files.split(name)[1] == ".tar"
+        if _files.split(name)[1] == suffix
     ]
     return [Shard(_name(path, file), "webdataset", path, file) for file in members]
 
@@ -82,8 +82,9 @@ def _reason(member: Member) -> str:
 def _pair(shard: Shard, handle: int, sample: Sample, table: _Table) -> Pair:
     key, by_suffix, notes = sample.key, sample.files, list(sample.notes)
     images = [suffix for suffix in by_suffix if suffix in _files.IMAGES]
-    words = next((suffix for suffix in TEXTS if suffix in by_suffix), ".txt")
-    if extra := [s for s in by_suffix if s not in (*images[:1], words, ".json")]:
+    words, more = _text_files(by_suffix)
+    notes += more
+    if extra := [s for s in by_suffix if s not in (*images[:1], *words, ".json")]:
         notes.append(f"files not carried: {' '.join(extra)}")
     texts, meta, notes_of_text, problem = _words(handle, by_suffix, words, key, table, shard.columns)
     notes += notes_of_text
@@ -99,58 +100,91 @@ def _pair(shard: Shard, handle: int, sample: Sample, table: _Table) -> Pair:
     name = _files.readable(member.name)
     if member.size > LARGEST:
         return pair_of(key, Blob(name=name), texts, meta, f"image has {member.size:,} bytes", notes=notes)
-    blob = Blob(shard.file, member.offset, member.size, name=name)
-    return pair_of(key, blob, texts, meta, problem, os.pread(handle, member.size, member.offset), notes)
+    try:
+        data = member.read(handle)
+    except OSError as error:
+        return pair_of(key, Blob(name=name), texts, meta, f"image cannot be read: {error}", notes=notes)
+    is_packed = member.packed is not None
+    blob = (
+        Blob(data=data, name=name) if is_packed else Blob(shard.file, member.offset, member.size, name=name)
+    )
+    return pair_of(key, blob, texts, meta, problem, data, notes)
+
+
+def _text_files(sample: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
+    """The suffixes of a sample's files that hold its texts, with notes: .txt, and those that are numbered (.0.txt, .1.txt); where there
+    is none, the one that is named as texts are (.caption.txt), or the only one."""
+    plain = next((suffix for suffix in TEXTS if suffix in sample), None)
+    inner = {
+        suffix.rpartition(".")[0][1:]: suffix
+        for suffix in sample
+        if suffix.endswith(TEXTS) and suffix not in TEXTS
+    }
+    numbered = [inner[stem] for stem in sorted((stem for stem in inner if stem.isdecimal()), key=int)]
+    if plain or numbered:
+        suffixes = [*([plain] if plain else []), *numbered]
+        return suffixes, (f"texts are read from {' '.join(suffixes)}",) if numbered else ()
+    named = _columns.text_columns(list(inner), ColumnNames())[0]
+    if not named and len(inner) == 1:
+        named = tuple(inner)
+    suffixes = [inner[stem] for stem in (named if _columns.is_series(named) else named[:1])]
+    return suffixes, (f"texts are read from {' '.join(suffixes)}",) if suffixes else ()
 
 
 def _words(
-    handle: int, sample: dict[str, Member], words: str, key: str, table: _Table, columns: ColumnNames
+    handle: int,
+    sample: dict[str, Member],
+    words: Sequence[str],
+    key: str,
+    table: _Table,
+    columns: ColumnNames,
 ) -> tuple[list[Text], dict[str, Any], list[str], str]:
-    """Texts, metadata, notes and problem from .txt and .json (from the table beside the tar where there is no .json).
+    """Texts, metadata, notes and problem from text files and .json (from the table beside the tar where there is no .json).
 
-    words: the suffix of the text file.
+    words: the suffixes of the text files.
     """
-    texts: list[Text] = []
-    notes: list[str] = []
-    meta: dict[str, Any] = {}
-    for suffix in (words, ".json"):
+    for suffix in (*words, ".json"):
         if suffix in sample and sample[suffix].size > LONGEST:
             return [], {}, [], f"{suffix} has more than {LONGEST:,} bytes"
-    if ".json" in sample:
-        try:
-            raw, note = decode_known(os.pread(handle, sample[".json"].size, sample[".json"].offset))
-            meta = json.loads(raw, strict=False)
-            notes += note
-        except (ValueError, RecursionError) as error:
-            notes.append(f".json is not JSON and was not read: {error}"[:200])
-        if not isinstance(meta, dict):
-            meta, notes = {}, [*notes, ".json is not an object and was not read"]
-    else:
-        meta = table.row(key)
+    meta, notes = _record_in(handle, sample[".json"]) if ".json" in sample else (table.row(key), [])
     if meta.get("key") == key:
         del meta["key"]  # written again by the writer
     one, several, sources = (meta.pop(field, None) for field in TEXT_FIELDS)
-    if columns.text or (not words_of(several) and not words_of(one) and words not in sample):
-        for field in _look.text_columns(list(meta), columns)[0]:  # another tool's name for the text
-            if words_of(meta.get(field)):
-                notes += [] if columns.text else [f"the text was read from {field!r} of the .json"]
-                one, several = meta.pop(field), None
-                break
+    if columns.text or (not words_of(several) and not words_of(one) and not words):
+        fields, in_fields, _ = _columns.texts_of(meta, columns)  # another tool's names for texts
+        if in_fields:
+            notes += [] if columns.text else [f"the text was read from {' '.join(fields)!r} of the .json"]
+            one, several = [meta.pop(field) for field in fields], None
     listed, more = texts_in(several) if words_of(several) else texts_in(one)
     notes += more
     known = (
         sources if isinstance(sources, list) and len(sources) == len(listed) else ["original"] * len(listed)
     )
     texts = [Text(word, str(source)) for word, source in zip(listed, known)]
-    if words in sample and not columns.text:
+    in_files: list[Text] = []
+    problem = ""
+    for suffix in words if not columns.text else ():
         try:
-            raw, note = decode_known(os.pread(handle, sample[words].size, sample[words].offset))
-        except UnknownCharset as error:
-            return texts, meta, notes, "" if texts else str(error)
+            raw, note = decode_known(sample[suffix].read(handle))
+        except (UnknownCharset, OSError) as error:
+            problem = str(error)
+            continue
         notes += note
-        if raw.strip() and raw.strip() not in [word.strip() for word in listed]:
-            texts.insert(0, Text(raw))
-    return texts, meta, notes, ""
+        if raw.strip() and raw.strip() not in {word.strip() for word in listed}:
+            in_files.append(Text(raw))
+    return [*in_files, *texts], meta, notes, "" if in_files or texts else problem
+
+
+def _record_in(handle: int, member: Member) -> tuple[dict[str, Any], list[str]]:
+    """The object in a .json, with notes."""
+    try:
+        raw, notes = decode_known(member.read(handle))
+        record = json.loads(raw, strict=False)
+    except (ValueError, RecursionError, OSError) as error:
+        return {}, [f".json is not JSON and was not read: {error}"[:200]]
+    if not isinstance(record, dict):
+        return {}, [*notes, ".json is not an object and was not read"]
+    return record, list(notes)
 
 
 class _Table:
@@ -222,10 +256,9 @@ def _layout(like: Shard | None, pairs: list[Pair]) -> SampleLayout:
     first = next((sample.files for sample in samples(like.file) if not _problem(sample)), {})
     if ".json" not in first:
         return SampleLayout(fields=[])
-    with open(like.file, "rb") as file, suppress(ValueError, RecursionError):
-        file.seek(first[".json"].offset)
-        row = json.loads(decode_known(file.read(min(first[".json"].size, LONGEST)))[0], strict=False)
-        if isinstance(row, dict):
+    with open(like.file, "rb") as file:
+        row, _ = _record_in(file.fileno(), first[".json"])
+        if row:
             has_text = "caption" not in row or any(suffix in first for suffix in TEXTS)
             return SampleLayout(has_text, list(row), next(iter(first)) == ".json")
     return SampleLayout()
