@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from vocabularies import sentencepiece
 
 from pairloom.data.characters import character_tokens
+from pairloom.data.normalisers import clean_first
 from pairloom.data.roles import FIRST
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
@@ -128,6 +130,17 @@ def test_blip_cleaning_is_saved_with_the_tokenizer(tmp_path: Path) -> None:
     assert (
         made.tokenizer.get_vocab() == plain.tokenizer.get_vocab()
     )  # the vocabulary is learned from cleaned text
+
+
+def test_a_cleaning_takes_the_place_of_another(tmp_path: Path) -> None:
+    """Loaded with the same cleaning a file stays as it is; with another one, or none, that one alone is left."""
+    Tokens.train(TEXTS, 160, clean="blip").save(tmp_path)
+    assert Tokens.load(tmp_path, "blip").to_json() == Tokens.load(tmp_path).to_json()
+    other = Tokens.load(tmp_path, "blip_statement")
+    assert other.rows([" ".join(["dogs"] * 50)], 500) == other.rows([" ".join(["dogs"] * 40)], 500)
+    clean_first(other.tokenizer, "")
+    plain = Tokens.train(TEXTS, 160)
+    assert json.loads(other.to_json())["normalizer"] == json.loads(plain.to_json())["normalizer"]
 
 
 def test_berts_vocabulary_file_gets_blips_two_tokens(tmp_path: Path) -> None:

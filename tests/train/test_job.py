@@ -19,6 +19,7 @@ from pairloom.errors import Mistake
 from pairloom.train.log import read_log
 from pairloom.train.order import TrainRequest
 from pairloom.train.run import prepare
+from pairloom.train.starting import started_model
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 180, 40), "blue": (30, 40, 200), "yellow": (220, 210, 30)}
 FAST = ["batch=8", "steps=6", "lr=1e-3", "save_every=3", "log_every=1"]
@@ -43,6 +44,27 @@ def train(pairs: Path, out: Path, *words: str) -> dict[str, Any]:
     assert done.exit_code == 0, done.output
     made: dict[str, Any] = json.loads(done.stdout)
     return made
+
+
+@pytest.mark.parametrize("named", [False, True])
+def test_texts_are_cleaned_as_in_the_recipe(pairs: Path, tmp_path: Path, named: bool) -> None:
+    """A trained BLIP reads captions as the released code does, with a tokenizer of its own or a named one; so does whatever is asked
+    of it, and a model that begins as it has the cleaning of its own recipe."""
+    Tokens.train(["a red picture number 1"] * 3, 64).save(tmp_path)
+    train(pairs, tmp_path / "out", *(["--tokens", str(tmp_path)] if named else []))
+    model = pairloom.load(tmp_path / "out")
+    long = " ".join(["picture"] * 30)
+    for text, same in (('A "red" picture.', "a red picture"), (f"{long} 1", long)):
+        assert model.tokens.rows([text], 99) == model.tokens.rows([same], 99)
+    scores = model.match(pairs / "00.png", ["a red picture!", "a red picture"], by="match").values
+    assert scores[0] == scores[1]
+    if named:
+        for name, text, same in (("nlvr", f"a {long} 1.", f"a {long} 1"), ("vqa", "red.", "red .")):
+            request = TrainRequest(
+                f"blip_{name}", pairs, tmp_path / name, preset="tiny", init=tmp_path / "out"
+            )
+            tokens = started_model(request, model, 0).tokens
+            assert tokens.rows([text], 99) == tokens.rows([same], 99)
 
 
 def test_a_set_becomes_a_model(pairs: Path, tmp_path: Path) -> None:
@@ -148,7 +170,9 @@ def test_a_tokenizer_of_ones_own(pairs: Path, tmp_path: Path) -> None:
     tokens = Tokens.train(["one of my own words"] * 3, 80)
     tokens.save(tmp_path)
     train(pairs, tmp_path / "out", "--tokens", str(tmp_path))
-    assert pairloom.load(tmp_path / "out").tokens.to_json() == tokens.to_json()
+    cleaned = Tokens.load(tmp_path, "blip")  # with the cleaning of the recipe
+    assert pairloom.load(tmp_path / "out").tokens.to_json() == cleaned.to_json()
+    assert cleaned.tokenizer.get_vocab() == tokens.tokenizer.get_vocab()
 
 
 def test_a_dry_run_leaves_the_disk_alone(pairs: Path, tmp_path: Path) -> None:

@@ -5,18 +5,26 @@ Does not know: vocabularies.
 
 from __future__ import annotations
 
-from tokenizers import Regex, normalizers
+import json
+from collections.abc import Callable
+
+from tokenizers import Regex, Tokenizer, normalizers
 
 from pairloom.errors import Mistake, nearest
 
 MARKS = r"[!-/:-@\[-`{-~]"  # ASCII punctuation
 
 
-def _blip() -> list[normalizers.Normalizer]:
-    """How BLIP's code cleans a caption: these marks become spaces, and at most 30 words stay."""
+def _blip(most: int = 30) -> list[normalizers.Normalizer]:
+    """How BLIP's code cleans a caption: these marks become spaces, and at most so many words stay."""
     marks = normalizers.Replace(Regex(r'[.!"()*#:;~]'), " ")
-    words = normalizers.Replace(Regex(r"\A\s*(?:\S++\s++){29}\S++\K[\s\S]*"), "")
+    words = normalizers.Replace(Regex(rf"\A\s*(?:\S++\s++){{{most - 1}}}\S++\K[\s\S]*"), "")
     return [marks, words]
+
+
+def _blip_statement() -> list[normalizers.Normalizer]:
+    """The same with 40 words: a statement about pictures (NLVR2)."""
+    return _blip(40)
 
 
 def _clip() -> list[normalizers.Normalizer]:
@@ -47,8 +55,8 @@ def _lower() -> list[normalizers.Normalizer]:
     return [normalizers.Lowercase()]
 
 
-CLEAN = {  # a name -> what runs before the tokenizer's own normaliser
-    "": list, "blip": _blip, "clip": _clip, "whitespace": _whitespace, "canonicalize": _canonicalize,
+CLEAN: dict[str, Callable[[], list[normalizers.Normalizer]]] = {  # a name -> what runs before the tokenizer's own normaliser
+    "": list, "blip": _blip, "blip_statement": _blip_statement, "clip": _clip, "whitespace": _whitespace, "canonicalize": _canonicalize,
     "siglip": _siglip, "lower": _lower,
 }  # fmt: skip
 
@@ -58,3 +66,21 @@ def cleaner(name: str) -> list[normalizers.Normalizer]:
     if name not in CLEAN:
         raise Mistake(f"There is no caption cleaning '{name}'.", "", nearest(name, CLEAN))
     return CLEAN[name]()
+
+
+def clean_first(tokenizer: Tokenizer, name: str) -> None:
+    """Let a tokenizer clean texts in this way before its own normaliser, in place of another of these ways that it has there (of several steps: lower
+    case alone may be its own)."""
+    steps = cleaner(name)
+    document = json.loads(tokenizer.to_str())["normalizer"] or {"type": "Sequence", "normalizers": []}
+    own = document["normalizers"] if document["type"] == "Sequence" else [document]
+    ways = [[json.loads(step.__getstate__()) for step in make()] for make in CLEAN.values()]
+    known = max((len(way) for way in ways if len(way) > 1 and own[: len(way)] == way), default=0)
+    rest = [_step(one) for one in own[known:]]
+    tokenizer.normalizer = normalizers.Sequence([*steps, *rest])
+
+
+def _step(document: dict[str, object]) -> normalizers.Normalizer:
+    """A normaliser of its JSON."""
+    whole = {"version": "1.0", "normalizer": document, "model": {"type": "BPE", "vocab": {}, "merges": []}}
+    return Tokenizer.from_str(json.dumps(whole)).normalizer

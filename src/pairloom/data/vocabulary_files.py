@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tokenizers import Tokenizer, normalizers
+from tokenizers import Tokenizer
 
 from pairloom.data.tokens import parsed
 from pairloom.errors import Mistake
@@ -18,8 +18,8 @@ FILES = ("tokenizer.json", "vocab.txt", "vocab.json", OPENAI)  # in the order in
 
 
 def read_tokenizer(where: Path, clean: str = "") -> Tokenizer:
-    """The tokenizer of a folder, or of the file itself. clean: how texts are cleaned first (`data/normalisers.py`). Mistake where there
-    is none, or the file is something else."""
+    """The tokenizer of a folder, or of the file itself. clean: how texts are cleaned first (`data/normalisers.py`; "": as the file
+    says). Mistake where there is none, or the file is something else."""
     file = where
     if where.is_dir():
         file = next((where / name for name in FILES if (where / name).is_file()), where)
@@ -38,10 +38,9 @@ def read_tokenizer(where: Path, clean: str = "") -> Tokenizer:
             f"{file} is not a tokenizer.", str(error), "Give a tokenizer.json of the tokenizers library."
         ) from error
     if clean:
-        from pairloom.data.normalisers import cleaner
+        from pairloom.data.normalisers import clean_first
 
-        steps = [*cleaner(clean), *([tokenizer.normalizer] if tokenizer.normalizer else [])]
-        tokenizer.normalizer = normalizers.Sequence(steps)
+        clean_first(tokenizer, clean)
     return tokenizer
 
 

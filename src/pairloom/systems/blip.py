@@ -107,6 +107,7 @@ TINY = Config(
     image_size=32, patch=8, image_width=32, image_depth=2, image_heads=2, vocabulary=64, length=12, positions=16,
     width=32, depth=2, heads=2, dropout=0.0, embedding=16, cls=2, sep=3, dec=62, enc=63, queue=16,
 )  # fmt: skip
+CLEAN = "blip"  # how texts are cleaned: the released pre_caption
 CAPTIONS = dict(prompt_text="a picture of", prompt=3)
 MEANT = {"prompt": {"prompt_text": "a picture of"}}  # a setting of earlier versions -> what it meant
 # fine-tuning: retrieval (CapFilt's filter) with ITC and ITM, captioning (its captioner) with LM after "a picture of"
@@ -136,8 +137,7 @@ _PRETRAIN = dict(
     epochs=20, warmup=3000, min_lr=1e-6, schedule="exponential", weight_decay=0.05, decay_all=True, clip=0.0
 )
 _FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
-# the paper's text; its code decays by .9
-RECIPES: dict[str, dict[str, object]] = {
+RECIPES: dict[str, dict[str, object]] = {  # the paper's text; its code decays by .9
     "base": dict(_PRETRAIN, lr=3e-4, batch=2880, decay=0.85),
     "large": dict(_PRETRAIN, lr=2e-4, batch=2400, decay=0.85),
     "base-retrieval": dict(_FINE, lr=1e-5, epochs=6),

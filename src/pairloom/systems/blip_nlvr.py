@@ -51,6 +51,7 @@ PRESETS: dict[str, Config] = {
 }
 _FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=3e-5, epochs=15)}
+CLEAN = "blip_statement"  # how texts are cleaned (the released pre_caption, 40 words)
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:

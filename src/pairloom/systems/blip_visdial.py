@@ -51,6 +51,7 @@ TINY = Config(
 PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
 _FINE = dict(warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, batch=240, lr=2e-5, epochs=20)}
+CLEAN = ""  # no code was released
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:

@@ -56,6 +56,7 @@ PRESETS: dict[str, Config] = {
 }
 _FINE = dict(batch=256, warmup=0, min_lr=0.0, schedule="cosine", weight_decay=0.05, decay_all=True, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=2e-5, epochs=10)}
+CLEAN = ""  # questions and answers share a tokenizer, and the released code cleans questions alone
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:

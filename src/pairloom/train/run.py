@@ -162,12 +162,14 @@ def _sources(request: TrainRequest) -> Sources:
 
 
 def _tokenizer(request: TrainRequest, sources: Sources) -> Tokens:
-    """The tokenizer of the request, of the run that is resumed, or a new one."""
+    """The tokenizer of the request, of the run that is resumed, or a new one; texts are cleaned as the system's recipe has it (CLEAN
+    of its file)."""
+    clean = getattr(request.module, "CLEAN", "")
     if request.tokens:
-        return Tokens.load(request.tokens)
+        return Tokens.load(request.tokens, clean)
     if run_folder.begun_in(request.out) is not None and (request.out / "tokenizer.json").is_file():
         return Tokens.load(request.out)
-    return sources.tokenizer(request.vocabulary)
+    return sources.tokenizer(request.vocabulary, clean)
 
 
 def begin(run: TrainRun) -> None:

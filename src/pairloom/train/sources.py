@@ -48,12 +48,12 @@ class Sources:
         count: int = self.main.count
         return count
 
-    def tokenizer(self, vocabulary: int) -> Tokens:
-        """Train a tokenizer on every n-th text of all sets."""
+    def tokenizer(self, vocabulary: int, clean: str = "") -> Tokens:
+        """Train a tokenizer on every n-th text of all sets. clean: how it cleans texts first."""
         sets = [self.main, *(other for other, _ in self.others)]
         texts = (text for one in sets for group in one.words() for text in group)
         every = 1 + sum(one.count for one in sets) // SAMPLE
-        return Tokens.train(itertools.islice(texts, 0, None, every), vocabulary)
+        return Tokens.train(itertools.islice(texts, 0, None, every), vocabulary, clean)
 
     def batches(self, model: Model, request: TrainRequest) -> Loaders:
         """Loaders for a model."""

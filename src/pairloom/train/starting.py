@@ -3,6 +3,7 @@
 A system's file may define for this, beside its Config and System:
     STARTS     name of another system -> function(its tensors, config) -> tensors under the names of this system
     INHERITS   settings that are copied from the config of such a system
+    CLEAN      how texts are cleaned in its recipe, a name of data/normalisers.py; without it a tokenizer stays as it is
     System.added(before: Config) -> prefixes of the parameters that a model of that config lacks; they are initialised
 """
 
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer
 
 from pairloom import registry
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override
 from pairloom.data.index import ImageIndex
+from pairloom.data.normalisers import clean_first
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
@@ -108,11 +111,22 @@ def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
         for name in getattr(module, "INHERITS", ())
         if name in known and hasattr(begun.config, name)
     ]
-    model = build(request.name, begun.tokens, request.preset, [*sizes, *request.of("model")], seed)
+    model = build(
+        request.name, _cleaned(begun.tokens, module), request.preset, [*sizes, *request.of("model")], seed
+    )
     begun = at_size(begun, model.config.image_size)
     fresh = put_shared(model.system, starts[begun.name](tensors_of(begun.system), model.config))
     about["begun afresh"] = ", ".join(fresh) or "nothing"
     return _fitting(replace(model, feed=_cropped(begun.pixels), about=about), request)
+
+
+def _cleaned(tokens: Tokens, module: Any) -> Tokens:
+    """The tokenizer with the cleaning of this system's recipe in place of another's."""
+    if not hasattr(module, "CLEAN"):
+        return tokens
+    tokenizer = Tokenizer.from_str(tokens.tokenizer.to_str())
+    clean_first(tokenizer, module.CLEAN)
+    return Tokens(tokenizer, tokens.prompt)
 
 
 def with_config(model: Model, config: Any, seed: int = 0) -> Model:

@@ -1,6 +1,9 @@
 """Texts of open_clip's models: tokenizers that are not CLIP's, and the text towers of transformers, which its folders only name.
 
-Facts: a folder holds no config of such a tower, so that the numbers of those that open_clip ships stand here.
+Facts: a folder holds no config of such a tower, so that the numbers of those that open_clip ships stand here. They are those of
+the published config.json files of roberta-base, xlm-roberta-base, xlm-roberta-large and nllb-200-distilled-600M, of t5x's xl.gin
+for mt5-xl, and of fairseq2's dense_distill_1b for nllb-200-distilled-1.3B; those of mt5-base give the 582 million parameters
+of its paper.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.model.generation import Generation, with_prompt
-from pairloom.systems.blip import CAPTIONS, TABLE_3, Config, Sharing, System
+from pairloom.systems.blip import CAPTIONS, CLEAN, TABLE_3, Config, Sharing, System
 from pairloom.weights._hub import tokens_near
 
 IMAGE = {
@@ -87,7 +87,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 }
 
 # the recipe of the released captioning, and how the released code cleans every caption that it trains on or scores
-RELEASED, CLEANING = Generation(beams=3, min_length=5, max_length=20, length_rule="released"), "blip"
+RELEASED = Generation(beams=3, min_length=5, max_length=20, length_rule="released")
 
 
 def task_of(names: Iterable[str]) -> str:
@@ -187,7 +187,7 @@ def load(where: Path) -> Model:
     """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache."""
     theirs = read(where)
     config = config_of(theirs, where)
-    tokens = tokens_near(where.parent, "bert", CLEANING)
+    tokens = tokens_near(where.parent, "bert", CLEAN)
     check_tokens(tokens.size, config, where)
     config, tokens = fitted(config, tokens)
     system = filled(config, theirs, where)

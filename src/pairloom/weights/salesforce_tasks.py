@@ -58,7 +58,8 @@ def sniff(where: Path) -> bool:
 def load(where: Path) -> Model:
     """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache."""
     theirs = read(where)
-    config, tokens = config_of(theirs, where), tokens_near(where.parent, "bert")
+    clean = getattr(SYSTEMS[task_of(theirs)], "CLEAN", "")
+    config, tokens = config_of(theirs, where), tokens_near(where.parent, "bert", clean)
     check_tokens(tokens.size, config, where)
     system = filled(replace(config, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep), theirs, where)
     about = {"source": f"Salesforce BLIP ({where.name})"}

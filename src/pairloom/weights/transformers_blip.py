@@ -19,10 +19,10 @@ from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.model.generation import Generation
+from pairloom.systems.blip import CLEAN
 from pairloom.weights import salesforce_tasks
 from pairloom.weights._transformers import holds, pixels_of, tokens_of, weights_of, write
 from pairloom.weights.salesforce import (
-    CLEANING,
     RELEASED,
     check_tokens,
     config_of,
@@ -65,7 +65,7 @@ def load(where: Path, adapters: Path | None = None) -> Model:
     heads = (parts[0].whole("num_attention_heads"), parts[1].whole("num_attention_heads"))
     task = task_of(theirs)
     config = (salesforce_tasks.config_of if task else config_of)(theirs, where, heads)
-    tokens = tokens_of(where, "" if task else CLEANING)
+    tokens = tokens_of(where, "" if task else CLEAN)
     check_tokens(tokens.size, config, where)
     config, tokens = fitted(config, tokens)
     stated = parts[0].whole("image_size", 384)
