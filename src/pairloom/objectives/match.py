@@ -39,14 +39,15 @@ def hard_pairs(
     ids: Int[Tensor, " B"],
     temperature: Float[Tensor, ""],
     seed: int,
+    keys: tuple[Float[Tensor, "B E"], Float[Tensor, "B E"]] | None = None,
 ) -> tuple[Int[Tensor, " B"], Int[Tensor, " B"], Bool[Tensor, " B"]]:
-    """Hard negatives both ways: a wrong text for each image, a wrong image for each text, and whether there is one. Rows with
-    equal ids have the same picture and are never wrong for each other."""
-    generator = torch.Generator(images.device).manual_seed(seed)
-    similarity = images.float() @ texts.float().T / temperature
-    allowed = ids[:, None] != ids
-    wrong_text, available = hard_negatives(similarity, allowed, generator)
-    return wrong_text, hard_negatives(similarity.T, allowed, generator)[0], available
+    """Hard negatives both ways: a wrong text for each image, a wrong image for each text, and whether there is one. Rows with equal
+    ids have the same picture and are never wrong for each other. keys: a teacher's rows, drawn in place of images and texts."""
+    generator, allowed = torch.Generator(images.device).manual_seed(seed), ids[:, None] != ids
+    image_keys, text_keys = keys or (images, texts)
+    to_texts, to_images = images.float() @ text_keys.float().T, texts.float() @ image_keys.float().T
+    wrong_text, available = hard_negatives(to_texts / temperature, allowed, generator)
+    return wrong_text, hard_negatives(to_images / temperature, allowed, generator)[0], available
 
 
 def match_loss(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Int
@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from pairloom.blocks.transformer import TransformerConfig
 from pairloom.data.batch import Batch
-from pairloom.data.records import Regions
+
+if TYPE_CHECKING:
+    from pairloom.data.records import Regions
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ RENAMED = {
     "visual_encoder.blocks.{}.attn.proj.": "vision_model.encoder.layers.{}.self_attn.projection.",
     "visual_encoder.blocks.{}.mlp.": "vision_model.encoder.layers.{}.mlp.",
 }
+CROSSING = re.compile(r"text_encoder\.(?:bert\.)?encoder\.layer\.(\d+)\.crossattention\.")
 EXTRA = re.compile(r"(_m\.|queue|ptr|position_ids$)")
 # each published kind of checkpoint: the tensors of ours that it lacks, and the settings of its losses, which decide its
 # abilities
@@ -100,6 +101,12 @@ def task_of(names: Iterable[str]) -> str:
         return "blip_nlvr"
     both = all(any(name.startswith(tower) for name in names) for tower in ("text_encoder.", "text_decoder."))
     return "blip_vqa" if both and not any(name.startswith("itm_head.") for name in names) else ""
+
+
+def fuses_late(names: Iterable[str]) -> bool:
+    """Whether only upper layers of the text encoder read pictures, as ALBEF's do."""
+    layers = {one[1] for name in names if (one := CROSSING.match(name))}
+    return bool(layers) and "0" not in layers
 
 
 def kind_of(theirs: Mapping[str, Tensor], where: Path) -> str:
@@ -180,7 +187,7 @@ def filled(config: Config, theirs: Mapping[str, Tensor], where: Path) -> System:
 def sniff(where: Path) -> bool:
     """Whether a path is a file with BLIP's image tower under its published name, and of no task with a system of its own."""
     names = peek(where) if where.is_file() else set()
-    return "visual_encoder.cls_token" in names and not task_of(names)
+    return "visual_encoder.cls_token" in names and not task_of(names) and not fuses_late(names)
 
 
 def load(where: Path) -> Model:

@@ -26,6 +26,7 @@ from pairloom.weights.salesforce import (
     HEADS,
     check_tokens,
     demand_plain,
+    fuses_late,
     image_place,
     sizes_of,
     task_of,
@@ -52,7 +53,7 @@ def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] 
 def sniff(where: Path) -> bool:
     """Whether a path is a file with BLIP's image tower and the text towers of one of these tasks."""
     names = peek(where) if where.is_file() else set()
-    return "visual_encoder.cls_token" in names and bool(task_of(names))
+    return "visual_encoder.cls_token" in names and bool(task_of(names)) and not fuses_late(names)
 
 
 def load(where: Path) -> Model:

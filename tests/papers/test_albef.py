@@ -1,0 +1,140 @@
+"""What ALBEF says of itself, sentence by sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pairloom.data.batch import Batch, Texts
+from pairloom.objectives.masked import distilled_loss
+from pairloom.objectives.match import hard_pairs
+from pairloom.systems import albef
+from pairloom.verbs import Progress
+
+
+def built(**changes) -> albef.System:
+    torch.manual_seed(0)
+    system = albef.System(replace(albef.TINY, **changes)).eval()
+    with torch.no_grad():  # fresh heads start near nothing
+        for name, parameter in system.named_parameters():
+            parameter += (0.0 if name == "temperature" else 0.1) * torch.randn_like(parameter)
+    return system
+
+
+@pytest.fixture(scope="module")
+def batch() -> Batch:
+    return albef.example(albef.TINY, torch.Generator().manual_seed(3))
+
+
+def test_paper_sizes() -> None:
+    """A ViT-B/16 at 256 px of 85.8 million parameters, and a BERT of 123.7 with its cross-attention and its head."""
+    with torch.device("meta"):
+        towers = albef.System(replace(albef.Config(), momentum=0.0)).towers
+    count = {name: sum(p.numel() for p in part.parameters()) for name, part in towers.named_children()}
+    assert round(count["image"] / 1e6, 1) == 85.8
+    assert round((count["text"] + count["fusion"] + count["language_head"]) / 1e6, 1) == 123.7
+    assert not any(layer.cross for layer in towers.text.stack.layers)
+    assert all(len(layer.cross) == 1 for layer in towers.fusion.layers)
+
+
+def test_a_text_has_no_end_token(batch) -> None:
+    """What the released tokenizer never wrote is not read: other ids and no [SEP] give the same scores."""
+    system, c = built(), albef.TINY
+    mask = batch.texts.mask & (batch.texts.ids != c.sep)
+    without = replace(batch, texts=Texts(batch.texts.ids.masked_fill(~mask, c.pad), mask))
+    with torch.no_grad():
+        assert torch.equal(system.match(batch), system.match(without))
+        assert torch.equal(system.embed_text(batch), system.embed_text(without))
+
+
+def test_fusion_goes_on_from_the_rows_of_the_text_encoder(batch, monkeypatch) -> None:
+    """A text is encoded once for contrast and matching; masked words are a pass of their own through both halves."""
+    system, passes = built(), []
+    system.towers.text.register_forward_hook(lambda _, inputs, __: passes.append(inputs[0]))
+    system.losses(batch)
+    assert len(passes) == 2 and torch.equal(passes[0], batch.texts.ids)
+    assert (passes[1] == albef.TINY.mask).any()
+
+
+def test_wrong_partners_are_drawn_by_the_students_row_and_the_teachers_key(batch, monkeypatch) -> None:
+    system, seen = built(), []
+    monkeypatch.setattr(albef, "hard_pairs", lambda *given: seen.append(given) or hard_pairs(*given))
+    system.losses(batch)
+    image, text, ids, temperature, _, (image_keys, text_keys) = seen[0]
+    teacher = system.contrast.teacher
+    with torch.no_grad():
+        torch.testing.assert_close(image, system.embed_image(batch))
+        torch.testing.assert_close(image_keys, teacher.embed_image(teacher.encode(batch.images)))
+    assert not torch.allclose(text, text_keys) and torch.equal(ids, torch.arange(6))
+    assert temperature.item() == pytest.approx(0.07)
+
+
+def test_a_hard_negative_by_keys() -> None:
+    """Image 0 is nearest to the key of text 1, text 0 to the key of image 2: of many draws nearly all take them."""
+    axes = torch.eye(3)
+    images, texts, ids = axes[[0, 1, 2]], axes[[0, 1, 2]], torch.arange(3)
+    keys = (axes[[1, 2, 0]], axes[[2, 0, 1]])
+    for seed in range(5):
+        wrong_text, wrong_image, _ = hard_pairs(images, texts, ids, torch.tensor(0.05), seed, keys)
+        assert (wrong_text[0], wrong_image[0]) == (1, 2)
+
+
+def test_a_third_of_the_pairs_that_are_matched_are_right(batch, monkeypatch) -> None:
+    system, seen = built(), []
+    loss = albef.match_loss
+    monkeypatch.setattr(albef, "match_loss", lambda *given: seen.append(given) or loss(*given))
+    system.losses(batch)
+    logits, together, counts = seen[0]
+    assert len(logits) == 18 and together.tolist() == [1] * 6 + [0] * 12 and bool(counts.all())
+
+
+def test_soft_targets_of_masked_words_by_hand() -> None:
+    scores, teacher = torch.tensor([[1.0, 2.0, 0.0]]), torch.tensor([[0.0, 0.0, 3.0]])
+    logs, soft = scores.log_softmax(1)[0], teacher.softmax(1)[0]
+    expected = 0.6 * -logs[1] + 0.4 * -(soft * logs).sum()
+    torch.testing.assert_close(distilled_loss(scores, torch.tensor([1]), teacher, 0.4), expected)
+    hard = F.cross_entropy(scores, torch.tensor([1]))
+    torch.testing.assert_close(distilled_loss(scores, torch.tensor([1]), teacher, 0.0), hard)
+
+
+def test_the_teacher_reads_the_same_hidden_words_and_its_own_picture(batch) -> None:
+    system, read = built(), {}
+    for name, towers in (("mine", system.towers), ("slow", system.contrast.teacher)):
+        towers.text.register_forward_hook(lambda _, inputs, __, name=name: read.update({name: inputs[0]}))
+        whole = towers.words
+        towers.words = lambda *given, name=name, whole=whole: (
+            read.update({f"{name} rows": given[2].rows}) or whole(*given)
+        )
+    system.begin(Progress(30, 1.0, 60))
+    system.losses(batch)
+    assert torch.equal(read["mine"], read["slow"]) and (read["slow"] == albef.TINY.mask).any()
+    torch.testing.assert_close(read["slow rows"], system.contrast.teacher.encode(batch.images).rows)
+
+
+def test_the_weight_of_the_teacher_grows_over_the_first_epoch() -> None:
+    system = built()
+    weights = []
+    for epoch in (0.0, 0.25, 1.0, 7.0):
+        system.begin(Progress(1, epoch, 9))
+        weights.append(round(system._alpha, 6))
+    assert weights == [0.0, 0.1, 0.4, 0.4]
+
+
+def test_without_a_teacher_targets_are_hard(batch) -> None:
+    """A fine-tuning of published weights may leave the copy out; its losses are the teacher's at alpha 0 without a queue."""
+    system = built(momentum=0.0, queue=0)
+    assert system.contrast is None and set(system.losses(batch)) == {"itc", "itm", "mlm"}
+    image, text = system.embed_image(batch), system.embed_text(batch)
+    logits = image @ text.T / system.temperature
+    expected = (F.cross_entropy(logits, torch.arange(6)) + F.cross_entropy(logits.T, torch.arange(6))) / 2
+    torch.testing.assert_close(system.losses(batch)["itc"], expected)
+
+
+def test_what_is_not_learned_is_not_asked() -> None:
+    assert [one.name for one in built(itm=0.0).abilities] == ["embed"]
+    assert albef.PRESETS["retrieval"].mlm == 0 and "mlm" not in built(mlm=0.0).losses(
+        albef.example(albef.TINY, torch.Generator().manual_seed(3))
+    )
