@@ -32,8 +32,12 @@ def random_pairs(config: Any, generator: torch.Generator, pictures: int = 1) -> 
     return Batch(images=images, texts=texts, image_ids=torch.arange(ROWS))
 
 
-def random_regions(config: Any, generator: torch.Generator, regions: int = 5, attributes: int = 0) -> Batch:
-    """Texts with regions [6 1 R F] of every number from 1 to R, and the detector's distributions of classes and attributes."""
+def random_regions(
+    config: Any, generator: torch.Generator, regions: int = 5, attributes: int = 0, classes: int | None = None
+) -> Batch:
+    """Texts with regions [6 1 R F] of every number from 1 to R, and the detector's distributions of classes (None: as many as the
+    config says) and attributes; none where there are 0."""
+    classes = config.classes if classes is None else classes
     texts = random_texts(config, generator)
     shape = (ROWS, 1, regions)
     features = torch.randn(*shape, config.features, generator=generator)
@@ -41,13 +45,14 @@ def random_regions(config: Any, generator: torch.Generator, regions: int = 5, at
     boxes = torch.cat([corner, corner + 0.1 + 0.4 * torch.rand(*shape, 2, generator=generator)], -1)
     mask = torch.arange(regions) < torch.tensor([regions, 4, 1, 3, regions, 2])[:, None, None]
 
-    def shares(kinds: int) -> Tensor:
+    def shares(kinds: int) -> Tensor | None:
+        if not kinds:
+            return None
         chances = torch.rand(*shape, kinds, generator=generator)
         return chances / chances.sum(-1, keepdim=True)
 
-    named = shares(attributes) if attributes else None
     return Batch(
         texts=texts,
-        regions=Regions(features, boxes, mask, shares(config.classes), named),
+        regions=Regions(features, boxes, mask, shares(classes), shares(attributes)),
         image_ids=torch.arange(ROWS),
     )

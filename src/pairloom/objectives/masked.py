@@ -65,11 +65,38 @@ def mask_tokens(
     hidden = candidates & (draws[0] < chance)
     first = candidates & (candidates.cumsum(1) == 1)
     hidden = hidden | (first & ~hidden.any(1, keepdim=True))
+    return _replaced(ids, hidden, draws[1], mask_id, words, generator)
+
+
+def _replaced(
+    ids: Tensor,
+    hidden: Tensor,
+    draw: Tensor,
+    mask_id: int,
+    words: tuple[int, int],
+    generator: torch.Generator,
+) -> MaskedTokens:
+    """Of the hidden tokens those with a draw below .8 become [MASK], those below .9 a random word."""
     random = torch.randint(*words, ids.shape, generator=generator).to(ids.device)
-    replaced = torch.where(
-        draws[1] < 0.8, torch.full_like(ids, mask_id), torch.where(draws[1] < 0.9, random, ids)
-    )
+    replaced = torch.where(draw < 0.8, torch.full_like(ids, mask_id), torch.where(draw < 0.9, random, ids))
     return MaskedTokens(torch.where(hidden, replaced, ids), hidden)
+
+
+def mask_some(
+    ids: Int[Tensor, "B T"],
+    candidates: Bool[Tensor, "B T"],
+    mask_id: int,
+    words: tuple[int, int],
+    generator: torch.Generator,
+    chance: float = 0.15,
+    most: int = 3,
+) -> MaskedTokens:
+    """As `mask_tokens`, but of a fixed number: min(most, max(1, round(chance * candidates))) tokens of each text are hidden, as VLP
+    and VinVL do."""
+    draws = torch.rand(2, *ids.shape, generator=generator).to(ids.device)
+    rank = draws[0].masked_fill(~candidates, 2.0).argsort(1).argsort(1)
+    count = (chance * candidates.sum(1)).round().long().clamp(1, most)
+    return _replaced(ids, candidates & (rank < count[:, None]), draws[1], mask_id, words, generator)
 
 
 def mask_words(
