@@ -1,4 +1,5 @@
-"""Files as nobody should write them: each setting of a JSON file replaced by what it cannot be, files cut off or emptied.
+"""Files as nobody should write them: each setting of a JSON file replaced by what it cannot be, each tensor of a file of weights by
+one that does not fit, files cut off or emptied.
 
 Whatever is done to a file, a loader either loads it or raises a Mistake in full sentences: soon, and without asking for memory
 that no model of the file's size needs.
@@ -18,6 +19,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
 from pairloom.errors import Mistake
 
 SECONDS, ROOM = 60, 3 << 30
@@ -30,7 +35,7 @@ VALUES: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Change:
-    """One change of a file in a folder. path: of the keys in its JSON; empty: the file itself."""
+    """One change of a file in a folder. path: of the keys in its JSON, or the name of a tensor; empty: the file itself."""
 
     file: str
     path: tuple[str | int, ...]
@@ -57,6 +62,42 @@ def keys_in(
             yield from keys_in(value, (*path, key), deep)
 
 
+TENSORS: dict[str, Callable[[Tensor], Tensor]] = {
+    "cut short": lambda one: one[: len(one) // 2] if one.ndim else one[None],
+    "without numbers": lambda one: one.flatten()[:0],
+    "a single number": lambda one: torch.tensor(1.0),
+    "an axis more": lambda one: one[None],
+    "whole numbers": lambda one: one.to(torch.int8),
+    "flat": lambda one: one.flatten(),
+}
+WEIGHTS = (".safetensors", ".pt", ".pth")
+
+
+def tensor_changes(where: Path, file: str) -> list[Change]:
+    """Every change of each tensor in a file of weights: taken out, or replaced."""
+    names = _tensors_in(where / file)
+    return [Change(file, (name,), kind) for name in names for kind in ("taken out", *TENSORS)]
+
+
+def _tensors_in(file: Path) -> dict[str, Tensor]:
+    if file.suffix == ".safetensors":
+        return load_file(file)
+    stored: dict[str, Any] = torch.load(file, weights_only=True)
+    return stored.get("model", stored)
+
+
+def _with_tensor_changed(file: Path, change: Change) -> None:
+    tensors, name = _tensors_in(file), str(change.path[0])
+    if change.kind == "taken out":
+        del tensors[name]
+    else:
+        tensors[name] = TENSORS[change.kind](tensors[name]).clone()
+    if file.suffix == ".safetensors":
+        save_file(tensors, file)
+    else:
+        torch.save(tensors, file)
+
+
 def changes_of(where: Path, file: str, deep: int = 4) -> list[Change]:
     """Every change of a file: of each of its settings, and of the file as a whole."""
     whole = [Change(file, (), kind) for kind in ("absent", "empty", "cut off", "garbage")]
@@ -71,7 +112,9 @@ def apply(where: Path, change: Change) -> bytes:
     """Make the change; the bytes that the file had."""
     file = where / change.file
     before = file.read_bytes()
-    if change.path:
+    if change.path and file.suffix in WEIGHTS:
+        _with_tensor_changed(file, change)
+    elif change.path:
         document = json.loads(before)
         inner = document
         for key in change.path[:-1]:

@@ -101,12 +101,12 @@ def test_a_folder_that_holds_a_whole_clip_loads(tmp_path: Path) -> None:
         pairloom.load(saved)
 
 
-@torch.no_grad()
-def test_the_bridge_of_open_flamingo(tmp_path: Path) -> None:
-    """Its checkpoint has the new words, the resampler and the gated layers, these under the layers they precede."""
-    language_folder(tmp_path / "words")
-    model = with_part(fresh(*TWO_LAYERS, "frames=0"), "language", tmp_path / "words")
-    donor = with_part(fresh(*TWO_LAYERS, "frames=0"), "language", tmp_path / "words")
+def bridge(where: Path) -> tuple[Model, Model, dict[str, torch.Tensor]]:
+    """A Flamingo with a language model of transformers, written to a folder; another with random weights, and what OpenFlamingo's
+    checkpoint of that one holds."""
+    language_folder(where)
+    model = with_part(fresh(*TWO_LAYERS, "frames=0"), "language", where)
+    donor = with_part(fresh(*TWO_LAYERS, "frames=0"), "language", where)
     scatter(donor.system, 9)
     state: dict[str, torch.Tensor] = {}
     parts = [("perceiver.", donor.system.resampler, resampler_places)]
@@ -124,6 +124,14 @@ def test_the_bridge_of_open_flamingo(tmp_path: Path) -> None:
     words = torch.randn(model.tokens.size, 32)
     words[[model.config.image_mark, model.config.chunk_end]] = donor.system.marks
     state["lang_encoder.gpt_neox.embed_in.weight"] = words
+    return model, donor, state
+
+
+@torch.no_grad()
+def test_the_bridge_of_open_flamingo(tmp_path: Path) -> None:
+    """Its checkpoint has the new words, the resampler and the gated layers, these under the layers they precede."""
+    model, donor, state = bridge(tmp_path / "words")
+    words = state["lang_encoder.gpt_neox.embed_in.weight"]
     torch.save(
         {"model_state_dict": {f"module.{name}": value for name, value in state.items()}}, tmp_path / "c.pt"
     )

@@ -7,16 +7,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("transformers")
 
 from transformers import BertConfig, BertForMaskedLM, BertModel, ViTConfig, ViTModel  # noqa: E402
 
 from pairloom.blocks.text import READ, WRITE  # noqa: E402
+from pairloom.data.tokens import Tokens  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
+from pairloom.model import build  # noqa: E402
 from pairloom.systems.blip import TINY, System  # noqa: E402
 from pairloom.weights.bert import start_from_bert  # noqa: E402
+from pairloom.weights.exchange import with_part  # noqa: E402
 from pairloom.weights.salesforce import to_salesforce  # noqa: E402
 from pairloom.weights.vit import start_from_vit  # noqa: E402
 
@@ -118,6 +121,24 @@ def test_the_image_tower_is_vit(tmp_path: Path, system: System, layout: str):
     moved = start_from_vit(system, tmp_path)
     torch.testing.assert_close(system.towers.look(images)[:, 0], expected, atol=1e-5, rtol=1e-5)
     assert not moved.missing and not moved.left
+
+
+def test_a_new_blip_begins_as_bert_and_vit(tmp_path: Path):
+    """By --init text=BERT,image=VIT; the model card says so, and another system says that it cannot."""
+    tokens = Tokens.train(["a red square and a blue circle"] * 3, 64)
+    sizes = ["image_width=48", "image_heads=3", "queue=0"]
+    model = build("blip", tokens, "tiny", sizes)
+    BertModel(BertConfig(**{**BERT.to_dict(), "vocab_size": tokens.size})).save_pretrained(tmp_path / "bert")
+    ViTModel(VIT, add_pooling_layer=False).save_pretrained(tmp_path / "vit")
+    begun = with_part(with_part(model, "text", tmp_path / "bert"), "image", tmp_path / "vit")
+    words = load_file(tmp_path / "bert" / "model.safetensors")["embeddings.word_embeddings.weight"]
+    patch = load_file(tmp_path / "vit" / "model.safetensors")["embeddings.patch_embeddings.projection.weight"]
+    assert torch.equal(begun.system.towers.text.words, words)
+    assert torch.equal(begun.system.towers.image.embed.patch.weight, patch)
+    assert begun.about["image"] == "vit" and begun.about["text"].startswith("bert, ")
+    for part in ("text", "image"):
+        with pytest.raises(Mistake, match="A clip has no"):
+            with_part(build("clip", tokens, "tiny"), part, tmp_path / "bert")
 
 
 def test_the_wrong_file_is_named(tmp_path: Path, system: System):

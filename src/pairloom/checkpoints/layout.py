@@ -9,7 +9,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,10 +46,10 @@ class Place:
     of: int = 3
 
     def ours(self, theirs: Tensor) -> Tensor:
-        """Convert a published tensor to ours."""
-        if self.third is not None:
+        """Convert a published tensor to ours; one that is no part of a fused tensor, or no matrix to transpose, stays as it is."""
+        if self.third is not None and theirs.ndim:
             theirs = theirs.chunk(self.of)[self.third]
-        return (theirs.T if self.flipped else theirs)[(None,) * self.lead]
+        return (theirs.T if self.flipped and theirs.ndim == 2 else theirs)[(None,) * self.lead]
 
     def theirs(self, ours: Tensor) -> Tensor:
         """Convert our tensor to the published form; a part of a fused tensor stays by itself."""
@@ -233,6 +233,20 @@ def take(theirs: Mapping[str, Tensor], places: Mapping[str, Place], ours: Mappin
     return moved
 
 
+def shape_of(theirs: Mapping[str, Tensor], name: str, axes: int, where: Path, kind: str) -> tuple[int, ...]:
+    """The shape of a published tensor from which sizes of a network follow. kind: of model, for the Mistake where the tensor is
+    missing, has another number of axes, or no numbers."""
+    shape = tuple(theirs[name].shape) if name in theirs else ()
+    if len(shape) != axes or not all(shape):
+        held = (
+            f"'{name}' is {list(shape)}; it should have {axes} axes."
+            if name in theirs
+            else f"It lacks '{name}'."
+        )
+        raise Mistake(f"{where} is not {kind}.", held, "Copy the file again, as it was published.")
+    return shape
+
+
 def give(ours: Mapping[str, Tensor], places: Mapping[str, Place]) -> dict[str, Tensor]:
     """Convert our tensors to the published names: the inverse of `take`."""
     tensors: dict[str, Tensor] = {}
@@ -273,9 +287,13 @@ def _fit(name: str, tensor: Tensor, ours: Tensor, there: str) -> Tensor:
         )
     if tensor.shape == ours.shape:
         return tensor
-    if name.endswith(("embed.positions", "pool.positions")) and tensor.shape[-1] == ours.shape[-1]:
-        return resize_positions(tensor, ours.shape[1])
-    short = len(ours) - len(tensor) if tensor.ndim and tensor.shape[1:] == ours.shape[1:] else 0
+    table = name.endswith(("embed.positions", "pool.positions")) and tensor.ndim == 3 and tensor.numel()
+    if table and tensor[:1, :1].shape == ours[:1, :1].shape:
+        with suppress(ValueError):  # a table of another number of patches, where these are no square
+            return resize_positions(tensor, ours.shape[1])
+    short = (
+        len(ours) - len(tensor) if tensor.ndim == ours.ndim > 0 and tensor.shape[1:] == ours.shape[1:] else 0
+    )
     if (
         name.endswith(("words.weight", "head.bias")) and 0 < short <= 2
     ):  # BERT's vocabulary lacks [DEC] and [ENC]

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file, save
 from torch import Tensor
 
+from pairloom.checkpoints.shapes import demand_shapes
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable, open_image
@@ -30,7 +31,7 @@ from pairloom.regression.ridge import in_blocks, unit
 from pairloom.regression.words import WordFeatures
 from pairloom.runtime.threads import one_thread
 from pairloom.towers import ImageTower, TextTower, load_image_tower, load_text_tower
-from pairloom.towers.handmade import HandmadeFeatures
+from pairloom.towers.handmade import PATCH, HandmadeFeatures
 
 Raw = NDArray[np.float16]
 Floats = NDArray[np.float32]
@@ -101,8 +102,9 @@ class Encoders:
     def load(cls, folder: Path, device: str = "cpu") -> Encoders:
         """The inverse of `save`."""
         known = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        handmade = HandmadeFeatures.of(_tensors(folder / TENSORS))
-        return cls(handmade, known["image_tower"], known["text_tower"], device)
+        tensors = _tensors(folder / TENSORS)
+        demand_shapes(tensors, {"mean": "Q", "whitening": "Q Q", "words": "K Q"}, Q=3 * PATCH**2)
+        return cls(HandmadeFeatures.of(tensors), known["image_tower"], known["text_tower"], device)
 
 
 @lru_cache(maxsize=1)
@@ -228,12 +230,24 @@ class FeatureSpace:
 
     @classmethod
     def load(cls, folder: Path, name: str) -> FeatureSpace:
-        """The inverse of `save`."""
+        """The inverse of `save`. ValueError for arrays that do not fit together."""
         arrays = load_file(folder / f"{name}.safetensors")
         vocabulary = json.loads((folder / f"{name}.json").read_text("utf-8"))
+        if not isinstance(vocabulary, list) or not all(isinstance(word, str) for word in vocabulary):
+            raise ValueError(f"{name}.json is no list of words")
+        if arrays["widths"].ndim != 1 or arrays["views"].ndim != 1:
+            raise ValueError("'widths' and 'views' are no lists")
         words = WordFeatures(tuple(vocabulary), arrays["word_weights"], arrays["word_axes"])
-        ends = np.cumsum(arrays["views"])[:-1]
-        views = tuple(tuple(view.tolist()) for view in np.split(arrays["widths"], ends))
+        ends = np.cumsum(arrays["views"])
+        if ends[-1] != len(arrays["widths"]):
+            raise ValueError(f"{len(arrays['widths'])} blocks of views that have {ends[-1]}")
+        views = tuple(tuple(view.tolist()) for view in np.split(arrays["widths"], ends[:-1]))
+        demand_shapes(
+            arrays, {"means": "R", "text_mean": "T", "word_mean": "E", "word_weights": "V", "word_axes": "V E"},
+            R=sum(map(sum, views)), V=len(vocabulary),
+        )  # fmt: skip
+        for view, widths in enumerate(views):
+            demand_shapes(arrays, {f"axes.{view}": "r D"}, r=sum(widths))
         axes = tuple(arrays[f"axes.{view}"] for view in range(len(views)))
         return cls(views, arrays["means"], axes, arrays["text_mean"], arrays["word_mean"], words)
 

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 import pairloom
 from pairloom.abilities import EMBED
 from pairloom.checkpoints.settings import JsonSettings
+from pairloom.checkpoints.shapes import demand_shapes
 from pairloom.data.batch import Batch
 from pairloom.data.disk import atomic_write
 from pairloom.errors import Mistake
@@ -36,6 +37,7 @@ from pairloom.model import MARK, Model, read_json
 from pairloom.regression.features import DESCRIPTION, Encoders, FeatureSpace, Raw
 from pairloom.regression.joint import JointSpace
 from pairloom.regression.pixels import TwoViews, byte_tokens
+from pairloom.regression.ridge import TwoWayRidge
 from pairloom.regression.stored import FILE, SPACE, ridge_tensors, ridges_in
 
 NAME = "ridge"
@@ -138,6 +140,8 @@ def load_ridge_model(where: Path) -> Model:
         )
         space, tensors = FeatureSpace.load(where, SPACE), load_file(where / FILE)
         ridges = ridges_in(tensors, len(space.axes))
+        _demand_fitting(space, ridges)
+        demand_shapes(tensors, {"weights": "K P"})
         weights = tensors["weights"].numpy()[:, : 2 * len(ridges)]
         system = System(encoders, space, JointSpace(ridges, shares_of(weights)), small)
         about = dict(known.get("about", {}))
@@ -153,6 +157,15 @@ def load_ridge_model(where: Path) -> Model:
         why = f"{type(error).__name__}: {error}"
         raise Mistake(f"The model {where} is not whole.", why, "Copy the whole folder.") from error
     return model_of(system, about)
+
+
+def _demand_fitting(space: FeatureSpace, ridges: Sequence[TwoWayRidge]) -> None:
+    """Raise ValueError where regressions read other features than the space has."""
+    texts = len(space.word_mean) + len(space.text_mean)
+    for axes, both in zip(space.axes, ridges):
+        reads = both.to_text.landmarks.shape[1], both.to_picture.landmarks.shape[1]
+        if reads != (axes.shape[1], texts):
+            raise ValueError(f"regressions of {reads} features, where there are {axes.shape[1]} and {texts}")
 
 
 def shares_of(weights: NDArray[np.float64] | Sequence[Sequence[float]]) -> tuple[float, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from pairloom.checkpoints.shapes import demand_shapes
 from pairloom.regression.ridge import Ridge, ScoreReferences, TwoWayRidge
 
 FILE, SPACE = "ridge.safetensors", "space"  # the tensors, and how the files of the feature space begin
@@ -31,10 +32,11 @@ def ridge_tensors(ridges: Sequence[TwoWayRidge]) -> dict[str, Tensor]:
 
 
 def ridges_in(tensors: Mapping[str, Tensor], views: int) -> tuple[TwoWayRidge, ...]:
-    """The inverse of `ridge_tensors`. Raises KeyError where one is missing."""
+    """The inverse of `ridge_tensors`. Raises KeyError where one is missing, ValueError where they do not fit together."""
     folds = sum(f"0.{number}.pictures" in tensors for number in range(len(tensors)))
     ridges = []
     for view in range(views):
+        demand_shapes(tensors, _shapes(view, folds))
         landmarks = {"to_text": tensors[f"{view}.to_text.landmarks"], "to_picture": tensors[TEXTS]}
         to_text, to_picture = (
             Ridge(rows, *(tensors[f"{view}.{name}.{part}"] for part in PARTS))
@@ -46,3 +48,13 @@ def ridges_in(tensors: Mapping[str, Tensor], views: int) -> tuple[TwoWayRidge, .
         )
         ridges.append(TwoWayRidge(to_text, to_picture, references))
     return tuple(ridges)
+
+
+def _shapes(view: int, folds: int) -> dict[str, str]:
+    """Shapes of the tensors of a view: m landmarks, D features of a picture, E of a text."""
+    known = {f"{view}.to_text.landmarks": "m D", TEXTS: "m E"}
+    for name, width in ((f"{view}.to_text", "E"), (f"{view}.to_picture", "D")):
+        known |= {f"{name}.coefficients": f"K m {width}", f"{name}.means": f"K {width}"}
+    for fold in range(folds):
+        known |= {f"{view}.{fold}.pictures": f"P{fold} D", f"{view}.{fold}.texts": f"T{fold} E"}
+    return known

@@ -6,14 +6,27 @@ from BERT, and so does the language modelling head, where the file has one (cls.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from pairloom.checkpoints.layout import Moved, Place, read, take
+from pairloom.errors import Mistake
+from pairloom.model import Model
 from pairloom.weights import salesforce
 
+PART = "text"  # of a new blip, that `--init text=FOLDER` fills
 DROPPED = ("token_type_embeddings", "pooler", "seq_relationship", "position_ids")
+
+
+def start(model: Model, where: Path) -> Model:
+    """Put BERT into the text tower of a new BLIP. Mistake for another system, and where the sizes differ."""
+    if model.name != "blip":
+        raise Mistake(f"A {model.name} has no text tower that BERT's weights are put into.", "A blip has.")
+    fresh = len(start_from_bert(model.system, where).missing)
+    about = {"text": f"{where.name or where}, {fresh} tensors initialised at random"}
+    return replace(model, about={**model.about, **about})
 
 
 def start_from_bert(system: nn.Module, where: Path) -> Moved:

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, give, peek, read, rename, take
+from pairloom.checkpoints.layout import Place, give, peek, read, rename, shape_of, take
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
@@ -87,35 +87,31 @@ def clip_place(name: str) -> Place:
 
 def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
     """The Config that follows from the shapes, with OpenAI's activation. Mistake where it is no CLIP."""
-    try:
-        words, width = theirs["token_embedding.weight"].shape
-        projection = theirs["text_projection"]
-        common = dict(
-            vocabulary=words, width=width, heads=max(1, width // 64), embedding=projection.shape[1],
-            length=len(theirs["positional_embedding"]), depth=_count(theirs, "transformer.resblocks."),
-            growth=theirs["transformer.resblocks.0.mlp.c_fc.weight"].shape[0] / width,
-            pad=words - 1, sep=words - 1, cls=words - 2,
-        )  # fmt: skip
-        if "visual.attnpool.positional_embedding" in theirs:
-            side = round((len(theirs["visual.attnpool.positional_embedding"]) - 1) ** 0.5)
-            image = theirs["visual.layer1.0.conv1.weight"].shape[0]
-            stages = tuple(_count(theirs, f"visual.layer{at}.") for at in range(1, 5))
-            return Config(
-                stages=stages,
-                image_width=image,
-                image_heads=max(1, image // 2),
-                image_size=32 * side,
-                **common,
-            )
-        image, _, patch, _ = theirs["visual.conv1.weight"].shape
-        side = round((len(theirs["visual.positional_embedding"]) - 1) ** 0.5)
-        up = theirs["visual.transformer.resblocks.0.mlp.c_fc.weight"].shape[0]
+
+    def shape(name: str, axes: int = 2) -> tuple[int, ...]:
+        return shape_of(theirs, name, axes, where, "a CLIP model of OpenAI's")
+
+    words, width = shape("token_embedding.weight")
+    common: dict[str, Any] = dict(
+        vocabulary=words, width=width, heads=max(1, width // 64), embedding=shape("text_projection")[1],
+        length=shape("positional_embedding")[0], depth=_count(theirs, "transformer.resblocks."),
+        growth=shape("transformer.resblocks.0.mlp.c_fc.weight")[0] / width,
+        pad=words - 1, sep=words - 1, cls=words - 2,
+    )  # fmt: skip
+    if "visual.attnpool.positional_embedding" in theirs:
+        side = round((shape("visual.attnpool.positional_embedding")[0] - 1) ** 0.5)
+        image = shape("visual.layer1.0.conv1.weight", 4)[0]
+        stages = tuple(_count(theirs, f"visual.layer{at}.") for at in range(1, 5))
         return Config(
-            image_size=patch * side, patch=patch, image_width=image, image_heads=max(1, image // 64),
-            image_depth=_count(theirs, "visual.transformer.resblocks."), image_growth=up / image, **common,
+            stages=stages, image_width=image, image_heads=max(1, image // 2), image_size=32 * side, **common,
         )  # fmt: skip
-    except (KeyError, ValueError) as error:
-        raise Mistake(f"{where} is not a CLIP model of OpenAI's.", f"It lacks {error}.", "") from error
+    image, _, patch, _ = shape("visual.conv1.weight", 4)
+    side = round((shape("visual.positional_embedding")[0] - 1) ** 0.5)
+    up = shape("visual.transformer.resblocks.0.mlp.c_fc.weight")[0]
+    return Config(
+        image_size=patch * side, patch=patch, image_width=image, image_heads=max(1, image // 64),
+        image_depth=_count(theirs, "visual.transformer.resblocks."), image_growth=up / image, **common,
+    )  # fmt: skip
 
 
 def _count(theirs: Mapping[str, Tensor], prefix: str) -> int:

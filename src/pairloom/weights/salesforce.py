@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Moved, Place, give, peek, read, take
+from pairloom.checkpoints.layout import Moved, Place, give, peek, read, shape_of, take
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
@@ -128,13 +128,14 @@ def sizes_of(
 ) -> dict[str, Any]:
     """Sizes of both towers that follow from the shapes. text: prefix of a text tower's names. Mistake where tensors are
     missing."""
-    try:
-        image, _, patch, _ = theirs["visual_encoder.patch_embed.proj.weight"].shape
-        words, width = theirs[f"{text}embeddings.word_embeddings.weight"].shape
-        side = round((theirs["visual_encoder.pos_embed"].shape[1] - 1) ** 0.5)
-        positions = len(theirs[f"{text}embeddings.position_embeddings.weight"])
-    except (KeyError, IndexError) as error:
-        raise Mistake(f"{where} is not a BLIP model.", f"It lacks {error}.", "") from error
+
+    def shape(name: str, axes: int) -> tuple[int, ...]:
+        return shape_of(theirs, name, axes, where, "a BLIP model")
+
+    image, _, patch, _ = shape("visual_encoder.patch_embed.proj.weight", 4)
+    words, width = shape(f"{text}embeddings.word_embeddings.weight", 2)
+    side = round((shape("visual_encoder.pos_embed", 3)[1] - 1) ** 0.5)
+    positions = shape(f"{text}embeddings.position_embeddings.weight", 2)[0]
     image_heads, text_heads = heads or (image // 64, width // 64)
     return dict(
         image_size=side * patch, patch=patch, image_width=image, image_depth=_count(theirs, "visual_encoder.blocks."),
@@ -152,7 +153,8 @@ def config_of(theirs: Mapping[str, Tensor], where: Path, heads: tuple[int, int] 
         **KINDS[kind][1],
     )  # fmt: skip
     if "vision_proj.weight" in theirs:
-        config = replace(config, embedding=len(theirs["vision_proj.weight"]))
+        shared = shape_of(theirs, "vision_proj.weight", 2, where, "a BLIP model")[0]
+        config = replace(config, embedding=shared)
     return replace(config, length=min(config.length, config.positions))
 
 

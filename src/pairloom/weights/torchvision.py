@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from pairloom.blocks.encoder import FC7, RESNET, VGG
 from pairloom.blocks.inception import Unit
 from pairloom.checkpoints.layout import Place, read, rename, take
+from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
-from pairloom.model import Model, read_json
+from pairloom.model import Model
 
 PART = "encoder"  # of a model, that `--init encoder=FILE` fills
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -135,6 +136,6 @@ def places(name: str, network: nn.Module) -> Iterator[tuple[str, Place]]:
 
 def _pixels(model: Model, where: Path, name: str) -> Any:
     """The preparation of pictures: from timm's config, or the usual one for torchvision's files, which do not name theirs."""
-    document = read_json(where / "config.json").get("pretrained_cfg", {}) if where.is_dir() else {}
+    settings = JsonSettings.read(where / "config.json").inner("pretrained_cfg")
     mean, std = HALVES if name in UNITS else IMAGENET
-    return replace(model.pixels, mean=tuple(document.get("mean", mean)), std=tuple(document.get("std", std)))
+    return replace(model.pixels, mean=settings.numbers("mean", mean, 3), std=settings.numbers("std", std, 3))

@@ -8,13 +8,17 @@ read, and positions are resized to the size of the pictures.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from torch import nn
 
 from pairloom.checkpoints.layout import Moved, Place, read, take
+from pairloom.errors import Mistake
+from pairloom.model import Model
 from pairloom.weights import salesforce
 
+PART = "image"  # of a new blip, that `--init image=FOLDER` fills
 DROPPED = ("head.", "head_dist.", "pre_logits.", "classifier.", "pooler.", "dist_token", "lm_head.")
 TRANSFORMERS = {
     "cls_token": "embeddings.cls_token",
@@ -27,6 +31,14 @@ TRANSFORMERS = {
     "mlp.fc1": "intermediate.dense",
     "mlp.fc2": "output.dense",
 }
+
+
+def start(model: Model, where: Path) -> Model:
+    """Put a vision transformer into the image tower of a new BLIP. Mistake for another system, and where the sizes differ."""
+    if model.name != "blip":
+        raise Mistake(f"A {model.name} has no image tower that a ViT's weights are put into.", "A blip has.")
+    start_from_vit(model.system, where)
+    return replace(model, about={**model.about, "image": where.name or str(where)})
 
 
 def start_from_vit(system: nn.Module, where: Path) -> Moved:
