@@ -1,7 +1,7 @@
 """The base of fusion encoders that start from BERT: its sizes and special tokens, the picture of each text, and regions of
 several pictures as one sequence. Embeddings, layers and losses are each system's own.
 
-B texts, I pictures, N pictures of an example, R regions of a picture.
+B texts, I pictures, N pictures of an example, R regions of a picture, A answers of a list.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Int
+import torch.nn.functional as F
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.transformer import TransformerConfig
@@ -78,6 +79,15 @@ def _each(regions: Regions, change: Callable[[Tensor], Tensor]) -> Regions:
 def regions_of(batch: Batch, owner: Int[Tensor, " B"] | None = None) -> Regions:
     """The regions of each text's pictures as one sequence [B N*R ...]. owner: the row of each text (None: as the batch says)."""
     return one_sequence(batch.required("regions")[owner_of(batch) if owner is None else owner])
+
+
+def answer_loss(logits: Float[Tensor, "B A"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
+    """Binary cross-entropy of a list of answers, summed over the list, mean over the texts that have one. labels: the answer of each
+    text, below 0 where it is no question."""
+    known = labels >= 0
+    right = F.one_hot(labels.clamp(min=0), logits.shape[1]).to(logits.dtype)
+    each = F.binary_cross_entropy_with_logits(logits, right, reduction="none").sum(1)
+    return (each * known).sum() / known.sum().clamp(min=1)
 
 
 def first_row_head(width: int, classes: int, growth: int = 2) -> nn.Sequential:

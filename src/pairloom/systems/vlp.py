@@ -208,8 +208,5 @@ class System(nn.Module):
         scores = self.language_head(x[:, rows.shape[1] :][masked.hidden], self.text.words.weight)
         losses = {"mlm": masked_loss(scores, words[masked.hidden])}
         if c.answers and batch.labels is not None:
-            known = batch.labels >= 0
-            right = F.one_hot(batch.labels.clamp(min=0), c.answers).float()
-            each = F.binary_cross_entropy_with_logits(self.answer_logits(batch), right, reduction="none")
-            losses["answer"] = (each.sum(1) * known).sum() / known.sum().clamp(min=1)
+            losses["answer"] = fusion.answer_loss(self.answer_logits(batch), batch.labels)
         return losses
