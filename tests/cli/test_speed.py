@@ -14,6 +14,7 @@ from PIL import Image
 import pairloom
 from pairloom.data.tokens import Tokens
 from pairloom.model import build, save
+from pairloom.runtime.speeds import implementation_of
 
 TEXTS = ["a red square", "two small blue circles", "green"]
 
@@ -50,8 +51,11 @@ def ask(call, place: Path, out: Path, name: str, speed: str) -> list[float]:
         assert code == 2 and f"no speed '{speed}'" in error
         return []
     assert code == 0, error
+    if name in ("match", "score", "embed"):  # what was chosen for this speed
+        towers = set(implementation_of(pairloom.load(place / "model").at_speed(speed).system).values())
+        chosen = [] if speed == "exact" else sorted(towers)
+        assert json.loads(said)["speed"] == ", ".join([speed, *chosen])
     if name == "match":
-        assert json.loads(said)["speed"].split(", ")[0] == speed
         rows = {row["text"]: row for row in json.loads(said)["texts"]}
         return [rows[text][way] for text in TEXTS for way in json.loads(said)["ways"]]
     if name == "score":

@@ -16,7 +16,7 @@ from pairloom.errors import Mistake, nearest
 from pairloom.metrics.answers import means, plain, vqa_accuracy
 from pairloom.model import Model
 from pairloom.model.fingerprint import fingerprint
-from pairloom.runtime.speeds import SCALED, implementation_of, speed_of
+from pairloom.runtime.speeds import SCALED, described_speed, speed_of
 from pairloom.tasks import answer as answering
 from pairloom.tasks import dialog as talking
 from pairloom.tasks import few_shot
@@ -45,7 +45,7 @@ def captions(model: Model, where: str, seed: int = 0, **options: Any) -> LineTas
             for row in rows
         ]
 
-    about = {"model": where, **vars(chosen), "seed": seed, "speed": described_speed(model)}
+    about = {"model": where, **vars(chosen), "seed": seed, "speed": described_speed(model.system)}
     return LineTask("captioning", {"captions": []}, about, write, read=_reader(model))
 
 
@@ -58,7 +58,12 @@ def labels(model: Model, where: str, classes: Sequence[str], **options: Any) -> 
     def label(images: list[Any], keys: list[str]) -> list[Line]:
         return [{"classes": [vars(one) for one in row]} for row in classifier.labels(images)]
 
-    about = {"model": where, "classes": ", ".join(names), **vars(chosen), "speed": described_speed(model)}
+    about = {
+        "model": where,
+        "classes": ", ".join(names),
+        **vars(chosen),
+        "speed": described_speed(model.system),
+    }
     return LineTask("classifying", {"classes": []}, about, label, read=_reader(model), cut=classifier.cut)
 
 
@@ -226,12 +231,6 @@ def line_task(model: Model, method: str, where: str, **options: Any) -> LineTask
     if method not in TASKS:
         raise Mistake(f"There is no '{method}' over a whole source.", "", nearest(method, TASKS))
     return TASKS[method](model, f"{where} (weights {fingerprint(model)[:12]})", **options)
-
-
-def described_speed(model: Model) -> str:
-    """The speed of a model, and what runs its image towers where answers depend on that."""
-    speed, towers = speed_of(model.system), set(implementation_of(model.system).values())
-    return speed if speed == "exact" else ", ".join([speed, *sorted(towers)])
 
 
 def _reader(model: Model) -> Callable[[bytes], Any]:

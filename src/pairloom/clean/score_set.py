@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from pairloom.clean.judges import JudgeAt, cut_by
+from pairloom.clean.judges import Judge, JudgeAt, cut_by
 from pairloom.clean.picture_source import shrunk
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.pair import Pair
 from pairloom.data.shards import PairSet, Shard
 from pairloom.data.shards import read as read_shard
 from pairloom.runtime import Speed
+from pairloom.runtime.speeds import described_speed
 from pairloom.scale import Execution
 from pairloom.scale.table import make_table, parts_of
 
@@ -104,10 +105,12 @@ def score_set(
     )
     scores = pq.read_table(out, columns=["score"]).column("score")
     texts = pq.read_table(out, columns=["text"]).column("text").to_pylist()
+    folds = judge.judge.folds if isinstance(judge.judge, Judge) else ()
     return {
         "texts": len(scores) - scores.null_count,
         "unreadable": scores.null_count,
         "way": " ".join(sorted(set(ways))),
+        "speed": described_speed(*(fold.model.system for fold in folds)),
         "cut": asdict(cut_by(judge.judge, texts)),
         "out": str(out),
     }

@@ -19,16 +19,16 @@ def command(
     json: Json = False,
 ) -> None:
     import pairloom
-    from pairloom.api.line_tasks import described_speed
     from pairloom.api.results import ranked
     from pairloom.cli import _show
+    from pairloom.runtime.speeds import described_speed
 
     engine = pairloom.load(model, device).at_speed(speed)
     every = engine.match_all(image, texts)
     cut, ways, rows = every[0].cut, [scores.by for scores in every], ranked(every)
     _show.cut(cut)
     if json:
-        facts = {"image": str(image), "model": str(model), "speed": described_speed(engine)}
+        facts = {"image": str(image), "model": str(model), "speed": described_speed(engine.system)}
         _show.say_json({**facts, "ways": ways, "texts": rows, "cut": vars(cut)})
     else:
         cells = [[row["text"], *(f"{row[way]:.4f}" for way in ways)] for row in rows]

@@ -21,3 +21,10 @@ def implementation_of(network: Any) -> dict[str, str]:
     none."""
     implementation: dict[str, str] = getattr(network, "implementation", {})
     return implementation
+
+
+def described_speed(*networks: Any) -> str:
+    """The speed of engines, and what runs their image towers where answers depend on that: "fast, openvino bf16"."""
+    speed = speed_of(networks[0]) if networks else "exact"
+    towers = {name for network in networks for name in implementation_of(network).values()}
+    return speed if speed == "exact" else ", ".join([speed, *sorted(towers)])

@@ -27,7 +27,7 @@ from pairloom.data.shards import read as read_shard
 from pairloom.model import Model
 from pairloom.model.numbers import finite
 from pairloom.runtime import Speed
-from pairloom.runtime.speeds import SCALED
+from pairloom.runtime.speeds import SCALED, described_speed
 from pairloom.scale import Execution
 from pairloom.scale.table import make_table, parts_of
 from pairloom.verbs import demand
@@ -129,7 +129,7 @@ def embed_set(
 ) -> dict[str, Any]:
     """Embed every picture of a set, shard by shard, and write `out` (.parquet). A run that was stopped is resumed.
 
-    Returns the number of embedded and of unreadable pictures, and the width. Mistake where `out` exists.
+    Returns the number of embedded and of unreadable pictures, the width, and the speed with what was chosen for it. Mistake where `out` exists.
     """
     check_output(out, pairs.path)
     loaded = _model(str(model), speed, device)
@@ -151,4 +151,7 @@ def embed_set(
         embed_shard, jobs, out, schema(width), plan, Execution(workers=workers), restart, lambda done, total: tell("embed", done, total)
     )  # fmt: skip
     vectors = pq.read_table(out, columns=["embedding"]).column("embedding")
-    return {"pictures": len(vectors) - vectors.null_count, "unreadable": vectors.null_count, "width": width}
+    return {
+        "pictures": len(vectors) - vectors.null_count, "unreadable": vectors.null_count, "width": width,
+        "speed": described_speed(loaded.system),
+    }  # fmt: skip
