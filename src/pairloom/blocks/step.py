@@ -23,12 +23,12 @@ def step_block(
     context: CrossKeyValues | None = None,
     index: int = 0,
     mode: int = 0,
-    mask: Bool[Tensor, "1 1 T S"] | None = None,
+    mask: Bool[Tensor, "1 1 T S"] | Float[Tensor, "1 H T S"] | None = None,
     room: int | None = None,
 ) -> tuple[Float[Tensor, "B T D"], KeyValue]:
     """One position more: its output and the keys and values of all positions so far. Post-norm or pre-norm alike.
 
-    Several positions at once need a mask over all so far. index: which layer of the context is this block's. room: positions
+    Several positions at once need a mask over all so far, and a relative bias is one of floats. index: which layer of the context is this block's. room: positions
     that there will be, where that is known.
     """
     grown: list[KeyValue] = []
