@@ -18,6 +18,8 @@ def severities(text: str) -> set[str]:
 CERTAIN = {
     "empty": ["", "   \n", "...", "\x00", "--", "?!"],
     "file_name": [
+        "Screenshot 2020-01-01 at 10.00.00 PM.png",
+        "photo 3.png",
         "IMG_2034.jpg", "DSC00012", "holiday-in-rome.jpeg", "photo (3).PNG", "Screenshot 2019-04-02 at 7.31.10.png", "20130405_120142",
         "P1020304", "PXL_20210304_121212", "d41d8cd98f00b204e9800998ecf8427e", "0b7e9a52-1c1d-4d9e-9a52-0b7e9a521c1d", "a%20b%20c.webp",
     ],
@@ -35,6 +37,10 @@ CERTAIN = {
 }  # fmt: skip
 DOUBTS = {
     "possible_file_name": [
+        "a scene i16.png",
+        "see the chart in fig2.jpg",
+        "请看图片fig2.jpg",
+        "barn 3.jpg",
         "winter_walk_in_the_park", "best-kitchen-ideas-small-homes", "Blue_Vase_03", "untitled (4)", "image12", "Bild 3", "9780340829752",
         "red-barn-1280x720", "WhatsApp Image 2021-01-02 at 11.12.13", "a8Fj3kQ9zX2", "Old bridge at Baraga.jpg", "xkcdfgh",
     ],

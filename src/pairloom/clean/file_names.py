@@ -19,10 +19,11 @@ _DIGEST = re.compile(
 )
 _STAMP = re.compile(r"^(?:19|20)\d\d[01]\d[0-3]\d[-_ ]\d{4,9}$")
 _DIGIT = re.compile(r"\d")
-_WORD = re.compile(r"[^\W\d_]{2,}")
+_WORD = re.compile(r"[^\W\d_]+")
+_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u9fff]")  # scripts without blanks: a sentence may end in a file's name there too
 _GENERIC = frozenset(
     "img image images photo photos pic pics picture pictures dsc screenshot screen shot scan scanned untitled unnamed thumb thumbnail "
-    "copy file final edited new at am pm large small medium".split()
+    "copy file final edited new at am pm large small medium whatsapp".split()
 )  # words of file names that say nothing
 _STAMPED = re.compile(
     r"(?:19|20)\d\d[-_.]?[01]\d[-_.]?[0-3]\d\D{1,6}[0-2]?\d[-_.:h]?[0-5]\d(?:[-_.:m]?[0-5]\d)?(?!\d)"
@@ -50,7 +51,9 @@ def is_file_name(low: str) -> bool:
     """Whether a text (in lower case) is certainly a file name, a camera's number or a digest, and no description."""
     if low.endswith(SUFFIXES) and len(low) < 250:
         name = low.rpartition(".")[0]
-        return " " not in name or len([word for word in _WORD.findall(name) if word not in _GENERIC]) < 2
+        if " " not in name:
+            return not _UNSPACED.search(name)
+        return _GENERIC.issuperset(_WORD.findall(name))  # else it may be a sentence that ends in a file's name
     return bool(_CAMERA.match(low) or _DIGEST.match(low) or _STAMP.match(low))
 
 
