@@ -378,6 +378,47 @@ def test_deep_grey_fills_the_range(kind: type, low: float, high: float) -> None:
     assert np.abs(pixels[..., 0] - RAMP * 255).max() <= 1
 
 
+def deep_png(values: np.ndarray) -> bytes:
+    """A PNG of 16 bits a channel from values [H W 3 or 4]; Pillow cannot write one."""
+    height, width, channels = values.shape
+    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    return png_chunks((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+
+
+def deep_tiff(values: np.ndarray, order: str, is_packed: bool) -> bytes:
+    """A TIFF of 16 bits a channel from values [H W 3], in one strip. order: of bytes, < or >."""
+    height, width, _ = values.shape
+    data = values.astype(order + "u2").tobytes()
+    data = zlib.compress(data) if is_packed else data
+    tags = [(256, 4, width), (257, 4, height), (258, 3, None), (259, 3, 8 if is_packed else 1), (262, 3, 2), (273, 4, None),
+            (277, 3, 3), (278, 4, height), (279, 4, len(data))]  # fmt: skip
+    end = 8 + 2 + 12 * len(tags) + 4
+    raw = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(tags))
+    for tag, kind, value in tags:
+        value = end if tag == 258 else end + 6 if tag == 273 else value
+        field = struct.pack(order + "HH", value, 0) if kind == 3 and tag != 258 else struct.pack(order + "I", value)  # fmt: skip
+        raw += struct.pack(order + "HHI", tag, kind, 3 if tag == 258 else 1) + field
+    return raw + struct.pack(order + "I", 0) + struct.pack(order + "HHH", 16, 16, 16) + data
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize(
+    "kind", ["png", "png with alpha", "tiff <", "tiff >", "tiff < packed", "tiff > packed"]
+)
+def test_deep_colour_fills_the_range(bits: int, kind: str) -> None:
+    """10, 12 or 14 bits a colour in 16 look as the same picture in 8 bits does, black and white being in it."""
+    eight = np.random.default_rng(bits).integers(0, 256, (12, 10, 3))
+    eight[0, 0], eight[0, 1] = 0, 255
+    values = np.round(eight * ((1 << bits) - 1) / 255).astype(np.int64)
+    if kind.startswith("png"):
+        opaque = np.full((12, 10, 1), 65535)
+        data = deep_png(np.concatenate([values, opaque], 2) if "alpha" in kind else values)
+    else:
+        data = deep_tiff(values, kind[5], "packed" in kind)
+    assert np.abs(np.asarray(open_image(data)).astype(int) - eight).max() <= 1 and facts(data).deep
+
+
 def test_eight_bits_in_sixteen_stay_and_noise_is_not_stretched() -> None:
     eight = (RAMP * 255).astype(np.uint16)
     assert np.array_equal(np.asarray(open_image(encoded(Image.fromarray(eight), "TIFF")))[..., 0], eight)

@@ -20,7 +20,9 @@ _DIGEST = re.compile(
 _STAMP = re.compile(r"^(?:19|20)\d\d[01]\d[0-3]\d[-_ ]\d{4,9}$")
 _DIGIT = re.compile(r"\d")
 _WORD = re.compile(r"[^\W\d_]+")
-_UNSPACED = re.compile("[\u0e00-\u0eff\u3040-\u9fff]")  # scripts without blanks: a sentence may end in a file's name there too
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u3040-\u9fff]"
+)  # scripts without blanks: a sentence may end in a file's name there too
 _GENERIC = frozenset(
     "img image images photo photos pic pics picture pictures dsc screenshot screen shot scan scanned untitled unnamed thumb thumbnail "
     "copy file final edited new at am pm large small medium whatsapp".split()
@@ -53,7 +55,9 @@ def is_file_name(low: str) -> bool:
         name = low.rpartition(".")[0]
         if " " not in name:
             return not _UNSPACED.search(name)
-        return _GENERIC.issuperset(_WORD.findall(name))  # else it may be a sentence that ends in a file's name
+        return _GENERIC.issuperset(
+            _WORD.findall(name)
+        )  # else it may be a sentence that ends in a file's name
     return bool(_CAMERA.match(low) or _DIGEST.match(low) or _STAMP.match(low))
 
 

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from pairloom.data.deep_pixels import deep_colour, eight_bits, in_range, take_low_bytes
+
 LIMIT = 178_956_970  # pixels: above it Pillow refuses too; at 3 bytes a pixel this is half a gigabyte
 # decoders that only compute: none that starts a program (EPS) or takes any bytes for a picture (TGA, PCX)
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "DIB", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
@@ -36,7 +38,6 @@ PNG, NEEDLESS = (
     b"\x89PNG\r\n\x1a\n",
     (b"tEXt", b"zTXt", b"iTXt", b"iCCP"),
 )  # chunks without which a PNG is the same picture
-LEVELS = 32  # distinct grey values of a picture: below it is one colour with noise, or a mask
 CALM = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # decoders that do not warn: threads may decode side by side
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -170,7 +171,7 @@ def _from_array(values: np.ndarray) -> Image.Image:
         raise Unreadable(
             f"an array of shape {list(values.shape)} is no picture: give [H W], [H W 3] or [H W 4]"
         )
-    return Image.fromarray(values if values.dtype == np.uint8 else _eight_bits(values))
+    return Image.fromarray(values if values.dtype == np.uint8 else eight_bits(values))
 
 
 def read_image(data: bytes, limit: int = LIMIT, shrink_to: int | None = None) -> tuple[Image.Image, Facts]:
@@ -187,7 +188,7 @@ def _read(data: bytes, limit: int, shrink_to: int | None) -> tuple[Image.Image, 
         upright = image.format == "TIFF"  # Pillow turns these while it loads them
         with nullcontext() if image.format in CALM else _silenced():
             image.load()
-        image = _rgb(image)
+        image = _rgb(_stretched(image, data) if known.deep and image.mode in ("RGB", "RGBA") else image)
         return image if upright or orientation not in TURNS else image.transpose(TURNS[orientation]), known
 
 
@@ -272,11 +273,25 @@ def _bits(image: Image.Image, data: bytes) -> int:
     return 8
 
 
+def _stretched(image: Image.Image, data: bytes) -> Image.Image:
+    """A picture of 16-bit colour that fills less than a quarter of the range (10 or 12 bits in 16), stretched as deep grey is; all
+    others as they are. Pillow decodes the high bytes alone, so that the low ones are decoded by themselves."""
+    bands = image.convert("RGB").getextrema()
+    if max(high for _, high in bands) - min(low for low, _ in bands) > 64:  # type: ignore[operator,misc]
+        return image
+    low = Image.open(io.BytesIO(data), formats=_known())
+    if not take_low_bytes(low):
+        return image
+    with _silenced():
+        low.load()
+    return deep_colour(image, low)
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and "transparency" not in image.info:
         return image
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_eight_bits(_in_range(np.asarray(image))))
+        image = Image.fromarray(eight_bits(in_range(np.asarray(image))))
     if image.mode == "La":
         image = image.convert("LA")
     if image.mode in ALPHA or "transparency" in image.info:
@@ -284,34 +299,3 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
-
-
-def _in_range(values: np.ndarray) -> np.ndarray:
-    """Decoded grey values, stretched to 0..255 where a picture of many LEVELS fills less than a quarter of what its kind holds:
-    8 to 14 bits in 16 (scanners, X-rays, microscopes), floats. All others as they are.
-    """
-    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(wide.min()), float(wide.max())
-    full = 65535.0 if values.dtype.kind in "iu" else 1.0
-    if low < 0 or high > full or high - low >= full / 4 or len(np.unique(wide)) < LEVELS:
-        return values
-    if full > 1 and high <= 255:
-        return values.astype(np.uint8)
-    return (wide - low) * ((255 if full > 1 else 1) / (high - low))
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """Grey values of any range as 0..255: 0..1 floats and 16-bit ints by their range, others stretched to it.
-
-    Ints up to 255 stay as they are. 65535 / 255 = 257 takes 16 bits to 8.
-    """
-    wide = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(wide.min()), float(wide.max())
-    whole = values.dtype.kind in "iu"
-    if values.dtype == np.uint16 or (whole and low >= 0 and 255 < high <= 65535):
-        wide = wide / 257
-    elif not whole and low >= 0 and high <= 1:
-        wide = wide * 255
-    elif low < 0 or high > 255:
-        wide = (wide - low) * (255 / (high - low))
-    return np.round(wide).astype(np.uint8)
