@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 from scenes import photo
 
 from pairloom.clean import duplicates
@@ -108,6 +108,25 @@ def test_the_largest_picture_of_a_group_is_the_best_and_of_equal_ones_the_first(
     groups = check(open_set(tmp_path)).groups
     assert groups.group_of.tolist() == [0] * 4 and groups.best.tolist() == [False, True, False, False]
     assert [KINDS[kind] for kind in groups.kind.tolist()] == ["near", "", "same file", "turned"]
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_of_equal_sizes_the_sharp_picture_is_the_best_whatever_its_bytes(
+    tmp_path: Path, radius: float
+) -> None:
+    """The blurred copy has more than twice the bytes; of sharp ones these decide."""
+    for number in range(6):
+        image = photo(number, (150, 110))
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        save(image.filter(ImageFilter.GaussianBlur(radius)), folder / "a.png")
+        save(image, folder / "b.jpg", quality=20)
+        save(image, folder / "c.jpg", quality=75)
+        save(image.resize((75, 55)), folder / "d.png")
+        assert (folder / "a.png").stat().st_size > 2 * (folder / "c.jpg").stat().st_size
+    groups = check(open_set(tmp_path)).groups
+    assert groups.group_of.tolist() == [number for number in range(6) for _ in range(4)]
+    assert groups.best.tolist() == [False, False, True, False] * 6
 
 
 def test_drawings_that_differ_in_colour_alone_are_no_copies(tmp_path: Path) -> None:

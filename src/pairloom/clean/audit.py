@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pairloom.clean import perceptual_hash as phash
-from pairloom.clean.duplicates import Groups, leaks
+from pairloom.clean.duplicates import Groups, leaks, pixels_of, quality
 from pairloom.clean.faults import is_bad
 from pairloom.clean.frames import has_even_rim, inside_frame
 from pairloom.clean.perceptual_hash import SIDE
@@ -50,6 +50,7 @@ SCHEMA = pa.schema(
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("pixels", pa.int64()),  # those inside a frame
+        ("sharpness", pa.int32()),  # of the thumbnail
         ("bytes", pa.int64()),
         ("descriptor", pa.binary(phash.SIZE)),
     ]
@@ -81,9 +82,7 @@ class ShardFacts:
     shard: str
     keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
     images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
-    quality: (
-        np.ndarray
-    )  # [n] uint64, the picture's pixels, then twofold bytes of the file: which of two copies is better
+    quality: np.ndarray  # [n] uint64, pixels, sharpness and twofold bytes of the picture (`duplicates.quality`): which of two copies is better
     descriptors: np.ndarray  # [n SIZE] int8, of the picture (`perceptual_hash`); 0 where there is none
     words: np.ndarray  # [n] uint64, sketch of the words of the pair's texts (`placeholders`)
     texts: np.ndarray  # [m] uint64, hash of each text
@@ -118,7 +117,7 @@ class _Notes:
     def pair(self, row: dict[str, Any]) -> None:
         self.keys.append(_short(row["key"]))
         self.images.append(_short(row["image_key"]) if row["descriptor"] is not None else 0)
-        self.quality.append((row["pixels"] << 32) | row["bytes"].bit_length())
+        self.quality.append(quality(row["pixels"], row["sharpness"], row["bytes"]))
         self.descriptors.append(row["descriptor"] or bytes(phash.SIZE))
         self.words.append(word_sketch(row["texts"]))
         for text, codes in zip(row["texts"], row["text_faults"]):
@@ -196,7 +195,7 @@ def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image
         "texts": texts, "originals": [old if old != new else None for old, new in zip(raw, texts)],
         "sources": [text.source for text in pair.texts], "image_faults": [],
         "text_faults": [text_faults(new) + ["repaired_text"] * (old != new) for old, new in zip(raw, texts)],
-        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "pixels": 0, "bytes": 0, "descriptor": None,
+        "problem": _why(pair), "notes": list(pair.notes), "width": 0, "height": 0, "pixels": 0, "sharpness": 0, "bytes": 0, "descriptor": None,
     }  # fmt: skip
     if pair.problem and not pair.image_key:
         row["image_faults"] = [_fault_of(pair.problem)]
@@ -215,7 +214,7 @@ def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image
     except (Unreadable, OSError) as error:
         row["image_faults"], row["problem"] = ["unreadable"], str(error)
         return None, row
-    row["image_faults"] = picture_faults(small, grey, known)
+    row["image_faults"], row["sharpness"] = picture_faults(small, grey, known)
     row["image_faults"] += sorted({code_of(note) for note in pair.notes})
     if pair.problem.startswith("duplicate"):
         row["image_faults"].append("duplicate_name")
@@ -284,7 +283,7 @@ def across(
 ) -> dict[str, np.ndarray]:
     """Faults that need the whole set: code -> indices of pairs (for common_text of texts), in the order of the shards. groups: of
     its copies; other: a second set, to detect leaks."""
-    images, keys, quality, words = (
+    images, keys, qualities, words = (
         np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
         for name in ("images", "keys", "quality", "words")
     )
@@ -299,7 +298,7 @@ def across(
     findings["placeholder"] = placeholders(groups, both, words)
     findings["conflict"] = np.setdiff1d(_conflicts(images, keys, has), findings["placeholder"])
     findings["near_duplicate"] = np.setdiff1d(_several_files(images, groups), findings["placeholder"])
-    findings["odd_size"] = odd_sizes((quality >> np.uint64(32)).astype(np.int64))
+    findings["odd_size"] = odd_sizes(pixels_of(qualities))
     findings["common_text"] = _common(texts, images[owner] if len(owner) else owner, len(keys))
     if other is not None:
         findings["leak"] = leaks(shards, other)

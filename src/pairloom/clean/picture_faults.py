@@ -30,8 +30,10 @@ def thumbnail(image: Image.Image, box: tuple[int, int, int, int] | None = None) 
     return image.resize((SIDE, SIDE), Image.Resampling.BILINEAR, box, reducing_gap=3.0)
 
 
-def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> list[str]:
-    """Codes of a picture's faults. small, grey: its thumbnail, and the grey levels of that."""
+def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> tuple[list[str], int]:
+    """Codes of a picture's faults, and its sharpness, which tells the sharper of two copies. small, grey: its thumbnail, and the grey
+    levels of that."""
+    sharpness = 0
     codes = [code for code in FILE_FACTS if getattr(known, code)]
     width, height = known.width, known.height
     if min(width, height) < TINY:
@@ -45,11 +47,13 @@ def picture_faults(small: Image.Image, grey: Floats, known: Facts) -> list[str]:
         below = np.cumsum(counts)
         low, high = np.searchsorted(below, (0.01 * SIDE**2, 0.99 * SIDE**2)).tolist()
         codes += _exposure(counts, below, low, high)
-        if min(width, height) >= SHARP_SIDE and _is_blurred(grey, high - low):
+        edges = _edges(grey)
+        sharpness = int(1000 * edges.mean() / max(high - low, 1))
+        if min(width, height) >= SHARP_SIDE and _is_blurred(edges, high - low):
             codes.append("blurred")
     if known.orientation != 1:
         codes.append("rotated")
-    return codes
+    return codes, sharpness
 
 
 def _is_flat(small: Image.Image, deep_colour: bool) -> bool:
@@ -79,16 +83,21 @@ def _exposure(counts: NDArray[np.int64], below: NDArray[np.int64], low: int, hig
     return ["nearly_empty"] if (sums[width:] - sums[:-width]).max() >= GROUND * SIDE**2 else []
 
 
-def _is_blurred(grey: Floats, spread: int) -> bool:
-    """Whether less than EDGES pixels have edges (a Laplacian) that are strong relative to the range of grey levels."""
-    if spread < 16 * FLAT:  # JPEG's noise would be its edges
-        return False
+def _edges(grey: Floats) -> Floats:
+    """Strength of the edges at each pixel but the outermost: the absolute Laplacian of the grey levels."""
     edges = 4 * grey[1:-1, 1:-1]
     edges -= grey[:-2, 1:-1]
     edges -= grey[2:, 1:-1]
     edges -= grey[1:-1, :-2]
     edges -= grey[1:-1, 2:]
-    return bool(np.count_nonzero(np.abs(edges) >= BLUR * spread) < EDGES)
+    return np.abs(edges, out=edges)
+
+
+def _is_blurred(edges: Floats, spread: int) -> bool:
+    """Whether less than EDGES pixels have edges that are strong relative to the range of grey levels."""
+    if spread < 16 * FLAT:  # JPEG's noise would be its edges
+        return False
+    return bool(np.count_nonzero(edges >= BLUR * spread) < EDGES)
 
 
 def odd_sizes(pixels: NDArray[np.int64]) -> NDArray[np.int64]:
