@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pairloom.api.results import html_table
@@ -74,7 +73,7 @@ class CheckResult:
         copy) as a pyarrow table."""
         if name != "groups":
             return pq.read_table(self.out / f"{name}.parquet")
-        rows = pq.read_table(self.out / "pairs.parquet", filters=pc.field("group").is_valid())
+        rows = pq.read_table(self.out / "pairs.parquet", filters=[("group", ">=", 0)])
         order = [("group", "ascending"), ("keep", "descending")]
         return rows.sort_by(order).select(
             ["group", "keep", "copy", "name", "shard", "key", "width", "height", "texts", "codes"]
@@ -116,7 +115,7 @@ class CheckResult:
     def _copies(self) -> list[dict[str, Any]]:
         """The first groups of copies: the name of the picture to keep, and those of the others with how they are copies of it."""
         columns = ["group", "keep", "copy", "name"]
-        rows = pq.read_table(self.out / FILES["pairs"], columns=columns, filters=pc.field("group") < EXAMPLES)
+        rows = pq.read_table(self.out / FILES["pairs"], columns=columns, filters=[("group", "<", EXAMPLES)])
         groups: dict[int, dict[str, Any]] = {}
         for row in rows.to_pylist():
             group = groups.setdefault(row["group"], {"group": row["group"], "keep": "", "copies": []})

@@ -14,12 +14,12 @@ import numpy as np
 
 from pairloom.clean import audit_languages, audit_phrases
 from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard
+from pairloom.clean.audited_texts import names_and_texts
 from pairloom.clean.duplicates import Groups, group_copies
 from pairloom.clean.faults import FAULTS, OF_TEXT, REPAIRABLE
 from pairloom.clean.repairs import repaired
 from pairloom.clean.shared_phrases import SharedPhrases
 from pairloom.data.shards import PairSet, description
-from pairloom.data.shards import read as read_shard
 from pairloom.errors import Mistake
 from pairloom.scale import Execution
 
@@ -200,7 +200,7 @@ def check(
         groups,
     )
     findings.phrases = phrases
-    findings.shown = _examples(pairs, findings)
+    findings.shown = _examples(pairs, findings, folder)
     findings.notes = (*pairs.notes, *([phrases.sentence] if phrases else []))
     return findings
 
@@ -245,8 +245,9 @@ def demand_few(findings: Findings, path: Path) -> None:
             )
 
 
-def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str, str]]]:
-    """The first few pairs of each fault across shards. Their shards are read again, since names are not kept in memory."""
+def _examples(pair_set: PairSet, findings: Findings, folder: Path | None) -> dict[str, list[tuple[str, str]]]:
+    """The first few pairs of each fault across shards. Their shards, or the audit's parts in a folder, are read again, since names are
+    not kept in memory."""
     first = np.concatenate([[0], np.cumsum([len(facts.keys) for facts in findings.facts])])
     texts = np.concatenate([[0], np.cumsum([len(facts.texts) for facts in findings.facts])])
     wanted: dict[
@@ -264,11 +265,11 @@ def _examples(pair_set: PairSet, findings: Findings) -> dict[str, list[tuple[str
             wanted.setdefault(shard, {}).setdefault(local, []).append((code, at))
     shown: dict[str, list[tuple[str, str]]] = {}
     for shard, pairs in sorted(wanted.items()):
-        for local, pair in enumerate(islice(read_shard(pair_set.shards[shard]), max(pairs) + 1)):
+        named = names_and_texts(pair_set.shards[shard], folder)
+        for local, (name, pair_texts) in enumerate(islice(named, max(pairs) + 1)):
             for code, at in pairs.get(local, ()):
-                shown.setdefault(code, []).append(
-                    (pair.name, pair.texts[at].text[:300] if at < len(pair.texts) else "")
-                )
+                text = pair_texts[at][:300] if at < len(pair_texts) else ""
+                shown.setdefault(code, []).append((name, text))
     return shown
 
 

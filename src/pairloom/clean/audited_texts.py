@@ -33,6 +33,22 @@ def texts_of(shard: Shard, audit: Path | None) -> Iterator[tuple[str, list[str]]
                 yield from zip(texts, faults)
 
 
+def names_and_texts(shard: Shard, audit: Path | None) -> Iterator[tuple[str, list[str]]]:
+    """The name of each pair of a shard and its texts, as the set has them. audit: folder of the audit's parts; None: the shard itself
+    is read."""
+    if audit is None:
+        for pair in read_shard(shard):
+            yield pair.name, [text.text for text in pair.texts]
+        return
+    with pq.ParquetFile(audit / f"{shard.name}.parquet") as part:
+        for batch in part.iter_batches(columns=["name", "texts", "originals"], use_threads=False):
+            for name, texts, originals in zip(*(column.to_pylist() for column in batch.columns)):
+                yield (
+                    name,
+                    [text if original is None else original for text, original in zip(texts, originals)],
+                )
+
+
 def sample_of(facts: Sequence[ShardFacts]) -> list[str]:
     """The texts that the shards' facts hold as a sample of the set."""
     return [text for each in facts for text in each.sample]

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any, TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pairloom.data.disk import readable
@@ -93,9 +92,7 @@ def _selected(batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
         if name in batch.schema.names:
             columns[name] = batch.column(name)
         else:
-            columns[whole] = pa.StructArray.from_arrays(
-                [pc.struct_field(batch.column(whole), inner)], [inner]
-            )
+            columns[whole] = pa.StructArray.from_arrays([batch.column(whole).field(inner)], [inner])
     return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
 
 
