@@ -147,6 +147,8 @@ def missing(name: object) -> str:
     """The problem of a row whose picture is not there."""
     if isinstance(name, str) and ADDRESS.match(name):
         return "no image: the set gives a web address, and pairloom fetches nothing"
+    if isinstance(name, (list, tuple)) and any(isinstance(one, (list, tuple, int, float)) for one in name):
+        return "no image: the cell holds numbers, and pixels in lists are not read: save them as PNG"
     if isinstance(name, (list, tuple)) and len(name) > 1:
         return f"no image: the row names {len(name)} pictures, and a pair has one"
     return f"no image: {str(name)[:200]!r} is not there" if name else "no image"

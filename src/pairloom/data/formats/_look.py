@@ -168,13 +168,17 @@ def _annotations(path: Path, names: list[str], columns: ColumnNames) -> dict[str
     return fitting
 
 
+@_files.once
+def _stems(folder: Path) -> set[str]:
+    """Stems of the pictures in a folder and in its first folders, without their folders."""
+    return {_files.split(name)[0].rpartition("/")[2] for name in _files.first_files(folder, _files.IMAGES)}
+
+
 def is_map(file: Path) -> bool:
     """Whether a file is a JSON object whose keys are names of pictures, with their suffixes or of pictures that are there."""
 
     def is_picture(name: str) -> bool:
-        return _files.is_image(name) or any(
-            (place / (name + suffix)).is_file() for place in (file.parent, file.parent / "images") for suffix in SIDECARS
-        )  # fmt: skip
+        return _files.is_image(name) or name.rpartition("/")[2] in _stems(file.parent)
 
     return file.suffix.lower() == ".json" and not _json.peek(file) and _json.is_map(file, is_picture)
 

@@ -78,9 +78,15 @@ def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[st
     """What was not read of a set, and what was guessed: a sentence each."""
     files = list(dict.fromkeys(shard.file for shard in shards))
     sentences = []
+    guessed: dict[str, list[str]] = {}
     for file in files[:20]:
         if guess := _guess(file, columns):
-            sentences.append(f"{readable(file.name)} is read with {guess}.")
+            guessed.setdefault(guess, []).append(
+                readable(os.path.relpath(file, path) if path.is_dir() else file.name)
+            )
+    for guess, names in guessed.items():
+        more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
+        sentences.append(f"{names[0]}{more} is read with {guess}.")
     sentences += _apart(shards) if shards and shards[0].format == "folder_text" else []
     if not path.is_file():
         names = _saved.absent(path, _files.first_files(path, {".json"}))

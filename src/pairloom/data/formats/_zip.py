@@ -62,10 +62,11 @@ def _member(handle: int, entry: zipfile.ZipInfo, end: int) -> Member:
 
 
 def _name(entry: zipfile.ZipInfo) -> str:
-    """The name, also of archives that have UTF-8 without saying so."""
-    if not entry.flag_bits & 0x800 and not entry.filename.isascii():
+    """The name, also of archives that have UTF-8 without saying so, or Windows' separators."""
+    name = entry.filename
+    if not entry.flag_bits & 0x800 and not name.isascii():
         try:
-            return entry.filename.encode("cp437").decode("utf-8")
+            name = name.encode("cp437").decode("utf-8")
         except UnicodeError:
             pass
-    return entry.filename
+    return name.replace("\\", "/")

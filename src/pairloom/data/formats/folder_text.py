@@ -17,7 +17,7 @@ from typing import Any
 from pairloom.data.disk import readable, write_together
 from pairloom.data.formats import _columns, _files, _look
 from pairloom.data.formats._finder import folded
-from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of
+from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of, words_of
 from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import SIZE, ColumnNames, Shard
 
@@ -219,6 +219,8 @@ def _record(path: Path, columns: ColumnNames) -> tuple[list[str], tuple[str, ...
         record: Any = json.loads(raw, strict=False)
     except (OSError, ValueError, RecursionError) as error:
         return [], (f"{name} was not read: {error}"[:200],)
+    if isinstance(record, (list, str)) and words_of(record):
+        return words_of(record), (*notes, f"the text was read from {name}")
     fields, texts, more = _columns.texts_of(record, columns) if isinstance(record, dict) else ((), [], ())
     if not texts:
         shown = ", ".join(map(str, list(record)[:8])) if isinstance(record, dict) else type(record).__name__
