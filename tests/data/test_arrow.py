@@ -119,6 +119,8 @@ def test_a_part_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 def test_bare_arrow_and_feather_files(tmp_path: Path) -> None:
     stream(tmp_path / "a.arrow", range(3))
+    (tmp_path / "dataset_info.json").write_text("{}")  # as in the cache of datasets
+    assert not pairloom.open(tmp_path).notes
     assert texts(list(pairloom.open(tmp_path / "a.arrow"))) == wanted(0, 1, 2)
     table = pa.ipc.open_stream((tmp_path / "a.arrow").read_bytes()).read_all()
     for kind in ("lz4", "zstd", "uncompressed"):

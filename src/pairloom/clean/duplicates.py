@@ -11,6 +11,7 @@ n pairs of a set, in its order.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -59,10 +60,8 @@ class Groups:
 
 def group_copies(shards: Sequence[Any]) -> Groups:
     """Groups of the copies in a set, from the facts of its shards (`audit.ShardFacts`)."""
-    images, quality, descriptors = (_joined(shards, name) for name in ("images", "quality", "descriptors"))
-    starts = np.cumsum([0, *(len(facts.images) for facts in shards)])
-    for facts, start, stop in zip(shards, starts, starts[1:]):
-        facts.descriptors = descriptors[start:stop]  # so that they are in memory once
+    images, quality = (_joined(shards, name) for name in ("images", "quality"))
+    descriptors = _all_descriptors(shards)
     first = first_copies(descriptors, images)
     count = len(first)
     copied = np.bincount(first, minlength=count)[first] > 1
@@ -105,8 +104,23 @@ def _better(qualities: NDArray[np.uint64], groups: Rows) -> NDArray[np.uint64]:
 
 
 def _joined(shards: Sequence[Any], name: str) -> Any:
-    empty = np.zeros((0, phash.SIZE), np.int8) if name == "descriptors" else np.zeros(0, np.uint64)
-    return np.concatenate([getattr(facts, name) for facts in shards] or [empty])
+    return np.concatenate([getattr(facts, name) for facts in shards] or [np.zeros(0, np.uint64)])
+
+
+def _all_descriptors(shards: Sequence[Any]) -> Descriptors:
+    """The descriptors of all pictures; the shards' become views of them, so that they are in memory once."""
+    starts = np.cumsum([0, *(len(facts.images) for facts in shards)])
+    descriptors = mapped((int(starts[-1]), phash.SIZE), np.int8)
+    for facts, start, stop in zip(shards, starts, starts[1:]):
+        descriptors[start:stop] = facts.descriptors
+        facts.descriptors = descriptors[start:stop]
+    return descriptors
+
+
+def mapped(shape: tuple[int, ...], kind: type[np.generic]) -> NDArray[Any]:
+    """An array of zeros in a memory map of its own, which goes back to the system with it: the heap keeps what large arrays were in."""
+    size = int(np.prod(shape)) * np.dtype(kind).itemsize
+    return np.frombuffer(mmap.mmap(-1, max(size, 1)), kind, int(np.prod(shape))).reshape(shape)
 
 
 def _is_turned(descriptors: Descriptors, one: Rows, other: Rows) -> NDArray[np.bool_]:
@@ -121,7 +135,7 @@ def _is_turned(descriptors: Descriptors, one: Rows, other: Rows) -> NDArray[np.b
 
 def leaks(shards: Sequence[Any], others: Sequence[Any]) -> NDArray[np.int64]:
     """Pairs of a set whose pictures have a copy in another set."""
-    images, descriptors = (_joined([*others, *shards], name) for name in ("images", "descriptors"))
+    images, descriptors = _joined([*others, *shards], "images"), _all_descriptors([*others, *shards])
     count = len(_joined(others, "images"))
     return np.flatnonzero(first_copies(descriptors, images)[count:] < count)
 
@@ -203,12 +217,13 @@ class HashIndex:
         self.hashes = hashes
         has = np.flatnonzero(hashes)
         self.mask = (1 << min(18, len(has).bit_length())) - 1  # of a key: few rows need few buckets
-        self.tables = []
-        for pair in combinations(BANDS, 2):
+        pairs = list(combinations(BANDS, 2))
+        orders, starts = (mapped((len(pairs), size), np.int32) for size in (len(has), self.mask + 2))
+        for at, pair in enumerate(pairs):
             keys = self._keys(hashes[has], pair)
-            starts = np.zeros(self.mask + 2, np.int32)
-            np.cumsum(np.bincount(keys, minlength=self.mask + 1), out=starts[1:])
-            self.tables.append((pair, has[np.argsort(keys, kind="stable")].astype(np.int32), starts))
+            np.cumsum(np.bincount(keys, minlength=self.mask + 1), out=starts[at, 1:])
+            orders[at] = has[np.argsort(keys, kind="stable")]
+        self.tables = list(zip(pairs, orders, starts))
 
     def near(self, queries: NDArray[np.uint64]) -> tuple[Rows, Rows]:
         """(query, row) of all pairs within BITS bits, each once. Of more than BUCKET rows with equal bands the first are seen."""

@@ -46,7 +46,7 @@ def placeholders(groups: Groups, texts: NDArray[np.uint64], sketches: NDArray[np
     usual = np.quantile(np.concatenate([counts, single]), 0.9) if len(group_of) else 0
     many = np.flatnonzero(counts >= max(MANY, TIMES * usual))
     unrelated = np.zeros(len(counts) + 1, bool)  # the last for -1
-    expected = _shared(_bits(sketches[sketches != 0]).mean(axis=0)) if len(many) else 0.0
+    expected = _shared(_bit_shares(sketches[sketches != 0])) if len(many) else 0.0
     for group in many:
         _, first = np.unique(texts[members := rows[group_of[rows] == group]], return_index=True)
         shares = _bits(sketches[members[first]])
@@ -59,6 +59,13 @@ def placeholders(groups: Groups, texts: NDArray[np.uint64], sketches: NDArray[np
 def _bits(sketches: NDArray[np.uint64]) -> NDArray[np.float64]:
     """The bits of sketches [n W], as 0 and 1."""
     return np.unpackbits(sketches.view(np.uint8).reshape(-1, 8), axis=1).astype(np.float64)
+
+
+def _bit_shares(sketches: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """The share of the sketches in which each bit is set [W], with one byte of memory a sketch: as `_bits` and its mean give it."""
+    return np.array([
+        (sketches.view(np.uint8).reshape(-1, 8)[:, byte] >> (7 - bit) & 1).mean() for byte in range(8) for bit in range(8)
+    ])  # fmt: skip
 
 
 def _shared(shares: NDArray[np.float64]) -> float:

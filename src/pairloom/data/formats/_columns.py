@@ -97,6 +97,8 @@ def text_columns(names: list[str], columns: ColumnNames) -> tuple[tuple[str, ...
     known = [name for name in (column(names, (one,)) for one in TEXT_COLUMNS) if name is not None]
     others = [name for name in (column(names, (one,)) for one in OTHER_TEXTS) if name is not None]
     numbered = [each for each in _numbered(tuple(names)) if not known or (len(each) > 1 and each[0] in known)]
+    usual = [each for each in numbered if each[0].lower().startswith(TEXT_COLUMNS)]
+    numbered = usual if len(usual) == 1 else numbered
     if len(numbered) == 1 and (known or not others or others[0] in numbered[0]):
         series = numbered[0]
         shown = f"columns {series[0]!r} to {series[-1]!r}" if len(series) > 1 else f"column {series[0]!r}"

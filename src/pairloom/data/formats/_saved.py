@@ -41,8 +41,8 @@ def absent(root: Path, names: Iterable[str]) -> list[str]:
 def is_about_arrow(root: Path, name: str) -> bool:
     """Whether a file is JSON that `datasets` saves beside Arrow files, or a cache of them."""
     folder, _, last = name.rpartition("/")
-    if last == SPLITS or last in (STATE, INFO):
-        return (root / folder / (SPLITS if last == SPLITS else STATE)).is_file()
+    if last in (STATE, INFO, SPLITS):
+        return last == SPLITS or any((root / folder).glob("*.arrow"))
     return last.startswith(CACHE) and _files.split(last)[1] == ".arrow"
 
 

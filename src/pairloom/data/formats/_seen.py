@@ -190,7 +190,7 @@ def _about_zip(file: Path) -> str:
     shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
     if not shown:
         return "it is compressed: unpack it first"
-    return f"a zip with {shown}: unpack it first, if the texts stand in a table in it"
+    return f"a zip with {shown}: give it by itself, or unpack it first (tables in a zip are not read)"
 
 
 def _about_json(file: Path) -> str:

@@ -31,7 +31,8 @@ def members(path: Path) -> Iterator[Member]:
     try:
         ends = _ends(entries, os.fstat(handle).st_size)
         for entry in sorted(entries, key=lambda entry: _name(entry)):
-            if not entry.is_dir() and not any(map(_files.is_hidden, _name(entry).split("/"))):
+            parts = [part for part in _name(entry).split("/") if part != ".."]  # these are told as unsafe
+            if not entry.is_dir() and not any(map(_files.is_hidden, parts)):
                 yield _member(handle, entry, ends[entry.header_offset])
     finally:
         os.close(handle)

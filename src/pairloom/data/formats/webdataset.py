@@ -115,10 +115,11 @@ def _text_files(sample: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
     """The suffixes of a sample's files that hold its texts, with notes: .txt, and those that are numbered (.0.txt, .1.txt); where there
     is none, the one that is named as texts are (.caption.txt), or the only one."""
     plain = next((suffix for suffix in TEXTS if suffix in sample), None)
-    inner = {
+    own = {suffix.rpartition(".")[0] for suffix in sample if "." + suffix.rpartition(".")[2] in _files.IMAGES}
+    inner = {  # texts of another picture of the sample (1.0.jpg, 1.0.txt beside 1.jpg) are not this one's
         suffix.rpartition(".")[0][1:]: suffix
         for suffix in sample
-        if suffix.endswith(TEXTS) and suffix not in TEXTS
+        if suffix.endswith(TEXTS) and suffix not in TEXTS and suffix.rpartition(".")[0] not in own
     }
     numbered = [inner[stem] for stem in sorted((stem for stem in inner if stem.isdecimal()), key=int)]
     if plain or numbered:
