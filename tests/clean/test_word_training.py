@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 
 from pairloom.clean import word_training
@@ -24,7 +25,7 @@ def fit_of(lexicon: Lexicon) -> WordFit:
     empty = np.zeros((1, 0))
     return WordFit(
         lexicon, (), (), empty, (), np.zeros((2, 0, 0), np.float16), np.zeros((2, 0)), empty,
-        np.ones(len(lexicon), bool), np.zeros((2, 0)),
+        np.ones(len(lexicon), bool), np.zeros(0),
     )  # fmt: skip
 
 
@@ -42,16 +43,20 @@ def test_writers_speak_about_words_whose_edits_they_tell() -> None:
     fit, places = fit_of(lexicon), list(range(len(lexicon)))
     assert len(places) >= 10
     requests = requests_of(places, 12, 12)
-    ratios = np.array([(-4.0 if one.wrong else 4.0) + 0.1 * (one.row % 2) for one in requests])
-    blind, rare = places[0], places[1]
+    ratios = np.array(
+        [(-9.0 if one.wrong else 1.0) - 0.5 * one.row for one in requests]
+    )  # less by up to 5.5, by the row
+    blind, rare, grammar = places[:3]
     ratios[[one.word == blind for one in requests]] = 1.0  # own and edited texts alike: AUROC .5
+    # the other words of the text give this one's edits away
+    requests = [one._replace(beside=float(one.word == grammar and not one.wrong)) for one in requests]
     few = [one for one in requests if one.word != rare or one.row < word_training.FEW - 1]
     kept = np.array([one.word != rare or one.row < word_training.FEW - 1 for one in requests])
     known = _known_to_writers(fit, few, ratios[kept])
     assert known is not None and known.reads_ratios
-    assert np.flatnonzero(~known.visible).tolist() == [blind, rare]
-    np.testing.assert_allclose(known.usual[:, places[2]], [4.05, word_training.SPREAD])  # .05 is too narrow
-    np.testing.assert_allclose(known.usual[:, rare], [0, 1])  # unknown
+    assert np.flatnonzero(~known.visible).tolist() == [blind, rare, grammar]
+    assert known.usual[places[3]] == pytest.approx(1 - 5.5 * (1 - word_training.LOW))
+    assert known.usual[blind] == known.usual[rare] == 0  # above 0; unknown
     assert _known_to_writers(fit, requests, np.zeros(len(requests))) is None  # they tell nothing
 
 
@@ -60,12 +65,11 @@ def test_ratios_stand_in_the_place_of_the_other_words() -> None:
     count = len(lexicon)
     ridge = Ridge(torch.zeros(1, 1), torch.zeros(3, 1, count), torch.full((3, count), 0.25))
     fit = fit_of(lexicon)
-    usual = np.stack([np.full(count, 2.0), np.full(count, 0.5)])
     fit = WordFit(
-        lexicon, (ridge,), (), np.full((1, count), 0.4), (), fit.context, fit.scale, fit.weights, fit.visible, usual
+        lexicon, (ridge,), (), np.full((1, count), 0.4), (), fit.context, fit.scale, fit.weights, fit.visible, np.full(count, -2.0)
     )  # fmt: skip
     seen = [(np.full((1, count), 0.5, np.float32), np.full((1, count), 0.7, np.float32))]
-    (row,) = fit.evidence(seen, np.array([0]), np.array([3]), np.array([0.0]), 0, np.array([1.0]))
+    (row,) = fit.evidence(seen, np.array([0]), np.array([3]), np.array([0.0]), 0, np.array([-3.0]))
     share = np.log(lexicon.shares[3])
     # log(.5 / .25), the word's reliability, likeness, the ratio, and how far it lies below the usual one
-    np.testing.assert_allclose(row, [np.log(2), 0.4, 0.7, 1.0, (1.0 - 2.0) / 0.5, share], rtol=1e-6)
+    np.testing.assert_allclose(row, [np.log(2), 0.4, 0.7, -3.0, -1.0, share], rtol=1e-6)

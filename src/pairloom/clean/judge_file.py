@@ -10,7 +10,7 @@ import pairloom
 from pairloom.clean.calibrate import Calibration
 from pairloom.data.disk import atomic_write
 
-FILE, VERSION = "judge.json", 5
+FILE, VERSION = "judge.json", 6
 
 
 def write_judge(folder: Path, facts: dict[str, Any], calibration: Calibration | None) -> None:

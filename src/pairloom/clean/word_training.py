@@ -35,11 +35,9 @@ Read = Callable[
 ]  # log-ratios of writers, of rows' pictures with texts
 
 TIMES = 2  # edits of each row
-FEW, RELIABLE, SPREAD = (
-    10,
-    0.9,
-    0.3,
-)  # see `_known_to_writers`: least texts of a word, AUROC, and deviation of its log-ratios
+# see `_known_to_writers`: least texts of a word, least AUROC of its log-ratios, greatest AUROC of what the other words say, and the share of
+# its texts whose log-ratios lie below the usual one
+FEW, RELIABLE, OBVIOUS, LOW = 10, 0.9, 0.8, 0.1
 WORDS, LEAST = 8, 50  # least words of the lexicon, and least edits, for a fit
 
 
@@ -66,7 +64,7 @@ def fit_words(
     fit = WordFit(
         lexicon, to_words, to_text, reliability,
         tuple(Meaning.measured(texts, features) for _, texts in views), fit_context(lexicon, texts),
-        np.zeros((2, 0)), np.zeros((len(chosen), 0)), visible(reliability), np.zeros((2, 0)),
+        np.zeros((2, 0)), np.zeros((len(chosen), 0)), visible(reliability), np.zeros(0),
     )  # fmt: skip
     requests = [_requests(fit, words, examples, rows, fold, seed) for fold, rows in enumerate(chosen)]
     written: list[Table] | None = None
@@ -97,15 +95,18 @@ def _read(read: Read, rows: NDArray[np.int64], requests: Sequence[_WordOf]) -> T
 
 
 def _known_to_writers(fit: WordFit, requests: Sequence[_WordOf], ratios: Table) -> WordFit | None:
-    """The fit with what log-ratios are usual for each word, and without the words of which writers do not tell well whether they were
-    put in: RELIABLE is the least AUROC of own over edited texts. None where writers tell too few."""
-    places, wrong = (np.array(column) for column in zip(*((each.word, each.wrong) for each in requests)))
-    judged, usual = np.zeros(len(fit.lexicon), bool), np.repeat([[0.0], [1.0]], len(fit.lexicon), 1)
+    """The fit with the log-ratios that are usual for each word, and only with words of which writers tell well whether they were
+    put in, and the other words of the text do not: "on" for "at" is no question of the picture. None where writers tell too few."""
+    places, wrong, beside = (
+        np.array(column) for column in zip(*((each.word, each.wrong, each.beside) for each in requests))
+    )
+    judged, usual = np.zeros(len(fit.lexicon), bool), np.zeros(len(fit.lexicon))
     for place in np.flatnonzero(fit.visible).tolist():
-        own, edited = (ratios[(places == place) & (wrong == label)] for label in (False, True))
-        if min(len(own), len(edited)) >= FEW:
-            usual[:, place] = own.mean(), max(float(own.std()), SPREAD)
-            judged[place] = auroc(own, edited) >= RELIABLE
+        own, edited = ((places == place) & (wrong == label) for label in (False, True))
+        if min(own.sum(), edited.sum()) >= FEW:
+            usual[place] = min(float(np.quantile(ratios[own], LOW)), 0.0)
+            by_picture, by_text = (auroc(each[own], each[edited]) for each in (ratios, beside))
+            judged[place] = by_picture >= RELIABLE and by_text < OBVIOUS
     enough = judged.sum() >= WORDS and (wrong & judged[places]).sum() >= LEAST
     return replace(fit, visible=judged, usual=usual) if enough else None
 

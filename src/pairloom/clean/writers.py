@@ -1,7 +1,8 @@
 """Writers of the folds: models of the trained part that were taught to write, and what they say of the words of a text.
 
 log p(word | the words before it, picture) - max log p(a word of its class | the same): a word that a writer would have exchanged
-for another of its class may well be wrong. The probabilities of all words come from one pass over the text. A writer has read no
+for another of its class may well be wrong. Words that the text has too are no rivals: they are probably in the picture, and a
+writer that would have named them first says nothing against this one. The probabilities of all words come from one pass over the text. A writer has read no
 text of the pictures of its fold.
 
 Does not know: how it was trained, other evidence, thresholds.
@@ -133,10 +134,13 @@ class _Reading:
         self, chances: NDArray[np.float32], ids: Sequence[int], words: Sequence[tuple[int, int]], length: int
     ) -> WordRatios:
         """The least ratio of each word. chances [T V]: log-probabilities of the token after each; length: of the text's tokens."""
+        words = [(place, at) for place, at in words if at < length - 1]  # the last token ends the text
+        spoken = [ids[at] for _, at in words]
         ratios: WordRatios = {}
         for place, at in words:
-            if at < length - 1:  # the last one ends the text
-                row = chances[at - 1]
-                ratio = float(row[ids[at]] - row[self.others[place]].max())
+            row, others = chances[at - 1], self.others[place]
+            rivals = others[~np.isin(others, spoken)]
+            if len(rivals):
+                ratio = float(row[ids[at]] - row[rivals].max())
                 ratios[place] = min(ratio, ratios.get(place, ratio))
         return ratios

@@ -4,7 +4,7 @@ The evidence about a word, from every view of the pictures: how much likelier th
 regression to the words of the picture's texts), beside the word's reliability, since no picture tells "the"; and how near its
 features are to those that the picture's texts should have. From the text: how much likelier the other words make it (EASE, Steck
 2019: ridge regression of every word on all others); or from writers, where there are some: how much likelier it is than the
-likeliest word of its class, given the words before it and the picture. Logistic regression on these and their products weighs them by texts of
+likeliest other word of its class, given the words before it and the picture. Logistic regression on these and their products weighs them by texts of
 the set with one word exchanged, cross-fitted.
 
 Does not know: files of a set, thresholds.
@@ -61,7 +61,8 @@ class Meaning:
 class WordFit:
     """Regressions from each view to words and to text features, the words' reliability [G V] and meanings, the regressions
     of words on words [K V V], and the weights [K columns] of the evidence, whose columns have these means and deviations [2 P].
-    visible: words that are judged [V]. usual: mean and deviation [2 V] of the log-ratios that writers give the set's own words, [2 0] without writers.
+    visible: words that are judged [V]. usual: the least log-ratio that writers usually give each word in the set's own texts [V], at
+    most 0; [0] without writers.
     """
 
     lexicon: Lexicon
@@ -78,7 +79,7 @@ class WordFit:
     @property
     def reads_ratios(self) -> bool:
         """Whether log-ratios of writers are part of the evidence."""
-        return self.usual.shape[1] > 0
+        return self.usual.size > 0
 
     def wrong(
         self, pictures: Sequence[Floats], owner: NDArray[np.int64], texts: Sequence[str], fold: int, ratios: Ratios | None = None
@@ -130,7 +131,7 @@ class WordFit:
             columns += [np.log(np.maximum(beside + share, 0.05 * share) / share), beside]
         else:
             # a writer reads the words before; what is merely unusual would hide what is wrong (docs/log.md)
-            columns += [written, (written - self.usual[0, places]) / self.usual[1, places]]
+            columns += [written, written - self.usual[places]]
         return np.stack([*columns, np.log(share)], 1)
 
     def odds(self, evidence: Table, fold: int) -> Table:
