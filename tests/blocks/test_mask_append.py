@@ -33,7 +33,7 @@ def test_steps_and_the_one_pass_equal_a_recomputation_of_every_prefix() -> None:
             x = torch.cat([context, before, masks[:, at : at + 1]], 1)
             rest = torch.ones(2, before.shape[1] + 1, dtype=torch.bool)
             expected.append(stack(x, prefix_causal(real, rest))[:, -1])
-        state, steps = begin(stack, context, real), []
+        (_, state), steps = begin(stack, context, real), []
         for at, before in enumerate(fed):
             new = before[:, -1:] if before.shape[1] else before
             row, state = append(stack, torch.cat([new, masks[:, at : at + 1]], 1), state)
@@ -48,7 +48,8 @@ def test_steps_and_the_one_pass_equal_a_recomputation_of_every_prefix() -> None:
 
 def test_beams_are_reordered_with_their_past() -> None:
     stack = Stack(TransformerConfig(8, 1, 2, "post", 1e-12)).eval()
-    state = begin(stack, torch.randn(3, 2, 8), torch.ones(3, 2, dtype=torch.bool)).expand(2)
+    _, state = begin(stack, torch.randn(3, 2, 8), torch.ones(3, 2, dtype=torch.bool))
+    state = state.expand(2)
     chosen = state.select(torch.tensor([5, 0]))
     assert (len(state), len(chosen)) == (6, 2)
     assert torch.equal(chosen.past[0].keys, state.past[0].keys[[5, 0]])

@@ -308,6 +308,8 @@ def test_words_and_pictures_matter(system, batch):
         if getattr(batch, name) is not None:
             changes.append((with_texts(batch, other_word, (name,)), {"embed_text"}))
     for name, value in present(batch, ("images", "regions", "codes", "clips")).items():
+        if name == "codes" and batch.images is not None:
+            continue  # what is to be predicted of the pictures
         changes.append((replace(batch, **{name: value[list(range(ROWS))[::-1]]}), seen))
     for changed, deaf in changes:
         for name, said in answers(system, changed).items():

@@ -43,10 +43,19 @@ class AppendState:
         return replace(self, past=past, real=self.real[rows])
 
 
-def begin(stack: Stack, context: Float[Tensor, "B S D"], real: Bool[Tensor, "B S"]) -> AppendState:
-    """After the context, which sees itself. real: True = real."""
-    _, grown = _run(stack, context, None, padding(real))
-    return AppendState(grown, real)
+def begin(
+    stack: Stack, context: Float[Tensor, "B S D"], real: Bool[Tensor, "B S"]
+) -> tuple[Float[Tensor, "B S D"], AppendState]:
+    """The context, which sees itself: its last rows, and the state after it. real: True = real."""
+    rows, grown = _run(stack, context, None, padding(real))
+    return rows, AppendState(grown, real)
+
+
+def read_after(
+    stack: Stack, rows: Float[Tensor, "B T D"], state: AppendState, mask: Bool[Tensor, "B 1 T U"]
+) -> Float[Tensor, "B T D"]:
+    """Whole rows behind a context, of which no state is kept. mask: who sees whom of [context; rows]."""
+    return _run(stack, rows, state.past, mask)[0]
 
 
 def append(

@@ -103,7 +103,7 @@ class System(nn.Module):
         return torch.cat([words, rows], 1), torch.cat([mask, regions.mask], 1)
 
     def start(self, batch: Batch) -> appending.AppendState:
-        state = appending.begin(self.stack, *self._context(batch))
+        _, state = appending.begin(self.stack, *self._context(batch))
         return state if batch.image_of is None else state.select(batch.image_of)
 
     def step(

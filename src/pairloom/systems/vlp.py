@@ -161,7 +161,7 @@ class System(nn.Module):
         return torch.cat([ends[0], rows, ends[1]], 1), torch.cat([real, regions.mask, real], 1)
 
     def start(self, batch: Batch) -> appending.AppendState:
-        state = appending.begin(self.stack, *self._context(batch, None))
+        _, state = appending.begin(self.stack, *self._context(batch, None))
         return state if batch.image_of is None else state.select(batch.image_of)
 
     def step(
