@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Name = Literal[
-    "match", "embed", "caption", "answer", "choose", "reason", "dialog", "prompt", "draw", "denoise", "write_codes",
+    "match", "embed", "similarity", "caption", "answer", "choose", "reason", "dialog", "prompt", "draw", "denoise", "write_codes",
 ]  # fmt: skip
 TextKind = Literal["caption", "question", "statement", "dialog", "document"]
 

@@ -159,6 +159,15 @@ class Embeds(Protocol):
 
 
 @runtime_checkable
+class Similar(Protocol):
+    """Dual encoder with several vectors for a picture, so that one product gives no score. Ability "similarity"."""
+
+    def similarity(self, batch: Batch) -> Float[Tensor, " B"]:
+        """Cosine of each text with that vector of its picture which is nearest to it. `image_of` as in Matches."""
+        ...
+
+
+@runtime_checkable
 class Matches(Protocol):
     """Classifier of pairs: does the text belong to its pictures, is the statement true, the answer right?
 
@@ -385,6 +394,7 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "match": Kind((Matches,), "match texts with a picture", 'match PICTURE "A TEXT"'),
     "embed": Kind((Embeds,), "embed pictures and texts", "embed PAIRS --out FILE"),
+    "similarity": Kind((Similar,), "compare texts with the parts of a picture", 'match PICTURE "A TEXT"'),
     "caption": Kind((Writes,), "write captions", "caption PICTURES"),
     "answer": Kind((Writes,), "answer questions about a picture", 'ask PICTURE "A QUESTION?"'),
     "choose": Kind((Chooses,), "choose answers from its list", 'ask PICTURE "A QUESTION?"'),
@@ -397,7 +407,13 @@ KINDS: dict[str, Kind] = {
     "denoise": Kind((Denoises,), "score pairs by denoising", 'match PICTURE "A TEXT"'),
     "write_codes": Kind((WritesCodes,), "write image codes", 'draw "A TEXT" --out DIR'),
 }  # fmt: skip
-SCORES = ("match", "embed", "caption", "denoise")  # abilities that score a picture with a caption, best first
+SCORES = (
+    "match",
+    "embed",
+    "similarity",
+    "caption",
+    "denoise",
+)  # abilities that score a picture with a caption, best first
 
 
 def able(system: Declares, name: str) -> Ability | None:

@@ -38,6 +38,7 @@ from pairloom.verbs import (
     Progress,
     Remembers,
     Sees,
+    Similar,
     Writes,
     WritesCodes,
     able,
@@ -124,6 +125,8 @@ def answers(system: Any, batch: Batch) -> dict[str, torch.Tensor]:
         said |= {"embed_image": system.embed_image(batch), "embed_text": system.embed_text(batch)}
     if Matches in verbs:
         said["match"] = system.match(batch)
+    if Similar in verbs:
+        said["similarity"] = system.similarity(batch)
     if Chooses in verbs:
         said["answer_logits"] = system.answer_logits(batch)
     if Writes in verbs:

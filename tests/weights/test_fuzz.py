@@ -20,6 +20,7 @@ from published import bert_tokens, blip_folder, clip_folder, clip_tokens, proces
 from safetensors.torch import load_file, save_file  # noqa: E402
 from test_align import align  # noqa: E402
 from test_bert_clip import alt, chinese  # noqa: E402
+from test_blip2 import blip2  # noqa: E402
 from test_flamingo_parts import TWO_LAYERS, bridge, fresh, language_folder  # noqa: E402
 from test_openai_clip import VIT, model_of, script  # noqa: E402
 from test_peft import adapters  # noqa: E402
@@ -77,6 +78,11 @@ def altclip(where: Path) -> Loader:
 
 def align_of_transformers(where: Path) -> Loader:
     align(where)
+    return load
+
+
+def blip2_of_transformers(where: Path) -> Loader:
+    blip2(where)
     return load
 
 
@@ -272,6 +278,7 @@ LAYOUTS: dict[str, Callable[[Path], Loader]] = {
         chinese_clip,
         altclip,
         align_of_transformers,
+        blip2_of_transformers,
         flamingo_bridge,
         torchvision_encoder,
         vit_start,

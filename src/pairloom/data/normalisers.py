@@ -27,6 +27,11 @@ def _blip_statement() -> list[normalizers.Normalizer]:
     return _blip(40)
 
 
+def _blip2() -> list[normalizers.Normalizer]:
+    """The same with 50 words (LAVIS's default)."""
+    return _blip(50)
+
+
 def _clip() -> list[normalizers.Normalizer]:
     """What matters most of how CLIP's own code cleans (ftfy, then HTML entities): straight quotes, entities as characters."""
     steps = [("[\u02bc\u2018-\u201b]", "'"), ("[\u201c-\u201f]", '"'), ("&amp;", "&"), ("&quot;", '"')]
@@ -56,7 +61,7 @@ def _lower() -> list[normalizers.Normalizer]:
 
 
 CLEAN: dict[str, Callable[[], list[normalizers.Normalizer]]] = {  # a name -> what runs before the tokenizer's own normaliser
-    "": list, "blip": _blip, "blip_statement": _blip_statement, "clip": _clip, "whitespace": _whitespace, "canonicalize": _canonicalize,
+    "": list, "blip": _blip, "blip_statement": _blip_statement, "blip2": _blip2, "clip": _clip, "whitespace": _whitespace, "canonicalize": _canonicalize,
     "siglip": _siglip, "lower": _lower,
 }  # fmt: skip
 

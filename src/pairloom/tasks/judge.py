@@ -1,8 +1,8 @@
 """Image-text matching scores: do this picture and this text belong together?
 
-A score is one of four: the log-odds of the match head, the cosine of two embeddings, the mean log-likelihood of the text's
-tokens, or minus the mean denoising error of the picture under the text (more of it in `tasks/denoise.py`). It is named
-beside every result. Higher is always better.
+A score is one of five: the log-odds of the match head, the cosine of two embeddings, the best cosine with several embeddings of a
+picture, the mean log-likelihood of the text's tokens, or minus the mean denoising error of the picture under the text (more of
+it in `tasks/denoise.py`). It is named beside every result. Higher is always better.
 
 N pictures, M texts, T tokens.
 """
@@ -114,6 +114,10 @@ def _cosine(system: verbs.Embeds, batch: Batch) -> Tensor:
     return (pictures[batch.image_of] * texts).sum(1)
 
 
+def _similarity(system: verbs.Similar, batch: Batch) -> Tensor:
+    return system.similarity(batch)
+
+
 def _likelihood(system: verbs.Writes, batch: Batch) -> Tensor:
     """Mean log-probability of the tokens after the first and the system's own prompt, so that the length of a text has no
     direct effect."""
@@ -141,6 +145,7 @@ def _denoising(system: verbs.Denoises, batch: Batch) -> Tensor:
 WAYS: dict[str, Callable[[Any, Batch], Tensor]] = {
     "match head": _match,
     "cosine": _cosine,
+    "best cosine": _similarity,
     "likelihood": _likelihood,
     "denoising error": _denoising,
 }
