@@ -65,10 +65,10 @@ def mask_tokens(
     hidden = candidates & (draws[0] < chance)
     first = candidates & (candidates.cumsum(1) == 1)
     hidden = hidden | (first & ~hidden.any(1, keepdim=True))
-    return _replaced(ids, hidden, draws[1], mask_id, words, generator)
+    return replaced_tokens(ids, hidden, draws[1], mask_id, words, generator)
 
 
-def _replaced(
+def replaced_tokens(
     ids: Tensor,
     hidden: Tensor,
     draw: Tensor,
@@ -96,7 +96,7 @@ def mask_some(
     draws = torch.rand(2, *ids.shape, generator=generator).to(ids.device)
     rank = draws[0].masked_fill(~candidates, 2.0).argsort(1).argsort(1)
     count = (chance * candidates.sum(1)).round().long().clamp(1, most)
-    return _replaced(ids, candidates & (rank < count[:, None]), draws[1], mask_id, words, generator)
+    return replaced_tokens(ids, candidates & (rank < count[:, None]), draws[1], mask_id, words, generator)
 
 
 def mask_words(

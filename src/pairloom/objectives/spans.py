@@ -1,4 +1,4 @@
-"""Spans of words: taken out of a text to be written again (Raffel et al., 2020, T5).
+"""Spans of words: taken out of a text to be written again (Raffel et al., 2020, T5), or hidden in it (Lin et al., 2020, InterBERT).
 
 B texts, T tokens.
 """
@@ -10,6 +10,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+from pairloom.objectives.masked import MaskedTokens, replaced_tokens
 
 Padded = tuple[Tensor, Tensor]  # ids and mask of texts
 
@@ -65,3 +67,26 @@ def _padded(rows: list[list[int]], pad: int, device: torch.device) -> Padded:
     length, count = max(map(len, rows)), torch.tensor([*map(len, rows)], device=device)
     ids = torch.tensor([[*row, *[pad] * (length - len(row))] for row in rows], device=device)
     return ids, torch.arange(length, device=device) < count[:, None]
+
+
+def mask_segments(
+    ids: Int[Tensor, "B T"],
+    candidates: Bool[Tensor, "B T"],
+    mask_id: int,
+    words: tuple[int, int],
+    generator: torch.Generator,
+    anchors: float = 0.1,
+    longest: int = 2,
+) -> MaskedTokens:
+    """Masked segment modelling: a share of the candidates are anchors, each hidden with the 0 to `longest` candidates behind it; of the
+    hidden tokens 80 % become [MASK], 10 % a random word. Where a text has no anchor its first candidate is one."""
+    draws = torch.rand(3, *ids.shape, generator=generator).to(ids.device)
+    hidden = candidates & (draws[0] < anchors)
+    first = candidates & (candidates.cumsum(1) == 1)
+    hidden = hidden | (first & ~hidden.any(1, keepdim=True))
+    reach = torch.where(hidden, (draws[1] * (longest + 1)).long().clamp(max=longest), -1)
+    for step in range(1, longest + 1):
+        behind = torch.zeros_like(hidden)
+        behind[:, step:] = reach[:, :-step] >= step
+        hidden = hidden | (behind & candidates)
+    return replaced_tokens(ids, hidden, draws[2], mask_id, words, generator)

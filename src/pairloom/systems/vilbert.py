@@ -22,6 +22,7 @@ from pairloom.blocks.coattention import CoAttentionBlock
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
+from pairloom.blocks.region_embed import GlobalRegionEmbed
 from pairloom.blocks.transformer import Block, TransformerConfig, initialise
 from pairloom.data.batch import Batch
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
@@ -91,28 +92,6 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return random_regions(config, generator)
 
 
-class ViLBERTRegionEmbed(nn.Module):
-    """Region embedding of ViLBERT: LN(W f + W box), the box as left, top, right, bottom, area. Row 0 is the global row: the
-    mean of the features, with the whole picture as its box."""
-
-    def __init__(self, features: int, width: int, dropout: float) -> None:
-        super().__init__()
-        self.features, self.boxes = nn.Linear(features, width), nn.Linear(5, width)
-        self.norm, self.dropout = nn.LayerNorm(width, eps=1e-12), nn.Dropout(dropout)
-
-    def forward(
-        self, features: Float[Tensor, "B R F"], boxes: Float[Tensor, "B R 4"], pooled: Bool[Tensor, "B R"]
-    ) -> Float[Tensor, "B _ E"]:
-        """pooled: True for the regions whose mean is the global row."""
-        share = pooled / pooled.sum(1, keepdim=True).clamp(min=1)
-        features = torch.cat([(share[:, None] @ features), features], 1)
-        whole = boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(boxes), 1, 4)
-        boxes = torch.cat([whole, boxes], 1)
-        area = (boxes[..., 2:] - boxes[..., :2]).prod(-1, keepdim=True)
-        rows = self.features(features) + self.boxes(torch.cat([boxes, area], -1))
-        return self.dropout(self.norm(rows))
-
-
 class System(nn.Module):
     """ViLBERT."""
 
@@ -129,7 +108,7 @@ class System(nn.Module):
             c.visual_width, c.visual_depth, c.visual_heads, "post", 1e-12, c.dropout, growth=c.visual_growth
         )
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
-        self.regions = ViLBERTRegionEmbed(c.features, c.visual_width, c.dropout)
+        self.regions = GlobalRegionEmbed(c.features, c.visual_width, c.dropout)
         self.text_layers = nn.ModuleList(Block(words) for _ in range(c.depth))
         self.visual_layers = nn.ModuleList(Block(visual) for _ in range(c.visual_depth))
         across = (
@@ -180,7 +159,7 @@ class System(nn.Module):
         if hidden is not None:
             features = features.masked_fill(hidden[..., None], 0.0)
             pooled = mask & ~overlapping(boxes, hidden, self.config.overlap)
-        rows = self.regions(features, boxes, pooled)
+        rows = self.regions(features, boxes, pooled / pooled.sum(1, keepdim=True).clamp(min=1))
         return rows, torch.cat([mask.new_ones(len(mask), 1), mask], 1)
 
     def _fuse(
