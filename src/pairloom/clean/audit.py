@@ -76,14 +76,14 @@ class AuditTask:
 
 @dataclass
 class ShardFacts:
-    """Result of auditing a shard, which stays in memory: about 190 bytes per pair, counts, a few examples of each fault, and a
-    sample of the texts that have no bad one."""
+    """Result of auditing a shard, which stays in memory: about 45 bytes per pair (190 where no part is written), counts, a few examples
+    of each fault, and a sample of the texts that have no bad one."""
 
     shard: str
     keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
     images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
     quality: np.ndarray  # [n] uint64, pixels, sharpness and twofold bytes of the picture (`duplicates.quality`): which of two copies is better
-    descriptors: np.ndarray  # [n SIZE] int8, of the picture (`perceptual_hash`); 0 where there is none
+    descriptors: np.ndarray  # [n SIZE] int8, of the picture (`perceptual_hash`), 0 where there is none; [0 SIZE] where a part has them
     words: np.ndarray  # [n] uint64, sketch of the words of the pair's texts (`placeholders`)
     texts: np.ndarray  # [m] uint64, hash of each text
     first_text: np.ndarray  # [n + 1] int32, texts of pair i are first_text[i]:first_text[i + 1]
@@ -99,8 +99,9 @@ class ShardFacts:
 class _Notes:
     """Builder of ShardFacts, pair by pair."""
 
-    def __init__(self, sample: int) -> None:
+    def __init__(self, sample: int, with_descriptors: bool) -> None:
         self.size = sample
+        self.with_descriptors = with_descriptors
         self.sample: list[tuple[int, str]] = []
         self.keys: list[int] = []
         self.images: list[int] = []
@@ -118,7 +119,7 @@ class _Notes:
         self.keys.append(_short(row["key"]))
         self.images.append(_short(row["image_key"]) if row["descriptor"] is not None else 0)
         self.quality.append(quality(row["pixels"], row["sharpness"], row["bytes"]))
-        self.descriptors.append(row["descriptor"] or bytes(phash.SIZE))
+        self.descriptors += [row["descriptor"] or bytes(phash.SIZE)] if self.with_descriptors else []
         self.words.append(word_sketch(row["texts"]))
         for text, codes in zip(row["texts"], row["text_faults"]):
             self.texts.append(_short(content_hash(text.strip().lower().encode())))
@@ -159,8 +160,8 @@ class _Notes:
 
 def audit_shard(task: AuditTask) -> ShardFacts:
     """Audit every pair of a shard. A finished shard (in task.folder) is not decoded again."""
-    notes = _Notes(task.sample)
     part = task.part
+    notes = _Notes(task.sample, with_descriptors=part is None)
     if part is not None and part.exists():
         with pq.ParquetFile(part) as table:
             for rows in table.iter_batches():
@@ -179,6 +180,16 @@ def audit_shard(task: AuditTask) -> ShardFacts:
     if part is not None:
         _write(part, task.size, kept, squares)
     return notes.facts(task.shard.name)
+
+
+def descriptors_of(facts: ShardFacts, folder: Path | None) -> np.ndarray:
+    """Descriptors [n SIZE] of a shard's pictures: those of its facts, or of its part in a folder."""
+    if folder is None:
+        return facts.descriptors
+    with pq.ParquetFile(folder / f"{facts.shard}.parquet") as part:
+        column = part.read(["descriptor"], use_threads=False).column(0).to_pylist()
+    raw = b"".join(value or bytes(phash.SIZE) for value in column)
+    return np.frombuffer(raw, np.int8).reshape(-1, phash.SIZE)
 
 
 def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image | None, dict[str, Any]]:

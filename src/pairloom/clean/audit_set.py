@@ -6,14 +6,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from pairloom.clean import audit_languages, audit_phrases
-from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard
+from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard, descriptors_of
 from pairloom.clean.audited_texts import names_and_texts
 from pairloom.clean.duplicates import Groups, group_copies
 from pairloom.clean.faults import FAULTS, OF_TEXT, REPAIRABLE
@@ -185,8 +187,9 @@ def check(
             "Its files were read and not one picture or text was in them.",
             "Point at the folder that holds the pictures.",
         )
-    groups = group_copies(facts)
+    groups = group_copies(facts, partial(descriptors_of, folder=folder))
     whole = across(facts, groups, other)
+    pa.default_memory_pool().release_unused()  # Arrow keeps what the descriptors were read into
     for each in facts:
         each.descriptors = each.descriptors[
             :0

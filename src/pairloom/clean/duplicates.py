@@ -58,10 +58,11 @@ class Groups:
         return int(self.group_of.max(initial=-1)) + 1
 
 
-def group_copies(shards: Sequence[Any]) -> Groups:
-    """Groups of the copies in a set, from the facts of its shards (`audit.ShardFacts`)."""
+def group_copies(shards: Sequence[Any], load: Callable[[Any], Descriptors] | None = None) -> Groups:
+    """Groups of the copies in a set, from the facts of its shards (`audit.ShardFacts`). load: the descriptors of a shard's facts, where
+    these do not hold them."""
     images, quality = (_joined(shards, name) for name in ("images", "quality"))
-    descriptors = _all_descriptors(shards)
+    descriptors = _all_descriptors(shards, load)
     first = first_copies(descriptors, images)
     count = len(first)
     copied = np.bincount(first, minlength=count)[first] > 1
@@ -107,12 +108,12 @@ def _joined(shards: Sequence[Any], name: str) -> Any:
     return np.concatenate([getattr(facts, name) for facts in shards] or [np.zeros(0, np.uint64)])
 
 
-def _all_descriptors(shards: Sequence[Any]) -> Descriptors:
+def _all_descriptors(shards: Sequence[Any], load: Callable[[Any], Descriptors] | None = None) -> Descriptors:
     """The descriptors of all pictures; the shards' become views of them, so that they are in memory once."""
     starts = np.cumsum([0, *(len(facts.images) for facts in shards)])
     descriptors = mapped((int(starts[-1]), phash.SIZE), np.int8)
     for facts, start, stop in zip(shards, starts, starts[1:]):
-        descriptors[start:stop] = facts.descriptors
+        descriptors[start:stop] = facts.descriptors if load is None else load(facts)
         facts.descriptors = descriptors[start:stop]
     return descriptors
 

@@ -111,6 +111,7 @@ def joined(parts: Iterable[Path], path: Path, schema: pa.Schema) -> Iterator[pa.
                     table = rows.read(use_threads=False)
                 writer.write_table(table)
                 yield table
+    pa.default_memory_pool().release_unused()  # Arrow keeps what the parts were read into
 
 
 def ledger_of(out: Path) -> Path:
