@@ -1,7 +1,8 @@
 """NLVR (Suhr et al., 2017) as published, unpacked or as a tar: SPLIT.json, one JSON object a line with "identifier",
 "sentence", "label" and "directory", and images/DIRECTORY/SPLIT-IDENTIFIER-K.png, K the order of the three boxes (0 to 5).
 
-Each picture is an example; those of one sentence are a group. Does not know: the structured representations.
+Each picture is an example; those of one sentence are a group. The items of the boxes ("structured_rep") are carried along;
+`region_files/nlvr_boxes.py` reads them as regions.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pairloom.errors import Mistake
 
 CLAIM = 'NLVR: a line {"identifier", "sentence", "label", "directory"} each, six pictures; or a tar of them'
 ORDERS = range(6)
+CARRIED: tuple[str, ...] = ("label_source", "structured_rep")
 WANTED = {"identifier", "sentence", "directory"}
 
 
@@ -97,7 +99,7 @@ def _statement(row: dict[str, object], order: int, picture: tuple[Blob, str, str
         word(row.get("sentence")),
         {"true": True, "false": False}.get(word(row.get("label")).lower()),
     )
-    carried = {"label_source": row["label_source"]} if "label_source" in row else {}
+    carried = {name: row[name] for name in CARRIED if name in row}
     return Statement(
         **seen([picture], text, problem="" if text else "no statement"),
         name=f"{word(row.get('identifier'))}-{order}", text=text, true=label, group=text, meta=carried,
