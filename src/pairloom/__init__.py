@@ -9,24 +9,11 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from pairloom.api import (
-        Mistake,
-        Model,
-        PairSet,
-        demo,
-        import_weights,
-        load,
-        load_judge,
-        load_result,
-        open,
-        save,
-        systems,
-        train,
-    )  # fmt: skip
+    from pairloom.api import *  # noqa: F403  # its names, one by one, stand in `pairloom/api/__init__.py`
 
-__all__ = [
-    "Mistake", "Model", "PairSet", "demo", "import_weights", "load", "load_judge", "load_result", "open", "save", "systems",
-    "train",
+__all__ = [  # noqa: F405
+    "Detected", "Mistake", "Model", "PairSet", "demo", "import_weights", "load", "load_judge", "load_result", "open", "regions",
+    "save", "systems", "train",
 ]  # fmt: skip
 # names of rooms too: `pairloom.train(...)` runs, `pairloom.train.loop` is a module
 FUNCTIONS = ("systems", "train")

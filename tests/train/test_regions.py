@@ -10,10 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
+from pairloom.data.detected import Detected
 from pairloom.data.feed import CodeFeed, RegionFeed
 from pairloom.data.loader import CodeColumn, Loader, NumberColumn, TextColumn, TextTable
 from pairloom.data.order import Plan
-from pairloom.data.regions import Detected, RegionColumn, RegionFiles, collate_regions
+from pairloom.data.region_set import open_regions
+from pairloom.data.regions import RegionColumn, collate_regions
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.model import Model, build, save
@@ -31,7 +33,9 @@ FEED = RegionFeed(features=8, most=5)
 def detected(seed: int, count: int, classes: int = 0) -> Detected:
     draw = numpy.random.default_rng(seed)
     odds = draw.random((count, classes), numpy.float32) if classes else None
-    return Detected(draw.random((count, 8), numpy.float32), draw.random((count, 4), numpy.float32), odds)
+    corner = draw.random((count, 2), numpy.float32) / 2
+    boxes = numpy.concatenate([corner, corner + 0.25], 1)
+    return Detected(draw.random((count, 8), numpy.float32), boxes, odds)
 
 
 def model() -> Model:
@@ -84,7 +88,7 @@ def test_it_learns_through_the_loop(tmp_path: Path) -> None:
     settings = Settings(steps=60, batch=12, lr=3e-2, clip=0.0, log_every=10)
     lines = [
         fit(one.system, loader(one, found), settings).lines
-        for one, found in zip(runs, (None, RegionFiles(tmp_path)))
+        for one, found in zip(runs, (None, open_regions(tmp_path)))
     ]
     assert lines[0][-1]["loss"] < 0.5 * lines[0][0]["loss"]
     for name, value in runs[0].system.state_dict().items():
@@ -101,21 +105,32 @@ def test_regions_are_padded_and_the_surest_kept() -> None:
     assert collate_regions([[detected(1, 3)]], FEED).class_probabilities is None
 
 
-def test_what_does_not_fit_is_said(tmp_path: Path) -> None:
+def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(Mistake, match="features of 8 and 4 class probabilities"):
         collate_regions([[detected(1, 3)]], replace(FEED, classes=4))
     with pytest.raises(Mistake, match="features of 9"):
         collate_regions([[detected(1, 3)]], replace(FEED, features=9))
-    files = RegionFiles(tmp_path)
-    with pytest.raises(Mistake, match="no regions of the picture abc"):
-        files["abc"]
-    (tmp_path / "abc.npz").write_bytes(b"PK no zip")
-    with pytest.raises(Mistake, match="abc.npz cannot be read"):
-        files["abc"]
-    numpy.savez(tmp_path / "abc.npz", features=numpy.zeros((1, 8)))
-    with pytest.raises(Mistake, match="has no boxes"):
-        files["abc"]
-    assert list(files) == ["abc"] and len(files) == 1
+
+
+def test_a_row_whose_regions_cannot_be_used_shows_another(tmp_path: Path) -> None:
+    """In all columns, and it is counted with the reason."""
+    for row in range(len(WORDS)):
+        one = detected(row, 2)
+        numpy.savez(
+            tmp_path / f"key{row}.npz",
+            features=one.features,
+            boxes=one.boxes[:, [2, 1, 0, 3]] if row == 3 else one.boxes,
+        )
+    batches = loader(model(), open_regions(tmp_path))
+    (batch,) = next(batches.read(Plan(len(WORDS), seed=1), 0))
+    assert 3 not in batch.image_ids.tolist() and len(set(batch.image_ids.tolist())) == len(WORDS) - 1
+    for row, shown in enumerate(batch.image_ids.tolist()):
+        assert torch.equal(batch.regions.features[row, 0, :2], torch.from_numpy(detected(shown, 2).features))
+    assert list(batches.unreadable()) == ["key3"] and "upside down" in batches.unreadable()["key3"]
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"PK no zip")
+    with pytest.raises(Mistake, match="Not one picture of a whole batch has regions"):
+        next(loader(model(), open_regions(tmp_path)).read(Plan(4, seed=1), 0))
 
 
 def test_codes_without_texts() -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pairloom.api.front import (
-    demo,
-    import_weights,
     load,
     load_judge,
     load_result,
@@ -18,10 +16,13 @@ from pairloom.api.front import (
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
+    from pairloom.api.making import demo, import_weights, regions
     from pairloom.api.model import Model
     from pairloom.api.pairs import PairSet
+    from pairloom.data.detected import Detected
 
 __all__ = [
+    "Detected",
     "Mistake",
     "Model",
     "PairSet",
@@ -31,6 +32,7 @@ __all__ = [
     "load_judge",
     "load_result",
     "open",
+    "regions",
     "save",
     "systems",
     "train",
@@ -38,7 +40,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The classes are imported when they are named: Model imports torch."""
+    """Classes, and what makes folders of files, are imported when they are named: Model imports torch."""
+    if name in ("demo", "import_weights", "regions"):
+        from pairloom.api import making
+
+        return getattr(making, name)
     if name == "Model":
         from pairloom.api.model import Model
 
@@ -47,4 +53,8 @@ def __getattr__(name: str) -> Any:
         from pairloom.api.pairs import PairSet
 
         return PairSet
+    if name == "Detected":
+        from pairloom.data.detected import Detected
+
+        return Detected
     raise AttributeError(f"module 'pairloom.api' has no attribute '{name}'")

@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from pairloom.model import Model as BareModel
 
 
-def load(where: str | Path, device: str = "auto", download: bool = False) -> Model:
+def load(
+    where: str | Path, device: str = "auto", download: bool = False, regions: str | Path | None = None
+) -> Model:
     """A model ready to be asked, from its folder, published weights (docs/weights.md) or a hub id.
 
     device: "cpu", "cuda", "cuda:1"; "auto" takes a GPU where there is one. download: a hub id that is not in the local cache
-    may be fetched from the network; without it nothing ever is. Mistake that says what was found instead.
+    may be fetched from the network; without it nothing ever is. regions: of the pictures that it will be asked about, for a model
+    that reads those (docs/regions.md). Mistake that says what was found instead.
     """
     from pairloom import weights
     from pairloom.api.model import Model
@@ -29,7 +32,12 @@ def load(where: str | Path, device: str = "auto", download: bool = False) -> Mod
 
     chosen = resolve_device(device)
     _demand_model(where)
-    return Model.of(weights.load(where, download).to(chosen), str(where))
+    model = weights.load(where, download).to(chosen)
+    if regions is not None:
+        from pairloom.api.region_source import with_regions
+
+        model = with_regions(model, regions)
+    return Model.of(model, str(where))
 
 
 def _demand_model(where: str | Path) -> None:
@@ -59,27 +67,6 @@ def load_result(folder: str | Path) -> CleanResult:
     from pairloom.clean.result import CleanResult
 
     return CleanResult.load(folder)
-
-
-def demo(
-    out: str | Path = "pairloom-demo",
-    pairs: int = 4000,
-    *,
-    workers: int = 0,
-    tell: Any = None,
-    **settings: Any,
-) -> CleanResult:
-    """Draw a world whose truth is known (out/raw), clean it (out/clean) and compare with the truth.
-
-    settings: of `clean`, such as seed and effort. Mistake where `out` holds another world.
-    """
-    from pairloom.api.cleaning import clean_settings
-    from pairloom.clean import demo as demos
-    from pairloom.clean.rounds import silent
-    from pairloom.scale import Execution, worker_count
-
-    execution = Execution(workers=worker_count(workers, 99))
-    return demos.demo(Path(out), pairs, clean_settings(**settings), execution, tell or silent)
 
 
 def save(model: BareModel, where: str | Path) -> Path:
@@ -116,32 +103,6 @@ def systems() -> list[SystemInfo]:
     return systems()
 
 
-def import_weights(
-    source: str | Path,
-    out: str | Path,
-    size: int = 0,
-    download: bool = False,
-    config: str | Path | None = None,
-) -> dict[str, Any]:
-    """Take published weights into a model folder that needs nothing else; returns what is known of them.
-
-    size: side of the pictures, where another is wanted: positions are resized. config: the folder of a pipeline, for the settings
-    and the tokenizer of a Stable Diffusion in one file. Mistake where `out` is not empty.
-    """
-    from pairloom import model as models
-    from pairloom import weights
-    from pairloom.model.saving import claim_empty
-
-    claim_empty(Path(out))
-    model = weights.load(source, download, None if config is None else Path(config))
-    if size:
-        model = models.at_size(model, size)
-    models.save(model, out)
-    count = sum(parameter.numel() for parameter in model.system.parameters())
-    facts = {"source": str(source), "out": str(out), "system": model.name, "parameters": count}
-    return {**facts, "pixels": model.pixels.size, **model.about}
-
-
 def train(
     system: str,
     pairs: PairSet | str | Path,
@@ -157,13 +118,14 @@ def train(
     restart: bool = False,
     image_tower: str | None = None,
     text_tower: str | None = None,
+    regions: str | Path | None = None,
     settings: Sequence[str] = (),
     **values: Any,
 ) -> Model:
     """Train a system on a set and return the model; `out` becomes its folder, and a run that was stopped goes on.
 
     "ridge" is no system but ridge regression between features, solved in closed form, with the named or installed towers.
-    Settings of docs/training.md are keywords, `epochs=1, batch=16`; those with a dot are texts, settings=["model.depth=4"].
+    regions: of the pictures (docs/regions.md), for a system that reads those. Settings of docs/training.md are keywords, `epochs=1, batch=16`; those with a dot are texts, settings=["model.depth=4"].
     Mistake for everything that does not fit, before any work.
     """
     from pairloom.api.closed_form import TowerNames
@@ -185,6 +147,7 @@ def train(
         held_out=held_out,
         device=device,
         restart=restart,
+        regions=None if regions is None else Path(regions),
     )
     train_request(request, TowerNames(image_tower, text_tower))
     return load(out, device)

@@ -111,5 +111,11 @@ class ModelJobs(BareModel):
         """
         from pairloom.api.line_tasks import line_task
         from pairloom.api.lines import Lines
+        from pairloom.api.region_source import with_own_regions
 
-        return Lines(line_task(self, method, self.where, **options), source, out, restart)
+        return Lines(
+            line_task(with_own_regions(self, Path(source)), method, self.where, **options),
+            source,
+            out,
+            restart,
+        )

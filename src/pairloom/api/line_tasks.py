@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from pairloom import verbs
 from pairloom.api.inputs import distinct
-from pairloom.api.lines import Line, LineTask
+from pairloom.api.lines import Line, LineTask, Reader, decoded
 from pairloom.api.pairs import example_pairs
 from pairloom.data.datasets.statements import demand_pictures
 from pairloom.data.datasets.statements import plain as plain_statement
 from pairloom.data.pair import seed_of
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake, nearest
 from pairloom.metrics.answers import means, plain, vqa_accuracy
 from pairloom.model import Model
 from pairloom.model.fingerprint import fingerprint
+from pairloom.model.pictures import demand_source, look
 from pairloom.runtime.speeds import SCALED, described_speed, speed_of
 from pairloom.tasks import answer as answering
 from pairloom.tasks import dialog as talking
@@ -143,7 +146,9 @@ def statements(model: Model, where: str) -> LineTask:
         ]
 
     empty = {"statement": "", "true": None, "chance": None}
-    return LineTask("reasoning", empty, {"model": where}, judge, "statements", totals=_verdicts)
+    return LineTask(
+        "reasoning", empty, {"model": where}, judge, "statements", _example_reader(model), _verdicts
+    )
 
 
 def _cut(model: Model, text: str) -> Line:
@@ -233,8 +238,14 @@ def line_task(model: Model, method: str, where: str, **options: Any) -> LineTask
     return TASKS[method](model, f"{where} (weights {fingerprint(model)[:12]})", **options)
 
 
-def _reader(model: Model) -> Callable[[bytes], Any]:
-    """Bytes -> the picture as the model sees it; where its speed allows, a JPEG is decoded at a fraction of its
-    size."""
-    scaled = speed_of(model.system) in SCALED
-    return lambda data: model.pixels.read(data, scaled=scaled)
+def _reader(model: Model) -> Reader:
+    """Picture -> as the model sees it; where its speed allows, a JPEG is decoded at a fraction of its size."""
+    return partial(look, model, scaled=speed_of(model.system) in SCALED)
+
+
+def _example_reader(model: Model) -> Reader:
+    """Picture of an example -> upright pixels, or its regions where the model reads those. Mistake where it has none to read from."""
+    if isinstance(model.feed, Transform):
+        return decoded
+    demand_source(model)
+    return partial(look, model)

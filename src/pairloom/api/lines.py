@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ from pairloom.data.cut import CutTexts
 from pairloom.data.disk import atomic_write, check_output, unwritable
 from pairloom.data.pair import content_hash
 from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.region_set import picture_names
 from pairloom.data.shards import open_set
 from pairloom.errors import Mistake
 
@@ -27,6 +28,14 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 Line: TypeAlias = dict[str, Any]
 Entry: TypeAlias = tuple[str, str, Callable[[], bytes]]  # name, key, what reads the bytes
+Reader: TypeAlias = Callable[
+    [Sequence[str], Callable[[], bytes]], Any
+]  # what a picture may be called, what reads its bytes
+
+
+def decoded(names: Sequence[str], data: Callable[[], bytes]) -> Any:
+    """The picture as an upright RGB image. Raises Unreadable or OSError."""
+    return open_image(data())
 
 
 @dataclass
@@ -73,6 +82,7 @@ class LineTask:
     """What is asked of every picture of a source, or of every example of a set.
 
     label: for progress. empty: what a line has beside its name where there is no answer. about: what answers depend on.
+    read(names, data): what the model reads of a picture, of what it may be called, first its key, and of what gives its bytes.
     answer(images, keys), or answer(examples, their pictures) where `kind` names a kind of examples. totals(lines): the
     numbers of a whole set. cut: texts that are read with every picture and are longer than the model reads.
     """
@@ -82,7 +92,7 @@ class LineTask:
     about: dict[str, Any]
     answer: Callable[[list[Any], list[Any]], list[Line]]
     kind: str = ""
-    read: Callable[[bytes], Any] = open_image
+    read: Reader = decoded
     totals: Callable[[list[Line]], Line] = lambda lines: {}
     cut: CutTexts = CutTexts()
 
@@ -106,7 +116,7 @@ class Lines:
     def __iter__(self) -> Iterator[Line]:
         task, done = self.task, self.file.done
         if task.kind:
-            lines = example_lines(self.source, task.kind, done, task.empty, task.answer)
+            lines = example_lines(self.source, task.kind, done, task.empty, task.answer, task.read)
         else:
             lines = picture_lines(self.source, done, task.empty, task.answer, task.read)
         for line in self.file.write(lines):
@@ -132,21 +142,21 @@ def picture_lines(
     done: Counter[str],
     empty: Line,
     answer: Callable[[list[Any], list[str]], list[Line]],
-    read: Callable[[bytes], Any] = open_image,
+    read: Reader = decoded,
 ) -> Iterator[Line]:
     """{"name": ..., **answer(images, keys)} for each picture of a file, folder, set or stream of names.
 
-    empty: what a picture that cannot be read has beside its problem. read: bytes -> picture, by threads, ahead.
+    empty: what a picture that cannot be read has beside its problem. read: as in LineTask, by threads, ahead.
     """
 
     def decode(entry: Entry) -> tuple[str, str, Any, str]:
         name, key, data = entry
         try:
-            return name, key, read(data()), ""
+            return name, key, read([key, name], data), ""
         except (OSError, Unreadable) as error:
             return name, key, None, str(error)
 
-    wanted = (entry for entry in _pictures(source) if not skip(done, entry[0]))
+    wanted = (entry for entry in pictures_of(source) if not skip(done, entry[0]))
     for group in _grouped(ahead(decode, wanted)):
         images = [(image, key) for _, key, image, _ in group if image is not None]
         answers = iter(answer([image for image, _ in images], [key for _, key in images]) if images else ())
@@ -160,22 +170,24 @@ def example_lines(
     done: Counter[str],
     empty: Line,
     answer: Callable[[list[Any], list[list[Any]]], list[Line]],
+    read: Reader = decoded,
 ) -> Iterator[Line]:
     """{"name": ..., **answer(examples, their pictures)} for each example of a set of questions, statements or dialogs."""
     from pairloom.data.asked import open_examples
 
-    def decoded() -> Iterator[tuple[Any, list[Any], str]]:
+    def opened() -> Iterator[tuple[Any, list[Any], str]]:
         for example in open_examples(path, kind):
             if skip(done, example.name):
                 continue
             images, problem = [], example.problem
             try:
-                images = [] if problem else [open_image(blob.read()) for blob in example.images]
+                named = [] if problem else list(zip(example.image_keys, example.images))
+                images = [read(picture_names(key, blob=blob), blob.read) for key, blob in named]
             except (OSError, Unreadable) as error:
                 problem = str(error)
             yield example, images, problem
 
-    for group in _grouped(decoded()):
+    for group in _grouped(opened()):
         usable = [(example, images) for example, images, problem in group if not problem]
         examples, pictures = [one for one, _ in usable], [images for _, images in usable]
         answers = iter(answer(examples, pictures) if usable else ())
@@ -260,7 +272,7 @@ def _done(out: Path | None, restart: bool, keys: set[str]) -> Counter[str]:
     return names
 
 
-def _pictures(where: Path) -> Iterator[Entry]:
+def pictures_of(where: Path) -> Iterator[Entry]:
     """One picture file, the files that standard input names, or every pair of a set."""
     if where == STREAM:
         for name in filter(None, (line.rstrip("\r\n") for line in sys.stdin)):

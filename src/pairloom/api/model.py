@@ -25,6 +25,7 @@ from pairloom.api.inputs import (
     text_list,
 )
 from pairloom.api.jobs import ModelJobs
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 if TYPE_CHECKING:
@@ -71,6 +72,14 @@ class Model(ModelJobs):
         """
         return super().at_speed(demand_speed(speed))  # type: ignore[return-value]
 
+    def _open(self, pictures: Pictures) -> list[Any]:
+        """The pictures as the model reads them: upright RGB images, or their regions. Mistake where one cannot be read."""
+        if isinstance(self.feed, Transform):
+            return open_pictures(pictures)
+        from pairloom.api.region_source import open_regions_of
+
+        return open_regions_of(self, pictures)
+
     def match(self, images: Pictures, texts: Texts, *, by: str | None = None) -> Scores:
         """Score every text against every picture: values [M] for one picture, [N M] for a list; higher is better.
 
@@ -89,7 +98,7 @@ class Model(ModelJobs):
         wanted = text_list(texts)
         self._way()
         ways = tuple(self._way(one) for one in by) if by else self.scores_by
-        tables = score_table(self, open_pictures(images), wanted, ways)
+        tables = score_table(self, self._open(images), wanted, ways)
         cut = cut_texts(self.tokens, wanted, self.config.length)
         flat = is_one_picture(images)
         return tuple(
@@ -123,7 +132,7 @@ class Model(ModelJobs):
             self, way=way, beams=beams, max_length=max_length, min_length=min_length, top_p=top_p,
             several=several, prompt=prompt, length_rule=length_rule,
         )  # fmt: skip
-        opened = open_pictures(images)
+        opened = self._open(images)
         seeds = [seed_of(content_hash(image.tobytes()), "caption", seed) for image in opened]
         rows = captioning.caption(self, opened, options, seeds)
         return one_or_all([row[0] if several == 1 else row for row in rows], is_one_picture(images))
@@ -139,7 +148,7 @@ class Model(ModelJobs):
 
         wanted = None if texts is None else text_list(texts)
         return Embeddings(
-            None if images is None else embedding.embed_images(self, open_pictures(images)),
+            None if images is None else embedding.embed_images(self, self._open(images)),
             None if wanted is None else embedding.embed_texts(self, wanted),
             cut_texts(self.tokens, wanted or (), self.config.length),
         )
@@ -166,7 +175,7 @@ class Model(ModelJobs):
         options = answering.Answering.checked(
             self, choices=choices, several=several, beams=beams, max_length=max_length, first=first
         )
-        opened, question_list = open_pictures(images), text_list(questions, "question")
+        opened, question_list = self._open(images), text_list(questions, "question")
         for text in question_list:
             answering.demand_short("question", answering.plain(text), self.tokens, self.config.length)
         wanted, of = _paired(len(opened), question_list)
@@ -194,7 +203,7 @@ class Model(ModelJobs):
         classifier = Classifier(self, distinct(classes), options)
         if classifier.cut:
             warnings.warn(f"{classifier.cut}.", stacklevel=2)
-        return one_or_all(classifier.labels(open_pictures(images)), is_one_picture(images))
+        return one_or_all(classifier.labels(self._open(images)), is_one_picture(images))
 
     def reason(self, images: Any, statements: Texts) -> Any:
         """A `Verdict`, true or not and how likely: of a statement about its pictures, in their order.
@@ -214,7 +223,7 @@ class Model(ModelJobs):
             reasoning.demand_pictures(self, 1 if is_one_picture(group) else len(group))
             demand_short("statement", reasoning.plain(text), self.tokens, self.config.length)
         return one_or_all(
-            reasoning.reason(self, [open_pictures(group) for group in groups], statement_list), single
+            reasoning.reason(self, [self._open(group) for group in groups], statement_list), single
         )
 
     def dialog(

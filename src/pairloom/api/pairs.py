@@ -72,11 +72,11 @@ class PairSet(BarePairSet):
 
     def score(
         self, model: str | Path, out: str | Path, *, workers: int = 0, speed: str = "exact", device: str = "auto",
-        restart: bool = False, tell: Any = None,
+        regions: str | Path | None = None, restart: bool = False, tell: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
         """The score of every text against its picture, by the folder of a judge or a model, into a new .parquet file.
 
-        Returns how many texts were scored, how many could not be, and by which score.
+        regions: of the pictures (docs/regions.md), for a model that reads those. Returns how many texts were scored, how many could not be, and by which score.
         """
         from pairloom.api.inputs import demand_speed
         from pairloom.clean.score_set import score_set
@@ -94,6 +94,7 @@ class PairSet(BarePairSet):
             silent,
             demand_speed(speed),
             resolve_device(device),
+            None if regions is None else Path(regions),
         )
 
     def embed(

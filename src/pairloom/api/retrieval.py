@@ -19,6 +19,7 @@ from pairloom.errors import Mistake
 from pairloom.metrics.compare import Interval
 from pairloom.model import Model
 from pairloom.model.fingerprint import fingerprint
+from pairloom.model.pictures import demand_source
 from pairloom.scale.table import demand_ours, parts_of
 from pairloom.tasks.ranking import RetrievalSettings, Retrieved, rankings, settings, worth
 from pairloom.tasks.retrieve import Corpus, Retriever
@@ -76,8 +77,9 @@ def retrieve(
     if top < 1:
         raise Mistake(f"--top {top} keeps nothing.", "", "Give 1 or more.")
     demand_way(model.system)
+    demand_source(model)
     parts = _parts(out, pairs.path, restart) if out else None
-    corpus = Corpus.of(pairs.pairs())
+    corpus = Corpus.of(pairs.pairs(), model.regions)
     if parts is not None:
         _claim(parts, corpus, model, chosen)
     ranked = Retriever(model, corpus, chosen, parts, tell).run()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from pairloom.clean.judges import Judge, JudgeAt, cut_by
 from pairloom.clean.picture_source import shrunk
+from pairloom.clean.region_scores import RegionJudgeAt
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.pair import Pair
 from pairloom.data.shards import PairSet, Shard
@@ -29,12 +30,15 @@ SCHEMA = pa.schema(
 )  # fmt: skip
 
 
+UNREADABLE = "the picture cannot be read"
+
+
 @dataclass(frozen=True)
 class TableTask:
     """Task of scoring one shard: the shard, the judge, and the path of its part."""
 
     shard: Shard
-    judge: JudgeAt
+    judge: JudgeAt | RegionJudgeAt
     part: Path
 
 
@@ -67,12 +71,17 @@ def score_shard(task: TableTask) -> str:
     pairs = list(read_shard(task.shard))
     requests = [(row, at, text.text) for row, pair in enumerate(pairs) for at, text in enumerate(pair.texts)]
     rows, texts = [row for row, _, _ in requests], [text for _, _, text in requests]
-    scores: Any = task.judge.score(_Pictures(pairs), rows, texts) if rows else []
+    problems: dict[int, str] = {}
+    scores: Any = []
+    if isinstance(task.judge, RegionJudgeAt):
+        scores, problems = task.judge.score(pairs, rows, texts)
+    elif rows:
+        scores = task.judge.score(_Pictures(pairs), rows, texts)
     entries = [
         {
             "key": pairs[row].key, "name": pairs[row].name, "text_id": at, "text": text.encode("utf-8", "replace").decode(),
             "score": float(score) if score > float("-inf") else None,
-            "problem": "" if score > float("-inf") else pairs[row].problem or "the picture cannot be read",
+            "problem": "" if score > float("-inf") else pairs[row].problem or problems.get(row, UNREADABLE),
         }
         for (row, at, text), score in zip(requests, scores)
     ]  # fmt: skip
@@ -90,14 +99,20 @@ def score_set(
     tell: Callable[..., None],
     speed: Speed = "exact",
     device: str = "cpu",
+    regions: Path | None = None,
 ) -> dict[str, Any]:
-    """Score every text of a set, and write `out` (.parquet). Unfinished work is beside it, and is resumed. Mistake where `out`
-    exists."""
+    """Score every text of a set, and write `out` (.parquet). regions: of the pictures, for a model that reads those. Unfinished
+    work is beside it, and is resumed. Mistake where `out` exists."""
     check_output(out, pairs.path)
     shards = [shard.name for shard in pairs.shards]
-    plan = json.dumps({"set": str(pairs.path), "model": str(model), "speed": speed, "shards": shards})
+    plan = json.dumps({
+        "set": str(pairs.path), "model": str(model), "speed": speed, "shards": shards,
+        **({} if regions is None else {"regions": str(regions)}),
+    })  # fmt: skip
     parts = parts_of(out)
-    judge = JudgeAt(str(model), device, speed)
+    judge: JudgeAt | RegionJudgeAt = JudgeAt(str(model), device, speed)
+    if regions is not None:
+        judge = RegionJudgeAt(str(model), str(regions), device, speed)
     judge.way()  # loads it, so that a model that does not score is a Mistake before any work
     tasks = [TableTask(shard, judge, parts / f"{shard.name}.parquet") for shard in pairs.shards]
     ways = make_table(
@@ -105,12 +120,19 @@ def score_set(
     )
     scores = pq.read_table(out, columns=["score"]).column("score")
     texts = pq.read_table(out, columns=["text"]).column("text").to_pylist()
-    folds = judge.judge.folds if isinstance(judge.judge, Judge) else ()
     return {
         "texts": len(scores) - scores.null_count,
         "unreadable": scores.null_count,
         "way": " ".join(sorted(set(ways))),
-        "speed": described_speed(*(fold.model.system for fold in folds)),
-        "cut": asdict(cut_by(judge.judge, texts)),
+        **_about(judge, texts),
         "out": str(out),
     }
+
+
+def _about(judge: JudgeAt | RegionJudgeAt, texts: Sequence[str]) -> dict[str, Any]:
+    """The speed of a judge, and which of the texts it read in part."""
+    if isinstance(judge, RegionJudgeAt):
+        return {"speed": described_speed(judge.model.system), "cut": asdict(judge.cut(texts))}
+    folds = judge.judge.folds if isinstance(judge.judge, Judge) else ()
+    speed = described_speed(*(fold.model.system for fold in folds))
+    return {"speed": speed, "cut": asdict(cut_by(judge.judge, texts))}

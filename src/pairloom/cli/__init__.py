@@ -21,7 +21,7 @@ GROUPS = {
     "The main job": "demo check clean why label apply",
     "Ask a model": "caption match score ask classify embed reason dialog explain prompt draw",
     "Find": "retrieve index search",
-    "Train and measure": "train bench",
+    "Train and measure": "train regions bench",
     "Models": "systems import_ export",
 }
 PANEL = {name: panel for panel, names in GROUPS.items() for name in names.split()}

@@ -140,14 +140,14 @@ def progress(label: str, total: int | None = None, quiet: bool = False) -> Itera
             shown.spoke = float("inf")
         yield shown
         return
-    columns = [
+    parts = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(),
         TimeRemainingColumn(),
-    ]
-    with Progress(*columns, TextColumn("{task.fields[bad]}"), console=console) as bar:
+    )
+    with Progress(*parts, TextColumn("{task.fields[bad]}"), console=console) as bar:
         yield Progression(label, total, bar)
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Json
 
 
 def command(
-    cleaned: Annotated[Path, typer.Argument(help="The --out folder of `pairloom clean`.")],
-    decisions: Annotated[Path, typer.Argument(help="decisions.json or .csv, as report.html exports them.")],
-    out: Annotated[Path, typer.Option(help="A new folder, filled like that of `clean`.")],
+    cleaned: Annotated[Path, Argument(help="The --out folder of `pairloom clean`.")],
+    decisions: Annotated[Path, Argument(help="decisions.json or .csv, as report.html exports them.")],
+    out: Annotated[Path, Option(help="A new folder, filled like that of `clean`.")],
     json: Json = False,
 ) -> None:
     import pairloom

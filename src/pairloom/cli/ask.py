@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, LinesOut, ReplaceOut
 
@@ -20,30 +20,26 @@ from pairloom.cli._options import Device, LinesOut, ReplaceOut
 def command(
     pictures: Annotated[
         Path,
-        typer.Argument(
+        Argument(
             help="A picture, any set that pairloom reads, - for file names from standard input, or a set of questions."
         ),
     ],
-    question: Annotated[
-        str, typer.Argument(help="What to ask of each picture; left out: the set's own.")
-    ] = "",
+    question: Annotated[str, Argument(help="What to ask of each picture; left out: the set's own.")] = "",
     *,
-    model: Annotated[Path, typer.Option(help="A model that answers questions (blip_vqa).")],
+    model: Annotated[Path, Option(help="A model that answers questions (blip_vqa).")],
     answers: Annotated[
-        str,
-        typer.Option(help="Choose from these: a file with one a line, or texts with commas. Else: write."),
+        str, Option(help="Choose from these: a file with one a line, or texts with commas. Else: write.")
     ] = "",
     first: Annotated[
-        int,
-        typer.Option(help="Of a list, read only answers with the likeliest beginnings, this many; 0: all."),
+        int, Option(help="Of a list, read only answers with the likeliest beginnings, this many; 0: all.")
     ] = 128,
-    several: Annotated[int, typer.Option(help="Answers to each question.")] = 1,
-    beams: Annotated[int, typer.Option(help="Width of the beam that writes.")] = 3,
-    max_length: Annotated[int, typer.Option(help="Most tokens of a written answer.")] = 10,
+    several: Annotated[int, Option(help="Answers to each question.")] = 1,
+    beams: Annotated[int, Option(help="Width of the beam that writes.")] = 3,
+    max_length: Annotated[int, Option(help="Most tokens of a written answer.")] = 10,
     out: LinesOut = None,
     device: Device = "auto",
     restart: ReplaceOut = False,
-    json: Annotated[bool, typer.Option("--json", help="One question, one picture: as JSON.")] = False,
+    json: Annotated[bool, Option("--json", help="One question, one picture: as JSON.")] = False,
 ) -> None:
     import pairloom
     from pairloom.api.inputs import listed_texts
@@ -51,13 +47,8 @@ def command(
     from pairloom.cli import _show
 
     choices = listed_texts(answers, "answers") if answers else []
-    options: dict[str, Any] = {
-        "choices": choices,
-        "first": first,
-        "several": several,
-        "beams": beams,
-        "max_length": max_length,
-    }
+    options: dict[str, Any] = dict(choices=choices, first=first, several=several)
+    options |= dict(beams=beams, max_length=max_length)
     loaded = pairloom.load(model, device)
     if question and out is None and is_picture_file(pictures):
         results = loaded.answer(pictures, question, **options)

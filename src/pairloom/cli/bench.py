@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, Json
 
@@ -14,42 +15,36 @@ NEEDS = False
 
 
 def command(
-    name: Annotated[
-        str, typer.Argument(help="A benchmark, or gdbench for the suite; without: the list.")
-    ] = "",
-    model: Annotated[list[str] | None, typer.Option(help="A model; once for each system to compare.")] = None,
+    name: Annotated[str, Argument(help="A benchmark, or gdbench for the suite; without: the list.")] = "",
+    model: Annotated[list[str] | None, Option(help="A model; once for each system to compare.")] = None,
     data: Annotated[
-        Path | None,
-        typer.Option(help="The benchmark's released files (of gdbench: the folder of their folders)."),
+        Path | None, Option(help="The benchmark's released files (of gdbench: the folder of their folders).")
     ] = None,
     mini: Annotated[
-        bool, typer.Option("--mini", help="A drawn miniature in the same layout, offline, its truth known.")
+        bool, Option("--mini", help="A drawn miniature in the same layout, offline, its truth known.")
     ] = False,
-    out: Annotated[
-        Path, typer.Option(help="Scores, results.json, report.html; a run found there goes on.")
-    ] = Path("bench"),
-    limit: Annotated[int, typer.Option(help="Most cases of each, evenly spread; 0: all.", min=0)] = 0,
+    out: Annotated[Path, Option(help="Scores, results.json, report.html; a run found there goes on.")] = Path(
+        "bench"
+    ),
+    limit: Annotated[int, Option(help="Most cases of each, evenly spread; 0: all.", min=0)] = 0,
     way: Annotated[
-        str,
-        typer.Option(help="How to judge: match, cosine, likelihood, denoising; each model's best without."),
+        str, Option(help="How to judge: match, cosine, likelihood, denoising; each model's best without.")
     ] = "",
-    steps: Annotated[
-        int, typer.Option(help="Diffusion models: noise levels for each pair; 0: their own.", min=0)
-    ] = 0,
+    steps: Annotated[int, Option(help="Diffusion models: noise levels for a pair; 0: their own.", min=0)] = 0,
     protocol: Annotated[
-        str, typer.Option(help="Diffusion models: sound (default), or published (as first released).")
+        str, Option(help="Diffusion models: sound (default), or published (as first released).")
     ] = "",
     race: Annotated[
         float,
-        typer.Option(
+        Option(
             help="Diffusion models: race the candidates, each case wrong with at most this chance; 0: all steps of all.",
             min=0.0,
             max=0.5,
         ),
     ] = 0.0,
-    against: Annotated[Path | None, typer.Option(help="An earlier results.json to compare with.")] = None,
-    blind: Annotated[bool, typer.Option(help="Judge also with a gray picture, and with no text.")] = True,
-    seed: Annotated[int | None, typer.Option(help="Of the miniatures; 0 without.")] = None,
+    against: Annotated[Path | None, Option(help="An earlier results.json to compare with.")] = None,
+    blind: Annotated[bool, Option(help="Judge also with a gray picture, and with no text.")] = True,
+    seed: Annotated[int | None, Option(help="Of the miniatures; 0 without.")] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

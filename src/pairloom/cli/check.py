@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from pairloom.cli._options import Format, ImageColumn, Json, Restart, Sets, TextColumn, Workers
 
@@ -13,16 +14,13 @@ from pairloom.cli._options import Format, ImageColumn, Json, Restart, Sets, Text
 def command(
     pairs: Sets,
     out: Annotated[
-        Path | None, typer.Option(help="A new folder: every finding and every pair as tables, and a page.")
+        Path | None, Option(help="A new folder: every finding and every pair as tables, and a page.")
     ] = None,
     against: Annotated[
-        Path | None,
-        typer.Option(help="Another set (a test set, say) whose pictures must not be in this one."),
+        Path | None, Option(help="Another set (a test set, say) whose pictures must not be in this one.")
     ] = None,
-    tolerate: Annotated[
-        float, typer.Option(help="Exit code 1 where more than this share of the texts is bad.")
-    ] = 0.0,
-    examples: Annotated[int, typer.Option(help="Examples shown of each finding.")] = 2,
+    tolerate: Annotated[float, Option(help="Exit code 1 where a larger share of the texts is bad.")] = 0.0,
+    examples: Annotated[int, Option(help="Examples shown of each finding.")] = 2,
     format: Format = None,
     text_column: TextColumn = "",
     image_column: ImageColumn = "",

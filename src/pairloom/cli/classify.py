@@ -5,21 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from pairloom.cli._options import Device, LinesOut, Pictures, ReplaceOut, Speed
 
 
 def command(
     pictures: Pictures,
-    model: Annotated[Path, typer.Option(help="A model that embeds: CLIP or BLIP.")],
-    classes: Annotated[str, typer.Option(help="A file with one name a line, or names with commas between.")],
+    model: Annotated[Path, Option(help="A model that embeds: CLIP or BLIP.")],
+    classes: Annotated[str, Option(help="A file with one name a line, or names with commas between.")],
     out: LinesOut = None,
     template: Annotated[
-        str, typer.Option(help="photo, name, imagenet (80 prompts), or your own: 'a sketch of a {}.'")
+        str, Option(help="photo, name, imagenet (80 prompts), or your own: 'a sketch of a {}.'")
     ] = "photo",
-    top: Annotated[int, typer.Option(help="Names for each picture, best first.")] = 5,
-    temperature: Annotated[float, typer.Option(help="Of the softmax over cosines.")] = 0.01,
+    top: Annotated[int, Option(help="Names for each picture, best first.")] = 5,
+    temperature: Annotated[float, Option(help="Of the softmax over cosines.")] = 0.01,
     speed: Speed = "exact",
     device: Device = "auto",
     restart: ReplaceOut = False,

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Option
 
 from pairloom.cli._options import Format, ImageColumn, Sets, TextColumn
 
-DROPS = partial(typer.Option, rich_help_panel="What is dropped")
-WRITES = partial(typer.Option, rich_help_panel="Captions")
-PROOF = partial(typer.Option, rich_help_panel="Proof")
-SPEED = partial(typer.Option, rich_help_panel="Effort and speed")
-RUN = partial(typer.Option, rich_help_panel="The run")
+DROPS = partial(Option, rich_help_panel="What is dropped")
+WRITES = partial(Option, rich_help_panel="Captions")
+PROOF = partial(Option, rich_help_panel="Proof")
+SPEED = partial(Option, rich_help_panel="Effort and speed")
+RUN = partial(Option, rich_help_panel="The run")
 
 
 class Decode(StrEnum):
@@ -28,14 +29,13 @@ class Decode(StrEnum):
 def command(
     pairs: Sets,
     out: Annotated[
-        Path, typer.Option(help="A new folder: pairs/ (the clean set), pairs.parquet, run.json, report.html.")
+        Path, Option(help="A new folder: pairs/ (the clean set), pairs.parquet, run.json, report.html.")
     ],
     format: Format = None,
     text_column: TextColumn = "",
     image_column: ImageColumn = "",
     model: Annotated[
-        str,
-        DROPS(help="The judge: a model folder, or `self`: trained on these very pairs, cross-fitted."),
+        str, DROPS(help="The judge: a model folder, or `self`: trained on these very pairs, cross-fitted.")
     ] = "self",
     false_drop: Annotated[float, DROPS(help="Largest share of the good pairs that may be dropped.")] = 0.05,
     captions: Annotated[bool, WRITES(help="Propose captions where a picture has no good text left.")] = True,

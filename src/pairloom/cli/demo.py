@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from pairloom.cli._options import Json, Workers
 
@@ -13,12 +13,10 @@ NEEDS = False
 
 
 def command(
-    out: Annotated[Path, typer.Option(help="Where the drawn sets and the results go.")] = Path(
-        "pairloom-demo"
-    ),
-    pairs: Annotated[int, typer.Option(help="Pairs to draw.", min=1)] = 4000,
-    seed: Annotated[int, typer.Option(help="Of the world and of everything random.")] = 0,
-    effort: Annotated[float, typer.Option(help="Training time of the judge; 1 as documented.")] = 1.0,
+    out: Annotated[Path, Option(help="Where the drawn sets and the results go.")] = Path("pairloom-demo"),
+    pairs: Annotated[int, Option(help="Pairs to draw.", min=1)] = 4000,
+    seed: Annotated[int, Option(help="Of the world and of everything random.")] = 0,
+    effort: Annotated[float, Option(help="Training time of the judge; 1 as documented.")] = 1.0,
     workers: Workers = 0,
     json: Json = False,
 ) -> None:

@@ -13,27 +13,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, LinesOut, ReplaceOut
 
 
 def command(
-    pictures: Annotated[Path, typer.Argument(help="A picture, or a set of dialogs.")],
-    question: Annotated[str, typer.Argument(help="What is asked now.")] = "",
+    pictures: Annotated[Path, Argument(help="A picture, or a set of dialogs.")],
+    question: Annotated[str, Argument(help="What is asked now.")] = "",
     *,
-    model: Annotated[Path, typer.Option(help="A model that follows dialogs (blip_visdial).")],
-    candidates: Annotated[
-        str, typer.Option(help="A file with one answer a line, or answers with commas.")
-    ] = "",
-    caption: Annotated[str, typer.Option(help="What was said of the picture first.")] = "",
+    model: Annotated[Path, Option(help="A model that follows dialogs (blip_visdial).")],
+    candidates: Annotated[str, Option(help="A file with one answer a line, or answers with commas.")] = "",
+    caption: Annotated[str, Option(help="What was said of the picture first.")] = "",
     history: Annotated[
-        list[str] | None, typer.Option(help='An earlier round, "question? answer"; once for each, in order.')
+        list[str] | None, Option(help='An earlier round, "question? answer"; once for each, in order.')
     ] = None,
     out: LinesOut = None,
     device: Device = "auto",
     restart: ReplaceOut = False,
-    json: Annotated[bool, typer.Option("--json", help="One question: as JSON.")] = False,
+    json: Annotated[bool, Option("--json", help="One question: as JSON.")] = False,
 ) -> None:
     import pairloom
     from pairloom.api.inputs import dialog_round, listed_texts

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, Json
 
 
 def command(
-    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
-    model: Annotated[Path, typer.Option(help="A model that draws; a diffusers folder, say.")],
-    out: Annotated[Path, typer.Option(help="A folder for the pictures.")],
-    several: Annotated[int, typer.Option(help="Pictures of each text.")] = 1,
-    steps: Annotated[int, typer.Option(help="Steps of the sampler.", max=1000)] = 50,
-    guidance: Annotated[float, typer.Option(help="How much the text is stressed; up to 1: not.")] = 7.5,
-    seed: Annotated[int, typer.Option(help="Of the noise that pictures begin as.")] = 0,
-    group: Annotated[int, typer.Option(help="Pictures that are drawn together.")] = 4,
+    texts: Annotated[list[str], Argument(help="One or more texts.")],
+    model: Annotated[Path, Option(help="A model that draws; a diffusers folder, say.")],
+    out: Annotated[Path, Option(help="A folder for the pictures.")],
+    several: Annotated[int, Option(help="Pictures of each text.")] = 1,
+    steps: Annotated[int, Option(help="Steps of the sampler.", max=1000)] = 50,
+    guidance: Annotated[float, Option(help="How much the text is stressed; up to 1: not.")] = 7.5,
+    seed: Annotated[int, Option(help="Of the noise that pictures begin as.")] = 0,
+    group: Annotated[int, Option(help="Pictures that are drawn together.")] = 4,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

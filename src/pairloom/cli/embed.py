@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from pairloom.cli._options import Device, Json, Pairs, Restart, Speed, Workers
 
 
 def command(
     pairs: Pairs,
-    model: Annotated[Path, typer.Option(help="A model that embeds: CLIP or BLIP.")],
-    out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, embedding, problem.")],
+    model: Annotated[Path, Option(help="A model that embeds: CLIP or BLIP.")],
+    out: Annotated[Path, Option(help="A new .parquet file: key, name, embedding, problem.")],
     workers: Workers = 0,
     speed: Speed = "exact",
     device: Device = "auto",

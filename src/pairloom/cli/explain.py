@@ -9,35 +9,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, Json, ReplaceOut
 
 
 def command(
-    picture: Annotated[Path, typer.Argument(help="A picture.")],
-    text: Annotated[str, typer.Argument(help="A text; without it the model writes one.")] = "",
+    picture: Annotated[Path, Argument(help="A picture.")],
+    text: Annotated[str, Argument(help="A text; without it the model writes one.")] = "",
     *,
-    model: Annotated[Path, typer.Option(help="A model that writes or judges.")],
-    out: Annotated[
-        Path | None, typer.Option(help="A .png or .html for the figure: one panel a word.")
-    ] = None,
+    model: Annotated[Path, Option(help="A model that writes or judges.")],
+    out: Annotated[Path | None, Option(help="A .png or .html for the figure: one panel a word.")] = None,
     way: Annotated[
-        str, typer.Option(help="attention, gradient or occlusion; without it the best that the model can.")
+        str, Option(help="attention, gradient or occlusion; without it the best that the model can.")
     ] = "",
-    by: Annotated[str, typer.Option(help="The score to explain: match, cosine or likelihood.")] = "",
-    checks: Annotated[int, typer.Option(help="Random choices of cells to compare with; 0: no test.")] = 20,
-    seed: Annotated[int, typer.Option(help="Of the random cells.")] = 0,
+    by: Annotated[str, Option(help="The score to explain: match, cosine or likelihood.")] = "",
+    checks: Annotated[int, Option(help="Random choices of cells to compare with; 0: no test.")] = 20,
+    seed: Annotated[int, Option(help="Of the random cells.")] = 0,
     device: Device = "auto",
     restart: ReplaceOut = False,
     json: Json = False,
 ) -> None:
     import pairloom
+    from pairloom.api.explanation import demand_figure
     from pairloom.cli import _show
 
     if out is not None:
-        from pairloom.api.explanation import demand_figure
-
         demand_figure(out, restart, picture)
     loaded = pairloom.load(model, device)
     explanation = loaded.explain(picture, text, way=way, by=by, checks=checks, seed=seed)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Json
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A model folder.")],
-    out: Annotated[Path, typer.Option(help="A new folder.")],
-    to: Annotated[str, typer.Option(help="transformers or open_clip.")] = "transformers",
-    task: Annotated[str, typer.Option(help="caption or match, where a BLIP can do both.")] = "",
+    model: Annotated[Path, Argument(help="A model folder.")],
+    out: Annotated[Path, Option(help="A new folder.")],
+    to: Annotated[str, Option(help="transformers or open_clip.")] = "transformers",
+    task: Annotated[str, Option(help="caption or match, where a BLIP can do both.")] = "",
     json: Json = False,
 ) -> None:
     import pairloom

@@ -5,21 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Json
 
 
 def command(
-    source: Annotated[
-        str, typer.Argument(help="A folder, a checkpoint file, or a hub id in the local cache.")
-    ],
-    out: Annotated[Path, typer.Option(help="A new model folder.")],
+    source: Annotated[str, Argument(help="A folder, a checkpoint file, or a hub id in the local cache.")],
+    out: Annotated[Path, Option(help="A new model folder.")],
     size: Annotated[
-        int, typer.Option(help="Side of the pictures, where another is wanted: positions are resized.", min=0)
+        int, Option(help="Side of the pictures, where another is wanted: positions are resized.", min=0)
     ] = 0,
-    config: Annotated[Path | None, typer.Option(help="Of one file: its pipeline's folder.")] = None,
-    download: Annotated[bool, typer.Option("--download", help="A hub id may be fetched.")] = False,
+    config: Annotated[Path | None, Option(help="Of one file: its pipeline's folder.")] = None,
+    download: Annotated[bool, Option("--download", help="A hub id may be fetched.")] = False,
     json: Json = False,
 ) -> None:
     from pairloom.api import import_weights

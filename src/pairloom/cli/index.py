@@ -5,31 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, Json
 
 
 def command(
-    out: Annotated[Path, typer.Option(help="The folder of the index.")],
-    pairs: Annotated[
-        Path | None, typer.Argument(help="A folder, tar shards, COCO JSON, parquet, ...")
-    ] = None,
-    model: Annotated[
-        Path | None, typer.Option(help="A model that embeds; by default the index's own.")
-    ] = None,
+    out: Annotated[Path, Option(help="The folder of the index.")],
+    pairs: Annotated[Path | None, Argument(help="A folder, tar shards, COCO JSON, parquet, ...")] = None,
+    model: Annotated[Path | None, Option(help="A model that embeds; by default the index's own.")] = None,
     delete: Annotated[
-        list[str] | None,
-        typer.Option(help="Take this picture out, by key or name, for good; may be repeated."),
+        list[str] | None, Option(help="Take this picture out, by key or name, for good; may be repeated.")
     ] = None,
     many: Annotated[
-        bool | None, typer.Option("--many/--few", help="Inverted lists (faiss); by default past two million.")
+        bool | None, Option("--many/--few", help="Inverted lists (faiss); by default past two million.")
     ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Threads that decode pictures; 0: one for each core.", min=0)
-    ] = 0,
+    workers: Annotated[int, Option(help="Threads that decode pictures; 0: one for each core.", min=0)] = 0,
     device: Device = "auto",
-    restart: Annotated[bool, typer.Option("--restart", help="Forget the index and begin anew.")] = False,
+    restart: Annotated[bool, Option("--restart", help="Forget the index and begin anew.")] = False,
     json: Json = False,
 ) -> None:
     import pairloom
@@ -38,9 +31,7 @@ def command(
     from pairloom.errors import Mistake
 
     if pairs is None and not delete:
-        raise Mistake(
-            "There is nothing to index.", "", "Name a set: pairloom index PAIRS --model MODEL --out DIR"
-        )
+        raise Mistake("There is nothing to index.", "", "pairloom index PAIRS --model MODEL --out DIR")
     facts: dict[str, Any] = {"out": str(out)}
     if delete:
         facts |= delete_pictures(out, delete)

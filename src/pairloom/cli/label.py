@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Json
 
 
 def command(
-    out: Annotated[Path, typer.Argument(help="The --out folder of `pairloom clean`.")],
-    count: Annotated[int, typer.Option(help="Texts to be asked about.", min=1)] = 50,
-    labels: Annotated[Path | None, typer.Option(help="The label file; OUT/labels.jsonl without it.")] = None,
+    out: Annotated[Path, Argument(help="The --out folder of `pairloom clean`.")],
+    count: Annotated[int, Option(help="Texts to be asked about.", min=1)] = 50,
+    labels: Annotated[Path | None, Option(help="The label file; OUT/labels.jsonl without it.")] = None,
     json: Json = False,
 ) -> None:
     import pairloom

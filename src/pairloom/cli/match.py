@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from pairloom.cli._options import Device, Json, Speed
+from pairloom.cli._options import Device, Json, Regions, Speed
 
 
 def command(
-    image: Annotated[Path, typer.Argument(help="A picture.")],
-    texts: Annotated[list[str], typer.Argument(help="One or more texts.")],
-    model: Annotated[Path, typer.Option(help="A model folder (models/judge of a clean run, say).")],
+    image: Annotated[Path, Argument(help="A picture.")],
+    texts: Annotated[list[str], Argument(help="One or more texts.")],
+    model: Annotated[Path, Option(help="A model folder (models/judge of a clean run, say).")],
     speed: Speed = "exact",
+    regions: Regions = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -23,7 +24,7 @@ def command(
     from pairloom.cli import _show
     from pairloom.runtime.speeds import described_speed
 
-    engine = pairloom.load(model, device).at_speed(speed)
+    engine = pairloom.load(model, device, regions=regions).at_speed(speed)
     every = engine.match_all(image, texts)
     cut, ways, rows = every[0].cut, [scores.by for scores in every], ranked(every)
     _show.cut(cut)

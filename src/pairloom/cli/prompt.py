@@ -5,33 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from pairloom.cli._options import Device, LinesOut, Pictures, ReplaceOut
 
 
 def command(
     pictures: Pictures,
-    model: Annotated[Path, typer.Option(help="A Flamingo.")],
-    examples: Annotated[
-        Path, typer.Option(help="A set of pairs: the pictures and answers that prompts are made of.")
-    ],
-    shots: Annotated[int, typer.Option(help="Examples in a prompt, 0 to 32; 0: two without pictures.")] = 4,
+    model: Annotated[Path, Option(help="A Flamingo.")],
+    examples: Annotated[Path, Option(help="A set of pairs: pictures and answers that prompts are made of.")],
+    shots: Annotated[int, Option(help="Examples in a prompt, 0 to 32; 0: two without pictures.")] = 4,
     template: Annotated[
-        str, typer.Option(help="caption, name, question, short, or your own: 'this is a {answer}'.")
+        str, Option(help="caption, name, question, short, or your own: 'this is a {answer}'.")
     ] = "caption",
-    question: Annotated[str, typer.Option(help="What goes in for {question}.")] = "",
+    question: Annotated[str, Option(help="What goes in for {question}.")] = "",
     choices: Annotated[
-        str, typer.Option(help="Closed answers: a file with one a line, or answers with commas between.")
+        str, Option(help="Closed answers: a file with one a line, or answers with commas between.")
     ] = "",
     draw: Annotated[
-        bool, typer.Option("--draw", help="Draw the examples; without it, those that look most alike.")
+        bool, Option("--draw", help="Draw the examples; without it, those that look most alike.")
     ] = False,
-    orders: Annotated[int, typer.Option(help="Orders of the examples that choices are averaged over.")] = 1,
-    beams: Annotated[int, typer.Option(help="Width of the beam for open answers.")] = 3,
-    max_length: Annotated[int, typer.Option(help="Most tokens of an open answer.")] = 20,
+    orders: Annotated[int, Option(help="Orders of the examples that choices are averaged over.")] = 1,
+    beams: Annotated[int, Option(help="Width of the beam for open answers.")] = 3,
+    max_length: Annotated[int, Option(help="Most tokens of an open answer.")] = 20,
     out: LinesOut = None,
-    seed: Annotated[int, typer.Option(help="Of drawn examples and of orders.")] = 0,
+    seed: Annotated[int, Option(help="Of drawn examples and of orders.")] = 0,
     device: Device = "auto",
     restart: ReplaceOut = False,
 ) -> None:

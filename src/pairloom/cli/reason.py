@@ -12,25 +12,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
-from pairloom.cli._options import Device, LinesOut, ReplaceOut
+from pairloom.cli._options import Device, LinesOut, Regions, ReplaceOut
 
 
 def command(
-    what: Annotated[
-        list[str], typer.Argument(help="Pictures in their order, then a statement; or a set of statements.")
-    ],
-    model: Annotated[Path, typer.Option(help="A model that judges statements (blip_nlvr).")],
+    what: Annotated[list[str], Argument(help="Pictures in their order, then a statement; or statements.")],
+    model: Annotated[Path, Option(help="A model that judges statements (blip_nlvr).")],
     out: LinesOut = None,
+    regions: Regions = None,
     device: Device = "auto",
     restart: ReplaceOut = False,
-    json: Annotated[bool, typer.Option("--json", help="One statement: as JSON.")] = False,
+    json: Annotated[bool, Option("--json", help="One statement: as JSON.")] = False,
 ) -> None:
     import pairloom
     from pairloom.cli import _show
 
-    loaded = pairloom.load(model, device)
+    loaded = pairloom.load(model, device, regions=regions)
     if len(what) == 1:
         _show.write_lines(loaded.lines("reason", what[0], out, restart=restart))
         return

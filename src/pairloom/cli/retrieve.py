@@ -5,23 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from pairloom.cli._options import Device, Json, Pairs, Restart
+from pairloom.cli._options import Device, Json, Pairs, Regions, Restart
 
 
 def command(
     pairs: Pairs,
-    model: Annotated[
-        Path, typer.Option(help="A model that judges; one with a match head re-ranks the best.")
-    ],
+    model: Annotated[Path, Option(help="A model that judges; one with a match head re-ranks the best.")],
     protocol: Annotated[
-        str,
-        typer.Option(help="odds (ours), blip (k 256, logit + cosine), blip-flickr (the same with k 128)."),
+        str, Option(help="odds (ours), blip (k 256, logit + cosine), blip-flickr (the same with k 128).")
     ] = "odds",
-    k: Annotated[int | None, typer.Option(help="Candidates of a query that the match head scores.")] = None,
-    out: Annotated[Path | None, typer.Option(help="A new .parquet file: the best of each.")] = None,
-    top: Annotated[int, typer.Option(help="How many of them.")] = 10,
+    k: Annotated[int | None, Option(help="Candidates of a query that the match head scores.")] = None,
+    out: Annotated[Path | None, Option(help="A new .parquet file: the best of each.")] = None,
+    top: Annotated[int, Option(help="How many of them.")] = 10,
+    regions: Regions = None,
     device: Device = "auto",
     restart: Restart = False,
     json: Json = False,
@@ -30,7 +28,7 @@ def command(
     from pairloom.cli import _show
 
     with _show.steps(quiet=json) as tell:
-        retrieved = pairloom.load(model, device).retrieve(
+        retrieved = pairloom.load(model, device, regions=regions).retrieve(
             pairs, protocol=protocol, k=k, out=out, top=top, restart=restart, tell=tell
         )
     _show.cut(retrieved.cut)

@@ -5,19 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
-from pairloom.cli._options import Device, Json, Pairs, Restart, Speed, Workers
+from pairloom.cli._options import Device, Json, Pairs, Regions, Restart, Speed, Workers
 
 
 def command(
     pairs: Pairs,
-    model: Annotated[
-        Path, typer.Option(help="A judge's folder (models/judge of a clean run) or any model's.")
-    ],
-    out: Annotated[Path, typer.Option(help="A new .parquet file: key, name, text, score.")],
+    model: Annotated[Path, Option(help="A judge's folder (models/judge of a clean run) or any model's.")],
+    out: Annotated[Path, Option(help="A new .parquet file: key, name, text, score.")],
     workers: Workers = 0,
     speed: Speed = "exact",
+    regions: Regions = None,
     device: Device = "auto",
     restart: Restart = False,
     json: Json = False,
@@ -28,7 +27,14 @@ def command(
 
     with _show.steps(quiet=json) as tell:
         facts = pairloom.open(pairs).score(
-            model, out, workers=workers, speed=speed, device=device, restart=restart, tell=tell
+            model,
+            out,
+            workers=workers,
+            speed=speed,
+            device=device,
+            regions=regions,
+            restart=restart,
+            tell=tell,
         )
     _show.cut(CutTexts(**facts["cut"]))
     sentence = f"{facts['texts']:,} texts scored by {facts['way']}, {facts['unreadable']:,} could not be; written to {out}"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from pairloom.cli._options import Device, Json
 
@@ -14,18 +14,17 @@ NOTHING = 1  # as grep ends where nothing fits
 
 
 def command(
-    where: Annotated[Path, typer.Argument(metavar="DIR", help="An index that `pairloom index` made.")],
+    where: Annotated[Path, Argument(metavar="DIR", help="An index that `pairloom index` made.")],
     query: Annotated[
-        list[str] | None,
-        typer.Argument(help="Words and pictures; + and - between spaces, 2:words weigh double."),
+        list[str] | None, Argument(help="Words and pictures; + and - between spaces, 2:words weigh double.")
     ] = None,
     text: Annotated[
-        str, typer.Option(help='Only pictures whose texts hold these words; "in quotes", in this order.')
+        str, Option(help='Only pictures whose texts hold these words; "in quotes", in this order.')
     ] = "",
-    top: Annotated[int, typer.Option(help="How many answers.")] = 10,
-    rerank: Annotated[int, typer.Option(help="Let the match head order this many of the best.")] = 0,
-    model: Annotated[Path | None, typer.Option(help="Where the index's model lies now.")] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a contact sheet: one .html file.")] = None,
+    top: Annotated[int, Option(help="How many answers.")] = 10,
+    rerank: Annotated[int, Option(help="Let the match head order this many of the best.")] = 0,
+    model: Annotated[Path | None, Option(help="Where the index's model lies now.")] = None,
+    html: Annotated[Path | None, Option(help="Write a contact sheet: one .html file.")] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:

@@ -16,50 +16,41 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
-from pairloom.cli._options import Device, Json, Restart
+from pairloom.cli._options import Device, Json, Regions, Restart
 
 
 def command(
-    system: Annotated[
-        str, typer.Argument(help="Which one: `pairloom systems` lists them. NAME:PART of one in parts.")
-    ],
-    settings: Annotated[
-        list[str] | None, typer.Argument(help="KEY=VALUE ...", metavar="[KEY=VALUE]...")
-    ] = None,
+    system: Annotated[str, Argument(help="Its name (`pairloom systems`), or NAME:PART of one in parts.")],
+    settings: Annotated[list[str] | None, Argument(help="KEY=VALUE ...", metavar="[KEY=VALUE]...")] = None,
     *,
-    data: Annotated[Path, typer.Option(help="The set: a folder, tar shards, COCO JSON, parquet, ...")],
-    out: Annotated[Path, typer.Option(help="Where the model, its checkpoints and its log go.")],
-    preset: Annotated[str, typer.Option(help="The system's numbers: tiny, base, large ...")] = "base",
-    recipe: Annotated[str, typer.Option(help="The paper's training settings by name, under your own.")] = "",
+    data: Annotated[Path, Option(help="The set: a folder, tar shards, COCO JSON, parquet, ...")],
+    out: Annotated[Path, Option(help="Where the model, its checkpoints and its log go.")],
+    preset: Annotated[str, Option(help="The system's numbers: tiny, base, large ...")] = "base",
+    recipe: Annotated[str, Option(help="The paper's training settings by name, under your own.")] = "",
     init: Annotated[
-        Path | None, typer.Option(help="A model to start from, or PART=FILE,...: a published encoder ...")
+        Path | None, Option(help="A model to start from, or PART=FILE,...: a published encoder ...")
     ] = None,
-    tokens: Annotated[
-        Path | None, typer.Option(help="A tokenizer; without it one is trained on the set.")
-    ] = None,
-    vocabulary: Annotated[
-        int, typer.Option(help="Largest size of a tokenizer trained on the set.", min=64)
-    ] = 30524,
-    held_out: Annotated[float, typer.Option(help="Share of the pictures kept for evaluation.")] = 0.05,
-    workers: Annotated[int, typer.Option(help="Threads that decode ahead.", min=0)] = 2,
+    tokens: Annotated[Path | None, Option(help="A tokenizer; without it one is trained on the set.")] = None,
+    vocabulary: Annotated[int, Option(help="Largest size of a tokenizer that is trained.", min=64)] = 30524,
+    held_out: Annotated[float, Option(help="Share of the pictures kept for evaluation.")] = 0.05,
+    workers: Annotated[int, Option(help="Threads that decode ahead.", min=0)] = 2,
     mix: Annotated[
-        list[str] | None, typer.Option(help="PATH=WEIGHT: another set in every step (--data weighs 1).")
+        list[str] | None, Option(help="PATH=WEIGHT: another set in every step (--data weighs 1).")
     ] = None,
     negatives: Annotated[
-        Path | None, typer.Option(help="Hard negatives (NegCLIP's table); --data holds its pictures.")
+        Path | None, Option(help="Hard negatives (NegCLIP's table); --data holds its pictures.")
     ] = None,
     image_tower: Annotated[
         str | None,
-        typer.Option(
-            help="A frozen pretrained image network to stand on: a name or path (docs/towers.md), or none."
-        ),
+        Option(help="A frozen image network to stand on: a name, a path, or none (docs/towers.md)."),
     ] = None,
-    text_tower: Annotated[str | None, typer.Option(help="Of `ridge`: the same for texts.")] = None,
+    text_tower: Annotated[str | None, Option(help="Of `ridge`: the same for texts.")] = None,
+    regions: Regions = None,
     device: Device = "auto",
     restart: Restart = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Say what would be done.")] = False,
     json: Json = False,
 ) -> None:
     from pairloom.api.closed_form import TowerNames
@@ -69,7 +60,7 @@ def command(
 
     request = TrainRequest(
         system, data, out, tuple(settings or ()), preset, recipe, init, tokens, vocabulary, held_out, workers,
-        tuple(mix or ()), negatives, device, restart, dry_run,
+        tuple(mix or ()), negatives, device, restart, dry_run, regions=regions,
     )  # fmt: skip
     with ExitStack() as bar:
         towers = TowerNames(image_tower, text_tower)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument
 
 from pairloom.cli._options import Json
 
 
 def command(
-    out: Annotated[Path, typer.Argument(help="The --out folder of `pairloom clean`, or its pairs.parquet.")],
-    key: Annotated[
-        str, typer.Argument(help="A pair's key (its first digits are enough) or its name in the set.")
-    ],
+    out: Annotated[Path, Argument(help="The --out folder of `pairloom clean`, or its pairs.parquet.")],
+    key: Annotated[str, Argument(help="A pair's key (its first digits are enough) or its name in the set.")],
     json: Json = False,
 ) -> None:
     from pairloom.clean import ledger

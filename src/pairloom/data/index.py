@@ -28,10 +28,12 @@ from pairloom.data.disk import unwritable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Blob, Pair, content_hash
 from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.region_set import RegionSet, not_joined, picture_names
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 WHOLE = -1  # size of a picture that is a file of its own
+NO_REGIONS = "no regions of its picture"
 SPOOLED = -1  # file of a picture whose bytes were inside a table
 
 
@@ -55,12 +57,16 @@ class Strings:
 class ImageIndex:
     """The usable pairs of a set in the order they came: M pictures and their texts.
 
-    skipped: reason -> how many pairs were left out (no text, or the pair's own problem).
+    skipped: reason -> how many pairs were left out (no text, no regions, or the pair's own problem). records [M]: of the
+    pictures' regions, where the index has any.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        """folder: where the nameless file goes; it is gone with the process, however that ends."""
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, regions: RegionSet | None = None) -> None:
+        """folder: where the nameless file goes; it is gone with the process, however that ends. regions: pictures without a
+        record in it are left out."""
+        self.folder, self.regions = folder, regions
+        self.records: list[str] = []
+        self.without: list[str] = []  # names of some pictures without regions
         self.paths, self.texts = Strings(), Strings()
         self.file, self.offset, self.size = array("q"), array("q"), array("q")
         self.key, self.first = array("q"), array("q", [0])
@@ -69,12 +75,15 @@ class ImageIndex:
         self.reading = threading.Lock()
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair], folder: Path | None = None) -> ImageIndex:
+    def of(
+        cls, pairs: Iterable[Pair], folder: Path | None = None, regions: RegionSet | None = None
+    ) -> ImageIndex:
         """Read a set once. Raises Mistake where nothing in it can be learned from."""
-        index = cls(folder)
+        index = cls(folder, regions)
         for pair in pairs:
             index.add(pair)
         if not len(index):
+            index.demand_joined()
             reasons = "; ".join(f"{count} pairs: {reason}" for reason, count in index.skipped.most_common(3))
             raise Mistake(
                 "There is nothing to learn from.",
@@ -92,14 +101,35 @@ class ImageIndex:
         if pair.problem or not texts:
             self.skipped[pair.problem or "no text"] += 1
             return
-        self.place(pair.image, pair.image_key)
+        record = self.record(pair.image, pair.image_key, pair.name)
+        if record is None:
+            self.skipped[NO_REGIONS] += 1
+            return
+        self.place(pair.image, pair.image_key, record)
         for text in texts:
             self.texts.append(text.encode("utf-8", "replace"))
         self.first.append(len(self.texts))
 
-    def place(self, blob: Blob, image_key: str) -> int:
+    def record(self, blob: Blob, image_key: str, name: str = "") -> str | None:
+        """The record of a picture's regions; "" where the index has no regions, None where this picture has none."""
+        if self.regions is None:
+            return ""
+        names = picture_names(image_key, name, blob)
+        record = self.regions.find(names)
+        if record is None and len(self.without) < 3:
+            self.without.append(names[-1])
+        return record
+
+    def demand_joined(self) -> None:
+        """Mistake where pictures were left out for want of regions, and none is in the index."""
+        if self.regions is not None and self.without and not len(self):
+            raise not_joined(self.regions, self.without)
+
+    def place(self, blob: Blob, image_key: str, record: str = "") -> int:
         """Take a picture by itself: its row."""
         self._locate(blob)
+        if self.regions is not None:
+            self.records.append(record)
         self.key.append(int(image_key[:16], 16) >> 1)
         return len(self) - 1
 

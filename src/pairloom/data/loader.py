@@ -198,6 +198,15 @@ class Column(Protocol):
     def identity(self) -> str: ...
 
 
+@runtime_checkable
+class ReadsPictures(Protocol):
+    """A column of pictures, some of which may turn out to be broken."""
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Pictures that could not be read so far, and why."""
+        ...
+
+
 @dataclass(frozen=True)
 class PixelColumn:
     """`images` [B N 3 H W] of the pictures `shows` [K N] of each text (a row's own picture without it).
@@ -221,6 +230,10 @@ class PixelColumn:
         return content_hash(
             self.pictures.identity().encode(), b"" if self.shows is None else self.shows.tobytes()
         )
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Pictures that could not be read so far, and why."""
+        return getattr(self.pictures, "bad", {})
 
     def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
         rows, texts = drawn.here(drawn.rows), drawn.here(drawn.texts)
@@ -334,8 +347,8 @@ class Loader:
 
     def unreadable(self) -> dict[str, str]:
         """Pictures that could not be read so far, and why."""
-        sources = [column.pictures for column in self.columns if isinstance(column, PixelColumn)]
-        return {name: why for one in sources for name, why in getattr(one, "bad", {}).items()}
+        columns = [column for column in self.columns if isinstance(column, ReadsPictures)]
+        return {name: why for column in columns for name, why in column.unreadable().items()}
 
     def read(self, plan: Plan, epoch: int, step: int = 0) -> Iterator[list[Batch]]:
         """The batches of an epoch from `step` on: for every optimiser step this process's `parts` micro-batches."""

@@ -1,92 +1,83 @@
-"""Regions of pictures as a detector found them: read from npz files or memory, and a column of batches.
-
-A file `IMAGE_KEY.npz` has `features` [R F], `boxes` [R 4] (left, top, right, bottom, as shares of the picture's sides) and, where
-the detector gave them, `class_probabilities` [R K]; the surest region first.
-Does not know: detectors, networks.
+"""Regions of pictures as a column of batches. Does not know: files of regions, detectors, networks.
 
 B rows, M examples, N pictures of an example, R regions.
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, runtime_checkable
 
 import numpy
 import torch
-from numpy.typing import NDArray
 
+from pairloom.data.detected import Detected, Floats
 from pairloom.data.feed import RegionFeed
 from pairloom.data.loader import Drawn
 from pairloom.data.order import Rows
 from pairloom.data.pair import content_hash
+from pairloom.data.pixels import Unreadable
 from pairloom.data.records import Regions
 from pairloom.errors import Mistake
 
-Floats = NDArray[numpy.float32]
 
+@runtime_checkable
+class RegionSource(Protocol):
+    """Regions by record: a RegionSet, or a dict."""
 
-@dataclass(frozen=True)
-class Detected:
-    """What a detector found in one picture: features [R F], boxes [R 4], class_probabilities [R K] or None."""
-
-    features: Floats
-    boxes: Floats
-    class_probabilities: Floats | None = None
-
-
-@dataclass(frozen=True)
-class RegionFiles(Mapping[str, Detected]):
-    """A folder of `IMAGE_KEY.npz`, each read when it is asked for."""
-
-    folder: Path
-
-    def __getitem__(self, image_key: str) -> Detected:
-        """Mistake where the file is not there or not whole."""
-        file = self.folder / f"{image_key}.npz"
-        try:
-            with numpy.load(file) as stored:
-                arrays = {name: numpy.asarray(stored[name], numpy.float32) for name in stored.files}
-        except FileNotFoundError as error:
-            raise Mistake(
-                f"There are no regions of the picture {image_key}.",
-                f"{file} does not exist.",
-                "Run the detector on every picture, and name each file by the hash of its picture.",
-            ) from error
-        except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise Mistake(f"{file} cannot be read.", str(error), "Copy the file again.") from error
-        lacking = [name for name in ("features", "boxes") if name not in arrays]
-        if lacking:
-            raise Mistake(f"{file} has no {' and no '.join(lacking)}.", f"It has {', '.join(arrays)}.")
-        return Detected(arrays["features"], arrays["boxes"], arrays.get("class_probabilities"))
-
-    def __iter__(self) -> Iterator[str]:
-        return (file.stem for file in sorted(self.folder.glob("*.npz")))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
+    def __getitem__(self, record: str, /) -> Detected: ...
 
 
 @dataclass(frozen=True)
 class RegionColumn:
-    """`regions` of the pictures of M examples. source: image key -> Detected; keys [M]: the pictures of each example, by key."""
+    """`regions` of the pictures of the rows or texts that a batch has. source: record -> Detected; records [M]: those of each
+    row's pictures. shows [K N]: the rows whose pictures each text is about (its own row without it), each of which then has one
+    picture. bad: record -> reason of each that could not be used."""
 
-    source: Mapping[str, Detected]
-    keys: Sequence[Sequence[str]]
+    source: RegionSource
+    records: Sequence[Sequence[str]]
     feed: RegionFeed
+    shows: Rows | None = None
+    bad: dict[str, str] = field(default_factory=dict)
     chances: int = 0
 
     def identity(self) -> str:
-        return content_hash(repr((self.keys, self.feed)).encode())
+        shows = b"" if self.shows is None else self.shows.tobytes()
+        return content_hash(repr((list(self.records), self.feed)).encode(), shows)
+
+    def unreadable(self) -> dict[str, str]:
+        """Records that could not be used so far, and why."""
+        return self.bad
 
     def read(self, drawn: Drawn) -> tuple[Mapping[str, Any], Rows | None]:
-        keys = [self.keys[row] for row in drawn.here(drawn.rows)]
-        return {
-            "regions": collate_regions([[self.source[key] for key in row] for row in keys], self.feed)
-        }, None
+        """A row with a record that cannot be used shows another row. Mistake where none can be."""
+        if self.shows is None:
+            rows = [self.records[row] for row in drawn.here(drawn.rows)]
+        else:
+            rows = [[self.records[at][0] for at in row] for row in self.shows[drawn.here(drawn.texts)]]
+        detected = [self._row(records) for records in rows]
+        whole = [at for at, row in enumerate(detected) if row is not None]
+        if not whole:
+            reason = next(iter(self.bad.values()))
+            raise Mistake(
+                "Not one picture of a whole batch has regions that can be used.", f"For one: {reason}."
+            )
+        place = numpy.array(
+            [at if detected[at] is not None else whole[at % len(whole)] for at in range(len(rows))]
+        )
+        shown = [row for at in place if (row := detected[at]) is not None]
+        return {"regions": collate_regions(shown, self.feed)}, place
+
+    def _row(self, records: Sequence[str]) -> list[Detected] | None:
+        row = []
+        for record in records:
+            try:
+                row.append(self.source[record])
+            except Unreadable as error:
+                self.bad[record] = str(error)
+                return None
+        return row
 
 
 def collate_regions(detected: Sequence[Sequence[Detected]], feed: RegionFeed) -> Regions:

@@ -47,15 +47,19 @@ def build(
     config, tokens = with_prompt(fit_to_tokens(config, tokens), tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        try:
-            system = module.System(config)
-        except (ValueError, ZeroDivisionError) as error:
-            raise Mistake(
-                f"{name} cannot be built of these numbers.",
-                str(error),
-                f"Given: {' '.join(settings) or preset}.",
-            ) from error
-    return Model(name, system, tokens, _feed(module, config), {"preset": preset})
+        system = new_system(name, config, " ".join(settings) or preset)
+    return Model(name, system, tokens, feed_of(module, config), {"preset": preset})
+
+
+def new_system(name: str, config: Any, given_by: str) -> Any:
+    """A system of a config, initialised at random. given_by: the settings or the preset. Mistake where its numbers do not go
+    together."""
+    try:
+        return registry.find("systems", name).System(config)
+    except (ValueError, ZeroDivisionError) as error:
+        raise Mistake(
+            f"{name} cannot be built of these numbers.", str(error), f"Given: {given_by}."
+        ) from error
 
 
 def demand_prompt(config: Any, tokens: Tokens) -> None:
@@ -87,7 +91,7 @@ def _roles_of(config: Any) -> dict[str, str]:
     return {setting: role for setting, role in FROM_TOKENS.items() if hasattr(config, setting)}
 
 
-def _feed(module: Any, config: Any) -> Feed:
+def feed_of(module: Any, config: Any) -> Feed:
     """What the system's file says it reads; pixels of `image_size`, with its own PIXELS, where it says nothing."""
     if hasattr(module, "feed"):
         feed: Feed = module.feed(config)

@@ -17,23 +17,25 @@ import torch
 from torch import Tensor
 
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.feed import SOURCES, Feed, feed_name
+from pairloom.data.feed import Feed
 from pairloom.data.tokens import Tokens
 from pairloom.data.transform import Transform
-from pairloom.errors import Mistake
 from pairloom.model.generation import Generation
 from pairloom.runtime import Speed
 from pairloom.runtime.packing import pack_texts
 
 if TYPE_CHECKING:
+    from pairloom.data.detected import Detected
     from pairloom.data.pixels import Picture
     from pairloom.data.records import Clips, Codes, Regions
+    from pairloom.data.region_set import RegionSet
 
 
 @dataclass
 class Model:
     """name: of the system. feed: what it reads of a picture (`data/feed.py`). about: what the model card tells, by topic
-    (preset, recipe, data, steps, metrics ...). generation: the defaults of captioning."""
+    (preset, recipe, data, steps, metrics ...). generation: the defaults of captioning. regions: of pictures, for a model that reads
+    those."""
 
     name: str
     system: Any
@@ -41,6 +43,7 @@ class Model:
     feed: Feed
     about: dict[str, Any] = field(default_factory=dict)
     generation: Generation = Generation()
+    regions: RegionSet | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.system, torch.nn.Module):
@@ -56,12 +59,9 @@ class Model:
         """How pictures become its pixels. Mistake where it does not read pixels."""
         if isinstance(self.feed, Transform):
             return self.feed
-        kind = feed_name(self.feed)
-        raise Mistake(
-            f"{self.name} reads {kind}, not pictures.",
-            f"The {kind} of a picture come from {SOURCES[kind]}, which this model does not have.",
-            f"Run {SOURCES[kind]} on the pictures first, and give what it finds: model.batch({kind}=...).",
-        )
+        from pairloom.model.pictures import no_pixels
+
+        raise no_pixels(self)
 
     @property
     def device(self) -> torch.device:
@@ -102,7 +102,7 @@ class Model:
 
     def batch(
         self,
-        images: Tensor | Sequence[Picture] | None = None,
+        images: Tensor | Sequence[Picture | Detected] | None = None,
         texts: Sequence[str] | None = None,
         image_of: Sequence[int] | None = None,
         regions: Regions | None = None,
@@ -110,16 +110,22 @@ class Model:
         clips: Clips | None = None,
     ) -> Batch:
         """What every verb takes. image_of: which picture each text belongs to; text i belongs to picture i without it.
-        regions, codes, clips: of the pictures, where the model reads those."""
+        images: pictures, or their Detected regions where the model reads those; regions, codes, clips: as records."""
         if images is not None and texts is not None and image_of is None and len(images) != len(texts):
             raise ValueError(
                 f"{len(images)} pictures and {len(texts)} texts: say which belong together by image_of"
             )
+        shown: dict[str, Any] = {"regions": regions}
+        if isinstance(images, Tensor):
+            shown["images"] = self.pictures(images)[:, None]
+        elif images is not None:
+            from pairloom.model.pictures import fields_of
+
+            shown |= fields_of(self, [[image] for image in images])
         return Batch(
-            images=None if images is None else self.pictures(images)[:, None],
+            **shown,
             texts=None if texts is None else self.texts(texts),
             image_of=None if image_of is None else torch.tensor(image_of),
-            regions=regions,
             codes=codes,
             clips=clips,
         ).to(self.device)

@@ -79,7 +79,7 @@ def feed(config: Config) -> RegionFeed:
     """The 36 surest regions of a picture, with the detector's classes where their loss is learned."""
     from pairloom.data.feed import RegionFeed
 
-    return RegionFeed(config.features, 36, config.classes if config.matches else 0)
+    return RegionFeed(config.features, 36, config.classes if config.matches and not config.pictures else 0)
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:
@@ -142,7 +142,7 @@ class System(nn.Module):
     def abilities(self) -> tuple[Ability, ...]:
         c = self.config
         has = {
-            MATCH: c.matches,
+            MATCH: c.matches and not c.pictures,
             Ability("choose", reads="question", by="answer head"): c.answers,
             Ability("reason", reads="statement", by="match head", pictures=max(1, c.pictures)): c.pictures,
         }
@@ -194,8 +194,8 @@ class System(nn.Module):
         pictures get another row's text, whose words are still predicted but whose question is not answered. `labels` are the
         answers, below 0 where a text has none. A model of statements or of answers alone learns that."""
         c, generator = self.config, masking_generator(self.training)
-        if not c.matches:
-            learned = self.answer_logits(batch) if c.answers else self.match_logits(batch)
+        if c.pictures or not c.matches:
+            learned = self.match_logits(batch) if c.pictures else self.answer_logits(batch)
             return {"answer": F.cross_entropy(learned, batch.required("labels"))}
         owner = fusion.owner_of(batch)
         partner, wrong = mismatched_half(fusion.picture_ids(batch, owner), generator)
@@ -228,7 +228,7 @@ class RegionHeads(nn.Module):
             nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, eps=1e-12)
         )
         self.features = nn.Linear(c.width, c.features)
-        self.objects = nn.Linear(c.width, c.classes - 1)
+        self.objects = nn.Linear(c.width, c.classes - 1) if c.classes else None
         self.attributes = nn.Linear(c.width, c.attributes - 1) if c.attributes else None
 
     def losses(

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.abilities import MATCH
+from pairloom.abilities import MATCH, Ability
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
@@ -48,7 +48,9 @@ class Config:
 
     mix: how often a batch is used for each task of TASKS (the paper's in-domain mix). together: every batch is used for all
     tasks of the mix (ours, for small sets; the paper draws one task a batch). masked: share of the words, or of the
-    regions, that are hidden. wra: weight of the word-region alignment, a part of the itm task.
+    regions, that are hidden. wra: weight of the word-region alignment, a part of the itm task. classes: of the detector, with
+    background first; 0: it gives none. pictures: 1 for a model of statements about one picture, whose truth the matching head
+    learns; 0 for one of pairs.
     """
 
     features: int = 2048
@@ -68,6 +70,7 @@ class Config:
     together: bool = False
     masked: float = 0.15
     wra: float = 0.1
+    pictures: int = 0
 
 
 TINY = Config(
@@ -84,7 +87,7 @@ def feed(config: Config) -> RegionFeed:
     """The input of UNITER: at most 100 regions of a picture, as the released features have."""
     from pairloom.data.feed import RegionFeed
 
-    return RegionFeed(config.features, 100, config.classes)
+    return RegionFeed(config.features, 100, 0 if config.pictures else config.classes)
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:
@@ -123,14 +126,13 @@ class UniterRegionEmbed(nn.Module):
 class System(nn.Module):
     """UNITER. `encoded` is the regions of each picture, flat over its N pictures."""
 
-    abilities = (MATCH,)
-    trains_on = ("pairs",)
-
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
         if len(c.mix) != len(TASKS):
             raise ValueError(f"mix has {len(c.mix)} numbers, one for each of {', '.join(TASKS)} is needed")
+        if c.pictures > 1:
+            raise ValueError("a statement is about one picture here")
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
         self.regions = UniterRegionEmbed(c.features, c.width, c.dropout)
         self.stack = Stack(TransformerConfig(c.width, c.depth, c.heads, "post", 1e-12, c.dropout))
@@ -139,12 +141,23 @@ class System(nn.Module):
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
         self.feature_head, self.class_head = (_head(c.width) for _ in range(2))
         self.feature_bias = nn.Parameter(torch.zeros(c.features))
-        self.classify = nn.Linear(c.width, c.classes)
+        self.classify = nn.Linear(c.width, c.classes) if c.classes else None
         initialise(self)
         nn.init.normal_(self.regions.hidden, std=0.02)
 
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """A model of statements says whether they are true of a picture; any other whether a text belongs to it."""
+        truth = Ability("reason", reads="statement", by="match head")
+        return (truth,) if self.config.pictures else (MATCH,)
+
+    @property
+    def trains_on(self) -> tuple[str, ...]:
+        """Statements, or pairs."""
+        return ("statements",) if self.config.pictures else ("pairs",)
+
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Log-odds that text and picture belong together."""
+        """Log-odds that text and picture belong together, or that the statement is true."""
         logits = self.match_logits(batch)
         return logits[:, 1] - logits[:, 0]
 
@@ -178,11 +191,13 @@ class System(nn.Module):
         return self.stack(torch.cat([self.text(ids), places], 1), padding(real))
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Losses of one task of the mix, or of all tasks with `together` and in evaluation; each task masks only one
+        """The truth of statements; of pairs, losses of one task of the mix, or of all tasks with `together` and in evaluation; each task masks only one
         modality (conditional masking)."""
         c, generator = self.config, masking_generator(self.training)
+        if c.pictures:
+            return {"statement": F.cross_entropy(self.match_logits(batch), batch.required("labels"))}
         possible = {task: weight for task, weight in zip(TASKS, c.mix) if weight}
-        if batch.required("regions").class_probabilities is None:
+        if self.classify is None or batch.required("regions").class_probabilities is None:
             possible = {task: weight for task, weight in possible.items() if not task.startswith("mrc")}
         if c.together or not self.training:
             total = sum(possible.values())
@@ -216,8 +231,8 @@ class System(nn.Module):
         if task == "mrfr":  # through the transposed projection of the features: the two are tied
             features = F.linear(self.feature_head(rows), self.regions.features.weight.T, self.feature_bias)
             return region_feature_loss(features, regions.features[hidden])
+        assert self.classify is not None and regions.class_probabilities is not None
         logits = self.classify(self.class_head(rows))
-        assert regions.class_probabilities is not None
         loss = region_class_loss if task == "mrc" else region_distribution_loss
         return loss(logits, regions.class_probabilities[hidden])
 

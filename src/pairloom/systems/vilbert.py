@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.abilities import MATCH
+from pairloom.abilities import MATCH, Ability
 from pairloom.blocks.coattention import CoAttentionBlock
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
@@ -41,7 +41,8 @@ class Config:
     exchanges: number of co-attention layers; the first comes after `depth - exchanges` text layers and before all visual
     ones. shared_width: of all heads of a co-attention together, and of the pooled rows. masked: share of words and of
     regions that are hidden. overlap: regions whose intersection over union with a hidden one is above this are left out of
-    the global row.
+    the global row. classes: of the detector, with background first; 0: it gives none. pictures: 1 for a model of statements about
+    one picture, whose truth the matching head learns; 0 for one of pairs.
     """
 
     features: int = 2048
@@ -66,6 +67,7 @@ class Config:
     mask: int = 103
     masked: float = 0.15
     overlap: float = 0.4
+    pictures: int = 0
 
 
 TINY = Config(
@@ -82,7 +84,7 @@ def feed(config: Config) -> RegionFeed:
     """The input of ViLBERT: the 36 regions of a picture with the highest detection scores. Their mean is the global row."""
     from pairloom.data.feed import RegionFeed
 
-    return RegionFeed(config.features, 36, config.classes)
+    return RegionFeed(config.features, 36, 0 if config.pictures else config.classes)
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:
@@ -95,14 +97,13 @@ def example(config: Config, generator: torch.Generator) -> Batch:
 class System(nn.Module):
     """ViLBERT."""
 
-    abilities = (MATCH,)
-    trains_on = ("pairs",)
-
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
         if not 0 < c.exchanges <= min(c.depth, c.visual_depth):
             raise ValueError(f"{c.exchanges} exchanges need as many layers of both streams")
+        if c.pictures > 1:
+            raise ValueError("a statement is about one picture here")
         words = TransformerConfig(c.width, c.depth, c.heads, "post", 1e-12, c.dropout)
         visual = TransformerConfig(
             c.visual_width, c.visual_depth, c.visual_heads, "post", 1e-12, c.dropout, growth=c.visual_growth
@@ -121,16 +122,29 @@ class System(nn.Module):
         self.visual_pooler = nn.Linear(c.visual_width, c.shared_width)
         self.match_head = nn.Linear(c.shared_width, 2)
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
-        self.class_head = nn.Sequential(
-            nn.Linear(c.visual_width, c.visual_width),
-            nn.GELU(),
-            nn.LayerNorm(c.visual_width, eps=1e-12),
-            nn.Linear(c.visual_width, c.classes),
-        )
+        self.class_head = None
+        if c.classes:
+            self.class_head = nn.Sequential(
+                nn.Linear(c.visual_width, c.visual_width),
+                nn.GELU(),
+                nn.LayerNorm(c.visual_width, eps=1e-12),
+                nn.Linear(c.visual_width, c.classes),
+            )
         initialise(self)
 
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        """A model of statements says whether they are true of a picture; any other whether a text belongs to it."""
+        truth = Ability("reason", reads="statement", by="match head")
+        return (truth,) if self.config.pictures else (MATCH,)
+
+    @property
+    def trains_on(self) -> tuple[str, ...]:
+        """Statements, or pairs."""
+        return ("statements",) if self.config.pictures else ("pairs",)
+
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Log-odds that text and picture belong together."""
+        """Log-odds that text and picture belong together, or that the statement is true."""
         logits = self.match_logits(batch)
         return logits[:, 1] - logits[:, 0]
 
@@ -182,9 +196,11 @@ class System(nn.Module):
         return words, places
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Masked language modelling, masked region classification and image-text alignment with equal weights (section 3.1).
+        """The truth of statements; of pairs, masked language modelling, masked region classification and image-text alignment with equal weights (section 3.1).
         Masked words and regions are predicted for true pairs alone, as in the code of 12-in-1."""
         c, generator = self.config, masking_generator(self.training)
+        if c.pictures:
+            return {"statement": F.cross_entropy(self.match_logits(batch), batch.required("labels"))}
         texts, regions = batch.required("texts"), batch.required("regions")
         owner = batch.image_of
         if owner is None:
@@ -198,7 +214,7 @@ class System(nn.Module):
             "mlm": masked_loss(scores, texts.ids[masked.hidden]),
             "alignment": self._alignment(batch, owner, masked.ids, self._matching(rows, places), generator),
         }
-        if regions.class_probabilities is not None:
+        if self.class_head is not None and regions.class_probabilities is not None:
             probabilities = regions.class_probabilities[owner].flatten(1, 2)[drawn]
             losses["regions"] = region_distribution_loss(self.class_head(places[:, 1:][drawn]), probabilities)
         return losses

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from pairloom.data.batch import Batch
+from pairloom.data.detected import Detected
 from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake, nearest
 from pairloom.model import Model
@@ -70,7 +70,7 @@ class Captioning(Writing):
 
 def caption(
     model: Model,
-    images: Tensor | Sequence[Picture],
+    images: Tensor | Sequence[Picture | Detected],
     options: Writing = Captioning(),
     seeds: Sequence[int] | None = None,
 ) -> list[list[Caption]]:
@@ -82,9 +82,7 @@ def caption(
     begins = _begin(model, prompt)[: options.max_length - 2]
     shown = begins if prompt else []
     captions: list[list[Caption]] = []
-    for written in decode(
-        model.system, Batch(images=model.pictures(images)[:, None]), options, begins, seeds
-    ):
+    for written in decode(model.system, model.batch(images), options, begins, seeds):
         texts: dict[str, Caption] = {}
         for one in written:
             text = tokens.decode([*shown, *one.tokens]).strip()

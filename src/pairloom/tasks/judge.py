@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pairloom import verbs
 from pairloom.data.batch import Batch
+from pairloom.data.detected import Detected
 from pairloom.data.pixels import Picture
 from pairloom.model import Model
 from pairloom.model.numbers import finite
@@ -68,7 +69,7 @@ def judge(
 @torch.no_grad()
 def score_table(
     model: Model,
-    images: Sequence[Picture] | Tensor,
+    images: Sequence[Picture | Detected] | Tensor,
     texts: Sequence[str],
     by: Sequence[str],
     pictures: int = 8,

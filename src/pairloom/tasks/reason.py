@@ -14,11 +14,13 @@ from torch import Tensor
 
 from pairloom.data.batch import Batch
 from pairloom.data.datasets.statements import plain
+from pairloom.data.detected import Detected
 from pairloom.data.pixels import Picture
 from pairloom.errors import Mistake
 from pairloom.metrics.answers import consistency
 from pairloom.model import Model
 from pairloom.model.numbers import finite
+from pairloom.model.pictures import fields_of
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,16 @@ def demand_pictures(model: Model, there: int) -> None:
 @torch.no_grad()
 def reason(
     model: Model,
-    images: Tensor | Sequence[Sequence[Picture]],
+    images: Tensor | Sequence[Sequence[Picture | Detected]],
     statements: Sequence[str],
     image_of: Sequence[int] | None = None,
 ) -> list[Verdict]:
-    """Verdicts on statements about pictures, which are normalised [I N 3 H W] or lists of N. image_of: the pictures of each
+    """Verdicts on statements about pictures, which are normalised [I N 3 H W], or lists of N pictures or of their regions. image_of: the pictures of each
     statement (None: statement i has row i)."""
-    pixels = images if isinstance(images, Tensor) else torch.stack([model.pictures(row) for row in images])
+    shown = {"images": images} if isinstance(images, Tensor) else fields_of(model, images)
     texts = model.texts([plain(text) for text in statements])
     owner = None if image_of is None else torch.tensor(list(image_of))
-    batch = Batch(images=pixels, texts=texts, image_of=owner).to(model.device)
+    batch = Batch(**shown, texts=texts, image_of=owner).to(model.device)
     chances = finite(model.system.match(batch).float(), "scores").sigmoid().tolist()
     return [Verdict(chance > 0.5, chance) for chance in chances]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +26,12 @@ from pairloom.data.index import ImageIndex
 from pairloom.data.loader import TextTable
 from pairloom.data.nested import tensors_in
 from pairloom.data.pair import Pair
-from pairloom.data.pixels import Unreadable, open_image
+from pairloom.data.pixels import Unreadable
+from pairloom.data.region_set import RegionSet
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.model.numbers import finite
+from pairloom.model.pictures import look
 from pairloom.tasks.judge import judge
 from pairloom.tasks.ranking import Floats, RetrievalSettings, Retrieved, Rows
 from pairloom.verbs import ways
@@ -62,19 +65,26 @@ class Corpus:
     names: list[str]
 
     @classmethod
-    def of(cls, pairs: Iterable[Pair]) -> Corpus:
-        """Read a set into a corpus. Mistake where it has no pairs to rank."""
-        index, names = ImageIndex(), []
+    def of(cls, pairs: Iterable[Pair], regions: RegionSet | None = None) -> Corpus:
+        """Read a set into a corpus. regions: of its pictures, for a model that reads those. Mistake where it has no pairs to rank."""
+        index, names = ImageIndex(regions=regions), []
         for pair in pairs:
             before = len(index)
             index.add(pair)
             names += [pair.name] * (len(index) - before)
         if not names:
+            index.demand_joined()
             why = "; ".join(f"{count} pairs: {reason}" for reason, count in index.skipped.most_common(3))
             raise Mistake(
                 "There is nothing to rank.", why or "The set has no pairs.", "pairloom check PAIRS says more."
             )
         return cls(index, names)
+
+    def look(self, row: int, model: Model) -> Any:
+        """What the model reads of a picture. Raises OSError or Unreadable."""
+        index = self.index
+        names = index.records[row : row + 1] if index.regions is not None else []
+        return look(model, names, partial(index.read, row))
 
 
 class Retriever:
@@ -153,7 +163,7 @@ class Retriever:
 
     def _why(self, row: int) -> str:
         try:
-            open_image(self.corpus.index.read(row))
+            self.corpus.look(row, self.model)
         except (OSError, Unreadable) as error:
             return str(error)
         return "could not be read before"
@@ -205,7 +215,7 @@ class Retriever:
         waiting: list[tuple[int, Any]] = []
         for row in rows:
             try:
-                waiting.append((row, open_image(self.corpus.index.read(row))))
+                waiting.append((row, self.corpus.look(row, self.model)))
             except (OSError, Unreadable):
                 continue
             if len(waiting) == GROUP:

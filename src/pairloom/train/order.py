@@ -27,8 +27,8 @@ class TrainRequest:
     Transform. init: a model folder to start from, or
     PART=FILE[,PART=FILE]. mix: more sets, PATH=WEIGHT, which are part of every step; the weight of `data` is 1. tokens: a
     tokenizer (without it one is trained, of at most `vocabulary` ids). negatives: a table in NegCLIP's layout about the
-    pictures of `data`. tower: name or path of a frozen pretrained network that the system stands on. held_out: share of the
-    pictures for evaluation. workers: threads that decode ahead. restart: remove the run in `out` and begin again. dry_run:
+    pictures of `data`. tower: name or path of a frozen pretrained network that the system stands on. regions: of the
+    pictures (docs/regions.md), for a system that reads those. held_out: share of the pictures for evaluation. workers: threads that decode ahead. restart: remove the run in `out` and begin again. dry_run:
     write nothing.
     """
 
@@ -49,6 +49,7 @@ class TrainRequest:
     restart: bool = False
     dry_run: bool = False
     tower: str | None = None
+    regions: Path | None = None
 
     @property
     def name(self) -> str:

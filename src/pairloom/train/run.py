@@ -13,7 +13,9 @@ from typing import Any
 from pairloom import registry
 from pairloom.config_json import to_dict
 from pairloom.data.disk import atomic_write, check_output
+from pairloom.data.feed import feed_name
 from pairloom.data.order import Plan
+from pairloom.data.region_set import RegionSet
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.frozen import forget
@@ -25,6 +27,7 @@ from pairloom.train.distributed import ProcessGroup, process_group
 from pairloom.train.evaluate import evaluation
 from pairloom.train.loop import Fitted, fit
 from pairloom.train.order import TrainRequest
+from pairloom.train.region_inputs import completed, read_regions
 from pairloom.train.reward import learner
 from pairloom.train.settings import Settings
 from pairloom.train.sources import Loaders, Sources, open_sources
@@ -50,7 +53,7 @@ class TrainRun:
         return {
             "system": self.request.system,
             "config": to_dict(self.model.config),
-            "pixels": to_dict(self.model.pixels),
+            feed_name(self.model.feed): to_dict(self.model.feed),
             "held_out": self.request.held_out,
             **({"mix": list(self.request.mix)} if self.request.mix else {}),
         }
@@ -135,11 +138,13 @@ def prepare(request: TrainRequest) -> TrainRun:
         )
     check_output(request.out, request.data)
     demand_start(request)
+    regions = read_regions(request)
+    request = completed(request, regions)
     begun = named_model(request)
     if not request.dry_run:
         claim(request.out)
         run_folder.demand_room(request.out)
-    sources = _sources(request)
+    sources = _sources(request, regions)
     if begun is not None:
         model = started_model(request, begun, settings.seed)
     else:
@@ -151,10 +156,10 @@ def prepare(request: TrainRequest) -> TrainRun:
     return run
 
 
-def _sources(request: TrainRequest) -> Sources:
+def _sources(request: TrainRequest, regions: RegionSet | None) -> Sources:
     """Open the sets of a request; where that fails, no empty folder is left."""
     try:
-        return open_sources(request, None if request.dry_run else request.out)
+        return open_sources(request, None if request.dry_run else request.out, regions)
     except Mistake:
         if request.out.is_dir() and not any(request.out.iterdir()):
             request.out.rmdir()

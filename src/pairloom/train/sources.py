@@ -10,11 +10,13 @@ from typing import Any
 
 from pairloom import registry
 from pairloom.data.mixture import Mixture
+from pairloom.data.region_set import RegionSet
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.frozen import encode_once, tower_rows
 from pairloom.model import Model
 from pairloom.train.order import TrainRequest
+from pairloom.train.region_inputs import kinds_of
 
 SAMPLE = 200_000  # most texts that a tokenizer is trained on
 HELD_OUT = 1000  # most examples held out
@@ -59,7 +61,7 @@ class Sources:
         """Loaders for a model."""
 
         def loader(source: Any, rows: Any, training: bool) -> Any:
-            batches = source.loader(model.tokens, model.config, model.pixels, rows, training, request.workers)
+            batches = source.loader(model.tokens, model.config, model.feed, rows, training, request.workers)
             return batches if tower is None else encode_once(batches, tower, request.out)
 
         tower = tower_rows(model.system)
@@ -74,19 +76,21 @@ class Sources:
         return Loaders(learn, aside, Mixture((learn, *more), weights))
 
 
-def open_sources(request: TrainRequest, aside: Path | None) -> Sources:
+def open_sources(request: TrainRequest, aside: Path | None, regions: RegionSet | None = None) -> Sources:
     """Read the sets of a request as examples of the kind that its system is trained on. aside: a folder for files of these
-    sets."""
+    sets; regions: of their pictures, for a system that reads those."""
+    kinds = kinds_of(request)
     if request.negatives is not None:
-        return Sources(_with_negatives(request, aside))
-    kind = registry.find("data.datasets", request.module.System.trains_on[0])
-    others = tuple((kind.Dataset(path, aside), weight) for path, weight in map(_weighed, request.mix))
-    return Sources(kind.Dataset(request.data, aside), others)
+        return Sources(_with_negatives(request, kinds, aside))
+    adapter = registry.find("data.datasets", kinds[0]).Dataset
+    more = () if regions is None else (regions,)
+    others = tuple((adapter(path, aside, *more), weight) for path, weight in map(_weighed, request.mix))
+    return Sources(adapter(request.data, aside, *more), others)
 
 
-def _with_negatives(request: TrainRequest, aside: Path | None) -> Any:
+def _with_negatives(request: TrainRequest, kinds: tuple[str, ...], aside: Path | None) -> Any:
     """The pictures of the set with their hard negatives from the table."""
-    if request.mix or "negatives" not in request.module.System.trains_on:
+    if request.mix or "negatives" not in kinds:
         alone = "A table of them is a set by itself."
         raise Mistake(
             "Negatives cannot be used here.",

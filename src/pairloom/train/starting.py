@@ -20,6 +20,7 @@ from tokenizers import Tokenizer
 from pairloom import registry
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.config import override
+from pairloom.data.feed import Feed
 from pairloom.data.index import ImageIndex
 from pairloom.data.normalisers import clean_first
 from pairloom.data.tokens import Tokens
@@ -27,7 +28,7 @@ from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.frozen import TowerPixels, build_on_tower, demand_on_tower, keep_tower, learn_rows
 from pairloom.model import Model, at_size, build
-from pairloom.model.builder import demand_prompt
+from pairloom.model.builder import demand_prompt, feed_of
 from pairloom.model.generation import with_prompt
 from pairloom.train.order import TrainRequest
 from pairloom.verbs import parts_of
@@ -76,7 +77,7 @@ def fresh_model(request: TrainRequest, tokens: Tokens, seed: int, index: ImageIn
     model = build(request.name, tokens, request.preset, request.of("model"), seed)
     for part, file in _files(request).items():
         model = with_part(model, part, file)
-    return _fitting(replace(model, feed=_cropped(model.pixels)), request)
+    return _fitting(replace(model, feed=_cropped(model.feed)), request)
 
 
 def _on_tower(
@@ -117,7 +118,7 @@ def started_model(request: TrainRequest, begun: Model, seed: int) -> Model:
     begun = at_size(begun, model.config.image_size)
     fresh = put_shared(model.system, starts[begun.name](tensors_of(begun.system), model.config))
     about["begun afresh"] = ", ".join(fresh) or "nothing"
-    return _fitting(replace(model, feed=_cropped(begun.pixels), about=about), request)
+    return _fitting(replace(model, feed=_cropped(begun.feed), about=about), request)
 
 
 def _cleaned(tokens: Tokens, module: Any) -> Tokens:
@@ -155,11 +156,12 @@ def _files(request: TrainRequest) -> dict[str, Path]:
     return {part: Path(file) for part, _, file in (word.partition("=") for word in words)}
 
 
-def _cropped(pixels: Transform) -> Transform:
-    """The transform with random crops in training: the system's own, or BLIP's; a tower's pixels as they are."""
-    if isinstance(pixels, TowerPixels):
-        return pixels
-    return replace(pixels, crop_scale=pixels.crop_scale or (0.5, 1.0))
+def _cropped(feed: Feed) -> Feed:
+    """The transform with random crops in training: the system's own, or BLIP's; a tower's pixels, and what is no pixels, as they
+    are."""
+    if isinstance(feed, TowerPixels) or not isinstance(feed, Transform):
+        return feed
+    return replace(feed, crop_scale=feed.crop_scale or (0.5, 1.0))
 
 
 def _fitting(model: Model, request: TrainRequest) -> Model:
@@ -168,6 +170,8 @@ def _fitting(model: Model, request: TrainRequest) -> Model:
         raise Mistake(
             "model.length leaves no text.", "It counts the first and the last token.", "Give 3 or more."
         )
+    if not isinstance(model.feed, Transform) and not request.of("pixels"):
+        return replace(model, feed=feed_of(request.module, model.config))
     pixels = override(model.pixels, request.of("pixels"))
     side = getattr(model.config, "image_size", pixels.size)
     if pixels.size != side:

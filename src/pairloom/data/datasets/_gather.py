@@ -14,21 +14,23 @@ from typing import Any, TypeVar
 import numpy
 
 from pairloom.data.asked import open_examples
-from pairloom.data.index import ImageIndex
+from pairloom.data.index import NO_REGIONS, ImageIndex
 from pairloom.data.order import Rows
+from pairloom.data.region_set import RegionSet
 from pairloom.errors import Mistake
 
 E = TypeVar("E")
 
 
 def gather(
-    path: Path, folder: Path | None, kind: str, wrong: Callable[[Any], str]
+    path: Path, folder: Path | None, kind: str, wrong: Callable[[Any], str], regions: RegionSet | None = None
 ) -> tuple[ImageIndex, list[Any], Rows]:
-    """ImageIndex, examples [M] and the pictures [M N] of each. wrong(example): why it cannot be learned from, or "".
+    """ImageIndex, examples [M] and the pictures [M N] of each. wrong(example): why it cannot be learned from, or "". regions: of the
+    pictures, where they are read as such; an example without is left out.
 
     Raises Mistake where none can, or where examples have different numbers of pictures.
     """
-    index = ImageIndex(folder)
+    index = ImageIndex(folder, regions)
     places: dict[str, int] = {}
     kept: list[Any] = []
     shows: list[list[int]] = []
@@ -37,12 +39,17 @@ def gather(
         if problem:
             index.skipped[problem.partition(":")[0]] += 1
             continue
-        for key, blob in zip(example.image_keys, example.images):
+        records = [index.record(blob, key) for key, blob in zip(example.image_keys, example.images)]
+        if None in records:
+            index.skipped[NO_REGIONS] += 1
+            continue
+        for key, blob, record in zip(example.image_keys, example.images, records):
             if key not in places:
-                places[key] = index.place(blob, key)
+                places[key] = index.place(blob, key, record or "")
         kept.append(example)
         shows.append([places[key] for key in example.image_keys])
     if not kept:
+        index.demand_joined()
         reasons = "; ".join(f"{count} examples: {reason}" for reason, count in index.skipped.most_common(3))
         raise Mistake(
             "There is nothing to learn from.", reasons or f"{path} has no {kind}.", "Check the set."

@@ -17,13 +17,14 @@ import torch
 
 from pairloom.data.batch import Texts
 from pairloom.data.datasets._gather import gather, split
-from pairloom.data.index import DecodedImages
-from pairloom.data.loader import Drawn, Loader, NumberColumn, PixelColumn, TextTable
+from pairloom.data.datasets._pictures import picture_column
+from pairloom.data.feed import Feed
+from pairloom.data.loader import Drawn, Loader, NumberColumn, TextTable
 from pairloom.data.order import Rows
 from pairloom.data.pair import Question, content_hash
 from pairloom.data.records import Questions
+from pairloom.data.region_set import RegionSet
 from pairloom.data.tokens import Tokens
-from pairloom.data.transform import Transform
 
 MARKS = re.compile(r'[.!"()*#:;~]')
 
@@ -36,9 +37,9 @@ def plain(question: str) -> str:
 class Dataset:
     """Dataset adapter (see `data/datasets`)."""
 
-    def __init__(self, path: Path, folder: Path | None) -> None:
+    def __init__(self, path: Path, folder: Path | None, regions: RegionSet | None = None) -> None:
         self.index, self.examples, self.shows = gather(
-            path, folder, "questions", lambda one: "" if one.answers else "no answers"
+            path, folder, "questions", lambda one: "" if one.answers else "no answers", regions
         )
         self.count = len(self.examples)
 
@@ -49,12 +50,12 @@ class Dataset:
         return split(self.index, self.shows, share)
 
     def loader(
-        self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
+        self, tokens: Tokens, config: Any, feed: Feed, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each question once in every epoch, with all of its answers."""
         answers = AnswerColumn.of(tokens, self.examples, config.length, config.answer_length)
         columns = (
-            PixelColumn(DecodedImages(self.index, pixels, training), answers.questions.sided, self.shows),
+            picture_column(self.index, feed, training, answers.questions.sided, self.shows),
             answers,
             NumberColumn("image_ids", self.index.ids()[self.shows[:, 0]]),
         )

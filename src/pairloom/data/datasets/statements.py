@@ -15,11 +15,12 @@ from typing import Any
 import numpy
 
 from pairloom.data.datasets._gather import gather, split
-from pairloom.data.index import DecodedImages
-from pairloom.data.loader import SIDES, Loader, NumberColumn, PixelColumn, TextColumn, TextTable
+from pairloom.data.datasets._pictures import picture_column
+from pairloom.data.feed import Feed
+from pairloom.data.loader import SIDES, Loader, NumberColumn, TextColumn, TextTable
 from pairloom.data.order import Rows
+from pairloom.data.region_set import RegionSet
 from pairloom.data.tokens import Tokens
-from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 
 OTHER = {"left": "right", "right": "left"}
@@ -49,9 +50,9 @@ def demand_pictures(there: int, config: Any) -> None:
 class Dataset:
     """Dataset adapter (see `data/datasets`)."""
 
-    def __init__(self, path: Path, folder: Path | None) -> None:
+    def __init__(self, path: Path, folder: Path | None, regions: RegionSet | None = None) -> None:
         self.index, self.examples, self.shows = gather(
-            path, folder, "statements", lambda one: "no label" if one.true is None else ""
+            path, folder, "statements", lambda one: "no label" if one.true is None else "", regions
         )
         self.count = len(self.examples)
 
@@ -62,7 +63,7 @@ class Dataset:
         return split(self.index, self.shows, share)
 
     def loader(
-        self, tokens: Tokens, config: Any, pixels: Transform, rows: Rows, training: bool, workers: int
+        self, tokens: Tokens, config: Any, feed: Feed, rows: Rows, training: bool, workers: int
     ) -> Loader:
         """Each statement once in every epoch. Mistake where the system takes another number of pictures."""
         demand_pictures(self.shows.shape[1], config)
@@ -72,7 +73,7 @@ class Dataset:
         labels = numpy.asarray([bool(one.true) for one in self.examples], numpy.int64)
         shows = numpy.stack([self.shows, self.shows[:, ::-1]], 1).reshape(-1, 2) if both else self.shows
         columns = (
-            PixelColumn(DecodedImages(self.index, pixels, training), table.sided, shows),
+            picture_column(self.index, feed, training, table.sided, shows),
             TextColumn(table),
             NumberColumn("labels", labels),
             NumberColumn("image_ids", self.index.ids()[self.shows[:, 0]]),

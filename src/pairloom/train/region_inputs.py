@@ -1,0 +1,80 @@
+"""Regions of a training request: where they lie, and which settings of the system its set and its regions decide."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from itertools import islice
+from typing import Any
+
+import torch
+
+from pairloom.config import override
+from pairloom.data.asked import kind_of, open_examples
+from pairloom.data.detected import Detected
+from pairloom.data.feed import RegionFeed
+from pairloom.data.pixels import Unreadable
+from pairloom.data.region_set import HOW, RegionSet, layout_of, open_regions
+from pairloom.errors import Mistake
+from pairloom.model.builder import feed_of, new_system
+from pairloom.train.order import TrainRequest
+
+TRIED = 100  # records among which one that can be used is looked for
+
+
+def read_regions(request: TrainRequest) -> RegionSet | None:
+    """The regions that the request's system reads: those it names, or the set itself where its pictures are regions (NLVR).
+
+    None for a system of pixels. Mistake where regions are named for such a system, or where there are none for one of regions.
+    """
+    if not isinstance(feed_of(request.module, _config(request)), RegionFeed):
+        if request.regions is not None:
+            why = "It has an image network of its own."
+            raise Mistake(f"{request.name} reads pictures, not regions.", why, "Leave out --regions.")
+        return None
+    if request.regions is None and not layout_of(request.data):
+        why = "No --regions are named, and the set has none of its own."
+        raise Mistake(f"{request.name} reads regions, not pictures.", why, HOW)
+    return open_regions(request.regions or request.data)
+
+
+def completed(request: TrainRequest, regions: RegionSet | None) -> TrainRequest:
+    """The request with the settings of the system that it leaves to its data: how wide its regions are, how many classes their
+    detector has, how many pictures its statements are about."""
+    config, chosen = _config(request), {word.partition("=")[0] for word in request.of("model")}
+    open_to = {entry.name for entry in fields(config)} - chosen
+    decided: dict[str, int] = {}
+    if "pictures" in open_to and not config.pictures and kind_of(request.data)[0] == "statements":
+        decided["pictures"] = len(next(iter(open_examples(request.data, "statements"))).images)
+    if regions is not None and request.init is None:
+        detected = _some(regions)
+        classes = detected.class_probabilities
+        decided |= {
+            "features": detected.features.shape[1],
+            "classes": 0 if classes is None else classes.shape[1],
+        }
+    words = tuple(f"model.{name}={value}" for name, value in decided.items() if name in open_to)
+    return replace(request, settings=(*request.settings, *words))
+
+
+def kinds_of(request: TrainRequest) -> tuple[str, ...]:
+    """The kinds of sets that the request's system is trained on, with its settings."""
+    with torch.device("meta"):
+        system = new_system(request.name, _config(request), " ".join(request.of("model")) or request.preset)
+    kinds: tuple[str, ...] = system.trains_on
+    return kinds
+
+
+def _config(request: TrainRequest) -> Any:
+    presets = request.module.PRESETS
+    return override(presets.get(request.preset, request.module.TINY), request.of("model"))
+
+
+def _some(regions: RegionSet) -> Detected:
+    """The regions of the first picture that has some. Mistake where none of many has."""
+    reasons = []
+    for record in islice(regions, TRIED):
+        try:
+            return regions[record]
+        except Unreadable as error:
+            reasons.append(f"{record}: {error}")
+    raise Mistake(f"The regions in {regions.path} cannot be used.", f"{reasons[0]}.", HOW)
