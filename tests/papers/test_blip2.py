@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from pairloom.blocks.tensors import tensors_of
@@ -39,6 +40,12 @@ def test_the_nearest_query_speaks_for_the_picture() -> None:
     cosines = torch.einsum("bqe,be->bq", encoded.encoded.parts, text)
     torch.testing.assert_close(system.similarity(encoded), cosines.max(1).values)
     assert cosines.shape[1] == TINY.queries and float(cosines.std(1).min()) > 0
+
+
+def test_some_query_reads_in_some_layer() -> None:
+    for change in ({"queries": 0}, {"every": 0}):
+        with pytest.raises(ValueError, match="no query"):
+            System(replace(TINY, **change))
 
 
 def test_a_loss_without_weight_is_not_asked_for() -> None:

@@ -67,6 +67,12 @@ def test_texts_are_cleaned_as_in_the_recipe(pairs: Path, tmp_path: Path, named: 
             assert tokens.rows([text], 99) == tokens.rows([same], 99)
 
 
+def test_nothing_to_learn_is_a_mistake(pairs: Path, tmp_path: Path) -> None:
+    weights = ["model.itc=0", "model.itm=0", "model.lm=0", "model.momentum=0", "model.queue=0"]
+    with pytest.raises(Mistake, match="nothing to learn"):
+        train(pairs, tmp_path / "out", *weights)
+
+
 def test_a_set_becomes_a_model(pairs: Path, tmp_path: Path) -> None:
     told = train(pairs, tmp_path / "out", "evaluate_every=3")
     model = pairloom.load(tmp_path / "out")

@@ -144,6 +144,8 @@ def test_a_new_blip_begins_as_bert_and_vit(tmp_path: Path):
 def test_the_wrong_file_is_named(tmp_path: Path, system: System):
     with pytest.raises(Mistake, match="has no weights"):
         start_from_bert(system, tmp_path)
+    with pytest.raises(Mistake, match="There is nothing at"):
+        start_from_bert(system, tmp_path / "nowhere")
     BertModel(BERT).save_pretrained(tmp_path)
     with pytest.raises(Mistake, match="does not fit this system"):
         start_from_vit(system, tmp_path)

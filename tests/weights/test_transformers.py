@@ -284,6 +284,7 @@ SPELLINGS: dict[str, dict[str, object]] = {
     "squashed, then cut": {
         "image_processor_type": "CLIPImageProcessor", "size": {"height": 56, "width": 56}, "crop_size": 48,
     },
+    "longest side": {"image_processor_type": "CLIPImageProcessor", "size": {"longest_edge": 48}, "crop_size": 48},
     "cut out of less": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 40}, "crop_size": 48},
     "blip": {"image_processor_type": "BlipImageProcessor", "size": {"height": 48, "width": 48}},
     "vit": {"image_processor_type": "ViTImageProcessor", "size": {"height": 48, "width": 48}, "resample": 3},
@@ -293,7 +294,7 @@ SPELLINGS: dict[str, dict[str, object]] = {
     "shortest without crop": {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 48}, "do_center_crop": False},
     "unknown class": {"image_processor_type": "FlavaImageProcessor"},
 }  # fmt: skip
-REFUSED = ("cut out of less", "not rescaled", "shortest without crop", "unknown class")
+REFUSED = ("longest side", "cut out of less", "not rescaled", "shortest without crop", "unknown class")
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)

@@ -137,6 +137,8 @@ def _tensors(where: Path) -> dict[str, Tensor]:
                 "Name the file itself.",
             )
         where = files[0]
+    if not where.exists():
+        raise Mistake(f"There is nothing at {where}.", "The path does not exist.", "Check the spelling.")
     demand_content(where)
     if re.fullmatch(r".+\.index(\.\w+)?\.json", where.name):
         return _parts(where)

@@ -148,6 +148,8 @@ class System(nn.Module):
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
+        if c.queries < 1 or c.every < 1:
+            raise ValueError("the picture is read by no query, or in no layer")
         shape = TransformerConfig(
             c.image_width, c.image_depth, c.image_heads, "pre", 1e-6, growth=c.image_growth
         )

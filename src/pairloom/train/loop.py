@@ -213,6 +213,8 @@ class _Run:
             values = losses(batch, turn.name)
         if batch.part_weight is not None:  # a set of a mixture
             values = {name: value * batch.part_weight for name, value in values.items()}
+        if not values:
+            raise Mistake("There is nothing to learn.", "Every loss has weight 0.", "Give one a weight.")
         loss = torch.stack([value.float() for value in values.values()]).sum()
         (loss / batches).backward()
         self._add(f"{turn.prefix}loss", loss, 1 / batches)

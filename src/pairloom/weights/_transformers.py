@@ -161,7 +161,9 @@ def _sides_of(
     )
     cut = (sides(settings, "crop_size") if crops else shape) or (size,)
     resized = shape[0] if shape else round(size * defaults.resized) if crops else size
+    named = settings.inner("size").values if isinstance(settings.values.get("size"), Mapping) else {}
     known = {*cut} == {size} and len({*shape}) < 2 and resized >= size and (square or crops)
+    known &= {name for name in named if named[name] is not None} <= {"height", "width", "shortest_edge"}
     return "square" if square else "crop", resized if resized != size else 0, known
 
 
