@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from pairloom import registry
-from pairloom.data.feed import RegionFeed
+from pairloom.data.feed import RegionFeed, feed_name
 from pairloom.data.tokens import Tokens
+from pairloom.data.transform import Transform
 from pairloom.model import build, save
 from pairloom.verbs import KINDS, SCORES, able, ways
 from pairloom.weights import load
@@ -95,10 +96,14 @@ def test_every_command_with_every_model(
     wanted = [word.replace("OUT", str(tmp_path)) for word in words]
     system, feed = models[name].system, models[name].feed
     is_able = any(able(system, one) for one in needed)
-    if is_able and isinstance(feed, RegionFeed):
+    if is_able and not isinstance(feed, Transform):
         code, out, told = call(command, *wanted, "--model", place / name)  # a photo is not what it reads
-        assert code == 2 and f"{name} reads regions, not pictures" in " ".join(told.split()) and not out
-        if command not in WITH_REGIONS:
+        assert (
+            code == 2
+            and f"{name} reads {feed_name(feed)}, not pictures" in " ".join(told.split())
+            and not out
+        )
+        if command not in WITH_REGIONS or not isinstance(feed, RegionFeed):
             return
         wanted += ["--regions", write_regions_for(feed, place / "pairs", tmp_path / "regions")]
     code, out, told = call(command, *wanted, "--model", place / name)
