@@ -28,7 +28,14 @@ from test_salesforce import model_of as blip_of  # noqa: E402
 from test_salesforce import publish  # noqa: E402
 from test_siglip import folder as siglip  # noqa: E402
 from test_torchvision import captioner, published  # noqa: E402
-from transformers import BertConfig, BertModel, ViTConfig, ViTModel  # noqa: E402
+from transformers import (  # noqa: E402
+    BertConfig,
+    BertModel,
+    LxmertConfig,
+    LxmertForPreTraining,
+    ViTConfig,
+    ViTModel,
+)
 
 import pairloom  # noqa: E402
 from pairloom.clean.calibrate import calibrate  # noqa: E402
@@ -38,9 +45,12 @@ from pairloom.data.transform import Transform  # noqa: E402
 from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model, build, save  # noqa: E402
 from pairloom.search import open as open_index  # noqa: E402
+from pairloom.systems.albef import TINY as ALBEF  # noqa: E402
+from pairloom.systems.albef import System as AlbefSystem  # noqa: E402
 from pairloom.systems.coca import TINY, System  # noqa: E402
 from pairloom.towers import load_image_tower, load_text_tower  # noqa: E402
 from pairloom.weights import open_clip, open_clip_coca  # noqa: E402
+from pairloom.weights.albef import to_published  # noqa: E402
 from pairloom.weights.exchange import with_part  # noqa: E402
 from pairloom.weights.openai_clip import MARKS, to_openai  # noqa: E402
 
@@ -256,6 +266,30 @@ def index(where: Path) -> Loader:
     return ask
 
 
+def lxmert(where: Path) -> Loader:
+    tokens = bert_tokens()
+    sizes = dict(
+        vocab_size=tokens.size, hidden_size=16, num_attention_heads=2, intermediate_size=64, num_object_labels=3,
+        num_attr_labels=2, num_qa_labels=3, l_layers=1, r_layers=1, x_layers=1, visual_feat_dim=8,
+        max_position_embeddings=16,
+    )  # fmt: skip
+    LxmertForPreTraining(LxmertConfig(**sizes)).save_pretrained(where)
+    tokens.save(where)
+    (where / "trainval_label2ans.json").write_text('["yes", "no", "2"]')
+    return load
+
+
+def albef(where: Path) -> Loader:
+    tokens = bert_tokens()
+    config = replace(
+        ALBEF, vocabulary=tokens.size, width=64, heads=1, image_width=64, image_heads=1, momentum=0.0, queue=0
+    )
+    where.mkdir()
+    torch.save({"model": to_published(AlbefSystem(config))}, where / "ALBEF.pth")
+    tokens.save(where)
+    return lambda folder: load(folder / "ALBEF.pth")
+
+
 LAYOUTS: dict[str, Callable[[Path], Loader]] = {
     one.__name__: one
     for one in (
@@ -279,6 +313,8 @@ LAYOUTS: dict[str, Callable[[Path], Loader]] = {
         altclip,
         align_of_transformers,
         blip2_of_transformers,
+        lxmert,
+        albef,
         flamingo_bridge,
         torchvision_encoder,
         vit_start,
@@ -296,6 +332,8 @@ WEIGHED = (
     "ridge",
     "salesforce",
     "openai_tensors",
+    "lxmert",
+    "albef",
 )
 
 

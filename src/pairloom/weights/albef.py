@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, give, peek, read, take
+from pairloom.checkpoints.layout import Place, give, peek, read, shape_of, take
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
@@ -86,7 +86,7 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
     )
     return Config(
         **sizes, depth=layers - upper, fusion_depth=upper, length=min(30, sizes["positions"]), queue=0, momentum=0.0,
-        embedding=len(theirs["vision_proj.weight"]), mlm=float(WORDS[0] in theirs),
+        embedding=shape_of(theirs, "vision_proj.weight", 2, where, "an ALBEF model")[0], mlm=float(WORDS[0] in theirs),
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, give, peek, read, rename, take
+from pairloom.checkpoints.layout import Place, give, peek, read, rename, shape_of, take
 from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
 from pairloom.model import Model
@@ -124,16 +124,19 @@ def _answers(file: Path, count: int) -> tuple[str, ...]:
 def config_of(theirs: Mapping[str, Tensor], settings: JsonSettings | None, where: Path) -> Config:
     """The Config that follows from the shapes; the number of heads from the settings, or one for 64 columns. Mistake for a model
     without any head, and for settings that are not supported."""
-    try:
-        words, width = theirs[f"{BODY}embeddings.word_embeddings.weight"].shape
-        features = theirs[f"{BODY}encoder.visn_fc.visn_fc.weight"].shape[1]
-        positions = len(theirs[f"{BODY}embeddings.position_embeddings.weight"])
-    except (KeyError, ValueError, IndexError) as error:
+    if f"{BODY}embeddings.word_embeddings.weight" not in theirs:
         raise Mistake(
             f"{where} is not an LXMERT that can be asked anything.",
-            f"It lacks {error}: the bare LxmertModel has no heads.",
+            "The bare LxmertModel has no heads.",
             "Give a folder of LxmertForPreTraining or LxmertForQuestionAnswering.",
-        ) from error
+        )
+
+    def shape(name: str) -> tuple[int, ...]:
+        return shape_of(theirs, name, 2, where, "an LXMERT")
+
+    words, width = shape(f"{BODY}embeddings.word_embeddings.weight")
+    features = shape(f"{BODY}encoder.visn_fc.visn_fc.weight")[1]
+    positions = shape(f"{BODY}embeddings.position_embeddings.weight")[0]
     heads = max(1, width // 64)
     if settings is not None:
         heads = settings.whole("num_attention_heads", 12)
@@ -142,7 +145,7 @@ def config_of(theirs: Mapping[str, Tensor], settings: JsonSettings | None, where
             settings.refuse("intermediate_size", f"{4 * width}, four times the hidden size")
 
     def rows(name: str) -> int:
-        return len(theirs[name]) if name in theirs else 0
+        return shape(name)[0] if name in theirs else 0
 
     matches, answers = "cls.seq_relationship.weight" in theirs, rows("answer_head.logit_fc.3.weight")
     attributes = rows("obj_predict_head.decoder_dict.attr.weight")
