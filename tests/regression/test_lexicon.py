@@ -59,6 +59,16 @@ def test_an_edit_exchanges_one_word_for_another_of_its_class() -> None:
     }
 
 
+def test_a_swap_puts_two_words_of_one_class_in_each_others_place() -> None:
+    lexicon = Lexicon.learn(TEXTS)
+    visible = np.isin(lexicon.words, COLOURS + THINGS)
+    swapped = {lexicon.swap("Red ball, two blue cars: a car", visible, seed) for seed in range(20)}
+    assert swapped == {"blue ball, two red cars: a car", "Red car, two blue cars: a ball"}
+    assert lexicon.swap("Red ball", visible, 0) is None  # of two classes
+    assert lexicon.swap("red ball, red ball", visible, 0) is None  # the same words
+    assert lexicon.swap("red blue", np.isin(lexicon.words, THINGS), 0) is None
+
+
 def test_forms_of_a_word_are_no_edit_and_words_that_nothing_tells_stay() -> None:
     lexicon = Lexicon.learn(TEXTS)
     only = np.isin(lexicon.words, ("dog", "dogs"))

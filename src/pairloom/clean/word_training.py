@@ -1,4 +1,5 @@
-"""Training of the fit of single words, on texts of the set with one word exchanged for another of its class.
+"""Training of the fit of single words, on texts of the set with one word exchanged for another of its class, and with writers also on
+texts with two words swapped.
 
 Does not know: files, thresholds, decisions.
 
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from pairloom.data.pair import seed_of
 from pairloom.metrics.calibrate import auroc
 from pairloom.regression.lexicon import Lexicon
+from pairloom.regression.logistic import fit_logistic
 from pairloom.regression.ridge import Floats, Ridge
 from pairloom.regression.word_fit import (
     Meaning,
@@ -64,29 +66,63 @@ def fit_words(
     fit = WordFit(
         lexicon, to_words, to_text, reliability,
         tuple(Meaning.measured(texts, features) for _, texts in views), fit_context(lexicon, texts),
-        np.zeros((2, 0)), np.zeros((len(chosen), 0)), visible(reliability), np.zeros(0),
+        np.zeros((2, 0)), np.zeros((len(chosen), 0)), visible(reliability), np.zeros(0), np.zeros((0, 2)),
     )  # fmt: skip
     requests = [_requests(fit, words, examples, rows, fold, seed) for fold, rows in enumerate(chosen)]
     written: list[Table] | None = None
     if read is not None:
         written = [_read(read, rows, each) for rows, each in zip(chosen, requests)]
-        better = _known_to_writers(fit, [one for each in requests for one in each], np.concatenate(written))
+        everything = [one for each in requests for one in each]
+        better = _known_to_writers(fit, everything, np.concatenate(written)[:, 0])
         fit, written = (fit, None) if better is None else (better, written)
     evidence, wrong = [], []
     for fold, each in enumerate(requests):
         seen = [(chances, meaning(texts)) for (chances, texts), meaning in zip(predicted[fold], fit.meanings)]
         at, places = np.array([(one.row, one.word) for one in each], np.int64).reshape(-1, 2).T
         judged, beside = fit.visible[places], np.array([one.beside for one in each], np.float64)
-        ratios = None if written is None else written[fold][judged]
+        ratios = None if written is None else written[fold][judged, 0]
         evidence.append(fit.evidence(seen, at[judged], places[judged], beside[judged], fold, ratios))
         wrong.append(np.array([one.wrong for one in each], bool)[judged])
     if sum(int(flags.sum()) for flags in wrong) < LEAST:
         return None
+    if read is not None and written is not None:
+        fit = replace(fit, order=_fit_order(fit, read, examples, chosen, seed))
     return fit.fitted(evidence, wrong)
 
 
+def _fit_order(
+    fit: WordFit, read: Read, examples: Sequence[str], chosen: Sequence[NDArray[np.int64]], seed: int
+) -> Table:
+    """Slope and intercept for each fold [K 2] of the log-odds that two words of a text are swapped, by the least of its words'
+    log-ratios to others of the text, from the texts of the other folds. [0 2] where there are too few."""
+    own, swapped = list[Table](), list[Table]()
+    for rows in chosen:
+        pairs = [
+            (row, other)
+            for row in rows.tolist()
+            if (other := fit.lexicon.swap(examples[row], fit.visible, seed_of("swap", seed, examples[row])))
+            is not None
+        ]
+        places = np.array([row for row, _ in pairs], np.int64)
+        for least, texts in (
+            (own, [examples[row] for row, _ in pairs]),
+            (swapped, [other for _, other in pairs]),
+        ):
+            known = read(places, texts)
+            least.append(np.array([min((ratio for _, ratio in one.values()), default=0.0) for one in known]))
+    if min(map(len, own)) < FEW:
+        return np.zeros((0, 2))
+    fits = []
+    for fold in range(len(chosen)):
+        rest = [other for other in range(len(chosen)) if other != fold]
+        good, bad = (np.concatenate([side[other] for other in rest]) for side in (own, swapped))
+        label = np.concatenate([np.zeros(len(good)), np.ones(len(bad))])
+        fits.append(fit_logistic(np.concatenate([good, bad])[:, None], label))
+    return np.array(fits)
+
+
 def _read(read: Read, rows: NDArray[np.int64], requests: Sequence[_WordOf]) -> Table:
-    """The log-ratios of the requested words [n]."""
+    """The log-ratios of the requested words [n 2]."""
     distinct = sorted({(each.row, each.text) for each in requests})
     known = dict(zip(distinct, read(rows[[row for row, _ in distinct]], [text for _, text in distinct])))
     return written_ratios(

@@ -1,8 +1,8 @@
 """Writers of the folds: models of the trained part that were taught to write, and what they say of the words of a text.
 
 log p(word | the words before it, picture) - max log p(a word of its class | the same): a word that a writer would have exchanged
-for another of its class may well be wrong. Words that the text has too are no rivals: they are probably in the picture, and a
-writer that would have named them first says nothing against this one. The probabilities of all words come from one pass over the text. A writer has read no
+for another of its class may well be wrong. Words that the text has too are rivals of their own: they are probably in the picture, and a
+writer that would have named them first says little against this one. The probabilities of all words come from one pass over the text. A writer has read no
 text of the pictures of its fold.
 
 Does not know: how it was trained, other evidence, thresholds.
@@ -32,7 +32,9 @@ from pairloom.regression.words import word_spans
 from pairloom.runtime.threads import one_thread
 from pairloom.weights import load as load_model
 
-WordRatios = dict[int, float]  # place of a word in the lexicon -> its least log-ratio in a text
+# place of a word in the lexicon -> its least log-ratios in a text: to words of its class that the text does not have, and to those that it
+# has, at most 0
+WordRatios = dict[int, tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -133,14 +135,18 @@ class _Reading:
     def _least(
         self, chances: NDArray[np.float32], ids: Sequence[int], words: Sequence[tuple[int, int]], length: int
     ) -> WordRatios:
-        """The least ratio of each word. chances [T V]: log-probabilities of the token after each; length: of the text's tokens."""
+        """The least ratios of each word. chances [T V]: log-probabilities of the token after each; length: of the text's tokens."""
         words = [(place, at) for place, at in words if at < length - 1]  # the last token ends the text
         spoken = [ids[at] for _, at in words]
         ratios: WordRatios = {}
         for place, at in words:
             row, others = chances[at - 1], self.others[place]
-            rivals = others[~np.isin(others, spoken)]
-            if len(rivals):
-                ratio = float(row[ids[at]] - row[rivals].max())
-                ratios[place] = min(ratio, ratios.get(place, ratio))
+            same = np.isin(others, spoken)
+            if same.all():
+                continue
+            new, order = (
+                float(row[ids[at]] - row[others[one]].max(initial=-np.inf)) for one in (~same, same)
+            )
+            least = ratios.get(place, (new, 0.0))
+            ratios[place] = min(new, least[0]), min(order, least[1])
         return ratios

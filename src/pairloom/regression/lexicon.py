@@ -3,7 +3,7 @@
 Classes are found from the texts alone, by the words before and after (distributional similarity, Harris 1954; positive pointwise
 mutual information and a singular value decomposition as in Levy, Goldberg and Dagan 2015): colours are found beside colours, numbers
 beside numbers, animals beside animals, in any language that the words are separated in. `edit` exchanges a word of a text for one
-of its class, which gives a text with one wrong detail.
+of its class, and `swap` two of its words for each other, which gives a text with one wrong detail.
 
 Does not know: pictures, files.
 
@@ -94,6 +94,27 @@ class Lexicon:
                 new = int(near[random.choice(len(near), p=chance / chance.sum())])
                 return text[:start] + self.words[new] + text[stop:], new
         return None
+
+    def swap(self, text: str, visible: NDArray[np.bool_], seed: int) -> str | None:
+        """The text with two of its words of one class in each other's place. visible [V]: words that may be moved. None where no
+        two can be."""
+        spans = [
+            (place, *span)
+            for span in word_spans(text)
+            if (place := self.places.get(span[0])) is not None and visible[place]
+        ]
+        pairs = [
+            (one, other)
+            for at, one in enumerate(spans)
+            for other in spans[at + 1 :]
+            if other[0] in self.alike(one[0])
+        ]
+        if not pairs:
+            return None
+        (_, first, start, stop), (_, second, begin, end) = pairs[
+            np.random.default_rng(seed).integers(len(pairs))
+        ]
+        return text[:start] + second + text[stop:begin] + first + text[end:]
 
     def alike(self, place: int) -> list[int]:
         """Places of the words of a word's class, without those that are hardly like it and those that are forms of it."""

@@ -26,7 +26,8 @@ from pairloom.regression.logistic import fit_logistic
 from pairloom.regression.ridge import Floats, Ridge, in_blocks
 
 Table = NDArray[np.float64]
-Ratios = Sequence[Mapping[int, float]]  # of each text: place of a word -> a writer's log-ratio
+# of each text: place of a word -> a writer's log-ratios, to new words of its class and to others of the text
+Ratios = Sequence[Mapping[int, tuple[float, float]]]
 VISIBLE = 0.15  # least reliability (AUROC - .5) of a word that is judged
 PRIOR, STRENGTH = 0.05, 10.0  # reliability of a word before it is measured, and rows that this counts as
 LOWEST = 0.02  # a prediction counts as at least this share of the word's frequency
@@ -62,7 +63,8 @@ class WordFit:
     """Regressions from each view to words and to text features, the words' reliability [G V] and meanings, the regressions
     of words on words [K V V], and the weights [K columns] of the evidence, whose columns have these means and deviations [2 P].
     visible: words that are judged [V]. usual: the least log-ratio that writers usually give each word in the set's own texts [V], at
-    most 0; [0] without writers.
+    most 0; [0] without writers. order: slope and intercept for each fold of the log-odds that a word is out of its place, by its log-ratio
+    to the text's other words of its class [K 2], learnt from texts with two words swapped.
     """
 
     lexicon: Lexicon
@@ -75,6 +77,7 @@ class WordFit:
     weights: Table
     visible: NDArray[np.bool_]
     usual: Table
+    order: Table
 
     @property
     def reads_ratios(self) -> bool:
@@ -99,7 +102,12 @@ class WordFit:
             ]
         )
         written = None if ratios is None else written_ratios(ratios, words)
-        odds = self.odds(self.evidence(self.seen(pictures, fold), rows, places, beside, fold, written), fold)
+        new = None if written is None else written[:, 0]
+        odds = self.odds(self.evidence(self.seen(pictures, fold), rows, places, beside, fold, new), fold)
+        if written is not None and len(self.order):
+            # the order alone makes no word likelier wrong than right: good texts differ in it too
+            order = np.minimum(written[:, 1] * self.order[fold, 0] + self.order[fold, 1], 0.0)
+            odds = np.where(written[:, 1] < 0, np.maximum(odds, order), odds)
         results, start = [], 0
         for each in words:
             mine = odds[start : start + len(each)].tolist()
@@ -157,7 +165,7 @@ class WordFit:
         """Everything but the words and the regressions to text, to be saved."""
         arrays = {
             **self.lexicon.tensors(), "reliability": self.reliability, "context": self.context, "scale": self.scale,
-            "weights": self.weights, "visible": self.visible, "usual": self.usual,
+            "weights": self.weights, "visible": self.visible, "usual": self.usual, "order": self.order,
             **{f"{view}.{name}": array for view, each in enumerate(self.meanings) for name, array in vars(each).items()},
         }  # fmt: skip
         tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
@@ -178,7 +186,7 @@ class WordFit:
         )
         return cls(
             Lexicon.of(arrays, words), to_words, to_text, arrays["reliability"], meanings, arrays["context"],
-            arrays["scale"], arrays["weights"], arrays["visible"], arrays["usual"],
+            arrays["scale"], arrays["weights"], arrays["visible"], arrays["usual"], arrays["order"],
         )  # fmt: skip
 
 
@@ -224,8 +232,9 @@ def context_of(context: NDArray[np.float16], text: Sequence[int], words: Sequenc
 
 
 def written_ratios(ratios: Ratios, words: Sequence[Sequence[int]]) -> Table:
-    """Log-ratios [n] of writers of the words at these places of each text; 0 where they have none."""
-    return np.array([known.get(place, 0.0) for known, places in zip(ratios, words) for place in places])
+    """Log-ratios [n 2] of writers of the words at these places of each text; 0 where they have none."""
+    known = [each.get(place, (0.0, 0.0)) for each, places in zip(ratios, words) for place in places]
+    return np.array(known, np.float64).reshape(-1, 2)
 
 
 def products(table: Table) -> Table:
