@@ -204,6 +204,11 @@ def karpathy(out: Path) -> None:
     (out / "dataset.json").write_text(json.dumps({"images": rows, "dataset": "ours"}))
 
 
+def caption_map(out: Path) -> None:
+    names = _pictures(out)
+    (out / "captions.json").write_text(json.dumps(dict(zip(names, TEXTS))))
+
+
 def blip_list(out: Path) -> None:
     names = _pictures(out)
     rows = [
@@ -237,6 +242,7 @@ SETS: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
     "webdataset, no JSON": (webdataset_txt, {"datasets": "webdataset", "webdataset": "tars"}),
     "coco": (coco, {"pycocotools": "captions"}),
     "karpathy": (karpathy, {"datasets": "images"}),
+    "caption_map": (caption_map, {"datasets": "json"}),
     "blip_list": (blip_list, {"datasets": "json"}),
     "llava": (llava, {"datasets": "json"}),
 }
@@ -249,6 +255,7 @@ SAVED = {
     "coco": {"pycocotools": "captions"},
     "coco_results": {"pycocotools": "results"},
     "karpathy": {"datasets": "images"},
+    "caption_map": {"datasets": "json"},
     "blip_list": {"datasets": "json"},
     "llava": {"datasets": "json"},
 }

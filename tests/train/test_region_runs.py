@@ -218,4 +218,4 @@ def test_statements_about_the_boxes_of_nlvr(
     lines = [json.loads(line) for line in out.splitlines()]
     assert not outcome or [line["true"] for line in lines] == [line["label"] for line in lines]
     one = pairloom.load(tmp_path / "m", regions=data).reason("train-5-0-0.png", "There is a yellow square.")
-    assert one.true and one.chance == pytest.approx(lines[5]["chance"], abs=1e-6)
+    assert one.true == lines[5]["true"] and one.chance == pytest.approx(lines[5]["chance"], abs=1e-6)

@@ -141,7 +141,11 @@ def load_ridge_model(where: Path) -> Model:
         space, tensors = FeatureSpace.load(where, SPACE), load_file(where / FILE)
         ridges = ridges_in(tensors, len(space.axes))
         _demand_fitting(space, ridges)
-        demand_shapes(tensors, {"weights": "K P"})
+        sizes = demand_shapes(tensors, {"weights": "K P"})
+        if not sizes["K"] or sizes["P"] < 2 * len(ridges):
+            raise ValueError(
+                f"'weights' is {list(tensors['weights'].shape)} for {2 * len(ridges)} directions"
+            )
         weights = tensors["weights"].numpy()[:, : 2 * len(ridges)]
         system = System(encoders, space, JointSpace(ridges, shares_of(weights)), small)
         about = dict(known.get("about", {}))

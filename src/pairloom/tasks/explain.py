@@ -199,7 +199,8 @@ def _weighed(system: Any, batch: Batch, by: str) -> tuple[Tensor, Tensor] | None
     weights = seen.weights[max(0, min(2 * len(seen.weights) // 3, len(seen.weights) - 2))]
     if by == "match head":
         cam = _cam(scores.sum(), weights)
-        return _square(cam[1:-1]), _square(cam.sum(0, keepdim=True))[0]
+        words = cam[1:-1] if len(cam) == tokens.shape[1] else cam[:0]  # none where queries read the picture
+        return _square(words), _square(cam.sum(0, keepdim=True))[0]
     likely = scores[0].float().log_softmax(-1).gather(1, tokens[0].roll(-1)[:, None])[:, 0]
     maps = torch.stack([_cam(likely[at], weights)[at] for at in range(tokens.shape[1] - 2)])
     return _square(maps), _square(maps.mean(0, keepdim=True))[0]
