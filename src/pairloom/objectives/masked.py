@@ -22,9 +22,9 @@ class MaskedTokens(NamedTuple):
 
 
 @runtime_checkable
-class WordMasking(Protocol):
-    """The part of a Config that masking reads: the ids of the special tokens, the size of the vocabulary and the share of the
-    words that are hidden. Ids above [MASK] are words."""
+class TextTokens(Protocol):
+    """The part of a Config that says which ids are words: those of the special tokens are none. masked: share of the words that are
+    hidden."""
 
     @property
     def pad(self) -> int: ...
@@ -33,11 +33,17 @@ class WordMasking(Protocol):
     @property
     def sep(self) -> int: ...
     @property
-    def mask(self) -> int: ...
-    @property
     def vocabulary(self) -> int: ...
     @property
     def masked(self) -> float: ...
+
+
+@runtime_checkable
+class WordMasking(TextTokens, Protocol):
+    """The part of a Config that masking reads. mask: the id of [MASK]; those above it are words."""
+
+    @property
+    def mask(self) -> int: ...
 
 
 def masking_generator(training: bool) -> torch.Generator:
@@ -99,11 +105,16 @@ def mask_some(
     return replaced_tokens(ids, candidates & (rank < count[:, None]), draws[1], mask_id, words, generator)
 
 
+def real_words(ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], config: TextTokens) -> Bool[Tensor, "B T"]:
+    """The tokens that are real (mask: True = real) and neither [CLS] nor [SEP] nor [PAD]."""
+    return mask & (ids != config.cls) & (ids != config.sep) & (ids != config.pad)
+
+
 def mask_words(
     ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], config: WordMasking, generator: torch.Generator
 ) -> MaskedTokens:
     """`mask_tokens` of the words of a text, which are its real tokens but for [CLS], [SEP] and [PAD]. mask: True = real."""
-    words = mask & (ids != config.cls) & (ids != config.sep) & (ids != config.pad)
+    words = real_words(ids, mask, config)
     return mask_tokens(
         ids, words, config.mask, (config.mask + 1, config.vocabulary), generator, config.masked
     )

@@ -11,32 +11,22 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from pairloom.objectives.masked import MaskedTokens, replaced_tokens
+from pairloom.objectives.masked import MaskedTokens, TextTokens, real_words, replaced_tokens
 
 Padded = tuple[Tensor, Tensor]  # ids and mask of texts
 
 
 @runtime_checkable
-class SpanMasking(Protocol):
+class SpanMasking(TextTokens, Protocol):
     """The part of a Config that the corruption of spans reads. Sentinels are counted from the vocabulary's end backwards, behind as
     many ids of another use; start: the token that a decoder reads first; span_source: ids before every source."""
 
     @property
-    def pad(self) -> int: ...
-    @property
-    def cls(self) -> int: ...
-    @property
-    def sep(self) -> int: ...
-    @property
     def start(self) -> int: ...
-    @property
-    def vocabulary(self) -> int: ...
     @property
     def sentinels(self) -> int: ...
     @property
     def span_source(self) -> tuple[int, ...]: ...
-    @property
-    def masked(self) -> float: ...
 
 
 def corrupt_spans(
@@ -45,7 +35,7 @@ def corrupt_spans(
     """Span prediction (Raffel et al., 2020): max(1, int(masked * words)) of a text's words are taken out, neighbours together, and a
     sentinel stands in place of each span. The target is each sentinel and the words of its span, without a last sentinel."""
     draw = torch.rand(ids.shape, generator=generator).to(ids.device)
-    words = mask & (ids != c.cls) & (ids != c.sep) & (ids != c.pad)
+    words = real_words(ids, mask, c)
     count = (c.masked * words.sum(1)).long().clamp(min=1)
     taken = words & (draw.masked_fill(~words, 2.0).argsort(1).argsort(1) < count[:, None])
     sources, targets = [], []

@@ -24,7 +24,7 @@ from pairloom.blocks.region_embed import GlobalRegionEmbed
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.records import Regions
-from pairloom.objectives.masked import masked_loss, masking_generator
+from pairloom.objectives.masked import masked_loss, masking_generator, real_words
 from pairloom.objectives.mismatch import mismatched_half
 from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
 from pairloom.objectives.spans import mask_segments
@@ -148,7 +148,7 @@ class System(nn.Module):
         partner, wrong = mismatched_half(fusion.picture_ids(batch, owner), generator)
         texts, regions = batch.required("texts")[partner], fusion.regions_of(batch, owner)
         ids = texts.ids
-        candidates = texts.mask & (ids != c.cls) & (ids != c.sep) & (ids != c.pad)
+        candidates = real_words(ids, texts.mask, c)
         masked = mask_segments(
             ids, candidates, c.mask, (c.mask + 1, c.vocabulary), generator, c.masked, c.longest
         )
