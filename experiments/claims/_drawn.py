@@ -63,8 +63,7 @@ def measure(model: Any, held: Pictures) -> dict[str, list[float]]:
     images = look(model, held.pixels)
     batch = replace(model.batch(texts=held.texts), images=images[:, None])
     scores = (model.system.embed_image(batch) @ model.system.embed_text(batch).T).numpy()
-    claims = [parse(text) for text in held.texts]
-    right = np.array([[is_true(claim, scene) for claim in claims] for scene in held.scenes])
+    right = true_table(held.texts, held.scenes)
     rankings = [ranks(scores, right), ranks(scores.T, right.T)]
     written = write(model, held.pixels, Writing("beam", max_length=model.config.length, min_length=3))
     readings = [read(text, scene) for text, scene in zip(written, held.scenes)]
@@ -78,6 +77,12 @@ def measure(model: Any, held: Pictures) -> dict[str, list[float]]:
         "captions true": [float(seen.right) for seen in readings],
         "CIDEr-D": cider.each.tolist(),
     }
+
+
+def true_table(texts: Sequence[str], scenes: Sequence[Scene]) -> np.ndarray:
+    """Whether each text is true of each scene: [scenes texts]."""
+    claims = [parse(text) for text in texts]
+    return np.array([[is_true(claim, scene) for claim in claims] for scene in scenes])
 
 
 def write(model: Any, pixels: np.ndarray, writing: Writing, seeds: Sequence[int] | None = None) -> list[str]:
