@@ -1,23 +1,23 @@
 """The audit by hand: what one pair shows, and what only shows across shards."""
 
-from collections import Counter
-
 import numpy as np
 
-from pairloom.clean.audit import ShardFacts, across
+from pairloom.clean.audit import across
 from pairloom.clean.duplicates import group_copies
 from pairloom.clean.perceptual_hash import SIZE
+from pairloom.clean.shard_facts import ShardFacts
 
 
 def facts(pairs: list[tuple[int, int, int, list[int]]]) -> ShardFacts:
     """(key, picture, number of what it shows, texts) of each pair of a shard."""
     keys, pictures = (np.array([pair[at] for pair in pairs], np.uint64) for at in range(2))
     seen = np.array([descriptor(pair[2]) for pair in pairs], np.int8).reshape(-1, SIZE)
-    return ShardFacts(
-        "s", keys, pictures, np.full(len(pairs), 100 << 32, np.uint64), seen, keys,
-        np.array([text for *_, texts in pairs for text in texts], np.uint64),
-        np.cumsum([0, *(len(pair[3]) for pair in pairs)]).astype(np.int32), Counter(), {},
-    )  # fmt: skip
+    words = np.array([text for *_, texts in pairs for text in texts], np.uint64)
+    columns = {
+        "keys": keys, "images": pictures, "quality": np.full(len(pairs), 100 << 32, np.uint64), "descriptors": seen,
+        "words": keys, "texts": words, "first_text": np.cumsum([0, *(len(pair[3]) for pair in pairs)]).astype(np.int32),
+    }  # fmt: skip
+    return ShardFacts("s", len(pairs), len(words), 0, columns)
 
 
 def descriptor(number: int) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pairloom.clean import ledger, rows
+from pairloom.clean import audit_set, ledger, rows
 from pairloom.clean.audit_set import check
 from pairloom.data.shards import open_set, save_set
 from pairloom.errors import Mistake
@@ -43,6 +43,22 @@ def test_workers_and_a_second_call_find_the_same(world, tmp_path) -> None:
     assert stamps == {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     for shard in world.shards:
         assert np.load(tmp_path / f"{shard.name}.npy").shape[1:] == (32, 32, 3)
+
+
+def test_a_process_of_its_own_finds_the_same_copies_and_leaks(world, tmp_path, monkeypatch) -> None:
+    here = check(world, folder=tmp_path, size=0, against=world)
+    monkeypatch.setattr(audit_set, "APART", 0)
+    apart = check(world, folder=tmp_path, size=0, against=world)
+    assert here.audit() == apart.audit() and here.audit()["leak"]["count"] == 61
+    assert np.array_equal(here.groups.group_of, apart.groups.group_of)
+
+
+def test_the_columns_of_a_finished_shard_are_written_again_where_they_are_gone(world, tmp_path) -> None:
+    before = check(world, folder=tmp_path, size=0)
+    for file in tmp_path.glob("*.npz"):
+        file.unlink()
+    after = check(world, folder=tmp_path, size=0)
+    assert before.audit() == after.audit() and before.images == after.images == 60
 
 
 def test_a_leak_into_another_set_is_found(world) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from pairloom.clean.perceptual_hash import SIDE
 from pairloom.clean.picture_faults import odd_sizes, picture_faults, thumbnail
 from pairloom.clean.placeholders import placeholders, word_sketch
 from pairloom.clean.repairs import repaired
+from pairloom.clean.shard_facts import ShardFacts, joined_column, texts_of_pairs
 from pairloom.clean.text_faults import text_faults
 from pairloom.data.disk import atomic_write
 from pairloom.data.pair import Pair, content_hash
@@ -72,28 +73,6 @@ class AuditTask:
     def part(self) -> Path | None:
         """The file of the shard's rows; its pixels are in a .npy file beside it."""
         return None if self.folder is None else self.folder / f"{self.shard.name}.parquet"
-
-
-@dataclass
-class ShardFacts:
-    """Result of auditing a shard, which stays in memory: about 45 bytes per pair (190 where no part is written), counts, a few examples
-    of each fault, and a sample of the texts that have no bad one."""
-
-    shard: str
-    keys: np.ndarray  # [n] uint64, first 64 bits of the pair's key
-    images: np.ndarray  # [n] uint64, first 64 bits of the picture's key; 0 where there is none
-    quality: np.ndarray  # [n] uint64, pixels, sharpness and twofold bytes of the picture (`duplicates.quality`): which of two copies is better
-    descriptors: np.ndarray  # [n SIZE] int8, of the picture (`perceptual_hash`), 0 where there is none; [0 SIZE] where a part has them
-    words: np.ndarray  # [n] uint64, sketch of the words of the pair's texts (`placeholders`)
-    texts: np.ndarray  # [m] uint64, hash of each text
-    first_text: np.ndarray  # [n + 1] int32, texts of pair i are first_text[i]:first_text[i + 1]
-    counts: Counter[str] = field(default_factory=Counter)
-    examples: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    sample: list[str] = field(default_factory=list)
-    bad_pairs: np.ndarray = field(
-        default_factory=lambda: np.zeros(0, bool)
-    )  # [n] a bad fault of the picture or the row
-    bad_texts: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # [m] a bad fault of the text
 
 
 class _Notes:
@@ -147,27 +126,37 @@ class _Notes:
         if len(self.sample) >= 2 * self.size:
             self.sample = heapq.nsmallest(self.size, self.sample)
 
-    def facts(self, shard: str) -> ShardFacts:
+    def facts(self, shard: str, place: Path | None = None) -> ShardFacts:
+        """The facts of a shard. place: where their columns are written, if they are not there; None: they stay in memory."""
+        columns: dict[str, np.ndarray] = {
+            **{name: np.array(getattr(self, name), np.uint64) for name in ("keys", "images", "quality", "words", "texts")},
+            "first_text": np.array(self.first, np.int32),
+            "bad_pairs": np.array(self.bad_pairs, bool), "bad_texts": np.array(self.bad_texts, bool),
+        }  # fmt: skip
+        if place is None:
+            raw = np.frombuffer(b"".join(self.descriptors), np.int8)
+            columns["descriptors"] = raw.reshape(-1, phash.SIZE)
+        elif not place.exists():
+            with atomic_write(place) as file:
+                np.savez(file, allow_pickle=False, **columns)
+        bad = sum(self.bad_pairs) + sum(self.bad_texts)
+        drawn = [text for _, text in heapq.nsmallest(self.size, self.sample)]
         return ShardFacts(
-            shard,
-            np.array(self.keys, np.uint64), np.array(self.images, np.uint64), np.array(self.quality, np.uint64),
-            np.frombuffer(b"".join(self.descriptors), np.int8).reshape(-1, phash.SIZE),
-            np.array(self.words, np.uint64), np.array(self.texts, np.uint64), np.array(self.first, np.int32), self.counts, self.examples,
-            [text for _, text in heapq.nsmallest(self.size, self.sample)],
-            np.array(self.bad_pairs, bool), np.array(self.bad_texts, bool),
+            shard, len(self.keys), len(self.texts), bad, columns if place is None else place, self.counts, self.examples, drawn
         )  # fmt: skip
 
 
 def audit_shard(task: AuditTask) -> ShardFacts:
     """Audit every pair of a shard. A finished shard (in task.folder) is not decoded again."""
     part = task.part
+    place = None if part is None else part.with_suffix(".npz")
     notes = _Notes(task.sample, with_descriptors=part is None)
     if part is not None and part.exists():
         with pq.ParquetFile(part) as table:
             for rows in table.iter_batches():
                 for row in rows.to_pylist():
                     notes.pair(row)
-        return notes.facts(task.shard.name)
+        return notes.facts(task.shard.name, place)
     kept: list[dict[str, Any]] = []
     squares: list[np.ndarray] = []
     for pair in read_shard(task.shard):
@@ -179,17 +168,7 @@ def audit_shard(task: AuditTask) -> ShardFacts:
                 squares.append(_square(image, task.size))
     if part is not None:
         _write(part, task.size, kept, squares)
-    return notes.facts(task.shard.name)
-
-
-def descriptors_of(facts: ShardFacts, folder: Path | None) -> np.ndarray:
-    """Descriptors [n SIZE] of a shard's pictures: those of its facts, or of its part in a folder."""
-    if folder is None:
-        return facts.descriptors
-    with pq.ParquetFile(folder / f"{facts.shard}.parquet") as part:
-        column = part.read(["descriptor"], use_threads=False).column(0).to_pylist()
-    raw = b"".join(value or bytes(phash.SIZE) for value in column)
-    return np.frombuffer(raw, np.int8).reshape(-1, phash.SIZE)
+    return notes.facts(task.shard.name, place)
 
 
 def look(pair: Pair, least: int = 0, repairs: bool = False) -> tuple[Image.Image | None, dict[str, Any]]:
@@ -294,12 +273,10 @@ def across(
 ) -> dict[str, np.ndarray]:
     """Faults that need the whole set: code -> indices of pairs (for common_text of texts), in the order of the shards. groups: of
     its copies; other: a second set, to detect leaks."""
-    images, keys, qualities, words = (
-        np.concatenate([getattr(f, name) for f in shards] or [np.zeros(0, np.uint64)])
-        for name in ("images", "keys", "quality", "words")
+    images, keys, qualities, words, texts = (
+        joined_column(shards, name) for name in ("images", "keys", "quality", "words", "texts")
     )
-    texts = np.concatenate([f.texts for f in shards] or [np.zeros(0, np.uint64)])
-    counts = np.concatenate([np.diff(f.first_text) for f in shards] or [np.zeros(0, np.int32)])
+    counts = texts_of_pairs(shards)
     owner = np.repeat(np.arange(len(keys)), counts)
     both = np.zeros(len(keys), np.uint64)
     np.bitwise_xor.at(both, owner, texts)

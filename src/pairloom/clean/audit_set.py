@@ -6,20 +6,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import partial
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from pairloom.clean import audit_languages, audit_phrases
-from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, ShardFacts, across, audit_shard, descriptors_of
+from pairloom.clean.audit import EXAMPLES, SAMPLE, AuditTask, across, audit_shard
 from pairloom.clean.audited_texts import names_and_texts
 from pairloom.clean.duplicates import Groups, group_copies
 from pairloom.clean.faults import FAULTS, OF_TEXT, REPAIRABLE
 from pairloom.clean.repairs import repaired
+from pairloom.clean.shard_facts import ShardFacts, joined_column, texts_of_pairs
 from pairloom.clean.shared_phrases import SharedPhrases
 from pairloom.data.shards import PairSet, description
 from pairloom.errors import Mistake
@@ -64,23 +64,23 @@ class Findings:
 
     @property
     def pairs(self) -> int:
-        return sum(len(facts.keys) for facts in self.facts)
+        return sum(facts.pairs for facts in self.facts)
 
     @property
     def texts(self) -> int:
-        return sum(len(facts.texts) for facts in self.facts)
+        return sum(facts.texts for facts in self.facts)
 
     @property
     def images(self) -> int:
         """Number of distinct readable pictures."""
-        keys = np.concatenate([facts.images for facts in self.facts] or [np.zeros(0, np.uint64)])
+        keys = joined_column(self.facts, "images")
         return len(np.unique(keys[keys != 0]))
 
     def by_shard(self) -> Iterator[ShardFindings]:
         """Of each shard the faults that need the whole set."""
         pair = text = 0
         for facts in self.facts:
-            after, last = pair + len(facts.keys), text + len(facts.texts)
+            after, last = pair + facts.pairs, text + facts.texts
             yield ShardFindings(
                 {code: _inside(rows, pair, after) for code, rows in self.pairwise.items()},
                 {code: _inside(rows, text, last) for code, rows in self.textwise.items()},
@@ -132,7 +132,7 @@ class Findings:
         return self._bad("bad_pairs", self.pairwise)
 
     def _bad(self, name: str, across: dict[str, np.ndarray]) -> np.ndarray:
-        bad = np.concatenate([getattr(facts, name) for facts in self.facts] or [np.zeros(0, bool)])
+        bad = joined_column(self.facts, name, np.bool_)
         for code in (code for code in across if FAULTS[code].severity == "bad"):
             bad[across[code]] = True
         return bad
@@ -140,9 +140,7 @@ class Findings:
     def _bad_units(self) -> np.ndarray:
         """For each text, and for each pair without one, whether it is bad."""
         pairs, texts = self.bad_pairs(), self._bad("bad_texts", self.textwise)
-        counts = np.concatenate(
-            [np.diff(facts.first_text) for facts in self.facts] or [np.zeros(0, np.int32)]
-        )
+        counts = texts_of_pairs(self.facts)
         owner = np.repeat(np.arange(len(pairs)), counts)
         return np.concatenate([texts | pairs[owner], pairs[counts == 0]])
 
@@ -163,6 +161,7 @@ def _inside(indices: np.ndarray, first: int, stop: int) -> np.ndarray:
     return indices[start:end] - first
 
 
+APART = 20_000  # pairs from which the faults of the whole set are sought in a process of their own, whose memory goes back
 FEW = 5  # examples of each fault across shards
 MOST, FEWEST = 0.5, 20  # largest share of the texts that one rule may drop, and of how many texts it is one
 TEXTWISE = ("common_text", *audit_languages.CODES, audit_phrases.CODE)
@@ -179,21 +178,20 @@ def check(
 ) -> Findings:
     """Audit every shard of a set. folder: for rows and pixels, from which a stopped audit resumes; against: a set whose
     pictures must not occur in this one; repairs: apply the repairs of texts. Mistake for a set without pairs."""
-    other = None if against is None else _all(against, execution, None, size, tell)
+    aside = None if folder is None else folder / "against"
+    other = None if against is None else _all(against, execution, aside, 0, tell)
     facts = _all(pairs, execution, folder, size, tell, repairs)
-    if not sum(len(shard.keys) for shard in facts):
+    if not sum(shard.pairs for shard in facts):
         raise Mistake(
             f"{pairs.path} has no pairs.",
             "Its files were read and not one picture or text was in them.",
             "Point at the folder that holds the pictures.",
         )
-    groups = group_copies(facts, partial(descriptors_of, folder=folder))
-    whole = across(facts, groups, other)
-    pa.default_memory_pool().release_unused()  # Arrow keeps what the descriptors were read into
-    for each in facts:
-        each.descriptors = each.descriptors[
-            :0
-        ].copy()  # most of what is in memory of a pair; nothing reads them after this
+    task = WholeTask(
+        [each.bare() for each in facts], None if other is None else [each.bare() for each in other]
+    )
+    alone = folder is not None and sum(shard.pairs for shard in facts) > APART
+    groups, whole = execution.run_apart(audit_whole, task) if alone else audit_whole(task)
     whole |= audit_languages.find_languages(pairs, facts, execution, folder)
     phrases, whole[audit_phrases.CODE] = audit_phrases.find_phrases(pairs, facts, execution, folder)
     findings = Findings(
@@ -206,6 +204,20 @@ def check(
     findings.shown = _examples(pairs, findings, folder)
     findings.notes = (*pairs.notes, *([phrases.sentence] if phrases else []))
     return findings
+
+
+@dataclass(frozen=True)
+class WholeTask:
+    """Task of finding the faults that need all shards of a set. other: the shards of a set whose pictures must not occur in it."""
+
+    facts: list[ShardFacts]
+    other: list[ShardFacts] | None = None
+
+
+def audit_whole(task: WholeTask) -> tuple[Groups, dict[str, np.ndarray]]:
+    """The groups of copies in a set, and its faults that need all shards."""
+    groups = group_copies(task.facts)
+    return groups, across(task.facts, groups, task.other)
 
 
 def demand_understood(pairs: PairSet) -> None:
@@ -251,8 +263,8 @@ def demand_few(findings: Findings, path: Path) -> None:
 def _examples(pair_set: PairSet, findings: Findings, folder: Path | None) -> dict[str, list[tuple[str, str]]]:
     """The first few pairs of each fault across shards. Their shards, or the audit's parts in a folder, are read again, since names are
     not kept in memory."""
-    first = np.concatenate([[0], np.cumsum([len(facts.keys) for facts in findings.facts])])
-    texts = np.concatenate([[0], np.cumsum([len(facts.texts) for facts in findings.facts])])
+    first = np.concatenate([[0], np.cumsum([facts.pairs for facts in findings.facts])])
+    texts = np.concatenate([[0], np.cumsum([facts.texts for facts in findings.facts])])
     wanted: dict[
         int, dict[int, list[tuple[str, int]]]
     ] = {}  # shard -> pair in it -> (code, text of the pair)
@@ -262,7 +274,7 @@ def _examples(pair_set: PairSet, findings: Findings, folder: Path | None) -> dic
             shard = int(np.searchsorted(starts, index, "right")) - 1
             local, at = index - int(starts[shard]), 0
             if code in TEXTWISE:
-                held = findings.facts[shard].first_text
+                held = findings.facts[shard].column("first_text")
                 owner = int(np.searchsorted(held, local, "right")) - 1
                 local, at = owner, local - int(held[owner])
             wanted.setdefault(shard, {}).setdefault(local, []).append((code, at))
@@ -284,11 +296,23 @@ def _all(
     tell: Tell | None,
     repairs: bool = False,
 ) -> list[ShardFacts]:
+    if folder is not None:
+        folder.mkdir(exist_ok=True)
     done: dict[str, ShardFacts] = {}
+    shown: dict[str, list[tuple[int, tuple[str, str]]]] = {}  # examples with the numbers of their shards
+    place = {shard.name: number for number, shard in enumerate(pairs.shards)}
     sample = max(1, SAMPLE // len(pairs.shards)) if pairs.shards else 0
     tasks = [AuditTask(shard, folder, size, sample, repairs) for shard in pairs.shards]
     for task, facts in execution.run(audit_shard, tasks):
         done[task.shard.name] = facts
+        for code, examples in facts.examples.items():
+            numbered = [*shown.get(code, ()), *((place[task.shard.name], each) for each in examples)]
+            shown[code] = sorted(numbered, key=itemgetter(0))[:EXAMPLES]
+        facts.examples = {}  # those of 1,000 shards take 40 MB
         if tell is not None:
-            tell(len(facts.keys), int(facts.bad_texts.sum() + facts.bad_pairs.sum()))
-    return [done[shard.name] for shard in pairs.shards]
+            tell(facts.pairs, facts.bad)
+    ordered = [done[shard.name] for shard in pairs.shards]
+    for code, examples in shown.items():
+        for number, each in examples:
+            ordered[number].examples.setdefault(code, []).append(each)
+    return ordered

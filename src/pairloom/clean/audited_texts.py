@@ -59,7 +59,7 @@ def indices(
 ) -> list[np.ndarray]:  # fmt: skip
     """Indices of texts in the order of the shards, of so many kinds. function: the places of each kind among the texts of the shard
     of a task."""
-    first = dict(zip([each.shard for each in facts], np.cumsum([0, *(len(each.texts) for each in facts)])))
+    first = dict(zip([each.shard for each in facts], np.cumsum([0, *(each.texts for each in facts)])))
     parts: list[list[np.ndarray]] = [[np.zeros(0, np.int64)] for _ in range(kinds)]
     for task, places in execution.run(function, tasks):
         for part, of_kind in zip(parts, places):

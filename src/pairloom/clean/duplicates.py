@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from pairloom.clean import perceptual_hash as phash
 from pairloom.clean.perceptual_hash import Floats
+from pairloom.clean.shard_facts import ShardFacts, joined_column
 
 Rows = NDArray[np.int64]
 Descriptors = NDArray[np.int8]
@@ -58,11 +59,10 @@ class Groups:
         return int(self.group_of.max(initial=-1)) + 1
 
 
-def group_copies(shards: Sequence[Any], load: Callable[[Any], Descriptors] | None = None) -> Groups:
-    """Groups of the copies in a set, from the facts of its shards (`audit.ShardFacts`). load: the descriptors of a shard's facts, where
-    these do not hold them."""
-    images, quality = (_joined(shards, name) for name in ("images", "quality"))
-    descriptors = _all_descriptors(shards, load)
+def group_copies(shards: Sequence[ShardFacts]) -> Groups:
+    """Groups of the copies in a set, from the facts of its shards ."""
+    images, quality = (joined_column(shards, name) for name in ("images", "quality"))
+    descriptors = _all_descriptors(shards)
     first = first_copies(descriptors, images)
     count = len(first)
     copied = np.bincount(first, minlength=count)[first] > 1
@@ -104,17 +104,12 @@ def _better(qualities: NDArray[np.uint64], groups: Rows) -> NDArray[np.uint64]:
     return qualities & ~np.uint64(0xFFFFFF00) | sharp << np.uint64(8)
 
 
-def _joined(shards: Sequence[Any], name: str) -> Any:
-    return np.concatenate([getattr(facts, name) for facts in shards] or [np.zeros(0, np.uint64)])
-
-
-def _all_descriptors(shards: Sequence[Any], load: Callable[[Any], Descriptors] | None = None) -> Descriptors:
-    """The descriptors of all pictures; the shards' become views of them, so that they are in memory once."""
-    starts = np.cumsum([0, *(len(facts.images) for facts in shards)])
+def _all_descriptors(shards: Sequence[ShardFacts]) -> Descriptors:
+    """The descriptors of all pictures, in a memory map of their own."""
+    starts = np.cumsum([0, *(facts.pairs for facts in shards)])
     descriptors = mapped((int(starts[-1]), phash.SIZE), np.int8)
     for facts, start, stop in zip(shards, starts, starts[1:]):
-        descriptors[start:stop] = facts.descriptors if load is None else load(facts)
-        facts.descriptors = descriptors[start:stop]
+        descriptors[start:stop] = facts.column("descriptors")
     return descriptors
 
 
@@ -134,10 +129,10 @@ def _is_turned(descriptors: Descriptors, one: Rows, other: Rows) -> NDArray[np.b
     return turned
 
 
-def leaks(shards: Sequence[Any], others: Sequence[Any]) -> NDArray[np.int64]:
+def leaks(shards: Sequence[ShardFacts], others: Sequence[ShardFacts]) -> NDArray[np.int64]:
     """Pairs of a set whose pictures have a copy in another set."""
-    images, descriptors = _joined([*others, *shards], "images"), _all_descriptors([*others, *shards])
-    count = len(_joined(others, "images"))
+    images, descriptors = joined_column([*others, *shards], "images"), _all_descriptors([*others, *shards])
+    count = sum(facts.pairs for facts in others)
     return np.flatnonzero(first_copies(descriptors, images)[count:] < count)
 
 

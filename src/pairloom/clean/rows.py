@@ -127,7 +127,7 @@ def gather(
     if (work / "shards.json").exists():
         return
     phrases = findings.phrases if repairs else SharedPhrases()
-    counts = [len(facts.keys) for facts in findings.facts]
+    counts = [facts.pairs for facts in findings.facts]
     first = np.concatenate([[0], np.cumsum(counts)]).tolist()
     copies = MergedCopies.choose(findings.groups, findings.bad_pairs()) if merge else None
     if copies is not None:

@@ -1,6 +1,7 @@
 """Parallel execution of one function over the shards of a set: in this process, on local workers, later on a cluster.
 
-An engine is a file of engines/ with `run(function, items, workers)`, which yields (item, result) in any order. The function
+An engine is a file of engines/ with `run(function, items, workers)`, which yields (item, result) in any order, and
+`run_apart(function, item)`, which has one item done in a process that ends with it. The function
 must be importable, take one item, write its own output atomically, and derive every name and seed from the item's content:
 the same plan then gives the same bytes on every engine and after any kill.
 """
@@ -44,3 +45,7 @@ class Execution:
     def run(self, function: Callable[[Item], Any], items: Sequence[Item]) -> Iterator[tuple[Item, Any]]:
         """Run a function on every item, and yield (item, function(item)) as they finish."""
         return run(function, items, self.workers, self.engine)
+
+    def run_apart(self, function: Callable[[Item], Any], item: Item) -> Any:
+        """The result of a function of one item, in a process of its own, whose memory goes back to the system with it."""
+        return registry.find("scale.engines", self.engine).run_apart(function, item)

@@ -43,6 +43,12 @@ def run(function: Callable[[Any], Any], items: Sequence[Any], workers: int) -> I
             yield from _with_pool(function, items, min(workers, len(items)))
 
 
+def run_apart(function: Callable[[Any], Any], item: Any) -> Any:
+    """The result of a function of one item, from a process that ends with it."""
+    with _one_thread():
+        return [result for _, result in _with_pool(function, [item], 1)][0]
+
+
 @contextmanager
 def _one_thread() -> Iterator[None]:
     """Limit torch to one thread in this process, where torch is loaded, and in all processes that are started meanwhile."""
