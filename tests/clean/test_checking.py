@@ -14,7 +14,7 @@ from PIL import Image
 
 import pairloom
 from pairloom.api.checking import CheckResult
-from pairloom.clean import checking, issues, ledger
+from pairloom.clean import checking, issues, ledger, plan
 from pairloom.clean.faults import FAULTS
 from pairloom.clean.issues import shown_shares
 from pairloom.clean.plan import CleanSettings
@@ -179,6 +179,22 @@ def test_another_check_replaces_an_old_one_only_where_it_is_named(raw: Path, tmp
     assert "leak" in second.audit() and "leak" not in first.audit()
     assert json.loads((out / "run.json").read_text())["command"] == {"against": str(raw)}
     assert "leak" in pq.read_table(out / "issues.parquet").column("code").to_pylist()
+
+
+def test_other_code_does_not_go_on_with_a_run_that_was_stopped(
+    raw: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """A part of an older working copy may lack a column."""
+    monkeypatch.setattr(checking.audit_set, "across", None)
+    with pytest.raises(TypeError):
+        pairloom.open(raw).check(out=tmp_path / "out", workers=1)
+    monkeypatch.undo()
+    part = next((tmp_path / "out" / ".pairloom" / "audit").glob("*.parquet"))
+    pq.write_table(pq.read_table(part).drop_columns(["sharpness"]), part)
+    monkeypatch.setattr(plan, "_code", lambda: "of today")
+    with pytest.raises(Mistake, match="version or code of pairloom changed"):
+        pairloom.open(raw).check(out=tmp_path / "out", workers=1)
+    assert pairloom.open(raw).check(out=tmp_path / "out", workers=1, restart=True).pairs == PAIRS + 4
 
 
 def test_the_page_has_a_bound_and_the_tables_have_all(

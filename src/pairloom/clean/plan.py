@@ -169,7 +169,7 @@ def prepare(
     """Create or find the work folder of a run. also: further inputs, by name, whose change makes another run. Mistake where
     the output folder is not pairloom's, cannot be written, or holds another run."""
     plan = {"pairloom": pairloom.__version__, "settings": asdict(settings), "set": _fingerprints(pairs)}
-    plan |= {name: _fingerprint(place) for name, place in settings.inputs()}
+    plan |= {"code": _code(), **{name: _fingerprint(place) for name, place in settings.inputs()}}
     plan |= {name: _fingerprint(place) for name, place in also.items()}
     plan |= {"format": pairs.format, "columns": asdict(pairs.columns)}
     if restart:
@@ -179,7 +179,7 @@ def prepare(
         raise Mistake(
             f"{out} holds a run with other settings or another set.",
             _difference(held["settings"], settings)
-            or "The pictures, the texts, the model or the version of pairloom changed.",
+            or "The pictures, the texts, the model, or the version or code of pairloom changed.",
             "Choose another --out, or add --restart to replace that run.",
         )
     try:
@@ -199,6 +199,13 @@ def already(parts: Iterable[Path]) -> str:
     """Note about a step's progress in an earlier call; "" where there is none."""
     done = [part.exists() for part in parts]
     return f"{sum(done):,} of {len(done):,} already done" if any(done) else ""
+
+
+def _code() -> str:
+    """Fingerprint of the program itself, which tells working copies of one version apart: only the code that began a run goes on with
+    it, since parts of another may lack what is read."""
+    sources = sorted(Path(pairloom.__file__).parent.rglob("*.py"))
+    return content_hash(*(source.read_bytes() for source in sources))
 
 
 def _fingerprints(pairs: PairSet) -> str:
