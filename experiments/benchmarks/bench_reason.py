@@ -115,7 +115,7 @@ def answered(model: Model, examples: Sequence[Any], lesson: Any) -> tuple[list[s
     for at in range(0, len(examples), 64):
         part = examples[at : at + 64]
         texts = [one.question for one in part]
-        batch = questions_batch(pictures_of(model, part)[:, 0], texts, model.tokens, model.config)
+        batch = questions_batch(model, pictures_of(model, part)[:, 0], texts)
         answers += [best[0].text for best in choose(model.system, batch, choices)]
     return answers, [one.answers[0] for one in examples]
 

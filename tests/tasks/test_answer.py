@@ -45,7 +45,7 @@ def asked() -> Model:
 def batch(asked: Model) -> Batch:
     images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     questions = ["What colour is the ball?", "how many cats", "is the dog on the left"]
-    return answer.questions_batch(images, questions, asked.tokens, asked.config, image_of=[1, 0, 0])
+    return answer.questions_batch(asked, images, questions, image_of=[1, 0, 0])
 
 
 def scores_one_by_one(model: Model, batch: Batch, text: str, smoothing: float = 0.1) -> torch.Tensor:

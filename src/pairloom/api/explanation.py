@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 from PIL import Image
@@ -33,8 +33,56 @@ Floats = NDArray[Any]
 COLUMNS = ["painted over", "the map's cells", "random cells", "sd", "random ones that left more"]
 
 
+class ExplanationFigure:
+    """An explanation that is shown and saved as a figure, with the rows of its test below."""
+
+    columns: ClassVar[list[str]]  # of `rows`
+    parts: ClassVar[str]  # what is taken away in the test
+    text: str
+    by: str
+    faithfulness: tuple[Faithfulness, ...]
+
+    @property
+    def note(self) -> str:
+        """How the explanation came about."""
+        raise NotImplementedError
+
+    def _panels(self) -> list[Panel]:
+        raise NotImplementedError
+
+    @property
+    def rows(self) -> list[list[str]]:
+        """The test as text, a row for each share of the parts: see `columns`."""
+        return [
+            [
+                f"{one.share:.0%}",
+                *(f"{value:.4f}" for value in (one.first, one.random, one.deviation)),
+                f"{one.rank:.0%}",
+            ]
+            for one in self.faithfulness
+        ]
+
+    def figure(self) -> Image.Image:
+        """One picture with all panels."""
+        return figure.sheet(self._panels(), f"{self.text}   [{self.note}]")
+
+    def save(self, path: Path | str, restart: bool = False) -> Path:
+        """Write the figure as .png or .html. Mistake for another ending, and where the file exists already."""
+        path = demand_figure(Path(path), restart)
+        if path.suffix.lower() == ".png":
+            data = figure.png(self.figure())
+        else:
+            data = self._repr_html_().encode()
+        with atomic_write(path, replace=restart) as file:
+            file.write(data)
+        return path
+
+    def _repr_html_(self) -> str:
+        return figure.page(self._panels(), self.text, self.note, self.columns, self.rows)
+
+
 @dataclass(frozen=True, eq=False)
-class PictureExplanation:
+class PictureExplanation(ExplanationFigure):
     """maps [W U V], one a word, and whole [U V] of the text in all; larger is more. way: how they were computed; by: the
     score that is explained, score: its value. faithfulness: what the score does when cells are painted over."""
 
@@ -48,23 +96,12 @@ class PictureExplanation:
     faithfulness: tuple[Faithfulness, ...]
     view: Floats = field(repr=False)  # [H H 3], the picture as the model sees it
 
-    columns = COLUMNS  # of `rows`
+    columns = COLUMNS
+    parts = "cells"
 
     @property
     def note(self) -> str:
         return f"{self.by} {self.score:.4f}, explained by {self.way}"
-
-    @property
-    def rows(self) -> list[list[str]]:
-        """The test of the map as text, a row for each share of the cells: see COLUMNS."""
-        return [
-            [
-                f"{one.share:.0%}",
-                *(f"{value:.4f}" for value in (one.first, one.random, one.deviation)),
-                f"{one.rank:.0%}",
-            ]
-            for one in self.faithfulness
-        ]
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, maps too."""
@@ -73,26 +110,8 @@ class PictureExplanation:
         plain |= {"words": list(self.words), "maps": self.maps.tolist(), "whole": self.whole.tolist()}
         return {**plain, "faithfulness": [vars(one) for one in self.faithfulness]}
 
-    def figure(self) -> Image.Image:
-        """One picture with a panel for each word."""
-        return figure.sheet(self._panels(), f"{self.text}   [{self.note}]")
-
-    def save(self, path: Path | str, restart: bool = False) -> Path:
-        """Write the figure as .png or .html. Mistake for another ending, and where the file exists already."""
-        path = demand_figure(Path(path), restart)
-        if path.suffix.lower() == ".png":
-            data = figure.png(self.figure())
-        else:
-            data = figure.page(self._panels(), self.text, self.note, COLUMNS, self.rows).encode()
-        with atomic_write(path, replace=restart) as file:
-            file.write(data)
-        return path
-
     def _panels(self) -> list[Panel]:
         return figure.panels(self.view, self.words, self.maps, self.whole)
-
-    def _repr_html_(self) -> str:
-        return figure.page(self._panels(), self.text, self.note, COLUMNS, self.rows)
 
 
 def demand_figure(path: Path, restart: bool = False, picture: Path | None = None) -> Path:

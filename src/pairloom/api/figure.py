@@ -21,6 +21,7 @@ DIM, LIGHT = (
     0.45,
 )  # how much of the picture stays where nothing was looked at; how white the most looked at becomes
 COLUMNS = 5
+EDGES = ("#c8102e", "#b35900", "#6b5b00", "#00598a", "#555555")  # of boxes, the most important first
 LABEL = 26  # pixels of a line of text
 STYLE = (
     ":root{color-scheme:light dark}body{font:16px system-ui,sans-serif;margin:1.5em;max-width:75em}"
@@ -37,6 +38,19 @@ def panels(view: np.ndarray, words: Sequence[str], maps: np.ndarray, whole: np.n
     plain = Image.fromarray(view).resize((SIDE, SIDE), Image.Resampling.LANCZOS)
     named = [*zip(words, maps), ("(all of it)", whole)]
     return [("", plain), *((word, _lit(plain, shares)) for word, shares in named)]
+
+
+def boxed(view: Image.Image, boxes: Sequence[tuple[Sequence[float], str]]) -> Image.Image:
+    """The picture with boxes drawn on it, the first the thickest. boxes: left, top, right, bottom as shares of its sides, and a note."""
+    image = view.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    pen, font = ImageDraw.Draw(image), ImageFont.load_default(12)
+    for at, (box, note) in reversed([*enumerate(boxes)]):
+        left, top, right, low = (round(side * (SIDE - 1)) for side in box)
+        pen.rectangle((left, top, right, low), outline=EDGES[at % len(EDGES)], width=max(1, 4 - at))
+        where = pen.textbbox((left + 3, top + 2), note, font)
+        pen.rectangle((where[0] - 2, where[1] - 1, where[2] + 2, where[3] + 1), fill="white")
+        pen.text((left + 3, top + 2), note, EDGES[at % len(EDGES)], font)
+    return image
 
 
 def _lit(plain: Image.Image, shares: np.ndarray) -> Image.Image:

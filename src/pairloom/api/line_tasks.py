@@ -103,8 +103,8 @@ def answers(model: Model, where: str, question: str = "", **options: Any) -> Lin
 
     if question:
         answering.demand_short("question", answering.plain(question), model.tokens, model.config.length)
-        return LineTask("asking", empty, about, of_pictures)
-    return LineTask("asking", empty, about, of_questions, "questions", totals=_accuracy)
+        return LineTask("asking", empty, about, of_pictures, read=_reader(model))
+    return LineTask("asking", empty, about, of_questions, "questions", _example_reader(model), _accuracy)
 
 
 def _right(example: Any, text: str) -> dict[str, float]:

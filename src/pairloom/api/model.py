@@ -31,6 +31,7 @@ from pairloom.errors import Mistake
 if TYPE_CHECKING:
     from pairloom.api.explanation import PictureExplanation
     from pairloom.api.pairs import PairSet
+    from pairloom.api.region_explanation import BoxExplanation, ReferredBox
     from pairloom.api.results import Embeddings, Scores
     from pairloom.model import Model as BareModel
     from pairloom.tasks.dialog import Ranking
@@ -278,15 +279,26 @@ class Model(ModelJobs):
 
     def explain(
         self, image: Any, text: str = "", *, way: str = "", by: str = "", checks: int = 20, seed: int = 0
-    ) -> PictureExplanation:
-        """Which parts of the picture account for each word of a text; without a text the model writes one.
+    ) -> PictureExplanation | BoxExplanation:
+        """Which parts of the picture account for each word of a text; without a text the model writes one. In a model of regions:
+        which boxes account for the text, or for the answer to a question.
 
-        way: attention, gradient or occlusion. by: which of `scores_by` to explain. checks: random choices of cells that
-        the map is tested against.
+        way: attention, gradient or occlusion. by: which of `scores_by` to explain; of regions also "answer" or "truth". checks:
+        random choices of cells or boxes that the map is tested against.
         """
-        from pairloom.api.explanation import explain_picture
+        if isinstance(self.feed, Transform):
+            from pairloom.api.explanation import explain_picture
 
-        return explain_picture(self, open_picture(image), text, way, by, checks, seed)
+            return explain_picture(self, open_picture(image), text, way, by, checks, seed)
+        from pairloom.api.region_explanation import explain_boxes
+
+        return explain_boxes(self, image, text, way, by, checks, seed)
+
+    def boxes(self, image: Any, text: str) -> list[ReferredBox]:
+        """The regions that a text refers to, best first; of a question those that its answer rests on. For models of regions."""
+        from pairloom.api.region_explanation import referred_boxes
+
+        return referred_boxes(self, image, text)
 
     def draw(
         self,

@@ -14,19 +14,16 @@ from typing import Annotated, Any
 
 from typer import Argument, Option
 
-from pairloom.cli._options import Device, LinesOut, ReplaceOut
+from pairloom.cli._options import Device, LinesOut, Regions, ReplaceOut
 
 
 def command(
     pictures: Annotated[
-        Path,
-        Argument(
-            help="A picture, any set that pairloom reads, - for file names from standard input, or a set of questions."
-        ),
+        Path, Argument(help="A picture, any set, - for names from standard input, questions.")
     ],
     question: Annotated[str, Argument(help="What to ask of each picture; left out: the set's own.")] = "",
     *,
-    model: Annotated[Path, Option(help="A model that answers questions (blip_vqa).")],
+    model: Annotated[Path, Option(help="A model that answers questions (blip_vqa, lxmert).")],
     answers: Annotated[
         str, Option(help="Choose from these: a file with one a line, or texts with commas. Else: write.")
     ] = "",
@@ -36,7 +33,9 @@ def command(
     several: Annotated[int, Option(help="Answers to each question.")] = 1,
     beams: Annotated[int, Option(help="Width of the beam that writes.")] = 3,
     max_length: Annotated[int, Option(help="Most tokens of a written answer.")] = 10,
+    boxes: Annotated[bool, Option("--boxes", help="The regions that are meant, or answer.")] = False,
     out: LinesOut = None,
+    regions: Regions = None,
     device: Device = "auto",
     restart: ReplaceOut = False,
     json: Annotated[bool, Option("--json", help="One question, one picture: as JSON.")] = False,
@@ -49,8 +48,12 @@ def command(
     choices = listed_texts(answers, "answers") if answers else []
     options: dict[str, Any] = dict(choices=choices, first=first, several=several)
     options |= dict(beams=beams, max_length=max_length)
-    loaded = pairloom.load(model, device)
-    if question and out is None and is_picture_file(pictures):
+    loaded = pairloom.load(model, device, regions=regions)
+    if boxes:
+        best = loaded.boxes(pictures, question)
+        listed = {"boxes": [vars(one) for one in best]}
+        _show.facts(question, listed if json else {str(one): one.score for one in best}, json)
+    elif question and out is None and is_picture_file(pictures):
         results = loaded.answer(pictures, question, **options)
         rows = [vars(one) for one in (results if several > 1 else [results])]
         facts = {"picture": str(pictures), "question": question, "answers": rows}

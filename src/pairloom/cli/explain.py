@@ -1,7 +1,8 @@
 """Show which parts of a picture made each word of a text, or made the two belong together, and whether that is so.
 
 Without a text the model writes one and explains its own words. The map is then tested on the model itself: its first
-cells are painted over, and the score should fall further than when other cells are.
+cells are painted over, and the score should fall further than when other cells are. A model of regions is explained by its boxes: of a
+text, or of the answer to a question.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from pairloom.cli._options import Device, Json, ReplaceOut
+from pairloom.cli._options import Device, Json, Regions, ReplaceOut
 
 
 def command(
@@ -26,6 +27,7 @@ def command(
     by: Annotated[str, Option(help="The score to explain: match, cosine or likelihood.")] = "",
     checks: Annotated[int, Option(help="Random choices of cells to compare with; 0: no test.")] = 20,
     seed: Annotated[int, Option(help="Of the random cells.")] = 0,
+    regions: Regions = None,
     device: Device = "auto",
     restart: ReplaceOut = False,
     json: Json = False,
@@ -36,7 +38,7 @@ def command(
 
     if out is not None:
         demand_figure(out, restart, picture)
-    loaded = pairloom.load(model, device)
+    loaded = pairloom.load(model, device, regions=regions)
     explanation = loaded.explain(picture, text, way=way, by=by, checks=checks, seed=seed)
     if out is not None:
         explanation.save(out, restart)
@@ -45,6 +47,8 @@ def command(
         return
     _show.out.print(f"{explanation.text}\n{explanation.note}", markup=False)
     if explanation.faithfulness:
-        _show.table(f"{explanation.by} after painting over cells", explanation.columns, explanation.rows)
+        _show.table(
+            f"{explanation.by} without some {explanation.parts}", explanation.columns, explanation.rows
+        )
     if out is not None:
         _show.out.print(f"figure: {out}", markup=False)

@@ -11,14 +11,15 @@ Q questions, I pictures, R rows (prefixes of answers), V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pairloom.data.batch import Batch, Texts
+from pairloom.data.batch import Batch
 from pairloom.data.datasets.questions import plain
+from pairloom.data.detected import Detected
 from pairloom.data.pixels import Picture
 from pairloom.data.records import Questions
 from pairloom.data.tokens import Tokens
@@ -44,17 +45,16 @@ class Answer:
 
 
 def questions_batch(
-    images: Tensor,
+    model: Model,
+    images: Tensor | Sequence[Picture | Detected],
     questions: Sequence[str],
-    tokens: Tokens,
-    config: Any,
     image_of: Sequence[int] | None = None,
 ) -> Batch:
-    """Batch of pictures [I 3 H W] with questions. image_of: the picture of each question (None: one question a picture). A
-    question that is longer than the system reads is truncated."""
-    texts = Texts(*tokens.encode([plain(question) for question in questions], config.length))
+    """Batch of pictures, or of their regions where the model reads those, with questions. image_of: the picture of each question
+    (None: one question a picture). A question that is longer than the system reads is truncated."""
     owner = None if image_of is None else torch.tensor(list(image_of), dtype=torch.long)
-    return Batch(images=images[:, None], question=Questions(texts, owner)).to(images.device)
+    texts = model.texts([plain(question) for question in questions])
+    return replace(model.batch(images), question=Questions(texts, owner)).to(model.device)
 
 
 def demand_short(what: str, text: str, tokens: Tokens, length: int) -> None:
@@ -139,7 +139,7 @@ class Answering:
 
 def answer(
     model: Model,
-    images: Tensor | Sequence[Picture],
+    images: Tensor | Sequence[Picture | Detected],
     questions: Sequence[str],
     options: Answering = Answering(),
     image_of: Sequence[int] | None = None,
@@ -148,8 +148,8 @@ def answer(
     question."""
     if able(model.system, "choose"):
         texts = [plain(question) for question in questions]
-        return choose_listed(model, model.batch(model.pictures(images), texts, image_of), options.several)
-    batch = questions_batch(model.pictures(images), questions, model.tokens, model.config, image_of)
+        return choose_listed(model, model.batch(images, texts, image_of), options.several)
+    batch = questions_batch(model, images, questions, image_of)
     if options.choices is not None:
         return choose(model.system, batch, options.choices, options.several, options.first)
     return write(model, batch, options.writing)
@@ -163,11 +163,17 @@ def write(model: Model, batch: Batch, writing: Writing = Answering.writing) -> l
     ]
 
 
+def listed_answers(model: Model) -> tuple[str, ...]:
+    """The texts of the model's list, or their numbers where nobody said what they are."""
+    listed: tuple[str, ...] = model.config.answer_list
+    return listed or tuple(map(str, range(model.config.answers)))
+
+
 @torch.no_grad()
 def choose_listed(model: Model, batch: Batch, several: int = 1) -> list[list[Answer]]:
     """Choose the `several` best answers of the model's own list to each question, which are the batch's texts. The score is the
-    logarithm of the softmax; where nobody said what the answers are, they are called by their numbers."""
-    names = model.config.answer_list or tuple(map(str, range(model.config.answers)))
+    logarithm of the softmax."""
+    names = listed_answers(model)
     logits = finite(model.system.answer_logits(batch), "scores of the answers")
     best = logits.log_softmax(1).topk(min(several, len(names)))
     return [

@@ -276,8 +276,20 @@ def faithfulness(
     scores."""
     image = image.to(model.device)
     batch = _batch(image, explanation.ids)
+    shape = explanation.whole.shape
+
+    def score(hidden: Tensor) -> Tensor:
+        return score_all(model.system, batch, explanation.by, paint(image, hidden.view(-1, *shape)))
+
+    return deletion_test(explanation.whole.flatten(), score, shares, times, seed)
+
+
+def deletion_test(
+    weights: Tensor, score: Callable[[Tensor], Tensor], shares: Sequence[float], times: int, seed: int
+) -> list[Faithfulness]:
+    """Faithfulness at each share. weights [P]: of cells or regions; score(hidden [n P]): of the picture without these [n]."""
     generator = torch.Generator().manual_seed(seed)
-    order = explanation.whole.flatten().argsort(descending=True, stable=True)
+    order = weights.argsort(descending=True, stable=True)
     drops = []
     for share in shares:
         count = max(1, round(share * len(order)))
@@ -285,9 +297,7 @@ def faithfulness(
         hidden = torch.zeros(len(rows), len(order), dtype=torch.bool)
         for row, chosen in enumerate(rows):
             hidden[row, chosen[:count]] = True
-        scores = score_all(
-            model.system, batch, explanation.by, paint(image, hidden.view(-1, *explanation.whole.shape))
-        )
+        scores = score(hidden)
         rest = scores[1:]
         rank = float((rest > scores[0]).float().mean() + (rest == scores[0]).float().mean() / 2)
         deviation = float(rest.std()) if times > 1 else 0.0
