@@ -31,6 +31,7 @@ class Ability:
 
 MATCH = Ability("match", by="match head")
 EMBED = Ability("embed", by="cosine")
+CHOOSE = Ability("choose", reads="question", by="answer head")
 CAPTION = Ability("caption", by="likelihood")
 DENOISE = Ability("denoise", by="denoising error")
 DRAW = Ability("draw", pictures=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Iterable
@@ -52,6 +53,16 @@ def _set(config: Any, path: list[str], value: str, whole: str) -> Any:
         raise Mistake(f"{whole}={value} does not fit.", str(error)) from error
 
 
+def _listed(value: str, name: str) -> list[Any]:
+    """The parts of a list: with commas between, or a JSON list, whose parts may have commas of their own."""
+    if not value.startswith("["):
+        return value.split(",")
+    try:
+        return list(json.loads(value))
+    except ValueError as error:
+        raise Mistake(f"{name}={value:.60} is no list.", str(error)) from error
+
+
 def parse(value: str, kind: Any, name: str) -> Any:
     """Read a word from the command line as a value of an annotated type (int, float, bool, str, X | None, tuple)."""
     origin = typing.get_origin(kind)
@@ -68,7 +79,7 @@ def parse(value: str, kind: Any, name: str) -> Any:
         return value
     if origin is tuple:
         inner = typing.get_args(kind)[0]
-        return tuple(parse(part, inner, name) for part in value.split(",") if part)
+        return tuple(parse(str(part), inner, name) for part in _listed(value, name) if part != "")
     if dataclasses.is_dataclass(kind):
         raise Mistake(
             f"'{name}' is a group of settings.", "One word cannot set it.", "Name a preset that has it."

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.data.batch import Batch, Texts
-from pairloom.objectives.masked import distilled_loss
+from pairloom.objectives.distilled import distilled_loss
 from pairloom.objectives.match import hard_pairs
 from pairloom.systems import albef
 from pairloom.verbs import Progress

@@ -8,6 +8,7 @@ import torch
 from pairloom import registry
 from pairloom.data.batch import Batch, Texts
 from pairloom.objectives import masked as masked_words
+from pairloom.systems import _fusion as fusion
 from pairloom.systems import pixel_bert, uniter, vilbert
 
 REGION_SYSTEMS = [uniter, vilbert]
@@ -29,18 +30,19 @@ def built(module, **changes):
 
 def test_pixel_bert_samples_cells_in_training_alone(monkeypatch) -> None:
     system, batch = built(pixel_bert, sampled=3), example(pixel_bert)
-    cells = system.encode_image(batch).encoded
+    batch = replace(batch, labels=None)
+    cells = system.encode_image(batch).encoded.rows
     read: list[int] = []
-    whole = system._fuse
+    whole = system.fuse
     monkeypatch.setattr(
         system,
-        "_fuse",
-        lambda ids, mask, cells, owner: read.append(cells.shape[1]) or whole(ids, mask, cells, owner),
+        "fuse",
+        lambda words, mask, cells: read.append(cells.rows.shape[1]) or whole(words, mask, cells),
     )
     system.losses(batch)
     system.train()
     system.losses(batch)
-    assert read == [cells.shape[1]] * 2 + [3] * 2 and cells.shape[1] == 16
+    assert read == [cells.shape[2]] * 2 + [3] * 2 and cells.shape[1:3] == (1, 16)
 
 
 def test_pixel_bert_has_no_places_but_its_cells_count_as_a_set() -> None:
@@ -48,7 +50,8 @@ def test_pixel_bert_has_no_places_but_its_cells_count_as_a_set() -> None:
     system, batch = built(pixel_bert), example(pixel_bert)
     with torch.no_grad():
         encoded = system.encode_image(batch)
-        mixed = replace(encoded, encoded=encoded.encoded[:, torch.randperm(encoded.encoded.shape[1])])
+        cells = encoded.encoded
+        mixed = replace(encoded, encoded=replace(cells, rows=cells.rows[:, :, torch.randperm(16)]))
         torch.testing.assert_close(system.match(encoded), system.match(mixed), atol=1e-5, rtol=1e-4)
 
 
@@ -87,15 +90,15 @@ def test_regions_matter_and_what_is_no_region_does_not(module) -> None:
 
 def test_uniter_hides_one_modality_at_a_time(monkeypatch) -> None:
     """Conditional masking: where regions are hidden no word is, and where words are hidden no region is."""
-    system, batch = built(uniter), example(uniter)
+    system, batch = built(uniter), replace(example(uniter), labels=None)
     calls = []
-    whole = system._fuse
+    whole = system.read_pairs
 
-    def spy(ids, mask, regions, hidden=None):
-        calls.append((torch.equal(ids, batch.texts.ids), hidden is None))
-        return whole(ids, mask, regions, hidden)
+    def spy(texts, regions, hidden=None):
+        calls.append((torch.equal(texts.ids, batch.texts.ids), hidden is None))
+        return whole(texts, regions, hidden)
 
-    monkeypatch.setattr(system, "_fuse", spy)
+    monkeypatch.setattr(system, "read_pairs", spy)
     losses = system.losses(batch)
     assert set(losses) == {"itm", "wra", "mlm", "mrfr", "mrc", "mrc_kl"}
     assert (False, True) in calls and (True, False) in calls and (False, False) not in calls
@@ -103,6 +106,7 @@ def test_uniter_hides_one_modality_at_a_time(monkeypatch) -> None:
 
 def test_uniter_draws_one_task_a_batch_in_proportion_to_the_mix() -> None:
     system, batch = built(uniter, together=False, mix=(2.0, 1.0, 0.0, 0.0, 1.0)).train(), example(uniter)
+    batch = replace(batch, labels=None)
     torch.manual_seed(0)
     counts = {"itm": 0, "mlm": 0, "mrc_kl": 0}
     for _ in range(120):
@@ -126,17 +130,17 @@ def test_uniters_feature_head_is_tied_to_the_feature_projection() -> None:
 def test_vilberts_masked_region_leaves_the_global_row() -> None:
     """A leak otherwise: the mean of all regions would still hold what is to be predicted."""
     system, batch = built(vilbert), example(vilbert)
-    regions = batch.required("regions")
-    hidden = torch.zeros(regions.mask[:, 0].shape, dtype=torch.bool)
+    regions = fusion.regions_of(batch)
+    hidden = torch.zeros(regions.mask.shape, dtype=torch.bool)
     hidden[:, 0] = True
     changed = regions.features.clone()
-    changed[:, :, 0] += 5.0
+    changed[:, 0] += 5.0
+    moved = replace(regions, features=changed)
     with torch.no_grad():
-        one, _ = system._visual(batch, None, hidden)
-        other, _ = system._visual(replace(batch, regions=replace(regions, features=changed)), None, hidden)
-        seen, _ = system._visual(replace(batch, regions=replace(regions, features=changed)), None)
+        one, other = (system.encode_regions(each, hidden).rows for each in (regions, moved))
         assert torch.equal(one, other)
-        assert (seen[:, 0] - system._visual(batch, None)[0][:, 0]).abs().max() > 1e-3
+        whole, plain = (system.encode_regions(each).rows[:, 0] for each in (moved, regions))
+        assert (whole - plain).abs().max() > 1e-3
 
 
 def test_vilberts_text_runs_ahead_of_the_first_exchange() -> None:

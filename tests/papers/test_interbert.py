@@ -46,11 +46,11 @@ def test_one_stream_then_two_without_exchange(system, batch) -> None:
     rows = []
     hook = system.interaction.register_forward_hook(lambda _, __, out: rows.append(out))
     regions = fusion.regions_of(batch)
-    words, places = system._fuse(batch.texts, regions)
+    words, places = system.read_pairs(batch.texts, regions)
     hook.remove()
     alone = system.text_stream(rows[0][:, 6:], batch.texts.mask[:, None, None])
     torch.testing.assert_close(words, alone)
-    moved, _ = system._fuse(batch.texts, replace(regions, features=regions.features + 1))
+    moved, _ = system.read_pairs(batch.texts, replace(regions, features=regions.features + 1))
     assert (words - moved).abs().max() > 1e-3 and places.shape[1] == 6
 
 
@@ -62,14 +62,15 @@ def test_the_whole_picture_is_the_sum_of_what_is_not_hidden_over_the_number_of_a
     regions = fusion.regions_of(batch)
     hidden = torch.zeros_like(regions.mask)
     hidden[:, 0] = True
-    system._fuse(batch.texts, regions, hidden)
+    system.read_pairs(batch.texts, regions, hidden)
     hook.remove()
     torch.testing.assert_close(given[0][0, 0], regions.features[0, 1:].sum(0) / 5)
     assert not given[0][:, 1].any()
     changed = regions.features.clone()
     changed[:, 0] += 5.0
     one, other = (
-        system._fuse(batch.texts, replace(regions, features=x), hidden) for x in (regions.features, changed)
+        system.read_pairs(batch.texts, replace(regions, features=x), hidden)
+        for x in (regions.features, changed)
     )
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
 
@@ -91,8 +92,8 @@ def test_regions_that_overlap_a_hidden_one_are_hidden_with_it(system, batch, mon
     anchor[:, 0] = True
     monkeypatch.setattr(interbert, "mask_regions", lambda *_: anchor)
     seen = []
-    whole = system._fuse
-    monkeypatch.setattr(system, "_fuse", lambda *given: seen.append(given[2]) or whole(*given))
+    whole = system.read_pairs
+    monkeypatch.setattr(system, "read_pairs", lambda *given: seen.append(given[2]) or whole(*given))
     system.losses(replace(batch, regions=regions))
     # intersection over union with the first: .82, .22, 0, 0
     assert seen[0][0].tolist() == [True, True, False, False, False]
@@ -120,14 +121,14 @@ def test_regions_are_learned_of_true_pairs_alone_and_words_of_all(system, batch,
         interbert, "region_distribution_loss", lambda *given: targets.append(given[1]) or loss(*given)
     )
     losses = system.losses(batch)
-    assert set(losses) == {"mlm", "match", "regions"}
+    assert set(losses) == {"mlm", "match", "regions", "answer"}
     own = batch.regions.class_probabilities[1, 0]
     assert all(any(torch.equal(row, one) for one in own) for row in targets[0]) and len(targets[0])
 
 
 @torch.no_grad()
 def test_pooled_rows_are_multiplied_and_the_released_polarity_is_turned_round(system, batch) -> None:
-    words, places = system._fuse(batch.texts, fusion.regions_of(batch))
+    words, places = system.read_pairs(batch.texts, fusion.regions_of(batch))
     pooled = F.relu(system.text_pooler(words[:, 0])) * F.relu(system.image_pooler(places[:, 0]))
     logits = system.match_head(pooled)
     torch.testing.assert_close(system.match(batch), logits[:, 0] - logits[:, 1])

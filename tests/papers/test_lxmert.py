@@ -67,8 +67,8 @@ def test_words_do_not_see_regions_before_the_cross_modality_encoder(batch) -> No
     """The two encoders of one modality run alone: without the crossing layers a picture says nothing about the text."""
     system, regions = built(cross_depth=0), fusion.regions_of(batch)
     with torch.no_grad():
-        one, places = system._fuse(batch.texts, regions)
-        other, moved = system._fuse(batch.texts, replace(regions, features=regions.features + 1))
+        one, places = system.read_pairs(batch.texts, regions)
+        other, moved = system.read_pairs(batch.texts, replace(regions, features=regions.features + 1))
     assert torch.equal(one, other) and not torch.equal(places, moved)
 
 
@@ -124,11 +124,13 @@ def test_half_of_the_pictures_get_another_text_which_is_not_answered(system, bat
     partner = torch.tensor([1, 1, 3, 2, 5, 4])
     monkeypatch.setattr(lxmert, "mismatched_half", lambda *_: (partner, wrong))
     seen = []
-    whole = system._fuse
-    monkeypatch.setattr(system, "_fuse", lambda texts, regions: seen.append(texts) or whole(texts, regions))
+    whole = system.read_pairs
+    monkeypatch.setattr(
+        system, "read_pairs", lambda texts, regions: seen.append(texts) or whole(texts, regions)
+    )
     with torch.no_grad():
         losses = system.losses(replace(batch, labels=torch.tensor([3, 2, 0, 5, -1, -1])))
-        pooled = system._pool(whole(seen[0], fusion.regions_of(batch))[0])
+        pooled = system.pool(*whole(seen[0], fusion.regions_of(batch)))
     assert torch.equal(seen[0].mask, batch.texts.mask[partner])
     assert torch.isfinite(losses["answer"]) and pooled.shape == (6, 32)
     only = replace(batch, labels=torch.tensor([3, -1, 0, 5, -1, -1]))  # every question's text is a wrong one
@@ -164,7 +166,8 @@ def test_a_statement_is_read_with_each_picture_by_itself() -> None:
     assert (straight - turned).abs().max() > 1e-3 and twice.shape == (6,)
     losses = system.losses(replace(batch, regions=pair(one, other), labels=torch.tensor([1, 0, 1, 0, 1, 0])))
     torch.testing.assert_close(
-        losses["answer"].detach(), torch.nn.functional.softplus(torch.tensor([-1.0, 1] * 3) * straight).mean()
+        losses["statement"].detach(),
+        torch.nn.functional.softplus(torch.tensor([-1.0, 1] * 3) * straight).mean(),
     )
     with pytest.raises(ValueError, match="needs 2 pictures"):
         system.match(batch)

@@ -84,11 +84,11 @@ def test_outputs(theirs, ours: Model, batch: Batch) -> None:
     expected = theirs(**inputs(batch))
     bare = theirs.lxmert(**inputs(batch))
     regions = fusion.regions_of(batch)
-    words, places = ours.system._fuse(batch.texts, regions)
+    words, places = ours.system.read_pairs(batch.texts, regions)
     real = batch.texts.mask
     torch.testing.assert_close(words[real], bare.language_output[real], **NEAR)
     torch.testing.assert_close(places[regions.mask], bare.vision_output[regions.mask], **NEAR)
-    torch.testing.assert_close(ours.system._pool(words), bare.pooled_output, **NEAR)
+    torch.testing.assert_close(ours.system.pool(words, places), bare.pooled_output, **NEAR)
     torch.testing.assert_close(ours.system.match_logits(batch), expected.cross_relationship_score, **NEAR)
     torch.testing.assert_close(ours.system.answer_logits(batch), expected.question_answering_score, **NEAR)
     scores = ours.system.language_head(words, ours.system.text.words.weight)

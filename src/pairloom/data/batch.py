@@ -72,12 +72,13 @@ class Batch(Record):
     regions, codes, clips: pictures as a detector, a codebook or a video network saw them.
     question: asked about the pictures; `texts` are then answers, and `image_of` is the question of each.
     caption: what is known of each picture beside the texts (a dialog's first line).
-    labels [B]: the class of each row (1: true or right). weights [B]: what each row counts in the loss.
+    labels [B]: the class of each row (1: true or right); or [B A]: the score of each answer of a list. weights [B]: what each row counts in the loss.
     image_ids [B]: equal for rows that show the same picture (they are no negatives of each other).
     image_of [B]: the row of the pictures that each text belongs to, where several texts share a picture: the picture is
         then encoded once. None: text i belongs to picture i.
     part_weight []: of this whole batch in a mixture of sets.
     encoded: what a system's `encode_image` made of the pictures; whoever finds it does not encode again.
+    encoded_text: what a system's `encode_texts` made of the texts, row for row; whoever finds it does not encode again.
     extra: of experiments alone, by name.
     """
 
@@ -95,6 +96,7 @@ class Batch(Record):
     image_of: Tensor | None = None
     part_weight: Tensor | None = None
     encoded: Any = None
+    encoded_text: Any = None
     extra: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property

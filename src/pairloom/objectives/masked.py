@@ -88,23 +88,6 @@ def replaced_tokens(
     return MaskedTokens(torch.where(hidden, replaced, ids), hidden)
 
 
-def mask_some(
-    ids: Int[Tensor, "B T"],
-    candidates: Bool[Tensor, "B T"],
-    mask_id: int,
-    words: tuple[int, int],
-    generator: torch.Generator,
-    chance: float = 0.15,
-    most: int = 3,
-) -> MaskedTokens:
-    """As `mask_tokens`, but of a fixed number: min(most, max(1, round(chance * candidates))) tokens of each text are hidden, as VLP
-    and VinVL do."""
-    draws = torch.rand(2, *ids.shape, generator=generator).to(ids.device)
-    rank = draws[0].masked_fill(~candidates, 2.0).argsort(1).argsort(1)
-    count = (chance * candidates.sum(1)).round().long().clamp(1, most)
-    return replaced_tokens(ids, candidates & (rank < count[:, None]), draws[1], mask_id, words, generator)
-
-
 def real_words(ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], config: TextTokens) -> Bool[Tensor, "B T"]:
     """The tokens that are real (mask: True = real) and neither [CLS] nor [SEP] nor [PAD]."""
     return mask & (ids != config.cls) & (ids != config.sep) & (ids != config.pad)
@@ -125,14 +108,3 @@ def masked_loss(logits: Float[Tensor, "M V"], targets: Int[Tensor, " M"]) -> Flo
     if not len(targets):
         return logits.sum() * 0
     return F.cross_entropy(logits.float(), targets)
-
-
-def distilled_loss(
-    logits: Float[Tensor, "M V"], targets: Int[Tensor, " M"], teacher: Float[Tensor, "M V"], alpha: float
-) -> Float[Tensor, ""]:
-    """`masked_loss` with soft targets of a momentum teacher (Li et al., 2021, ALBEF, eq. 7): (1 - alpha) times the cross-entropy with
-    the hidden tokens, and alpha times that with softmax(teacher)."""
-    if not alpha or not len(targets):
-        return masked_loss(logits, targets)
-    soft = teacher.float().softmax(1)
-    return (1 - alpha) * masked_loss(logits, targets) + alpha * F.cross_entropy(logits.float(), soft)

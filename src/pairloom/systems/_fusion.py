@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from pairloom.blocks.transformer import TransformerConfig
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Record
 
 if TYPE_CHECKING:
+    from pairloom.data.feed import RegionFeed
     from pairloom.data.records import Regions
+
+R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,58 @@ class BertSizes:
         return TransformerConfig(self.width, self.depth, self.heads, "post", 1e-12, self.dropout)
 
 
+@dataclass(frozen=True)
+class AnswerSizes:
+    """answers: of the list that questions are answered from (0: none), whose texts are answer_list where they are known."""
+
+    answers: int = 0
+    answer_list: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TaskSizes(AnswerSizes):
+    """matches: whether the model learns, and is asked, if text and picture belong together. pictures: of a statement, where the
+    model is one of statements; 0 otherwise."""
+
+    matches: bool = True
+    pictures: int = 0
+
+
+@dataclass(frozen=True)
+class RegionSizes:
+    """Regions of a bottom-up-attention detector. classes: with background first (0: it gives none)."""
+
+    features: int = 2048
+    classes: int = 1601
+
+
 TINY_BERT: dict[str, Any] = dict(
     vocabulary=64, length=12, positions=16, width=32, depth=2, heads=2, dropout=0.0, cls=2, sep=3, mask=4
 )
+
+
+TINY_REGIONS: dict[str, Any] = dict(TINY_BERT, features=24, classes=7, answers=6)
+
+
+def task_regions(most: int) -> Callable[[Any], RegionFeed]:
+    """The `feed` of a system: the surest regions of a picture, at most so many, with the detector's classes where they are learned,
+    which is from pairs alone."""
+
+    def feed(config: Any) -> RegionFeed:
+        from pairloom.data.feed import RegionFeed
+
+        learned = config.matches and not config.pictures
+        return RegionFeed(config.features, most, config.classes if learned else 0)
+
+    return feed
+
+
+def example(config: Any, generator: torch.Generator) -> Batch:
+    """The `example` of a system: six texts with random regions, some of them padding; half of the texts are questions with an
+    answer."""
+    from pairloom.data.random_batch import random_regions
+
+    return replace(random_regions(config, generator), labels=torch.tensor([3, -1, 0, 5, -1, -1]))
 
 
 def owner_of(batch: Batch) -> Int[Tensor, " B"]:
@@ -61,38 +112,43 @@ def picture_ids(batch: Batch, owner: Int[Tensor, " B"]) -> Int[Tensor, " B"]:
     return owner if batch.image_ids is None else batch.image_ids
 
 
-def one_sequence(regions: Regions) -> Regions:
-    """Regions of the N pictures of an example, one picture's after the other's: [B N R ...] -> [B N*R ...]."""
-    return _each(regions, lambda value: value.flatten(1, 2))
+def one_sequence(record: R) -> R:
+    """Regions, or rows, of the N pictures of an example, one picture's after the other's: [B N R ...] -> [B 1 N*R ...]."""
+    return _each(record, lambda value: value.flatten(1, 2)[:, None])
 
 
-def of_picture(regions: Regions, place: int) -> Regions:
-    """Regions of one of the N pictures of an example: [B N R ...] -> [B R ...]."""
-    return _each(regions, lambda value: value[:, place])
+def each_picture(record: R) -> R:
+    """Regions, or rows, of every picture by itself: [B N R ...] -> [B*N R ...]."""
+    return _each(record, lambda value: value.flatten(0, 1))
 
 
-def _each(regions: Regions, change: Callable[[Tensor], Tensor]) -> Regions:
-    values = {field.name: getattr(regions, field.name) for field in fields(regions)}
-    return replace(regions, **{name: change(value) for name, value in values.items() if value is not None})
+def _each(record: R, change: Callable[[Tensor], Tensor]) -> R:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}  # type: ignore[arg-type]
+    changed = {name: change(value) for name, value in values.items() if value is not None}
+    return replace(record, **changed)  # type: ignore[type-var]
 
 
 def regions_of(batch: Batch, owner: Int[Tensor, " B"] | None = None) -> Regions:
     """The regions of each text's pictures as one sequence [B N*R ...]. owner: the row of each text (None: as the batch says)."""
-    return one_sequence(batch.required("regions")[owner_of(batch) if owner is None else owner])
+    regions = batch.required("regions")[owner_of(batch) if owner is None else owner]
+    return each_picture(one_sequence(regions))
 
 
-def answer_loss(logits: Float[Tensor, "B A"], labels: Int[Tensor, " B"]) -> Float[Tensor, ""]:
-    """Binary cross-entropy of a list of answers, summed over the list, mean over the texts that have one. labels: the answer of each
-    text, below 0 where it is no question."""
-    known = labels >= 0
-    right = F.one_hot(labels.clamp(min=0), logits.shape[1]).to(logits.dtype)
-    each = F.binary_cross_entropy_with_logits(logits, right, reduction="none").sum(1)
-    return (each * known).sum() / known.sum().clamp(min=1)
+def answer_losses(system: Any, batch: Batch) -> dict[str, Tensor]:
+    """The loss of the questions of a batch, where it has some and the system a list."""
+    if not system.config.answers or batch.labels is None:
+        return {}
+    from pairloom.objectives.answers import answer_loss
+
+    return {"answer": answer_loss(system.answer_logits(batch), batch.labels)}
+
+
+def normed_layer(width: int, inner: int = 0) -> nn.Sequential:
+    """Linear, GELU, norm: what stands before the last linear map of BERT's heads. inner: its output's width (0: the same)."""
+    inner = inner or width
+    return nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.LayerNorm(inner, eps=1e-12))
 
 
 def first_row_head(width: int, classes: int, growth: int = 2) -> nn.Sequential:
     """The classifier of fusion encoders on a pooled row: linear, GELU, norm, linear (Tan and Bansal, 2019)."""
-    inner = growth * width
-    return nn.Sequential(
-        nn.Linear(width, inner), nn.GELU(), nn.LayerNorm(inner, eps=1e-12), nn.Linear(inner, classes)
-    )
+    return nn.Sequential(*normed_layer(width, growth * width), nn.Linear(growth * width, classes))

@@ -216,7 +216,8 @@ class System(nn.Module):
 
     def _words(self, read: ForwardPass) -> Tensor:
         """MLM: the teacher reads the same hidden words, and its own picture."""
-        from pairloom.objectives.masked import distilled_loss, mask_words, masking_generator
+        from pairloom.objectives.distilled import distilled_loss
+        from pairloom.objectives.masked import mask_words, masking_generator
 
         masked = mask_words(read.tokens, read.mask, self.config, masking_generator(self.training))
         scores = self.towers.words(masked, read.mask, read.encoded, read.owner)

@@ -23,7 +23,8 @@ from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch
-from pairloom.objectives.masked import mask_some, masking_generator
+from pairloom.objectives.masked import masking_generator
+from pairloom.objectives.masked_count import mask_some
 from pairloom.systems import _fusion as fusion
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class System(nn.Module):
 
     def _context(self, batch: Batch) -> tuple[Float[Tensor, "I S D"], Bool[Tensor, "I S"]]:
         """What a caption sees: the tags of each picture (`caption` of the batch), if it has some, and its regions."""
-        regions = fusion.one_sequence(batch.required("regions"))
+        regions = fusion.each_picture(fusion.one_sequence(batch.required("regions")))
         sides = regions.boxes[..., 2:] - regions.boxes[..., :2]
         rows = self.regions(torch.cat([regions.features, regions.boxes, sides], -1))
         if batch.caption is None:
@@ -102,8 +103,14 @@ class System(nn.Module):
         words = self.text(tags, self.config.length, torch.ones_like(tags))
         return torch.cat([words, rows], 1), torch.cat([mask, regions.mask], 1)
 
+    def encode_image(self, batch: Batch) -> Batch:
+        """The state of writing after tags and regions, once for all captions of a picture: they never see a caption."""
+        if batch.encoded is not None:
+            return batch
+        return replace(batch, encoded=appending.begin(self.stack, *self._context(batch))[1])
+
     def start(self, batch: Batch) -> appending.AppendState:
-        _, state = appending.begin(self.stack, *self._context(batch))
+        state: appending.AppendState = self.encode_image(batch).encoded
         return state if batch.image_of is None else state.select(batch.image_of)
 
     def step(
@@ -115,29 +122,22 @@ class System(nn.Module):
 
     def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
         """By a [MASK] after each token: what `step` gives, in one pass."""
-        tokens, mask = batch.text()
-        rows, real = self._owned(batch)
-        ends = self.text(torch.full_like(tokens, self.config.mask), 1)
-        x = torch.cat([rows, self.text(tokens), ends], 1)
-        x = self.stack(x, appending.every_append(real, mask))
-        return self.language_head(x[:, -tokens.shape[1] :], self.text.words.weight)
-
-    def _owned(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The context of each text."""
-        rows, real = self._context(batch)
-        return (rows, real) if batch.image_of is None else (rows[batch.image_of], real[batch.image_of])
+        (tokens, mask), state = batch.text(), self.start(batch)
+        rows = torch.cat([self.text(tokens), self.text(torch.full_like(tokens, self.config.mask), 1)], 1)
+        visible = appending.every_append(state.real, mask)[:, :, -rows.shape[1] :]
+        rows = appending.read_after(self.stack, rows, state, visible)
+        return self.language_head(rows[:, -tokens.shape[1] :], self.text.words.weight)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Masked language modelling under the sequence-to-sequence mask: a hidden word, or the end, is predicted from the picture and
         the words before it."""
-        c = self.config
-        tokens, mask = batch.text()
-        rows, real = self._owned(batch)
+        (tokens, mask), state, c = batch.text(), self.start(batch), self.config
         masked = mask_some(
             tokens, mask & (tokens != c.cls), c.mask, (c.mask + 1, c.vocabulary), masking_generator(self.training),
             c.masked, c.most_masked,
         )  # fmt: skip
-        x = self.stack(torch.cat([rows, self.text(masked.ids)], 1), appending.prefix_causal(real, mask))
-        scores = self.language_head(x[:, rows.shape[1] :][masked.hidden], self.text.words.weight)
+        visible = appending.prefix_causal(state.real, mask)[:, :, -tokens.shape[1] :]
+        rows = appending.read_after(self.stack, self.text(masked.ids), state, visible)
+        scores = self.language_head(rows[masked.hidden], self.text.words.weight)
         loss = F.cross_entropy(scores.float(), tokens[masked.hidden], label_smoothing=c.label_smoothing)
         return {"mlm": loss}

@@ -3,7 +3,7 @@ cells of a convolutional network's last map join the words in one BERT, end to e
 
 Prose, tables and deviations: docs/papers/pixel_bert.md.
 
-B texts, I pictures, N pictures of an example, P cells of all of them, T tokens, D width, V vocabulary.
+B texts, I examples of pictures, N pictures of an example, P cells of a picture, S of them that are read, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -11,28 +11,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairloom.abilities import MATCH
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
-from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
-from pairloom.data.batch import Batch
-from pairloom.objectives.masked import MaskedTokens, mask_words, masked_loss, masking_generator
+from pairloom.blocks.transformer import Stack, initialise
+from pairloom.data.batch import Batch, Texts
+from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
 from pairloom.objectives.mismatch import paired_match_loss, random_negatives
+from pairloom.systems import _fusion as fusion
+from pairloom.systems import _fusion_encoder as encoder
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(fusion.TaskSizes, fusion.BertSizes):
     """ResNet-50 and BERT base.
 
     network: the image network. patch: its stride where it is "residual". pool: the map is max-pooled by this side (2: a
     stride of 64 px). sampled: cells of each picture that training reads, drawn anew at each step (0: all of them).
-    masked: share of the words that are hidden. mlm, itm: weights of the losses.
+    mlm, itm: weights of the losses.
     """
 
     image_size: int = 576
@@ -40,59 +41,55 @@ class Config:
     patch: int = 16
     pool: int = 2
     sampled: int = 100
-    vocabulary: int = 30522
     length: int = 64
-    positions: int = 512
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    dropout: float = 0.1
-    pad: int = 0
-    cls: int = 101
-    sep: int = 102
-    mask: int = 103
-    masked: float = 0.15
     mlm: float = 1.0
     itm: float = 1.0
 
 
 TINY = Config(
-    image_size=32, network="residual", patch=8, pool=1, sampled=8, vocabulary=64, length=12, positions=16, width=32,
-    depth=2, heads=2, dropout=0.0, cls=2, sep=3, mask=4,
+    **fusion.TINY_BERT, answers=6, image_size=32, network="residual", patch=8, pool=1, sampled=8
 )  # fmt: skip
-PRESETS: dict[str, Config] = {"base": Config(), "resnet152": Config(network="resnet152"), "tiny": TINY}
+PRESETS: dict[str, Config] = {
+    "base": Config(),
+    "resnet152": Config(network="resnet152"),
+    "vqa": Config(answers=3129, matches=False),
+    "nlvr2": Config(pictures=2),
+    "tiny": TINY,
+}
 # The paper trains the image network by SGD (1e-2, weight decay 5e-4) and the transformer by AdamW; here AdamW trains both.
+_RECIPE = dict(lr=1e-4, schedule="cosine", weight_decay=0.01, clip=0.0)
 RECIPES: dict[str, dict[str, object]] = {
-    "base": dict(lr=1e-4, batch=4096, epochs=40, schedule="cosine", weight_decay=0.01, clip=0.0),
+    "base": dict(_RECIPE, batch=4096, epochs=40),
+    "vqa": dict(_RECIPE, batch=256, epochs=18),
+    "nlvr2": dict(_RECIPE, batch=128, epochs=18),
 }
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:
-    """Six random pairs."""
+    """Six random pairs; half of the texts are questions with an answer."""
     from pairloom.data.random_batch import random_pairs
 
-    return random_pairs(config, generator)
+    return replace(random_pairs(config, generator), labels=torch.tensor([3, -1, 0, 5, -1, -1]))
 
 
-class System(nn.Module):
-    """Pixel-BERT. `encoded` is the cells of each picture as rows of the transformer, [I P D]."""
-
-    abilities = (MATCH,)
-    trains_on = ("pairs",)
+class System(encoder.FusionEncoder):
+    """Pixel-BERT. A row is [CLS] words [SEP] cells."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
         self.network = Encoder(c.network, frozen=False, patch=c.patch, width=c.width)
-        self.pool = nn.MaxPool2d(c.pool)
+        self.pool_cells = nn.MaxPool2d(c.pool)
         self.project = nn.Linear(self.network.width, c.width)
         self.semantic = nn.Parameter(torch.zeros(c.width))
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout)
-        self.stack = Stack(TransformerConfig(c.width, c.depth, c.heads, "post", 1e-12, c.dropout))
+        self.stack = Stack(c.layers())
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
         self.match_head = nn.Linear(c.width, 2)
-        for part in (self.project, self.text, self.stack, self.language_head, self.match_head):
-            initialise(part)
+        self.add_task_heads(c.width)
+        for name, part in self.named_children():
+            if name != "network":
+                initialise(part)
         nn.init.normal_(self.semantic, std=0.02)
 
     def encode_image(self, batch: Batch) -> Batch:
@@ -100,65 +97,56 @@ class System(nn.Module):
         if batch.encoded is not None:
             return batch
         images = batch.required("images")
-        cells = self.pool(self.network(images.flatten(0, 1))).flatten(2).transpose(1, 2)
-        rows = self.project(cells) + self.semantic
-        return replace(batch, encoded=rows.unflatten(0, images.shape[:2]).flatten(1, 2))
+        cells = self.pool_cells(self.network(images.flatten(0, 1))).flatten(2).transpose(1, 2)
+        rows = (self.project(cells) + self.semantic).unflatten(0, images.shape[:2])
+        return replace(
+            batch,
+            encoded=self.arranged(encoder.VisualRows(rows, torch.ones_like(rows[..., 0], dtype=torch.bool))),
+        )
 
-    def match(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Log-odds that text and picture belong together."""
-        logits = self.match_logits(batch)
-        return logits[:, 1] - logits[:, 0]
+    def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
+        return self.text(texts.ids)
 
-    def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
-        """Logits of the matching head from [CLS]; class 1 = they belong together."""
-        texts, cells = batch.required("texts"), self.encode_image(batch).encoded
-        return self.match_head(self._fuse(texts.ids, texts.mask, cells, batch.image_of)[:, 0]).float()
+    def fuse(
+        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B P D"]]:
+        """One transformer with full attention over all that is not padding."""
+        real = padding(torch.cat([mask, visual.mask], 1))
+        rows = self.stack(torch.cat([words, visual.rows], 1), real)
+        return rows[:, : mask.shape[1]], rows[:, mask.shape[1] :]
 
-    def _fuse(
-        self, ids: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"], cells: Tensor, image_of: Tensor | None
-    ) -> Float[Tensor, "B _ D"]:
-        """[CLS] words [SEP] cells through one transformer with full attention over all that is not padding."""
-        cells = cells if image_of is None else cells[image_of]
-        real = torch.cat([mask, mask.new_ones(cells.shape[:2])], 1)
-        return self.stack(torch.cat([self.text(ids), cells], 1), padding(real))
+    def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B P D"]) -> Float[Tensor, "B D"]:
+        """[CLS]."""
+        return words[:, 0]
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Masked language modelling with the picture, and image-text matching of each text with its own picture and with a
-        random other one."""
+        random other one; of questions and statements theirs."""
+        if losses := self.task_losses(batch):
+            return losses
         c, generator = self.config, masking_generator(self.training)
         batch = self.encode_image(batch)
-        texts, cells = batch.required("texts"), self._sample(batch.encoded, generator)
-        owner = batch.image_of
-        if owner is None:
-            owner = torch.arange(len(texts), device=cells.device)
+        texts, owner = batch.required("texts"), fusion.owner_of(batch)
+        cells = self._sampled(batch.encoded.picture(0), generator)
         masked = mask_words(texts.ids, texts.mask, c, generator)
-        rows = self._fuse(masked.ids, texts.mask, cells, owner)
-        words = rows[:, : texts.ids.shape[1]][masked.hidden]
-        scores = self.language_head(words, self.text.words.weight)
-        return {
+        words = self.encode_words(Texts(masked.ids, texts.mask))
+        rows = self.fuse(words, texts.mask, cells[owner])
+        scores = self.language_head(rows[0][masked.hidden], self.text.words.weight)
+        other, available = random_negatives(fusion.picture_ids(batch, owner), generator)
+        wrong = self.fuse(words, texts.mask, cells[owner[other]])
+        right, mismatched = (self.matching(self.pool(*pair)) for pair in (rows, wrong))
+        losses = {
             "mlm": c.mlm * masked_loss(scores, texts.ids[masked.hidden]),
-            "itm": c.itm * self._matching(batch, masked, rows[:, 0], cells, owner, generator),
+            "itm": c.itm * mean_of_all(*paired_match_loss(right, mismatched, available)),
         }
+        return losses | fusion.answer_losses(self, batch)
 
-    def _matching(
-        self,
-        batch: Batch,
-        masked: MaskedTokens,
-        matched: Float[Tensor, "B D"],
-        cells: Float[Tensor, "I P D"],
-        owner: Int[Tensor, " B"],
-        generator: torch.Generator,
-    ) -> Float[Tensor, ""]:
-        other, available = random_negatives(owner if batch.image_ids is None else batch.image_ids, generator)
-        wrong = self._fuse(masked.ids, batch.required("texts").mask, cells, owner[other])[:, 0]
-        right, mismatched = self.match_head(torch.cat([matched, wrong])).chunk(2)
-        return mean_of_all(*paired_match_loss(right, mismatched, available))
-
-    def _sample(self, cells: Float[Tensor, "I P D"], generator: torch.Generator) -> Float[Tensor, "I S D"]:
+    def _sampled(self, cells: encoder.VisualRows, generator: torch.Generator) -> encoder.VisualRows:
         """Random pixel sampling (section 3.2): in training only a few cells of each picture are read, which costs less and
         regularises."""
         count = self.config.sampled
-        if not self.training or not 0 < count < cells.shape[1]:
+        if not self.training or not 0 < count < cells.mask.shape[1]:
             return cells
-        order = torch.rand(cells.shape[:2], generator=generator).argsort(1)[:, :count].to(cells.device)
-        return cells.gather(1, order[..., None].expand(-1, -1, cells.shape[2]))
+        order = torch.rand(cells.mask.shape, generator=generator).argsort(1)[:, :count].to(cells.mask.device)
+        rows = cells.rows.gather(1, order[..., None].expand(-1, -1, cells.rows.shape[2]))
+        return encoder.VisualRows(rows, cells.mask[:, :count])

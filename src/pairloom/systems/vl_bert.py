@@ -16,41 +16,38 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairloom.abilities import Ability
+from pairloom.abilities import CHOOSE, Ability
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
+from pairloom.blocks.region_places import SinusoidalRegionEmbed
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.records import Regions
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
 from pairloom.objectives.regions import mask_regions
 from pairloom.systems import _fusion as fusion
 
 if TYPE_CHECKING:
     from pairloom.data.feed import RegionFeed
+    from pairloom.data.records import Regions
+
 
 QUESTION, ANSWER, PICTURE = range(3)  # segments
 
 
 @dataclass(frozen=True)
-class Config(fusion.BertSizes):
+class Config(fusion.RegionSizes, fusion.AnswerSizes, fusion.BertSizes):
     """VL-BERT base on precomputed features ("prec"): BERT base, at most 100 regions of 2,048 features and 1,601 classes.
 
-    coordinates: numbers of the sines of a box. alone: weight of masked words that are read without a picture (0: not computed);
-    answers: of a list that questions are answered from (0: none), whose texts are answer_list where they are known.
+    coordinates: numbers of the sines of a box. alone: weight of masked words that are read without a picture (0: not computed).
     """
 
     length: int = 64
-    features: int = 2048
-    classes: int = 1601
     coordinates: int = 2048
     alone: float = 1.0
-    answers: int = 0
-    answer_list: tuple[str, ...] = ()
 
 
-TINY = Config(**fusion.TINY_BERT, features=24, classes=7, coordinates=16, answers=6)
+TINY = Config(**fusion.TINY_REGIONS, coordinates=16)
 PRESETS: dict[str, Config] = {
     "base": Config(),
     "large": Config(width=1024, depth=24, heads=16),
@@ -66,51 +63,26 @@ RECIPES: dict[str, dict[str, object]] = {
 
 
 def feed(config: Config) -> RegionFeed:
-    """At most 100 regions of a picture, with the detector's classes."""
+    """The 100 surest regions of a picture with the detector's classes."""
     from pairloom.data.feed import RegionFeed
 
     return RegionFeed(config.features, 100, config.classes)
 
 
-def example(config: Config, generator: torch.Generator) -> Batch:
-    """Six texts with random regions; some are questions with an answer."""
-    from pairloom.data.random_batch import random_regions
-
-    return replace(random_regions(config, generator), labels=torch.tensor([3, -1, 0, 5, -1, -1]))
-
-
-class VisualFeatures(nn.Module):
-    """Visual feature embedding: ReLU of a projection of the region's features and of sines of its box (centre and sides, in
-    hundredths of the picture)."""
-
-    speeds: Tensor
-
-    def __init__(self, features: int, coordinates: int, width: int) -> None:
-        super().__init__()
-        self.project = nn.Linear(features + coordinates, width)
-        count = coordinates // 8
-        self.register_buffer("speeds", 1000.0 ** -(torch.arange(count) / count), persistent=False)
-
-    def forward(
-        self, features: Float[Tensor, "B R F"], boxes: Float[Tensor, "B R 4"]
-    ) -> Float[Tensor, "B R D"]:
-        low, high = boxes.split(2, -1)
-        angles = 100 * torch.cat([(low + high) / 2, high - low], -1)[..., None] * self.speeds
-        waves = torch.cat([angles.sin(), angles.cos()], -1).flatten(-2)
-        return F.relu(self.project(torch.cat([waves, features], -1)))
+example = fusion.example
 
 
 class System(nn.Module):
     """VL-BERT. A row is [CLS] text [SEP] whole-picture regions [END]."""
 
-    trains_on = ("pairs",)
+    heads = ("answer_head.",)
     answer_head: Any  # None where there are no answers
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=3)
-        self.visual = VisualFeatures(c.features, c.coordinates, c.width)
+        self.visual = SinusoidalRegionEmbed(c.features, c.coordinates, c.width)
         self.word_norm, self.region_norm = (nn.LayerNorm(c.width, eps=1e-12) for _ in range(2))
         self.image_row, self.masked_row, self.end_row, self.no_picture = (
             nn.Parameter(torch.zeros(c.width)) for _ in range(4)
@@ -118,9 +90,7 @@ class System(nn.Module):
         self.hidden = nn.Parameter(torch.zeros(c.features))
         self.stack = Stack(c.layers())
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
-        self.class_head = nn.Sequential(
-            nn.Linear(c.width, c.width), nn.GELU(), nn.LayerNorm(c.width, eps=1e-12), nn.Linear(c.width, c.classes)
-        )  # fmt: skip
+        self.class_head = fusion.first_row_head(c.width, c.classes, growth=1) if c.classes else None
         self.answer_head = nn.Linear(c.width, c.answers) if c.answers else None
         initialise(self)
         for row in (self.image_row, self.masked_row, self.end_row, self.no_picture):
@@ -133,7 +103,11 @@ class System(nn.Module):
 
     @property
     def abilities(self) -> tuple[Ability, ...]:
-        return (Ability("choose", reads="question", by="answer head"),) if self.config.answers else ()
+        return (CHOOSE,) if self.config.answers else ()
+
+    @property
+    def trains_on(self) -> tuple[str, ...]:
+        return ("pairs", "answers") if self.config.answers else ("pairs",)
 
     def answer_logits(self, batch: Batch) -> Float[Tensor, "B A"]:
         """The answer is read at a [MASK] behind the question, through the first layers of the head of masked words."""
@@ -189,9 +163,7 @@ class System(nn.Module):
         features, mask = regions.features, regions.mask
         shown = mask if masked is None else mask & ~masked
         share = shown / shown.sum(1, keepdim=True).clamp(min=1)
-        whole = (
-            share[:, None] @ features
-        )  # before anything is hidden in its place: a hidden region is not in the mean
+        whole = share[:, None] @ features  # of regions that are not hidden
         if masked is not None:
             features = torch.where(masked[..., None], self.hidden, features)
         box = regions.boxes.new_tensor([0.0, 0.0, 1.0, 1.0]).expand(len(mask), 1, 4)
@@ -201,7 +173,10 @@ class System(nn.Module):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Masked words with the picture, masked regions by the detector's distribution, and masked words without a picture (the only
         loss where the batch has no regions). Words and regions are hidden together; 90 % of the drawn regions are masked, the others
-        stay as they are. With `labels` (below 0 where a text is no question) the answers."""
+        stay as they are. With `labels` [B] (below 0 where a text is no question) the answers too; with the scores of a list [B A],
+        which a set of questions has, the answers alone."""
+        if batch.labels is not None and batch.labels.ndim == 2:
+            return fusion.answer_losses(self, batch)
         c, generator = self.config, masking_generator(self.training)
         texts = batch.required("texts")
         masked = mask_words(texts.ids, texts.mask, c, generator)
@@ -221,9 +196,7 @@ class System(nn.Module):
         gone = drawn & (torch.rand(drawn.shape, generator=generator) < 0.9).to(drawn.device)
         rows, first = self._read(hidden, regions, gone)
         losses["mlm"] = words(rows)
-        if regions.class_probabilities is not None:
+        if self.class_head is not None and regions.class_probabilities is not None:
             logits = self.class_head(rows[:, first : first + drawn.shape[1]][drawn])
             losses["regions"] = F.cross_entropy(logits.float(), regions.class_probabilities[drawn])
-        if c.answers and batch.labels is not None:
-            losses["answer"] = fusion.answer_loss(self.answer_logits(batch), batch.labels)
-        return losses
+        return losses | fusion.answer_losses(self, batch)

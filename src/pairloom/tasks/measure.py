@@ -57,12 +57,14 @@ def recall(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
 
 
 def accuracy(system: Any, batches: Iterable[Batch]) -> dict[str, float]:
-    """Accuracy: share of the rows whose match is above 0 where their label is 1, and not above 0 where it is 0. Empty where
-    the batches have no labels, or the system does not match."""
+    """Accuracy: share of the rows whose match is above 0 where their label is 1, and not above 0 where it is 0; of questions, mean
+    score of the best answer of the list (VQA's accuracy). Empty where the batches have no labels, or the system does neither."""
     matches = any(able(system, name) for name in ("match", "reason", "dialog"))
-    right = [
-        (system.match(batch) > 0) == batch.labels.bool()
-        for batch in batches
-        if matches and batch.labels is not None
-    ]
-    return {"accuracy": float(torch.cat(right).float().mean())} if right else {}
+    right = []
+    for batch in batches:
+        if batch.labels is not None and batch.labels.ndim == 2:
+            best = system.answer_logits(batch).argmax(1, keepdim=True)
+            right.append(batch.labels.gather(1, best)[:, 0])
+        elif batch.labels is not None and matches:
+            right.append(((system.match(batch) > 0) == batch.labels.bool()).float())
+    return {"accuracy": float(torch.cat(right).mean())} if right else {}

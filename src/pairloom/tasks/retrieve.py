@@ -197,7 +197,7 @@ class Retriever:
             if "cosine" in self.able:
                 vectors.append(finite(self.model.system.embed_image(batch).float().cpu(), "embeddings"))
             if "match head" in self.able:
-                seen.append(batch if batch.encoded is None else replace(batch, images=None))
+                seen.append(batch if batch.encoded is None else replace(batch, images=None, regions=None))
         if (size := sum(tensor.nbytes for tensor in tensors_in(seen))) <= self.room:
             self.room -= size
             self.kept[first] = seen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import fields, replace
 from itertools import islice
 from typing import Any
@@ -10,14 +11,19 @@ import torch
 
 from pairloom.config import override
 from pairloom.data.asked import kind_of, open_examples
+from pairloom.data.datasets.answers import VQA_LIST, common_answers
 from pairloom.data.detected import Detected
 from pairloom.data.feed import RegionFeed
 from pairloom.data.pixels import Unreadable
 from pairloom.data.region_set import HOW, RegionSet, layout_of, open_regions
 from pairloom.errors import Mistake
+from pairloom.model import Model
 from pairloom.model.builder import feed_of, new_system
 from pairloom.train.order import TrainRequest
 
+READS = {
+    "answers": "questions"
+}  # a kind of dataset -> the kind of examples that it reads, where its name is another
 TRIED = 100  # records among which one that can be used is looked for
 
 
@@ -37,14 +43,23 @@ def read_regions(request: TrainRequest) -> RegionSet | None:
     return open_regions(request.regions or request.data)
 
 
-def completed(request: TrainRequest, regions: RegionSet | None) -> TrainRequest:
+def completed(request: TrainRequest, regions: RegionSet | None, begun: Model | None = None) -> TrainRequest:
     """The request with the settings of the system that it leaves to its data: how wide its regions are, how many classes their
-    detector has, how many pictures its statements are about."""
+    detector has, how many pictures its statements are about, which answers its questions have. begun: the model that it starts
+    with, whose own list of answers stays."""
     config, chosen = _config(request), {word.partition("=")[0] for word in request.of("model")}
     open_to = {entry.name for entry in fields(config)} - chosen
-    decided: dict[str, int] = {}
-    if "pictures" in open_to and not config.pictures and kind_of(request.data)[0] == "statements":
+    decided: dict[str, Any] = {}
+    kind = kind_of(request.data)[0]
+    if "pictures" in open_to and not config.pictures and kind == "statements":
         decided["pictures"] = len(next(iter(open_examples(request.data, "statements"))).images)
+    if "answer_list" in open_to and kind == "questions":
+        own = begun.config.answer_list if begun is not None and begun.name == request.name else ()
+        most = config.answers if "answers" in chosen else max(config.answers, VQA_LIST)
+        listed = own or common_answers(request.data, most)
+        decided |= {"answers": len(listed), "answer_list": json.dumps(listed)}
+    elif "answer_list" in open_to and "answers" in open_to and request.init is None:
+        decided["answers"] = 0  # nothing teaches them here, and a model is not asked what it never learned
     if regions is not None and request.init is None:
         detected = _some(regions)
         classes = detected.class_probabilities
@@ -52,16 +67,16 @@ def completed(request: TrainRequest, regions: RegionSet | None) -> TrainRequest:
             "features": detected.features.shape[1],
             "classes": 0 if classes is None else classes.shape[1],
         }
-    words = tuple(f"model.{name}={value}" for name, value in decided.items() if name in open_to)
+    words = tuple(f"model.{name}={value}" for name, value in decided.items() if name in {*open_to, "answers"})
     return replace(request, settings=(*request.settings, *words))
 
 
 def kinds_of(request: TrainRequest) -> tuple[str, ...]:
-    """The kinds of sets that the request's system is trained on, with its settings."""
+    """The kinds of sets that the request's system is trained on, with its settings; first the one that its set is."""
     with torch.device("meta"):
         system = new_system(request.name, _config(request), " ".join(request.of("model")) or request.preset)
-    kinds: tuple[str, ...] = system.trains_on
-    return kinds
+    own = kind_of(request.data)[0] or "pairs"
+    return tuple(sorted(system.trains_on, key=lambda kind: READS.get(kind, kind) != own))
 
 
 def _config(request: TrainRequest) -> Any:

@@ -139,8 +139,8 @@ def prepare(request: TrainRequest) -> TrainRun:
     check_output(request.out, request.data)
     demand_start(request)
     regions = read_regions(request)
-    request = completed(request, regions)
     begun = named_model(request)
+    request = completed(request, regions, begun)
     if not request.dry_run:
         claim(request.out)
         run_folder.demand_room(request.out)

@@ -4,6 +4,7 @@ A system's file may define for this, beside its Config and System:
     STARTS     name of another system -> function(its tensors, config) -> tensors under the names of this system
     INHERITS   settings that are copied from the config of such a system
     CLEAN      how texts are cleaned in its recipe, a name of data/normalisers.py; without it a tokenizer stays as it is
+    System.heads  prefixes of heads that a model of one task has and one of another has not: they are left out, or initialised
     System.added(before: Config) -> prefixes of the parameters that a model of that config lacks; they are initialised
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from pairloom import registry
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
@@ -131,8 +133,8 @@ def _cleaned(tokens: Tokens, module: Any) -> Tokens:
 
 
 def with_config(model: Model, config: Any, seed: int = 0) -> Model:
-    """A model with the same weights under another config. Parts that the config adds (System.added) are initialised by the
-    seed.
+    """A model with the same weights under another config. Parts that the config adds (System.added, System.heads) are initialised
+    by the seed.
 
     Mistake where the weights do not fit.
     """
@@ -144,8 +146,21 @@ def with_config(model: Model, config: Any, seed: int = 0) -> Model:
     keep_tower(model.system, system)
     drop = tuple(getattr(system, "training_state", ()))
     added = tuple(system.added(model.config)) if hasattr(system, "added") else ()
-    put_tensors(system, tensors_of(model.system, drop), (*drop, *added))
+    heads = tuple(getattr(system, "heads", ()))
+    put_tensors(
+        system, _fitting_heads(system, tensors_of(model.system, drop), heads), (*drop, *added, *heads)
+    )
     return replace(model, system=system.to(model.device), tokens=tokens)
+
+
+def _fitting_heads(system: Any, tensors: dict[str, Tensor], heads: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors without those of heads that the system has not, or has in another shape."""
+    own = system.state_dict()
+    return {
+        name: tensor
+        for name, tensor in tensors.items()
+        if not name.startswith(heads) or (name in own and own[name].shape == tensor.shape)
+    }
 
 
 def _files(request: TrainRequest) -> dict[str, Path]:
