@@ -17,10 +17,10 @@ from experiments.claims import _fusion_data as data
 from experiments.claims._fusion_data import Asked, SceneColumn, Scenes
 from pairloom import model as models
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.datasets.questions import AnswerColumn
 from pairloom.data.loader import Loader, NumberColumn, TextColumn, TextTable
-from pairloom.data.records import Questions
+from pairloom.data.records import Questions, Regions
 from pairloom.data.tokens import Tokens
 from pairloom.model import Model
 from pairloom.objectives.masked import mask_words, masked_loss
@@ -79,18 +79,18 @@ class Condition:
 class JointMasking(uniter.System):
     """UNITER with words and regions hidden at once, as its predecessors do, in place of one modality at a time."""
 
-    def _words(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        texts, regions = batch.required("texts"), self._flat(batch)
+    def _words(self, texts: Texts, regions: Regions, generator: torch.Generator) -> Tensor:
         masked = mask_words(texts.ids, texts.mask, self.config, generator)
         hidden = mask_regions(regions.mask, generator, self.config.masked)
-        rows = self._fuse(masked.ids, texts.mask, regions, hidden)[:, : texts.ids.shape[1]]
+        rows, _ = self.read_pairs(replace(texts, ids=masked.ids), regions, hidden)
         scores = self.language_head(rows[masked.hidden], self.text.words.weight)
         return masked_loss(scores, texts.ids[masked.hidden])
 
-    def _masked_regions(self, batch: Batch, generator: torch.Generator, task: str) -> Tensor:
-        texts = batch.required("texts")
+    def _masked_regions(
+        self, texts: Texts, regions: Regions, generator: torch.Generator, task: str
+    ) -> Tensor:
         masked = mask_words(texts.ids, texts.mask, self.config, generator)
-        return super()._masked_regions(replace(batch, texts=replace(texts, ids=masked.ids)), generator, task)
+        return super()._masked_regions(replace(texts, ids=masked.ids), regions, generator, task)
 
 
 def build(condition: Condition, tokens: Tokens, width: int, answers: Sequence[str], seed: int) -> Model:

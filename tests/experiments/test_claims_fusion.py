@@ -18,6 +18,7 @@ from experiments.claims import _fusion_data as data
 from experiments.claims import _fusion_models as models
 from experiments.claims import fusion
 from pairloom.errors import Mistake
+from pairloom.systems import _fusion as encoders
 from pairloom.systems import uniter
 from pairloom.world.claim import is_true
 from pairloom.world.level import COLOURS, KINDS
@@ -101,14 +102,15 @@ def test_joint_masking_hides_both(monkeypatch: pytest.MonkeyPatch) -> None:
         batch = models.Batch(
             **data.shown(model, drawn, 0.0), texts=model.texts(drawn.texts), image_of=torch.arange(24)
         )
+        shown = encoders.regions_of(batch)
         for task in ("mlm", "mrfr"):
             generator = torch.Generator().manual_seed(0)
             if task == "mlm":
-                model.system._words(batch, generator)
+                model.system._words(batch.texts, shown, generator)
             else:
-                model.system._masked_regions(batch, generator, task)
+                model.system._masked_regions(batch.texts, shown, generator, task)
         both = [
-            ((call[0] != batch.texts.ids).any().item(), len(call) > 3 and call[3] is not None)
+            ((call[0].ids != batch.texts.ids).any().item(), len(call) > 2 and call[2] is not None)
             for call in calls
         ]
         assert both == ([(True, False), (False, True)] if name == "uniter" else [(True, True)] * 2)
@@ -116,13 +118,13 @@ def test_joint_masking_hides_both(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _spied(system: uniter.System, monkeypatch: pytest.MonkeyPatch) -> list[tuple]:
-    fuse, calls = system._fuse, []
+    fuse, calls = system.read_pairs, []
 
-    def spy(*arguments: object) -> torch.Tensor:
+    def spy(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
         calls.append(arguments)
         return fuse(*arguments)
 
-    monkeypatch.setattr(system, "_fuse", spy)
+    monkeypatch.setattr(system, "read_pairs", spy)
     return calls
 
 
