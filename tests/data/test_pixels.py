@@ -379,9 +379,9 @@ def test_deep_grey_fills_the_range(kind: type, low: float, high: float) -> None:
 
 
 def deep_png(values: np.ndarray) -> bytes:
-    """A PNG of 16 bits a channel from values [H W 3 or 4]; Pillow cannot write one."""
+    """A PNG of 16 bits a channel from values [H W 2 to 4]; Pillow cannot write one."""
     height, width, channels = values.shape
-    header = struct.pack(">IIBBBBB", width, height, 16, {3: 2, 4: 6}[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
     return png_chunks((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
 
@@ -417,6 +417,19 @@ def test_deep_colour_fills_the_range(bits: int, kind: str) -> None:
     else:
         data = deep_tiff(values, kind[5], "packed" in kind)
     assert np.abs(np.asarray(open_image(data)).astype(int) - eight).max() <= 1 and facts(data).deep
+
+
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_deep_grey_with_alpha_fills_the_range(bits: int) -> None:
+    """What is transparent is white, as of every picture."""
+    eight = np.random.default_rng(bits).integers(0, 256, (12, 10))
+    eight[0, 0], eight[0, 1] = 0, 255
+    alpha = np.full((12, 10), 65535)
+    alpha[1] = 0
+    data = deep_png(np.stack([np.round(eight * ((1 << bits) - 1) / 255).astype(np.int64), alpha], 2))
+    seen = np.asarray(open_image(data)).astype(int)
+    assert (seen[1] == 255).all() and facts(data).deep
+    assert np.abs(np.delete(seen[..., 0] - eight, 1, 0)).max() <= 1
 
 
 def test_eight_bits_in_sixteen_stay_and_noise_is_not_stretched() -> None:

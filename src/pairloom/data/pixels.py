@@ -21,7 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from pairloom.data.deep_pixels import deep_colour, eight_bits, in_range, take_low_bytes
+from pairloom.data.deep_pixels import (
+    as_four_bytes,
+    deep_colour,
+    deep_grey,
+    eight_bits,
+    in_range,
+    take_low_bytes,
+)
 
 LIMIT = 178_956_970  # pixels: above it Pillow refuses too; at 3 bytes a pixel this is half a gigabyte
 # decoders that only compute: none that starts a program (EPS) or takes any bytes for a picture (TGA, PCX)
@@ -188,7 +195,7 @@ def _read(data: bytes, limit: int, shrink_to: int | None) -> tuple[Image.Image, 
         upright = image.format == "TIFF"  # Pillow turns these while it loads them
         with nullcontext() if image.format in CALM else _silenced():
             image.load()
-        image = _rgb(_stretched(image, data) if known.deep and image.mode in ("RGB", "RGBA") else image)
+        image = _rgb(_stretched(image, data) if known.deep and image.mode in ("RGB", "RGBA", "LA") else image)
         return image if upright or orientation not in TURNS else image.transpose(TURNS[orientation]), known
 
 
@@ -274,11 +281,14 @@ def _bits(image: Image.Image, data: bytes) -> int:
 
 
 def _stretched(image: Image.Image, data: bytes) -> Image.Image:
-    """A picture of 16-bit colour that fills less than a quarter of the range (10 or 12 bits in 16), stretched as deep grey is; all
-    others as they are. Pillow decodes the high bytes alone, so that the low ones are decoded by themselves."""
+    """A picture of 16-bit colour, or of grey with alpha, that fills less than a quarter of the range (10 or 12 bits in 16), stretched
+    as deep grey is; all others as they are. Pillow decodes the high bytes alone, so that the low ones are decoded by themselves."""
     bands = image.convert("RGB").getextrema()
     if max(high for _, high in bands) - min(low for low, _ in bands) > 64:  # type: ignore[operator,misc]
         return image
+    if image.format == "PNG" and data[25] == 4:  # grey with alpha
+        with _silenced():
+            return deep_grey(Image.open(io.BytesIO(as_four_bytes(data)), formats=_known()))
     low = Image.open(io.BytesIO(data), formats=_known())
     if not take_low_bytes(low):
         return image
