@@ -441,8 +441,8 @@ class TestSeveralSets:
         lay(
             tmp_path,
             {
-                "d.json": '[["0.png", "a"]]',
-                "e.csv": "image,text\n".encode("utf-16"),
+                "d.json": '[["0", "a"]]',
+                "e.json": '{"0": "a"}'.encode("utf-16"),
                 ".DS_Store": b"",
                 "Thumbs.db": b"",
             },
@@ -451,8 +451,8 @@ class TestSeveralSets:
             "a.zip was not read: it is compressed: unpack it first.",
             "b.csv was not read: columns x, y.",
             'c.json was not read: an object of 1 entries such as \'0.png\': {"caption": "a"}.',
-            'd.json was not read: a list of 1 entries such as ["0.png", "a"].',
-            "e.csv was not read: it is UTF-16: save it as UTF-8.",
+            'd.json was not read: a list of 1 entries such as ["0", "a"].',
+            "e.json was not read: it is UTF-16: save it as UTF-8.",
         )
 
     def test_a_pattern_is_told(self, tmp_path: Path) -> None:

@@ -89,11 +89,12 @@ def open_set(path: Path | str, format: str | None = None, columns: ColumnNames =
 
     Raises Mistake where there is nothing, nothing usable, several sets, or a file too broken to list.
     """
-    from pairloom.data.formats import _files
+    from pairloom.data.formats import _files, _hub
 
     path = Path(path)
     if not path.exists():
         raise _absent(path)
+    path = _hub.snapshot(path)
     if path.is_dir() and not os.listdir(path):
         raise Mistake(
             f"The folder {path} is empty.", "A set needs images with texts.", "Give another folder."

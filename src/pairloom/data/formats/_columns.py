@@ -58,6 +58,7 @@ OTHER_TEXTS = (
     "conversations",
     "messages",
 )
+_OF_PICTURES = re.compile(r"^(id|key|uid|name|uuid|hash)$|image|img|photo|pic|file")
 _NUMBERED = re.compile(r"(.*?[^\W\d_])[ _-]*(\d{0,3})")
 
 
@@ -166,14 +167,23 @@ def image_column(names: list[str], columns: ColumnNames) -> str | None:
 
 
 def _by_content(path: Path, names: list[str], texts: tuple[str, ...]) -> str | None:
-    """The only column whose first cells are images' names, or pictures; None where there are several."""
+    """The only column whose first cells are images' names, or pictures; else the only one by whose name they may be names without their
+    suffix, or numbers, of pictures that are there; None where there are several."""
     first = [row for row in _rows.first(path, 20) if isinstance(row, dict)]
-    fitting = [
-        name
-        for name in names
-        if name not in texts and first and all(_is_picture(row.get(name)) for row in first[:20])
-    ]
+    others = [name for name in names if name not in texts] if first else []
+    fitting = [name for name in others if all(_is_picture(row.get(name)) for row in first)]
+    if not fitting:
+        stems = _files.picture_stems(path.parent)
+        known = [name for name in others if _OF_PICTURES.search(_plain(name))]
+        fitting = [
+            name for name in known if 2 * sum(_is_stem(row.get(name), stems) for row in first) >= len(first)
+        ]
     return fitting[0] if len(fitting) == 1 else None
+
+
+def _is_stem(value: object, stems: set[str | int]) -> bool:
+    word = str(value).strip() if isinstance(value, (str, int)) else ""
+    return bool(word) and (word in stems or _files.number_of(word) in stems)
 
 
 def _is_picture(value: object) -> bool:

@@ -41,7 +41,7 @@ OURS = {
     "report.html",
     "report.json",
 }  # what a clean set carries beside its pairs
-FIRST = 100  # folders of a folder that are looked into, for sniffing
+FIRST, DEEPEST = 100, 4  # folders below a folder that are looked into, and how far below, for sniffing
 MAGIC = {
     b"\xff\xd8": ".jpg",
     b"\x89PNG": ".png",
@@ -95,6 +95,11 @@ def is_image(name: str) -> bool:
     return split(name)[1] in IMAGES
 
 
+def number_of(stem: str) -> int | None:
+    """The number that a file's stem is, whatever zeros stand before it; None for others."""
+    return int(stem) if re.fullmatch(r"[0-9]{1,18}", stem) else None
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder is no part of any set, by its name."""
     return name.startswith(".") or name in FOREIGN
@@ -143,18 +148,24 @@ def _walk(root: Path, inside: str, seen: set[tuple[int, int]]) -> Iterator[tuple
 
 
 def first_files(root: Path, suffixes: Iterable[str]) -> list[str]:
-    """Names relative to root of the files with such a suffix in it and in its first folders: a quick look, for sniffing."""
+    """Names relative to root of the files with such a suffix in it and in its first folders, those nearest to it first: a quick look,
+    for sniffing."""
     by_suffix = _first_files(root)
     return sorted(name for suffix in set(suffixes) for name in by_suffix.get(suffix, ()))
 
 
 @once
 def _first_files(root: Path) -> dict[str, list[str]]:
-    """Suffix -> names of the files in a folder and in the first of its folders."""
+    """Suffix -> names of the files in a folder and in the first folders below it."""
     by_suffix: dict[str, list[str]] = {}
-    inner = _add_files(root, "", by_suffix)
-    for name in sorted(inner)[:FIRST]:
-        _add_files(root, name + "/", by_suffix)
+    level, left = [""], FIRST + 1
+    for _ in range(DEEPEST + 1):
+        inner = [
+            f"{inside}{name}/"
+            for inside in level[:left]
+            for name in sorted(_add_files(root, inside, by_suffix))
+        ]
+        level, left = inner, max(0, left - len(level))
     return by_suffix
 
 
@@ -171,6 +182,13 @@ def _add_files(root: Path, inside: str, by_suffix: dict[str, list[str]]) -> list
             elif entry.is_dir():
                 folders.append(name)
     return folders
+
+
+@once
+def picture_stems(folder: Path) -> set[str | int]:
+    """Stems of the pictures in a folder and in its first folders, without their folders, and the numbers that these are."""
+    stems = {split(name)[0].rpartition("/")[2] for name in first_files(folder, IMAGES)}
+    return stems | {number for stem in stems if (number := number_of(stem)) is not None}
 
 
 def safe(name: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
@@ -82,7 +82,7 @@ class Finder:
 
     def _rewritten(self, name: str) -> Picture | None:
         """The only picture that a name can mean which was written on another machine, for a page, or without its suffix; with a note."""
-        for written in _writings(name):
+        for written in _writings(name, self.tops):
             hits = self.hits(written) or [
                 path for tier in self.tiers for place in tier for path in _by_stem(place, written)
             ]
@@ -131,8 +131,16 @@ class Finder:
         else:
             stem = _files.split("/".join(parts))[0]
             near = [path for tier in self.tiers for place in tier for path in _by_stem(place, stem)]
-            problem += f"; there is {self._named(near[:3])}" if near else ""
+            problem += f"; there is {self._named(near[:3])}" if near else self._beside(name)
         return Blob(), problem, ()
+
+    def _beside(self, name: str) -> str:
+        """What is said of a picture beside the annotation file that a whole path of another machine ends with: it may be another one,
+        since the path may have had one of that name in each of its folders."""
+        parts = _parts(name)
+        near = self.tiers[0][0] / parts[-1] if _is_whole(name) and parts else None
+        hits = [] if near is None else [near] if near.is_file() else _by_stem(near.parent, near.name)
+        return f"; there is {self._named(hits[:3])}: write names relative to the table" if hits else ""
 
     def _named(self, paths: list[Path]) -> str:
         return ", ".join(self._known_as(path, path.name) for path in paths[:5])
@@ -241,33 +249,53 @@ def _alike(place: Path, parts: list[str]) -> list[Path]:
     return [path for path in here if path.is_file()]
 
 
-def _writings(name: str) -> Iterator[str]:
-    """Other writings of a picture's name: without blanks around it and codes of web addresses, then of a whole path its ends that
-    have a folder, the longest first."""
-    plain = unquote(name.strip()).replace("\\", "/")
-    yield plain
-    parts = [part for part in plain.split("/") if part]
-    if plain.startswith("/") or re.match(r"[A-Za-z]:/", plain):
+def _plain(name: str) -> str:
+    """A name without blanks around it and codes of web addresses, with slashes."""
+    return unquote(name.strip()).replace("\\", "/")
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in _plain(name).split("/") if part not in ("", ".")]
+
+
+def _is_whole(name: str) -> bool:
+    """Whether a name is a path from a root or a drive."""
+    return re.match(r"/|[A-Za-z]:/", _plain(name)) is not None
+
+
+def _writings(name: str, tops: Iterable[str]) -> Iterator[str]:
+    """Other writings of a picture's name: the plain one; of a whole path its ends that have a folder, the longest first; of others
+    what stands behind the set's own folders (data/a.jpg for a set in data/). tops: whole paths of the set's folders."""
+    yield _plain(name)
+    parts = _parts(name)
+    if _is_whole(name):
         yield from ("/".join(parts[at:]) for at in range(1, len(parts) - 1))
+        return
+    for top in tops:
+        own = _parts(top)
+        yield from ("/".join(parts[at:]) for at in range(1, len(parts)) if parts[:at] == own[-at:])
 
 
 def _by_stem(place: Path, written: str) -> list[Path]:
-    """Pictures below a folder that are called so but for the suffix, where none is written."""
+    """Pictures below a folder that are called so but for the suffix, where none is written; of a number also those that have more
+    zeros before it."""
     folder, _, stem = written.rpartition("/")
     if _files.split(stem)[1] or not stem:
         return []
     where = place / folder
-    return [where / name for name in _stems(where, _stamp(where)).get(stem, ())]
+    known = _stems(where, _stamp(where))
+    return [where / name for name in known.get(stem) or known.get(_files.number_of(stem), ())]
 
 
 @lru_cache(maxsize=4)
-def _stems(folder: Path, stamp: int) -> dict[str, tuple[str, ...]]:
-    """Stem -> the pictures of a folder that have it."""
-    known: dict[str, tuple[str, ...]] = {}
+def _stems(folder: Path, stamp: int) -> dict[str | int | None, tuple[str, ...]]:
+    """Stem, or the number that it is -> the pictures of a folder that have it."""
+    known: dict[str | int | None, tuple[str, ...]] = {}
     for name in _names(folder):
         if _files.is_image(name):
             stem = _files.split(name)[0]
-            known[stem] = (*known.get(stem, ()), name)
+            for key in (stem, number) if (number := _files.number_of(stem)) is not None else (stem,):
+                known[key] = (*known.get(key, ()), name)
     return known
 
 

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
+from pairloom.data.formats._files import is_image
 from pairloom.data.formats._texts import UnknownCharset, decode, decode_known
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
@@ -36,6 +37,17 @@ class Element:
     start: int
     stop: int
     value: Any
+
+
+def as_row(value: Any) -> Any:
+    """A row that is a list of a picture's name and its texts, in any order, as the object that it stands for; others as they are."""
+    if not isinstance(value, list) or not all(isinstance(one, (str, list)) for one in value):
+        return value
+    names = [one for one in value if isinstance(one, str) and is_image(one)]
+    texts = [one for one in value if one not in names]
+    if len(names) != 1 or not texts:
+        return value
+    return {"image": names[0], "caption": texts[0] if len(texts) == 1 else texts}
 
 
 class Broken(ValueError):
@@ -106,7 +118,7 @@ def _array(window: Window, key: str) -> Iterator[Element]:
     while window.next() != "]":
         start = window.base + window.at
         value = window.value()
-        yield Element(key, start, window.base + window.at, value)
+        yield Element(key, start, window.base + window.at, as_row(value))
         if window.next() != "]":
             window.take(",")
     window.take("]")
@@ -151,35 +163,81 @@ def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, An
     return objects
 
 
-def entries(path: Path) -> Iterator[Element]:
-    """The entries of the object that a file is, whose start is that of their keys. Raises Broken."""
+def row_arrays(first: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Of what the arrays of a file hold (`peek`) those that may be rows of pictures: the file's own, or all but COCO's."""
+    return {key: row for key, row in first.items() if not key or not first.keys() & {"", "images"}}
+
+
+def entries(path: Path, within: str = "") -> Iterator[Element]:
+    """The entries of the object that a file is, or of the one in it under the key `within`; their start is that of their keys. Raises
+    Broken."""
     with open(path, "rb") as file:
         window = Window(file)
-        window.take("{")
-        while window.next() != "}":
-            start = window.base + window.at
-            key = window.value()
-            window.take(":")
-            value = window.value()
-            yield Element(str(key), start, window.base + window.at, value)
-            if window.next() != "}":
-                window.take(",")
-        window.take("}")
+        if not within:
+            yield from _entries(window)
+        for key in _keys(window) if within else ():
+            if key == within and window.next() == "{":
+                yield from _entries(window)
+            else:
+                window.value()
         if window.next():
             raise Broken(f"byte {window.base + window.at:,}: more after the end")
 
 
-def is_map(path: Path, is_name: Callable[[str], bool]) -> bool:
-    """Whether a file is an object whose first keys are all names of a kind."""
-    some = False
+def _keys(window: Window) -> Iterator[str]:
+    """The keys of an object; the value of each is to be read before the next."""
+    window.take("{")
+    while window.next() != "}":
+        key = str(window.value())
+        window.take(":")
+        yield key
+        if window.next() != "}":
+            window.take(",")
+    window.take("}")
+
+
+def _entries(window: Window) -> Iterator[Element]:
+    window.take("{")
+    while window.next() != "}":
+        start = window.base + window.at
+        key = window.value()
+        window.take(":")
+        value = window.value()
+        yield Element(str(key), start, window.base + window.at, value)
+        if window.next() != "}":
+            window.take(",")
+    window.take("}")
+
+
+def map_of(path: Path, is_name: Callable[[str], bool]) -> str | None:
+    """The key of the object in a file whose first keys are all names of a kind: "" for the file itself; None where there is none."""
     try:
-        for entry in islice(entries(path), FEW):
-            some = True
-            if not is_name(entry.key):
-                return False
+        with open(path, "rb") as file:
+            if _begins_with_names(_entries(Window(file)), is_name):
+                return ""
+        with open(path, "rb") as file:
+            window = Window(file)
+            for key in _keys(window):
+                if window.next() != "{":
+                    window.value()
+                    continue
+                within = _entries(window)
+                if _begins_with_names(within, is_name):
+                    return key
+                for _ in within:
+                    pass
     except Broken:
         pass
-    return some
+    return None
+
+
+def _begins_with_names(entries: Iterator[Element], is_name: Callable[[str], bool]) -> bool:
+    few: list[bool] = []
+    try:
+        few += (is_name(entry.key) for entry in islice(entries, FEW))
+    except Broken:
+        pass
+    return bool(few) and all(few)
 
 
 def has(path: Path, key: str, field: str) -> bool:
@@ -232,9 +290,10 @@ def spans(path: Path, key: str, group: str | None = None) -> list[tuple[int, int
     return _spans((element for element in sound(path) if element.key == key), group)
 
 
-def entry_spans(path: Path) -> list[tuple[int, int]]:
-    """Byte spans of SIZE entries of the object that a file is. Raises Mistake where the file is not JSON to its end."""
-    return _spans(_named(path, entries(path)))
+def entry_spans(path: Path, within: str = "") -> list[tuple[int, int]]:
+    """Byte spans of SIZE entries of the object that a file is, or of the one under a key. Raises Mistake where the file is not JSON to
+    its end."""
+    return _spans(_named(path, entries(path, within)))
 
 
 def _spans(elements: Iterable[Element], group: str | None = None) -> list[tuple[int, int]]:
@@ -265,8 +324,7 @@ def _named(path: Path, elements: Iterator[Element]) -> Iterator[Element]:
 
 def rows(path: Path, start: int, stop: int) -> list[Any]:
     """The elements in a span of bytes, decoded as text. Raises Mistake where the file has changed since it was listed."""
-    values: list[Any] = _loaded(path, start, stop, "[]", dict)
-    return values
+    return [as_row(value) for value in _loaded(path, start, stop, "[]", dict)]
 
 
 def rows_of_entries(path: Path, start: int, stop: int) -> list[tuple[str, Any]]:

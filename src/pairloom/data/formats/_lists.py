@@ -18,14 +18,16 @@ from pairloom.data.shards import ColumnNames, Shard
 def fits(
     path: Path, test: Callable[[dict[str, Any]], bool], key: str = "", columns: ColumnNames = ColumnNames()
 ) -> bool:
-    """Whether the set's marker is a JSON file whose array `key` opens with an object that passes the test."""
+    """Whether the set's marker is a JSON file whose array `key` opens with an object that passes the test; "": the file itself, or
+    any array of it ({"train": [...], "val": [...]})."""
     mark = _look.marker(path, columns)
-    return mark is not None and mark.suffix == ".json" and _opens(mark, test, key)
+    return mark is not None and mark.suffix == ".json" and bool(_arrays(mark, test, key))
 
 
-def _opens(file: Path, test: Callable[[dict[str, Any]], bool], key: str) -> bool:
-    first = _json.peek(file).get(key)
-    return first is not None and test(first)
+def _arrays(file: Path, test: Callable[[dict[str, Any]], bool], key: str) -> list[str]:
+    """The arrays of a file whose first object passes the test."""
+    first = {key: _json.peek(file).get(key)} if key else _json.row_arrays(_json.peek(file))
+    return [name for name, row in first.items() if row is not None and test(row)]
 
 
 def shards(
@@ -40,26 +42,31 @@ def shards(
     root = path.parent if path.is_file() else path
     shard_list = []
     for file in _look.of_format(
-        path, columns, lambda file: file.suffix == ".json" and _opens(file, test, key)
+        path, columns, lambda file: file.suffix == ".json" and bool(_arrays(file, test, key))
     ):
-        for number, (start, stop) in enumerate(_json.spans(file, key, group)):
+        arrays = _arrays(file, test, key)
+        spans = [(name, *span) for name in arrays for span in _json.spans(file, name, group)]
+        for number, (name, start, stop) in enumerate(spans):
+            part = name if len(arrays) > 1 else ""
             shard_list.append(
-                Shard(f"{_look.label(root, file)}-{number:05d}", format, root, file, start, stop)
+                Shard(f"{_look.label(root, file)}-{number:05d}", format, root, file, start, stop, part)
             )
     return shard_list
 
 
 def rows(shard: Shard) -> Iterator[dict[str, Any] | str]:
-    """The rows of a shard; what is no object is a string that says so."""
+    """The rows of a shard; what is no object is a string that says so. Of several arrays of a file each is a split."""
+    of_array = {"split": shard.part} if shard.part else {}
     for row in _json.rows(shard.file, shard.start, shard.stop):
-        yield row if isinstance(row, dict) else "row is not a JSON object"
+        yield {**of_array, **row} if isinstance(row, dict) else "row is not a JSON object"
 
 
 def order(like: Shard | None, format: str, key: str = "") -> list[str]:
     """The fields of the rows of a file that a shard of this format was read from, in order; none without one."""
     if like is None or like.format != format:
         return []
-    return list(_json.peek(like.file).get(key, {}))
+    first = _json.peek(like.file)
+    return list(first.get(key) or next(iter(_json.row_arrays(first).values()), {}))
 
 
 def store(out: Path, pairs: list[Pair]) -> list[tuple[Pair, str]]:

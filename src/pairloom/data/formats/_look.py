@@ -157,30 +157,37 @@ def _annotations(path: Path, names: list[str], columns: ColumnNames) -> dict[str
         if any((path / (name[: -len(".json")] + suffix)).exists() for suffix in SIDECARS):
             continue
         first = _json.peek(path / name)
-        known = list(first.get("", {}))
-        texts, guess = _columns.text_columns(known, columns)
-        if any(key in first for key in _json.TELLING) or _columns.column(known, (*TEXTS, columns.text)):
+        if any(key in first for key in _json.TELLING) or _columns.column(
+            list(first.get("", {})), (*TEXTS, columns.text)
+        ):
             fitting[name] = True
-        elif texts and _columns.image_column(known, columns):
-            fitting[name] = not guess
-        elif is_map(path / name):
-            fitting[name] = False
+            continue
+        for row in _json.row_arrays(first).values():
+            texts, guess = _columns.text_columns(list(row), columns)
+            if texts and _columns.image_column(list(row), columns):
+                fitting[name] = not guess
+                break
+        else:
+            if is_map(path / name):
+                fitting[name] = False
     return fitting
 
 
-@_files.once
-def _stems(folder: Path) -> set[str]:
-    """Stems of the pictures in a folder and in its first folders, without their folders."""
-    return {_files.split(name)[0].rpartition("/")[2] for name in _files.first_files(folder, _files.IMAGES)}
-
-
 def is_map(file: Path) -> bool:
-    """Whether a file is a JSON object whose keys are names of pictures, with their suffixes or of pictures that are there."""
+    """Whether a file is a JSON object whose keys are names of pictures, or holds one."""
+    return map_within(file) is not None
+
+
+@_files.once
+def map_within(file: Path) -> str | None:
+    """The key of the object in a JSON file whose keys are names of pictures, with their suffixes or of pictures that are there: ""
+    for the file itself; None where there is none."""
 
     def is_picture(name: str) -> bool:
-        return _files.is_image(name) or name.rpartition("/")[2] in _stems(file.parent)
+        return _files.is_image(name) or name.rpartition("/")[2] in _files.picture_stems(file.parent)
 
-    return file.suffix.lower() == ".json" and not _json.peek(file) and _json.is_map(file, is_picture)
+    is_object = file.suffix.lower() == ".json" and not _json.peek(file)
+    return _json.map_of(file, is_picture) if is_object else None
 
 
 def is_table(path: Path, columns: ColumnNames = ColumnNames()) -> bool:

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from pairloom.data.formats import _columnar
 from pairloom.data.formats._columnar import is_columnar
 from pairloom.data.formats._files import is_image
 from pairloom.data.formats._table_lines import WIDEST, LineReader, TableLine
-from pairloom.data.formats._texts import UnknownCharset, decode_known
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
 
@@ -68,25 +66,17 @@ def columns(path: Path) -> list[str]:
 def _fields(path: Path) -> list[str]:
     """The keys of the first objects of JSON lines. [] where the first line is no whole object."""
     names: dict[str, None] = {}
-    with open(path, "rb") as file:
-        for number, line in enumerate(
-            islice(filter(bytes.strip, iter(partial(file.readline, WIDEST), b"")), SEEN)
-        ):
-            row = _object(line)
-            if isinstance(row, dict):
-                names |= dict.fromkeys(row)
-            elif not number:
-                break
+    for number, (_, _, row) in enumerate(islice(_lines(path, 0, os.path.getsize(path)), SEEN)):
+        if isinstance(row, dict):
+            names |= dict.fromkeys(row)
+        elif not number:
+            break
     return list(names)
 
 
 def is_lines(path: Path) -> bool:
     """Whether a .json holds JSON lines: its first two lines are an object each."""
-    with open(path, "rb") as file:
-        first = [
-            _object(line)
-            for line in islice(filter(bytes.strip, iter(partial(file.readline, 1 << 20), b"")), 2)
-        ]
+    first = [row for _, _, row in islice(_lines(path, 0, os.path.getsize(path), 1 << 20), 2)]
     return len(first) == 2 and all(isinstance(row, dict) for row in first)
 
 
@@ -135,26 +125,26 @@ def _located(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]
     return _lines(path, start, stop) if path.suffix.lower() in LINES else _cells(path, start, stop)
 
 
-def _lines(path: Path, start: int, stop: int) -> Iterator[tuple[int, int, Row]]:
+def _lines(path: Path, start: int, stop: int, widest: int = WIDEST) -> Iterator[tuple[int, int, Row]]:
     with open(path, "rb") as file:
-        file.seek(start)
-        at = start
-        while at < stop and (line := file.readline(WIDEST)):
-            begin, at = at, at + len(line)
-            if line.strip(b" \t\r\n\xef\xbb\xbf"):
-                yield begin, at, _object(line)
+        lines = LineReader(file, start, widest)
+        while lines.at < stop and (line := lines.next()) is not None:
+            if line.problem or line.text.strip():
+                yield line.start, line.stop, _object(line)
 
 
-def _object(line: bytes) -> Row:
+def _object(line: TableLine) -> Row:
+    if line.problem:
+        return broken(f"row: {line.problem}")
     try:
-        text, notes = decode_known(line)
-    except UnknownCharset as error:
-        return broken(f"row: {error}")
-    try:
-        value = json.loads(text, strict=False)
+        value = json.loads(line.text, strict=False)
     except (ValueError, RecursionError) as error:
-        return broken(f"row is not JSON: {error}"[:200], text)
-    return _noted(value, notes) if isinstance(value, dict) else broken("row is not a JSON object", text)
+        return broken(f"row is not JSON: {error}"[:200], line.text)
+    return (
+        _noted(value, line.notes)
+        if isinstance(value, dict)
+        else broken("row is not a JSON object", line.text)
+    )
 
 
 def _noted(row: dict[str, Any], notes: tuple[str, ...]) -> TableRow:
@@ -178,19 +168,43 @@ def _layout(path: Path) -> Layout:
     """By its header: the delimiter of the file's suffix, unless the header has another one and not that."""
     with open(path, "rb") as file:
         lines = LineReader(file, 0)
-        head = lines.next()
-        while head is not None and not head.text.strip():
-            head = lines.next()
+        head, delimiter = _head(lines, "\t" if path.suffix.lower() == ".tsv" else ",")
         if head is None or head.problem:
             return Layout((), ",", 0)
         if (listed := _listed(head)) is not None:
             return listed
-        usual = "\t" if path.suffix.lower() == ".tsv" else ","
-        counts = {delimiter: head.text.count(delimiter) for delimiter in (usual, *DELIMITERS)}
-        delimiter = usual if counts[usual] else max(counts, key=lambda one: counts[one])
         cells, _ = _joined(head, lines, delimiter, 0)
         begin = lines.at
     return Layout(_distinct(name.strip() for name in cells), delimiter, begin)
+
+
+def _head(lines: LineReader, usual: str) -> tuple[TableLine | None, str]:
+    """The header and its delimiter: the usual one, unless the header has another and not that. Before it may stand the line by which
+    Excel names the delimiter ("sep=;") and comments that begin with "#"; the last of these is the header where it has a word for each cell."""
+    named, comment = "", None
+    while (head := lines.next()) is not None:
+        text = head.text.strip()
+        if match := re.fullmatch(r"sep=(.)", text):
+            named = match[1]
+        elif text.startswith("#"):
+            comment = head
+        elif text:
+            break
+    if head is None:
+        return comment, usual
+    counts = {delimiter: head.text.count(delimiter) for delimiter in (usual, *DELIMITERS)}
+    delimiter = named or (usual if counts[usual] else max(counts, key=lambda one: counts[one]))
+    names = (
+        [name.strip() for name in comment.text.lstrip("# ").split(delimiter)] if comment is not None else []
+    )
+    if comment is not None and len(names) == head.text.count(delimiter) + 1 > 1 and all(map(_is_word, names)):
+        lines.put_back([head])
+        head = comment._replace(text=delimiter.join(names))
+    return head, delimiter
+
+
+def _is_word(name: str) -> bool:
+    return re.fullmatch(r'"?[\w.-]+"?', name) is not None
 
 
 def _distinct(names: Iterable[str]) -> tuple[str, ...]:

@@ -67,7 +67,7 @@ def _cells(file: Path) -> Iterator[Any]:
                 cell = row.get(image)
                 yield cell.get("path") if isinstance(cell, dict) else cell if isinstance(cell, str) else ""
     elif _look.is_map(file):
-        yield from (entry.key for entry in _json.entries(file))
+        yield from (entry.key for entry in _json.entries(file, _look.map_within(file) or ""))
     else:
         for element in _json.sound(file):
             if isinstance(element.value, dict):
@@ -122,7 +122,8 @@ def _guess(file: Path, columns: ColumnNames) -> str:
     """How the columns of a table, or the fields of a JSON list, were recognised where it was not by a known name."""
     if _look.is_table(file, columns) or file.suffix.lower() in _look.TABLES:
         return _columns.resolved(file, columns).guess
-    names = list(_json.peek(file).get("", {})) if file.suffix.lower() == ".json" else []
+    rows = _json.row_arrays(_json.peek(file)) if file.suffix.lower() == ".json" else {}
+    names = list(next(iter(rows.values()), {}))
     is_llava = "conversations" in names
     return "" if is_llava or not names else _columns.text_columns(names, columns)[1]
 
@@ -163,7 +164,7 @@ def about(file: Path) -> str:
             head = opened.read(512)
     except OSError as error:
         return error.strerror or str(error)
-    if head.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) and suffix not in {*_look.TABLES, _look.LIST}:
         return "it is UTF-16: save it as UTF-8"
     if OTHERS.get(suffix):
         return OTHERS[suffix]
@@ -190,7 +191,7 @@ def _about_zip(file: Path) -> str:
     shown = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(6))
     if not shown:
         return "it is compressed: unpack it first"
-    return f"a zip with {shown}: give it by itself, or unpack it first (tables in a zip are not read)"
+    return f"a zip with {shown}: give it by itself, or unpack it first"
 
 
 def _about_json(file: Path) -> str:

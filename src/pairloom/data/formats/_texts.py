@@ -140,7 +140,32 @@ def texts_in(value: Any) -> tuple[list[str], tuple[str, ...]]:
         except UnknownCharset as error:
             return [], (str(error),)
         return [text], notes
-    return [value if isinstance(value, str) else str(value)], ()
+    text = value if isinstance(value, str) else str(value)
+    written = _written_list(text)
+    return (written, (LIST_NOTE,)) if written else ([text], ())
+
+
+LIST_NOTE = "a list that was written as text was read as its texts"
+_STRING = r"""'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+\""""
+_WRITTEN_LIST = re.compile(rf"""\[\s*+(?:{_STRING})(?:(?:\s*+,\s*+|\s++)(?:{_STRING}))*+\s*+,?\s*+\]""")
+
+
+def _written_list(text: str) -> list[str]:
+    """The strings of a list that stands in a cell as Python, numpy or JSON write it; none for other texts."""
+    text = text.strip()
+    if not text.startswith(("['", '["')) or not _WRITTEN_LIST.fullmatch(text):
+        return []
+    return [_ESCAPE.sub(_unescaped, word[1:-1]) for word in re.findall(_STRING, text)]
+
+
+_ESCAPE = re.compile(r"((?:\\u[0-9a-fA-F]{4})+)|\\(.)")
+
+
+def _unescaped(match: re.Match[str]) -> str:
+    """What an escape stands for, in a string of Python or JSON; several of UTF-16 may be one character."""
+    if match[1]:
+        return bytes.fromhex(match[1].replace("\\u", "")).decode("utf-16-be", "replace")
+    return {"n": "\n", "t": "\t", "r": "\r"}.get(match[2], match[2])
 
 
 def _is_question(entry: Any) -> bool:

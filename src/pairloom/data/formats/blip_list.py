@@ -16,7 +16,9 @@ from pairloom.data.formats._texts import pair_of
 from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import ColumnNames, Shard
 
-CLAIM = 'BLIP list: JSON [{"image", "caption"}, ...]'
+CLAIM = (
+    'BLIP list: JSON [{"image", "caption"}, ...] or [[name, caption], ...], also one a split under its key'
+)
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 

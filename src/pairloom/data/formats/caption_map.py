@@ -17,7 +17,7 @@ from pairloom.data.formats._texts import pair_of, texts_in
 from pairloom.data.pair import Pair, Text
 from pairloom.data.shards import ColumnNames, Shard
 
-CLAIM = 'JSON map of captions: {"a.jpg": "caption" or [captions] or {"caption"}}'
+CLAIM = 'JSON map of captions: {"a.jpg": "caption" or [captions] or {"caption"}}, also under a key'
 HOLDS = ("source", "meta")  # beyond image and texts
 DEFAULT = "captions.json"
 SOURCES = "caption_sources"  # the field of an entry's sources, written where one is not original
@@ -36,7 +36,7 @@ def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
     return [
         Shard(f"{_look.label(root, file)}-{number:05d}", "caption_map", root, file, start, stop)
         for file in _look.of_format(path, columns, _look.is_map)
-        for number, (start, stop) in enumerate(_json.entry_spans(file))
+        for number, (start, stop) in enumerate(_json.entry_spans(file, _look.map_within(file) or ""))
     ]
 
 

@@ -17,13 +17,14 @@ import pyarrow.parquet as pq
 
 from pairloom.data.disk import atomic_write
 from pairloom.data.formats import _columns, _files, _look, _parts, _rows, _tables
+from pairloom.data.formats._archive_tables import ArchiveTables, read_tables
 from pairloom.data.formats._samples import Sample, samples
 from pairloom.data.formats._tar import Member
 from pairloom.data.formats._texts import UnknownCharset, decode_known, pair_of, texts_in, words_of
 from pairloom.data.pair import LARGEST, Blob, Pair, Text
 from pairloom.data.shards import ColumnNames, Shard
 
-CLAIM = "WebDataset / img2dataset tars, or zips: KEY.jpg with KEY.txt or KEY.json"
+CLAIM = "WebDataset / img2dataset tars, or zips: KEY.jpg with KEY.txt or KEY.json, or with a table of its pictures"
 HOLDS = ("source", "meta")  # beyond image and texts
 LONGEST = 1 << 24  # bytes of one .txt or .json
 TEXTS = (".txt", ".caption", ".text")  # the first that a sample has is its text
@@ -57,6 +58,10 @@ def _name(root: Path, file: Path) -> str:
 
 def read(shard: Shard) -> Iterator[Pair]:
     """One pair a sample, images by reference into the tar. Links, unsafe names and cut ends are pairs with a problem."""
+    tables = read_tables(shard.file, shard.columns)
+    if tables is not None:
+        yield from _with_tables(shard, tables)
+        return
     seen: set[str] = set()
     table = _Table(shard.file.with_suffix(".parquet"))
     with open(shard.file, "rb") as file:
@@ -73,6 +78,20 @@ def read(shard: Shard) -> Iterator[Pair]:
                 pair = pair_of(sample.key, pair.image, pair.texts, pair.meta, problem, notes=pair.notes)
             seen.add(sample.key)
             yield pair
+
+
+def _with_tables(shard: Shard, tables: ArchiveTables) -> Iterator[Pair]:
+    """One pair a picture, with its rows of the tables that lie in the archive; then the rows of pictures that do not."""
+    with open(shard.file, "rb") as file:
+        for member in tables.pictures:
+            known = _files.readable(_files.split(member.name)[0])
+            row = tables.rows.get(member.name)
+            blob, data, problem = _picture(shard.file, file.fileno(), member)
+            texts, meta, notes = (row.texts, row.meta, row.notes) if row else ([], {}, ())
+            yield pair_of(known, blob, texts, meta, problem, data, notes)
+    for row, problem in tables.lost:
+        known = _files.split(_files.readable(row.name))[0]
+        yield pair_of(known, Blob(), row.texts, row.meta, problem, notes=row.notes)
 
 
 def _reason(member: Member) -> str:
@@ -96,19 +115,22 @@ def _pair(shard: Shard, handle: int, sample: Sample, table: _Table) -> Pair:
             else "no image"
         )
         return pair_of(key, Blob(), texts, meta, why, notes=notes)
-    member = by_suffix[images[0]]
+    blob, data, unread_problem = _picture(shard.file, handle, by_suffix[images[0]])
+    return pair_of(key, blob, texts, meta, unread_problem or problem, data, notes)
+
+
+def _picture(archive: Path, handle: int, member: Member) -> tuple[Blob, bytes | None, str]:
+    """The picture of a member by reference into the archive, its bytes, and the problem of one that cannot be read."""
     name = _files.readable(member.name)
     if member.size > LARGEST:
-        return pair_of(key, Blob(name=name), texts, meta, f"image has {member.size:,} bytes", notes=notes)
+        return Blob(name=name), None, f"image has {member.size:,} bytes"
     try:
         data = member.read(handle)
     except OSError as error:
-        return pair_of(key, Blob(name=name), texts, meta, f"image cannot be read: {error}", notes=notes)
-    is_packed = member.packed is not None
-    blob = (
-        Blob(data=data, name=name) if is_packed else Blob(shard.file, member.offset, member.size, name=name)
-    )
-    return pair_of(key, blob, texts, meta, problem, data, notes)
+        return Blob(name=name), None, f"image cannot be read: {error}"
+    if member.packed is not None:
+        return Blob(data=data, name=name), data, ""
+    return Blob(archive, member.offset, member.size, name=name), data, ""
 
 
 def _text_files(sample: Iterable[str]) -> tuple[list[str], tuple[str, ...]]:
