@@ -9,7 +9,7 @@ from pairloom import registry
 from pairloom.data.batch import Batch, Texts
 from pairloom.objectives import masked as masked_words
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import pixel_bert, uniter, vilbert
+from pairloom.systems import pixel_bert, uniter, vilbert, vl_bert
 
 REGION_SYSTEMS = [uniter, vilbert]
 
@@ -190,3 +190,34 @@ def test_a_text_without_words_teaches_nothing_and_breaks_nothing() -> None:
         ids[:, 0] = c.cls
         losses = system.losses(replace(batch, texts=Texts.unpadded(ids)))
         assert float(losses["mlm"].detach()) == 0 and all(torch.isfinite(value) for value in losses.values())
+
+
+def test_a_row_of_the_task_stands_behind_the_first_word_in_12_in_1() -> None:
+    """It moves no position; questions have a row of their own, and nothing is given back of it."""
+    system, batch = built(vilbert, tasks=9), example(vilbert)
+    seen = []
+    system.text_layers[0].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    system.match(batch)
+    system.answer_logits(batch)
+    words = system.text(batch.texts.ids)
+    for rows, task in zip(seen, (7, 1)):
+        assert torch.equal(rows[:, [0, *range(2, 9)]], words)
+        torch.testing.assert_close(rows[0, 1], system.text.norm(system.task_rows.weight[task]))
+    assert system.losses(batch).keys() >= {"mlm", "alignment", "regions"}
+    system.losses(batch)["mlm"].backward()
+    assert system.task_rows.weight.grad[7].abs().max() > 0
+
+
+def test_text_alone_ends_with_end_in_vl_bert() -> None:
+    """And what its words see in place of a picture is normed like what they see of one."""
+    system, batch = built(vl_bert), example(vl_bert)
+    seen = []
+    system.stack.layers[0].register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    system._read(batch.texts, None)
+    text, count = system.text, batch.texts.mask.sum(1)
+    places, kinds = text.positions.weight, text.segments.weight
+    end = text.norm(system.end_row + places[count + 1] + kinds[2])
+    torch.testing.assert_close(seen[0][:, -1], end)
+    ids = batch.texts.ids
+    words = text.words(ids) + places[: ids.shape[1]] + kinds[0] + system.word_norm(system.no_picture)
+    torch.testing.assert_close(seen[0][:, :-1], text.norm(words))

@@ -27,7 +27,7 @@ from pairloom.errors import Mistake  # noqa: E402
 from pairloom.model import Model  # noqa: E402
 from pairloom.objectives.masked import MaskedTokens  # noqa: E402
 from pairloom.systems import _fusion as fusion  # noqa: E402
-from pairloom.weights import exchange, transformers_lxmert  # noqa: E402
+from pairloom.weights import exchange  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "weights"))
 from published import bert_tokens, scatter  # noqa: E402
@@ -173,7 +173,7 @@ def test_questions_with_the_list_of_their_answers(tmp_path: Path, batch: Batch) 
     where = folder_of(LxmertForQuestionAnswering, tmp_path / "theirs")
     assert pairloom.load(where).config.answer_list == ()
     names = ["yes", "no", "2", "red", "a cat", "left", "1"]
-    (where / transformers_lxmert.LIST).write_text(json.dumps(names))
+    (where / "trainval_label2ans.json").write_text(json.dumps(names))
     model = pairloom.load(where)
     assert model.config.answer_list == tuple(names)
     assert [(one.name, one.reads) for one in model.system.abilities] == [("choose", "question")]
@@ -184,7 +184,7 @@ def test_questions_with_the_list_of_their_answers(tmp_path: Path, batch: Batch) 
         )
     exchange.export(model, tmp_path / "out")
     assert pairloom.load(tmp_path / "out").config == model.config
-    (where / transformers_lxmert.LIST).write_text(json.dumps(names[:3]))
+    (where / "trainval_label2ans.json").write_text(json.dumps(names[:3]))
     with pytest.raises(Mistake, match="not the list of the answers"):
         pairloom.load(where)
 

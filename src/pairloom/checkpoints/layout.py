@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -185,8 +186,19 @@ def unknown(where: Path, kind: str) -> Mistake:
 def peek(where: Path) -> set[str]:
     """The names of the tensors in a file, without reading the tensors where its format allows that; empty where it is no file
     of tensors."""
-    if where.suffix not in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"):
+    if where.suffix not in (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".model"):
         return set()
+    try:
+        state = where.stat()
+        return _names_in(where, state.st_mtime_ns, state.st_size)
+    except OSError:
+        return set()
+
+
+@lru_cache(1)
+def _names_in(where: Path, changed: int, size: int) -> set[str]:
+    """Every layout asks for the names of the same file, and older formats are read as a whole. changed, size: a file that is
+    written anew is read anew."""
     try:
         if where.suffix == ".safetensors":
             with safe_open(where, "pt") as file:

@@ -27,14 +27,16 @@ def ipot(
         real = (words[:, :, None] & regions[:, None]).float()
         kernel = torch.exp(-cost.float() / beta) * real
         count_words, count_regions = (mask.sum(1).clamp(min=1).float()[:, None] for mask in (words, regions))
-        scale_regions = regions.float() / count_regions
+        scale_words = words.float() / count_words
         plan = real
-        for _ in range(steps):
+        for _ in range(
+            steps
+        ):  # regions first, as the authors do: 50 steps leave the other order's marginals visible
             weighted = kernel * plan
-            scale_words = words / (count_words * (weighted @ scale_regions[..., None])[..., 0]).clamp(
+            scale_regions = regions / (count_regions * (scale_words[:, None] @ weighted)[:, 0]).clamp(
                 min=1e-30
             )
-            scale_regions = regions / (count_regions * (scale_words[:, None] @ weighted)[:, 0]).clamp(
+            scale_words = words / (count_words * (weighted @ scale_regions[..., None])[..., 0]).clamp(
                 min=1e-30
             )
             plan = scale_words[..., None] * weighted * scale_regions[:, None]

@@ -3,12 +3,13 @@ arXiv 1908.02265): a BERT of words and a transformer of regions, which read each
 
 Prose, tables and deviations: docs/papers/vilbert.md.
 
-B texts, R regions of a text's pictures, T tokens, D width of the text stream, E width of the visual one, P of pooled rows.
+B texts, R regions of a text's pictures, T tokens, D width of the text stream, E width of the visual one, P of pooled rows,
+A answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +33,8 @@ from pairloom.systems import _fusion_encoder as encoder
 if TYPE_CHECKING:
     from pairloom.data.records import Regions
 
+MATCHING, ANSWERING = 7, 1  # rows of 12-in-1's table of tasks: retrieval on COCO, VQA
+
 
 @dataclass(frozen=True)
 class Config(fusion.RegionSizes, fusion.TaskSizes, fusion.BertSizes):
@@ -41,7 +44,7 @@ class Config(fusion.RegionSizes, fusion.TaskSizes, fusion.BertSizes):
     exchanges: number of co-attention layers; the first comes after `depth - exchanges` text layers and before all visual
     ones. shared_width: of all heads of a co-attention together, and of the pooled rows. masked: share of words and of
     regions that are hidden. overlap: regions whose intersection over union with a hidden one is above this are left out of
-    the global row.
+    the global row. tasks: rows of a table of tasks, of which one stands behind [CLS] (12-in-1; 0: none).
     """
 
     length: int = 36
@@ -53,6 +56,7 @@ class Config(fusion.RegionSizes, fusion.TaskSizes, fusion.BertSizes):
     shared_width: int = 1024
     shared_heads: int = 8
     overlap: float = 0.4
+    tasks: int = 0
 
 
 TINY = Config(
@@ -101,6 +105,7 @@ class System(encoder.FusionEncoder):
         self.class_head = None
         if c.classes:
             self.class_head = fusion.first_row_head(c.visual_width, c.classes, growth=1)
+        self.task_rows = nn.Embedding(c.tasks, c.width) if c.tasks else None
         self.add_task_heads(c.shared_width)
         initialise(self)
 
@@ -118,25 +123,37 @@ class System(encoder.FusionEncoder):
         rows = self.regions(features, regions.boxes, share)
         return encoder.VisualRows(rows, torch.cat([torch.ones_like(mask[:, :1]), mask], 1))
 
-    def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
-        """Through the text layers before the first exchange."""
-        rows = self.text(texts.ids)
+    def encode_words(self, texts: Texts, task: int = MATCHING) -> Float[Tensor, "B _ D"]:
+        """Through the text layers before the first exchange. task: the row that is read behind [CLS], where there are such rows."""
+        rows, mask = self.text(texts.ids), self._with_task(texts.mask)
+        if self.task_rows is not None:
+            row = self.text.dropout(self.text.norm(self.task_rows.weight[task])).expand(len(rows), 1, -1)
+            rows = torch.cat([rows[:, :1], row, rows[:, 1:]], 1)
         for layer in self.text_layers[: self.config.depth - self.config.exchanges]:
-            rows = layer(rows, padding(texts.mask))
+            rows = layer(rows, padding(mask))
         return rows
 
+    def _with_task(self, mask: Bool[Tensor, "B T"]) -> Bool[Tensor, "B _"]:
+        return mask if self.task_rows is None else torch.cat([mask[:, :1], mask], 1)
+
+    def answer_logits(self, batch: Batch) -> Float[Tensor, "B A"]:
+        """Scores of the answers of the list; the texts are the questions."""
+        words = self.encode_words(batch.required("texts"), ANSWERING)
+        return super().answer_logits(replace(batch, encoded_text=words))
+
     def fuse(
-        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
+        self, words: Float[Tensor, "B _ D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B _ E"]]:
-        """Co-attention and a layer of each stream by turns; behind the last exchange all visual layers that are left."""
-        places, last = visual.rows, len(self.exchanges) - 1
+        """Co-attention and a layer of each stream by turns; behind the last exchange all visual layers that are left. The row of the
+        task is not given back."""
+        mask, places, last = self._with_task(mask), visual.rows, len(self.exchanges) - 1
         layers = self.text_layers[self.config.depth - self.config.exchanges :]
         for index, (exchange, layer) in enumerate(zip(self.exchanges, layers)):
             words, places = exchange(words, places, mask, visual.mask)
             words = layer(words, padding(mask))
             for visual_layer in self.visual_layers[index : None if index == last else index + 1]:
                 places = visual_layer(places, padding(visual.mask))
-        return words, places
+        return words if self.task_rows is None else torch.cat([words[:, :1], words[:, 2:]], 1), places
 
     def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B _ E"]) -> Float[Tensor, "B P"]:
         """Product of the pooled [CLS] and the pooled global row."""

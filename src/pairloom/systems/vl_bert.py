@@ -90,7 +90,11 @@ class System(nn.Module):
         self.hidden = nn.Parameter(torch.zeros(c.features))
         self.stack = Stack(c.layers())
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
-        self.class_head = fusion.first_row_head(c.width, c.classes, growth=1) if c.classes else None
+        self.class_head = None
+        if c.classes:
+            self.class_head = nn.Sequential(
+                nn.Linear(c.width, c.width), nn.GELU(), nn.Linear(c.width, c.classes)
+            )
         self.answer_head = nn.Linear(c.width, c.answers) if c.answers else None
         initialise(self)
         for row in (self.image_row, self.masked_row, self.end_row, self.no_picture):
@@ -140,18 +144,19 @@ class System(nn.Module):
             mask = torch.cat([mask, torch.ones_like(answer, dtype=torch.bool)], 1)
             count = count + width
         words = embed.words(ids) + embed.positions(place) + embed.segments(kind)  # type: ignore[misc]
+        picture = embed.segments.weight[PICTURE]  # type: ignore[union-attr]
+        end = self.end_row + embed.positions(count + 1) + picture
         if regions is None:
-            x = embed.dropout(embed.norm(words + self.no_picture))
-            return self.stack(x, padding(mask)), ids.shape[1]
+            x = torch.cat([words + self.word_norm(self.no_picture), end], 1)
+            every = torch.cat([mask, torch.ones_like(mask[:, :1])], 1)
+            return self.stack(embed.dropout(embed.norm(x)), padding(every)), ids.shape[1]
         seen, real = self._pictures(regions, masked)
         rows = self.image_row.expand_as(seen)
         if masked is not None:
             hidden = F.pad(masked, (1, 0))[..., None]
             rows = torch.where(hidden, self.masked_row, rows)
-        picture = embed.segments.weight[PICTURE]  # type: ignore[union-attr]
         rows = rows + self.region_norm(seen) + embed.positions(count) + picture
         words = words + self.word_norm(seen[:, :1])
-        end = self.end_row + embed.positions(count + 1) + picture
         x = embed.dropout(embed.norm(torch.cat([words, rows, end], 1)))
         every = torch.cat([mask, real, torch.ones_like(real[:, :1])], 1)
         return self.stack(x, padding(every)), ids.shape[1] + 1

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pairloom.data.feed import RegionFeed
     from pairloom.data.records import Regions
 
+EPS = 1e-5  # of every norm; the BERT that it starts from has 1e-12
 # segments of the picture's part and of the text's, when all see all, and when the text is written
 BOTH, WRITES = (0, 1), (4, 5)
 
@@ -79,10 +80,10 @@ class System(nn.Module):
         super().__init__()
         c = self.config = config
         self.first_token, self.last_token = c.cls, c.sep
-        self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=6)
+        self.text = TextEmbed(c.vocabulary, c.positions, c.width, EPS, c.dropout, segments=6)
         self.regions = ClassedRegionEmbed(c.features, c.classes, c.width, c.dropout)
-        self.stack = Stack(c.layers())
-        self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
+        self.stack = Stack(c.layers()._replace(eps=EPS))
+        self.language_head = LanguageHead(c.width, c.vocabulary, EPS)
         self.answer_head = None
         if c.answers:
             self.answer_head = nn.Sequential(

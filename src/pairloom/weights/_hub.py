@@ -17,8 +17,12 @@ from pairloom.data.vocabulary_files import FILES, OPENAI
 from pairloom.errors import Mistake
 
 CONFIGS = ["*.json", "*.txt", "*.txt.gz"]
-BERT = "bert-base-uncased", "google-bert/bert-base-uncased"
-CLIP = "openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"
+# whose tokenizer a checkpoint without one has, by its kind
+PUBLISHED = {
+    "bert": ("bert-base-uncased", "google-bert/bert-base-uncased"),
+    "bert-cased": ("bert-base-cased", "google-bert/bert-base-cased"),
+    "clip": ("openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"),
+}
 
 
 def find_model(name: str, download: bool) -> Path | None:
@@ -92,13 +96,13 @@ def _literal(name: str) -> str:
 def tokens_near(folder: Path, kind: str, clean: str = "") -> Tokens:
     """The tokenizer of a checkpoint without one: from its folder, the local cache, or an installed package.
 
-    kind: "clip" (text is cleaned as in CLIP's code) or "bert". clean: another cleaning (`data/normalisers.py`). Mistake where there is
+    kind: a key of PUBLISHED; with "clip" text is cleaned as in CLIP's code. clean: another cleaning (`data/normalisers.py`). Mistake where there is
     none, with the files that are needed.
     """
     clean = "clip" if kind == "clip" else clean
     wanted = ("tokenizer.json", "vocab.json", OPENAI) if kind == "clip" else ("tokenizer.json", "vocab.txt")
     folders = [folder, *(_packaged() if kind == "clip" else [])]
-    folders += [where for where in map(cached, CLIP if kind == "clip" else BERT) if where]
+    folders += [where for where in map(cached, PUBLISHED[kind]) if where]
     for where in folders:
         for name in wanted:
             if name in FILES and (where / name).is_file():
@@ -106,7 +110,7 @@ def tokens_near(folder: Path, kind: str, clean: str = "") -> Tokens:
     raise Mistake(
         f"There is no tokenizer beside {folder}.",
         "The file holds weights alone; its folder, the local hub cache and installed packages have no tokenizer for it.",
-        f"Put {' or '.join(wanted)} ({(BERT if kind == 'bert' else CLIP)[0]}) into the folder.",
+        f"Put {' or '.join(wanted)} ({PUBLISHED[kind][0]}) into the folder.",
     )
 
 

@@ -11,7 +11,7 @@ from pairloom.checkpoints import layout
 from pairloom.errors import Mistake
 from pairloom.model.folder import MARK, read_json
 
-FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin"), "a torch checkpoint")
+FOREIGN = dict.fromkeys((".pth", ".pt", ".ckpt", ".bin", ".model"), "a torch checkpoint")
 FOREIGN[".safetensors"] = "bare weights, without a config"
 
 

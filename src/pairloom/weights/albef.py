@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
@@ -20,7 +19,7 @@ from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.albef import Config, System
-from pairloom.weights._hub import tokens_near
+from pairloom.weights._bert_names import with_tokens
 from pairloom.weights.salesforce import EXTRA, fuses_late, image_place, sizes_of, text_name
 
 WHOLE = re.compile(r"^text_encoder\.(?!bert\.|cls\.)")  # a fine-tuned file's name of the text encoder
@@ -49,17 +48,7 @@ def load(where: Path) -> Model:
         for name, tensor in read(where).items()
         if not EXTRA.search(name)
     }
-    config = config_of(theirs, where)
-    tokens = tokens_near(where.parent, "bert")
-    if not 0 <= tokens.size - config.vocabulary <= 2:  # our reader adds [DEC] and [ENC] to a vocab.txt
-        raise Mistake(
-            f"The tokenizer for {where} is another model's.",
-            f"It has {tokens.size} tokens, the weights have {config.vocabulary}.",
-            "Put back the vocabulary that was published with the weights (bert-base-uncased).",
-        )
-    config = replace(
-        config, vocabulary=tokens.size, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep, mask=tokens.mask
-    )
+    config, tokens = with_tokens(config_of(theirs, where), where)
     system = build_for(theirs, lambda: System(config), where)
     lacking = () if config.mlm else ("towers.language_head.",)
     take(theirs, places(system), system.state_dict()).whole(where, lacking).into(system)

@@ -8,7 +8,6 @@ the texts of the answers: the authors publish them as trainval_label2ans.json, w
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -23,22 +22,22 @@ from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.lxmert import Config, System, feed
-from pairloom.weights._hub import tokens_near
+from pairloom.weights._bert_names import (
+    BIAS,
+    EMBEDDINGS,
+    LAYER,
+    LISTS,
+    TIED,
+    WORDS,
+    answers_beside,
+    count_layers,
+    with_tokens,
+)
 from pairloom.weights._transformers import holds, tokens_of, weights_of, write
 
 WRITES, SYSTEM = "transformers", "lxmert"
-LIST = "trainval_label2ans.json"
 BODY = "lxmert."
-# our names of a layer's part -> theirs, in a layer of one stream
-LAYER = (
-    (r"attend\.0\.fn\.(query|key|value)", r"attention.self.\1"),
-    (r"attend\.0\.fn\.out", "attention.output.dense"),
-    (r"attend\.0\.norm", "attention.output.LayerNorm"),
-    (r"feed\.0\.fn\.up", "intermediate.dense"),
-    (r"feed\.0\.fn\.down", "output.dense"),
-    (r"feed\.0\.norm", "output.LayerNorm"),
-)
-# and in a layer of both; {} is the stream, "lang" or "visn"
+# our names of a part of a layer of both streams -> theirs; {} is the stream, "lang" or "visn"
 CROSS = (
     (r"cross\.0\.fn\.(query|key|value)", r"visual_attention.att.\1"),
     (r"cross\.0\.fn\.out", "visual_attention.output.dense"),
@@ -51,18 +50,14 @@ CROSS = (
     (r"feed\.0\.norm", "{}_output.LayerNorm"),
 )
 REST = (
-    (r"text\.words", f"{BODY}embeddings.word_embeddings"),
-    (r"text\.positions", f"{BODY}embeddings.position_embeddings"),
-    (r"text\.segments", f"{BODY}embeddings.token_type_embeddings"),
-    (r"text\.norm", f"{BODY}embeddings.LayerNorm"),
+    *((ours, f"{BODY}{theirs}") for ours, theirs in EMBEDDINGS),
+    *WORDS,
     (r"regions\.features", f"{BODY}encoder.visn_fc.visn_fc"),
     (r"regions\.features_norm", f"{BODY}encoder.visn_fc.visn_layer_norm"),
     (r"regions\.boxes", f"{BODY}encoder.visn_fc.box_fc"),
     (r"regions\.boxes_norm", f"{BODY}encoder.visn_fc.box_layer_norm"),
     (r"pooler", f"{BODY}pooler.dense"),
     (r"match_head", "cls.seq_relationship"),
-    (r"language_head\.dense", "cls.predictions.transform.dense"),
-    (r"language_head\.norm", "cls.predictions.transform.LayerNorm"),
     (r"region_heads\.transform\.0", "obj_predict_head.transform.dense"),
     (r"region_heads\.transform\.2", "obj_predict_head.transform.LayerNorm"),
     (r"region_heads\.features", "obj_predict_head.decoder_dict.feat"),
@@ -82,43 +77,18 @@ def sniff(where: Path) -> bool:
 def load(where: Path, adapters: Path | None = None) -> Model:
     """Load a folder of transformers, or the authors' file. adapters: a folder of peft's, which are added to its weights. Mistake for
     a file without a head that can be asked, and for missing or unknown tensors."""
-    folder = where if where.is_dir() else where.parent
     theirs = {
         re.sub(r"^bert\.", BODY, name): tensor
         for name, tensor in (weights_of(where, adapters) if where.is_dir() else read(where)).items()
     }
     settings = JsonSettings.read(where / "config.json") if where.is_dir() else None
     config = config_of(theirs, settings, where)
-    tokens = tokens_of(where) if where.is_dir() else tokens_near(folder, "bert")
-    if not 0 <= tokens.size - config.vocabulary <= 2:  # our reader adds [DEC] and [ENC] to a vocab.txt
-        raise Mistake(
-            f"The tokenizer for {where} is another model's.",
-            f"It has {tokens.size} tokens, the weights have {config.vocabulary}.",
-            "Put back the vocabulary that was published with the weights (bert-base-uncased).",
-        )
-    config = replace(
-        config, vocabulary=tokens.size, pad=tokens.pad, cls=tokens.cls, sep=tokens.sep, mask=tokens.mask,
-        answer_list=_answers(folder / LIST, config.answers),
-    )  # fmt: skip
+    config, tokens = with_tokens(config, where, tokens_of(where) if where.is_dir() else None)
+    config = replace(config, answer_list=answers_beside(where, config.answers))
     system = build_for(theirs, lambda: System(config), where)
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
     about = {"source": f"LXMERT ({where.name})"}
     return Model("lxmert", system.eval(), tokens, feed(config), about)
-
-
-def _answers(file: Path, count: int) -> tuple[str, ...]:
-    """The texts of the answers, where the list lies there. Mistake where it is no list of so many texts."""
-    if not file.is_file() or not count:
-        return ()
-    try:
-        names = json.loads(file.read_text("utf-8"))
-    except (OSError, ValueError):
-        names = None
-    if not isinstance(names, list) or len(names) != count or not all(isinstance(one, str) for one in names):
-        raise Mistake(
-            f"{file} is not the list of the answers.", f"The model has {count} of them.", "Copy it again."
-        )
-    return tuple(names)
 
 
 def config_of(theirs: Mapping[str, Tensor], settings: JsonSettings | None, where: Path) -> Config:
@@ -151,15 +121,11 @@ def config_of(theirs: Mapping[str, Tensor], settings: JsonSettings | None, where
     attributes = rows("obj_predict_head.decoder_dict.attr.weight")
     return Config(
         vocabulary=words, length=min(20, positions), positions=positions, width=width, heads=heads, features=features,
-        depth=_layers(theirs, "layer"), region_depth=_layers(theirs, "r_layers"), cross_depth=_layers(theirs, "x_layers"),
+        depth=count_layers(theirs, f"{BODY}encoder.layer."), region_depth=count_layers(theirs, f"{BODY}encoder.r_layers."),
+        cross_depth=count_layers(theirs, f"{BODY}encoder.x_layers."),
         classes=rows("obj_predict_head.decoder_dict.obj.weight") + 1, attributes=attributes + 1 if attributes else 0,
         answers=answers, matches=matches,
     )  # fmt: skip
-
-
-def _layers(theirs: Mapping[str, Tensor], kind: str) -> int:
-    prefix = f"{BODY}encoder.{kind}."
-    return len({name[len(prefix) :].split(".")[0] for name in theirs if name.startswith(prefix)})
 
 
 def places(system: System) -> dict[str, Place]:
@@ -171,7 +137,7 @@ def places(system: System) -> dict[str, Place]:
 
 def _theirs(name: str) -> tuple[str, ...]:
     if name == "language_head.bias":
-        return ("cls.predictions.bias",)
+        return (BIAS,)
     stem, _, kind = name.rpartition(".")
     if one := re.fullmatch(r"(language|relations)\.layers\.(\d+)\.(.+)", stem):
         stack = "layer" if one[1] == "language" else "r_layers"
@@ -180,7 +146,7 @@ def _theirs(name: str) -> tuple[str, ...]:
         stream = "lang" if one[2] == "first" else "visn"
         return (f"{BODY}encoder.x_layers.{one[1]}.{rename(one[3], CROSS).format(stream)}.{kind}",)
     there = (f"{rename(stem, REST)}.{kind}",)
-    return (*there, "cls.predictions.decoder.weight") if stem == "text.words" else there
+    return (*there, TIED) if stem == "text.words" else there
 
 
 def export(model: Model, out: Path) -> None:
@@ -188,7 +154,7 @@ def export(model: Model, out: Path) -> None:
     answers beside it, where there is one."""
     c = model.config
     tensors = give(model.system.state_dict(), places(model.system))
-    tensors.pop("cls.predictions.decoder.weight")
+    tensors.pop(TIED)
     kind = "LxmertForPreTraining" if c.matches else "LxmertForQuestionAnswering"
     config: dict[str, Any] = {
         "architectures": [kind], "model_type": "lxmert", "dtype": "float32", "vocab_size": c.vocabulary,
@@ -199,5 +165,5 @@ def export(model: Model, out: Path) -> None:
         "task_qa": bool(c.answers), "hidden_dropout_prob": c.dropout, "attention_probs_dropout_prob": c.dropout,
         "visual_loss_normalizer": 1 / 0.15, "pad_token_id": c.pad,
     }  # fmt: skip
-    beside = {LIST: list(c.answer_list)} if c.answer_list else {}
+    beside = {LISTS[0]: list(c.answer_list)} if c.answer_list else {}
     write(model, out, config, tensors, "", beside)

@@ -1,0 +1,301 @@
+"""Files of fusion encoders as their authors published them: every name of the layout at small sizes, read back.
+
+The expected numbers are what the authors' own modules gave, run once on the same tensors and the same batch (docs/log.md); the
+modules are no part of the project.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import released
+import torch
+from published import bert_tokens
+from released import Shapes, filled, pixel_batch, region_batch
+from torch import Tensor
+
+import pairloom
+from pairloom.data.batch import Batch
+from pairloom.errors import Mistake
+from pairloom.systems import _fusion as fusion
+
+NEAR = dict(atol=1e-5, rtol=1e-5)
+TOKENS = bert_tokens()
+WORDS = TOKENS.size - 2  # the published vocabulary has neither [DEC] nor [ENC]
+TABLE = {"cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight"}
+
+
+class Expected(NamedTuple):
+    """What a model is asked (a method of its system, or a function of the system, of one batch), and what the authors' module
+    answers. first: of these numbers among all of the answer."""
+
+    asked: str | Callable[[Any, Batch], Tensor]
+    answer: list[float]
+    first: int = 0
+
+
+class Released(NamedTuple):
+    """One file. tied: names that stand for the same tensor as another. narrow: a tensor whose width cannot be changed alone."""
+
+    file: str
+    system: str
+    shapes: Callable[[], Shapes]
+    tied: dict[str, str]
+    narrow: str
+    expected: tuple[Expected, ...]
+    batch: Callable[[], Batch] = lambda: region_batch(WORDS)
+
+
+def predicted(system: Any, batch: Batch, pictures: bool = True) -> Tensor:
+    """VL-BERT's scores of every word, none of them hidden."""
+    rows, _ = system._read(batch.texts, fusion.regions_of(batch) if pictures else None)
+    return system.language_head(rows[:, : batch.texts.ids.shape[1]], system.text.words.weight)[..., :WORDS]
+
+
+def classified(system: Any, batch: Batch) -> Tensor:
+    """VL-BERT's scores of the classes of every region."""
+    rows, first = system._read(batch.texts, fusion.regions_of(batch))
+    return system.class_head(rows[:, first:])
+
+
+FILES = {
+    "vilbert": Released(
+        "pretrained_model.bin",
+        "vilbert",
+        lambda: released.vilbert(WORDS),
+        TABLE,
+        "bert.encoder.c_layer.1.biOutput.dense2.weight",
+        (Expected("match", [-2.0755956, 0.2900866, 0.7054917]),),
+    ),
+    "12-in-1": Released(
+        "multi_task_model.bin",
+        "vilbert",
+        lambda: released.vilbert(WORDS, tasks=True),
+        TABLE,
+        "vil_prediction.logit_fc.0.weight",
+        (
+            Expected("match", [1.2940865, 0.5351457, 0.4009992]),
+            Expected(
+                "answer_logits", [0.2101195, -0.0483352, -0.0600074, -0.0456296, -0.1228992, -0.1524047]
+            ),
+        ),
+    ),
+    "uniter": Released(
+        "uniter-base.pt",
+        "uniter",
+        lambda: released.uniter(WORDS),
+        {
+            "cls.predictions.decoder.weight": "uniter.embeddings.word_embeddings.weight",
+            "feat_regress.weight": "uniter.img_embeddings.img_linear.weight",
+        },
+        "uniter.img_embeddings.pos_linear.weight",
+        (Expected("match", [-0.0258219, 0.1803871, 1.3173740]),),
+    ),
+    "uniter for VQA": Released(
+        "vqa.pt",
+        "uniter",
+        lambda: released.uniter(WORDS, answers=True),
+        {},
+        "vqa_output.0.weight",
+        (Expected("answer_logits", [0.1202289, -0.2271354, 0.0373410, -0.0051496, -0.0637343, -0.1427736]),),
+    ),
+    "beit3 for retrieval": Released(
+        "beit3_base_itc_patch16_224.pth",
+        "beit3",
+        lambda: released.beit3(TOKENS.size + 3, "retrieval"),
+        {},
+        "beit3.encoder.layers.1.ffn.B.fc2.weight",
+        (
+            Expected("embed_image", [0.0043810, 0.0203307, -0.1050320, 0.0525457]),
+            Expected("embed_text", [-0.0209497, 0.0308699, 0.0835390, -0.0859063], 128),
+        ),
+        lambda: pixel_batch(WORDS),
+    ),
+    "beit3 for captions": Released(
+        "beit3_base_patch16_480_coco_captioning.pth",
+        "beit3",
+        lambda: released.beit3(TOKENS.size + 3, "captions"),
+        {},
+        "beit3.encoder.layers.0.self_attn.q_proj.A.weight",
+        (Expected("logits", [-2.3102925, -1.4500407, 1.9101453, -1.2833980], 3 * (TOKENS.size + 3)),),
+        lambda: pixel_batch(WORDS),
+    ),
+    "vl_bert": Released(
+        "vl-bert-base-prec.model",
+        "vl_bert",
+        lambda: released.vl_bert(WORDS),
+        {"vlbert.mlm_head.predictions.decoder.weight": "vlbert.word_embeddings.weight"},
+        "vlbert.encoder.layer.1.output.dense.weight",
+        (
+            Expected(predicted, [0.6726067, 0.6513700, 0.7026687, 0.5358472], WORDS),
+            Expected(classified, [0.4963785, -2.2123444, -1.5080140, 0.4718223]),
+            Expected(
+                partial(predicted, pictures=False),
+                [-2.2770641, -1.6336538, -1.1301737, 0.7186644],
+                10 * WORDS,
+            ),
+        ),
+    ),
+    "vlp": Released(
+        "model.30.bin",
+        "vlp",
+        lambda: released.vlp(WORDS),
+        TABLE,
+        "vis_embed.2.weight",
+        (Expected("logits", [-0.9660571, 0.9042245, 0.3455831, -0.5054564], 3 * TOKENS.size),),
+    ),
+    "vlp for VQA": Released(
+        "model.19.bin",
+        "vlp",
+        lambda: released.vlp(WORDS, answers=True),
+        TABLE,
+        "ans_classifier.0.weight",
+        (Expected("answer_logits", [0.2837038, -1.0478350, 1.0750343, -1.1300831, 2.3684988, 0.2405600]),),
+    ),
+}
+each_file = pytest.mark.parametrize("name", FILES)
+
+
+def tensors_of(one: Released) -> dict[str, Tensor]:
+    tensors = filled(one.shapes())
+    return tensors | {name: tensors[other] for name, other in one.tied.items()}
+
+
+def publish(one: Released, where: Path, tensors: dict[str, Tensor] | None = None) -> Path:
+    """The file in a folder, with the vocabulary beside it."""
+    TOKENS.save(where)
+    tensors = tensors or tensors_of(one)
+    torch.save({"model": tensors} if one.system == "beit3" else tensors, where / one.file)
+    return where / one.file
+
+
+def test_a_uniter_of_another_task_is_refused_by_its_head(tmp_path: Path) -> None:
+    one = FILES["uniter"]
+    with pytest.raises(Mistake, match="UNITER of another task.\n.*nlvr2_output"):
+        pairloom.load(publish(one, tmp_path, {**tensors_of(one), "nlvr2_output.weight": torch.zeros(2, 256)}))
+
+
+def test_a_beit3_of_another_task_is_refused_by_its_head(tmp_path: Path) -> None:
+    one = FILES["beit3 for captions"]
+    trunk = {name: tensor for name, tensor in tensors_of(one).items() if not name.startswith("mlm_head")}
+    with pytest.raises(Mistake, match="trunk alone"):
+        pairloom.load(publish(one, tmp_path, trunk))
+    with pytest.raises(Mistake, match="Its head is head, pooler"):
+        pairloom.load(
+            publish(
+                one, tmp_path, {**trunk, "pooler.norm.bias": torch.zeros(1), "head.0.bias": torch.zeros(1)}
+            )
+        )
+    (tmp_path / "tokenizer.json").unlink()
+    torch.save({"model": tensors_of(one)}, tmp_path / one.file)
+    with pytest.raises(Mistake, match="no vocabulary beside"):
+        pairloom.load(tmp_path / one.file)
+
+
+def test_a_vl_bert_with_its_cnn_is_refused(tmp_path: Path) -> None:
+    one = FILES["vl_bert"]
+    cnn = {"image_feature_extractor.backbone.conv1.weight": torch.zeros(2)}
+    with pytest.raises(Mistake, match="together with its CNN"):
+        pairloom.load(publish(one, tmp_path, tensors_of(one) | cnn))
+
+
+@each_file
+@torch.no_grad()
+def test_it_gives_what_the_authors_module_gives(name: str, tmp_path: Path) -> None:
+    one = FILES[name]
+    model = pairloom.load(publish(one, tmp_path), device="cpu")
+    assert model.name == one.system and one.file in model.about["source"]
+    for asked, answer, first in one.expected:
+        ask = getattr(model.system, asked) if isinstance(asked, str) else partial(asked, model.system)
+        value = ask(one.batch()).flatten()[first : first + len(answer)]
+        torch.testing.assert_close(value, torch.tensor(answer), **NEAR)
+
+
+@each_file
+def test_names_that_are_missing_or_unknown_are_said(name: str, tmp_path: Path) -> None:
+    one = FILES[name]
+    tensors = tensors_of(one)
+    with pytest.raises(Mistake, match="Not known here: something.else"):
+        pairloom.load(publish(one, tmp_path, {**tensors, "something.else": torch.zeros(2)}))
+    less = {key: value for key, value in tensors.items() if key != one.narrow}
+    with pytest.raises(Mistake, match="Missing: "):
+        pairloom.load(publish(one, tmp_path, less))
+
+
+@each_file
+def test_a_width_that_does_not_fit_is_refused(name: str, tmp_path: Path) -> None:
+    one = FILES[name]
+    tensors = tensors_of(one)
+    tensors[one.narrow] = tensors[one.narrow][:, :-1]
+    with pytest.raises(Mistake, match="does not fit this system"):
+        pairloom.load(publish(one, tmp_path, tensors))
+
+
+@each_file
+def test_a_vocabulary_of_another_model_is_refused(name: str, tmp_path: Path) -> None:
+    one = FILES[name]
+    where = publish(one, tmp_path)
+    type(TOKENS).train(["a cat sat on a mat"] * 9, 64).save(tmp_path)
+    with pytest.raises(Mistake, match="tokenizer .* is another model's"):
+        pairloom.load(where)
+
+
+class Harm:
+    """What unpickling would call."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return print, ("harm",)
+
+
+@each_file
+def test_a_file_that_is_cut_off_or_holds_code_is_refused(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = FILES[name]
+    where = publish(one, tmp_path)
+    whole = where.read_bytes()
+    where.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(Mistake):
+        pairloom.load(where)
+    torch.save({**tensors_of(one), "config": Harm()}, where)
+    with pytest.raises(Mistake, match="holds more than tensors"):
+        pairloom.load(where)
+    where.write_bytes(pickle.dumps(Harm()))
+    with pytest.raises(Mistake):
+        pairloom.load(where)
+    assert "harm" not in capsys.readouterr().out
+
+
+def test_heads_of_other_tasks_are_named(tmp_path: Path) -> None:
+    model = pairloom.load(publish(FILES["12-in-1"], tmp_path), device="cpu")
+    assert model.about["not read"] == (
+        "heads of other tasks (linguisic_logit, vil_binary_prediction, vil_prediction_gqa, vil_tri_prediction, vision_logit)"
+    )
+
+
+@pytest.mark.parametrize("form", ["trainval_label2ans.json", "ans2label.json", "answer2label.txt"])
+def test_the_answers_are_read_beside_the_file(form: str, tmp_path: Path) -> None:
+    """As a list, as the number of each text, and as one object a line."""
+    names = ["yes", "no", "2", "red", "a cat", "left"]
+    where = publish(FILES["12-in-1"], tmp_path)
+    texts = {
+        "trainval_label2ans.json": '["yes", "no", "2", "red", "a cat", "left"]',
+        "ans2label.json": '{"no": 1, "yes": 0, "2": 2, "left": 5, "red": 3, "a cat": 4}',
+        "answer2label.txt": "\n".join(
+            f'{{"answer": "{text}", "label": {row}}}' for row, text in enumerate(names)
+        ),
+    }
+    (tmp_path / form).write_text(texts[form])
+    assert pairloom.load(where).config.answer_list == tuple(names)
+    (tmp_path / form).write_text(texts[form].replace("left", "no"))
+    if form != "trainval_label2ans.json":
+        with pytest.raises(Mistake, match="is not the list of the answers"):
+            pairloom.load(where)
+    (tmp_path / form).write_text("[")
+    with pytest.raises(Mistake, match="is not the list of the answers"):
+        pairloom.load(where)
