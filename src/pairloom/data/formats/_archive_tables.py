@@ -29,7 +29,7 @@ OF_SAMPLES = (
 )  # files that stand beside a picture of their name, where an archive holds samples
 
 
-class PictureRows(NamedTuple):
+class ArchiveRows(NamedTuple):
     """What the rows of a picture hold. name: as they write it."""
 
     name: str
@@ -44,8 +44,8 @@ class ArchiveTables:
     with the reason."""
 
     pictures: list[Member]
-    rows: dict[str, PictureRows] = field(default_factory=dict)
-    lost: list[tuple[PictureRows, str]] = field(default_factory=list)
+    rows: dict[str, ArchiveRows] = field(default_factory=dict)
+    lost: list[tuple[ArchiveRows, str]] = field(default_factory=list)
 
 
 def members(path: Path) -> Iterator[Member]:
@@ -109,7 +109,7 @@ def _unpack(path: Path, member: Member, file: Path) -> None:
         os.close(handle)
 
 
-def _rows_of(file: Path, columns: ColumnNames) -> Iterator[PictureRows]:
+def _rows_of(file: Path, columns: ColumnNames) -> Iterator[ArchiveRows]:
     """The rows of each picture that a table, or a JSON list or map, names; none of other files."""
     if file.suffix == ".json" and not _rows.is_lines(file):
         yield from _rows_of_json(file, columns)
@@ -120,15 +120,15 @@ def _rows_of(file: Path, columns: ColumnNames) -> Iterator[PictureRows]:
         return
     for group in _tables.grouped(_rows.first(file, None), lambda row: _tables.word(row.get(image))):
         if isinstance(group[0], dict) and (name := _tables.word(group[0].get(image))):
-            yield PictureRows(name, *_tables.words(group, known.texts, (image,)))
+            yield ArchiveRows(name, *_tables.words(group, known.texts, (image,)))
 
 
-def _rows_of_json(file: Path, columns: ColumnNames) -> Iterator[PictureRows]:
+def _rows_of_json(file: Path, columns: ColumnNames) -> Iterator[ArchiveRows]:
     if (within := _look.map_within(file)) is not None:
         for start, stop in _json.entry_spans(file, within):
             for name, value in _json.rows_of_entries(file, start, stop):
                 texts, notes = texts_in(value)
-                yield PictureRows(name, [Text(text) for text in texts], {}, notes)
+                yield ArchiveRows(name, [Text(text) for text in texts], {}, notes)
         return
     for key in _json.row_arrays(_json.peek(file)):
         for start, stop in _json.spans(file, key):
@@ -136,7 +136,7 @@ def _rows_of_json(file: Path, columns: ColumnNames) -> Iterator[PictureRows]:
                 image = _columns.image_column(list(row), columns) if isinstance(row, dict) else None
                 texts_of = _columns.text_columns(list(row), columns)[0] if image is not None else ()
                 if image is not None and texts_of and (known := _tables.word(row.get(image))):
-                    yield PictureRows(known, *_tables.words([row], texts_of, (image,)))
+                    yield ArchiveRows(known, *_tables.words([row], texts_of, (image,)))
 
 
 class _Places:
