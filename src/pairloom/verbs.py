@@ -146,6 +146,15 @@ class Sees(Protocol):
 
 
 @runtime_checkable
+class ReadsTexts(Protocol):
+    """Match head behind a text encoder that runs apart from the pictures, once for each text."""
+
+    def encode_texts(self, batch: Batch) -> Batch:
+        """The batch with `encoded_text` [B T D], row for row; `match` then reads that and the texts' mask."""
+        ...
+
+
+@runtime_checkable
 class Embeds(Protocol):
     """Dual encoder: pictures and texts in one space. Ability "embed"."""
 

@@ -146,9 +146,14 @@ class System(nn.Module):
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes of the ITM head; the paper's retrieval ranks by class 1 alone."""
-        tokens, mask = self._unended(batch)
-        states = self.towers.text(tokens, mask)
+        states, mask = self.encode_texts(batch).encoded_text, self._unended(batch)[1]
         return self._grounded(states, mask, self.encode_image(batch).encoded, fusion.owner_of(batch))
+
+    def encode_texts(self, batch: Batch) -> Batch:
+        """The texts through the text encoder, row for row."""
+        if batch.encoded_text is not None:
+            return batch
+        return replace(batch, encoded_text=self.towers.text(*self._unended(batch)))
 
     def _unended(self, batch: Batch) -> tuple[Int[Tensor, "B T"], Bool[Tensor, "B T"]]:
         """The texts without [SEP], which the released tokenizer does not write after a single text."""

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pairloom import verbs
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.data.detected import Detected
 from pairloom.data.pixels import Picture
 from pairloom.model import Model
@@ -44,8 +44,8 @@ def judge(
     """Score every text of a batch against its picture (batch.image_of; row for row where that is None).
 
     way: which score; None: the best that the system declares. Returns the scores [M] and the name of the score. Each picture
-    is encoded once, `pictures` at a time; their texts are scored in groups of `rows`, with the texts of a picture together
-    for the match head, and texts of similar length together otherwise. Mistake where the system does not have that score.
+    is encoded once, `pictures` at a time, and each distinct text before it meets a picture, where the system reads texts apart; texts are
+    scored in groups of `rows`, with the texts of a picture together for the match head, and texts of similar length together otherwise. Mistake where the system does not have that score.
     """
     texts = batch.required("texts")
     way = demand_way(system, way)
@@ -59,9 +59,13 @@ def judge(
                 scores[chosen] = judge(system, part, way, rows, pictures)[0]
             return scores, way
         batch = system.encode_image(batch)
+    once = way == "match head" and isinstance(system, verbs.ReadsTexts) and batch.encoded_text is None
+    read = _read_once(system, texts, rows) if once and len(texts) > 1 else None
     for chosen in torch.argsort(of if way == "match head" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(batch, texts=texts[chosen, :longest], image_of=of[chosen])
+        if read is not None:
+            part = replace(part, encoded_text=read[0][read[1][chosen], :longest])
         scores[chosen] = finite(WAYS[way](system, part).float(), "scores")
     return scores, way
 
@@ -94,6 +98,20 @@ def score_table(
                 table = judge(model.system, pairs, way)[0].view(count, -1)
             rows[way].append(table.float().cpu())
     return {way: torch.cat(parts).numpy() for way, parts in rows.items()}
+
+
+def _read_once(system: verbs.ReadsTexts, texts: Texts, rows: int) -> tuple[Tensor, Tensor] | None:
+    """Each distinct text through the system's text encoder: its rows [D T E], and which of them each text has [M]. None where no text
+    is there twice."""
+    known = torch.cat([texts.ids.masked_fill(~texts.mask, -1), texts.mask.long()], 1)
+    _, place, count = torch.unique(known, dim=0, return_inverse=True, return_counts=True)
+    if len(count) == len(place):
+        return None
+    first = torch.zeros_like(count).scatter_(
+        0, place.flip(0), torch.arange(len(place), device=place.device).flip(0)
+    )
+    parts = [system.encode_texts(Batch(texts=texts[some])).encoded_text for some in first.split(rows)]
+    return torch.cat(parts), place
 
 
 def _by_pictures(batch: Batch, of: Tensor, pictures: int) -> Iterator[tuple[Tensor, Batch]]:
