@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pairloom.blocks.tensors import put_shared, tensors_of
 from pairloom.data.batch import Batch
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.patches import mask_blocks
-from pairloom.systems import beit3
+from pairloom.systems import beit3, beit3_nlvr, beit3_vqa
 
 
 def built(**changes) -> beit3.System:
@@ -152,3 +153,50 @@ def test_a_caption_sees_the_picture_and_its_past_and_the_picture_never_sees_it(s
     assert other.encoded is encoded.encoded
     torch.testing.assert_close(system.logits(encoded), system.logits(batch))
     assert [one.name for one in system.abilities] == ["embed", "caption"]
+
+
+def noisy(system):
+    with torch.no_grad():
+        for parameter in system.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    return system.eval()
+
+
+@torch.no_grad()
+def test_an_answer_is_a_class_of_the_pictures_first_row_without_the_last_norm() -> None:
+    torch.manual_seed(0)
+    system = noisy(beit3_vqa.System(beit3_vqa.TINY))
+    batch = beit3_vqa.example(beit3_vqa.TINY, torch.Generator().manual_seed(3))
+    rows, _ = system._fuse(system.patches(batch.images[:, 0]), system.text(batch.texts.ids), batch.texts.mask)
+    norm, dense, _ = system.pooler
+    first = torch.tanh(dense(F.layer_norm(rows[:, 0], (32,), norm.weight, norm.bias, 1e-5)))
+    torch.testing.assert_close(system.answer_logits(batch), system.head(first))
+    assert not hasattr(system, "vision_norm") and beit3_vqa.Config().answers == 3129
+
+
+@torch.no_grad()
+def test_a_statement_is_judged_from_both_first_rows_of_both_pictures() -> None:
+    """Four rows side by side: picture and text, of the first picture and of the second."""
+    torch.manual_seed(0)
+    system = noisy(beit3_nlvr.System(beit3_nlvr.TINY))
+    batch = beit3_nlvr.example(beit3_nlvr.TINY, torch.Generator().manual_seed(3))
+    read = []
+    hook = system.head.register_forward_hook(lambda _, inputs, __: read.append(inputs[0]))
+    straight = system.match(batch)
+    turned = system.match(replace(batch, images=batch.images.flip(1)))
+    hook.remove()
+    assert read[0].shape == (6, 4 * 32)
+    torch.testing.assert_close(read[0], read[1].roll(64, 1))
+    assert (straight - turned).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="needs 2 pictures"):
+        system.match(replace(batch, images=batch.images[:, :1]))
+
+
+def test_fine_tuned_models_begin_with_the_pretrained_encoder() -> None:
+    before = beit3.System(beit3.TINY)
+    for module in (beit3_vqa, beit3_nlvr):
+        system = module.System(module.TINY)
+        config = replace(module.TINY, joint=beit3.TINY.joint)
+        system = module.System(config)
+        stays = put_shared(system, module.STARTS["beit3"](tensors_of(before), config))
+        assert all(name.startswith(("head.", "pooler.")) for name in stays) and stays

@@ -22,7 +22,7 @@ WAYS = {"vlp": "likelihood", "lemon": "likelihood"}
 
 
 def model_of(name: str) -> Model:
-    model = build(name, TOKENS, "tiny", seed=1)
+    model = build(name, TOKENS, "tiny", ["tasks=8"] if name == "vilbert" else [], seed=1)
     generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
         for parameter in model.system.parameters():

@@ -26,6 +26,7 @@ from pairloom.world.regions import write_regions
 from pairloom.world.world import write_folder
 
 WORLD = World(4, seed=5, level="simple", size=32)
+PIXELS = ("pixel_bert", "beit3_vqa", "beit3_nlvr")
 FAST = ["batch=4", "steps=2", "log_every=1", "model.length=24", "model.positions=40"]
 
 
@@ -40,7 +41,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def trained(place: Path, system: str, kind: str, out: str, *settings: str, **more: Any) -> Any:
-    regions = None if system == "pixel_bert" else place / "regions"
+    regions = None if system in PIXELS else place / "regions"
     pairloom.train(
         system,
         place / kind,
@@ -104,7 +105,7 @@ def test_vqa_accuracy_of_held_out_questions() -> None:
     assert accuracy(Chooser(), [Batch(labels=labels)]) == {"accuracy": pytest.approx((1 + 1 / 3) / 3)}
 
 
-@pytest.mark.parametrize("system", ["lxmert", "vl_bert", "vlp", "pixel_bert"])
+@pytest.mark.parametrize("system", ["lxmert", "vl_bert", "vlp", "pixel_bert", "beit3_vqa"])
 def test_a_set_of_questions_becomes_a_model_with_its_list(place: Path, system: str) -> None:
     wanted = common_answers(place / "questions")
     model = trained(place, system, "questions", system)
@@ -117,7 +118,7 @@ def test_a_set_of_questions_becomes_a_model_with_its_list(place: Path, system: s
     assert best[0].text in wanted and best[0].score >= best[1].score
 
 
-@pytest.mark.parametrize("system", ["uniter", "vilbert", "pixel_bert"])
+@pytest.mark.parametrize("system", ["uniter", "vilbert", "pixel_bert", "beit3_nlvr"])
 def test_statements_about_two_pictures(place: Path, system: str) -> None:
     model = trained(place, system, "statements", f"{system}-statements")
     assert model.config.pictures == 2 and model.abilities == {"reason"}

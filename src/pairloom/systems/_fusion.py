@@ -130,8 +130,7 @@ def _each(record: R, change: Callable[[Tensor], Tensor]) -> R:
 
 def regions_of(batch: Batch, owner: Int[Tensor, " B"] | None = None) -> Regions:
     """The regions of each text's pictures as one sequence [B N*R ...]. owner: the row of each text (None: as the batch says)."""
-    regions = batch.required("regions")[owner_of(batch) if owner is None else owner]
-    return each_picture(one_sequence(regions))
+    return each_picture(one_sequence(batch.required("regions")[owner_of(batch) if owner is None else owner]))
 
 
 def answer_losses(system: Any, batch: Batch) -> dict[str, Tensor]:

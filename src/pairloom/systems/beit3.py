@@ -18,42 +18,23 @@ from torch import Tensor, nn
 
 from pairloom.abilities import CAPTION, EMBED, Ability
 from pairloom.blocks import mask_append as appending
-from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.embed import PatchEmbed, TextEmbed
 from pairloom.blocks.masks import padding
-from pairloom.blocks.sub_norm import add_sub_norms
-from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
+from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
+from pairloom.systems import _beit3_encoder as encoder
 from pairloom.systems import _fusion as fusion
 
 
 @dataclass(frozen=True)
-class Config:
-    """The released base: every weight is a modality's own. In the paper, which trains the giant alone, attention is `shared`, and the
-    last three layers have an expert of pairs (`joint`).
+class Config(encoder.MultiwaySizes):
+    """The released base.
 
     codes: how many a hidden patch may have. masked, pair_masked, caption_masked: share of hidden words of a text alone, of a
     pair's, of a caption to write; patches_masked: of the patches. data, itc, caption: weights (0: not learned, not asked).
     """
 
-    image_size: int = 224
-    patch: int = 16
     codes: int = 8192
-    vocabulary: int = 64010
-    length: int = 64
-    positions: int = 1022
-    width: int = 768
-    depth: int = 12
-    heads: int = 12
-    growth: float = 4.0
-    path: float = 0.1
-    shared: bool = False
-    joint: int = 0
     embedding: int = 768
-    pad: int = 1
-    cls: int = 0
-    sep: int = 2
-    mask: int = 64001
     masked: float = 0.15
     pair_masked: float = 0.5
     caption_masked: float = 0.7
@@ -65,9 +46,15 @@ class Config:
 
 
 TINY = Config(
-    image_size=32, patch=8, codes=16, vocabulary=64, length=12, positions=16, width=32, depth=2, heads=2, path=0.0, shared=True,
-    joint=1, embedding=16, pad=0, cls=2, sep=3, mask=4, label_smoothing=0.0, itc=1.0, caption=1.0,
-)  # fmt: skip
+    **encoder.TINY_MULTIWAY,
+    codes=16,
+    shared=True,
+    joint=1,
+    embedding=16,
+    label_smoothing=0.0,
+    itc=1.0,
+    caption=1.0,
+)
 BASE, LARGE = Config(), Config(width=1024, depth=24, heads=16, embedding=1024)
 PRESETS: dict[str, Config] = {
     "base": BASE, "large": LARGE,
@@ -96,40 +83,23 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return replace(batch, codes=Codes(ids, torch.ones_like(ids, dtype=torch.bool)))
 
 
-class System(nn.Module):
+class System(encoder.Multiway):
     """BEiT-3. `encoded` are the last rows of the pictures [I S D] through the vision expert, and the state that a text behind them reads."""
 
     trains_on = ("pairs",)
 
     def __init__(self, config: Config) -> None:
-        super().__init__()
+        super().__init__(config)
         c = self.config = config
         self.first_token, self.last_token = c.cls, c.sep
-        shape = TransformerConfig(c.width, c.depth, c.heads, "pre", 1e-5, path=c.path, growth=c.growth)
-        self.patches = PatchEmbed(c.image_size, c.patch, c.width)
         self.hidden = nn.Parameter(torch.zeros(c.width))
-        self.text = TextEmbed(c.vocabulary, c.positions, c.width, None, 0.0)
-        self.vision, self.language = Stack(shape), Stack(shape)
-        self.joint = Stack(shape._replace(depth=c.joint, order=("feed",)))
-        for stack in (self.vision, self.language, self.joint):
-            add_sub_norms(stack, c.depth - len(stack.layers))
-        if c.shared:
-            for vision, language in zip(self.vision.layers, self.language.layers):
-                language.attend = vision.attend
         self.vision_norm, self.language_norm = (nn.LayerNorm(c.width, eps=1e-5) for _ in range(2))
         self.words, self.codes = nn.Linear(c.width, c.vocabulary), nn.Linear(c.width, c.codes)
         self.image_projection, self.text_projection = (
             nn.Linear(c.width, c.embedding, bias=False) for _ in range(2)
         )
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))  # its logarithm
-        for part in (
-            self.patches.patch,
-            self.text,
-            self.words,
-            self.codes,
-            self.image_projection,
-            self.text_projection,
-        ):
+        for part in (self.words, self.codes, self.image_projection, self.text_projection):
             initialise(part)
         nn.init.trunc_normal_(self.hidden, std=0.02)
 
@@ -159,24 +129,6 @@ class System(nn.Module):
         tokens, mask = batch.text()
         rows = self.language_norm(self.language(self.text(tokens), padding(mask)))
         return F.normalize(self.text_projection(rows[:, 0]), dim=-1)
-
-    def _fuse(
-        self, patches: Float[Tensor, "B S D"], words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"]
-    ) -> tuple[Float[Tensor, "B S D"], Float[Tensor, "B T D"]]:
-        """Every row sees every real one, and goes through its modality's expert, or in the last `joint` layers through that of pairs."""
-        seen = padding(torch.cat([mask.new_ones(patches.shape[:2]), mask], 1))
-        first = self.config.depth - self.config.joint
-        for at, (left, right) in enumerate(zip(self.vision.layers, self.language.layers)):
-            see, read = left.attend[0], right.attend[0]
-            one, other = see.fn.project(see.inner(patches)), read.fn.project(read.inner(words))
-            both = KeyValue(torch.cat([one.keys, other.keys], 2), torch.cat([one.values, other.values], 2))
-            patches, words = see(patches, both, seen), read(words, both, seen)
-            if at < first:
-                patches, words = left.feed[0](patches), right.feed[0](words)
-            else:
-                expert = self.joint.layers[at - first]
-                patches, words = expert(patches), expert(words)
-        return patches, words
 
     def start(self, batch: Batch) -> appending.AppendState:
         state = self.encode_image(batch).encoded[1]

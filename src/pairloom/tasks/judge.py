@@ -60,12 +60,13 @@ def judge(
             return scores, way
         batch = system.encode_image(batch)
     once = way == "match head" and isinstance(system, verbs.ReadsTexts) and batch.encoded_text is None
-    read = _read_once(system, texts, rows) if once and len(texts) > 1 else None
+    read = _read_once(system, texts, rows) if once and len(texts) > 1 else None  # type: ignore[arg-type]
     for chosen in torch.argsort(of if way == "match head" else lengths, stable=True).split(rows):
         longest = int(lengths[chosen].max())
         part = replace(batch, texts=texts[chosen, :longest], image_of=of[chosen])
         if read is not None:
-            part = replace(part, encoded_text=read[0][read[1][chosen], :longest])
+            more = read[0].shape[1] - texts.ids.shape[1]  # rows that a system puts among the words
+            part = replace(part, encoded_text=read[0][read[1][chosen], : longest + more])
         scores[chosen] = finite(WAYS[way](system, part).float(), "scores")
     return scores, way
 
