@@ -7,6 +7,7 @@ import torch
 
 from pairloom import registry
 from pairloom.data.batch import Batch, Texts
+from pairloom.data.records import Regions
 from pairloom.objectives import masked as masked_words
 from pairloom.systems import _fusion as fusion
 from pairloom.systems import pixel_bert, uniter, vilbert, vl_bert
@@ -141,6 +142,23 @@ def test_vilberts_masked_region_leaves_the_global_row() -> None:
         assert torch.equal(one, other)
         whole, plain = (system.encode_regions(each).rows[:, 0] for each in (moved, regions))
         assert (whole - plain).abs().max() > 1e-3
+
+
+def test_vilberts_wrong_pairs_are_hidden_like_true_ones(monkeypatch) -> None:
+    """A leak otherwise: a picture of which nothing is hidden would be known for a wrong one, whatever it shows."""
+    system, batch, seen = built(vilbert), example(vilbert), []
+    encode = system.encode_regions
+
+    def spy(regions: Regions, hidden: torch.Tensor | None = None):
+        seen.append((regions, hidden))
+        return encode(regions, hidden)
+
+    monkeypatch.setattr(system, "encode_regions", spy)
+    system.losses(replace(batch, labels=None))
+    (own, hidden), (other, theirs) = seen[:2]
+    rows = [int((own.features == picture).flatten(1).all(1).nonzero()[0]) for picture in other.features]
+    assert all(row != at for at, row in enumerate(rows)) and hidden.any(1).all()
+    assert torch.equal(theirs, hidden[rows])
 
 
 def test_vilberts_text_runs_ahead_of_the_first_exchange() -> None:

@@ -178,7 +178,8 @@ class System(encoder.FusionEncoder):
         rows, places = self.fuse(words, texts.mask, self.encode_regions(regions, zeroed))
         scores = self.language_head(rows[masked.hidden], self.text.words.weight)
         other, available = random_negatives(fusion.picture_ids(batch, owner), generator)
-        wrong = self.fuse(words, texts.mask, self.encode_regions(regions[other]))
+        # hidden like the true pair: if all regions were there, that alone would give a wrong picture away
+        wrong = self.fuse(words, texts.mask, self.encode_regions(regions[other], zeroed[other]))
         right, mismatched = (self.matching(self.pool(*pair)) for pair in ((rows, places), wrong))
         total, count = paired_match_loss(right, mismatched, available)
         losses = {"mlm": masked_loss(scores, texts.ids[masked.hidden]), "alignment": total / count}
