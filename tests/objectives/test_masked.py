@@ -70,6 +70,19 @@ def test_regions_are_hidden_where_they_are_real() -> None:
     assert hidden.any(1).all() and not (hidden & ~mask).any()
 
 
+def test_a_draw_may_hide_no_region() -> None:
+    """Two regions: both are seen in .85 ** 2 of the draws, unless the first is hidden then."""
+    mask = torch.ones(4000, 2, dtype=torch.bool)
+    drawn, forced = (
+        mask_regions(mask, torch.Generator().manual_seed(0), 0.15, always) for always in (False, True)
+    )
+    none = ~drawn.any(1)
+    assert none.float().mean().item() == pytest.approx(0.85**2, abs=0.02)
+    assert torch.equal(forced[~none], drawn[~none]) and forced[none].tolist() == [[True, False]] * int(
+        none.sum()
+    )
+
+
 def test_overlapping_regions_are_found_by_intersection_over_union() -> None:
     boxes = torch.tensor([[[0, 0, 0.4, 1], [0.1, 0, 0.5, 1], [0.35, 0, 0.75, 1], [0.8, 0, 1, 1]]])
     hidden = torch.tensor([[True, False, False, False]])

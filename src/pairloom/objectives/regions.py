@@ -12,13 +12,16 @@ from torch import Tensor
 
 
 def mask_regions(
-    mask: Bool[Tensor, "B R"], generator: torch.Generator, chance: float = 0.15
+    mask: Bool[Tensor, "B R"], generator: torch.Generator, chance: float = 0.15, always: bool = True
 ) -> Bool[Tensor, "B R"]:
-    """Regions to hide: each real region with probability `chance`; where the draw hides none, the first real one.
+    """Regions to hide: each real region with probability `chance`.
 
-    mask: True = real.
+    mask: True = real. always: where the draw hides none, the first real one is hidden (UNITER). Of a picture with two regions that is
+    half of what there is to see, so it does not suit a system that learns matching from the same pass.
     """
     hidden = mask & (torch.rand(mask.shape, generator=generator).to(mask.device) < chance)
+    if not always:
+        return hidden
     first = mask & (mask.cumsum(1) == 1)
     return hidden | (first & ~hidden.any(1, keepdim=True))
 

@@ -140,7 +140,7 @@ class System(encoder.FusionEncoder):
         partner, wrong = mismatched_half(fusion.picture_ids(batch, owner), generator)
         texts, regions = batch.required("texts")[partner], fusion.regions_of(batch, owner)
         masked = mask_words(texts.ids, texts.mask, c, generator)
-        hidden = mask_regions(regions.mask, generator, c.masked)
+        hidden = mask_regions(regions.mask, generator, c.masked, False)
         features = hide_features(regions.features, hidden, regions.mask, generator, zero=0.8, other=0.1)
         words, places = self.read_pairs(replace(texts, ids=masked.ids), replace(regions, features=features))
         pooled = self.pool(words, places)
