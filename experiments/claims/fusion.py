@@ -169,14 +169,19 @@ def stages(named: set[str]) -> list[list[str]]:
 
 
 def results(outcomes: dict[tuple[str, int], Any], setting: Setting) -> dict[tuple[str, int], Any]:
-    """The outcomes as rows of the conditions: seen, blind, text alone, and with the margin of a rule."""
+    """The outcomes as rows of the conditions: seen, blind, text alone, and with the margin of a rule. Statements and questions of one
+    scene are one item, their mean."""
     rows = {}
     for (name, seed), values in outcomes.items():
+        items = {
+            key: np.reshape(one, (setting.held, -1)).mean(1)
+            for key, one in values.items()
+            if len(one) >= setting.held
+        }
         for suffix in ("", BLIND, TEXT):
-            rows[name + suffix, seed] = {
-                key.removesuffix(suffix): one for key, one in values.items() if key.endswith(suffix)
-            }
-        rows[name + PLUS, seed] = {key: (np.array(one) + MARGIN).tolist() for key, one in values.items()}
+            own = {key.removesuffix(suffix): one for key, one in items.items() if key.endswith(suffix)}
+            rows[name + suffix, seed] = {key: one.tolist() for key, one in own.items()}
+        rows[name + PLUS, seed] = {key: (one + MARGIN).tolist() for key, one in items.items()}
     return rows
 
 

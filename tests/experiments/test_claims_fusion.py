@@ -129,12 +129,16 @@ def _spied(system: uniter.System, monkeypatch: pytest.MonkeyPatch) -> list[tuple
 
 
 def test_blind_rows_and_margins() -> None:
-    rows = fusion.results(
-        {("vlp", 0): {"match": [1.0], "match (blind)": [0.5], "questions (text alone)": [0.25]}}, SETTING
-    )
-    assert rows["vlp", 0]["match"] == [1.0] and rows["vlp (blind)", 0]["match"] == [0.5]
-    assert rows["vlp (text alone)", 0] == {"questions": [0.25]}
-    assert rows["vlp, plus two points", 0]["match"] == [1.02]
+    """The statements of a scene are one item."""
+    values = {
+        "match": [1.0, 0.0],
+        "match (blind)": [0.5, 0.5],
+        "statements (text alone)": [1.0, 0.0, 1.0, 1.0],
+    }
+    rows = fusion.results({("vlp", 0): {**values, "seconds": [3.0]}}, replace(SETTING, held=2))
+    assert rows["vlp", 0]["match"] == [1.0, 0.0] and rows["vlp (blind)", 0] == {"match": [0.5, 0.5]}
+    assert rows["vlp (text alone)", 0] == {"statements": [0.5, 1.0]} and "seconds" not in rows["vlp", 0]
+    assert rows["vlp, plus two points", 0]["match"] == [1.02, 0.02]
 
 
 def test_the_command_runs_and_goes_on(tmp_path: Path) -> None:
@@ -157,7 +161,7 @@ def test_the_command_runs_and_goes_on(tmp_path: Path) -> None:
         "questions",
         "statements",
     ]
-    assert {row["items"] for row in rows} == {6, 12}  # questions and statements: two of each scene
+    assert {row["items"] for row in rows} == {6}  # scenes
     assert {row["verdict"] for row in rows} == {"undecided: 3 seeds are needed"}
     assert not (tmp_path / "fusion" / "seed-0" / "uniter.json").exists()  # only what the claim needs
     rows = ask("--only", "one objective")
