@@ -153,7 +153,7 @@ def moved(items: Tensor, places: Tensor, colours: Tensor) -> Tensor:
 def recoloured(text: str, colours: Sequence[int]) -> str:
     """A text whose colours have changed names."""
     new = {name: COLOURS[colours[at]] for at, name in enumerate(COLOURS)}
-    return re.sub(rf"\b({'|'.join(COLOURS)})\b", lambda found: new[found[0]], text)
+    return re.sub(rf"\b({'|'.join(COLOURS)})\b", lambda match: new[match[0]], text)
 
 
 class Course:

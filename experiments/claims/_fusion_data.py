@@ -110,7 +110,7 @@ class SceneColumn:
 
 
 @dataclass(frozen=True)
-class Asked:
+class Exercise:
     """Texts about scenes. of: the scene of each; labels: whether it is true, or the place of the answer in `answers`."""
 
     texts: tuple[str, ...]
@@ -119,11 +119,11 @@ class Asked:
     answers: tuple[str, ...] = ()
 
 
-def statements(drawn: Scenes) -> Asked:
+def statements(drawn: Scenes) -> Exercise:
     """The true caption of each scene, and the same with one fact made false, scene after scene."""
     rows = [(text, at, int(true)) for at, scene in enumerate(drawn.scenes) for text, true in _both(scene)]
     texts, of, labels = zip(*rows)
-    return Asked(texts, np.array(of), np.array(labels))
+    return Exercise(texts, np.array(of), np.array(labels))
 
 
 def _both(scene: Scene) -> list[tuple[str, bool]]:
@@ -134,7 +134,7 @@ def _both(scene: Scene) -> list[tuple[str, bool]]:
     raise ValueError("every caption of a simple world has a fact that can be made false")
 
 
-def asked(drawn: Scenes, each: int) -> list[tuple[int, DrawnQuestion]]:
+def pick_questions(drawn: Scenes, each: int) -> list[tuple[int, DrawnQuestion]]:
     """`each` questions about every scene, none of them about the place."""
     return [
         (at, question)
@@ -143,11 +143,11 @@ def asked(drawn: Scenes, each: int) -> list[tuple[int, DrawnQuestion]]:
     ]
 
 
-def with_answers(rows: Sequence[tuple[int, DrawnQuestion]], answers: Sequence[str] = ()) -> Asked:
+def with_answers(rows: Sequence[tuple[int, DrawnQuestion]], answers: Sequence[str] = ()) -> Exercise:
     """Questions with the place of each answer in a list: `answers`, or all that there are here."""
     answers = tuple(answers) or tuple(sorted({one.answer for _, one in rows}))
     texts, of = tuple(one.question for _, one in rows), np.array([at for at, _ in rows])
-    return Asked(texts, of, np.array([answers.index(one.answer) for _, one in rows]), answers)
+    return Exercise(texts, of, np.array([answers.index(one.answer) for _, one in rows]), answers)
 
 
 def others(drawn: Scenes) -> list[int]:
@@ -162,13 +162,13 @@ def others(drawn: Scenes) -> list[int]:
 class TextAlone:
     """The closed form that sees no picture: multinomial naive Bayes of words and pairs of neighbours, with a count of 1 more."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.classes = sorted(set(asked.labels.tolist()))
+    def __init__(self, exercise: Exercise) -> None:
+        self.classes = sorted(set(exercise.labels.tolist()))
         self.counts: dict[int, Counter[str]] = {label: Counter() for label in self.classes}
-        for text, label in zip(asked.texts, asked.labels.tolist()):
+        for text, label in zip(exercise.texts, exercise.labels.tolist()):
             self.counts[label].update(_terms(text))
         self.kinds = len(set().union(*self.counts.values()))
-        prior = Counter(asked.labels.tolist())
+        prior = Counter(exercise.labels.tolist())
         self.prior = {label: np.log(prior[label]) for label in self.classes}
 
     def scores(self, text: str) -> dict[int, float]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from experiments.claims import _fusion_data as data
-from experiments.claims._fusion_data import Asked, SceneColumn, Scenes
+from experiments.claims._fusion_data import Exercise, SceneColumn, Scenes
 from pairloom import model as models
 from pairloom.blocks.tensors import put_shared, put_tensors, tensors_of
 from pairloom.data.batch import Batch, Texts
@@ -152,19 +152,19 @@ def changed(model: Model, seed: int, **settings: Any) -> Model:
 # -- training ----------------------------------------------------------------------------------------------------------
 
 
-def learn(model: Model, fields: Mapping[str, Any], asked: Asked, settings: Settings) -> None:
+def learn(model: Model, fields: Mapping[str, Any], exercise: Exercise, settings: Settings) -> None:
     """Train a model in place: on captions, statements, or questions whose answers are labels of a list or texts to write."""
-    table = TextTable.of(model.tokens, [[text] for text in asked.texts], model.config.length)
-    columns: list[Any] = [SceneColumn(fields, asked.of)]
-    if asked.answers and model.name not in LISTED:
-        answers = [[asked.answers[label]] for label in asked.labels]
+    table = TextTable.of(model.tokens, [[text] for text in exercise.texts], model.config.length)
+    columns: list[Any] = [SceneColumn(fields, exercise.of)]
+    if exercise.answers and model.name not in LISTED:
+        answers = [[exercise.answers[label]] for label in exercise.labels]
         written = TextTable.of(model.tokens, answers, model.config.answer_length)
         columns.append(AnswerColumn(table, written, np.ones(len(answers), np.float32)))
     else:
         columns.append(TextColumn(table))
-        if len(asked.labels):
-            columns.append(NumberColumn("labels", asked.labels))
-    columns.append(NumberColumn("image_ids", asked.of))
+        if len(exercise.labels):
+            columns.append(NumberColumn("labels", exercise.labels))
+    columns.append(NumberColumn("image_ids", exercise.of))
     fit(model.system, Loader(columns, table), settings)
 
 
@@ -173,7 +173,7 @@ def learn(model: Model, fields: Mapping[str, Any], asked: Asked, settings: Setti
 
 @torch.no_grad()
 def scores(model: Model, fields: Mapping[str, Any], pictures: Sequence[int], texts: Sequence[str]) -> Tensor:
-    """How well each text goes with its picture [B], by what the model is asked: a head, a cosine or a likelihood."""
+    """How well each text goes with its picture [B], by what the model is exercise: a head, a cosine or a likelihood."""
     parts = []
     for at in range(0, len(texts), 256):
         chosen = torch.tensor(pictures[at : at + 256])
@@ -189,11 +189,11 @@ def match(model: Model, fields: Mapping[str, Any], held: Scenes, blind: int = 0)
     """Shares in which the right one of two has the higher score (AUROC of one against one): a caption with its picture and with
     another; a true caption and one with a false fact, of one picture. blind: pictures are moved on by so many places."""
     count, texts = len(held), held.texts
-    asked = data.statements(held)
+    exercise = data.statements(held)
     own = (np.arange(count) + blind) % count
     other = (np.array(data.others(held)) + blind) % count
     right, wrong = (scores(model, fields, rows.tolist(), texts) for rows in (own, other))
-    both = scores(model, fields, ((asked.of + blind) % count).tolist(), asked.texts)
+    both = scores(model, fields, ((exercise.of + blind) % count).tolist(), exercise.texts)
     return {"match": _higher(right, wrong), "wording": _higher(both[::2], both[1::2])}
 
 
@@ -212,11 +212,11 @@ def recall(model: Model, fields: Mapping[str, Any], held: Scenes, blind: int = 0
     return right[torch.arange(len(held)), table.argmax(1)].float().tolist()
 
 
-def judge_statements(model: Model, fields: Mapping[str, Any], asked: Asked, blind: int = 0) -> list[float]:
+def judge_statements(model: Model, fields: Mapping[str, Any], exercise: Exercise, blind: int = 0) -> list[float]:
     """Whether each statement is judged rightly."""
-    count = int(asked.of.max()) + 1
-    odds = scores(model, fields, ((asked.of + blind) % count).tolist(), asked.texts)
-    return ((odds > 0) == torch.from_numpy(asked.labels > 0)).float().tolist()
+    count = int(exercise.of.max()) + 1
+    odds = scores(model, fields, ((exercise.of + blind) % count).tolist(), exercise.texts)
+    return ((odds > 0) == torch.from_numpy(exercise.labels > 0)).float().tolist()
 
 
 @torch.no_grad()

@@ -73,7 +73,7 @@ CONDITIONS: dict[str, Condition] = {
 BLIND, TEXT, PLUS = " (blind)", " (text alone)", ", plus two points"
 
 
-def _asked(name: str) -> tuple[str, ...]:
+def _measures(name: str) -> tuple[str, ...]:
     """The measures of a system that its blind row is compared in."""
     learns = tuple(one for one in CONDITIONS[name].learns if one != "few")
     return learns if name.startswith("vl_bert") else ("match", "wording", *learns)
@@ -84,7 +84,7 @@ def _reads(name: str) -> Claim:
     text = (Contrast(name, name + TEXT, learns, "(no number)"),) if learns else ()
     says = f"{name.capitalize()} reads its pictures."
     return Claim(
-        f"reads, {name}", says, "(ours)", (Contrast(name, name + BLIND, _asked(name), "(no number)"), *text)
+        f"reads, {name}", says, "(ours)", (Contrast(name, name + BLIND, _measures(name), "(no number)"), *text)
     )
 
 
@@ -189,8 +189,8 @@ def results(outcomes: dict[tuple[str, int], Any], setting: Setting) -> dict[tupl
 def _tokens(setting: Setting, seed: int) -> tuple[Tokens, tuple[str, ...]]:
     """The vocabulary of a seed's texts, and the list of answers."""
     drawn = _learn(setting, seed)
-    asked = data.with_answers(data.asked(drawn, setting.questions))
-    return Tokens.train((*drawn.texts, *asked.texts, *asked.answers), 300), asked.answers
+    exercise = data.with_answers(data.pick_questions(drawn, setting.questions))
+    return Tokens.train((*drawn.texts, *exercise.texts, *exercise.answers), 300), exercise.answers
 
 
 def _learn(s: Setting, seed: int, noise: float = 0.0) -> data.Scenes:
@@ -213,7 +213,7 @@ def make(job: Job) -> dict[str, Any]:
         lr=s.lr, min_lr=0.0, batch=min(s.batch, s.pairs), steps=s.steps, warmup=0.1, betas=(0.9, 0.98),
         weight_decay=0.01, clip=0.0, seed=job.seed, save_every=0, threads=1,
     )  # fmt: skip
-    captions = data.Asked(drawn.texts, np.arange(len(drawn)), np.array([]))
+    captions = data.Exercise(drawn.texts, np.arange(len(drawn)), np.array([]))
     if condition.before is not None:
         config = model.config
         model = fusion.changed(model, job.seed, **dict(condition.before))
@@ -253,17 +253,17 @@ def _tuned(
     if task == "questions":
         changes = {"lxmert": {"matches": False}, "vl_bert": {"alone": 0.0}}.get(model.name, {})
         model = fusion.changed(model, own.seed, **changes)
-        asked = data.with_answers(data.asked(learn[0], s.questions), answers)
-        fusion.learn(model, learn[1], asked, own)
-        rows, text = data.asked(held[0], s.questions), data.TextAlone(asked)
+        exercise = data.with_answers(data.pick_questions(learn[0], s.questions), answers)
+        fusion.learn(model, learn[1], exercise, own)
+        rows, text = data.pick_questions(held[0], s.questions), data.TextAlone(exercise)
         values = [fusion.answer(model, held[1], rows, answers, blind) for blind in (0, half)]
         alone = [float(text.choose(one.question, one.choices, answers) == one.answer) for _, one in rows]
     else:
-        asked = data.statements(_few(learn[0], s.few) if task == "few" else learn[0])
+        exercise = data.statements(_few(learn[0], s.few) if task == "few" else learn[0])
         model = fusion.changed(model, own.seed, pictures=1)
-        own = replace(own, batch=min(own.batch, len(asked.texts)))
-        fusion.learn(model, learn[1], asked, own)
-        rows, text = data.statements(held[0]), data.TextAlone(asked)
+        own = replace(own, batch=min(own.batch, len(exercise.texts)))
+        fusion.learn(model, learn[1], exercise, own)
+        rows, text = data.statements(held[0]), data.TextAlone(exercise)
         values = [fusion.judge_statements(model, held[1], rows, blind) for blind in (0, half)]
         alone = [float(text.best(one) == label) for one, label in zip(rows.texts, rows.labels)]
     return {task: values[0], task + BLIND: values[1], task + TEXT: alone}

@@ -50,16 +50,16 @@ def test_patch_codes_are_mean_colours() -> None:
     assert data.patch_codes(pixels, 8).tolist() == [[0, 3 * 16 + 2, 4, 0]]
 
 
-def test_questions_asked_of_texts(held: data.Scenes) -> None:
+def test_exercises(held: data.Scenes) -> None:
     """Wrong pictures are wrong; every caption has one false twin; no question is about the place."""
     others = data.others(held)
     for own, other in enumerate(others):
         assert not is_true(parse(held.texts[own]), held.scenes[other])
-    asked = data.statements(held)
-    assert asked.labels.tolist() == [1, 0] * 12 and asked.of.tolist() == np.repeat(range(12), 2).tolist()
-    for text, of, label in zip(asked.texts, asked.of, asked.labels):
+    exercise = data.statements(held)
+    assert exercise.labels.tolist() == [1, 0] * 12 and exercise.of.tolist() == np.repeat(range(12), 2).tolist()
+    for text, of, label in zip(exercise.texts, exercise.of, exercise.labels):
         assert is_true(parse(text), held.scenes[of]) == bool(label)
-    rows = data.asked(held, 3)
+    rows = data.pick_questions(held, 3)
     assert len(rows) == 36 and not any(one.sort == "place" for _, one in rows)
     listed = data.with_answers(rows)
     assert [listed.answers[label] for label in listed.labels] == [one.answer for _, one in rows]
@@ -67,7 +67,7 @@ def test_questions_asked_of_texts(held: data.Scenes) -> None:
 
 def test_text_alone_is_naive_bayes() -> None:
     """By hand: two documents of class 1, one of class 0; 5 terms there are; "a" is 2 of 4 terms of class 1 and 0 of 3 of class 0."""
-    text = data.TextAlone(data.Asked(("a", "a b", "c b"), np.arange(3), np.array([1, 1, 0])))
+    text = data.TextAlone(data.Exercise(("a", "a b", "c b"), np.arange(3), np.array([1, 1, 0])))
     scores = text.scores("A?")
     assert text.kinds == 5  # a, b, c, "a b", "c b"
     assert scores[1] == pytest.approx(np.log(2) + np.log((2 + 1) / (4 + 5)))
@@ -86,9 +86,9 @@ def test_an_oracle_is_right_and_blind_it_is_not(held: data.Scenes, monkeypatch: 
     seen, blind = (models.match(None, {}, held, places) for places in (0, 6))  # type: ignore[arg-type]
     assert all(set(values) == {1.0} for values in seen.values())
     assert all(0.25 < np.mean(values) < 0.75 for values in blind.values())
-    asked = data.statements(held)
-    assert set(models.judge_statements(None, {}, asked)) == {1.0}  # type: ignore[arg-type]
-    assert np.mean(models.judge_statements(None, {}, asked, 6)) == pytest.approx(0.5, abs=0.2)  # type: ignore[arg-type]
+    exercise = data.statements(held)
+    assert set(models.judge_statements(None, {}, exercise)) == {1.0}  # type: ignore[arg-type]
+    assert np.mean(models.judge_statements(None, {}, exercise, 6)) == pytest.approx(0.5, abs=0.2)  # type: ignore[arg-type]
 
 
 def test_joint_masking_hides_both(monkeypatch: pytest.MonkeyPatch) -> None:
