@@ -173,7 +173,7 @@ def learn(model: Model, fields: Mapping[str, Any], exercise: Exercise, settings:
 
 @torch.no_grad()
 def scores(model: Model, fields: Mapping[str, Any], pictures: Sequence[int], texts: Sequence[str]) -> Tensor:
-    """How well each text goes with its picture [B], by what the model is exercise: a head, a cosine or a likelihood."""
+    """How well each text goes with its picture [B], by what it is asked by: a head, a cosine or a likelihood."""
     parts = []
     for at in range(0, len(texts), 256):
         chosen = torch.tensor(pictures[at : at + 256])
@@ -212,7 +212,9 @@ def recall(model: Model, fields: Mapping[str, Any], held: Scenes, blind: int = 0
     return right[torch.arange(len(held)), table.argmax(1)].float().tolist()
 
 
-def judge_statements(model: Model, fields: Mapping[str, Any], exercise: Exercise, blind: int = 0) -> list[float]:
+def judge_statements(
+    model: Model, fields: Mapping[str, Any], exercise: Exercise, blind: int = 0
+) -> list[float]:
     """Whether each statement is judged rightly."""
     count = int(exercise.of.max()) + 1
     odds = scores(model, fields, ((exercise.of + blind) % count).tolist(), exercise.texts)

@@ -84,7 +84,10 @@ def _reads(name: str) -> Claim:
     text = (Contrast(name, name + TEXT, learns, "(no number)"),) if learns else ()
     says = f"{name.capitalize()} reads its pictures."
     return Claim(
-        f"reads, {name}", says, "(ours)", (Contrast(name, name + BLIND, _measures(name), "(no number)"), *text)
+        f"reads, {name}",
+        says,
+        "(ours)",
+        (Contrast(name, name + BLIND, _measures(name), "(no number)"), *text),
     )
 
 

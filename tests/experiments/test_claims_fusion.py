@@ -56,7 +56,9 @@ def test_exercises(held: data.Scenes) -> None:
     for own, other in enumerate(others):
         assert not is_true(parse(held.texts[own]), held.scenes[other])
     exercise = data.statements(held)
-    assert exercise.labels.tolist() == [1, 0] * 12 and exercise.of.tolist() == np.repeat(range(12), 2).tolist()
+    assert (
+        exercise.labels.tolist() == [1, 0] * 12 and exercise.of.tolist() == np.repeat(range(12), 2).tolist()
+    )
     for text, of, label in zip(exercise.texts, exercise.of, exercise.labels):
         assert is_true(parse(text), held.scenes[of]) == bool(label)
     rows = data.pick_questions(held, 3)
