@@ -49,7 +49,7 @@ SIZES: Mapping[str, dict[str, Any]] = {  # beside `width`, which all share
     "lemon": dict(features=FEATURES, depth=4),
 }  # fmt: skip
 WIDER = {"uniter": 4, "vl_bert": 4}  # so that they have as many parameters as the two-stream models
-LISTED = ("lxmert", "vl_bert", "vlp")  # answer from a list; "simvlm" and "vl_t5" write the answer
+LISTED = ("vilbert", "lxmert", "vl_bert", "uniter", "pixel_bert", "vlp", "interbert")  # answer from a list
 BY = {
     "beit3": "cosine",
     "vlp": "likelihood",
@@ -144,6 +144,8 @@ def changed(model: Model, seed: int, **settings: Any) -> Model:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         system = type(model.system)(replace(model.config, **settings))
+    if model.name != "vl_t5":
+        _spread(system, seed)
     names = set(tensors_of(system))
     put_shared(system, {name: value for name, value in tensors_of(model.system).items() if name in names})
     return replace(model, system=system)

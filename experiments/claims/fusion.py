@@ -48,11 +48,12 @@ RUNGS: Mapping[str, dict[str, Any] | None] = {  # UNITER's objectives, one more 
     "uniter, all but alignment": dict(mix=FULL, wra=0.0),
     "uniter": {},
 }  # fmt: skip
+BOTH = ("questions", "statements")
 REGION = {
-    "vilbert": ("statements",), "lxmert": ("questions", "statements"), "vl_bert": ("questions",), "uniter": ("statements",),
-    "vlp": ("questions",), "videobert": (), "interbert": (), "vl_t5": ("questions",), "lemon": (),
+    "vilbert": BOTH, "lxmert": BOTH, "vl_bert": BOTH[:1], "uniter": BOTH, "vlp": BOTH[:1], "videobert": (), "interbert": BOTH,
+    "vl_t5": BOTH[:1], "lemon": (),
 }  # fmt: skip
-PIXEL = {"pixel_bert": (), "beit3": (), "albef": (), "simvlm": ("questions",)}
+PIXEL = {"pixel_bert": BOTH, "beit3": (), "albef": (), "simvlm": BOTH[:1]}
 CONDITIONS: dict[str, Condition] = {
     **{name: Condition(name, learns=learns) for name, learns in (REGION | PIXEL).items()},
     **{f"{name}, noisy": Condition(name, NOISE, learns=learns) for name, learns in REGION.items()},
@@ -60,7 +61,7 @@ CONDITIONS: dict[str, Condition] = {
         name: Condition("uniter", settings=tuple((own or {}).items()), learns=("few",), pairs=own is not None)
         for name, own in RUNGS.items()
     },
-    "uniter": Condition("uniter", learns=("statements", "few")),
+    "uniter": Condition("uniter", learns=(*BOTH, "few")),
     "uniter, joint": Condition("uniter", learns=("few",), joint=True),
     "pixel_bert, all cells": Condition("pixel_bert", settings=(("sampled", 0),)),
     "vlp, both ways": Condition("vlp", settings=(("both_ways", 1.0),), learns=("questions",)),
@@ -254,13 +255,13 @@ def _tuned(
     """Measures of a model after fine-tuning on questions or statements, with its pictures, with others, and of text alone."""
     half = s.held // 2
     if task == "questions":
-        changes = {"lxmert": {"matches": False}, "vl_bert": {"alone": 0.0}}.get(model.name, {})
-        model = fusion.changed(model, own.seed, **changes)
+        changes: dict[str, Any] = {"matches": False} if "statements" in CONDITIONS[model.name].learns else {}
+        model = fusion.changed(model, own.seed, **({"alone": 0.0} if model.name == "vl_bert" else changes))
         exercise = data.with_answers(data.pick_questions(learn[0], s.questions), answers)
         fusion.learn(model, learn[1], exercise, own)
         rows, text = data.pick_questions(held[0], s.questions), data.TextAlone(exercise)
         values = [fusion.answer(model, held[1], rows, answers, blind) for blind in (0, half)]
-        alone = [float(text.choose(one.question, one.choices, answers) == one.answer) for _, one in rows]
+        blindly = [float(text.choose(one.question, one.choices, answers) == one.answer) for _, one in rows]
     else:
         exercise = data.statements(_few(learn[0], s.few) if task == "few" else learn[0])
         model = fusion.changed(model, own.seed, pictures=1)
@@ -268,8 +269,8 @@ def _tuned(
         fusion.learn(model, learn[1], exercise, own)
         rows, text = data.statements(held[0]), data.TextAlone(exercise)
         values = [fusion.judge_statements(model, held[1], rows, blind) for blind in (0, half)]
-        alone = [float(text.best(one) == label) for one, label in zip(rows.texts, rows.labels)]
-    return {task: values[0], task + BLIND: values[1], task + TEXT: alone}
+        blindly = [float(text.best(one) == label) for one, label in zip(rows.texts, rows.labels)]
+    return {task: values[0], task + BLIND: values[1], task + TEXT: blindly}
 
 
 run = _jobs.runner(CLAIMS, stages, make, results)
