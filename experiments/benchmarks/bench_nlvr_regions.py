@@ -45,6 +45,7 @@ from pairloom.data.tokens import Tokens
 from pairloom.metrics.answers import consistency
 from pairloom.metrics.compare import bootstrap
 from pairloom.model import Model, build
+from pairloom.systems import _fusion as fusion
 
 SHAPES, COLOURS, SIDE = ("square", "triangle", "circle"), ("yellow", "black", "blue"), 100
 ROWS = 3 + 24  # three boxes, and at most eight items in each
@@ -201,10 +202,8 @@ class Course:
         places = torch.rand(count, 3).argsort(1)
         items = moved(statements.items[torch.tensor(rows)], places, torch.arange(3).expand(count, 3))
         batch, system = self.batch([words for words, _ in phrases], items), self.model.system
-        texts = batch.required("texts")
-        logits = self.counts(system._fuse(texts.ids, texts.mask, system._flat(batch))[:, 0]).unflatten(
-            1, (3, -1)
-        )
+        rows, _ = system.read_pairs(batch.required("texts"), fusion.regions_of(batch))
+        logits = self.counts(rows[:, 0]).unflatten(1, (3, -1))
         return F.cross_entropy(logits.flatten(0, 1), truth.gather(1, places.argsort(1)).flatten())
 
     @torch.no_grad()
