@@ -133,6 +133,17 @@ class Remembers(Protocol):
         ...
 
 
+@runtime_checkable
+class Clusters(Protocol):
+    """Makes codes of features by clusters, which are learned before the first step; `clusters` is None where codes are handed in."""
+
+    clusters: Any
+
+    def fit_clusters(self, vectors: Float[Tensor, "n F"], seed: int) -> None:
+        """Learn them from vectors of the set."""
+        ...
+
+
 # reading pictures and texts
 
 

@@ -14,20 +14,22 @@ from PIL import Image
 from pairloom.errors import Mistake, nearest
 
 if TYPE_CHECKING:
+    from pairloom.data.clips import ClipFeatures
     from pairloom.data.detected import Detected
     from pairloom.data.pixels import Picture
 
-Pictures: TypeAlias = "Picture | Detected | Sequence[Picture | Detected]"
+Pictures: TypeAlias = "Picture | Detected | ClipFeatures | Sequence[Picture | Detected | ClipFeatures]"
 Texts: TypeAlias = str | Sequence[str]
 
 
 def is_one_picture(pictures: Pictures) -> bool:
     """Whether this is one picture; a list, a tuple or an array [N H W C] is several."""
+    from pairloom.data.clips import ClipFeatures
     from pairloom.data.detected import Detected
 
     if isinstance(pictures, numpy.ndarray):
         return pictures.ndim < 4
-    if isinstance(pictures, Detected):
+    if isinstance(pictures, (Detected, ClipFeatures)):
         return True
     return isinstance(pictures, (str, bytes, os.PathLike, Image.Image))
 

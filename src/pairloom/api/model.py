@@ -77,9 +77,9 @@ class Model(ModelJobs):
         """The pictures as the model reads them: upright RGB images, or their regions. Mistake where one cannot be read."""
         if isinstance(self.feed, Transform):
             return open_pictures(pictures)
-        from pairloom.api.region_source import open_regions_of
+        from pairloom.api.region_source import open_features_of
 
-        return open_regions_of(self, pictures)
+        return open_features_of(self, pictures)
 
     def match(self, images: Pictures, texts: Texts, *, by: str | None = None) -> Scores:
         """Score every text against every picture: values [M] for one picture, [N M] for a list; higher is better.

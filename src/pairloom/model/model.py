@@ -25,6 +25,7 @@ from pairloom.runtime import Speed
 from pairloom.runtime.packing import pack_texts
 
 if TYPE_CHECKING:
+    from pairloom.data.clips import ClipFeatures
     from pairloom.data.detected import Detected
     from pairloom.data.pixels import Picture
     from pairloom.data.records import Clips, Codes, Regions
@@ -102,7 +103,7 @@ class Model:
 
     def batch(
         self,
-        images: Tensor | Sequence[Picture | Detected] | None = None,
+        images: Tensor | Sequence[Picture | Detected | ClipFeatures] | None = None,
         texts: Sequence[str] | None = None,
         image_of: Sequence[int] | None = None,
         regions: Regions | None = None,
@@ -110,12 +111,12 @@ class Model:
         clips: Clips | None = None,
     ) -> Batch:
         """What every verb takes. image_of: which picture each text belongs to; text i belongs to picture i without it.
-        images: pictures, or their Detected regions where the model reads those; regions, codes, clips: as records."""
+        images: pictures, or their Detected regions or the ClipFeatures of videos where the model reads those; regions, codes, clips: as records."""
         if images is not None and texts is not None and image_of is None and len(images) != len(texts):
             raise ValueError(
                 f"{len(images)} pictures and {len(texts)} texts: say which belong together by image_of"
             )
-        shown: dict[str, Any] = {"regions": regions}
+        shown: dict[str, Any] = {"regions": regions, "codes": codes, "clips": clips}
         if isinstance(images, Tensor):
             shown["images"] = self.pictures(images)[:, None]
         elif images is not None:
@@ -126,6 +127,4 @@ class Model:
             **shown,
             texts=None if texts is None else self.texts(texts),
             image_of=None if image_of is None else torch.tensor(image_of),
-            codes=codes,
-            clips=clips,
         ).to(self.device)

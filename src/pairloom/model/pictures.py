@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from pairloom.data.clips import ClipFeatures, collate_clips
 from pairloom.data.detected import Detected
-from pairloom.data.feed import SOURCES, RegionFeed, feed_name
+from pairloom.data.feed import SOURCES, ClipFeed, RegionFeed, feed_name
 from pairloom.data.region_set import HOW
 from pairloom.data.regions import collate_regions
 from pairloom.data.transform import Transform
@@ -56,11 +57,16 @@ def look(
     return model.regions.of(names)
 
 
-def fields_of(model: Model, groups: Sequence[Sequence[Picture | Detected]]) -> dict[str, Any]:
-    """The fields of a batch that show B groups of N pictures: normalised `images` [B N 3 H W], or `regions`, on the model's
+def fields_of(model: Model, groups: Sequence[Sequence[Picture | Detected | ClipFeatures]]) -> dict[str, Any]:
+    """The fields of a batch that show B groups of N pictures: normalised `images` [B N 3 H W], `regions`, or `clips` of videos, on the model's
     device. Raises Unreadable where a picture cannot be decoded, Mistake where one is no picture as the model reads it."""
     if isinstance(model.feed, Transform):
         return {"images": torch.stack([model.pictures(group) for group in groups])}  # type: ignore[arg-type]
+    if isinstance(model.feed, ClipFeed):
+        videos = [one for group in groups for one in group if isinstance(one, ClipFeatures)]
+        if len(videos) < sum(map(len, groups)):
+            raise no_pixels(model)
+        return {"clips": collate_clips(videos, model.feed).to(model.device)}
     rows = [[one for one in group if isinstance(one, Detected)] for group in groups]
     if not isinstance(model.feed, RegionFeed) or any(
         len(row) < len(group) for row, group in zip(rows, groups)

@@ -81,8 +81,7 @@ TINY_REGIONS: dict[str, Any] = dict(TINY_BERT, features=24, classes=7, answers=6
 
 
 def task_regions(most: int) -> Callable[[Any], RegionFeed]:
-    """The `feed` of a system: the surest regions of a picture, at most so many, with the detector's classes where they are learned,
-    which is from pairs alone."""
+    """The `feed` of a system: the surest regions of a picture; with the detector's classes where it learns from pairs."""
 
     def feed(config: Any) -> RegionFeed:
         from pairloom.data.feed import RegionFeed
@@ -94,8 +93,7 @@ def task_regions(most: int) -> Callable[[Any], RegionFeed]:
 
 
 def example(config: Any, generator: torch.Generator) -> Batch:
-    """The `example` of a system: six texts with random regions, some of them padding; half of the texts are questions with an
-    answer."""
+    """The `example` of a system: six texts with random regions; half of the texts are questions with an answer."""
     from pairloom.data.random_batch import random_regions
 
     return replace(random_regions(config, generator), labels=torch.tensor([3, -1, 0, 5, -1, -1]))

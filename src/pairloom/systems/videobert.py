@@ -9,7 +9,7 @@ B texts, L visual words of a video, T tokens, D width, V vocabulary, K visual wo
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -28,7 +28,7 @@ from pairloom.objectives.mismatch import mismatched_half
 from pairloom.systems import _fusion as fusion
 
 if TYPE_CHECKING:
-    from pairloom.data.feed import CodeFeed
+    from pairloom.data.feed import ClipFeed, CodeFeed
 
 VIDEO_MASK = 0  # the row of the visual words that stands for a hidden one; word k has row k + 1
 
@@ -36,7 +36,9 @@ VIDEO_MASK = 0  # the row of the visual words that stands for a hidden one; word
 @dataclass(frozen=True)
 class Config(fusion.BertSizes):
     """BERT large with 20,736 = 12 ** 4 visual words more. most: visual words of a video. text, video, match: weights of the three
-    regimes. subsample: in training every first to so-manieth visual word of a pair is read, drawn anew at each step (0: all)."""
+    regimes. subsample: in training every first to so-manieth visual word of a pair is read, drawn anew at each step (0: all).
+    clip_features: width of a clip's features, from which the visual words are made by branches ** levels clusters that travel in
+    the model (0: it is handed visual words)."""
 
     length: int = 64
     width: int = 1024
@@ -48,17 +50,22 @@ class Config(fusion.BertSizes):
     video: float = 1.0
     match: float = 1.0
     subsample: int = 5
+    clip_features: int = 0
+    branches: int = 12
+    levels: int = 4
 
 
-TINY = Config(**fusion.TINY_BERT | {"positions": 32}, codes=20, most=6, subsample=2)
+TINY = Config(**fusion.TINY_BERT | {"positions": 32}, codes=16, most=6, subsample=2, branches=4, levels=2)
 PRESETS: dict[str, Config] = {"large": Config(), "tiny": TINY}
 RECIPES: dict[str, dict[str, object]] = {"large": dict(lr=1e-5, batch=128, steps=500_000)}
 
 
-def feed(config: Config) -> CodeFeed:
-    """Visual words of a video."""
-    from pairloom.data.feed import CodeFeed
+def feed(config: Config) -> ClipFeed | CodeFeed:
+    """Features of the clips of a video, or its visual words."""
+    from pairloom.data.feed import ClipFeed, CodeFeed
 
+    if config.clip_features:
+        return ClipFeed(config.clip_features, config.most)
     return CodeFeed(config.codes, config.most)
 
 
@@ -75,11 +82,19 @@ class System(nn.Module):
     """VideoBERT. A row is [CLS] text [>] visual words [SEP]; a text alone has no [>], a video alone no text."""
 
     abilities = (MATCH,)
-    trains_on = ("pairs",)
+    trains_on = ("clips",)
+    clusters: Any  # None where visual words are handed in
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
+        if c.clip_features and c.codes != c.branches**c.levels:
+            raise ValueError(f"{c.branches} ** {c.levels} clusters are not {c.codes} visual words")
+        self.clusters = None
+        if c.clip_features:
+            from pairloom.blocks.clusters import ClusterTree
+
+            self.clusters = ClusterTree(c.clip_features, c.branches, c.levels)
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
         self.visual = nn.Embedding(c.codes + 1, c.width)
         self.turn = nn.Parameter(torch.zeros(c.width))  # [>], between text and video
@@ -97,7 +112,29 @@ class System(nn.Module):
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The linguistic-visual alignment from [CLS]; class 1 = they belong together."""
-        return self._align(batch.required("texts"), batch.required("codes")[fusion.owner_of(batch)])
+        return self._align(batch.required("texts"), self.visual_words(batch)[fusion.owner_of(batch)])
+
+    def fit_clusters(self, vectors: Float[Tensor, "n F"], seed: int) -> None:
+        """Learn the visual words from the features of clips."""
+        self.clusters.fit(vectors, seed)
+
+    def visual_words(self, batch: Batch) -> Codes:
+        """The visual words of the videos: those of the batch, or the clusters of its clips."""
+        if batch.codes is not None or self.clusters is None:
+            return batch.required("codes")
+        clips = batch.required("clips")
+        return Codes(self.clusters(clips.features), clips.mask)
+
+    def video_scores(self, texts: Texts, length: int) -> Float[Tensor, "B L K"]:
+        """What a video of so many visual words shows, by what is said: scores of the words at each hidden place."""
+        hidden = torch.full((len(texts), length), VIDEO_MASK - 1, device=texts.ids.device)
+        _, video = self._read(texts, Codes(hidden, torch.ones_like(hidden, dtype=torch.bool)))
+        return self.visual_head(video, self.visual.weight[1:])
+
+    def word_scores(self, texts: Texts, codes: Codes) -> Float[Tensor, "B T V"]:
+        """What is said at each place of a text, [MASK] where it is open, by what the video shows."""
+        rows, _ = self._read(texts, codes)
+        return self.language_head(rows[:, : texts.ids.shape[1]], self.text.words.weight)
 
     def _align(self, texts: Texts, codes: Codes) -> Float[Tensor, "B 2"]:
         first = self._read(texts, codes)[0][:, 0]
@@ -135,7 +172,7 @@ class System(nn.Module):
         where half of the videos get another row's text."""
         c, generator = self.config, masking_generator(self.training)
         owner, texts = fusion.owner_of(batch), batch.required("texts")
-        codes = batch.required("codes")[owner]
+        codes = self.visual_words(batch)[owner]
         masked = mask_words(texts.ids, texts.mask, c, generator)
         rows, _ = self._read(replace(texts, ids=masked.ids), None)
         words = self.language_head(rows[masked.hidden], self.text.words.weight)

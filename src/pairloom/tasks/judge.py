@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pairloom import verbs
 from pairloom.data.batch import Batch, Texts
+from pairloom.data.clips import ClipFeatures
 from pairloom.data.detected import Detected
 from pairloom.data.pixels import Picture
 from pairloom.model import Model
@@ -74,7 +75,7 @@ def judge(
 @torch.no_grad()
 def score_table(
     model: Model,
-    images: Sequence[Picture | Detected] | Tensor,
+    images: Sequence[Picture | Detected | ClipFeatures] | Tensor,
     texts: Sequence[str],
     by: Sequence[str],
     pictures: int = 8,

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import fields, replace
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from pairloom.config import override
 from pairloom.data.asked import kind_of, open_examples
+from pairloom.data.clips import SUFFIXES, read_clips
 from pairloom.data.datasets.answers import VQA_LIST, common_answers
 from pairloom.data.detected import Detected
 from pairloom.data.feed import RegionFeed
@@ -53,6 +55,8 @@ def completed(request: TrainRequest, regions: RegionSet | None, begun: Model | N
     kind = kind_of(request.data)[0]
     if "pictures" in open_to and not config.pictures and kind == "statements":
         decided["pictures"] = len(next(iter(open_examples(request.data, "statements"))).images)
+    if "clip_features" in open_to and request.init is None:
+        decided["clip_features"] = _clip_width(request.data)
     if "answer_list" in open_to and kind == "questions":
         own = begun.config.answer_list if begun is not None and begun.name == request.name else ()
         most = config.answers if "answers" in chosen else max(config.answers, VQA_LIST)
@@ -82,6 +86,16 @@ def kinds_of(request: TrainRequest) -> tuple[str, ...]:
 def _config(request: TrainRequest) -> Any:
     presets = request.module.PRESETS
     return override(presets.get(request.preset, request.module.TINY), request.of("model"))
+
+
+def _clip_width(data: Path) -> int:
+    """How many features the clips of a folder have: those of the first file that can be read, or 0."""
+    for file in sorted(one for one in data.rglob("*") if one.suffix in SUFFIXES):
+        try:
+            return read_clips(file).features.shape[1]
+        except Unreadable:
+            continue
+    return 0
 
 
 def _some(regions: RegionSet) -> Detected:

@@ -14,6 +14,7 @@ from pairloom import registry
 from pairloom.config_json import to_dict
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.feed import feed_name
+from pairloom.data.index import ImageIndex
 from pairloom.data.order import Plan
 from pairloom.data.region_set import RegionSet
 from pairloom.data.tokens import Tokens
@@ -32,7 +33,7 @@ from pairloom.train.reward import learner
 from pairloom.train.settings import Settings
 from pairloom.train.sources import Loaders, Sources, open_sources
 from pairloom.train.starting import demand_start, fresh_model, named_model, started_model
-from pairloom.verbs import parts_of
+from pairloom.verbs import Clusters, parts_of
 
 # called with finished steps, all steps, the numbers of the last logged step, and the unreadable pictures so far
 Report = Callable[[int, int, Mapping[str, float], int], None]
@@ -148,8 +149,10 @@ def prepare(request: TrainRequest) -> TrainRun:
     if begun is not None:
         model = started_model(request, begun, settings.seed)
     else:
-        index = getattr(sources.main, "index", None)
+        index = sources.main.index if isinstance(sources.main.index, ImageIndex) else None
         model = fresh_model(request, _tokenizer(request, sources), settings.seed, index)
+        if isinstance(model.system, Clusters) and model.system.clusters is not None and not request.dry_run:
+            model.system.fit_clusters(sources.main.vectors(), settings.seed)
     demand_chunks(model.system, settings.chunk)
     run = TrainRun(request, settings, model, sources, sources.batches(model, request))
     run_folder.demand_same(request.out, run.facts())
