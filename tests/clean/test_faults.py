@@ -58,6 +58,7 @@ DOUBTS = {
     "markup": [
         "<p>A dog</p>", "A dog on a <b>red</b> sofa", "see https://example.org for a dog", "[b]A dog[/b]", "&lt;i&gt;A dog&lt;/i&gt;",
         'caption: {"a": 1}; {color: red;}', "![A dog](dog.png)",
+        "Negative prompt: blurry, bad hands", "Steps: 20, Sampler: Euler a, CFG scale: 7",
     ],
     "mojibake": ["cafÃ© in Paris", "a dogâ€™s ball", "M\ufffdscara"],
     "cut_off": ["A dog with a", "A dog with ...", "A boat on the"],

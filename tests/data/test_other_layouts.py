@@ -253,3 +253,99 @@ def test_a_path_of_another_machine_is_told_with_the_picture_of_its_name(tmp_path
 )
 def test_a_list_that_was_written_as_text(cell: str, words: list[str]) -> None:
     assert texts_in(cell)[0] == words
+
+
+def test_columns_of_a_table_in_json_are_no_map_of_captions(tmp_path: Path) -> None:
+    """As pandas writes a table: what looks like a picture's stem is the number of a row."""
+    rows = {str(at): f"{3 - at}.jpg" for at in range(4)}
+    table = {"image": rows, "caption": dict(enumerate(TEXTS))}
+    lay(tmp_path, {**pictures(), "data.json": json.dumps(table)})
+    assert all(pair.problem == "no text" for pair in pairloom.open(tmp_path))
+    with pytest.raises(Mistake, match=r"data.json was not read: an object of 2 entries such as 'image'"):
+        pairloom.open(tmp_path).check()
+
+
+def test_pictures_that_no_row_names_are_told(tmp_path: Path) -> None:
+    table = CSV.replace("image,caption", "file_name,text")
+    lay(tmp_path / "one", {**pictures(), "4.jpg": picture(4), "metadata.csv": table})
+    assert pairloom.open(tmp_path / "one").notes == (
+        "1 pictures were not read, since no row names them: 4.jpg.",
+    )
+    lay(tmp_path / "two", {**pictures("train/"), **pictures("test/"), "train/metadata.csv": table})
+    assert pairloom.open(tmp_path / "two").notes == (
+        "4 of the 8 pictures there were not read, since no row names them.",
+    )
+    lay(tmp_path / "all", {**pictures(), "metadata.csv": table})
+    assert pairloom.open(tmp_path / "all").notes == ()
+
+
+def test_records_that_have_the_whole_name_of_their_picture(tmp_path: Path) -> None:
+    """Google's exports and download tools write x.jpg.json; the title of the former is the picture's name."""
+    records = {
+        f"{name}.json": json.dumps({"title": name, "description": text}) for name, text in PAIRS.items()
+    }
+    lay(tmp_path, {**pictures(), **records})
+    assert texts(tmp_path) == TEXTS and pairloom.open(tmp_path).notes == ()
+    lay(tmp_path, {"0.jpg.txt": "a lake"})  # a text counts before a record
+    assert texts(tmp_path) == ["a lake", *TEXTS[1:]]
+
+
+@pytest.mark.parametrize("suffix", ["", ".jpg?w=300", ".tmp"])
+def test_pictures_without_a_suffix_of_their_own_beside_texts(tmp_path: Path, suffix: str) -> None:
+    names = [f"{at}{suffix}" for at in range(4)]
+    lay(tmp_path, {**pictures(names=names), **{f"{at}.txt": text for at, text in enumerate(TEXTS)}})
+    assert texts(tmp_path) == TEXTS
+
+
+def test_lists_whose_texts_come_first(tmp_path: Path) -> None:
+    lay(tmp_path, {**pictures(), "train.tsv": "".join(f"{text}\t{name}\n" for name, text in PAIRS.items())})
+    assert texts(tmp_path) == TEXTS
+
+
+def test_the_only_column_that_is_called_some_caption(tmp_path: Path) -> None:
+    head = "file_name\tcaption_str\tcaption_id\tnum_captions_len\n"
+    lay(
+        tmp_path,
+        {**pictures(), "data.tsv": head + "".join(f"{name}\t{text}\t1\t2\n" for name, text in PAIRS.items())},
+    )
+    assert texts(tmp_path) == TEXTS
+    assert pairloom.open(tmp_path).notes == ("data.tsv is read with texts from the column 'caption_str'.",)
+
+
+@pytest.mark.parametrize("row", ['"{}" , "{}"', '"{}", "{}"', '  "{}"  ,"{}"  '])
+def test_blanks_may_stand_around_the_quotes_of_a_cell(tmp_path: Path, row: str) -> None:
+    quoted = [row.format(name, text.replace('"', '""')) for name, text in PAIRS.items()]
+    lay(tmp_path, {**pictures(), "data.csv": "\n".join(['"image" , "caption"', *quoted])})
+    assert texts(tmp_path) == TEXTS
+
+
+def test_a_quotation_mark_behind_a_blank_that_opens_no_cell_is_a_character(tmp_path: Path) -> None:
+    lay(
+        tmp_path,
+        {
+            **pictures(),
+            "data.csv": 'image,caption\n0.jpg, "stop" says a sign\n1.jpg, "open\n2.jpg,c\n3.jpg,d',
+        },
+    )
+    assert texts(tmp_path) == ['"stop" says a sign', '"open', "c", "d"]
+
+
+def test_two_columns_that_are_called_as_texts_are_are_told(tmp_path: Path) -> None:
+    lay(
+        tmp_path,
+        {**pictures(), "data.csv": "image,text,caption\n" + "".join(f"{name},dog,a\n" for name in NAMES)},
+    )
+    (note,) = pairloom.open(tmp_path).notes
+    assert (
+        note
+        == "data.csv has texts in 'text' and 'caption': of each row the first is read. --text-column names another."
+    )
+    assert pairloom.open(tmp_path, text_column="caption").notes == ()
+
+
+def test_a_table_beside_an_archive_and_one_that_is_broken_are_told(tmp_path: Path) -> None:
+    tar(tmp_path / "images.tar", pictures())
+    lay(tmp_path, {"captions.csv": CSV, "more.parquet": "PAR1 and no more"})
+    csv, broken = pairloom.open(tmp_path).notes
+    assert csv.endswith("columns image, caption; if its pictures are in images.tar, unpack that first.")
+    assert broken.startswith("more.parquet was not read: it cannot be read: ")

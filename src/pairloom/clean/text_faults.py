@@ -44,6 +44,8 @@ _CODE = re.compile(
     re.DOTALL,
 )
 
+_SETTINGS = re.compile(r"negative prompt:\s|steps: \d+, sampler:\s", re.IGNORECASE)
+
 
 def text_faults(text: str) -> list[str]:
     """Codes of the faults of a text by itself."""
@@ -98,7 +100,9 @@ def _doubts(text: str, low: str, words: Sequence[str]) -> list[str]:
 
 
 def _is_code(text: str) -> bool:
-    """Whether a text reads like program code or data."""
+    """Whether a text reads like program code or data, such as the settings that image generators write behind a prompt."""
+    if _SETTINGS.match(text):
+        return True
     return (not {"{", "[", ";"}.isdisjoint(text)) and bool(_CODE.search(text))
 
 

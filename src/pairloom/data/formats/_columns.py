@@ -59,6 +59,9 @@ OTHER_TEXTS = (
     "messages",
 )
 _OF_PICTURES = re.compile(r"^(id|key|uid|name|uuid|hash)$|image|img|photo|pic|file")
+_LIKE_CAPTION = re.compile(
+    r"(^|[^a-z])captions?([^a-z]|$)(?!.*(id|len|length|score|source|url|path|file)s?$)"
+)
 _NUMBERED = re.compile(r"(.*?[^\W\d_])[ _-]*(\d{0,3})")
 
 
@@ -106,6 +109,7 @@ def text_columns(names: list[str], columns: ColumnNames) -> tuple[tuple[str, ...
         return series, f"texts from the {shown}"
     if known:
         return tuple(known), ""
+    others = others or [name for name in names if _LIKE_CAPTION.search(_plain(name))]
     return (tuple(others), f"texts from the column {others[0]!r}") if len(others) == 1 else ((), "")
 
 
@@ -138,8 +142,15 @@ def next_in(columns: Sequence[str], at: int) -> str:
 def texts_of(
     record: dict[str, Any], columns: ColumnNames
 ) -> tuple[tuple[str, ...], list[str], tuple[str, ...]]:
-    """The fields of a JSON object that hold its texts, the texts, and notes: all of a series, else the first that has one."""
-    return texts_among(record, text_columns(list(record), columns)[0])
+    """The fields of a JSON object that hold its texts, the texts, and notes: all of a series, else the first that has one. Of several rare
+    names one that holds a picture's name (the title of Google's exports) is none."""
+    chosen = text_columns(list(record), columns)[0]
+    if not chosen:
+        others = [
+            name for name, value in record.items() if not (isinstance(value, str) and _files.is_image(value))
+        ]
+        chosen = text_columns(others, columns)[0]
+    return texts_among(record, chosen)
 
 
 def texts_among(

@@ -165,7 +165,8 @@ def peek(path: Path, until: tuple[str, ...] = TELLING) -> dict[str, dict[str, An
 
 def row_arrays(first: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """Of what the arrays of a file hold (`peek`) those that may be rows of pictures: the file's own, or all but COCO's."""
-    return {key: row for key, row in first.items() if not key or not first.keys() & {"", "images"}}
+    is_coco = "images" in first or "image_id" in first.get("annotations", {})
+    return {key: row for key, row in first.items() if not key or not ("" in first or is_coco)}
 
 
 def entries(path: Path, within: str = "") -> Iterator[Element]:
@@ -222,7 +223,10 @@ def map_of(path: Path, is_name: Callable[[str], bool]) -> str | None:
                     window.value()
                     continue
                 within = _entries(window)
-                if _begins_with_names(within, is_name):
+                few = list(islice(within, FEW))
+                if any(isinstance(entry.value, str) and is_image(entry.value) for entry in few):
+                    return None  # the columns of a table: its keys are rows
+                if few and all(is_name(entry.key) for entry in few):
                     return key
                 for _ in within:
                     pass

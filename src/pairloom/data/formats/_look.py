@@ -149,12 +149,20 @@ def _demand_one(path: Path, chosen: list[str], known: list[str]) -> None:
         )
 
 
+def is_sidecar(path: Path, name: str) -> bool:
+    """Whether a .json stands beside a picture of its name, with or without the picture's suffix."""
+    stem = name[: -len(".json")]
+    return (_files.is_image(stem) and (path / stem).exists()) or any(
+        (path / (stem + suffix)).exists() for suffix in SIDECARS
+    )
+
+
 def _annotations(path: Path, names: list[str], columns: ColumnNames) -> dict[str, bool]:
     """JSON files that speak of images and texts, by the names that sets use (True) or that could be texts (False); those
     beside an image of their own name are its metadata."""
     fitting: dict[str, bool] = {}
     for name in names[:1000]:
-        if any((path / (name[: -len(".json")] + suffix)).exists() for suffix in SIDECARS):
+        if is_sidecar(path, name):
             continue
         first = _json.peek(path / name)
         if any(key in first for key in _json.TELLING) or _columns.column(

@@ -225,7 +225,11 @@ def _listed(line: TableLine) -> Layout | None:
     """The layout of a list without a header, whose first line begins with an image's name: "a.jpg#0<TAB>text", "a.jpg|0|text"."""
     match = _LISTED.match(line.text)
     if match is None or not is_image(match[1].strip()):
-        return None
+        cells = [cell.strip() for cell in line.text.split("\t")]
+        is_last = (
+            len(cells) == 2 and is_image(cells[1]) and "://" not in cells[1]
+        )  # as CC3M's lists: text, then place
+        return Layout(("caption", "image"), "\t", line.start, has_header=False) if is_last else None
     delimiter, rest = match[3], line.text[match.end() :]
     number, more, _ = rest.partition(delimiter)
     names = ("image", "number", "caption") if more and number.strip(' "').isdigit() else ("image", "caption")
@@ -238,6 +242,8 @@ def _listed_cells(text: str, layout: Layout) -> list[str]:
     cells = [
         cell[1:-1].replace('""', '"') if re.fullmatch(r'"(?:[^"]|"")*"', cell) else cell for cell in cells
     ]
+    if layout.names[0] != "image":
+        return cells
     return [re.sub(r"#\d+$", "", cells[0]), *cells[1:]]
 
 
@@ -302,6 +308,7 @@ def _is_row(text: str, delimiter: str, width: int) -> bool:
     return len(cells) >= width and any(is_image(cell.strip(' "')) for cell in cells)
 
 
+_BLANKS = re.compile(" *")
 _QUOTED = {
     "": re.compile(r'"((?:[^"]|"")*+)"', re.DOTALL),
     "\\": re.compile(r'"((?:[^"\\]|\\.|"")*+)"', re.DOTALL),
@@ -309,22 +316,24 @@ _QUOTED = {
 
 
 def _split(text: str, delimiter: str, escape: str = "") -> tuple[list[str] | None, bool]:
-    """Cells of a text, and whether all quoted ones are well formed; None where the text ends inside of a quoted cell."""
+    """Cells of a text, and whether all quoted ones are well formed; None where the text ends inside of a quoted cell. Blanks may stand
+    around the quotes."""
     cells: list[str] = []
     at, sound = 0, True
     while True:
         end = text.find(delimiter, at)
         cell = text[at:] if end < 0 else text[at:end]
-        if cell.startswith('"'):
-            match = _QUOTED[escape].match(text, at)
-            if match is None:
+        if cell.lstrip(" ").startswith('"'):
+            match = _QUOTED[escape].match(text, at + len(cell) - len(cell.lstrip(" ")))
+            if match is None and cell.startswith('"'):
                 return None, False
-            if match.end() == len(text) or text.startswith(delimiter, match.end()):
+            after = _BLANKS.match(text, match.end()).end() if match is not None else 0  # type: ignore[union-attr]  # it always fits
+            if match is not None and (after == len(text) or text.startswith(delimiter, after)):
                 cell = match[1].replace('""', '"')
                 cell = re.sub(r"\\(.)", r"\1", cell, flags=re.DOTALL) if escape else cell
-                end = match.end() if match.end() < len(text) else -1
+                end = after if after < len(text) else -1
             else:
-                sound = False
+                sound = sound and not cell.startswith('"')
         cells.append(cell)
         if end < 0:
             return cells, sound

@@ -13,8 +13,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from pairloom.data.disk import readable
-from pairloom.data.formats import _columns, _files, _json, _look, _rows, _saved, _zip
+from pairloom.data.formats import _columnar, _columns, _files, _json, _look, _rows, _saved, _zip
 from pairloom.data.formats._tar import COMPRESSED
 from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
@@ -29,6 +31,7 @@ OTHERS = {  # data files that are not read, with what to do where there is more 
 LONGEST = 40  # characters of a column's name that are shown
 DATA = {".tar", ".json", *_look.TABLES, *PACKED, *OTHERS}
 FEW = 5
+SMALL = 1 << 24  # bytes of the tables whose rows are compared with all pictures of a folder
 NAMED = 1_000_000  # rows of a table whose pictures are compared with those that have text files
 
 
@@ -50,17 +53,17 @@ def demand_whole(path: Path, format: str, shards: Sequence[Shard]) -> None:
         )
 
 
-def _named(files: list[Path]) -> set[str]:
+def _named(files: Sequence[Path]) -> set[str]:
     """Stems of the pictures that tables and annotation files name."""
-    stems: set[str] = set()
-    for file in files:
-        for value in islice(_cells(file), NAMED):
-            stems.add(_files.split(str(value).replace("\\", "/").rpartition("/")[2])[0])
-    return stems
+    return {_stem(cell) for file in files for cell in islice(_cells(file), NAMED)}
+
+
+def _stem(name: object) -> str:
+    return _files.split(str(name).replace("\\", "/").rpartition("/")[2])[0]
 
 
 def _cells(file: Path) -> Iterator[Any]:
-    if file.suffix.lower() in {*_look.TABLES, _look.LIST}:
+    if file.suffix.lower() in {*_look.TABLES, _look.LIST} or _rows.is_lines(file):
         image = _columns.resolved(file).image
         for row in _rows.first(file, NAMED):
             if isinstance(row, dict) and image is not None:
@@ -71,7 +74,9 @@ def _cells(file: Path) -> Iterator[Any]:
     else:
         for element in _json.sound(file):
             if isinstance(element.value, dict):
-                yield from (element.value[name] for name in _columns.IMAGE_COLUMNS if name in element.value)
+                fields = (*_columns.IMAGE_COLUMNS, *_columns.OTHER_IMAGES, "image_id")
+                cells = [element.value[name] for name in fields if name in element.value]
+                yield from (cell[0] if isinstance(cell, list) and len(cell) == 1 else cell for cell in cells)
 
 
 def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[str, ...]:
@@ -84,6 +89,7 @@ def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[st
             guessed.setdefault(guess, []).append(
                 readable(os.path.relpath(file, path) if path.is_dir() else file.name)
             )
+    sentences += [sentence for file in files[:20] if (sentence := _rival_texts(file, columns))]
     for guess, names in guessed.items():
         more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         sentences.append(f"{names[0]}{more} is read with {guess}.")
@@ -91,12 +97,41 @@ def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[st
     if not path.is_file():
         names = _saved.absent(path, _files.first_files(path, {".json"}))
         sentences += [f"{readable(name)} is not there, though state.json names it." for name in names[:FEW]]
+        sentences += _unlisted(path, files)
     left = unread(path, files)
     for name in left[:FEW]:
         sentences.append(f"{readable(name)} was not read: {_why(path / name, files, columns)}.")
     if len(left) > FEW:
         sentences.append(f"{len(left) - FEW:,} more files were not read.")
     return tuple(sentences)
+
+
+def _unlisted(path: Path, files: Sequence[Path]) -> list[str]:
+    """A sentence about pictures of the set's folders that no row of its tables names. Of tables and lists that are not large."""
+    kinds = {".csv", ".tsv", ".json", ".jsonl", ".ndjson", _look.LIST}
+    if (
+        any(_files.split(file.name)[1] not in kinds for file in files)
+        or sum(map(os.path.getsize, files)) > SMALL
+    ):
+        return []
+    cells = {(file, str(cell)) for file in files for cell in islice(_cells(file), NAMED)}
+    names = {_stem(cell) for _, cell in cells}
+    numbers = {number for name in names if (number := _files.number_of(name)) is not None}
+    pictures = _files.first_files(path, _files.IMAGES) if cells else []
+    apart = [
+        name for name in pictures if _stem(name) not in names and _files.number_of(_stem(name)) not in numbers
+    ]
+    if 0 < len(apart) < len(pictures):
+        shown = ", ".join(map(readable, apart[:3]))
+        return [
+            f"{len(apart):,} pictures were not read, since no row names them: {shown}{' ...' * (len(apart) > 3)}."
+        ]
+    more = len(pictures) - len(cells)
+    return (
+        [f"{more:,} of the {len(pictures):,} pictures there were not read, since no row names them."]
+        if not apart and more > 0
+        else []
+    )
 
 
 def _apart(shards: Sequence[Shard]) -> list[str]:
@@ -116,6 +151,16 @@ def _apart(shards: Sequence[Shard]) -> list[str]:
     return [
         f"{len(both):,} texts have the name of a picture in another folder ({example}): put each text beside its picture."
     ]
+
+
+def _rival_texts(file: Path, columns: ColumnNames) -> str:
+    """A sentence about a table of which several columns are called as texts are; "" for others."""
+    texts = (
+        _columns.resolved(file, columns).texts if file.suffix.lower() in {*_look.TABLES, _look.LIST} else ()
+    )
+    if len(texts) < 2 or _columns.is_series(texts):
+        return ""
+    return f"{readable(file.name)} has texts in {' and '.join(map(repr, texts))}: of each row the first is read. --text-column names another."
 
 
 def _guess(file: Path, columns: ColumnNames) -> str:
@@ -144,7 +189,7 @@ def unread(path: Path, files: Sequence[Path]) -> list[str]:
         beside = suffix == ".parquet" and stem + ".tar" in whole
         if by_product or beside or _saved.is_about_arrow(path, name) or (path / name).resolve() in taken:
             continue
-        if suffix == ".json" and any((path / (stem + other)).exists() for other in _look.SIDECARS):
+        if suffix == ".json" and _look.is_sidecar(path, name):
             continue
         left.append(name)
     return left
@@ -153,7 +198,12 @@ def unread(path: Path, files: Sequence[Path]) -> list[str]:
 def _why(file: Path, files: Sequence[Path], columns: ColumnNames) -> str:
     """Why a data file was not read, or what it holds."""
     other = _look.twin(file, [known for known in files if known != file], columns)
-    return f"it has the rows of {readable(other.name)}" if other is not None else about(file)
+    if other is not None:
+        return f"it has the rows of {readable(other.name)}"
+    archives = [known.name for known in files if _files.split(known.name)[1] in _look.ARCHIVES]
+    if archives and _look.is_table(file, columns):
+        return f"{about(file)}; if its pictures are in {readable(archives[0])}, unpack that first"
+    return about(file)
 
 
 def about(file: Path) -> str:
@@ -174,6 +224,11 @@ def about(file: Path) -> str:
         return "it is compressed: unpack it first"
     if suffix == _look.LIST:
         return "it lists pictures that another list has"
+    if _columnar.is_columnar(file):
+        try:
+            _columnar.schema(file)
+        except (OSError, pa.ArrowException, ValueError) as error:
+            return f"it cannot be read: {error}"[:200]
     if suffix in _look.TABLES or (suffix == ".json" and _rows.is_lines(file)):
         names = _rows.columns(file)
         return (

@@ -110,7 +110,7 @@ def tidy(text: str) -> tuple[str, tuple[str, ...]]:
 # where the text of an object is, the first that counts; behind them what other tools call it
 FIELDS = tuple(
     "caption captions text texts raw assistant answer value content sentence sentences"
-    " description prompt title alt alt_text comment".split()
+    " description prompt title alt alt_text comment label".split()
 )
 SPEAKERS = ("from", "role")
 ANSWERS = ("gpt", "assistant", "model", "bot", "chatgpt")

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ CLAIM = "folder of images with same-stem .txt or .caption files, one caption a l
 HOLDS: tuple[str, ...] = ()  # beyond image and texts
 TEXTS = (".txt", ".caption")  # where a stem has both, the first is used
 RECORD = ".json"
+FEW = 100  # texts beside which a picture without a suffix is looked for, for sniffing
 PAPERS = {"readme", "license", "licence", "copying", "citation", "changelog", "notice", "authors"}
 
 
@@ -32,7 +33,21 @@ def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A folder with images and no annotation file, table or tar."""
     if not path.is_dir() or _look.marker(path, columns) is not None:
         return False
-    return any(_is_picture(name) for _, names in _files.walk(path) for name in names)
+    return any(_is_picture(name) for _, names in _files.walk(path) for name in names) or _has_unnamed(path)
+
+
+def _has_unnamed(path: Path) -> bool:
+    """Whether a picture without a suffix that is known lies beside one of the first texts of a folder."""
+    groups = (
+        (inside, group)
+        for inside, names in islice(_files.walk(path), _files.FIRST)
+        for _, group in islice(_stems(names), FEW)
+        if any(map(_is_text, group))
+    )
+    return any(
+        _by_content(path, [inside + name for name in group if not _is_text(name)])[0]
+        for inside, group in islice(groups, FEW)
+    )
 
 
 def shards(path: Path, columns: ColumnNames = ColumnNames()) -> list[Shard]:
@@ -70,7 +85,7 @@ def below(shard: Shard, root: Path) -> Shard:
 def together(names: list[str]) -> Iterator[list[str]]:
     """The files of each pair of a folder, in order: those of one stem; a text alone goes with the one picture whose name
     differs from its own by case or Unicode form, or by being written out (x.jpg.txt); else with whatever has its stem."""
-    adopted = _adopted(names)
+    adopted = {**_written_out(names), **_adopted(names)}
     texts: dict[str, list[str]] = {}
     for text, picture in adopted.items():
         texts.setdefault(picture, []).append(text)
@@ -79,7 +94,8 @@ def together(names: list[str]) -> Iterator[list[str]]:
         further = [text for name in pictures for text in texts.get(name, ())]
         if not pictures and _files.split(group[0])[0].lower() in PAPERS:
             continue
-        if pictures and (further or any(_is_text(name) for name in group)):
+        if pictures and any(_is_text(name) for name in (*further, *group)):
+            further = [name for name in further if _is_text(name)]
             group = [name for name in group if _is_picture(name) or _is_text(name)]
         elif pictures:
             group = [name for name in group if _is_picture(name) or _files.split(name)[1] == RECORD]
@@ -91,6 +107,13 @@ def together(names: list[str]) -> Iterator[list[str]]:
 def _stems(names: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
     for stem, group in groupby(sorted(names, key=_files.split), key=lambda name: _files.split(name)[0]):
         yield stem, list(group)
+
+
+def _written_out(names: list[str]) -> dict[str, str]:
+    """Records whose name is a picture's written out (x.jpg.json) -> that picture."""
+    known = set(names)
+    records = {name: name[: -len(RECORD)] for name in names if _files.split(name)[1] == RECORD}
+    return {name: picture for name, picture in records.items() if picture in known and _is_picture(picture)}
 
 
 def _adopted(names: list[str]) -> dict[str, str]:
