@@ -70,7 +70,7 @@ TENSORS: dict[str, Callable[[Tensor], Tensor]] = {
     "whole numbers": lambda one: one.to(torch.int8),
     "flat": lambda one: one.flatten(),
 }
-WEIGHTS = (".safetensors", ".pt", ".pth")
+WEIGHTS = (".safetensors", ".pt", ".pth", ".bin", ".model")
 
 
 def tensor_changes(where: Path, file: str) -> list[Change]:

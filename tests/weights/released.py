@@ -6,7 +6,9 @@ W words, D width, F features of a region, K classes of a detector, A answers.
 
 from __future__ import annotations
 
+import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.data.records import Regions
 
 Shapes = dict[str, tuple[int, ...]]
+NORMS = ("norm", "_ln", "feat_embedding.1.", "pos_embedding.1.")  # of their names
 
 
 def drawn(name: str, shape: tuple[int, ...], scale: float = 0.1) -> Tensor:
@@ -28,7 +31,7 @@ def filled(shapes: Shapes) -> dict[str, Tensor]:
     """Tensors large enough that every one of them matters: norms near 1, everything else near 0."""
 
     def start(name: str) -> float:
-        return float(("norm" in name.lower() or "_ln" in name) and name.endswith("weight"))
+        return float(any(part in name.lower() for part in NORMS) and name.endswith("weight"))
 
     return {name: start(name) + drawn(name, shape) for name, shape in shapes.items()}
 
@@ -171,6 +174,46 @@ def vlp(words: int, answers: bool = False) -> Shapes:
     if answers:
         shapes |= linear("ans_classifier.0", 256, 128) | linear("ans_classifier.2", 6, 256)
     return shapes
+
+
+T5_PIECES = ["<pad>", "</s>", "<unk>", "\u2581", "\u2581true", "\u2581false", *"abcdefghijklmnopqrstuvwxyz:"]
+
+
+def t5_vocabulary(where: Path) -> None:
+    """A spiece.model of these pieces, each with a score of -1: of a piece its text (1) and score (2); of the trainer its kind (3)."""
+
+    def field(number: int, content: bytes) -> bytes:
+        return bytes([number << 3 | 2, len(content)]) + content
+
+    each = (field(1, piece.encode()) + b"\x15" + struct.pack("<f", -1.0) for piece in T5_PIECES)
+    (where / "spiece.model").write_bytes(b"".join(field(1, one) for one in each) + field(2, b"\x18\x01"))
+
+
+def vl_t5() -> Shapes:
+    """64 wide, 4 heads of 12, 2 layers; the pieces, 100 sentinels and 100 names of regions."""
+    words = len(T5_PIECES) + 200
+    shapes: Shapes = {"shared.weight": (words, 64)}
+    for stack in ("encoder", "decoder"):
+        shapes |= {f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight": (32, 4)}
+        shapes |= {f"{stack}.final_layer_norm.weight": (64,)}
+        for layer in range(2):
+            name = f"{stack}.block.{layer}.layer"
+            kinds = ["SelfAttention"] + ["EncDecAttention"] * (stack == "decoder")
+            for at, kind in enumerate(kinds):
+                for part in "qkv":
+                    shapes |= {f"{name}.{at}.{kind}.{part}.weight": (48, 64)}
+                shapes |= {f"{name}.{at}.{kind}.o.weight": (64, 48), f"{name}.{at}.layer_norm.weight": (64,)}
+            shapes |= {f"{name}.{len(kinds)}.DenseReluDense.wi.weight": (96, 64)}
+            shapes |= {f"{name}.{len(kinds)}.DenseReluDense.wo.weight": (64, 96)}
+            shapes |= {f"{name}.{len(kinds)}.layer_norm.weight": (64,)}
+    name = "encoder.visual_embedding"
+    shapes |= linear(f"{name}.feat_embedding.0", 64, 20)
+    shapes |= linear(f"{name}.absolute_vis_pos_embedding.0", 64, 5)
+    return shapes | {
+        f"{name}.feat_embedding.1.weight": (64,),
+        f"{name}.absolute_vis_pos_embedding.1.weight": (64,),
+        f"{name}.img_order_embedding.weight": (2, 64),
+    }
 
 
 def beit3(words: int, head: str) -> Shapes:

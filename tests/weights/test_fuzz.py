@@ -24,6 +24,8 @@ from test_blip2 import blip2  # noqa: E402
 from test_flamingo_parts import TWO_LAYERS, bridge, fresh, language_folder  # noqa: E402
 from test_openai_clip import VIT, model_of, script  # noqa: E402
 from test_peft import adapters  # noqa: E402
+from test_released import FILES as RELEASED  # noqa: E402
+from test_released import publish as publish_released  # noqa: E402
 from test_salesforce import model_of as blip_of  # noqa: E402
 from test_salesforce import publish  # noqa: E402
 from test_siglip import folder as siglip  # noqa: E402
@@ -290,6 +292,17 @@ def albef(where: Path) -> Loader:
     return lambda folder: load(folder / "ALBEF.pth")
 
 
+def of_fusion(name: str) -> Callable[[Path], Loader]:
+    """One of the files of `test_released.py`."""
+
+    def write(where: Path) -> Loader:
+        where.mkdir()
+        file = publish_released(RELEASED[name], where)
+        return lambda folder: load(folder / file.name)
+
+    return write
+
+
 LAYOUTS: dict[str, Callable[[Path], Loader]] = {
     one.__name__: one
     for one in (
@@ -321,7 +334,7 @@ LAYOUTS: dict[str, Callable[[Path], Loader]] = {
         bert_start,
         ridge,
     )
-}
+} | {name: of_fusion(name) for name in RELEASED}
 
 
 WEIGHED = (
@@ -334,6 +347,7 @@ WEIGHED = (
     "openai_tensors",
     "lxmert",
     "albef",
+    *RELEASED,
 )
 
 
@@ -347,6 +361,7 @@ def every_change(where: Path, layout: str) -> list[Change]:
     deep = {"tokenizer.json": 2}
     changes = [change for file in files_of(where) for change in changes_of(where, file, deep.get(file, 4))]
     weights = [file for file in files_of(where) if file.endswith(WEIGHTS) and layout in WEIGHED]
+    weights = [file for file in weights if file != "spiece.model"]
     return changes + [change for file in weights for change in tensor_changes(where, file)]
 
 

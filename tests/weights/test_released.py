@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ from released import Shapes, filled, pixel_batch, region_batch
 from torch import Tensor
 
 import pairloom
-from pairloom.data.batch import Batch
+from pairloom.data.batch import Batch, Texts
 from pairloom.errors import Mistake
 from pairloom.systems import _fusion as fusion
 
@@ -40,7 +41,8 @@ class Expected(NamedTuple):
 
 
 class Released(NamedTuple):
-    """One file. tied: names that stand for the same tensor as another. narrow: a tensor whose width cannot be changed alone."""
+    """One file. tied: names that stand for the same tensor as another. narrow: a tensor whose width cannot be changed alone. batch:
+    what is asked. vocabulary: writes it into a folder."""
 
     file: str
     system: str
@@ -49,6 +51,7 @@ class Released(NamedTuple):
     narrow: str
     expected: tuple[Expected, ...]
     batch: Callable[[], Batch] = lambda: region_batch(WORDS)
+    vocabulary: Callable[[Path], None] = TOKENS.save
 
 
 def predicted(system: Any, batch: Batch, pictures: bool = True) -> Tensor:
@@ -61,6 +64,18 @@ def classified(system: Any, batch: Batch) -> Tensor:
     """VL-BERT's scores of the classes of every region."""
     rows, first = system._read(batch.texts, fusion.regions_of(batch))
     return system.class_head(rows[:, first:])
+
+
+def t5_batch() -> Batch:
+    """Three texts in T5's pieces, <pad> before each, about the pictures of `region_batch`."""
+    rows = [
+        [0, 3, 6, 3, 9, 20, 12, 3, 24, 6, 25, 1],
+        [0, 3, 25, 28, 20, 3, 8, 6, 25, 24, 1],
+        [0, 3, 23, 10, 9, 1],
+    ]
+    mask = torch.arange(12) < torch.tensor([len(row) for row in rows])[:, None]
+    ids = torch.tensor([row + [0] * (12 - len(row)) for row in rows])
+    return replace(region_batch(20), texts=Texts(ids, mask))
 
 
 FILES = {
@@ -157,6 +172,29 @@ FILES = {
         "ans_classifier.0.weight",
         (Expected("answer_logits", [0.2837038, -1.0478350, 1.0750343, -1.1300831, 2.3684988, 0.2405600]),),
     ),
+    "vl_t5": Released(
+        "Epoch30.pth",
+        "vl_t5",
+        released.vl_t5,
+        dict.fromkeys(
+            (
+                "encoder.embed_tokens.weight",
+                "decoder.embed_tokens.weight",
+                "lm_head.weight",
+                "encoder.visual_embedding.obj_order_embedding.weight",
+            ),
+            "shared.weight",
+        ),
+        "decoder.block.1.layer.1.EncDecAttention.o.weight",
+        (
+            Expected("match", [0.1248457, 0.1689859, 0.1988000]),
+            Expected(
+                "logits", [0.0611793, -0.0355721, 0.0732414, -0.0320154], 2 * (len(released.T5_PIECES) + 200)
+            ),
+        ),
+        t5_batch,
+        released.t5_vocabulary,
+    ),
 }
 each_file = pytest.mark.parametrize("name", FILES)
 
@@ -168,7 +206,7 @@ def tensors_of(one: Released) -> dict[str, Tensor]:
 
 def publish(one: Released, where: Path, tensors: dict[str, Tensor] | None = None) -> Path:
     """The file in a folder, with the vocabulary beside it."""
-    TOKENS.save(where)
+    one.vocabulary(where)
     tensors = tensors or tensors_of(one)
     torch.save({"model": tensors} if one.system == "beit3" else tensors, where / one.file)
     return where / one.file
@@ -195,6 +233,33 @@ def test_a_beit3_of_another_task_is_refused_by_its_head(tmp_path: Path) -> None:
     torch.save({"model": tensors_of(one)}, tmp_path / one.file)
     with pytest.raises(Mistake, match="no vocabulary beside"):
         pairloom.load(tmp_path / one.file)
+
+
+def test_a_vl_bart_is_refused(tmp_path: Path) -> None:
+    names = (
+        "model.shared.weight",
+        "model.encoder.visual_embedding.feat_embedding.0.weight",
+        "final_logits_bias",
+    )
+    torch.save({name: torch.zeros(2, 2) for name in names}, tmp_path / "Epoch30.pth")
+    with pytest.raises(Mistake, match="is a VL-BART"):
+        pairloom.load(tmp_path / "Epoch30.pth")
+
+
+def test_tasks_of_a_vl_t5_are_words_before_the_source(tmp_path: Path) -> None:
+    """With its vocabulary: the names of regions are counted from the end, and writing begins with <pad>."""
+    model = pairloom.load(publish(FILES["vl_t5"], tmp_path), device="cpu")
+    pieces, c = released.T5_PIECES, model.config
+    assert (c.start, c.cls, c.sep, c.true, c.false, c.regions) == (0, 0, 1, 4, 5, 36)
+    assert c.question_source == tuple(map(pieces.index, ("\u2581", "v", "q", "a", ":")))
+    assert model.tokens.tokenizer.token_to_id("<vis_extra_id_0>") == c.vocabulary - 1
+    assert model.tokens.tokenizer.token_to_id("<extra_id_0>") == c.vocabulary - 101
+    assert torch.equal(t5_batch().texts.ids, model.tokens.encode(["a dog sat", "two cats", "red"], 20)[0])
+    with_old_name = {
+        name.replace("encoder.visual", "vis_encoder.visual"): one
+        for name, one in tensors_of(FILES["vl_t5"]).items()
+    }
+    assert pairloom.load(publish(FILES["vl_t5"], tmp_path, with_old_name)).config == c
 
 
 def test_a_vl_bert_with_its_cnn_is_refused(tmp_path: Path) -> None:
@@ -269,6 +334,12 @@ def test_a_file_that_is_cut_off_or_holds_code_is_refused(
     with pytest.raises(Mistake):
         pairloom.load(where)
     assert "harm" not in capsys.readouterr().out
+
+
+def test_a_rank_that_is_a_single_number_is_refused(tmp_path: Path) -> None:
+    one = FILES["12-in-1"]
+    with pytest.raises(Mistake, match="'vil_logit.bias' is \\[\\]; it should have 1 axes"):
+        pairloom.load(publish(one, tmp_path, tensors_of(one) | {"vil_logit.bias": torch.tensor(1.0)}))
 
 
 def test_heads_of_other_tasks_are_named(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from pairloom.errors import Mistake
 
 VARINT, LONG, BYTES, SHORT = 0, 1, 2, 5  # how a field is stored
 UNIGRAM = 1
+SENTINELS = 100  # of T5
 
 
 class PieceModel(NamedTuple):
@@ -71,6 +72,20 @@ def xlm_roberta(file: Path) -> Tokenizer:
     tokenizer.add_special_tokens(
         [AddedToken(name, special=True) for name, _ in first]
         + [AddedToken("<mask>", lstrip=True, special=True)]
+    )
+    return tokenizer
+
+
+def t5(file: Path) -> Tokenizer:
+    """The tokenizer that T5's class makes of a file: its pieces (<pad>, </s>, <unk> first), then 100 sentinels, the first of them last."""
+    model = read_pieces(file)
+    sentinels = [f"<extra_id_{number}>" for number in reversed(range(SENTINELS))]
+    tokenizer = _assembled([*model.pieces, *((name, 0.0) for name in sentinels)], 2, model.rules)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer.add_special_tokens(
+        [AddedToken(name, special=True) for name in ("<pad>", "</s>", "<unk>", *sentinels)]
     )
     return tokenizer
 

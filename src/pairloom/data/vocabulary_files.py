@@ -1,4 +1,4 @@
-"""Tokenizers in the files that they are published in: tokenizer.json, BERT's vocab.txt, CLIP's byte pairs.
+"""Tokenizers in the files that they are published in: tokenizer.json, BERT's vocab.txt, CLIP's byte pairs, T5's pieces.
 
 bert-base-uncased has 30,522 ids; [DEC] and [ENC], which BLIP adds, follow as 30522 and 30523 (V = 30,524).
 Does not know: roles of tokens, the hub.
@@ -14,6 +14,7 @@ from pairloom.data.tokens import parsed
 from pairloom.errors import Mistake
 
 OPENAI = "bpe_simple_vocab_16e6.txt.gz"  # CLIP's merges, as the clip and open_clip packages carry them
+SPIECE = "spiece.model"  # T5's pieces, in the file of SentencePiece
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", OPENAI)  # in the order in which a folder is searched
 
 
@@ -50,6 +51,10 @@ def _read(file: Path) -> Tokenizer:
         from pairloom.data import wordpiece
 
         return wordpiece.read_vocabulary(file)
+    if file.name == SPIECE:
+        from pairloom.data.sentencepiece import t5
+
+        return t5(file)
     if file.name in ("vocab.json", OPENAI):
         from pairloom.data import byte_pairs
 

@@ -36,8 +36,8 @@ class Config:
     """T5 base on 36 regions; the vocabulary ends with 100 sentinels of spans and 100 names of regions, each counted from behind.
 
     inside: width of all heads together. start: the token that a decoder reads first. true, false: what is written of a pair that
-    belongs together, and of another. caption_source, match_source, span_source: ids that stand before the source of a task
-    ("caption:" and so on). caption, match, span: weights of the tasks (0: not learned). masked: share of the words in spans.
+    belongs together, and of another. caption_source, match_source, span_source, question_source: ids that stand before the source
+    of a task ("caption:" and so on). caption, match, span: weights of the tasks (0: not learned). masked: share of the words in spans.
     """
 
     features: int = 2048
@@ -63,6 +63,7 @@ class Config:
     caption_source: tuple[int, ...] = ()
     match_source: tuple[int, ...] = ()
     span_source: tuple[int, ...] = ()
+    question_source: tuple[int, ...] = ()
     caption: float = 1.0
     match: float = 1.0
     span: float = 1.0
@@ -72,7 +73,7 @@ class Config:
 TINY = Config(
     features=24, regions=5, vocabulary=64, sentinels=4, length=12, answer_length=12, width=32, inside=32, hidden=64, depth=2,
     heads=2, buckets=8, farthest=16, dropout=0.0, cls=2, sep=3, true=5, false=6, caption_source=(7,), match_source=(8, 9),
-    span_source=(9,),
+    span_source=(9,), question_source=(10,),
 )  # fmt: skip
 PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
 RECIPES: dict[str, dict[str, object]] = {
@@ -175,7 +176,8 @@ class System(nn.Module):
         regions, question = batch.required("regions"), batch.question
         if question is None:
             return self._encode(self._sources(self.config.caption_source, None, len(regions)), regions)
-        return self._encode(self._sources((), question.texts, len(question)), regions, question.image_of)
+        sources = self._sources(self.config.question_source, question.texts, len(question))
+        return self._encode(sources, regions, question.image_of)
 
     def match(self, batch: Batch) -> Float[Tensor, " B"]:
         """Log-odds of writing "true" in place of "false" first, after the text as the source of the task of matching."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from pairloom.checkpoints.hub import cached
 from pairloom.checkpoints.names import folders_of, lacking, pipeline_of, shards_of, weights_in
 from pairloom.data.tokens import Tokens
-from pairloom.data.vocabulary_files import FILES, OPENAI
+from pairloom.data.vocabulary_files import OPENAI, SPIECE
 from pairloom.errors import Mistake
 
 CONFIGS = ["*.json", "*.txt", "*.txt.gz"]
@@ -21,6 +21,7 @@ CONFIGS = ["*.json", "*.txt", "*.txt.gz"]
 PUBLISHED = {
     "bert": ("bert-base-uncased", "google-bert/bert-base-uncased"),
     "bert-cased": ("bert-base-cased", "google-bert/bert-base-cased"),
+    "t5": ("t5-base", "google-t5/t5-base"),
     "clip": ("openai/clip-vit-base-patch32", "openai/clip-vit-large-patch14"),
 }
 
@@ -100,12 +101,13 @@ def tokens_near(folder: Path, kind: str, clean: str = "") -> Tokens:
     none, with the files that are needed.
     """
     clean = "clip" if kind == "clip" else clean
-    wanted = ("tokenizer.json", "vocab.json", OPENAI) if kind == "clip" else ("tokenizer.json", "vocab.txt")
+    others = {"clip": ("vocab.json", OPENAI), "t5": (SPIECE,)}
+    wanted = ("tokenizer.json", *others.get(kind, ("vocab.txt",)))
     folders = [folder, *(_packaged() if kind == "clip" else [])]
     folders += [where for where in map(cached, PUBLISHED[kind]) if where]
     for where in folders:
         for name in wanted:
-            if name in FILES and (where / name).is_file():
+            if (where / name).is_file():
                 return Tokens.load(where / name, clean)
     raise Mistake(
         f"There is no tokenizer beside {folder}.",

@@ -77,7 +77,7 @@ def load(where: Path) -> Model:
     if f"{RANK}.weight" in theirs:
         unread = sorted({name.split(".")[0] for name in theirs if name.startswith(OTHER_TASKS[:-1])})
         about["not read"] = f"heads of other tasks ({', '.join(unread)})"
-        theirs = _ranking(theirs)
+        theirs = _ranking(theirs, where)
     config, tokens = with_tokens(config_of(theirs, where), where)
     config = replace(config, answer_list=answers_beside(where, config.answers))
     system = build_for(theirs, lambda: System(config), where)
@@ -86,11 +86,12 @@ def load(where: Path) -> Model:
     return Model("vilbert", system.eval(), tokens, regions, about)
 
 
-def _ranking(theirs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _ranking(theirs: Mapping[str, Tensor], where: Path) -> dict[str, Tensor]:
     """The tensors of 12-in-1 with what ranks pairs as the matching head, and without the heads that are not read."""
     kept = {name: tensor for name, tensor in theirs.items() if not name.startswith(OTHER_TASKS)}
-    for kind in ("weight", "bias"):
-        score = kept.pop(f"{RANK}.{kind}", torch.empty(0))
+    for kind, axes in (("weight", 2), ("bias", 1)):
+        shape_of(theirs, f"{RANK}.{kind}", axes, where, "a 12-in-1")
+        score = kept.pop(f"{RANK}.{kind}")
         kept[f"{MATCH}.{kind}"] = torch.cat([score, torch.zeros_like(score)])
     return kept
 
