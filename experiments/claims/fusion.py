@@ -157,7 +157,7 @@ class Setting:
     width: int = 64
     batch: int = 48
     steps: int = 500
-    fine: int = 300
+    fine: int = 800
     lr: float = 1e-3
     web_noise: float = 0.4
 
