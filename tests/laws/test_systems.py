@@ -313,6 +313,8 @@ def test_words_and_pictures_matter(system, batch):
     for name, value in present(batch, ("images", "regions", "codes", "clips")).items():
         if name == "codes" and batch.images is not None:
             continue  # what is to be predicted of the pictures
+        if name == "images" and batch.codes is not None and WritesCodes in needed(system):
+            seen = seen | {"code_logits"}  # the codes of the pictures are stated
         changes.append((replace(batch, **{name: value[list(range(ROWS))[::-1]]}), seen))
     for changed, deaf in changes:
         for name, said in answers(system, changed).items():

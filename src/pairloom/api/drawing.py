@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 class DrawnFiles:
-    """Draws as it is iterated; yields the path of each new file. wanted: (text, number, file) of all; done: there before."""
+    """Draws as it is iterated; yields the path of each new file. wanted: (text, number, file) of all; done: there before; note: what
+    the user should know, "" for nothing."""
 
     def __init__(
         self, model: Model, texts: Sequence[str], out: Path, several: int, options: Sampling, seed: int,
@@ -28,7 +29,7 @@ class DrawnFiles:
         demand_short(model, texts)
         self.model, self.options, self.seed, self.group = model, options, seed, group
         # another picture has another name
-        about = repr((fingerprint(model), options.steps, options.guidance, seed)).encode()
+        about = repr((fingerprint(model), options, seed)).encode()
         self.wanted = [
             (text, at, out / f"{content_hash(text.encode(), about)[:12]}-{at}.png")
             for text in dict.fromkeys(texts)
@@ -40,6 +41,12 @@ class DrawnFiles:
             raise unwritable(out, error) from error
         self._left = [one for one in self.wanted if not one[2].exists()]
         self.done = len(self.wanted) - len(self._left)
+        notes = [
+            f"this model draws without --{name}, which is not used" for name in options.unheard(model.system)
+        ]
+        if self.done:
+            notes.append(f"{self.done} of {len(self.wanted)} already done in {out}")
+        self.note = "; ".join(notes)
 
     def __iter__(self) -> Iterator[Path]:
         texts = [text for text, _, _ in self._left]

@@ -47,8 +47,9 @@ class ModelJobs(BareModel):
         out: Path | str,
         *,
         several: int = 1,
-        steps: int = 50,
-        guidance: float = 7.5,
+        steps: int | None = None,
+        guidance: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         group: int = 4,
     ) -> DrawnFiles:
@@ -57,7 +58,7 @@ class ModelJobs(BareModel):
         from pairloom.api.drawing import DrawnFiles
         from pairloom.tasks.draw import Sampling
 
-        options = Sampling(steps, guidance)
+        options = Sampling(steps, guidance, temperature)
         return DrawnFiles(self, text_list(texts), Path(out), several, options, seed, group)
 
     def retrieve(

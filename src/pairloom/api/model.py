@@ -305,8 +305,9 @@ class Model(ModelJobs):
         texts: Texts,
         *,
         several: int = 1,
-        steps: int = 50,
-        guidance: float = 7.5,
+        steps: int | None = None,
+        guidance: float | None = None,
+        temperature: float | None = None,
         seed: int = 0,
         group: int = 4,
     ) -> Any:
@@ -322,7 +323,7 @@ class Model(ModelJobs):
         images = drawing.draw(
             self,
             [text for text, _ in jobs],
-            drawing.Sampling(steps, guidance),
+            drawing.Sampling(steps, guidance, temperature),
             [own for _, own in jobs],
             group,
         )

@@ -70,8 +70,8 @@ def facts(title: str, values: dict[str, Any], json_: bool) -> None:
         table(title, ["what", "value"], rows)
 
 
-def cut(texts: Any) -> None:
-    """Say on standard error how many texts are longer than the model reads (a CutTexts), where any is."""
+def note(texts: Any) -> None:
+    """Say a note on standard error, where there is one: how many texts are longer than the model reads (a CutTexts), say."""
     if texts:
         console.print(f"{texts}.", markup=False)
 
@@ -83,7 +83,7 @@ def write_lines(lines: Any) -> None:
     with progress(lines.task.label, None, quiet=where is None) as bar:
         if lines.done:
             console.print(f"{lines.done} already done in {where}", markup=False)
-        cut(lines.task.cut)
+        note(lines.task.cut)
         for line in lines:
             if where is None:
                 sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")

@@ -1,4 +1,4 @@
-"""Draw pictures of texts with a diffusion model: one PNG for each text and seed."""
+"""Draw pictures of texts: one PNG for each text and seed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def command(
     model: Annotated[Path, Option(help="A model that draws; a diffusers folder, say.")],
     out: Annotated[Path, Option(help="A folder for the pictures.")],
     several: Annotated[int, Option(help="Pictures of each text.")] = 1,
-    steps: Annotated[int, Option(help="Steps of the sampler.", max=1000)] = 50,
-    guidance: Annotated[float, Option(help="How much the text is stressed; up to 1: not.")] = 7.5,
+    steps: Annotated[int | None, Option(help="Steps of a diffusion model's sampler.", max=1000)] = None,
+    guidance: Annotated[float | None, Option(help="How much the text is stressed; up to 1: not.")] = None,
+    temperature: Annotated[float | None, Option(help="Of codes that are drawn one by one.")] = None,
     seed: Annotated[int, Option(help="Of the noise that pictures begin as.")] = 0,
     group: Annotated[int, Option(help="Pictures that are drawn together.")] = 4,
     device: Device = "auto",
@@ -26,12 +27,18 @@ def command(
     from pairloom.cli import _show
 
     files = pairloom.load(model, device).draw_files(
-        texts, out, several=several, steps=steps, guidance=guidance, seed=seed, group=group
+        texts,
+        out,
+        several=several,
+        steps=steps,
+        guidance=guidance,
+        temperature=temperature,
+        seed=seed,
+        group=group,
     )
     with _show.progress("drawing", len(files.wanted), quiet=json) as bar:
-        if files.done:
-            _show.console.print(f"{files.done} of {len(files.wanted)} already done in {out}", markup=False)
-            bar.step(files.done)
+        _show.note(files.note)
+        bar.step(files.done)
         for _ in files:
             bar.step()
     rows = files.wanted

@@ -27,7 +27,7 @@ def command(
     engine = pairloom.load(model, device, regions=regions).at_speed(speed)
     every = engine.match_all(image, texts)
     cut, ways, rows = every[0].cut, [scores.by for scores in every], ranked(every)
-    _show.cut(cut)
+    _show.note(cut)
     if json:
         facts = {"image": str(image), "model": str(model), "speed": described_speed(engine.system)}
         _show.say_json({**facts, "ways": ways, "texts": rows, "cut": vars(cut)})

@@ -31,7 +31,7 @@ def command(
         retrieved = pairloom.load(model, device, regions=regions).retrieve(
             pairs, protocol=protocol, k=k, out=out, top=top, restart=restart, tell=tell
         )
-    _show.cut(retrieved.cut)
+    _show.note(retrieved.cut)
     if json:
         _show.say_json(retrieved.to_dict())
         return

@@ -36,6 +36,6 @@ def command(
             restart=restart,
             tell=tell,
         )
-    _show.cut(CutTexts(**facts["cut"]))
+    _show.note(CutTexts(**facts["cut"]))
     sentence = f"{facts['texts']:,} texts scored by {facts['way']}, {facts['unreadable']:,} could not be; written to {out}"
     _show.result(facts, [sentence], json)
