@@ -317,16 +317,10 @@ class Model(ModelJobs):
         from pairloom.data.pair import seed_of
         from pairloom.tasks import draw as drawing
 
-        wanted = text_list(texts)
-        drawing.demand_short(self, wanted)
-        jobs = [(text, seed_of(text, "draw", seed, at)) for text in wanted for at in range(several)]
-        images = drawing.draw(
-            self,
-            [text for text, _ in jobs],
-            drawing.Sampling(steps, guidance, temperature),
-            [own for _, own in jobs],
-            group,
-        )
+        drawing.demand_short(self, text_list(texts))
+        jobs = [(text, seed_of(text, "draw", seed, at)) for text in text_list(texts) for at in range(several)]
+        wanted, seeds = [text for text, _ in jobs], [own for _, own in jobs]
+        images = drawing.draw(self, wanted, drawing.Sampling(steps, guidance, temperature), seeds, group)
         results = [Drawing(text, image, own) for (text, own), image in zip(jobs, images)]
         rows = [results[first : first + several] for first in range(0, len(results), several)]
         return one_or_all([row[0] if several == 1 else row for row in rows], isinstance(texts, str))

@@ -18,14 +18,12 @@ from pairloom.cli._options import Device, LinesOut, Regions, ReplaceOut
 
 
 def command(
-    pictures: Annotated[
-        Path, Argument(help="A picture, any set, - for names from standard input, questions.")
-    ],
+    pictures: Annotated[Path, Argument(help="A picture, a set, questions, - for names to be read.")],
     question: Annotated[str, Argument(help="What to ask of each picture; left out: the set's own.")] = "",
     *,
     model: Annotated[Path, Option(help="A model that answers questions (blip_vqa, lxmert).")],
     answers: Annotated[
-        str, Option(help="Choose from these: a file with one a line, or texts with commas. Else: write.")
+        str, Option(help="To choose from: a file with one a line, or texts with commas.")
     ] = "",
     first: Annotated[
         int, Option(help="Of a list, read only answers with the likeliest beginnings, this many; 0: all.")

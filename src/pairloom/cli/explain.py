@@ -21,9 +21,7 @@ def command(
     *,
     model: Annotated[Path, Option(help="A model that writes or judges.")],
     out: Annotated[Path | None, Option(help="A .png or .html for the figure: one panel a word.")] = None,
-    way: Annotated[
-        str, Option(help="attention, gradient or occlusion; without it the best that the model can.")
-    ] = "",
+    way: Annotated[str, Option(help="attention, gradient or occlusion; else the best that it can.")] = "",
     by: Annotated[str, Option(help="The score to explain: match, cosine or likelihood.")] = "",
     checks: Annotated[int, Option(help="Random choices of cells to compare with; 0: no test.")] = 20,
     seed: Annotated[int, Option(help="Of the random cells.")] = 0,
