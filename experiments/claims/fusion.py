@@ -112,8 +112,8 @@ CLAIMS = (
     Claim(
         "streams", "Two streams, or one (the papers disagree).", "ViLBERT, table 1; UNITER, section 4",
         (
-            Contrast("vilbert", "uniter", ("match", "wording", "statements"), "(no number)"),
-            Contrast("lxmert", "uniter", ("match", "wording", "statements"), "(no number)"),
+            Contrast("vilbert", "uniter", ("match", "wording", *BOTH), "(no number)"),
+            Contrast("lxmert", "uniter", ("match", "wording", *BOTH), "(no number)"),
             Contrast("lxmert", "vl_bert", ("questions",), "(no number)"),
         ),
     ),
