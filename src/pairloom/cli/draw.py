@@ -41,8 +41,9 @@ def command(
         bar.step(files.done)
         for _ in files:
             bar.step()
-    rows = files.wanted
     if json:
-        _show.say_json([{"text": text, "number": at, "picture": str(file)} for text, at, file in rows])
+        _show.say_json(
+            [{"text": text, "number": at, "picture": str(file)} for text, at, file in files.wanted]
+        )
     else:
-        _show.table("Drawn", ["text", "picture"], [[text, str(file)] for text, _, file in rows])
+        _show.table("Drawn", ["text", "picture"], [[text, str(file)] for text, _, file in files.wanted])
