@@ -64,9 +64,7 @@ def facts(title: str, values: dict[str, Any], json_: bool) -> None:
     if json_:
         say_json(values)
     else:
-        rows = [
-            [name, f"{value:.5g}" if isinstance(value, float) else value] for name, value in values.items()
-        ]
+        rows = [[name, f"{one:.5g}" if isinstance(one, float) else one] for name, one in values.items()]
         table(title, ["what", "value"], rows)
 
 

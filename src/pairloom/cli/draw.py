@@ -41,9 +41,8 @@ def command(
         bar.step(files.done)
         for _ in files:
             bar.step()
+    rows = [{"text": text, "number": at, "picture": str(file)} for text, at, file in files.wanted]
     if json:
-        _show.say_json(
-            [{"text": text, "number": at, "picture": str(file)} for text, at, file in files.wanted]
-        )
+        _show.say_json(rows)
     else:
-        _show.table("Drawn", ["text", "picture"], [[text, str(file)] for text, _, file in files.wanted])
+        _show.table("Drawn", list(rows[0]), [list(row.values()) for row in rows])
