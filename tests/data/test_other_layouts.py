@@ -349,3 +349,19 @@ def test_a_table_beside_an_archive_and_one_that_is_broken_are_told(tmp_path: Pat
     csv, broken = pairloom.open(tmp_path).notes
     assert csv.endswith("columns image, caption; if its pictures are in images.tar, unpack that first.")
     assert broken.startswith("more.parquet was not read: it cannot be read: ")
+
+
+@pytest.mark.parametrize("mark", ["###", " | ", "<sep>"])
+def test_cells_that_look_as_if_several_texts_stood_in_each_are_told(tmp_path: Path, mark: str) -> None:
+    rows = "".join(f"{name}\ta dog{mark}the dog\n" for name in [*NAMES, "4.jpg"])
+    lay(tmp_path, {**pictures(names=[*NAMES, "4.jpg"]), "data.tsv": "image\tcaption\n" + rows})
+    (note,) = pairloom.open(tmp_path).notes
+    assert note.startswith(f"Nearly every text of data.tsv has {mark.strip()!r} in it")
+    lay(tmp_path, {"data.tsv": "image\tcaption\n" + rows.replace(mark, " and ", 1)})
+    assert pairloom.open(tmp_path).notes == ()
+
+
+def test_a_parquet_under_another_name_is_told(tmp_path: Path) -> None:
+    lay(tmp_path, {"data.parquet.gzip": parquet()})
+    with pytest.raises(Mistake, match=r"data.parquet.gzip: it is a parquet: call it .parquet"):
+        pairloom.open(tmp_path)

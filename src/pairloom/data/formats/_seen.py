@@ -21,7 +21,7 @@ from pairloom.data.formats._tar import COMPRESSED
 from pairloom.data.shards import ColumnNames, Shard
 from pairloom.errors import Mistake
 
-PACKED = {".zip", ".gz", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
+PACKED = {".zip", ".gz", ".gzip", ".tgz", ".bz2", ".tbz2", ".xz", ".txz", ".zst", ".7z", ".rar"}
 SHEET = "it is a spreadsheet: save it as CSV"
 OTHERS = {  # data files that are not read, with what to do where there is more to say
     **dict.fromkeys((".xlsx", ".xls", ".ods"), SHEET),
@@ -31,6 +31,8 @@ OTHERS = {  # data files that are not read, with what to do where there is more 
 LONGEST = 40  # characters of a column's name that are shown
 DATA = {".tar", ".json", *_look.TABLES, *PACKED, *OTHERS}
 FEW = 5
+BETWEEN = ("###", "<sep>", "[SEP]", "|", "\n")  # what stands between texts where a cell holds several
+FIRST, OFTEN = 100, 0.9  # rows that are looked at; the share of them that have it
 SMALL = 1 << 24  # bytes of the tables whose rows are compared with all pictures of a folder
 NAMED = 1_000_000  # rows of a table whose pictures are compared with those that have text files
 
@@ -89,7 +91,8 @@ def notes(path: Path, shards: Sequence[Shard], columns: ColumnNames) -> tuple[st
             guessed.setdefault(guess, []).append(
                 readable(os.path.relpath(file, path) if path.is_dir() else file.name)
             )
-    sentences += [sentence for file in files[:20] if (sentence := _rival_texts(file, columns))]
+    for file in files[:20]:
+        sentences += _of_texts(file, columns)
     for guess, names in guessed.items():
         more = f" (and {len(names) - 1} more)" if len(names) > 1 else ""
         sentences.append(f"{names[0]}{more} is read with {guess}.")
@@ -153,14 +156,32 @@ def _apart(shards: Sequence[Shard]) -> list[str]:
     ]
 
 
-def _rival_texts(file: Path, columns: ColumnNames) -> str:
-    """A sentence about a table of which several columns are called as texts are; "" for others."""
-    texts = (
-        _columns.resolved(file, columns).texts if file.suffix.lower() in {*_look.TABLES, _look.LIST} else ()
+def _of_texts(file: Path, columns: ColumnNames) -> list[str]:
+    """Sentences about a table of which several columns are called as texts are, or whose cells look as if several texts stood in each."""
+    if file.suffix.lower() not in {*_look.TABLES, _look.LIST}:
+        return []
+    known, sentences = _columns.resolved(file, columns).texts, []
+    if len(known) > 1 and not _columns.is_series(known):
+        named = " and ".join(map(repr, known))
+        sentences += [
+            f"{readable(file.name)} has texts in {named}: of each row the first is read. --text-column names another."
+        ]
+    rows = [row for row in _rows.first(file, FIRST, list(known)) if isinstance(row, dict)]
+    cells = (
+        [cell for row in rows for cell in [row.get(known[0])] if isinstance(cell, str) and cell.strip()]
+        if known
+        else []
     )
-    if len(texts) < 2 or _columns.is_series(texts):
-        return ""
-    return f"{readable(file.name)} has texts in {' and '.join(map(repr, texts))}: of each row the first is read. --text-column names another."
+    between = [
+        mark
+        for mark in BETWEEN
+        if len(cells) >= FEW and sum(mark in cell for cell in cells) >= OFTEN * len(cells)
+    ]
+    if between:
+        sentences += [
+            f"Nearly every text of {readable(file.name)} has {between[0]!r} in it, as where several texts stand in a cell: each cell is one text."
+        ]
+    return sentences
 
 
 def _guess(file: Path, columns: ColumnNames) -> str:
@@ -216,6 +237,8 @@ def about(file: Path) -> str:
         return error.strerror or str(error)
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) and suffix not in {*_look.TABLES, _look.LIST}:
         return "it is UTF-16: save it as UTF-8"
+    if head.startswith(b"PAR1") and suffix != _columnar.PARQUET:
+        return "it is a parquet: call it .parquet"
     if OTHERS.get(suffix):
         return OTHERS[suffix]
     if suffix == ".zip":
