@@ -218,7 +218,9 @@ def test_lines_of_two_byte_characters(tmp_path: Path, charset: str) -> None:
 
 NAMED = {
     "stems": ([f"{at:06d}.jpg" for at in range(4)], "image_id", "{at:06d}"),
-    "numbers that lost their zeros": ([f"{at:06d}.jpg" for at in range(4)], "id", "{at}"),
+    "numbers that lost their zeros": ([f"{at:06d}.jpg" for at in range(4)], "image_id", "{at}"),
+    "stems of a length": ([f"{at:06d}.jpg" for at in range(4)], "id", "{at:06d}"),
+    "other stems": ([f"x{at}.jpg" for at in range(4)], "key", "x{at}"),
     "the set's own folder": (NAMES, "image", "raw/{at}.jpg"),
 }  # fmt: skip
 
@@ -365,3 +367,12 @@ def test_a_parquet_under_another_name_is_told(tmp_path: Path) -> None:
     lay(tmp_path, {"data.parquet.gzip": parquet()})
     with pytest.raises(Mistake, match=r"data.parquet.gzip: it is a parquet: call it .parquet"):
         pairloom.open(tmp_path)
+
+
+def test_numbers_of_rows_are_no_names_of_pictures(tmp_path: Path) -> None:
+    """Rows count from 1, pictures from 0."""
+    rows = "".join(f"{at + 1},{text}\n" for at, text in enumerate(["a", "b", "c", "d"]))
+    lay(tmp_path, {**pictures(), "data.csv": "id,caption\n" + rows})
+    pairs = pairloom.open(tmp_path)
+    assert [pair.problem for pair in pairs] == ["no text"] * 4
+    assert pairs.notes == ("data.csv was not read: columns id, caption.",)

@@ -58,7 +58,8 @@ OTHER_TEXTS = (
     "conversations",
     "messages",
 )
-_OF_PICTURES = re.compile(r"^(id|key|uid|name|uuid|hash)$|image|img|photo|pic|file")
+_OF_PICTURES, _OF_ROWS = re.compile(r"image|img|photo|pic|file"), ("id", "key", "uid", "uuid", "name", "hash")
+LONG = 6  # letters of a number that is no count of rows
 _LIKE_CAPTION = re.compile(
     r"(^|[^a-z])captions?([^a-z]|$)(?!.*(id|len|length|score|source|url|path|file)s?$)"
 )
@@ -185,16 +186,18 @@ def _by_content(path: Path, names: list[str], texts: tuple[str, ...]) -> str | N
     fitting = [name for name in others if all(_is_picture(row.get(name)) for row in first)]
     if not fitting:
         stems = _files.picture_stems(path.parent)
-        known = [name for name in others if _OF_PICTURES.search(_plain(name))]
-        fitting = [
-            name for name in known if 2 * sum(_is_stem(row.get(name), stems) for row in first) >= len(first)
-        ]
+        for name in others:
+            sure = _OF_PICTURES.search(_plain(name)) is not None
+            hits = sum(_is_stem(row.get(name), stems, sure) for row in first)
+            fitting += [name] * ((sure or _plain(name) in _OF_ROWS) and 2 * hits >= len(first))
     return fitting[0] if len(fitting) == 1 else None
 
 
-def _is_stem(value: object, stems: set[str | int]) -> bool:
+def _is_stem(value: object, stems: set[str | int], sure: bool) -> bool:
+    """Whether a cell names a picture without its suffix. Not sure: the cell may count rows, as a short number does."""
     word = str(value).strip() if isinstance(value, (str, int)) else ""
-    return bool(word) and (word in stems or _files.number_of(word) in stems)
+    number = _files.number_of(word)
+    return (word in stems and (sure or number is None or len(word) >= LONG)) or (sure and number in stems)
 
 
 def _is_picture(value: object) -> bool:
