@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from pairloom.data.batch import Batch
 from pairloom.data.feed import RegionFeed
+from pairloom.errors import Mistake
 from pairloom.systems import _fusion as fusion
 from pairloom.systems import vlp
 
@@ -139,5 +140,5 @@ def test_without_answers_it_only_writes() -> None:
 def test_regions_without_classes_are_refused(system, batch) -> None:
     bare = replace(batch, regions=replace(batch.regions, class_probabilities=None))
     assert fusion.regions_of(bare).class_probabilities is None
-    with pytest.raises(ValueError, match="class probabilities"):
+    with pytest.raises(Mistake, match="class probabilities"):
         system.logits(bare)

@@ -73,10 +73,13 @@ class RegionColumn:
         row = []
         for record in records:
             try:
-                row.append(self.source[record])
+                one = self.source[record]
+                if reason := misfit(one, self.feed):
+                    raise Unreadable(reason)
             except Unreadable as error:
                 self.bad[record] = str(error)
                 return None
+            row.append(one)
         return row
 
 
@@ -107,16 +110,20 @@ def collate_regions(detected: Sequence[Sequence[Detected]], feed: RegionFeed) ->
     )
 
 
-def _check(one: Detected, feed: RegionFeed) -> None:
+def misfit(one: Detected, feed: RegionFeed) -> str:
+    """Why these regions are not what a model reads; "" where they are."""
     count, width = one.features.shape
     classes = None if one.class_probabilities is None else one.class_probabilities.shape[1]
-    fit = one.boxes.shape == (count, 4) and width == feed.features
-    if not fit or (feed.classes and classes != feed.classes):
-        wanted = f"features of {feed.features}" + f" and {feed.classes} class probabilities" * bool(
-            feed.classes
-        )
+    if one.boxes.shape == (count, 4) and width == feed.features and feed.classes in (0, classes):
+        return ""
+    wanted = f"features of {feed.features}" + f" and {feed.classes} class probabilities" * bool(feed.classes)
+    return f"it has features of {width} and {classes or 'no'} class probabilities, the model reads {wanted}"
+
+
+def _check(one: Detected, feed: RegionFeed) -> None:
+    if reason := misfit(one, feed):
         raise Mistake(
-            f"The regions of a picture do not fit: the model reads {wanted}.",
-            f"There are features {one.features.shape}, boxes {one.boxes.shape}, {classes or 'no'} class probabilities.",
+            "The regions of a picture do not fit the model.",
+            f"{reason[:1].upper()}{reason[1:]}.",
             "Run the detector that the model was made for.",
         )

@@ -14,8 +14,9 @@ import torch
 from pairloom.data.clips import ClipFeatures, collate_clips
 from pairloom.data.detected import Detected
 from pairloom.data.feed import SOURCES, ClipFeed, RegionFeed, feed_name
+from pairloom.data.pixels import Unreadable
 from pairloom.data.region_set import HOW
-from pairloom.data.regions import collate_regions
+from pairloom.data.regions import collate_regions, misfit
 from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model.model import Model
@@ -54,7 +55,10 @@ def look(
         return model.feed.read(data(), scaled=scaled)
     demand_source(model)
     assert model.regions is not None
-    return model.regions.of(names)
+    detected = model.regions.of(names)
+    if isinstance(model.feed, RegionFeed) and (reason := misfit(detected, replace(model.feed, classes=0))):
+        raise Unreadable(f"its regions cannot be used: {reason}")
+    return detected
 
 
 def fields_of(model: Model, groups: Sequence[Sequence[Picture | Detected | ClipFeatures]]) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pairloom.blocks.masks import padding
 from pairloom.blocks.region_places import ClassedRegionEmbed
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch
+from pairloom.errors import Mistake
 from pairloom.objectives.masked import masked_loss, masking_generator
 from pairloom.objectives.masked_count import mask_some
 from pairloom.systems import _fusion as fusion
@@ -111,7 +112,11 @@ class System(nn.Module):
         """[CLS] regions [SEP]. segment: of each row."""
         c = self.config
         if regions.class_probabilities is None:
-            raise ValueError("VLP reads the detector's class probabilities")
+            raise Mistake(
+                "VLP reads the detector's class probabilities.",
+                "These regions have none, or those of another detector.",
+                "Run a detector, and give its classes with the regions.",
+            )
         rows = self.regions(regions.features, regions.boxes, regions.class_probabilities, regions.mask)
         count = len(rows)
         kinds = torch.as_tensor(segment, device=rows.device).expand(count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import fields, replace
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from pairloom.train.order import TrainRequest
 READS = {
     "answers": "questions"
 }  # a kind of dataset -> the kind of examples that it reads, where its name is another
+COMPARED = 9  # pictures whose regions say how wide they are
 TRIED = 100  # records among which one that can be used is looked for
 
 
@@ -99,11 +101,17 @@ def _clip_width(data: Path) -> int:
 
 
 def _some(regions: RegionSet) -> Detected:
-    """The regions of the first picture that has some. Mistake where none of many has."""
-    reasons = []
+    """Regions of a picture, as wide as most of the first ones are. Mistake where none of many can be used."""
+    reasons: list[str] = []
+    usable: list[Detected] = []
     for record in islice(regions, TRIED):
         try:
-            return regions[record]
+            usable.append(regions[record])
         except Unreadable as error:
             reasons.append(f"{record}: {error}")
-    raise Mistake(f"The regions in {regions.path} cannot be used.", f"{reasons[0]}.", HOW)
+        if len(usable) == COMPARED:
+            break
+    if not usable:
+        raise Mistake(f"The regions in {regions.path} cannot be used.", f"{reasons[0]}.", HOW)
+    width = Counter(one.features.shape[1] for one in usable).most_common(1)[0][0]
+    return next(one for one in usable if one.features.shape[1] == width)
