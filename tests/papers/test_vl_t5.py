@@ -47,7 +47,7 @@ def test_a_region_by_hand(system, batch) -> None:
         embed.boxes(five)
     )
     expected = expected + embed.pictures.weight[0] + system.words.weight[64 - 1 - 2]
-    torch.testing.assert_close(embed(regions, system.words.weight)[0, 2], expected)
+    torch.testing.assert_close(embed(regions.features, regions.boxes, system.words.weight)[0, 2], expected)
 
 
 @torch.no_grad()
@@ -57,7 +57,7 @@ def test_two_pictures_have_the_same_names_and_other_numbers(system, batch) -> No
         twice.regions, features=twice.regions.features.view(1, 2, 5, 24), boxes=twice.regions.boxes.view(1, 2, 5, 4),
         mask=twice.regions.mask.view(1, 2, 5),
     )  # fmt: skip
-    rows = system.regions(two, system.words.weight)
+    rows = system.regions(two.features, two.boxes, system.words.weight)
     numbers = system.regions.pictures.weight
     torch.testing.assert_close(
         rows[0, 5:] - rows[0, :5], (numbers[1] - numbers[0]).expand(5, -1), atol=1e-5, rtol=1e-4

@@ -106,7 +106,9 @@ def test_regions_have_no_relative_positions(both, batch: Batch) -> None:
     source, (target, mask) = sources(), batch.text()
     target, words = vl_t5.begin_with(0, target), theirs.encoder.block[0].layer[0].SelfAttention
     regions = batch.regions
-    rows = torch.cat([theirs.shared(source.ids), ours.regions(regions, ours.words.weight)], 1)
+    rows = torch.cat(
+        [theirs.shared(source.ids), ours.regions(regions.features, regions.boxes, ours.words.weight)], 1
+    )
     real = torch.cat([source.mask, regions.mask.flatten(1)], 1)
     bias = torch.zeros(1, CONFIG.heads, rows.shape[1], rows.shape[1])
     bias[..., :40, :40] = words.compute_bias(40, 40)

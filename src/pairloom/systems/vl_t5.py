@@ -20,6 +20,7 @@ from pairloom.abilities import CAPTION, MATCH, Ability
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
 from pairloom.blocks.masks import causal, padding
+from pairloom.blocks.region_names import NamedRegionEmbed
 from pairloom.blocks.relative import BucketedBias, biased
 from pairloom.blocks.text import begin_with
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig
@@ -95,27 +96,6 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return random_regions(config, generator, classes=0)
 
 
-class VLT5RegionEmbed(nn.Module):
-    """Region embedding of VL-T5: features and box, each projected and normed, the picture's number, and the row of the word table
-    that is the region's name."""
-
-    def __init__(self, features: int, width: int) -> None:
-        super().__init__()
-        self.features, self.boxes = nn.Linear(features, width), nn.Linear(5, width)
-        self.features_norm, self.boxes_norm = (nn.RMSNorm(width, eps=1e-6) for _ in range(2))
-        self.pictures = nn.Embedding(2, width)
-
-    def forward(self, regions: Regions, words: Float[Tensor, "V D"]) -> Float[Tensor, "B _ D"]:
-        """regions [B N R ...] of at most two pictures -> rows [B N*R D]. The fifth number of a box is not its area: the released
-        code reads left, top, right, bottom as left, right, top, bottom, and its weights need that."""
-        left, top, right, low = regions.boxes.unbind(-1)
-        boxes = torch.cat([regions.boxes, ((low - right) * (top - left))[..., None]], -1)
-        count, each = regions.mask.shape[1:]
-        names = words[len(words) - each :].flip(0)
-        rows = self.features_norm(self.features(regions.features)) + self.boxes_norm(self.boxes(boxes))
-        return (rows + self.pictures.weight[:count, None] + names).flatten(1, 2)
-
-
 class System(nn.Module):
     """VL-T5."""
 
@@ -130,7 +110,7 @@ class System(nn.Module):
             norm_kind="rms", bias=False, inside=c.inside, scale=1.0, context=c.width,
         )  # fmt: skip
         self.words = nn.Embedding(c.vocabulary, c.width)
-        self.regions = VLT5RegionEmbed(c.features, c.width)
+        self.regions = NamedRegionEmbed(c.features, c.width)
         self.encoder, self.decoder = Stack(shape), Stack(shape, ModeSharing(cross=1))
         self.encoder_norm, self.norm = (nn.RMSNorm(c.width, eps=1e-6) for _ in range(2))
         self.bias = BucketedBias(c.heads, c.buckets, c.farthest)
@@ -155,7 +135,7 @@ class System(nn.Module):
         length = rows.shape[1]
         if regions is not None:
             regions = regions if owner is None else regions[owner]
-            rows = torch.cat([rows, self.regions(regions, self.words.weight)], 1)
+            rows = torch.cat([rows, self.regions(regions.features, regions.boxes, self.words.weight)], 1)
             seen = torch.cat([seen, regions.mask.flatten(1)], 1)
         more = rows.shape[1] - length
         bias = F.pad(self.bias(length, length), (0, more, 0, more))
