@@ -57,6 +57,5 @@ def command(
         facts = {"picture": str(pictures), "question": question, "answers": rows}
         _show.facts(question, facts if json else {one["text"]: one["score"] for one in rows}, json)
     else:
-        _show.write_lines(
-            loaded.lines("answer", pictures, out, restart=restart, question=question, **options)
-        )
+        lines = loaded.lines("answer", pictures, out, restart=restart, question=question, **options)
+        _show.write_lines(lines)

@@ -1,8 +1,7 @@
 """Show which parts of a picture made each word of a text, or made the two belong together, and whether that is so.
 
 Without a text the model writes one and explains its own words. The map is then tested on the model itself: its first
-cells are painted over, and the score should fall further than when other cells are. A model of regions is explained by its boxes: of a
-text, or of the answer to a question.
+cells are painted over, and the score should fall further than when other cells are. Regions: the boxes of a text or answer.
 """
 
 from __future__ import annotations
