@@ -57,7 +57,11 @@ def summed(model: Model, monkeypatch: Any) -> Model:
     monkeypatch.setattr(model.system, "match", total)
     monkeypatch.setattr(model.system, "answer_logits", answers)
     monkeypatch.setattr(model.system, "encode_image", lambda batch: batch)
-    monkeypatch.setattr(model.system, "encode_texts", lambda batch: batch)
+    monkeypatch.setattr(
+        model.system,
+        "encode_texts",
+        lambda batch: replace(batch, encoded_text=torch.zeros(*batch.texts.ids.shape, 1)),
+    )
     return model
 
 
