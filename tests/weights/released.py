@@ -120,6 +120,23 @@ def vilbert(words: int, tasks: bool = False) -> Shapes:
     return shapes
 
 
+def interbert(words: int) -> Shapes:
+    """192 wide, 1 layer of both, then 2 of words and 2 of pictures, in 3 and in 2 heads."""
+    shapes = bert_embeddings("bert.embeddings", words, 24, 2, 192)
+    shapes |= linear("bert.v_embeddings.image_embeddings", 192, 20)
+    shapes |= linear("bert.v_embeddings.image_location_embeddings", 192, 5)
+    shapes |= norm("bert.v_embeddings.LayerNorm", 192)
+    for layer in range(3):
+        shapes |= bert_layer(f"bert.encoder.layer.{layer}", 192, 768)
+    for layer in range(2):
+        shapes |= bert_layer(f"bert.encoder.v_layer.{layer}", 192, 768)
+    shapes |= linear("bert.t_pooler.dense", 128, 192) | linear("bert.v_pooler.dense", 128, 192)
+    shapes |= word_head(words, 192) | linear("cls.bi_seq_relationship", 2, 128)
+    shapes |= linear("cls.imagePredictions.transform.dense", 192, 192)
+    shapes |= norm("cls.imagePredictions.transform.LayerNorm", 192)
+    return shapes | linear("cls.imagePredictions.decoder", 7, 192)
+
+
 def uniter(words: int, answers: bool = False) -> Shapes:
     """128 wide, 2 layers. answers: fine-tuned for VQA, with 6 answers."""
     shapes = bert_embeddings("uniter.embeddings", words, 24, 2, 128)

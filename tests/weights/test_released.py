@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,6 +99,14 @@ FILES = {
                 "answer_logits", [0.2101195, -0.0483352, -0.0600074, -0.0456296, -0.1228992, -0.1524047]
             ),
         ),
+    ),
+    "interbert": Released(
+        "pytorch_model.bin",
+        "interbert",
+        lambda: released.interbert(WORDS),
+        TABLE,
+        "bert.v_pooler.dense.weight",
+        (Expected("match", [2.0957565, 0.5183563, 3.4272718]),),
     ),
     "uniter": Released(
         "uniter-base.pt",
@@ -199,8 +207,13 @@ FILES = {
 each_file = pytest.mark.parametrize("name", FILES)
 
 
+@cache
+def filled_once(shapes: Callable[[], Shapes]) -> dict[str, Tensor]:
+    return filled(shapes())
+
+
 def tensors_of(one: Released) -> dict[str, Tensor]:
-    tensors = filled(one.shapes())
+    tensors = filled_once(one.shapes)
     return tensors | {name: tensors[other] for name, other in one.tied.items()}
 
 

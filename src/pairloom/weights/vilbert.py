@@ -47,19 +47,22 @@ CROSS = (
     (r"feed\.0\.fn\.down", "{kind}_output.dense"),
     (r"feed\.0\.norm", "{kind}_output.LayerNorm"),
 )
-REST = (
-    *((ours, f"bert.{theirs}") for ours, theirs in EMBEDDINGS),
-    *WORDS,
-    (r"task_rows", "bert.embeddings.task_embeddings"),
+PICTURE_NAMES = (  # InterBERT's too
     (r"regions\.features", "bert.v_embeddings.image_embeddings"),
     (r"regions\.boxes", "bert.v_embeddings.image_location_embeddings"),
     (r"regions\.norm", "bert.v_embeddings.LayerNorm"),
     (r"text_pooler", "bert.t_pooler.dense"),
-    (r"visual_pooler", "bert.v_pooler.dense"),
     (r"match_head", MATCH),
     (r"class_head\.0", "cls.imagePredictions.transform.dense"),
     (r"class_head\.2", "cls.imagePredictions.transform.LayerNorm"),
     (r"class_head\.3", "cls.imagePredictions.decoder"),
+)
+REST = (
+    *((ours, f"bert.{theirs}") for ours, theirs in EMBEDDINGS),
+    *WORDS,
+    (r"task_rows", "bert.embeddings.task_embeddings"),
+    *PICTURE_NAMES,
+    (r"visual_pooler", "bert.v_pooler.dense"),
     (r"answer_head\.(.+)", r"vil_prediction.logit_fc.\1"),
 )
 
