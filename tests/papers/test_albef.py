@@ -8,10 +8,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from pairloom.blocks.tensors import put_shared, tensors_of
 from pairloom.data.batch import Batch, Texts
 from pairloom.objectives.distilled import distilled_loss
 from pairloom.objectives.match import hard_pairs
-from pairloom.systems import albef
+from pairloom.systems import albef, albef_nlvr
 from pairloom.verbs import Progress
 
 
@@ -137,4 +138,35 @@ def test_what_is_not_learned_is_not_asked() -> None:
     assert [one.name for one in built(itm=0.0).abilities] == ["embed"]
     assert albef.PRESETS["retrieval"].mlm == 0 and "mlm" not in built(mlm=0.0).losses(
         albef.example(albef.TINY, torch.Generator().manual_seed(3))
+    )
+
+
+@torch.no_grad()
+def test_fusion_layers_are_doubled_for_two_pictures_and_share_keys_and_values() -> None:
+    torch.manual_seed(0)
+    system = albef_nlvr.System(replace(albef_nlvr.TINY, fusion_depth=2)).eval()
+    layers = [layer.cross[0].fn for layer in system.fusion.layers]
+    assert len(layers) == 4 and layers[0].key is layers[1].key and layers[2].value is layers[3].value
+    assert layers[1].key is not layers[2].key and layers[0].query is not layers[1].query
+    batch = albef_nlvr.example(albef_nlvr.TINY, torch.Generator().manual_seed(3))
+    assert system.text.embed[0].words.weight.shape[0] == 64
+    encoded = system.encode_image(batch).encoded
+    tokens, mask = batch.text()
+    mask = mask & (tokens != albef_nlvr.TINY.sep)
+    rows = system.text(tokens, mask)
+    for index, layer in enumerate(system.fusion.layers):  # the even ones read the first picture
+        rows = layer(rows, mask[:, None, None], system.fusion.project(encoded[:, index % 2]), index)
+    torch.testing.assert_close(system.match_logits(batch), system.head(rows[:, 0]))
+    with pytest.raises(ValueError, match="needs 2 pictures"):
+        system.match(replace(batch, images=batch.images[:, :1]))
+
+
+def test_both_layers_of_a_pair_begin_as_the_pretrained_one() -> None:
+    before, system = albef.System(albef.TINY), albef_nlvr.System(albef_nlvr.TINY)
+    theirs = tensors_of(before, before.training_state)
+    stays = put_shared(system, albef_nlvr.from_albef(theirs, albef_nlvr.TINY))
+    assert stays and all(name.startswith("head.") for name in stays)
+    first, second = (layer.feed[0].fn.up.weight for layer in system.fusion.layers)
+    assert torch.equal(first, second) and torch.equal(
+        first, theirs["towers.fusion.layers.0.feed.0.fn.up.weight"]
     )
