@@ -136,13 +136,19 @@ def test_a_table_in_an_archive_is_read_with_its_pictures(tmp_path: Path, kind: s
 
 
 def test_what_a_table_in_an_archive_says_of_absent_and_equal_names_is_told(tmp_path: Path) -> None:
-    contents = {**pictures("a/"), "b/0.jpg": picture(9), "captions.csv": CSV + "4.jpg,a lake\n"}
+    contents = {
+        **pictures("a/"),
+        "b/0.jpg": picture(9),
+        "captions.csv": CSV + "4.jpg,a lake\n,a hill\na,b,c\n",
+    }
     tar(tmp_path / "set.tar", contents)
     pairs = list(pairloom.open(tmp_path / "set.tar"))
     problems = {pair.texts[0].text: pair.problem for pair in pairs if pair.texts and pair.problem}
     assert problems == {
         TEXTS[0]: "no image: several pictures are called '0.jpg': a/0.jpg, b/0.jpg",
         "a lake": "no image: '4.jpg' is not in the archive",
+        "a hill": "no image",
+        "a,b,c": "row has 3 cells, not 2",
     }
     known = [pair for pair in pairs if pair.texts and not pair.problem]
     assert [pair.texts[0].text for pair in known] == TEXTS[1:]
@@ -376,3 +382,12 @@ def test_numbers_of_rows_are_no_names_of_pictures(tmp_path: Path) -> None:
     pairs = pairloom.open(tmp_path)
     assert [pair.problem for pair in pairs] == ["no text"] * 4
     assert pairs.notes == ("data.csv was not read: columns id, caption.",)
+
+
+def test_lines_of_json_that_are_lists_and_numbers_that_are_names(tmp_path: Path) -> None:
+    lines = "".join(json.dumps([name, text]) + "\n" for name, text in PAIRS.items())
+    lay(tmp_path / "lines", {**pictures(), "data.jsonl": lines})
+    assert texts(tmp_path / "lines") == TEXTS
+    lay(tmp_path / "numbers", pictures("images/", [f"{at:012d}.jpg" for at in range(4)]))
+    pq.write_table(pa.table({"image_id": range(4), "caption": TEXTS}), tmp_path / "numbers" / "data.parquet")
+    assert texts(tmp_path / "numbers") == TEXTS

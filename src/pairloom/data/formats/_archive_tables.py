@@ -30,12 +30,13 @@ OF_SAMPLES = (
 
 
 class ArchiveRows(NamedTuple):
-    """What the rows of a picture hold. name: as they write it."""
+    """What the rows of a picture hold. name: as they write it. problem: of a row that cannot be read, or names no picture."""
 
     name: str
     texts: list[Text]
     meta: dict[str, Any]
     notes: tuple[str, ...]
+    problem: str = ""
 
 
 @dataclass
@@ -64,6 +65,9 @@ def read_tables(path: Path, columns: ColumnNames) -> ArchiveTables | None:
             file = Path(temporary) / f"{number}{_files.split(member.name)[1]}"
             _unpack(path, member, file)
             for row in _rows_of(file, columns):
+                if row.problem:
+                    known.lost.append((row, row.problem))
+                    continue
                 names, note = places.find(row.name, member.name.rpartition("/")[0])
                 if len(names) != 1:
                     shown = f"several pictures are called {row.name!r}: {', '.join(names[:5])}"
@@ -119,8 +123,12 @@ def _rows_of(file: Path, columns: ColumnNames) -> Iterator[ArchiveRows]:
     if image is None or not known.texts or (file.suffix == _look.LIST and not _look.is_list(file)):
         return
     for group in _tables.grouped(_rows.first(file, None), lambda row: _tables.word(row.get(image))):
-        if isinstance(group[0], dict) and (name := _tables.word(group[0].get(image))):
-            yield ArchiveRows(name, *_tables.words(group, known.texts, (image,)))
+        if isinstance(group[0], str):
+            yield ArchiveRows(file.name, [Text(text) for text in _tables.left(group[0])], {}, (), group[0])
+            continue
+        name = _tables.word(group[0].get(image))
+        rows = ArchiveRows(name or file.name, *_tables.words(group, known.texts, (image,)))
+        yield rows if name else rows._replace(problem="no image")
 
 
 def _rows_of_json(file: Path, columns: ColumnNames) -> Iterator[ArchiveRows]:

@@ -19,6 +19,7 @@ import pyarrow as pa
 from pairloom.data.formats import _columnar
 from pairloom.data.formats._columnar import is_columnar
 from pairloom.data.formats._files import is_image
+from pairloom.data.formats._json import as_row
 from pairloom.data.formats._table_lines import WIDEST, LineReader, TableLine
 from pairloom.data.shards import SIZE
 from pairloom.errors import Mistake
@@ -137,7 +138,7 @@ def _object(line: TableLine) -> Row:
     if line.problem:
         return broken(f"row: {line.problem}")
     try:
-        value = json.loads(line.text, strict=False)
+        value = as_row(json.loads(line.text, strict=False))
     except (ValueError, RecursionError) as error:
         return broken(f"row is not JSON: {error}"[:200], line.text)
     return (

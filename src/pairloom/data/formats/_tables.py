@@ -44,11 +44,13 @@ def grouped(
 
 
 def word(value: Any) -> str | None:
-    """A name as it stands in a row, also as the only one of a list or in an object: a string that is not empty, or None."""
+    """A name as it stands in a row, also as a number, the only one of a list or in an object: a string that is not empty, or None."""
     if isinstance(value, (list, tuple)) and len(value) == 1:
         value = value[0]
     if isinstance(value, dict):
         value = value.get("path") or value.get("file_name")
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)  # a stem that is a number
     return value if isinstance(value, str) and value else None
 
 
