@@ -21,8 +21,10 @@ from released import Shapes, filled, pixel_batch, region_batch
 from torch import Tensor
 
 import pairloom
+from pairloom.api import import_weights
 from pairloom.data.batch import Batch, Texts
 from pairloom.errors import Mistake
+from pairloom.model import save
 from pairloom.systems import _fusion as fusion
 
 NEAR = dict(atol=1e-5, rtol=1e-5)
@@ -145,7 +147,7 @@ FILES = {
         lambda: released.beit3(TOKENS.size + 3, "captions"),
         {},
         "beit3.encoder.layers.0.self_attn.q_proj.A.weight",
-        (Expected("logits", [-2.3102925, -1.4500407, 1.9101453, -1.2833980], 3 * (TOKENS.size + 3)),),
+        (Expected("logits", [-2.3102925, -1.4500407, 1.9101453, -1.2833980], 3 * TOKENS.size),),
         lambda: pixel_batch(WORDS),
     ),
     "vl_bert": Released(
@@ -353,6 +355,24 @@ def test_a_rank_that_is_a_single_number_is_refused(tmp_path: Path) -> None:
     one = FILES["12-in-1"]
     with pytest.raises(Mistake, match="'vil_logit.bias' is \\[\\]; it should have 1 axes"):
         pairloom.load(publish(one, tmp_path, tensors_of(one) | {"vil_logit.bias": torch.tensor(1.0)}))
+
+
+def test_what_reads_regions_is_imported(tmp_path: Path) -> None:
+    """A VL-BERT can be asked nothing, and is still what training starts from."""
+    where = publish(FILES["vl_bert"], tmp_path)
+    facts = import_weights(where, tmp_path / "copy")
+    assert facts["system"] == "vl_bert" and facts["reads"] == "regions" and "pixels" not in facts
+    assert pairloom.load(tmp_path / "copy").abilities == frozenset()
+
+
+@each_file
+def test_it_is_saved_and_loaded_again(name: str, tmp_path: Path) -> None:
+    model = pairloom.load(publish(FILES[name], tmp_path), device="cpu")
+    save(model, tmp_path / "copy")
+    again = pairloom.load(tmp_path / "copy", device="cpu")
+    assert (again.config, again.feed, again.generation) == (model.config, model.feed, model.generation)
+    before, after = model.system.state_dict(), again.system.state_dict()
+    assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_heads_of_other_tasks_are_named(tmp_path: Path) -> None:

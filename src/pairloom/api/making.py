@@ -45,6 +45,7 @@ def import_weights(
     """
     from pairloom import model as models
     from pairloom import weights
+    from pairloom.data.feed import feed_name
     from pairloom.model.saving import claim_empty
 
     claim_empty(Path(out))
@@ -54,7 +55,13 @@ def import_weights(
     models.save(model, out)
     count = sum(parameter.numel() for parameter in model.system.parameters())
     facts = {"source": str(source), "out": str(out), "system": model.name, "parameters": count}
-    return {**facts, "pixels": model.pixels.size, **model.about}
+    kind = feed_name(model.feed)
+    reads = (
+        {"pixels": model.pixels.size, "reads": f"{model.pixels.size} px"}
+        if kind == "pixels"
+        else {"reads": kind}
+    )
+    return {**facts, **reads, **model.about}
 
 
 def regions(

@@ -24,6 +24,6 @@ def command(
     from pairloom.cli import _show
 
     facts = import_weights(source, out, size, download, config)
-    weight = f"{facts['parameters']:,} parameters, {facts['pixels']} px"
+    weight = f"{facts['parameters']:,} parameters, {facts['reads']}"
     notes = [f"tensors {facts['names']}"] if "names" in facts else []
     _show.result(facts, [f"{facts['system']}, {weight}; written to {out}", *notes], json)

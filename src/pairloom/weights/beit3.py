@@ -29,7 +29,7 @@ BODY = "beit3."
 CLASS_ROW, HIDDEN = f"{BODY}vision_embed.cls_token", f"{BODY}vision_embed.mask_token"
 POSITIONS = f"{BODY}encoder.embed_positions.{{}}.weight"
 UNREAD_ROWS = 2  # at the start of a table of positions
-SPARE_ROWS = 8  # at the end of the word table
+SPARE_ROWS = 8  # at the end of the word table, which no token uses: they are left out
 VOCABULARY = "beit3.spm"
 EXPERT = {"vision": "A", "language": "B"}
 # our names of a layer's part -> theirs; {} is the expert
@@ -62,6 +62,7 @@ ALONE = {
     "hidden": HIDDEN,
     "scale": "logit_scale",
 }
+WORDS = {f"{REST['text.words']}.weight", "mlm_head.weight", "mlm_head.bias"}
 # what a file of a task lacks of ours, and the settings of its model
 RETRIEVAL = (("words.", "codes."), dict(data=0.0, itc=1.0))
 CAPTIONS = (
@@ -89,9 +90,11 @@ def load(where: Path) -> Model:
             f"Put {VOCABULARY}, which is published with the weights, into the folder.",
         )
     ids = dict(pad=tokens.pad, cls=tokens.cls, sep=tokens.sep, mask=tokens.mask)
-    config = Config(**{**sizes, **settings, **ids})
+    config = Config(**{**sizes, **settings, **ids, "vocabulary": tokens.size})
     shape_of(theirs, HIDDEN, 3, where, "a BEiT-3")
     theirs[HIDDEN] = theirs[HIDDEN].flatten()
+    for name in WORDS & theirs.keys():
+        theirs[name] = theirs[name][: tokens.size]
     for expert in EXPERT.values():
         theirs[POSITIONS.format(expert)] = theirs[POSITIONS.format(expert)][UNREAD_ROWS:]
     system = build_for(theirs, lambda: System(config), where)
