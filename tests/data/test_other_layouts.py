@@ -391,3 +391,13 @@ def test_lines_of_json_that_are_lists_and_numbers_that_are_names(tmp_path: Path)
     lay(tmp_path / "numbers", pictures("images/", [f"{at:012d}.jpg" for at in range(4)]))
     pq.write_table(pa.table({"image_id": range(4), "caption": TEXTS}), tmp_path / "numbers" / "data.parquet")
     assert texts(tmp_path / "numbers") == TEXTS
+
+
+def test_a_link_back_to_a_folder_above_is_not_entered(tmp_path: Path) -> None:
+    table = CSV.replace("image,caption", "file_name,text")
+    lay(tmp_path / "raw", {**pictures(), "metadata.csv": table})
+    lay(tmp_path / "other", {**pictures(), "metadata.csv": table})
+    (tmp_path / "raw" / "inner").mkdir()
+    (tmp_path / "raw" / "inner" / "self").symlink_to(tmp_path / "raw")
+    (tmp_path / "raw" / "above").symlink_to(tmp_path)
+    assert texts(tmp_path / "raw") == TEXTS and pairloom.open(tmp_path / "raw").notes == ()

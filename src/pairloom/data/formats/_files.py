@@ -156,17 +156,24 @@ def first_files(root: Path, suffixes: Iterable[str]) -> list[str]:
 
 @once
 def _first_files(root: Path) -> dict[str, list[str]]:
-    """Suffix -> names of the files in a folder and in the first folders below it."""
+    """Suffix -> names of the files in a folder and in the first folders below it; a folder that a link leads back to is not one."""
     by_suffix: dict[str, list[str]] = {}
+    seen = {_identity(folder) for folder in root.resolve().parents}
     level, left = [""], FIRST + 1
     for _ in range(DEEPEST + 1):
-        inner = [
-            f"{inside}{name}/"
-            for inside in level[:left]
-            for name in sorted(_add_files(root, inside, by_suffix))
-        ]
-        level, left = inner, max(0, left - len(level))
+        inner: list[str] = []
+        for inside in level[:left]:
+            if (identity := _identity(root / inside)) not in seen:
+                seen.add(identity)
+                left -= 1
+                inner += (f"{inside}{name}/" for name in sorted(_add_files(root, inside, by_suffix)))
+        level = inner
     return by_suffix
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    about = os.stat(folder)
+    return about.st_dev, about.st_ino
 
 
 def _add_files(root: Path, inside: str, by_suffix: dict[str, list[str]]) -> list[str]:
