@@ -18,8 +18,10 @@ from pairloom import verbs
 from pairloom.data.batch import Batch
 from pairloom.data.detected import Detected
 from pairloom.data.feed import RegionFeed
+from pairloom.data.transform import Transform
 from pairloom.errors import Mistake
 from pairloom.model import Model
+from pairloom.model.pictures import no_pixels
 from pairloom.tasks import answer as answering
 from pairloom.tasks.explain import Faithfulness, deletion_test
 from pairloom.tasks.judge import judge
@@ -89,6 +91,8 @@ def faithfulness(
 
 def demand_regions(model: Model) -> None:
     """Mistake where a model does not read regions."""
+    if not isinstance(model.feed, (RegionFeed, Transform)):
+        raise no_pixels(model)
     if not isinstance(model.feed, RegionFeed):
         raise Mistake(
             f"A {model.name} has no boxes.", "It reads pixels.", "Ask a model of regions (docs/regions.md)."
