@@ -28,7 +28,7 @@ from pairloom.regression.ridge import Floats, Ridge, in_blocks
 Table = NDArray[np.float64]
 # of each text: place of a word -> a writer's log-ratios, to new words of its class and to others of the text
 Ratios = Sequence[Mapping[int, tuple[float, float]]]
-VISIBLE = 0.15  # least reliability (AUROC - .5) of a word that is judged
+VISIBLE = 0.1  # least reliability (AUROC - .5) of a word that is judged
 PRIOR, STRENGTH = 0.05, 10.0  # reliability of a word before it is measured, and rows that this counts as
 LOWEST = 0.02  # a prediction counts as at least this share of the word's frequency
 CONTEXT = 200.0  # penalty of the regression of words on words
