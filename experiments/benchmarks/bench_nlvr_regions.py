@@ -309,7 +309,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0)
     for name, value in dict(
-        count=400, pre=1200, steps=600, scenes=16000, batch=64, width=64, depth=3
+        count=500, pre=3000, steps=1500, scenes=16000, batch=64, width=64, depth=3
     ).items():
         parser.add_argument(f"--{name}", type=int, default=value)
     parser.add_argument("--lr", type=float, default=1e-3)
