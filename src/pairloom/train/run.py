@@ -14,7 +14,6 @@ from pairloom import registry
 from pairloom.config_json import to_dict
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.feed import feed_name
-from pairloom.data.index import ImageIndex
 from pairloom.data.order import Plan
 from pairloom.data.region_set import RegionSet
 from pairloom.data.tokens import Tokens
@@ -149,8 +148,7 @@ def prepare(request: TrainRequest) -> TrainRun:
     if begun is not None:
         model = started_model(request, begun, settings.seed)
     else:
-        index = sources.main.index if isinstance(sources.main.index, ImageIndex) else None
-        model = fresh_model(request, _tokenizer(request, sources), settings.seed, index)
+        model = fresh_model(request, _tokenizer(request, sources), settings.seed, sources.main.index)
         if isinstance(model.system, Clusters) and model.system.clusters is not None and not request.dry_run:
             model.system.fit_clusters(sources.main.vectors(), settings.seed)
     demand_chunks(model.system, settings.chunk)

@@ -71,9 +71,9 @@ def named_model(request: TrainRequest) -> Model | None:
     return begun
 
 
-def fresh_model(request: TrainRequest, tokens: Tokens, seed: int, index: ImageIndex | None = None) -> Model:
-    """A new model, initialised by the seed; parts for which `init` names files have these weights. index: of the set's
-    pictures, where the model stands on a tower."""
+def fresh_model(request: TrainRequest, tokens: Tokens, seed: int, index: Any = None) -> Model:
+    """A new model, initialised by the seed; parts for which `init` names files have these weights. index: of the set, whose
+    pictures are read where the model stands on a tower."""
     if request.tower is not None:
         return _on_tower(request, request.tower, tokens, seed, index)
     model = build(request.name, tokens, request.preset, request.of("model"), seed)
@@ -82,11 +82,9 @@ def fresh_model(request: TrainRequest, tokens: Tokens, seed: int, index: ImageIn
     return _fitting(replace(model, feed=_cropped(model.feed)), request)
 
 
-def _on_tower(
-    request: TrainRequest, tower: str, tokens: Tokens, seed: int, index: ImageIndex | None
-) -> Model:
+def _on_tower(request: TrainRequest, tower: str, tokens: Tokens, seed: int, index: Any) -> Model:
     """A new model on a frozen tower, whose axes are learnt from the set."""
-    if index is None:
+    if not isinstance(index, ImageIndex):
         raise Mistake(f"A tower cannot be used for {request.name}.", "It is trained on more than pairs.")
     config = override(request.module.PRESETS.get(request.preset, request.module.TINY), request.of("model"))
     rows = learn_rows(tower, config.image_width, index, seed, None if request.dry_run else request.out)
