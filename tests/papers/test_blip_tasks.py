@@ -168,7 +168,7 @@ def test_two_of_the_same_picture_begin_as_the_pretrained_cross_attention() -> No
     )  # fmt: skip
     seen: list[torch.Tensor] = []
     system.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    system.verdict(Batch(images=image.repeat(1, 2, 1, 1, 1), texts=Texts.unpadded(tokens)))
+    system.match_logits(Batch(images=image.repeat(1, 2, 1, 1, 1), texts=Texts.unpadded(tokens)))
     torch.testing.assert_close(seen[0], expected[:, 0], atol=1e-5, rtol=1e-4)
 
 

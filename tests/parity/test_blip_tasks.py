@@ -246,7 +246,7 @@ def test_nlvr_by_the_published_formulae() -> None:
     enc = begin_with(model.tokens.enc, tokens)
     expected = nlvr_by_hand(state, enc, keep, [seen[:, 0], seen[:, 1]], model.config)
     batch = Batch(images=images, texts=Texts(tokens, keep))
-    torch.testing.assert_close(model.system.verdict(batch), expected, **NEAR)
+    torch.testing.assert_close(model.system.match_logits(batch), expected, **NEAR)
     torch.testing.assert_close(model.system.match(batch), expected[:, 1] - expected[:, 0], **NEAR)
     turned = nlvr_by_hand(state, enc, keep, [seen[:, 1], seen[:, 0]], model.config)
     assert (turned - expected).abs().max() > 1e-2

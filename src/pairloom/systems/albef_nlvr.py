@@ -10,21 +10,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.abilities import Ability
-from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.masks import padding
 from pairloom.blocks.text import TextTransformer
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
 from pairloom.blocks.vision import VisionTower
 from pairloom.data.batch import Batch
 from pairloom.systems import _fusion as fusion
+from pairloom.systems import _statements as statements
 
 SIZES = (
     "patch",
@@ -66,24 +63,16 @@ RECIPES: dict[str, dict[str, object]] = {
 }
 
 
-def example(config: Config, generator: torch.Generator) -> Batch:
-    """Six random statements about pictures."""
-    from pairloom.data.random_batch import random_pairs
-
-    batch = random_pairs(config, generator, config.pictures)
-    return replace(batch, labels=torch.arange(len(batch)) % 2)
+example = statements.example
 
 
-class System(nn.Module):
+class System(statements.JudgesStatements):
     """ALBEF for statements. `encoded` is the rows of the pictures [I N S C]."""
-
-    trains_on = ("statements",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
-        if c.pictures < 1:
-            raise ValueError("a statement is about one picture at least")
+        statements.demand_pictures(c.pictures)
         shape = TransformerConfig(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6)
         self.image = VisionTower(shape, c.image_size, c.patch)
         self.text = TextTransformer(c.layers(), c.vocabulary, c.positions, segments=2)
@@ -95,24 +84,8 @@ class System(nn.Module):
         self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
         initialise(self)
 
-    @property
-    def abilities(self) -> tuple[Ability, ...]:
-        """Statements about as many pictures as the config says."""
-        return (Ability("reason", reads="statement", by="match head", pictures=self.config.pictures),)
-
-    def encode_image(self, batch: Batch) -> Batch:
-        """Encode the pictures [I N 3 X Y], once. ValueError for another number of pictures."""
-        if batch.encoded is not None:
-            return batch
-        images = batch.required("images")
-        if images.shape[1] != self.config.pictures:
-            raise ValueError(f"a statement needs {self.config.pictures} pictures")
-        return replace(batch, encoded=self.image(images.flatten(0, 1)).unflatten(0, images.shape[:2]))
-
-    def match(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Log-odds that the statement is true."""
-        logits = self.match_logits(batch)
-        return logits[:, 1] - logits[:, 0]
+    def rows_of(self, images: Float[Tensor, "M 3 X Y"]) -> Float[Tensor, "M S C"]:
+        return self.image(images)
 
     def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: false, true; from [CLS]. As in the other ALBEFs, [SEP] is not read."""
@@ -124,11 +97,6 @@ class System(nn.Module):
         for index, layer in enumerate(self.fusion.layers):
             rows = layer(rows, padding(mask), read[index % len(read)], index)
         return self.head(rows[:, 0]).float()
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the two classes."""
-        total = F.cross_entropy(self.match_logits(batch), batch.required("labels"), reduction="sum")
-        return {"statement": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
 
 
 def from_albef(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:

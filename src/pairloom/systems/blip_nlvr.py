@@ -14,20 +14,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.abilities import Ability
-from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.multi_image import MultiImageAttention
 from pairloom.blocks.text import READ, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
 from pairloom.systems import _blip_tasks as tasks
+from pairloom.systems import _statements as statements
 
 
 @dataclass(frozen=True)
@@ -54,64 +51,36 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=3e-5, epochs=15)
 CLEAN = "blip_statement"  # how texts are cleaned (the released pre_caption, 40 words)
 
 
-def example(config: Config, generator: torch.Generator) -> Batch:
-    """Six random statements about pictures."""
-    from pairloom.data.random_batch import random_pairs
-
-    batch = random_pairs(config, generator, config.pictures)
-    return replace(batch, labels=torch.arange(len(batch)) % 2)
+example = statements.example
 
 
-class System(nn.Module):
+class System(statements.JudgesStatements):
     """BLIP for statements about several pictures."""
-
-    trains_on = ("statements",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
         c = self.config = config
-        if c.pictures < 1:
-            raise ValueError("a statement is about one picture at least")
+        statements.demand_pictures(c.pictures)
         self.image = c.image_tower()
         self.text = c.text_tower(c.image_width, self._cross)
         self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
         initialise(self)
-
-    @property
-    def abilities(self) -> tuple[Ability, ...]:
-        """Statements about as many pictures as the config says."""
-        return (Ability("reason", reads="statement", by="match head", pictures=self.config.pictures),)
 
     def _cross(self, layer: int) -> nn.Module:
         c = self.config
         merge = layer >= c.merge_from and c.pictures > 1
         return MultiImageAttention(c.pictures, c.width, c.heads, c.image_width, c.dropout, merge)
 
-    def encode_image(self, batch: Batch) -> Batch:
-        """Encode the pictures, once: `encoded` is their rows [I N S C]. ValueError for another number of pictures."""
-        if batch.encoded is not None:
-            return batch
-        if batch.images is None or batch.images.shape[1] != self.config.pictures:
-            raise ValueError(f"a statement needs {self.config.pictures} pictures")
-        return replace(batch, encoded=tasks.look(self.image, batch.images))
+    def rows_of(self, images: Float[Tensor, "M 3 X Y"]) -> Float[Tensor, "M S C"]:
+        return self.image(images)
 
-    def match(self, batch: Batch) -> Float[Tensor, " B"]:
-        """Log-odds that the statement is true."""
-        logits = self.verdict(batch)
-        return logits[:, 1] - logits[:, 0]
-
-    def verdict(self, batch: Batch) -> Float[Tensor, "B 2"]:
+    def match_logits(self, batch: Batch) -> Float[Tensor, "B 2"]:
         """The two classes: false, true."""
         tokens, mask = batch.text()
         memory = self.text.stack.project(self.encode_image(batch).encoded.flatten(1, 2))
         if batch.image_of is not None:
             memory = memory.read_by(batch.image_of)
         return self.head(self.text(begin_with(self.config.enc, tokens), mask, memory)[:, 0]).float()
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the two classes."""
-        total = F.cross_entropy(self.verdict(batch), batch.required("labels"), reduction="sum")
-        return {"statement": mean_of_all(total, torch.tensor(float(len(batch)), device=total.device))}
 
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:
