@@ -337,7 +337,8 @@ class Draws(Protocol):
     ) -> Float[Tensor, "B 3 H W"]:
         """Pictures in [-1, 1], one for each text. seeds: one for each row, which depends on its own alone.
 
-        options: keywords of the system's own signature (steps, guidance).
+        options: keywords of the system's own signature (steps, guidance). rows: how many rows of the codes of the batch's pictures are
+        kept, for a system with a codebook that completes pictures.
         """
         ...
 

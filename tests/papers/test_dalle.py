@@ -297,9 +297,25 @@ def test_a_picture_is_completed_from_its_first_codes() -> None:
     drawn = []
     decode = one.decode_codes
     one.decode_codes = lambda codes: drawn.append(codes) or decode(codes)
-    one.draw(batch, seeds=range(6), begin=batch.codes.ids[:, :8])
+    one.draw(batch, seeds=range(6), rows=2)
     one.draw(batch, seeds=range(6))
     assert drawn[0][:, :8].equal(batch.codes.ids[:, :8]) and not drawn[0][:, 8:].equal(drawn[1][:, 8:])
+    pictures = replace(batch, codes=None)
+    one.draw(pictures, seeds=range(6), rows=3)
+    assert drawn[2][:, :12].equal(one.codebook.encode(batch.images[:, 0])[:, :12])
+
+
+@torch.no_grad()
+def test_a_picture_of_logits_that_are_no_numbers_is_none() -> None:
+    one, batch = system(), example()
+    one.writer.words.weight[batch.text()[0][2, 1]] = torch.nan
+    drawn = one.draw(batch, seeds=range(6))
+    bad = (batch.text()[0] == batch.text()[0][2, 1]).logical_and(batch.text()[1]).any(1)
+    assert (
+        bad[2]
+        and drawn.isnan().flatten(1).all(1).equal(bad)
+        and drawn.isfinite().flatten(1).all(1).equal(~bad)
+    )
 
 
 @torch.no_grad()

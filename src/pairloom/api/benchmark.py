@@ -126,6 +126,8 @@ def bench(
     steps, protocol, race: of diffusion models. against: results.json of an earlier run. blind: also without picture or text.
     warn: is told of settings that a model does not hear, before any scoring. Mistake for what does not fit.
     """
+    if not name:
+        raise Mistake("Which benchmark?", "", "Name one, or gdbench; `pairloom bench` alone lists them.")
     if not models:
         raise Mistake("There is no model to ask.", "", f"Try: pairloom bench {name} --mini --model FOLDER")
     if mini == (data is not None):

@@ -1,57 +1,119 @@
-"""Pictures drawn into a folder: one PNG for each text and number, what is there already is not drawn again."""
+"""Drawing as a user asks for it: what is drawn and chosen how, and the record of it that lies in every picture's file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from pairloom.data.disk import atomic_write, unwritable
-from pairloom.data.pair import content_hash, seed_of
+import pairloom
+from pairloom.api.inputs import open_picture
+from pairloom.api.results import Drawing
+from pairloom.data.cut import cut_texts
+from pairloom.data.pair import content_hash
 from pairloom.errors import Mistake
 from pairloom.model.fingerprint import fingerprint
-from pairloom.tasks.draw import Sampling, demand_short, draw
+from pairloom.tasks.best_of import (
+    BestPicture,
+    ModelScorer,
+    PictureRequest,
+    PictureScorer,
+    draw_best,
+    picture_requests,
+)
+from pairloom.tasks.draw import Beginning, Sampling, problem_of
 
 if TYPE_CHECKING:
+    from pairloom.api.jobs import ModelJobs
+
+
+@dataclass(frozen=True)
+class DrawingOptions:
+    """several: pictures of each text. best: candidates of each picture, of which the judge chooses one. group: pictures that are drawn
+    together. seed: of all noise. begin: what every picture begins with."""
+
+    sampling: Sampling
+    several: int = 1
+    best: int = 1
+    seed: int = 0
+    group: int = 4
+    judge: PictureScorer | None = None
+    begin: Beginning | None = None
+
+    @classmethod
+    def checked(
+        cls, model: ModelJobs, *, several: int = 1, best: int = 1, judge: Any = None, steps: int | None = None,
+        guidance: float | None = None, temperature: float | None = None, begin: Any = None, rows: int = 0, seed: int = 0,
+        group: int = 4,
+    ) -> DrawingOptions:  # fmt: skip
+        """From the keywords of `Model.draw`. Mistake for what does not fit."""
+        if min(several, best, group) < 1:
+            raise Mistake(
+                "These options do not fit.", "--several, --best, --steps and --group must be above 0."
+            )
+        if best > 1 and judge is None:
+            why = f"Somebody has to choose among {best} pictures."
+            raise Mistake("--best needs a judge.", why, "Add --judge MODEL: one that matches or embeds, say.")
+        if (begin is None) != (rows == 0):
+            why = "The first rows of a picture's codes are kept, and the rest is drawn."
+            raise Mistake("--begin and --rows go together.", why, "Give both: --begin PICTURE --rows 4.")
+        beginning = None if begin is None else Beginning(open_picture(begin), rows)
+        if beginning is not None:
+            beginning.demand(model)
+        sampling = Sampling(steps, guidance, temperature)
+        scorer = None if judge is None else scorer_of(judge, str(model.device))
+        return cls(sampling, several, best, seed, group, scorer, beginning)
+
+    def drawn_with(self, model: ModelJobs) -> dict[str, Any]:
+        """What a picture depends on beside its text and number: model, version and options."""
+        options: dict[str, Any] = {"seed": self.seed, **self.sampling.of(model.system)}
+        if self.begin is not None:
+            options |= {"begin": content_hash(self.begin.image.tobytes()), "rows": self.begin.rows}
+        judged: dict[str, Any] = {"best_of": self.best}
+        if self.judge is not None:
+            judged |= {"judge": self.judge.identity, "by": self.judge.by}
+        weights = {"model": Path(model.where).name, "system": model.name, "weights": fingerprint(model)}
+        return {**weights, "options": options, **judged, "pairloom": pairloom.__version__}
+
+    def notes(self, model: ModelJobs, texts: Sequence[str]) -> list[str]:
+        """What the user should know: options that are not used, texts of which the judge reads only the beginning."""
+        unused = self.sampling.unheard(model.system)
+        notes = [f"this model draws without --{name}, which is not used" for name in unused]
+        if isinstance(self.judge, ModelScorer):
+            judge = self.judge.model
+            cut = cut_texts(judge.tokens, texts, judge.config.length)
+            notes += [f"for the judge {cut}"] if cut else []
+        return notes
+
+
+def scorer_of(judge: Any, device: str = "auto") -> PictureScorer:
+    """A judge of pictures: a model or a saved judge, or from where it lies. Mistake where it cannot score pairs."""
+    from pairloom.api.front import load, load_judge
     from pairloom.model import Model
 
+    if isinstance(judge, (str, Path)):
+        bare = (Path(judge) / "judge.json").is_file()
+        judge = load_judge(judge, device) if bare else load(judge, device)
+    return ModelScorer(judge) if isinstance(judge, Model) else judge  # type: ignore[no-any-return]
 
-class DrawnFiles:
-    """Draws as it is iterated; yields the path of each new file. wanted: (text, number, file) of all; done: there before; note: what
-    the user should know, "" for nothing."""
 
-    def __init__(
-        self, model: Model, texts: Sequence[str], out: Path, several: int, options: Sampling, seed: int,
-        group: int,
-    ) -> None:  # fmt: skip
-        if min(several, group) < 1:
-            raise Mistake("These options do not fit.", "--several, --steps and --group must be above 0.")
-        demand_short(model, texts)
-        self.model, self.options, self.seed, self.group = model, options, seed, group
-        # another picture has another name
-        about = repr((fingerprint(model), options, seed)).encode()
-        self.wanted = [
-            (text, at, out / f"{content_hash(text.encode(), about)[:12]}-{at}.png")
-            for text in dict.fromkeys(texts)
-            for at in range(several)
-        ]
-        try:
-            out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(out, error) from error
-        self._left = [one for one in self.wanted if not one[2].exists()]
-        self.done = len(self.wanted) - len(self._left)
-        notes = [
-            f"this model draws without --{name}, which is not used" for name in options.unheard(model.system)
-        ]
-        if self.done:
-            notes.append(f"{self.done} of {len(self.wanted)} already done in {out}")
-        self.note = "; ".join(notes)
+def drawing_of(wanted: PictureRequest, chosen: BestPicture, origin: dict[str, Any]) -> Drawing:
+    """The result for a request."""
+    best, candidates = chosen.best, tuple(asdict(one) for one in chosen.candidates)
+    origin = {"number": wanted.number, **origin}
+    return Drawing(wanted.text, chosen.image, best.seed, best.score, candidates, origin)
 
-    def __iter__(self) -> Iterator[Path]:
-        texts = [text for text, _, _ in self._left]
-        seeds = [seed_of(text, "draw", self.seed, at) for text, at, _ in self._left]
-        for image, (_, _, file) in zip(draw(self.model, texts, self.options, seeds, self.group), self._left):
-            with atomic_write(file) as stream:
-                image.save(stream, "PNG")
-            yield file
+
+def draw_all(model: ModelJobs, texts: Sequence[str], options: DrawingOptions) -> list[list[Drawing]]:
+    """`several` drawings of each text. Mistake for a text that cannot be drawn, or where a picture is not of finite numbers."""
+    for problem in filter(None, (problem_of(model, text) for text in texts)):
+        raise problem
+    wanted = picture_requests(texts, options.several, options.best, options.seed)
+    origin, results = options.drawn_with(model), []
+    pictures = draw_best(model, wanted, options.sampling, options.group, options.begin, options.judge)
+    for one, picture in zip(wanted, pictures):
+        if isinstance(picture, Mistake):
+            raise picture
+        results.append(drawing_of(one, picture, origin))
+    return [results[first : first + options.several] for first in range(0, len(results), options.several)]

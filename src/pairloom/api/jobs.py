@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pairloom.api.inputs import Texts, text_list
+from pairloom.api.inputs import Texts
 from pairloom.model import Model as BareModel
 
 if TYPE_CHECKING:
-    from pairloom.api.drawing import DrawnFiles
+    from pairloom.api.drawn_files import DrawnFiles
     from pairloom.api.lines import Lines
     from pairloom.api.retrieval import Retrieval
     from pairloom.data.shards import PairSet
@@ -46,20 +46,21 @@ class ModelJobs(BareModel):
         texts: Texts,
         out: Path | str,
         *,
-        several: int = 1,
-        steps: int | None = None,
-        guidance: float | None = None,
-        temperature: float | None = None,
-        seed: int = 0,
-        group: int = 4,
+        prompts: Path | str | None = None,
+        text_column: str = "",
+        **options: Any,
     ) -> DrawnFiles:
-        """`draw` into a folder, one PNG for each text and number, as it is iterated; what is there is not drawn again."""
-        self._demand("draw")
-        from pairloom.api.drawing import DrawnFiles
-        from pairloom.tasks.draw import Sampling
+        """`draw`, with its options, into a folder: a PNG for each text and number, as it is iterated; none is drawn twice.
 
-        options = Sampling(steps, guidance, temperature)
-        return DrawnFiles(self, text_list(texts), Path(out), several, options, seed, group)
+        prompts: a file in place of the texts (one a line, or a table with a column of texts, `text_column`), of which a bad one is a
+        row with its problem.
+        """
+        self._demand("draw")
+        from pairloom.api.drawing import DrawingOptions
+        from pairloom.api.drawn_files import DrawnFiles, wanted_texts
+
+        wanted = wanted_texts(texts, prompts, text_column)
+        return DrawnFiles(self, wanted, Path(out), DrawingOptions.checked(self, **options))
 
     def retrieve(
         self,

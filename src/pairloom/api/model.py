@@ -179,7 +179,7 @@ class Model(ModelJobs):
         opened, question_list = self._open(images), text_list(questions, "question")
         for text in question_list:
             answering.demand_short("question", answering.plain(text), self.tokens, self.config.length)
-        wanted, of = _paired(len(opened), question_list)
+        wanted, of = answering.paired(len(opened), question_list)
         rows = answering.answer(self, opened, wanted, options, of)
         single = is_one_picture(images) and isinstance(questions, str)
         return one_or_all([row[0] if several == 1 else row for row in rows], single)
@@ -305,33 +305,27 @@ class Model(ModelJobs):
         texts: Texts,
         *,
         several: int = 1,
+        best: int = 1,
+        judge: Any = None,
         steps: int | None = None,
         guidance: float | None = None,
         temperature: float | None = None,
+        begin: Any = None,
+        rows: int = 0,
         seed: int = 0,
         group: int = 4,
     ) -> Any:
-        """A `Drawing` for each text; with several > 1 a list of so many for each. group: drawn together."""
+        """A `Drawing` for each text; with several > 1 a list of so many for each. group: drawn together.
+
+        best: candidates for each drawing, of which `judge` (a model that scores pairs, a saved judge, or where one lies) chooses one.
+        begin, rows: a picture of whose codes the first rows are kept and the rest is drawn.
+        """
         self._demand("draw")
-        from pairloom.api.results import Drawing
-        from pairloom.data.pair import seed_of
-        from pairloom.tasks import draw as drawing
+        from pairloom.api.drawing import DrawingOptions, draw_all
 
-        drawing.demand_short(self, text_list(texts))
-        jobs = [(text, seed_of(text, "draw", seed, at)) for text in text_list(texts) for at in range(several)]
-        wanted, seeds = [text for text, _ in jobs], [own for _, own in jobs]
-        images = drawing.draw(self, wanted, drawing.Sampling(steps, guidance, temperature), seeds, group)
-        results = [Drawing(text, image, own) for (text, own), image in zip(jobs, images)]
-        rows = [results[first : first + several] for first in range(0, len(results), several)]
-        return one_or_all([row[0] if several == 1 else row for row in rows], isinstance(texts, str))
-
-
-def _paired(pictures: int, texts: list[str]) -> tuple[list[str], list[int]]:
-    """Texts with the picture of each: one text for all pictures, all texts for one picture, or one each in order."""
-    if len(texts) == 1:
-        return texts * pictures, list(range(pictures))
-    if pictures == 1:
-        return texts, [0] * len(texts)
-    if pictures != len(texts):
-        raise ValueError(f"{pictures} pictures and {len(texts)} questions: give one of either, or as many")
-    return texts, list(range(pictures))
+        options = DrawingOptions.checked(
+            self, several=several, best=best, judge=judge, steps=steps, guidance=guidance, temperature=temperature,
+            begin=begin, rows=rows, seed=seed, group=group,
+        )  # fmt: skip
+        drawings = draw_all(self, text_list(texts), options)
+        return one_or_all([row[0] if several == 1 else row for row in drawings], isinstance(texts, str))

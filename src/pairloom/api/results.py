@@ -8,16 +8,19 @@ from __future__ import annotations
 import base64
 import html
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 
 import numpy
 from numpy.typing import NDArray
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from pairloom.data.cut import CutTexts
+from pairloom.errors import Mistake
 
 Floats: TypeAlias = NDArray[Any]
 
@@ -97,21 +100,69 @@ class Embeddings:
         return f"Embeddings({shapes})"
 
 
+RECORD = "pairloom"  # keyword of the PNG text chunk that holds the record of a drawing
+
+
 @dataclass(frozen=True)
 class Drawing:
-    """A drawn picture, the text it was drawn for and the seed of its noise."""
+    """A drawn picture, the text it was drawn for and the seed of its noise.
+
+    score: by the judge, where there was one; candidates: seed and score of each picture that it chose from. origin: what drew it: model,
+    options, version.
+    """
 
     text: str
     image: Image.Image = field(repr=False)
     seed: int = 0
+    score: float | None = field(default=None, repr=False)
+    candidates: tuple[dict[str, Any], ...] = field(default=(), repr=False)
+    origin: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """All but the pixels, as it stands in a PNG file."""
+        judged = {} if self.score is None else {"score": self.score, "candidates": list(self.candidates)}
+        return {"text": self.text, "seed": self.seed, **judged, **self.origin}
 
     def save(self, path: Path | str) -> Path:
-        """Write it as a picture file; its ending names the format."""
-        self.image.save(path)
+        """Write it as a picture file; its ending names the format. A PNG file also holds its record."""
+        if Path(path).suffix.lower() == ".png":
+            with open(path, "wb") as stream:
+                self.write_png(stream)
+        else:
+            self.image.save(path)
         return Path(path)
+
+    def write_png(self, stream: IO[bytes]) -> None:
+        """Write it as PNG with its text (Description), the program (Software) and the record, a JSON document (pairloom)."""
+        import pairloom
+
+        info = PngInfo()
+        info.add_itxt("Description", self.text)
+        info.add_text("Software", f"pairloom {pairloom.__version__}")
+        info.add_itxt(RECORD, json.dumps(self.record, ensure_ascii=False))
+        self.image.save(stream, "PNG", pnginfo=info)
 
     def _repr_html_(self) -> str:
         return f"<figure>{html_image(self.image)}<figcaption>{html.escape(self.text)}</figcaption></figure>"
+
+
+def png_record(path: Path | str) -> dict[str, Any]:
+    """The record of a drawing in a PNG file. Mistake where the file has none."""
+    try:
+        with Image.open(path) as image:
+            return dict(json.loads(image.info[RECORD]))
+    except (OSError, KeyError, ValueError) as error:
+        why = "It is damaged, or pairloom has not drawn it."
+        raise Mistake(f"{path} has no record of a drawing.", why, "Move it away, or name another folder.") from error  # fmt: skip
+
+
+def is_drawn(path: Path) -> bool:
+    """Whether a picture file has the record of a drawing."""
+    try:
+        return bool(png_record(path))
+    except Mistake:
+        return False
 
 
 def html_table(titles: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> str:

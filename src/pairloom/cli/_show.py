@@ -126,7 +126,8 @@ class Progression:
             self.spoke = time.monotonic()
             rate = self.done / max(1e-9, self.spoke - self.began)
             of = f"/{self.total}" if self.total else ""
-            console.print(f"{self.label}: {self.done}{of} ({rate:.1f}/s) {tail}".rstrip(), markup=False)
+            left = f", {(self.total - self.done) / rate:.0f} s left" if self.total and rate else ""
+            console.print(f"{self.label}: {self.done}{of} ({rate:.1f}/s{left}) {tail}".rstrip(), markup=False)
 
 
 @contextmanager

@@ -50,11 +50,8 @@ def command(
 ) -> None:
     from pairloom.api.benchmark import bench, benchmark_list, benchmark_table
     from pairloom.cli import _show
-    from pairloom.errors import Mistake
 
-    if not name:
-        if model or data or mini:
-            raise Mistake("Which benchmark?", "", "Name one, or gdbench; `pairloom bench` alone lists them.")
+    if not (name or model or data or mini):
         if json:
             _show.say_json(benchmark_list())
         else:

@@ -43,9 +43,6 @@ def command(
     listed, rounds = listed_texts(candidates, "candidates"), [dialog_round(one) for one in history or ()]
     loaded = pairloom.load(model, device)
     ranking = loaded.dialog(pictures, question, listed, caption=caption, history=rounds)
-    if ranking.shortened:
-        _show.console.print(
-            f"The dialog is longer than {loaded.config.length} tokens: its oldest words were left out."
-        )
+    _show.note(ranking.note(loaded))
     facts = {"picture": str(pictures), "question": question, **ranking.to_dict()}
     _show.facts(question, facts if json else dict(zip(ranking.texts, ranking.scores)), json)

@@ -252,9 +252,10 @@ class System(nn.Module):
 
     def _codes(self, batch: Batch) -> Int[Tensor, "B N"]:
         """The codes of each text's picture: those that are stated, else those of the pictures."""
-        if batch.codes is None:
-            return self.codebook.encode(self._pictures(batch))
-        return batch.codes.ids if batch.image_of is None else batch.codes.ids[batch.image_of]
+        codes = (
+            self.codebook.encode(batch.required("images")[:, 0]) if batch.codes is None else batch.codes.ids
+        )
+        return codes if batch.image_of is None else codes[batch.image_of]
 
     def _pictures(self, batch: Batch) -> Float[Tensor, "B 3 H W"]:
         """The picture of each text."""
@@ -271,13 +272,15 @@ class System(nn.Module):
         seeds: Sequence[int] | None = None,
         temperature: float = 1.0,
         guidance: float = 1.0,
-        begin: Int[Tensor, "R n"] | None = None,
+        rows: int = 0,
     ) -> Float[Tensor, "R 3 H W"]:
         """Pictures in [-1, 1], one for each text. Texts that are alike are read once, where they stand together in equal numbers.
 
         seeds: of each row's draws. temperature: of the codes. guidance: scale of classifier-free guidance, 1: none; above 1 for a model
-        that has learnt from empty texts (Config.blank). begin: the first codes of each row, which are not drawn."""
+        that has learnt from empty texts (Config.blank). rows: of the codes of the batch's pictures, which begin the new ones and are not
+        drawn. A picture whose logits are not numbers is not numbers either."""
         ids, mask = batch.text()
+        begin = self._codes(batch)[:, : rows * self.writer.side] if rows else ids.new_zeros(len(ids), 0)
         start = torch.arange(len(ids)) if seeds is None else torch.tensor(list(seeds))
         chance = torch.stack(
             [
@@ -291,15 +294,18 @@ class System(nn.Module):
             ids, mask = torch.cat([ids, ids]), torch.cat([mask, empty])
         logits, state = self._candidates(ids, mask)
         codes: list[Tensor] = []
+        broken = torch.zeros(len(begin), dtype=torch.bool, device=ids.device)
         for at in range(self.code_length):
             if guidance != 1:
                 stated, free = logits.chunk(2)
                 logits = free + guidance * (stated - free)
+            broken |= logits.sum(1).isnan()
             drawn = draw_codes(logits / temperature, chance[:, at].to(logits.device))
-            codes.append(drawn if begin is None or at >= begin.shape[1] else begin[:, at])
+            codes.append(drawn.clamp(max=self.codebook_size - 1) if at >= begin.shape[1] else begin[:, at])
             if at + 1 < self.code_length:
                 logits, state = self.writer.step(state, codes[-1].repeat(2) if guidance != 1 else codes[-1])
-        return self.decode_codes(torch.stack(codes, 1))
+        pictures = self.decode_codes(torch.stack(codes, 1))
+        return torch.where(broken[:, None, None, None], torch.nan, pictures)
 
     def _candidates(
         self, ids: Int[Tensor, "R t"], mask: Bool[Tensor, "R t"]

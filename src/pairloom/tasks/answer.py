@@ -268,3 +268,14 @@ def _bar(costs_of: dict[int, float], several: int) -> float:
 def _ranked(costs_of: dict[int, float], choices: Choices, several: int) -> list[Answer]:
     order = sorted(costs_of, key=lambda number: -costs_of[number])[:several]
     return [Answer(choices.texts[number], costs_of[number]) for number in order]
+
+
+def paired(pictures: int, texts: list[str]) -> tuple[list[str], list[int]]:
+    """Texts with the picture of each: one text for all pictures, all texts for one picture, or one each in order."""
+    if len(texts) == 1:
+        return texts * pictures, list(range(pictures))
+    if pictures == 1:
+        return texts, [0] * len(texts)
+    if pictures != len(texts):
+        raise ValueError(f"{pictures} pictures and {len(texts)} questions: give one of either, or as many")
+    return texts, list(range(pictures))

@@ -42,6 +42,11 @@ class Ranking:
     def __str__(self) -> str:
         return self.texts[0]
 
+    def note(self, model: Model) -> str:
+        """What the user should know: that the dialog was shortened; "" for nothing."""
+        long = f"The dialog is longer than {model.config.length} tokens: its oldest words were left out"
+        return long if self.shortened else ""
+
     def to_dict(self) -> dict[str, Any]:
         """The answers with their scores, and whether the dialog was shortened, as plain values."""
         answers = [{"text": text, "score": score} for text, score in zip(self.texts, self.scores)]

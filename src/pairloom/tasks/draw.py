@@ -6,8 +6,10 @@ B texts, H W sides.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from torch import Tensor
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.model.numbers import finite
-from pairloom.verbs import Draws
+from pairloom.verbs import Draws, WritesCodes
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,58 @@ class Sampling:
         return sorted(stated - set(self.of(system)))
 
 
-def demand_short(model: Model, texts: Sequence[str]) -> None:
-    """Raise Mistake where a text is longer than the model reads."""
-    long = [text for text in texts if model.tokens.too_long(text, model.config.length)]
-    if long:
-        raise Mistake(
-            f"'{long[0]}' is longer than the model reads.",
+@dataclass(frozen=True)
+class Beginning:
+    """A picture that is completed: the first `rows` rows of its codes are kept, and the rest is drawn."""
+
+    image: Image.Image
+    rows: int
+
+    def demand(self, model: Model) -> None:
+        """Raise Mistake where a model cannot complete pictures, or has not so many rows."""
+        system = model.system
+        if (
+            not isinstance(system, WritesCodes)
+            or "rows" not in inspect.signature(model.system.draw).parameters
+        ):
+            why = "It needs a codebook, so that a picture has rows of codes which can be kept."
+            raise Mistake(
+                f"A {model.name} cannot complete a picture.", why, "Leave --begin out, or take a dalle."
+            )
+        side = math.isqrt(system.code_length)
+        if not 0 < self.rows < side:
+            why = f"A picture of this model has {side} rows of codes."
+            raise Mistake(f"{self.rows} rows cannot be kept.", why, f"Give --rows 1 to {side - 1}.")
+
+
+def problem_of(model: Model, text: str) -> Mistake | None:
+    """Why a model cannot draw a text: it is empty, or longer than the model reads."""
+    if not text.strip():
+        return Mistake("A text is empty.", "There is nothing to draw.", "Say what is to be seen.")
+    if model.tokens.too_long(text, model.config.length):
+        return Mistake(
+            f"'{text}' is longer than the model reads.",
             f"It reads {model.config.length} tokens, the first and the last token included.",
             "Shorten it.",
         )
+    return None
+
+
+def batches(texts: Sequence[str], group: int) -> Iterator[slice]:
+    """Parts of a list of texts, of at most `group` rows each, in which every text stands equally often: a system may then read
+    each of them once for all of its rows."""
+    first = end = size = 0
+    for _, rows in groupby(texts):
+        count = len(list(rows))
+        if end > first and (count != size or end - first + count > group):
+            yield slice(first, end)
+            first = end
+        end, size = end + count, count
+        while end - first > group:
+            yield slice(first, first + group)
+            first, size = first + group, end - first - group
+    if end > first:
+        yield slice(first, end)
 
 
 def draw(
@@ -63,18 +108,23 @@ def draw(
     options: Sampling = Sampling(),
     seeds: Sequence[int] = (),
     group: int = 4,
-) -> Iterator[Image.Image]:
-    """Draw a picture for each text, `group` at a time. seeds: of the noise of each picture. Options that the system does not have
-    are not used (`Sampling.unheard`)."""
+    begin: Beginning | None = None,
+) -> Iterator[Tensor]:
+    """Draw a picture [3 H W] in [-1, 1] for each text, at most `group` at a time. seeds: of the noise of each. begin: what all
+    begin with. Options that the system does not have are not used (`Sampling.unheard`)."""
     chosen = options.of(model.system)
-    for first in range(0, len(texts), group):
-        part = slice(first, first + group)
+    for part in batches(texts, group):
+        some = texts[part]
+        if begin is None:
+            batch = model.batch(texts=some)
+        else:
+            batch = model.batch([begin.image], some, [0] * len(some))
+            chosen["rows"] = begin.rows
         with torch.no_grad():
-            drawn = model.system.draw(model.batch(texts=texts[part]), seeds=list(seeds[part]), **chosen)
-        yield from map(to_image, finite(drawn, "pictures"))
+            yield from model.system.draw(batch, seeds=list(seeds[part]), **chosen)
 
 
 def to_image(picture: Tensor) -> Image.Image:
-    """Convert a picture [3 H W] in [-1, 1] to a PIL image."""
-    pixels = ((picture.clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu().numpy()
-    return Image.fromarray(pixels)
+    """Convert a picture [3 H W] in [-1, 1] to a PIL image. Mistake where it is not of finite numbers."""
+    pixels = ((finite(picture, "pictures").clamp(-1, 1) + 1) * 127.5).round().byte().permute(1, 2, 0).cpu()
+    return Image.fromarray(pixels.numpy())
