@@ -238,7 +238,7 @@ def test_the_divergence_is_from_the_uniform_distribution() -> None:
 def test_the_divergence_weighs_beta_over_192_a_cell() -> None:
     one, batch = system(), example()
     one.begin(Progress(10_000, 1.0, 20_000))
-    logits = one.codebook.logits(batch.images[:, 0])
+    logits = one.codebook.encoder.logits(batch.images[:, 0])
     whole = one.losses(batch, "codebook")
     assert float(whole["uniform"]) == pytest.approx(6.6 / 192 * float(uniform_divergence(logits)), rel=1e-5)
 

@@ -1,9 +1,9 @@
 """Networks of the discrete VAE of DALL-E (Ramesh et al., 2021, appendix A): pictures to logits of codes, an eighth of the side, and
 codes to pictures.
 
-Does not know: losses, how codes are drawn, normalisation of pixels.
+Does not know: losses, how codes are drawn, normalisation of pixels other than to -1 .. 1.
 
-I pictures, H W their sides, Y X those of the grid of codes (an eighth), K size of the codebook, C channels.
+I pictures, H W their sides, Y X those of the grid of codes (an eighth), N = Y * X, K size of the codebook, C channels.
 """
 
 from __future__ import annotations
@@ -61,6 +61,14 @@ class CodeEncoder(nn.Module):
 
     def forward(self, images: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I K Y X"]:
         return self.out(F.relu(self.groups(self.enter(images))))
+
+    def logits(self, images: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I K Y X"]:
+        """Of pictures in [-1, 1]."""
+        return self(away_from_edges((images + 1) / 2))
+
+    def codes(self, images: Float[Tensor, "I 3 H W"]) -> Int[Tensor, "I N"]:
+        """The likeliest code of each cell of pictures in [-1, 1], without noise, row by row (section 2.2)."""
+        return self.logits(images).argmax(1).flatten(1)
 
 
 class CodeDecoder(nn.Module):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from pairloom.abilities import CAPTION, EMBED, Ability
 from pairloom.blocks import mask_append as appending
+from pairloom.blocks.codebook_configs import CodebookConfig
 from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
@@ -29,11 +31,12 @@ from pairloom.systems import _fusion as fusion
 class Config(encoder.MultiwaySizes):
     """The released base.
 
-    codes: how many a hidden patch may have. masked, pair_masked, caption_masked: share of hidden words of a text alone, of a
+    codes: how many a hidden patch may have; codebook: what gives them (None: they are the batch's). masked, pair_masked, caption_masked: share of hidden words of a text alone, of a
     pair's, of a caption to write; patches_masked: of the patches. data, itc, caption: weights (0: not learned, not asked).
     """
 
     codes: int = 8192
+    codebook: CodebookConfig | None = None
     embedding: int = 768
     masked: float = 0.15
     pair_masked: float = 0.5
@@ -102,6 +105,11 @@ class System(encoder.Multiway):
         for part in (self.words, self.codes, self.image_projection, self.text_projection):
             initialise(part)
         nn.init.trunc_normal_(self.hidden, std=0.02)
+        self.codebook: Any = None
+        if c.codebook is not None:
+            from pairloom.blocks.patch_codes import PatchCodes
+
+            self.codebook = PatchCodes(c.codebook, c.image_size // c.patch, c.codes)
 
     @property
     def abilities(self) -> tuple[Ability, ...]:
@@ -175,8 +183,8 @@ class System(encoder.Multiway):
             patches, gone = self._hide_patches(batch, generator)
             seen, read = self._fuse(patches, self.text(ids), mask)
             losses["pair"] = c.data * predicted(read, hidden)
-            if batch.codes is not None:
-                codes = batch.codes.ids[fusion.owner_of(batch)][gone]
+            if batch.codes is not None or self.codebook is not None:
+                codes = self.patch_codes(batch)[fusion.owner_of(batch)][gone]
                 alone, both = (self.vision_norm(rows)[:, 1:][gone] for rows in (self.vision(patches), seen))
                 losses["image"] = c.data * F.cross_entropy(self.codes(alone).float(), codes)
                 losses["pair"] += c.data * F.cross_entropy(self.codes(both).float(), codes)
@@ -189,6 +197,14 @@ class System(encoder.Multiway):
             rows = appending.read_after(self.language, self.text(ids), state, sees)
             losses["caption"] = c.caption * predicted(rows, hidden, c.label_smoothing)
         return losses
+
+    def patch_codes(self, batch: Batch) -> Int[Tensor, "I P"]:
+        """Of the first picture of each row: those that the batch has, else the codebook's. ValueError where there is neither."""
+        if batch.codes is not None:
+            return batch.codes.ids
+        if self.codebook is None:
+            raise ValueError("the batch has no codes, and the model no codebook")
+        return self.codebook(batch.required("images")[:, 0])
 
     def _hide_patches(
         self, batch: Batch, generator: torch.Generator

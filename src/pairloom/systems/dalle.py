@@ -117,13 +117,10 @@ class Codebook(nn.Module):
         self.encoder = CodeEncoder(c.code_width, c.codebook, c.code_blocks)
         self.decoder = CodeDecoder(c.code_width, c.codebook, c.code_blocks)
 
-    def logits(self, images: Float[Tensor, "I 3 H W"]) -> Float[Tensor, "I K Y X"]:
-        return self.encoder(away_from_edges((images + 1) / 2))
-
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "I 3 H W"]) -> Int[Tensor, "I N"]:
-        """The likeliest code of each cell, without noise, row by row (section 2.2)."""
-        return self.logits(images).argmax(1).flatten(1)
+        """The likeliest code of each cell."""
+        return self.encoder.codes(images)
 
     def decode(self, codes: Int[Tensor, "I N"]) -> Float[Tensor, "I 3 H W"]:
         """The middle of what the decoder expects of each pixel, in [-1, 1]."""
