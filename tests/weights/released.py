@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.data.records import Regions
 
 Shapes = dict[str, tuple[int, ...]]
-NORMS = ("norm", "_ln", "feat_embedding.1.", "pos_embedding.1.")  # of their names
+NORMS = ("norm", "_ln", "feat_embedding.1.", "pos_embedding.1.", "head.1.")  # of their names
 
 
 def drawn(name: str, shape: tuple[int, ...], scale: float = 0.1) -> Tensor:
@@ -234,7 +235,8 @@ def vl_t5() -> Shapes:
 
 
 def beit3(words: int, head: str) -> Shapes:
-    """128 wide, 2 layers, pictures of 2 x 2 patches of 16. head: "retrieval" or "captions"."""
+    """128 wide, 2 layers, pictures of 2 x 2 patches of 16. head: "retrieval", "captions", "questions" (6 answers), "statements", or ""
+    for the trunk."""
     shapes: Shapes = {
         "beit3.text_embed.weight": (words, 128),
         "beit3.vision_embed.mask_token": (1, 1, 128),
@@ -256,9 +258,18 @@ def beit3(words: int, head: str) -> Shapes:
             )
             shapes |= norm(f"{name}.ffn.{expert}.ffn_layernorm", 512)
             shapes |= norm(f"{name}.final_layer_norm.{expert}", 128)
-        shapes |= norm(f"beit3.encoder.layer_norm.{expert}", 128)
+        if head != "questions":
+            shapes |= norm(f"beit3.encoder.layer_norm.{expert}", 128)
     if head == "captions":
         return shapes | linear("mlm_head", words, 128)
+    if head == "questions":
+        shapes |= norm("pooler.norm", 128) | linear("pooler.dense", 128, 128)
+        return shapes | linear("head.0", 256, 128) | norm("head.1", 256) | linear("head.3", 6, 256)
+    if head == "statements":
+        shapes |= norm("head.norm1", 512) | linear("head.dense1", 256, 512)
+        return shapes | norm("head.norm2", 256) | linear("head.dense2", 2, 256)
+    if not head:
+        return shapes
     return shapes | {"language_head.weight": (128, 128), "vision_head.weight": (128, 128), "logit_scale": ()}
 
 
@@ -286,3 +297,9 @@ def region_batch(vocabulary: int, features: int = 20, classes: int = 7) -> Batch
         regions=Regions(seen, places, real, shares, None),
         image_ids=torch.arange(3),
     )
+
+
+def picture_pairs(vocabulary: int, size: int = 32) -> Batch:
+    """The texts of `region_batch`, each about two pictures."""
+    images = np.random.RandomState(9).standard_normal((3, 2, 3, size, size))
+    return replace(pixel_batch(vocabulary, size), images=torch.tensor(images, dtype=torch.float32))

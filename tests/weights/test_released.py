@@ -26,6 +26,7 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.errors import Mistake
 from pairloom.model import save
 from pairloom.systems import _fusion as fusion
+from pairloom.systems import beit3_vqa
 
 NEAR = dict(atol=1e-5, rtol=1e-5)
 TOKENS = bert_tokens()
@@ -44,7 +45,7 @@ class Expected(NamedTuple):
 
 class Released(NamedTuple):
     """One file. tied: names that stand for the same tensor as another. narrow: a tensor whose width cannot be changed alone. batch:
-    what is asked. vocabulary: writes it into a folder."""
+    what is asked. vocabulary: writes it into a folder. unknown: a name that it has not, and that is no head."""
 
     file: str
     system: str
@@ -54,6 +55,7 @@ class Released(NamedTuple):
     expected: tuple[Expected, ...]
     batch: Callable[[], Batch] = lambda: region_batch(WORDS)
     vocabulary: Callable[[Path], None] = TOKENS.save
+    unknown: str = "something.else"
 
 
 def predicted(system: Any, batch: Batch, pictures: bool = True) -> Tensor:
@@ -150,6 +152,33 @@ FILES = {
         (Expected("logits", [-2.3102925, -1.4500407, 1.9101453, -1.2833980], 3 * TOKENS.size),),
         lambda: pixel_batch(WORDS),
     ),
+    "beit3 for questions": Released(
+        "beit3_base_patch16_480_vqa.pth",
+        "beit3_vqa",
+        lambda: released.beit3(TOKENS.size + 3, "questions"),
+        {},
+        "head.0.weight",
+        (Expected("answer_logits", [-0.5336707, -1.4126312, -0.7018563, 0.1339248, 0.1181473, -0.7697458]),),
+        lambda: pixel_batch(WORDS),
+    ),
+    "beit3 for statements": Released(
+        "beit3_base_patch16_224_nlvr2.pth",
+        "beit3_nlvr",
+        lambda: released.beit3(TOKENS.size + 3, "statements"),
+        {},
+        "head.dense1.weight",
+        (Expected("match", [0.9075051, 1.9484586, 0.9962475]),),
+        lambda: released.picture_pairs(WORDS),
+    ),
+    "beit3's trunk": Released(
+        "beit3_base_patch16_224.pth",
+        "beit3",
+        lambda: released.beit3(TOKENS.size + 3, ""),
+        {},
+        "beit3.encoder.layers.0.self_attn.q_proj.A.weight",
+        (),
+        unknown="beit3.something.else",
+    ),
     "vl_bert": Released(
         "vl-bert-base-prec.model",
         "vl_bert",
@@ -234,20 +263,25 @@ def test_a_uniter_of_another_task_is_refused_by_its_head(tmp_path: Path) -> None
 
 
 def test_a_beit3_of_another_task_is_refused_by_its_head(tmp_path: Path) -> None:
-    one = FILES["beit3 for captions"]
-    trunk = {name: tensor for name, tensor in tensors_of(one).items() if not name.startswith("mlm_head")}
-    with pytest.raises(Mistake, match="trunk alone"):
-        pairloom.load(publish(one, tmp_path, trunk))
-    with pytest.raises(Mistake, match="Its head is head, pooler"):
-        pairloom.load(
-            publish(
-                one, tmp_path, {**trunk, "pooler.norm.bias": torch.zeros(1), "head.0.bias": torch.zeros(1)}
-            )
-        )
+    one = FILES["beit3's trunk"]
+    head = {"fc_norm.bias": torch.zeros(1), "head.bias": torch.zeros(1)}
+    with pytest.raises(Mistake, match="Its head is fc_norm, head"):
+        pairloom.load(publish(one, tmp_path, {**tensors_of(one), **head}))
     (tmp_path / "tokenizer.json").unlink()
     torch.save({"model": tensors_of(one)}, tmp_path / one.file)
     with pytest.raises(Mistake, match="no vocabulary beside"):
         pairloom.load(tmp_path / one.file)
+
+
+def test_training_starts_from_the_trunk_of_a_beit3(tmp_path: Path) -> None:
+    """It can be asked nothing, and has an encoder to begin with, for pairs as for questions."""
+    trunk = pairloom.load(publish(FILES["beit3's trunk"], tmp_path), device="cpu")
+    assert not trunk.abilities and trunk.config.data == 1
+    begun = beit3_vqa.from_beit3(trunk.system.state_dict(), beit3_vqa.TINY)
+    assert torch.equal(
+        begun["vision.layers.1.feed.0.fn.up.weight"],
+        tensors_of(FILES["beit3's trunk"])["beit3.encoder.layers.1.ffn.A.fc1.weight"],
+    )
 
 
 def test_a_vl_bart_is_refused(tmp_path: Path) -> None:
@@ -300,8 +334,8 @@ def test_it_gives_what_the_authors_module_gives(name: str, tmp_path: Path) -> No
 def test_names_that_are_missing_or_unknown_are_said(name: str, tmp_path: Path) -> None:
     one = FILES[name]
     tensors = tensors_of(one)
-    with pytest.raises(Mistake, match="Not known here: something.else"):
-        pairloom.load(publish(one, tmp_path, {**tensors, "something.else": torch.zeros(2)}))
+    with pytest.raises(Mistake, match=f"Not known here: {one.unknown}"):
+        pairloom.load(publish(one, tmp_path, {**tensors, one.unknown: torch.zeros(2)}))
     less = {key: value for key, value in tensors.items() if key != one.narrow}
     with pytest.raises(Mistake, match="Missing: "):
         pairloom.load(publish(one, tmp_path, less))
