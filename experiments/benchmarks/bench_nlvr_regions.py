@@ -1,7 +1,8 @@
-"""NLVR v1 (people's statements about three drawn boxes) from its structured form: accuracy of a small UNITER whose regions are the
-items of the boxes.
+"""NLVR v1 (people's statements about three drawn boxes) from its structured form: accuracy of a small UNITER, LXMERT or
+ViLBERT whose regions are the items of the boxes.
 
     python experiments/benchmarks/bench_nlvr_regions.py --data ../shared/data --seeds 3
+    python experiments/benchmarks/bench_nlvr_regions.py --system lxmert --seeds 3
     python experiments/benchmarks/bench_nlvr_regions.py --scratch --seeds 3            # people's statements alone
 
 A region is a box or an item: one-hot kind, colour, size and box, its place, which walls it touches, its storey in a tower, and
@@ -54,6 +55,14 @@ MOST = 4  # counts from here on are one class
 HELD = 60  # sentences with exact labels that people's statements are stopped by
 EXACT = "final"  # the source of labels that were checked
 UNSEEN = 300  # statements of the grammar to measure on
+# layers of each system; in the two streams as many exchanges as the one stream has layers
+LAYERS: dict[str, Callable[[int, int], dict[str, int]]] = {
+    "uniter": lambda width, depth: dict(depth=depth),
+    "lxmert": lambda width, depth: dict(depth=1, region_depth=1, cross_depth=depth, attributes=0),
+    "vilbert": lambda width, depth: dict(
+        depth=depth, exchanges=depth, visual_depth=depth, visual_width=width, visual_heads=4, shared_width=width, shared_heads=4
+    ),
+}  # fmt: skip
 
 
 @dataclass
@@ -252,12 +261,12 @@ def run(args: argparse.Namespace, seed: int, train: People, dev: People) -> dict
         classes=0,
         pictures=1,
         width=args.width,
-        depth=args.depth,
         heads=4,
         length=40,
         positions=48,
+        **LAYERS[args.system](args.width, args.depth),
     )
-    model = build("uniter", tokens, "tiny", [f"{key}={value}" for key, value in sizes.items()], seed)
+    model = build(args.system, tokens, "tiny", [f"{key}={value}" for key, value in sizes.items()], seed)
     course, losses, share = Course(model, seed, args.drop), {}, args.batch // 3
     reader = [model.system.train(), course.counts]
     if not args.scratch:
@@ -308,6 +317,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--system", choices=list(LAYERS), default="uniter")
     for name, value in dict(
         count=500, pre=3000, steps=1500, scenes=16000, batch=64, width=64, depth=3
     ).items():
@@ -322,7 +332,10 @@ def main() -> None:
         began = time.process_time()
         row = run(args, seed, train, dev)
         spent = round(time.process_time() - began)
-        print(json.dumps({"seed": seed, "cpu_s": spent, "scratch": args.scratch, **row}), flush=True)
+        print(
+            json.dumps({"system": args.system, "seed": seed, "cpu_s": spent, "scratch": args.scratch, **row}),
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
