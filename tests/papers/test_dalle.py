@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.code_attention import AttentionWindow, sequence_mask
+from pairloom.blocks.code_drawing import draw_codes
 from pairloom.blocks.discrete_vae import GainedBlock, away_from_edges, back_to_edges
 from pairloom.data.batch import Texts
 from pairloom.data.records import Codes
@@ -18,7 +19,7 @@ from pairloom.objectives.discrete_vae import (
     uniform_divergence,
 )
 from pairloom.systems import dalle
-from pairloom.systems.dalle import draw_codes, patterns
+from pairloom.systems.dalle import patterns
 from pairloom.verbs import Progress
 
 

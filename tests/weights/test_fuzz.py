@@ -22,6 +22,7 @@ from test_align import align  # noqa: E402
 from test_bert_clip import alt, chinese  # noqa: E402
 from test_blip2 import blip2  # noqa: E402
 from test_flamingo_parts import TWO_LAYERS, bridge, fresh, language_folder  # noqa: E402
+from test_min_dalle import publish as publish_min_dalle  # noqa: E402
 from test_openai_clip import VIT, model_of, script  # noqa: E402
 from test_peft import adapters  # noqa: E402
 from test_released import FILES as RELEASED  # noqa: E402
@@ -303,6 +304,11 @@ def of_fusion(name: str) -> Callable[[Path], Loader]:
     return write
 
 
+def min_dalle(where: Path) -> Loader:
+    publish_min_dalle(where)
+    return load
+
+
 LAYOUTS: dict[str, Callable[[Path], Loader]] = {
     one.__name__: one
     for one in (
@@ -333,6 +339,7 @@ LAYOUTS: dict[str, Callable[[Path], Loader]] = {
         vit_start,
         bert_start,
         ridge,
+        min_dalle,
     )
 } | {name: of_fusion(name) for name in RELEASED}
 
@@ -347,6 +354,7 @@ WEIGHED = (
     "openai_tensors",
     "lxmert",
     "albef",
+    "min_dalle",
     *RELEASED,
 )
 

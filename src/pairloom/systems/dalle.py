@@ -26,6 +26,7 @@ from pairloom.blocks.code_attention import (
     sequence_mask,
     step_block,
 )
+from pairloom.blocks.code_drawing import chances, write_codes
 from pairloom.blocks.discrete_vae import SCALE, CodeDecoder, CodeEncoder, away_from_edges, back_to_edges
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 from pairloom.data.batch import Batch
@@ -278,31 +279,22 @@ class System(nn.Module):
         drawn. A picture whose logits are not numbers is not numbers either."""
         ids, mask = batch.text()
         begin = self._codes(batch)[:, : rows * self.writer.side] if rows else ids.new_zeros(len(ids), 0)
-        start = torch.arange(len(ids)) if seeds is None else torch.tensor(list(seeds))
-        chance = torch.stack(
-            [
-                torch.rand(self.code_length, generator=torch.Generator().manual_seed(int(seed)))
-                for seed in start
-            ]
-        )
+        chance = chances(range(len(ids)) if seeds is None else seeds, self.code_length)
         if guidance != 1:
             empty = torch.zeros_like(mask)
             empty[:, 0] = True
             ids, mask = torch.cat([ids, ids]), torch.cat([mask, empty])
         logits, state = self._candidates(ids, mask)
-        codes: list[Tensor] = []
-        broken = torch.zeros(len(begin), dtype=torch.bool, device=ids.device)
-        for at in range(self.code_length):
-            if guidance != 1:
-                stated, free = logits.chunk(2)
-                logits = free + guidance * (stated - free)
-            broken |= logits.sum(1).isnan()
-            drawn = draw_codes(logits / temperature, chance[:, at].to(logits.device))
-            codes.append(drawn.clamp(max=self.codebook_size - 1) if at >= begin.shape[1] else begin[:, at])
-            if at + 1 < self.code_length:
-                logits, state = self.writer.step(state, codes[-1].repeat(2) if guidance != 1 else codes[-1])
-        pictures = self.decode_codes(torch.stack(codes, 1))
-        return torch.where(broken[:, None, None, None], torch.nan, pictures)
+        codes, broken = write_codes(
+            logits,
+            state,
+            self.writer.step,
+            chance,
+            temperature=temperature,
+            guidance=guidance,
+            begin=begin,
+        )
+        return torch.where(broken[:, None, None, None], torch.nan, self.decode_codes(codes))
 
     def _candidates(
         self, ids: Int[Tensor, "R t"], mask: Bool[Tensor, "R t"]
@@ -333,9 +325,3 @@ class System(nn.Module):
         texts = F.cross_entropy(short[real], ids[:, 1:][real]) if real.any() else short.sum() * 0
         pictures = F.cross_entropy(logits.flatten(0, 1), codes.flatten())
         return {"text": c.text_weight * texts, "image": (1 - c.text_weight) * pictures}
-
-
-def draw_codes(logits: Float[Tensor, "R K"], chance: Float[Tensor, " R"]) -> Int[Tensor, " R"]:
-    """A code of each row by inverting its cumulated shares at a number in [0, 1), so that a row depends on its own number alone."""
-    total = logits.double().softmax(1).cumsum(1)
-    return torch.searchsorted(total, (chance.double() * total[:, -1])[:, None], right=True)[:, 0]
