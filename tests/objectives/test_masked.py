@@ -134,5 +134,14 @@ def test_adversarial_losses_by_hand() -> None:
     sure = torch.full((4,), 50.0)
     assert float(critic_loss(sure, -sure, sure, weight=0.5)) == pytest.approx(25.0)
     assert float(painter_loss(-sure)) == pytest.approx(50.0)
-    texts = torch.tensor([[0.0, 2.0], [2.0, 4.0]])
-    assert interpolated(texts).tolist() == [[1.0, 3.0], [1.0, 3.0]]
+    weights = torch.tensor([1.0, 1.0, 0.5, 0.5])
+    assert float(painter_loss(-sure, weights)) == pytest.approx(50.0 * 3 / 4)
+
+
+def test_interpolated_texts_lie_between_the_halves_of_a_batch() -> None:
+    texts = torch.tensor([[0.0, 2.0], [1.0, 1.0], [2.0, 4.0], [5.0, 1.0], [9.0, 9.0]])
+    assert interpolated(texts).tolist() == [[1.0, 3.0], [3.0, 1.0]]
+    many = torch.cat([torch.zeros(2000, 1), torch.ones(2000, 1)])
+    moved = interpolated(many, torch.Generator().manual_seed(0))
+    assert -0.5 <= float(moved.min()) < -0.45 and 1.45 < float(moved.max()) <= 1.5
+    assert float(moved.mean()) == pytest.approx(0.5, abs=0.03)

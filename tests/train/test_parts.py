@@ -46,7 +46,7 @@ def test_frozen_parameters_are_left_alone() -> None:
         turns(system.requires_grad_(False), Settings())
 
 
-@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd"])
+@pytest.mark.parametrize("kind", ["adamw", "adam", "sgd", "rmsprop"])
 def test_the_optimisers_state_goes_round(kind: Any) -> None:
     settings = Settings(optimiser=kind)
 

@@ -31,12 +31,22 @@ def critic_loss(
     return loss + weight * wrong + (1 - weight) * fake
 
 
-def painter_loss(drawn: Float[Tensor, " B"]) -> Float[Tensor, ""]:
-    """Non-saturating generator loss: binary cross-entropy of the drawn pictures' logits with the target 1."""
-    return F.binary_cross_entropy_with_logits(drawn, torch.ones_like(drawn))
+def painter_loss(drawn: Float[Tensor, " B"], weights: Float[Tensor, " B"] | None = None) -> Float[Tensor, ""]:
+    """Non-saturating generator loss: mean binary cross-entropy of the drawn pictures' logits with the target 1. weights: of the
+    rows, whose sum does not change what the sum is divided by."""
+    return F.binary_cross_entropy_with_logits(drawn, torch.ones_like(drawn), weights)
 
 
-def interpolated(texts: Float[Tensor, "B E"], share: float = 0.5) -> Float[Tensor, "B E"]:
-    """Manifold interpolation (GAN-INT, equation 5): embeddings between each text and its neighbour in the batch. No real
-    picture belongs to them, so that only the painter learns from them."""
-    return share * texts + (1 - share) * texts.roll(1, 0)
+def interpolated(
+    texts: Float[Tensor, "B E"], generator: torch.Generator | None = None
+) -> Float[Tensor, "M E"]:
+    """Manifold interpolation (GAN-INT, equation 5): embeddings in the middle between each text of the first half of a batch and one of
+    the second half. No real picture belongs to them, so that only the painter learns from them.
+
+    generator: moves each of them along the line through both texts by a random share, from -1 to 1, of their difference.
+    """
+    half = len(texts) // 2
+    share = texts.new_full((half, 1), 0.5)
+    if generator is not None:
+        share += (2 * torch.rand(half, 1, generator=generator) - 1).to(share.device)
+    return torch.lerp(texts[:half], texts[half : 2 * half], share)

@@ -66,8 +66,8 @@ def starting_with(parameters: Parameters, prefixes: tuple[str, ...]) -> Paramete
 
 
 def optimiser(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2014) or SGD with momentum betas[0]. Weight decay applies to
-    matrices alone, and to norms, biases and scalars too with `decay_all`."""
+    """AdamW (Loshchilov and Hutter 2019), Adam (Kingma and Ba 2014), SGD with momentum betas[0], or RMSProp. Weight decay
+    applies to matrices alone, and to norms, biases and scalars too with `decay_all`."""
     parameters = list(parameters)
     if not parameters:
         raise ValueError("nothing to learn: no parameter requires a gradient")
@@ -81,6 +81,8 @@ def optimiser(parameters: Iterable[nn.Parameter], settings: Settings) -> torch.o
     beta1, beta2 = settings.betas
     if settings.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=settings.lr, momentum=beta1, fused=True)
+    if settings.optimiser == "rmsprop":
+        return torch.optim.RMSprop(groups, lr=settings.lr, alpha=beta2)
     kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
     return kind(groups, lr=settings.lr, betas=(beta1, beta2), fused=True)
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from pairloom import registry
 from pairloom.config_json import to_dict
+from pairloom.data.characters import character_tokens
 from pairloom.data.disk import atomic_write, check_output
 from pairloom.data.feed import feed_name
 from pairloom.data.order import Plan
@@ -169,12 +170,14 @@ def _sources(request: TrainRequest, regions: RegionSet | None) -> Sources:
 
 def _tokenizer(request: TrainRequest, sources: Sources) -> Tokens:
     """The tokenizer of the request, of the run that is resumed, or a new one; texts are cleaned as the system's recipe has it (CLEAN
-    of its file)."""
+    of its file). A system that reads characters states them (ALPHABET)."""
     clean = getattr(request.module, "CLEAN", "")
     if request.tokens:
         return Tokens.load(request.tokens, clean)
     if run_folder.begun_in(request.out) is not None and (request.out / "tokenizer.json").is_file():
         return Tokens.load(request.out)
+    if alphabet := getattr(request.module, "ALPHABET", ""):
+        return character_tokens(alphabet)
     return sources.tokenizer(request.vocabulary, clean)
 
 

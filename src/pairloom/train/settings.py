@@ -20,7 +20,8 @@ class Settings:
     batch: examples per optimiser step, over all processes. steps: 0 means `epochs` whole epochs.
     schedule: "exponential" multiplies by `decay` after each epoch (BLIP: 0.9 in its code, 0.85 in its text), or after every
     `decay_every` steps where that is not 0.
-    optimiser: adamw, adam (weight decay is then part of the gradient), or sgd with momentum betas[0].
+    optimiser: adamw, adam (weight decay is then part of the gradient), or sgd with momentum betas[0], or rmsprop, whose
+    average of squares decays by betas[1].
     decay_all: weight decay on norms, biases and scalars too, as in BLIP's released code.
     clip: largest gradient norm (0: none). accumulate: number of parts that a batch is computed in.
     chunk: rows of a contrastive batch that are embedded at a time (0: all): see train/chunks.py.
@@ -41,7 +42,7 @@ class Settings:
     schedule: Literal["cosine", "linear", "exponential", "constant"] = "cosine"
     decay: float = 0.9
     decay_every: int = 0
-    optimiser: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimiser: Literal["adamw", "adam", "sgd", "rmsprop"] = "adamw"
     weight_decay: float = 0.05
     decay_all: bool = False
     betas: tuple[float, ...] = (0.9, 0.999)
