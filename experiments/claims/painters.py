@@ -162,7 +162,7 @@ def _learn(s: Setting, seed: int) -> Pictures:
 
 
 def _text(one: Combination) -> str:
-    return f"a {LEVEL.colours[one[1]]} {LEVEL.kinds[one[0]]}"
+    return f"{LEVEL.colours[one[1]]} {LEVEL.kinds[one[0]]}"
 
 
 # -- models ------------------------------------------------------------------------------------------------------------
