@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from functools import cache
 from types import ModuleType
 
 from pairloom.errors import Mistake, nearest
@@ -11,6 +12,12 @@ from pairloom.errors import Mistake, nearest
 
 def names(room: str, package: str = "pairloom") -> list[str]:
     """The entries of a room such as "systems": its public module names, sorted. Modules that begin with _ are left out."""
+    return list(_names(room, package))
+
+
+@cache
+def _names(room: str, package: str) -> list[str]:
+    """The folder is listed once: each load of weights asks for every layout of the room."""
     folder = importlib.import_module(f"{package}.{room}")
     return sorted(
         entry.name for entry in pkgutil.iter_modules(folder.__path__) if not entry.name.startswith("_")
