@@ -5,7 +5,8 @@ import torch
 
 from pairloom.blocks.bag_of_words import BagOfWords
 from pairloom.blocks.convnet import ResidualStem, conv_stem, recalibrate_batch_norm
-from pairloom.blocks.embed import PatchEmbed, TextEmbed
+from pairloom.blocks.embed import TextEmbed
+from pairloom.blocks.patch_embed import PatchEmbed
 from pairloom.blocks.positions import resize_positions, sinusoidal_positions_2d
 
 

@@ -7,13 +7,12 @@ import torch
 
 from pairloom.objectives.adversarial import critic_loss, interpolated, painter_loss
 from pairloom.objectives.masked import mask_tokens, masked_loss, masking_generator
-from pairloom.objectives.regions import (
-    mask_regions,
-    overlapping,
+from pairloom.objectives.region_losses import (
     region_class_loss,
     region_distribution_loss,
     region_feature_loss,
 )
+from pairloom.objectives.regions import mask_regions, overlapping
 from pairloom.objectives.transport import ipot, transport_distance
 
 

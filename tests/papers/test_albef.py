@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from pairloom.blocks.tensors import put_shared, tensors_of
 from pairloom.data.batch import Batch, Texts
+from pairloom.objectives import match
 from pairloom.objectives.distilled import distilled_loss
 from pairloom.objectives.match import hard_pairs
 from pairloom.systems import albef, albef_nlvr
@@ -62,7 +63,7 @@ def test_fusion_goes_on_from_the_rows_of_the_text_encoder(batch, monkeypatch) ->
 
 def test_wrong_partners_are_drawn_by_the_students_row_and_the_teachers_key(batch, monkeypatch) -> None:
     system, seen = built(), []
-    monkeypatch.setattr(albef, "hard_pairs", lambda *given: seen.append(given) or hard_pairs(*given))
+    monkeypatch.setattr(match, "hard_pairs", lambda *given: seen.append(given) or hard_pairs(*given))
     system.losses(batch)
     image, text, ids, temperature, _, (image_keys, text_keys) = seen[0]
     teacher = system.contrast.teacher
@@ -85,8 +86,8 @@ def test_a_hard_negative_by_keys() -> None:
 
 def test_a_third_of_the_pairs_that_are_matched_are_right(batch, monkeypatch) -> None:
     system, seen = built(), []
-    loss = albef.match_loss
-    monkeypatch.setattr(albef, "match_loss", lambda *given: seen.append(given) or loss(*given))
+    loss = match.match_loss
+    monkeypatch.setattr(match, "match_loss", lambda *given: seen.append(given) or loss(*given))
     system.losses(batch)
     logits, together, counts = seen[0]
     assert len(logits) == 18 and together.tolist() == [1] * 6 + [0] * 12 and bool(counts.all())

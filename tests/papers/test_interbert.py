@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from pairloom.data.batch import Batch
+from pairloom.objectives import region_losses
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.spans import mask_segments
 from pairloom.systems import _fusion as fusion
@@ -116,9 +117,9 @@ def test_regions_are_learned_of_true_pairs_alone_and_words_of_all(system, batch,
     wrong = torch.tensor([True, False, True, True, True, True])
     monkeypatch.setattr(interbert, "mismatched_half", lambda *_: (torch.tensor([1, 1, 3, 2, 5, 4]), wrong))
     targets = []
-    loss = interbert.region_distribution_loss
+    loss = region_losses.region_distribution_loss
     monkeypatch.setattr(
-        interbert, "region_distribution_loss", lambda *given: targets.append(given[1]) or loss(*given)
+        region_losses, "region_distribution_loss", lambda *given: targets.append(given[1]) or loss(*given)
     )
     losses = system.losses(batch)
     assert set(losses) == {"mlm", "match", "regions", "answer"}
@@ -129,6 +130,6 @@ def test_regions_are_learned_of_true_pairs_alone_and_words_of_all(system, batch,
 @torch.no_grad()
 def test_pooled_rows_are_multiplied_and_the_released_polarity_is_turned_round(system, batch) -> None:
     words, places = system.read_pairs(batch.texts, fusion.regions_of(batch))
-    pooled = F.relu(system.text_pooler(words[:, 0])) * F.relu(system.image_pooler(places[:, 0]))
+    pooled = F.relu(system.text_pooler(words[:, 0])) * F.relu(system.visual_pooler(places[:, 0]))
     logits = system.match_head(pooled)
     torch.testing.assert_close(system.match(batch), logits[:, 0] - logits[:, 1])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pairloom.blocks import mask_append as appending
 from pairloom.data.batch import Batch, Texts
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.masked_count import mask_some
@@ -46,7 +47,7 @@ def test_eight_sizes_from_13_to_675_million() -> None:
 @torch.no_grad()
 def test_a_region_is_its_features_and_six_numbers_without_place_or_type(system, batch) -> None:
     regions = batch.regions
-    rows, _ = system._context(replace(batch, caption=None))
+    rows, _ = system.context(replace(batch, caption=None))
     order = torch.tensor([0, 1, 2, 3, 4]).flip(0)
     turned = replace(
         regions,
@@ -54,7 +55,7 @@ def test_a_region_is_its_features_and_six_numbers_without_place_or_type(system, 
         boxes=regions.boxes[:, :, order],
         mask=regions.mask[:, :, order],
     )
-    other, _ = system._context(replace(batch, regions=turned, caption=None))
+    other, _ = system.context(replace(batch, regions=turned, caption=None))
     torch.testing.assert_close(rows[:, order], other)
     left, top, right, low = regions.boxes[0, 0, 0]
     six = torch.stack([left, top, right, low, right - left, low - top])
@@ -68,7 +69,7 @@ def test_tags_begin_behind_the_longest_caption_and_never_see_it(system, batch) -
     hook = system.text.register_forward_hook(
         lambda _, inputs, __: places.append((inputs[1], inputs[2].unique().tolist()))
     )
-    whole, _ = system._context(batch)
+    whole, _ = system.context(batch)
     hook.remove()
     assert places == [(12, [1])] and whole.shape[1] == 7 + 5
     words = batch.texts.ids.clone()
@@ -95,11 +96,11 @@ def test_at_most_three_words_are_hidden_the_end_among_them() -> None:
 def test_a_hidden_word_is_predicted_from_what_came_before_alone(system, batch) -> None:
     """The words behind it have no influence, unlike in BERT."""
     tokens, mask = batch.text()
-    rows, real = system._context(batch)
+    rows, real = system.context(batch)
 
     def read(ids):
         x = torch.cat([rows, system.text(ids)], 1)
-        return system.stack(x, lemon.appending.prefix_causal(real, mask))[:, rows.shape[1] :]
+        return system.stack(x, appending.prefix_causal(real, mask))[:, rows.shape[1] :]
 
     later = tokens.clone()
     later[:, 5:] = 9

@@ -107,11 +107,12 @@ def test_losses_of_regions_weigh_a_hidden_region_by_the_detectors_confidence(sys
     mask = torch.ones(1, 4, dtype=torch.bool)
     hidden = torch.tensor([[False, True, False, False]])
     regions = Regions(features, torch.zeros(1, 4, 4), mask, chances)
+    heads = system.region_heads
     with torch.no_grad():
-        losses = system.region_heads.losses(rows, regions, hidden)
-        seen = system.region_heads.transform(rows[0, 1])
-        apart = (system.region_heads.features(seen) - features[0, 1]).abs()
-        logits = system.region_heads.objects(seen)
+        losses = system._region_losses(rows, regions, hidden)
+        seen = heads["transform"](rows[0, 1])
+        apart = (heads["features"](seen) - features[0, 1]).abs()
+        logits = heads["objects"](seen)
     smooth = torch.where(apart < 1, apart**2 / 2, apart - 0.5).mean()
     torch.testing.assert_close(losses["feature"], smooth / 0.6)
     # class 3 is the surest but for background, and the third object

@@ -13,7 +13,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import Attention
-from pairloom.blocks.embed import Stem
 from pairloom.blocks.encoder_configs import (
     ConvNeXtConfig,
     LibraryVisionConfig,
@@ -24,6 +23,7 @@ from pairloom.blocks.encoder_configs import (
     ViTConfig,
 )
 from pairloom.blocks.feed import Activation, FeedForward
+from pairloom.blocks.patch_embed import Stem
 from pairloom.blocks.scaled_initialisation import initialise_scaled
 from pairloom.blocks.text import READ, WRITE, TextTransformer
 from pairloom.blocks.transformer import TransformerConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.blocks.embed import PatchEmbed, Stem
+from pairloom.blocks.patch_embed import PatchEmbed, Stem
 from pairloom.blocks.transformer import Stack, TransformerConfig
 
 

@@ -1,12 +1,11 @@
-"""Masked region modelling: which regions are hidden, and what is to be predicted of them.
+"""Masked region modelling: which regions are hidden. What is to be predicted of them: region_losses.py.
 
-B pictures, R regions, M hidden regions, F features, K classes of the detector.
+B pictures, R regions, F features.
 """
 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -63,22 +62,3 @@ def overlapping(
     union = area[:, :, None] + area[:, None] - shared
     near = shared / union.clamp(min=1e-12) > limit
     return hidden | (near & hidden[:, None]).any(2)
-
-
-def region_feature_loss(predicted: Float[Tensor, "M F"], features: Float[Tensor, "M F"]) -> Float[Tensor, ""]:
-    """Masked region feature regression (UNITER's MRFR): mean squared error."""
-    return F.mse_loss(predicted.float(), features.float())
-
-
-def region_class_loss(logits: Float[Tensor, "M K"], probabilities: Float[Tensor, "M K"]) -> Float[Tensor, ""]:
-    """Masked region classification (UNITER's MRC): cross-entropy with the detector's best class other than background,
-    which is class 0."""
-    return F.cross_entropy(logits.float(), probabilities[:, 1:].argmax(1) + 1)
-
-
-def region_distribution_loss(
-    logits: Float[Tensor, "M K"], probabilities: Float[Tensor, "M K"]
-) -> Float[Tensor, ""]:
-    """Masked region classification with soft targets (ViLBERT; UNITER's MRC-kl): KL divergence from the detector's class
-    distribution, summed over classes, mean over regions."""
-    return F.kl_div(logits.float().log_softmax(1), probabilities.float(), reduction="batchmean")

@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairloom.blocks.attention import KeyValue
-from pairloom.blocks.embed import PatchEmbed, TextEmbed
+from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.masks import padding
+from pairloom.blocks.patch_embed import PatchEmbed
 from pairloom.blocks.sub_norm import add_sub_norms
 from pairloom.blocks.transformer import Stack, TransformerConfig, initialise
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pairloom.blocks.embed import Stem
+from pairloom.blocks.patch_embed import Stem
 from pairloom.blocks.text import TextTransformer
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig
 from pairloom.blocks.vision import VisionTower

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pairloom.abilities import CHOOSE, MATCH, Ability
+from pairloom.blocks.masks import padding
 from pairloom.data.batch import Batch, Record, Texts
+from pairloom.objectives.masked import MaskedTokens, masked_loss, masking_generator
 from pairloom.systems import _fusion as fusion
 
 if TYPE_CHECKING:
@@ -49,6 +51,10 @@ class FusionEncoder(nn.Module):
 
     heads: tuple[str, ...] = ("answer_head.", "verdict_head.")
     config: Any
+    text: Any
+    stack: Any
+    pooler: Any
+    language_head: Any
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,18 +67,21 @@ class FusionEncoder(nn.Module):
         raise NotImplementedError
 
     def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
-        """Texts before they meet a picture."""
-        raise NotImplementedError
+        """Texts before they meet a picture: of most systems their embeddings."""
+        return self.text(texts.ids)
 
     def fuse(
         self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: VisualRows
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B _ E"]]:
-        """Rows of both sides after they have met. visual: one picture of each text."""
-        raise NotImplementedError
+        """Rows of both sides after they have met: of a single-stream system through one transformer, `stack`, with full attention over
+        all that is not padding. visual: one picture of each text."""
+        real = padding(torch.cat([mask, visual.mask], 1))
+        rows = self.stack(torch.cat([words, visual.rows], 1), real)
+        return rows[:, : mask.shape[1]], rows[:, mask.shape[1] :]
 
     def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B _ E"]) -> Float[Tensor, "B P"]:
-        """What the heads read."""
-        raise NotImplementedError
+        """What the heads read: BERT's pooler of [CLS] where a system has no other."""
+        return torch.tanh(self.pooler(words[:, 0]))
 
     def encode_image(self, batch: Batch) -> Batch:
         """The batch with `encoded`."""
@@ -126,6 +135,13 @@ class FusionEncoder(nn.Module):
         """The matching head on a pooled row."""
         return self.match_head(pooled).float()
 
+    def word_loss(
+        self, rows: Float[Tensor, "B T D"], masked: MaskedTokens, ids: Int[Tensor, "B T"]
+    ) -> Float[Tensor, ""]:
+        """Masked language modelling from the rows of the texts. ids: what they were before some were hidden."""
+        scores = self.language_head(rows[masked.hidden], self.text.words.weight)
+        return masked_loss(scores, ids[masked.hidden])
+
     def add_task_heads(self, width: int) -> None:
         """Heads on pooled rows of this width, those that the config has a use for (Tan and Bansal, 2019; Lu et al., 2020). The truth of
         a statement about one picture is learned by the matching head, where there is one."""
@@ -156,8 +172,15 @@ class FusionEncoder(nn.Module):
         """Scores of the answers of the list; the texts are the questions."""
         return self.answer_head(self.pooled(batch)).float()
 
-    def task_losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The loss of a model of statements, or of one of answers alone; none for a model of pairs."""
-        if self.config.pictures:
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Those of pairs, and of the questions among them; of a model of statements, or of answers alone, that one loss."""
+        c = self.config
+        if c.pictures:
             return {"statement": F.cross_entropy(self.match_logits(batch), batch.required("labels"))}
-        return {} if self.config.matches else fusion.answer_losses(self, batch)
+        if not c.matches:
+            return fusion.answer_losses(self, batch)
+        return self.pair_losses(batch, masking_generator(self.training))
+
+    def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """What the paper learns from pairs. generator: of what is hidden, and of wrong pairs."""
+        raise NotImplementedError

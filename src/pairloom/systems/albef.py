@@ -22,7 +22,6 @@ from pairloom.blocks.gather import first_row, gather_pairs, mean_of_all
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
 from pairloom.objectives.contrast import symmetric_contrast
-from pairloom.objectives.match import hard_pairs, match_loss
 from pairloom.systems import _albef_towers as parts
 from pairloom.systems import _fusion as fusion
 
@@ -207,6 +206,8 @@ class System(nn.Module):
     def _match(self, read: ForwardPass) -> Tensor:
         """ITM: each pair, its text with a wrong picture, its picture with a wrong text, from this process's batch. Wrong ones are
         drawn by how similar the student's row is to the teacher's key."""
+        from pairloom.objectives.match import hard_pairs, match_loss
+
         ids, owner = read.ids, read.owner
         wrong_text, wrong_image, available = hard_pairs(
             *read.mine, ids, self.temperature, int(self.batches), read.keys

@@ -21,10 +21,11 @@ from pairloom.abilities import CAPTION, EMBED, Ability
 from pairloom.blocks import mask_append as appending
 from pairloom.blocks.codebook_configs import CodebookConfig
 from pairloom.blocks.masks import padding
-from pairloom.blocks.transformer import initialise
+from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch
 from pairloom.systems import _beit3_encoder as encoder
 from pairloom.systems import _fusion as fusion
+from pairloom.systems import _mask_writer as writer
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return replace(batch, codes=Codes(ids, torch.ones_like(ids, dtype=torch.bool)))
 
 
-class System(encoder.Multiway):
+class System(writer.MaskWriter, encoder.Multiway):
     """BEiT-3. `encoded` are the last rows of the pictures [I S D] through the vision expert, and the state that a text behind them reads."""
 
     trains_on = ("pairs",)
@@ -138,26 +139,17 @@ class System(encoder.Multiway):
         rows = self.language_norm(self.language(self.text(tokens), padding(mask)))
         return F.normalize(self.text_projection(rows[:, 0]), dim=-1)
 
+    @property
+    def writing_stack(self) -> Stack:
+        """What reads a caption behind the state of a picture."""
+        return self.language
+
+    def token_scores(self, rows: Float[Tensor, "*M D"]) -> Float[Tensor, "*M V"]:
+        return self.words(self.language_norm(rows))
+
     def start(self, batch: Batch) -> appending.AppendState:
         state = self.encode_image(batch).encoded[1]
         return state if batch.image_of is None else state.select(batch.image_of)
-
-    def step(
-        self, state: appending.AppendState, tokens: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B V"], appending.AppendState]:
-        rows = self.text(torch.stack([tokens, torch.full_like(tokens, self.config.mask)], 1), state.written)
-        row, state = appending.append(self.language, rows, state)
-        return self.words(self.language_norm(row)), state
-
-    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        """By a [MASK] after each token: what `step` gives, in one pass."""
-        tokens, mask = batch.text()
-        state, count = self.start(batch), tokens.shape[1]
-        rows = torch.cat([self.text(tokens), self.text(torch.full_like(tokens, self.config.mask), 1)], 1)
-        seen = appending.every_append(state.real, mask)[:, :, -2 * count :]
-        return self.words(
-            self.language_norm(appending.read_after(self.language, rows, state, seen)[:, count:])
-        )
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Masked data modelling of pictures (if there are codes), texts and pairs; contrast; captions, read from left to right."""
@@ -167,7 +159,7 @@ class System(encoder.Multiway):
         (tokens, mask), losses = batch.text(), {}
 
         def predicted(rows: Tensor, hidden: Tensor, smoothing: float = 0.0) -> Tensor:
-            scores, right = self.words(self.language_norm(rows)[hidden]).float(), tokens[hidden]
+            scores, right = self.token_scores(rows[hidden]).float(), tokens[hidden]
             return (
                 F.cross_entropy(scores, right, label_smoothing=smoothing) if len(right) else scores.sum() * 0
             )

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from pairloom.abilities import CAPTION, EMBED, MATCH, Ability, Progress
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
-from pairloom.blocks.embed import Stem
 from pairloom.blocks.gather import (
     first_row,
     gather_pairs,
@@ -31,6 +30,7 @@ from pairloom.blocks.gather import (
     processes,
 )
 from pairloom.blocks.language import LanguageHead
+from pairloom.blocks.patch_embed import Stem
 from pairloom.blocks.text import READ, WRITE, TextTransformer, begin_with
 from pairloom.blocks.transformer import ModeSharing, TransformerConfig, for_mode, initialise
 from pairloom.blocks.vision import VisionTower

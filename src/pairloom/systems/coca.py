@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from pairloom.abilities import CAPTION, EMBED, Ability
 from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
-from pairloom.blocks.embed import Stem, TextEmbed
+from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.feed import Activation
 from pairloom.blocks.gather import gather_pairs, mean_of_all, pair_up
 from pairloom.blocks.masks import causal
+from pairloom.blocks.patch_embed import Stem
 from pairloom.blocks.pooler import Pooler
 from pairloom.blocks.scaled_initialisation import initialise_scaled
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise

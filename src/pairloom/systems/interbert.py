@@ -21,13 +21,14 @@ from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.region_embed import GlobalRegionEmbed
 from pairloom.blocks.transformer import Stack, initialise
-from pairloom.data.batch import Batch, Texts
-from pairloom.objectives.masked import masked_loss, masking_generator, real_words
+from pairloom.data.batch import Batch
+from pairloom.objectives.masked import real_words
 from pairloom.objectives.mismatch import mismatched_half
-from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
+from pairloom.objectives.regions import mask_regions, overlapping
 from pairloom.objectives.spans import mask_segments
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import _fusion_encoder as encoder
+from pairloom.systems import _fusion_encoder as base
+from pairloom.systems import _whole_picture as whole_picture
 
 if TYPE_CHECKING:
     from pairloom.data.records import Regions
@@ -64,7 +65,7 @@ feed = fusion.task_regions(36)
 example = fusion.example
 
 
-class System(encoder.FusionEncoder):
+class System(whole_picture.WholePictureEncoder):
     """InterBERT. A row is the whole picture, regions, [CLS] text [SEP]."""
 
     def __init__(self, config: Config) -> None:
@@ -76,29 +77,20 @@ class System(encoder.FusionEncoder):
         stream = c.layers()._replace(depth=c.stream_depth)
         self.text_stream = Stack(stream)
         self.image_stream = Stack(stream._replace(heads=c.image_heads, dropout=c.image_dropout))
-        self.text_pooler, self.image_pooler = (nn.Linear(c.width, c.pooled) for _ in range(2))
-        self.dropout, self.match_head = nn.Dropout(c.dropout), nn.Linear(c.pooled, 2)
+        self.add_poolers(c.width, c.width, c.pooled)
+        self.dropout = nn.Dropout(c.dropout)
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
         self.class_head = fusion.first_row_head(c.width, c.classes, growth=1)
         self.add_task_heads(c.pooled)
         initialise(self)
 
-    def encode_regions(
-        self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None
-    ) -> encoder.VisualRows:
-        """Rows of the whole picture and of each region. hidden: regions without features, and so without a part in the whole picture,
-        which is the sum of the others over the number of all."""
-        features, mask = regions.features, regions.mask
-        if hidden is not None:
-            features = features.masked_fill(hidden[..., None], 0.0)
-        rows = self.regions(features, regions.boxes, mask / mask.sum(1, keepdim=True).clamp(min=1))
-        return encoder.VisualRows(rows, torch.cat([torch.ones_like(mask[:, :1]), mask], 1))
-
-    def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
-        return self.text(texts.ids)
+    def encode_regions(self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None) -> base.VisualRows:
+        """hidden: regions without features, and so without a part in the whole picture, which is the sum of the others over the number
+        of all."""
+        return self.with_whole_picture(regions, hidden)
 
     def fuse(
-        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
+        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: base.VisualRows
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B _ D"]]:
         """One stream, then two."""
         rows = torch.cat([visual.rows, words], 1)
@@ -106,20 +98,13 @@ class System(encoder.FusionEncoder):
         places, words = rows.split([visual.mask.shape[1], mask.shape[1]], 1)
         return self.text_stream(words, padding(mask)), self.image_stream(places, padding(visual.mask))
 
-    def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B _ D"]) -> Float[Tensor, "B P"]:
-        """Product of both pooled first rows, of [CLS] and of the whole picture."""
-        return F.relu(self.text_pooler(words[:, 0])) * F.relu(self.image_pooler(places[:, 0]))
-
     def matching(self, pooled: Float[Tensor, "B P"]) -> Float[Tensor, "B 2"]:
-        """The two classes are swapped, since the released code calls a match class 0."""
-        return super().matching(self.dropout(pooled)).flip(1)
+        return super().matching(self.dropout(pooled))
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Masked segments, masked groups of regions and matching with equal weights, from one pass. Half of the pictures get another
         row's text, whose words are predicted too; regions are predicted for true pairs alone."""
-        if losses := self.task_losses(batch):
-            return losses
-        c, generator = self.config, masking_generator(self.training)
+        c = self.config
         owner = fusion.owner_of(batch)
         partner, wrong = mismatched_half(fusion.picture_ids(batch, owner), generator)
         texts, regions = batch.required("texts")[partner], fusion.regions_of(batch, owner)
@@ -131,14 +116,9 @@ class System(encoder.FusionEncoder):
         anchors = mask_regions(regions.mask, generator, c.regions_masked)
         hidden = regions.mask & overlapping(regions.boxes, anchors, c.overlap)
         words, places = self.read_pairs(replace(texts, ids=masked.ids), regions, hidden)
-        scores = self.language_head(words[masked.hidden], self.text.words.weight)
         losses = {
-            "mlm": masked_loss(scores, ids[masked.hidden]),
+            "mlm": self.word_loss(words, masked, ids),
             "match": F.cross_entropy(self.matching(self.pool(words, places)), (~wrong).long()),
         }
-        learned = hidden & ~wrong[:, None]
-        if regions.class_probabilities is not None:
-            logits = self.class_head(places[:, 1:][learned])
-            loss = region_distribution_loss(logits, regions.class_probabilities[learned])
-            losses["regions"] = loss if len(logits) else logits.sum() * 0
+        losses |= self.region_class_losses(places, regions, hidden & ~wrong[:, None])
         return losses | fusion.answer_losses(self, batch)

@@ -3,8 +3,7 @@ learned from noisy alt texts by one loss: masked words of a caption that sees th
 
 Prose, tables and deviations: docs/papers/lemon.md.
 
-B texts, I pictures, N pictures of an example, R regions of all of them, F features, G tags, S context positions, T tokens, D width,
-V vocabulary.
+B texts, I pictures, N pictures of an example, R regions of all of them, F features, G tags, S context positions, T tokens, D width.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pairloom.abilities import CAPTION
@@ -26,6 +25,7 @@ from pairloom.data.batch import Batch
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.masked_count import mask_some
 from pairloom.systems import _fusion as fusion
+from pairloom.systems import _mask_writer as writer
 
 if TYPE_CHECKING:
     from pairloom.data.feed import RegionFeed
@@ -74,8 +74,8 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return replace(batch, caption=random_texts(config, generator))
 
 
-class System(nn.Module):
-    """LEMON."""
+class System(writer.MaskWriter):
+    """LEMON. Tags and regions see each other, never a caption."""
 
     abilities = (CAPTION,)
     trains_on = ("pairs",)
@@ -92,7 +92,7 @@ class System(nn.Module):
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
         initialise(self)
 
-    def _context(self, batch: Batch) -> tuple[Float[Tensor, "I S D"], Bool[Tensor, "I S"]]:
+    def context(self, batch: Batch) -> tuple[Float[Tensor, "I S D"], Bool[Tensor, "I S"]]:
         """What a caption sees: the tags of each picture (`caption` of the batch), if it has some, and its regions."""
         regions = fusion.each_picture(fusion.one_sequence(batch.required("regions")))
         sides = regions.boxes[..., 2:] - regions.boxes[..., :2]
@@ -102,31 +102,6 @@ class System(nn.Module):
         tags, mask = batch.caption.ids[:, 1:], batch.caption.mask[:, 1:]
         words = self.text(tags, self.config.length, torch.ones_like(tags))
         return torch.cat([words, rows], 1), torch.cat([mask, regions.mask], 1)
-
-    def encode_image(self, batch: Batch) -> Batch:
-        """The state of writing after tags and regions, once for all captions of a picture: they never see a caption."""
-        if batch.encoded is not None:
-            return batch
-        return replace(batch, encoded=appending.begin(self.stack, *self._context(batch))[1])
-
-    def start(self, batch: Batch) -> appending.AppendState:
-        state: appending.AppendState = self.encode_image(batch).encoded
-        return state if batch.image_of is None else state.select(batch.image_of)
-
-    def step(
-        self, state: appending.AppendState, tokens: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B V"], appending.AppendState]:
-        rows = torch.stack([tokens, torch.full_like(tokens, self.config.mask)], 1)
-        row, state = appending.append(self.stack, self.text(rows, state.written), state)
-        return self.language_head(row, self.text.words.weight), state
-
-    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        """By a [MASK] after each token: what `step` gives, in one pass."""
-        (tokens, mask), state = batch.text(), self.start(batch)
-        rows = torch.cat([self.text(tokens), self.text(torch.full_like(tokens, self.config.mask), 1)], 1)
-        visible = appending.every_append(state.real, mask)[:, :, -rows.shape[1] :]
-        rows = appending.read_after(self.stack, rows, state, visible)
-        return self.language_head(rows[:, -tokens.shape[1] :], self.text.words.weight)
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Masked language modelling under the sequence-to-sequence mask: a hidden word, or the end, is predicted from the picture and
@@ -138,6 +113,9 @@ class System(nn.Module):
         )  # fmt: skip
         visible = appending.prefix_causal(state.real, mask)[:, :, -tokens.shape[1] :]
         rows = appending.read_after(self.stack, self.text(masked.ids), state, visible)
-        scores = self.language_head(rows[masked.hidden], self.text.words.weight)
-        loss = F.cross_entropy(scores.float(), tokens[masked.hidden], label_smoothing=c.label_smoothing)
+        loss = F.cross_entropy(
+            self.token_scores(rows[masked.hidden]).float(),
+            tokens[masked.hidden],
+            label_smoothing=c.label_smoothing,
+        )
         return {"mlm": loss}

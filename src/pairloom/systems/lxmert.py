@@ -24,11 +24,12 @@ from pairloom.blocks.masks import padding
 from pairloom.blocks.region_norms import AveragedRegionEmbed
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch, Texts
-from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
+from pairloom.objectives.answers import answers_of
+from pairloom.objectives.masked import mask_words, masked_loss
 from pairloom.objectives.mismatch import mismatched_half
 from pairloom.objectives.regions import hide_features, mask_regions
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import _fusion_encoder as encoder
+from pairloom.systems import _fusion_encoder as base
 
 if TYPE_CHECKING:
     from pairloom.data.records import Regions
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 class Config(fusion.RegionSizes, fusion.TaskSizes, fusion.BertSizes):
     """The paper's 9 layers of language (`depth`), 5 of regions and 5 of both.
 
-    classes, attributes: of the detector, with background, or no attribute, first; 0 attributes: they are not predicted. pictures: of
-    a statement (NLVR2: 2).
+    classes, attributes: of the detector, with background, or no attribute, first; 0 attributes: they are not predicted.
     """
 
     depth: int = 9
@@ -64,8 +64,6 @@ RECIPES: dict[str, dict[str, object]] = {
     "gqa": dict(_FINE, lr=1e-5),
     "nlvr2": dict(_FINE, lr=5e-5),
 }
-
-
 feed = fusion.task_regions(36)
 
 
@@ -77,47 +75,43 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return replace(batch, labels=torch.tensor([3, -1, 0, 5, -1, -1]))
 
 
-class System(encoder.FusionEncoder):
+class System(base.FusionEncoder):
     """LXMERT. Heads that the config has no use for are None."""
 
-    heads = ("match_head.", "language_head.", "region_heads.", *encoder.FusionEncoder.heads)
-    language_head: Any
+    heads = ("match_head.", "language_head.", "region_heads.", *base.FusionEncoder.heads)
     region_heads: Any
 
     def __init__(self, config: Config) -> None:
         super().__init__()
-        c, layers = config, config.layers()
-        self.config = c
+        c = self.config = config
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
         self.regions = AveragedRegionEmbed(c.features, c.width, c.dropout)
-        self.language, self.relations = Stack(layers), Stack(layers._replace(depth=c.region_depth))
-        crossing = layers._replace(order=("cross", "self", "feed"))
+        self.language, self.relations = Stack(c.layers()), Stack(c.layers()._replace(depth=c.region_depth))
+        both = c.layers()._replace(order=("cross", "self", "feed"))
         self.exchanges = nn.ModuleList(
-            CoAttentionBlock(crossing, crossing, shared=True) for _ in range(c.cross_depth)
+            CoAttentionBlock(both, both, shared=True) for _ in range(c.cross_depth)
         )
         self.pooler = nn.Linear(c.width, c.width)
         self.language_head = self.region_heads = None
         if c.matches:
-            from pairloom.systems import _region_heads
-
             self.match_head = nn.Linear(c.width, 2)
             self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
-            self.region_heads = _region_heads.RegionHeads(c)
+            sizes = {"features": c.features, "objects": c.classes - 1, "attributes": c.attributes - 1}
+            heads = {name: nn.Linear(c.width, size) for name, size in sizes.items() if size > 0}
+            self.region_heads = nn.ModuleDict({"transform": fusion.normed_layer(c.width), **heads})
         self.add_task_heads(c.width)
         initialise(self)
 
-    def encode_regions(
-        self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None
-    ) -> encoder.VisualRows:
+    def encode_regions(self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None) -> base.VisualRows:
         """Through the encoder of regions. What is hidden is so in the features already."""
         rows = self.relations(self.regions(regions.features, regions.boxes), padding(regions.mask))
-        return encoder.VisualRows(rows, regions.mask)
+        return base.VisualRows(rows, regions.mask)
 
     def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
         return self.language(self.text(texts.ids), padding(texts.mask))
 
     def fuse(
-        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
+        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: base.VisualRows
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B _ D"]]:
         """The cross-modality encoder."""
         places = visual.rows
@@ -125,35 +119,41 @@ class System(encoder.FusionEncoder):
             words, places = exchange(words, places, mask, visual.mask)
         return words, places
 
-    def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B _ D"]) -> Float[Tensor, "B D"]:
-        """From [CLS]."""
-        return torch.tanh(self.pooler(words[:, 0]))
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The tasks of pre-training with equal weights, from one pass: words and regions are masked together, and half of the
         pictures get another row's text, whose words are still predicted but whose question is not answered. `labels` are the
-        answers, below 0 where a text has none. A model of statements or of answers alone learns that."""
-        if losses := self.task_losses(batch):
-            return losses
-        c, generator = self.config, masking_generator(self.training)
-        owner = fusion.owner_of(batch)
+        answers, below 0 where a text has none."""
+        c, owner = self.config, fusion.owner_of(batch)
         partner, wrong = mismatched_half(fusion.picture_ids(batch, owner), generator)
         texts, regions = batch.required("texts")[partner], fusion.regions_of(batch, owner)
         masked = mask_words(texts.ids, texts.mask, c, generator)
         hidden = mask_regions(regions.mask, generator, c.masked, False)
-        features = hide_features(regions.features, hidden, regions.mask, generator, zero=0.8, other=0.1)
-        words, places = self.read_pairs(replace(texts, ids=masked.ids), replace(regions, features=features))
+        read = hide_features(regions.features, hidden, regions.mask, generator, zero=0.8, other=0.1)
+        words, places = self.read_pairs(replace(texts, ids=masked.ids), replace(regions, features=read))
         pooled = self.pool(words, places)
-        scores = self.language_head(words[masked.hidden], self.text.words.weight)
         losses = {
-            "mlm": masked_loss(scores, texts.ids[masked.hidden]),
+            "mlm": self.word_loss(words, masked, texts.ids),
             "match": F.cross_entropy(self.matching(pooled), (~wrong).long()),
-            **self.region_heads.losses(places, regions, hidden),
+            **self._region_losses(places, regions, hidden),
         }
         if c.answers and batch.labels is not None:
-            from pairloom.objectives.answers import answers_of
-
             answers = answers_of(batch.labels)
             known = (answers >= 0) & ~wrong
             losses["answer"] = masked_loss(self.answer_head(pooled[known]), answers[known])
         return losses
+
+    def _region_losses(
+        self, places: Float[Tensor, "B R D"], regions: Regions, hidden: Bool[Tensor, "B R"]
+    ) -> dict[str, Tensor]:
+        """Features of the hidden regions, and their objects and attributes where the detector gave some. Each is summed over them, and
+        divided by the number of all regions times the share that is hidden."""
+        from pairloom.objectives.region_losses import confident_class_losses, smooth_feature_losses
+
+        count, heads = regions.mask.sum() * self.config.masked, self.region_heads
+        rows = heads["transform"](places[hidden])
+        losses = {"feature": smooth_feature_losses(heads["features"](rows), regions.features[hidden])}
+        chances = {"object": regions.class_probabilities, "attribute": regions.attribute_probabilities}
+        for name, probabilities in chances.items():
+            if f"{name}s" in heads and probabilities is not None:
+                losses[name] = confident_class_losses(heads[f"{name}s"](rows), probabilities[hidden])
+        return {name: each.sum() / count for name, each in losses.items()}

@@ -11,20 +11,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.encoder import Encoder, Network
 from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.masks import padding
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch, Texts
-from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
+from pairloom.objectives.masked import mask_words
 from pairloom.objectives.mismatch import paired_match_loss, random_negatives
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import _fusion_encoder as encoder
+from pairloom.systems import _fusion_encoder as base
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return replace(random_pairs(config, generator), labels=torch.tensor([3, -1, 0, 5, -1, -1]))
 
 
-class System(encoder.FusionEncoder):
+class System(base.FusionEncoder):
     """Pixel-BERT. A row is [CLS] words [SEP] cells."""
 
     def __init__(self, config: Config) -> None:
@@ -101,47 +100,33 @@ class System(encoder.FusionEncoder):
         rows = (self.project(cells) + self.semantic).unflatten(0, images.shape[:2])
         return replace(
             batch,
-            encoded=self.arranged(encoder.VisualRows(rows, torch.ones_like(rows[..., 0], dtype=torch.bool))),
+            encoded=self.arranged(base.VisualRows(rows, torch.ones_like(rows[..., 0], dtype=torch.bool))),
         )
-
-    def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
-        return self.text(texts.ids)
-
-    def fuse(
-        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B P D"]]:
-        """One transformer with full attention over all that is not padding."""
-        real = padding(torch.cat([mask, visual.mask], 1))
-        rows = self.stack(torch.cat([words, visual.rows], 1), real)
-        return rows[:, : mask.shape[1]], rows[:, mask.shape[1] :]
 
     def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B P D"]) -> Float[Tensor, "B D"]:
         """[CLS]."""
         return words[:, 0]
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Masked language modelling with the picture, and image-text matching of each text with its own picture and with a
-        random other one; of questions and statements theirs."""
-        if losses := self.task_losses(batch):
-            return losses
-        c, generator = self.config, masking_generator(self.training)
+        random other one."""
+        c = self.config
         batch = self.encode_image(batch)
         texts, owner = batch.required("texts"), fusion.owner_of(batch)
         cells = self._sampled(batch.encoded.picture(0), generator)
         masked = mask_words(texts.ids, texts.mask, c, generator)
         words = self.encode_words(Texts(masked.ids, texts.mask))
         rows = self.fuse(words, texts.mask, cells[owner])
-        scores = self.language_head(rows[0][masked.hidden], self.text.words.weight)
         other, available = random_negatives(fusion.picture_ids(batch, owner), generator)
         wrong = self.fuse(words, texts.mask, cells[owner[other]])
         right, mismatched = (self.matching(self.pool(*pair)) for pair in (rows, wrong))
         losses = {
-            "mlm": c.mlm * masked_loss(scores, texts.ids[masked.hidden]),
+            "mlm": c.mlm * self.word_loss(rows[0], masked, texts.ids),
             "itm": c.itm * mean_of_all(*paired_match_loss(right, mismatched, available)),
         }
         return losses | fusion.answer_losses(self, batch)
 
-    def _sampled(self, cells: encoder.VisualRows, generator: torch.Generator) -> encoder.VisualRows:
+    def _sampled(self, cells: base.VisualRows, generator: torch.Generator) -> base.VisualRows:
         """Random pixel sampling (section 3.2): in training only a few cells of each picture are read, which costs less and
         regularises."""
         count = self.config.sampled
@@ -149,4 +134,4 @@ class System(encoder.FusionEncoder):
             return cells
         order = torch.rand(cells.mask.shape, generator=generator).argsort(1)[:, :count].to(cells.mask.device)
         rows = cells.rows.gather(1, order[..., None].expand(-1, -1, cells.rows.shape[2]))
-        return encoder.VisualRows(rows, cells.mask[:, :count])
+        return base.VisualRows(rows, cells.mask[:, :count])

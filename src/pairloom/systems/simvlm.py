@@ -199,7 +199,7 @@ class System(nn.Module):
 def _network(c: Config) -> tuple[nn.Module, int]:
     """What makes a map of a picture, and its channels."""
     from pairloom.blocks import encoder
-    from pairloom.blocks.embed import stem_of
+    from pairloom.blocks.patch_embed import stem_of
 
     if c.network.startswith("resnet"):
         return encoder.resnet(encoder.RESNET[c.network][: c.stages])

@@ -18,19 +18,18 @@ from torch import Tensor, nn
 
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
-from pairloom.blocks.masks import padding
 from pairloom.blocks.region_norms import MaskableRegionEmbed
 from pairloom.blocks.transformer import Stack, initialise
 from pairloom.data.batch import Batch, Texts
-from pairloom.objectives import regions as masked_regions
-from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
+from pairloom.objectives import region_losses
+from pairloom.objectives.masked import mask_words
 from pairloom.objectives.mismatch import mismatched_half
+from pairloom.objectives.regions import mask_regions
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import _fusion_encoder as encoder
+from pairloom.systems import _fusion_encoder as base
 
 if TYPE_CHECKING:
     from pairloom.data.records import Regions
-
 
 TASKS = ("itm", "mlm", "mrfr", "mrc", "mrc_kl")
 
@@ -69,7 +68,7 @@ feed = fusion.task_regions(100)
 example = fusion.example
 
 
-class System(encoder.FusionEncoder):
+class System(base.FusionEncoder):
     """UNITER. A row is [CLS] words [SEP] regions."""
 
     def __init__(self, config: Config) -> None:
@@ -90,45 +89,23 @@ class System(encoder.FusionEncoder):
         initialise(self)
         nn.init.normal_(self.regions.hidden, std=0.02)
 
-    def encode_regions(
-        self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None
-    ) -> encoder.VisualRows:
+    def encode_regions(self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None) -> base.VisualRows:
         """hidden: regions whose features are the mask embedding's."""
         picture = self.text.segments.weight[1]  # type: ignore[union-attr]
-        return encoder.VisualRows(
-            self.regions(regions.features, regions.boxes, picture, hidden), regions.mask
-        )
+        return base.VisualRows(self.regions(regions.features, regions.boxes, picture, hidden), regions.mask)
 
-    def encode_words(self, texts: Texts) -> Float[Tensor, "B T D"]:
-        return self.text(texts.ids)
-
-    def fuse(
-        self, words: Float[Tensor, "B T D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B _ D"]]:
-        """One transformer with full attention over all that is not padding."""
-        real = padding(torch.cat([mask, visual.mask], 1))
-        rows = self.stack(torch.cat([words, visual.rows], 1), real)
-        words, places = rows.split([mask.shape[1], visual.mask.shape[1]], 1)
-        return words, places
-
-    def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B _ D"]) -> Float[Tensor, "B D"]:
-        """From [CLS]."""
-        return torch.tanh(self.pooler(words[:, 0]))
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """Losses of one task of the mix, or of all tasks with `together` and in evaluation; each task masks only one modality
-        (conditional masking). Of questions and statements theirs."""
-        if losses := self.task_losses(batch):
-            return losses
-        generator = masking_generator(self.training)
-        regions = fusion.regions_of(batch)
+        (conditional masking)."""
+        losses: dict[str, Tensor] = {}
+        texts, regions = batch.required("texts"), fusion.regions_of(batch)
         for task, weight in self._drawn_tasks(regions.class_probabilities is not None, generator).items():
             if task == "itm":
                 values = self._aligned(batch, generator)
             elif task == "mlm":
-                values = {task: self._words(batch.required("texts"), regions, generator)}
+                values = {task: self._words(texts, regions, generator)}
             else:
-                values = {task: self._masked_regions(batch.required("texts"), regions, generator, task)}
+                values = {task: self._masked_regions(texts, regions, generator, task)}
             losses |= {name: weight * value for name, value in values.items()}
         return losses | fusion.answer_losses(self, batch)
 
@@ -148,21 +125,20 @@ class System(encoder.FusionEncoder):
     def _words(self, texts: Texts, regions: Regions, generator: torch.Generator) -> Float[Tensor, ""]:
         masked = mask_words(texts.ids, texts.mask, self.config, generator)
         rows, _ = self.read_pairs(Texts(masked.ids, texts.mask), regions)
-        scores = self.language_head(rows[masked.hidden], self.text.words.weight)
-        return masked_loss(scores, texts.ids[masked.hidden])
+        return self.word_loss(rows, masked, texts.ids)
 
     def _masked_regions(
         self, texts: Texts, regions: Regions, generator: torch.Generator, task: str
-    ) -> Float[Tensor, ""]:
-        hidden = masked_regions.mask_regions(regions.mask, generator, self.config.masked)
+    ) -> Tensor:
+        hidden = mask_regions(regions.mask, generator, self.config.masked)
         rows = self.read_pairs(texts, regions, hidden)[1][hidden]
         if task == "mrfr":  # through the transposed projection of the features: the two are tied
             features = F.linear(self.feature_head(rows), self.regions.features.weight.T, self.feature_bias)
-            return masked_regions.region_feature_loss(features, regions.features[hidden])
+            return region_losses.region_feature_loss(features, regions.features[hidden])
         assert self.classify is not None and regions.class_probabilities is not None
         logits = self.classify(self.class_head(rows))
         plain = task == "mrc"
-        loss = masked_regions.region_class_loss if plain else masked_regions.region_distribution_loss
+        loss = region_losses.region_class_loss if plain else region_losses.region_distribution_loss
         return loss(logits, regions.class_probabilities[hidden])
 
     def _aligned(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

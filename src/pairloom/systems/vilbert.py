@@ -3,17 +3,15 @@ arXiv 1908.02265): a BERT of words and a transformer of regions, which read each
 
 Prose, tables and deviations: docs/papers/vilbert.md.
 
-B texts, R regions of a text's pictures, T tokens, D width of the text stream, E width of the visual one, P of pooled rows,
-A answers.
+B texts, R regions of a text's pictures, T tokens, D width of the text stream, E width of the visual one, A answers.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -22,13 +20,14 @@ from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
 from pairloom.blocks.region_embed import GlobalRegionEmbed
-from pairloom.blocks.transformer import Block, TransformerConfig, initialise
+from pairloom.blocks.transformer import Block, initialise
 from pairloom.data.batch import Batch, Texts
-from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
+from pairloom.objectives.masked import mask_words
 from pairloom.objectives.mismatch import paired_match_loss, random_negatives
-from pairloom.objectives.regions import mask_regions, overlapping, region_distribution_loss
+from pairloom.objectives.regions import mask_regions, overlapping
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import _fusion_encoder as encoder
+from pairloom.systems import _fusion_encoder as base
+from pairloom.systems import _whole_picture as whole_picture
 
 if TYPE_CHECKING:
     from pairloom.data.records import Regions
@@ -41,10 +40,9 @@ class Config(fusion.RegionSizes, fusion.TaskSizes, fusion.BertSizes):
     """Sizes of the released base model: BERT base of 12 layers, 6 visual layers of 1,024 (feed-forward 1,024), co-attention of
     8 heads before the last 6 text layers and before each visual layer.
 
-    exchanges: number of co-attention layers; the first comes after `depth - exchanges` text layers and before all visual
-    ones. shared_width: of all heads of a co-attention together, and of the pooled rows. masked: share of words and of
-    regions that are hidden. overlap: regions whose intersection over union with a hidden one is above this are left out of
-    the global row. tasks: rows of a table of tasks, of which one stands behind [CLS] (12-in-1; 0: none).
+    exchanges: number of co-attention layers. shared_width: of all heads of one together, and of the pooled rows. masked: share of
+    words and of regions that are hidden. overlap: regions whose intersection over union with a hidden one is above this are left out
+    of the global row. tasks: rows of a table of tasks, of which one stands behind [CLS] (12-in-1; 0: none).
     """
 
     length: int = 36
@@ -77,7 +75,7 @@ feed = fusion.task_regions(36)
 example = fusion.example
 
 
-class System(encoder.FusionEncoder):
+class System(whole_picture.WholePictureEncoder):
     """ViLBERT. The first row of the regions is the whole picture."""
 
     def __init__(self, config: Config) -> None:
@@ -86,42 +84,25 @@ class System(encoder.FusionEncoder):
         if not 0 < c.exchanges <= min(c.depth, c.visual_depth):
             raise ValueError(f"{c.exchanges} exchanges need as many layers of both streams")
         words = c.layers()
-        visual = TransformerConfig(
-            c.visual_width, c.visual_depth, c.visual_heads, "post", 1e-12, c.dropout, growth=c.visual_growth
-        )
+        visual = words._replace(width=c.visual_width, heads=c.visual_heads, growth=c.visual_growth)
         self.text = TextEmbed(c.vocabulary, c.positions, c.width, 1e-12, c.dropout, segments=2)
         self.regions = GlobalRegionEmbed(c.features, c.visual_width, c.dropout)
         self.text_layers = nn.ModuleList(Block(words) for _ in range(c.depth))
         self.visual_layers = nn.ModuleList(Block(visual) for _ in range(c.visual_depth))
-        first, second = (
-            stream._replace(heads=c.shared_heads, inside=c.shared_width, order=("cross", "feed"))
-            for stream in (words, visual)
-        )
+        crossing: dict[str, Any] = dict(heads=c.shared_heads, inside=c.shared_width, order=("cross", "feed"))
+        first, second = (stream._replace(**crossing) for stream in (words, visual))
         self.exchanges = nn.ModuleList(CoAttentionBlock(first, second) for _ in range(c.exchanges))
-        self.text_pooler = nn.Linear(c.width, c.shared_width)
-        self.visual_pooler = nn.Linear(c.visual_width, c.shared_width)
-        self.match_head = nn.Linear(c.shared_width, 2)
+        self.add_poolers(c.width, c.visual_width, c.shared_width)
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)
-        self.class_head = None
-        if c.classes:
-            self.class_head = fusion.first_row_head(c.visual_width, c.classes, growth=1)
+        self.class_head = fusion.first_row_head(c.visual_width, c.classes, growth=1) if c.classes else None
         self.task_rows = nn.Embedding(c.tasks, c.width) if c.tasks else None
         self.add_task_heads(c.shared_width)
         initialise(self)
 
-    def encode_regions(
-        self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None
-    ) -> encoder.VisualRows:
-        """Rows of the whole picture and of each region. hidden: regions whose features are set to zero; neither they nor regions
-        that overlap them count in the global row."""
-        features, mask = regions.features, regions.mask
-        counted = mask
-        if hidden is not None:
-            features = features.masked_fill(hidden[..., None], 0.0)
-            counted = mask & ~overlapping(regions.boxes, hidden, self.config.overlap)
-        share = counted / counted.sum(1, keepdim=True).clamp(min=1)
-        rows = self.regions(features, regions.boxes, share)
-        return encoder.VisualRows(rows, torch.cat([torch.ones_like(mask[:, :1]), mask], 1))
+    def encode_regions(self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None) -> base.VisualRows:
+        """Neither hidden regions nor those that overlap them count in the row of the whole picture."""
+        near = None if hidden is None else overlapping(regions.boxes, hidden, self.config.overlap)
+        return self.with_whole_picture(regions, hidden, near)
 
     def encode_words(self, texts: Texts, task: int = MATCHING) -> Float[Tensor, "B _ D"]:
         """Through the text layers before the first exchange. task: the row that is read behind [CLS], where there are such rows."""
@@ -137,12 +118,11 @@ class System(encoder.FusionEncoder):
         return mask if self.task_rows is None else torch.cat([mask[:, :1], mask], 1)
 
     def answer_logits(self, batch: Batch) -> Float[Tensor, "B A"]:
-        """Scores of the answers of the list; the texts are the questions."""
         words = self.encode_words(batch.required("texts"), ANSWERING)
         return super().answer_logits(replace(batch, encoded_text=words))
 
     def fuse(
-        self, words: Float[Tensor, "B _ D"], mask: Bool[Tensor, "B T"], visual: encoder.VisualRows
+        self, words: Float[Tensor, "B _ D"], mask: Bool[Tensor, "B T"], visual: base.VisualRows
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B _ E"]]:
         """Co-attention and a layer of each stream by turns; behind the last exchange all visual layers that are left. The row of the
         task is not given back."""
@@ -155,20 +135,10 @@ class System(encoder.FusionEncoder):
                 places = visual_layer(places, padding(visual.mask))
         return words if self.task_rows is None else torch.cat([words[:, :1], words[:, 2:]], 1), places
 
-    def pool(self, words: Float[Tensor, "B T D"], places: Float[Tensor, "B _ E"]) -> Float[Tensor, "B P"]:
-        """Product of the pooled [CLS] and the pooled global row."""
-        return F.relu(self.text_pooler(words[:, 0])) * F.relu(self.visual_pooler(places[:, 0]))
-
-    def matching(self, pooled: Float[Tensor, "B P"]) -> Float[Tensor, "B 2"]:
-        """The two classes are swapped, since the released weights call a match class 0."""
-        return super().matching(pooled).flip(1)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Masked language modelling, masked region classification and image-text alignment with equal weights (section 3.1); of
-        questions and statements theirs. Masked words and regions are predicted for true pairs alone, as in the code of 12-in-1."""
-        if losses := self.task_losses(batch):
-            return losses
-        c, generator = self.config, masking_generator(self.training)
+    def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Masked language modelling, masked region classification and image-text alignment with equal weights (section 3.1).
+        Masked words and regions are predicted for true pairs alone, as in the code of 12-in-1."""
+        c = self.config
         texts, owner = batch.required("texts"), fusion.owner_of(batch)
         regions = fusion.regions_of(batch, owner)
         masked = mask_words(texts.ids, texts.mask, c, generator)
@@ -176,15 +146,14 @@ class System(encoder.FusionEncoder):
         zeroed = drawn & (torch.rand(drawn.shape, generator=generator).to(drawn.device) < 0.9)
         words = self.encode_words(Texts(masked.ids, texts.mask))
         rows, places = self.fuse(words, texts.mask, self.encode_regions(regions, zeroed))
-        scores = self.language_head(rows[masked.hidden], self.text.words.weight)
         other, available = random_negatives(fusion.picture_ids(batch, owner), generator)
         # hidden like the true pair: if all regions were there, that alone would give a wrong picture away
         wrong = self.fuse(words, texts.mask, self.encode_regions(regions[other], zeroed[other]))
         right, mismatched = (self.matching(self.pool(*pair)) for pair in ((rows, places), wrong))
         total, count = paired_match_loss(right, mismatched, available)
-        losses = {"mlm": masked_loss(scores, texts.ids[masked.hidden]), "alignment": total / count}
-        if self.class_head is not None and regions.class_probabilities is not None:
-            losses["regions"] = region_distribution_loss(
-                self.class_head(places[:, 1:][drawn]), regions.class_probabilities[drawn]
-            )
+        losses = {
+            "mlm": self.word_loss(rows, masked, texts.ids),
+            "alignment": total / count,
+            **self.region_class_losses(places, regions, drawn),
+        }
         return losses | fusion.answer_losses(self, batch)

@@ -9,14 +9,13 @@ B texts, R regions of a text's pictures, F features, K classes of the detector, 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pairloom.abilities import CHOOSE, Ability
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.masks import padding
@@ -26,6 +25,7 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.objectives.masked import mask_words, masked_loss, masking_generator
 from pairloom.objectives.regions import mask_regions
 from pairloom.systems import _fusion as fusion
+from pairloom.systems import _listed_answers as listed
 
 if TYPE_CHECKING:
     from pairloom.data.feed import RegionFeed
@@ -72,11 +72,8 @@ def feed(config: Config) -> RegionFeed:
 example = fusion.example
 
 
-class System(nn.Module):
+class System(listed.ListedAnswers):
     """VL-BERT. A row is [CLS] text [SEP] whole-picture regions [END]."""
-
-    heads = ("answer_head.",)
-    answer_head: Any  # None where there are no answers
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -95,7 +92,8 @@ class System(nn.Module):
             self.class_head = nn.Sequential(
                 nn.Linear(c.width, c.width), nn.GELU(), nn.Linear(c.width, c.classes)
             )
-        self.answer_head = nn.Linear(c.width, c.answers) if c.answers else None
+        if c.answers:
+            self.answer_head = nn.Linear(c.width, c.answers)
         initialise(self)
         for row in (self.image_row, self.masked_row, self.end_row, self.no_picture):
             nn.init.normal_(row, std=0.02)
@@ -104,14 +102,6 @@ class System(nn.Module):
             self.region_norm,
         ):  # a BERT at first: features come in as they are learned
             nn.init.zeros_(norm.weight)
-
-    @property
-    def abilities(self) -> tuple[Ability, ...]:
-        return (CHOOSE,) if self.config.answers else ()
-
-    @property
-    def trains_on(self) -> tuple[str, ...]:
-        return ("pairs", "answers") if self.config.answers else ("pairs",)
 
     def answer_logits(self, batch: Batch) -> Float[Tensor, "B A"]:
         """The answer is read at a [MASK] behind the question, through the first layers of the head of masked words."""
@@ -175,21 +165,18 @@ class System(nn.Module):
         seen = self.visual(torch.cat([whole, features], 1), torch.cat([box, regions.boxes], 1))
         return seen, torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
+    def pair_losses(self, batch: Batch) -> dict[str, Tensor]:
         """Masked words with the picture, masked regions by the detector's distribution, and masked words without a picture (the only
         loss where the batch has no regions). Words and regions are hidden together; 90 % of the drawn regions are masked, the others
-        stay as they are. With `labels` [B] (below 0 where a text is no question) the answers too; with the scores of a list [B A],
-        which a set of questions has, the answers alone."""
-        if batch.labels is not None and batch.labels.ndim == 2:
-            return fusion.answer_losses(self, batch)
+        stay as they are."""
         c, generator = self.config, masking_generator(self.training)
         texts = batch.required("texts")
         masked = mask_words(texts.ids, texts.mask, c, generator)
-        hidden, right = replace(texts, ids=masked.ids), texts.ids[masked.hidden]
+        hidden = replace(texts, ids=masked.ids)
 
         def words(rows: Tensor) -> Tensor:
             own = rows[:, : texts.ids.shape[1]][masked.hidden]
-            return masked_loss(self.language_head(own, self.text.words.weight), right)
+            return masked_loss(self.language_head(own, self.text.words.weight), texts.ids[masked.hidden])
 
         losses = {}
         if c.alone or batch.regions is None:
@@ -204,4 +191,4 @@ class System(nn.Module):
         if self.class_head is not None and regions.class_probabilities is not None:
             logits = self.class_head(rows[:, first : first + drawn.shape[1]][drawn])
             losses["regions"] = F.cross_entropy(logits.float(), regions.class_probabilities[drawn])
-        return losses | fusion.answer_losses(self, batch)
+        return losses

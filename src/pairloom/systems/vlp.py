@@ -4,19 +4,19 @@ over regions and words that understands under one attention mask and writes unde
 Prose, tables and deviations: docs/papers/vlp.md.
 
 B texts, I pictures, N pictures of an example, R regions of all of them, F features, K classes of the detector, S context positions,
-T tokens, D width, A answers, V vocabulary.
+T tokens, D width, A answers.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pairloom.abilities import CAPTION, CHOOSE, Ability
+from pairloom.abilities import CAPTION
 from pairloom.blocks import mask_append as appending
 from pairloom.blocks.embed import TextEmbed
 from pairloom.blocks.language import LanguageHead
@@ -28,6 +28,8 @@ from pairloom.errors import Mistake
 from pairloom.objectives.masked import masked_loss, masking_generator
 from pairloom.objectives.masked_count import mask_some
 from pairloom.systems import _fusion as fusion
+from pairloom.systems import _listed_answers as listed
+from pairloom.systems import _mask_writer as writer
 
 if TYPE_CHECKING:
     from pairloom.data.feed import RegionFeed
@@ -71,11 +73,10 @@ def feed(config: Config) -> RegionFeed:
 example = fusion.example
 
 
-class System(nn.Module):
+class System(writer.MaskWriter, listed.ListedAnswers):
     """VLP. A row is [CLS] regions [SEP] text [SEP]."""
 
-    heads = ("answer_head.",)
-    answer_head: Any  # None where there are no answers
+    before, others = 1, (CAPTION,)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -85,31 +86,26 @@ class System(nn.Module):
         self.regions = ClassedRegionEmbed(c.features, c.classes, c.width, c.dropout)
         self.stack = Stack(c.layers()._replace(eps=EPS))
         self.language_head = LanguageHead(c.width, c.vocabulary, EPS)
-        self.answer_head = None
         if c.answers:
             self.answer_head = nn.Sequential(
                 nn.Linear(c.width, 2 * c.width), nn.ReLU(), nn.Linear(2 * c.width, c.answers)
             )
         initialise(self)
 
-    @property
-    def abilities(self) -> tuple[Ability, ...]:
-        return (CAPTION, CHOOSE) if self.config.answers else (CAPTION,)
-
-    @property
-    def trains_on(self) -> tuple[str, ...]:
-        return ("pairs", "answers") if self.config.answers else ("pairs",)
-
-    def _words(
-        self, ids: Int[Tensor, "B T"], first: int, segment: Int[Tensor, " B"] | int = WRITES[1]
+    def written_rows(
+        self, ids: Int[Tensor, "B T"], first: int, kinds: Tensor | int = WRITES[1]
     ) -> Float[Tensor, "B T D"]:
-        segment = segment if isinstance(segment, Tensor) else ids.new_full((len(ids),), segment)
-        return self.text(ids, self.config.most + 2 + first, segment[:, None].expand_as(ids))
+        """kinds: the segment of each text."""
+        kinds = torch.as_tensor(kinds, device=ids.device).reshape(-1, 1).expand_as(ids)
+        return self.text(ids, self.config.most + 2 + first, kinds)
 
-    def _context(
-        self, regions: Regions, segment: Int[Tensor, " I"] | int = WRITES[0]
+    def context(self, batch: Batch) -> tuple[Float[Tensor, "I S D"], Bool[Tensor, "I S"]]:
+        return self._pictures(fusion.each_picture(fusion.one_sequence(batch.required("regions"))))
+
+    def _pictures(
+        self, regions: Regions, kinds: Tensor | int = WRITES[0]
     ) -> tuple[Float[Tensor, "I S D"], Bool[Tensor, "I S"]]:
-        """[CLS] regions [SEP]. segment: of each row."""
+        """[CLS] regions [SEP]. kinds: the segment of each picture."""
         c = self.config
         if regions.class_probabilities is None:
             raise Mistake(
@@ -118,70 +114,33 @@ class System(nn.Module):
                 "Run a detector, and give its classes with the regions.",
             )
         rows = self.regions(regions.features, regions.boxes, regions.class_probabilities, regions.mask)
-        count = len(rows)
-        kinds = torch.as_tensor(segment, device=rows.device).expand(count)
-        kind = self.text.segments.weight[kinds][:, None]  # type: ignore[union-attr]
-        rows = self.text.dropout(self.text.norm(rows + kind))
-        ends = [
-            self.text(torch.full_like(kinds, token)[:, None], place, kinds[:, None])
-            for token, place in ((c.cls, 0), (c.sep, c.most + 1))
-        ]
+        kinds = torch.as_tensor(kinds, device=rows.device).expand(len(rows))[:, None]
+        rows = self.text.dropout(self.text.norm(rows + self.text.segments(kinds)))  # type: ignore[misc]
+        first = self.text(torch.full_like(kinds, c.cls), 0, kinds)
+        last = self.text(torch.full_like(kinds, c.sep), c.most + 1, kinds)
         real = torch.ones_like(regions.mask[:, :1])
-        return torch.cat([ends[0], rows, ends[1]], 1), torch.cat([real, regions.mask, real], 1)
-
-    def encode_image(self, batch: Batch) -> Batch:
-        """The state of writing after the regions, once for all texts of a picture: regions never see a text that is written."""
-        if batch.encoded is not None:
-            return batch
-        regions = fusion.each_picture(fusion.one_sequence(batch.required("regions")))
-        return replace(batch, encoded=appending.begin(self.stack, *self._context(regions))[1])
-
-    def start(self, batch: Batch) -> appending.AppendState:
-        state: appending.AppendState = self.encode_image(batch).encoded
-        return state if batch.image_of is None else state.select(batch.image_of)
-
-    def step(
-        self, state: appending.AppendState, tokens: Int[Tensor, " B"]
-    ) -> tuple[Float[Tensor, "B V"], appending.AppendState]:
-        """The first token is not fed: it stands before the regions."""
-        ids = torch.full_like(tokens, self.config.mask)[:, None]
-        if state.written:
-            ids = torch.cat([tokens[:, None], ids], 1)
-        row, state = appending.append(self.stack, self._words(ids, max(0, state.written - 1)), state)
-        return self.language_head(row, self.text.words.weight), state
-
-    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        """By a [MASK] after each token: what `step` gives, in one pass."""
-        (tokens, mask), state = batch.text(), self.start(batch)
-        ends = self._words(torch.full_like(tokens, self.config.mask), 0)
-        rows = torch.cat([self._words(tokens[:, 1:], 0), ends], 1)
-        visible = appending.every_append(state.real, mask[:, 1:], first=1)[:, :, -rows.shape[1] :]
-        rows = appending.read_after(self.stack, rows, state, visible)
-        return self.language_head(rows[:, -tokens.shape[1] :], self.text.words.weight)
+        return torch.cat([first, rows, last], 1), torch.cat([real, regions.mask, real], 1)
 
     def answer_logits(self, batch: Batch) -> Float[Tensor, "B A"]:
         """From the product of the rows of [CLS] and of the [SEP] behind the regions, with all positions seeing all."""
         tokens, mask = batch.text()
-        rows, real = self._context(fusion.regions_of(batch), BOTH[0])
-        x = torch.cat([rows, self._words(tokens[:, 1:], 0, BOTH[1])], 1)
+        rows, real = self._pictures(fusion.regions_of(batch), BOTH[0])
+        x = torch.cat([rows, self.written_rows(tokens[:, 1:], 0, BOTH[1])], 1)
         x = self.stack(x, padding(torch.cat([real, mask[:, 1:]], 1)))
         return self.answer_head(x[:, 0] * x[:, rows.shape[1] - 1]).float()
 
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Masked language modelling, of each text under a mask that is drawn for it; the end may be hidden too. With `labels`
-        [B] (below 0 where a text is no question) the answers too; with the scores of a list [B A] the answers alone."""
-        if batch.labels is not None and batch.labels.ndim == 2:
-            return fusion.answer_losses(self, batch)
+    def pair_losses(self, batch: Batch) -> dict[str, Tensor]:
+        """Masked language modelling, of each text under a mask that is drawn for it; the end may be hidden too."""
         c, generator = self.config, masking_generator(self.training)
         tokens, mask = batch.text()
         both = (torch.rand(len(tokens), generator=generator) < c.both_ways).to(tokens.device)
         picture, text = (torch.where(both, BOTH[part], WRITES[part]) for part in (0, 1))
-        rows, real = self._context(fusion.regions_of(batch), picture)
+        rows, real = self._pictures(fusion.regions_of(batch), picture)
         words, own = tokens[:, 1:], mask[:, 1:]
         masked = mask_some(words, own, c.mask, (c.mask + 1, c.vocabulary), generator, c.masked, c.most_masked)
         seen = torch.where(
             both[:, None, None, None], padding(torch.cat([real, own], 1)), appending.prefix_causal(real, own)
         )
-        x = self.stack(torch.cat([rows, self._words(masked.ids, 0, text)], 1), seen)
-        scores = self.language_head(x[:, rows.shape[1] :][masked.hidden], self.text.words.weight)
-        return {"mlm": masked_loss(scores, words[masked.hidden])} | fusion.answer_losses(self, batch)
+        x = self.stack(torch.cat([rows, self.written_rows(masked.ids, 0, text)], 1), seen)
+        scores = self.token_scores(x[:, rows.shape[1] :][masked.hidden])
+        return {"mlm": masked_loss(scores, words[masked.hidden])}

@@ -34,7 +34,7 @@ REST = (
     *((ours, f"bert.{theirs}") for ours, theirs in EMBEDDINGS),
     *WORDS,
     *PICTURE_NAMES,
-    (r"image_pooler", "bert.v_pooler.dense"),
+    (r"visual_pooler", "bert.v_pooler.dense"),
 )
 
 
