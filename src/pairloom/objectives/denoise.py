@@ -7,15 +7,16 @@ B rows, ... the sides of a picture or latent.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 Distance = Literal["mse", "l2norm", "l1", "huber"]
-Prediction = Literal["epsilon", "v_prediction"]
+Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 
 def noised(
@@ -31,9 +32,10 @@ def target(
     share: Float[Tensor, " B"],
     prediction: Prediction,
 ) -> Float[Tensor, "B ..."]:
-    """Prediction target: the noise (epsilon), or v = sqrt(share) noise - sqrt(1 - share) clean (Salimans and Ho, 2022)."""
-    if prediction == "epsilon":
-        return noise
+    """Prediction target: the noise (epsilon), the clean rows (sample), or v = sqrt(share) noise - sqrt(1 - share) clean (Salimans and
+    Ho, 2022)."""
+    if prediction != "v_prediction":
+        return noise if prediction == "epsilon" else clean
     return _like(share.sqrt(), clean) * noise - _like((1 - share).sqrt(), clean) * clean
 
 
@@ -43,9 +45,12 @@ def guessed_noise(
     share: Float[Tensor, " B"],
     prediction: Prediction,
 ) -> Float[Tensor, "B ..."]:
-    """Noise estimate of a network's output: the output itself (epsilon), or sqrt(share) v + sqrt(1 - share) noisy."""
+    """Noise estimate of a network's output: the output itself (epsilon), sqrt(share) v + sqrt(1 - share) noisy, or what is left of the
+    noisy rows without the clean ones (sample)."""
     if prediction == "epsilon":
         return output
+    if prediction == "sample":
+        return (noisy - _like(share.sqrt(), output) * output) / _like((1 - share).sqrt(), output)
     return _like(share.sqrt(), output) * output + _like((1 - share).sqrt(), output) * noisy
 
 
@@ -70,6 +75,36 @@ def pushed_away(
     """Hinge loss of a hard negative (Krojer et al., 2023, section 3.2): minus the error of the wrong pair, which stops
     counting where it is `margin` times the error of the true pair."""
     return -negative.clamp(max=margin * positive.detach())
+
+
+def variance_bound(
+    clean: Float[Tensor, "B ..."],
+    noisy: Float[Tensor, "B ..."],
+    noise: Float[Tensor, "B ..."],
+    fraction: Float[Tensor, "B ..."],
+    t: Int[Tensor, " B"],
+    shares: Float[Tensor, " T"],
+) -> Float[Tensor, ""]:
+    """Variational bound of a learned variance, in bits of a number: divergence of the true step back from the predicted one (Nichol and
+    Dhariwal, 2021, equation 15). Only the variance learns from it: `noise`, the estimate, is taken as fixed.
+
+    fraction: of the network, from -1 for the least variance to 1 for the largest, in their logarithms. The step to the clean rows has
+    the variances of the one before it.
+    """
+    t = t.clamp(min=1)
+    share, before = shares[t], shares[t - 1]
+    beta = 1 - share / before
+    least = (beta * (1 - before) / (1 - share)).log()
+    part = (fraction + 1) / 2
+    log_variance = part * _like(beta.log(), clean) + (1 - part) * _like(least, clean)
+    estimate = (noisy - _like((1 - share).sqrt(), clean) * noise.detach()) / _like(share.sqrt(), clean)
+    # both means have the same part of the noisy rows
+    gap = _like(before.sqrt() * beta / (1 - share), clean) * (clean - estimate.clamp(-1, 1))
+    least = _like(least, clean)
+    nats = 0.5 * (
+        log_variance - least - 1 + (least - log_variance).exp() + gap.square() * (-log_variance).exp()
+    )
+    return nats.mean() / math.log(2)
 
 
 def _like(value: Tensor, rows: Tensor) -> Tensor:

@@ -20,22 +20,26 @@ from pairloom.errors import Mistake
 
 
 class TextConditioning(NamedTuple):
-    """The text conditioning of a UNet: context [B T D], and a pooled row [B P] where there are two encoders."""
+    """The text conditioning of a denoiser: context [B T D], a pooled row [B P] where there is one, and the mask [B T] of real tokens
+    where padding is not read."""
 
     context: Tensor
     pooled: Tensor | None = None
+    mask: Tensor | None = None
 
     def rows(self, which: Tensor) -> TextConditioning:
         """The texts of these rows, in this order."""
-        return TextConditioning(self.context[which], None if self.pooled is None else self.pooled[which])
+        return TextConditioning(*(None if part is None else part[which] for part in self))
 
     def concatenated(self, others: Sequence[TextConditioning]) -> TextConditioning:
         """These texts, then those of the others."""
-        parts = [self, *others]
-        pooled = [part.pooled for part in parts if part.pooled is not None]
-        return TextConditioning(
-            torch.cat([part.context for part in parts]), torch.cat(pooled) if pooled else None
-        )
+        parts = zip(*(self, *others))
+        return TextConditioning(*(None if part[0] is None else torch.cat(part) for part in parts))
+
+    def replaced(self, drop: Bool[Tensor, " B"], empty: TextConditioning) -> TextConditioning:
+        """With those of `empty` [B] in the rows where `drop` is True."""
+        rows = torch.arange(len(drop), device=drop.device)
+        return self.concatenated([empty]).rows(rows + len(rows) * drop)
 
 
 class Ids(NamedTuple):

@@ -9,7 +9,6 @@ B texts, I pictures, T tokens, D width of the context, C channels and Y X sides 
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -23,9 +22,9 @@ from torch import Tensor, nn
 from pairloom.abilities import DENOISE, DRAW
 from pairloom.blocks.lora import adapt, adapters
 from pairloom.data.batch import Batch
-from pairloom.errors import Mistake
-from pairloom.objectives.denoise import distance, guessed_noise, noised, pushed_away, target
+from pairloom.objectives.denoise import distance, noised, pushed_away, target
 from pairloom.systems import _diffusion_text as texts
+from pairloom.systems import _sampling as sampling
 
 Settings = dict[str, Any]  # settings by diffusers' own names
 MAPS = ("to_q", "to_k", "to_v", "to_out.0")
@@ -180,9 +179,8 @@ class System(nn.Module):
         self.unet: Any = UNet2DConditionModel(**{**c.unet, **own, "cross_attention_dim": self.text.width})
         if c.rank:
             self.add_adapters(c)
-        with torch.device("cpu"):
-            self.shares: Tensor = scheduler_of(c).alphas_cumprod.float()
-        self.times = len(self.shares)
+        self.diffusion = sampling.Diffusion(c.scheduler)
+        self.times, self.shares = self.diffusion.times, self.diffusion.shares
 
     def attention_maps(self, adapted: str) -> list[str]:
         """Names of the linear maps of the UNet's attention: of "both" attentions, or of "cross" attention alone."""
@@ -275,19 +273,12 @@ class System(nn.Module):
         text: texts.TextConditioning,
     ) -> Float[Tensor, "B C Y X"]:
         """The noise minus the network's estimate of it from the noised latents, in 32 bits."""
-        share = self.shares.to(latents.device)[t]
-        noisy = noised(latents.float(), noise.float(), share)
-        return noise - guessed_noise(self.predict(noisy, t, text), noisy, share, self.prediction)
+        return self.diffusion.residual(latents, t, noise, lambda noisy, t: self.predict(noisy, t, text))
 
     @property
     def reads_guidance(self) -> bool:
         """Whether the network is given the scale of guidance, as latent consistency models are (Luo et al., 2023)."""
         return self.config.unet.get("time_cond_proj_dim") is not None
-
-    @property
-    def prediction(self) -> Any:
-        """Kind of the network's output: "epsilon" or "v_prediction"."""
-        return self.config.scheduler.get("prediction_type", "epsilon")
 
     def denoising_error(
         self, batch: Batch, t: Int[Tensor, " B"], noise: Float[Tensor, "B C Y X"]
@@ -318,7 +309,7 @@ class System(nn.Module):
         def error(latents: Tensor, text: texts.TextConditioning) -> Tensor:
             share = self.shares.to(device)[t]
             answer = self.predict(noised(latents, noise, share), t, text)
-            return F.mse_loss(answer, target(latents, noise, share, self.prediction))
+            return F.mse_loss(answer, target(latents, noise, share, self.diffusion.prediction))
 
         text = self.text(*self.text.emptied(tokens, mask, drop))
         values = {"denoise": error(clean, text)}
@@ -361,20 +352,17 @@ class System(nn.Module):
         seeds: one for each row; a row's picture depends on no other row's seed."""
         (tokens, mask), device = batch.text(), self.unet.device
         seeds = range(len(tokens)) if seeds is None else seeds
-        chances = [torch.Generator().manual_seed(seed) for seed in seeds]
+        chances = sampling.generators(seeds)
         text, none = self.text(tokens, mask), self.text.nothing(len(tokens), device)
-        plan = scheduler_of(self.config)
-        plan.set_timesteps(steps, device=device)
-        more = {"generator": chances} if "generator" in inspect.signature(plan.step).parameters else {}
-        latents = torch.stack([torch.randn(self.latent, generator=chance) for chance in chances]).to(device)
-        latents = latents * plan.init_noise_sigma
-        for t in plan.timesteps:
-            noisy, times = plan.scale_model_input(latents, t), t.to(device).expand(len(latents))
-            guess = self.predict(noisy, times, text, guidance if self.reads_guidance else None)
-            if guidance > 1 and not self.reads_guidance:
-                empty = self.predict(noisy, times, none)
-                guess = empty + guidance * (guess - empty)
-            latents = plan.step(guess, t, latents, **more).prev_sample
+
+        def predict(noisy: Tensor, t: Tensor) -> Tensor:
+            estimate = self.predict(noisy, t, text, guidance if self.reads_guidance else None)
+            if guidance <= 1 or self.reads_guidance:
+                return estimate
+            return sampling.guided(estimate, self.predict(noisy, t, none), guidance, len(estimate[0]))
+
+        start = sampling.noise_like(self.latent, chances, device)
+        latents = self.diffusion.sample(steps, start, predict, chances)
         if self.vae is None:
             return F.pixel_shuffle(latents, self.config.packing).clamp(-1, 1)
         latents = (latents / self.vae.config.scaling_factor).to(self.vae.dtype)
@@ -395,27 +383,3 @@ def latent_shape(c: Config) -> tuple[int, int, int]:
         return 3 * c.packing**2, c.image_size // c.packing, c.image_size // c.packing
     side = c.image_size // 2 ** (len(c.vae["block_out_channels"]) - 1)
     return c.vae["latent_channels"], side, side
-
-
-def scheduler_of(config: Config) -> Any:
-    """A new scheduler of diffusers for a config. Mistake for a name that is no scheduler."""
-    texts.needs("diffusers")
-    import diffusers
-
-    kind = str(config.scheduler["_class_name"])
-    if not kind.endswith("Scheduler") or not hasattr(diffusers, kind):
-        raise Mistake(f"diffusers has no scheduler '{kind}'.", "", "Name one of its schedulers.")
-    maker = getattr(diffusers, kind)
-    known = inspect.signature(maker.__init__).parameters
-    try:
-        scheduler = maker(**{name: value for name, value in config.scheduler.items() if name in known})
-    except ImportError as error:
-        raise Mistake(
-            f"The scheduler {kind} needs a package.", str(error).split("\n")[0], "Install it."
-        ) from error
-    if not hasattr(scheduler, "alphas_cumprod"):
-        why = "Its noise is not that of a discrete diffusion (flow matching, EDM), which is what is built."
-        raise Mistake(
-            f"The scheduler {kind} is not supported.", why, "Give a pipeline with another scheduler."
-        )
-    return scheduler
