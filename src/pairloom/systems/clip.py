@@ -14,7 +14,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pairloom.abilities import EMBED
@@ -194,11 +194,14 @@ class System(nn.Module):
         """Encode the pictures [I N 3 X Y], once."""
         if batch.encoded is not None:
             return batch
-        images = batch.required("images")
+        return replace(batch, encoded=F.normalize(self.project_images(batch.required("images")), dim=-1))
+
+    def project_images(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I E"]:
+        """Embeddings of any length, averaged over the N pictures of a row."""
         rows = self.image(images.flatten(0, 1))
         if self.image_projection is not None:
             rows = self.image_projection(rows[:, 0])
-        return replace(batch, encoded=F.normalize(rows.unflatten(0, images.shape[:2]).mean(1), dim=-1))
+        return rows.unflatten(0, images.shape[:2]).mean(1)  # type: ignore[no-any-return]
 
     @property
     def temperature(self) -> Tensor:
@@ -215,11 +218,17 @@ class System(nn.Module):
         tokens, mask = batch.text()
         if self.text_projection is None:
             return F.normalize(self.text(tokens, mask), dim=-1)
+        return F.normalize(self.project_texts(tokens, mask)[0], dim=-1)
+
+    def project_texts(
+        self, tokens: Int[Tensor, "B T"], mask: Bool[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B E"], Float[Tensor, "B T D"]]:
+        """Embeddings of any length, and the rows of all tokens. ValueError for a text encoder that pools by itself."""
+        if self.text_projection is None:
+            raise ValueError("this text encoder has no rows of its tokens")
         rows = self.text(tokens, mask, mode=WRITE)
         ends = ((tokens == self.config.sep) & mask).int().argmax(1)
-        return F.normalize(
-            self.text_projection(rows[torch.arange(len(rows), device=rows.device), ends]), dim=-1
-        )
+        return self.text_projection(rows[torch.arange(len(rows), device=rows.device), ends]), rows
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         return self.compare(batch, self.embed_image(batch), self.embed_text(batch))
