@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pairloom.bench import gdbench
+from pairloom.api.bench_drawn import PainterRun, bench_drawn
+from pairloom.bench import gdbench, painters
 from pairloom.errors import Mistake, nearest
 
 WAYS = ("match", "cosine", "likelihood", "denoising")
@@ -92,7 +93,8 @@ def benchmark_list() -> list[dict[str, Any]]:
         {"name": name, "gdbench": name in gdbench.SUITE, "claim": module.CLAIM}
         for name, module in gdbench.benchmarks().items()
     ]
-    return [*rows, {"name": gdbench.NAME, "gdbench": False, "claim": gdbench.CLAIM}]
+    suites = {painters.NAME: painters.CLAIM, gdbench.NAME: gdbench.CLAIM}
+    return [*rows, *({"name": name, "gdbench": False, "claim": claim} for name, claim in suites.items())]
 
 
 def benchmark_table() -> tuple[str, list[str], list[list[str]]]:
@@ -116,15 +118,19 @@ def bench(
     against: Path | None = None,
     blind: bool = True,
     seed: int | None = None,
+    judge: Path | str | None = None,
+    features: str = "",
+    training: Path | None = None,
     device: str = "auto",
     tell: Callable[..., None] = lambda *arguments, **more: None,
     warn: Callable[[str], None] = lambda text: None,
-) -> BenchRun:
+) -> BenchRun | PainterRun:
     """Ask models the questions of a benchmark; a run that is found in `out` goes on.
 
     data: the released files; mini: a drawn miniature instead. limit: most cases of each, evenly spread. way: how to judge;
     steps, protocol, race: of diffusion models. against: results.json of an earlier run. blind: also without picture or text.
-    warn: is told of settings that a model does not hear, before any scoring. Mistake for what does not fit.
+    judge, features, training: of "drawn", the benchmark of painters. warn: is told of settings that a model does not hear, before any
+    scoring. Mistake for what does not fit.
     """
     if not name:
         raise Mistake("Which benchmark?", "", "Name one, or gdbench; `pairloom bench` alone lists them.")
@@ -134,6 +140,18 @@ def bench(
         raise Mistake("Which files?", "", "Give --data FOLDER, or --mini for a drawn miniature.")
     if seed is not None and not mini:
         raise Mistake("--seed would change nothing.", "It is of the miniatures.", "Leave it out.")
+    own = {"judge": judge, "features": features, "training": training}
+    others = {"way": way, "steps": steps, "protocol": protocol, "race": race, "against": against}
+    stated = [f"--{option}" for option, value in (others if name == painters.NAME else own).items() if value]
+    if stated:
+        raise Mistake(
+            f"{' and '.join(stated)} would change nothing.", f"{name} does not use it.", "Leave it out."
+        )
+    if name == painters.NAME:
+        return bench_drawn(
+            models, Path(out), data=data, judge=judge, features=features, training=training, limit=limit,
+            seed=seed or 0, device=device, tell=tell,
+        )  # fmt: skip
     way, blind = _only(name, way), blind and not gdbench.only_way(name)
     _demand("protocol", protocol, PROTOCOLS)
     _demand("way", way, WAYS)

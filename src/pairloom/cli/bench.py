@@ -36,15 +36,16 @@ def command(
     ] = "",
     race: Annotated[
         float,
-        Option(
-            help="Diffusion models: race the candidates, each case wrong with at most this chance; 0: all steps of all.",
-            min=0.0,
-            max=0.5,
-        ),
+        Option(help="Diffusion models: race; a case is wrong with at most this chance.", min=0, max=0.5),
     ] = 0.0,
     against: Annotated[Path | None, Option(help="An earlier results.json to compare with.")] = None,
     blind: Annotated[bool, Option(help="Judge also with a gray picture, and with no text.")] = True,
     seed: Annotated[int | None, Option(help="Of the miniatures; 0 without.")] = None,
+    judge: Annotated[Path | None, Option(help="drawn: a model that scores what was drawn.")] = None,
+    features: Annotated[str, Option(help="drawn: an image tower; the installed one without.")] = "",
+    training: Annotated[
+        Path | None, Option(help="drawn: what the models learnt from, to see copies.")
+    ] = None,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
@@ -58,14 +59,11 @@ def command(
             _show.table(*benchmark_table())
         return
 
-    def warn(text: str) -> None:
-        if not json:
-            _show.console.print(text, markup=False)
-
     with _show.steps(quiet=json) as tell:
         done = bench(
             name, model or [], out, data=data, mini=mini, limit=limit, way=way, steps=steps, protocol=protocol, race=race,
-            against=against, blind=blind, seed=seed, device=device, tell=tell, warn=warn,
+            against=against, blind=blind, seed=seed, judge=judge, features=features, training=training, device=device, tell=tell,
+            warn=(lambda text: None) if json else _show.note,
         )  # fmt: skip
     if json:
         _show.say_json(done.brief())

@@ -79,8 +79,8 @@ def precision(real: ArrayLike, drawn: ArrayLike, k: int = 3) -> Floats:
     """Improved precision (Kynkäänniemi et al. 2019, arXiv 1904.06991) of each drawing [M]: 1 where it lies as near to a real picture as
     that one's k-th neighbour. The mean is the metric; `recall` is the same with the sides exchanged."""
     a, b = _features(real, drawn)
-    inside: Floats = (_squared(a, b) <= _radii(a, k)[:, None]).any(0).astype(np.float64)
-    return inside
+    inside = np.any(_squared(a, b) <= _radii(a, k)[:, None], axis=0)
+    return np.asarray(inside, dtype=np.float64)
 
 
 def recall(real: ArrayLike, drawn: ArrayLike, k: int = 3) -> Floats:
@@ -92,15 +92,14 @@ def density(real: ArrayLike, drawn: ArrayLike, k: int = 5) -> Floats:
     """Density (Naeem et al. 2020, arXiv 2002.09797) of each drawing [M]: the number of real pictures in whose neighbourhood it lies, over k;
     it can be above 1."""
     a, b = _features(real, drawn)
-    near: Floats = (_squared(a, b) <= _radii(a, k)[:, None]).sum(0) / k
-    return near
+    near = np.sum(_squared(a, b) <= _radii(a, k)[:, None], axis=0)
+    return np.asarray(near / k, dtype=np.float64)
 
 
 def coverage(real: ArrayLike, drawn: ArrayLike, k: int = 5) -> Floats:
     """Coverage (Naeem et al. 2020) of each real picture [N]: 1 where a drawing lies in its neighbourhood."""
     a, b = _features(real, drawn)
-    covered: Floats = (_squared(a, b).min(1) <= _radii(a, k)).astype(np.float64)
-    return covered
+    return np.asarray(_squared(a, b).min(1) <= _radii(a, k), dtype=np.float64)
 
 
 def copying(training: ArrayLike, drawn: ArrayLike, held_out: ArrayLike) -> Floats:
