@@ -73,7 +73,7 @@ class Batch(Record):
     question: asked about the pictures; `texts` are then answers, and `image_of` is the question of each.
     caption: what is known of each picture beside the texts (a dialog's first line).
     labels [B]: the class of each row (1: true or right); or [B A]: the score of each answer of a list. weights [B]: what each row counts in the loss.
-    image_ids [B]: equal for rows that show the same picture (they are no negatives of each other).
+    image_ids [B]: equal for rows that show the same picture (they are no negatives of each other), or pictures of one class.
     image_of [B]: the row of the pictures that each text belongs to, where several texts share a picture: the picture is
         then encoded once. None: text i belongs to picture i.
     part_weight []: of this whole batch in a mixture of sets.

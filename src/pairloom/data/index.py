@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import tempfile
 import threading
 import weakref
@@ -70,6 +71,7 @@ class ImageIndex:
         self.paths, self.texts = Strings(), Strings()
         self.file, self.offset, self.size = array("q"), array("q"), array("q")
         self.key, self.first = array("q"), array("q", [0])
+        self.classes: list[str] = []
         self.skipped: Counter[str] = Counter()
         self.spool: IO[bytes] | None = None
         self.reading = threading.Lock()
@@ -106,6 +108,7 @@ class ImageIndex:
             self.skipped[NO_REGIONS] += 1
             return
         self.place(pair.image, pair.image_key, record)
+        self.classes.append(sys.intern(str(pair.meta.get("class", ""))))
         for text in texts:
             self.texts.append(text.encode("utf-8", "replace"))
         self.first.append(len(self.texts))
@@ -180,6 +183,12 @@ class ImageIndex:
     def ids(self) -> Rows:
         """[M] equal numbers for pictures of the same bytes."""
         return numpy.unique(numpy.asarray(self.key), return_inverse=True)[1].astype(numpy.int64)
+
+    def class_ids(self) -> Rows | None:
+        """[M] equal numbers for pictures of one class (metadata `class` of the pairs); None where one has none."""
+        if len(self.classes) != len(self) or not all(self.classes):
+            return None
+        return numpy.unique(numpy.asarray(self.classes), return_inverse=True)[1].astype(numpy.int64)
 
     def split(self, share: float) -> tuple[Rows, Rows]:
         """Rows to learn from and rows held out: about `share` of the pictures, chosen by their content alone, so that

@@ -202,7 +202,7 @@ class System(nn.Module):
     the part "style"."""
 
     abilities = (DRAW,)
-    trains_on = ("pairs",)
+    trains_on = ("class_pairs",)
     turns = {
         "encoder": ("text.", "image."), "critic": ("critic.",), "painter": ("painter.",), "style": ("style.",)
     }  # fmt: skip

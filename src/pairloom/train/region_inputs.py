@@ -25,7 +25,8 @@ from pairloom.model.builder import feed_of, new_system
 from pairloom.train.order import TrainRequest
 
 READS = {
-    "answers": "questions"
+    "answers": "questions",
+    "class_pairs": "pairs",
 }  # a kind of dataset -> the kind of examples that it reads, where its name is another
 COMPARED = 9  # pictures whose regions say how wide they are
 TRIED = 100  # records among which one that can be used is looked for

@@ -25,6 +25,10 @@ class Dataset:
         self.words = self.index.words
         self.table: TextTable | None = None
 
+    def ids(self) -> Rows:
+        """[M] equal numbers for pictures that are no negatives of each other: those of the same bytes."""
+        return self.index.ids()
+
     def loader(
         self, tokens: Tokens, config: Any, feed: Feed, rows: Rows, training: bool, workers: int
     ) -> Loader:
@@ -32,5 +36,5 @@ class Dataset:
         if self.table is None:
             self.table = TextTable.of(tokens, self.index.words(), config.length)
         pictures = picture_column(self.index, feed, training, self.table.sided)
-        columns = (pictures, TextColumn(self.table), NumberColumn("image_ids", self.index.ids()))
+        columns = (pictures, TextColumn(self.table), NumberColumn("image_ids", self.ids()))
         return Loader(columns, self.table, rows, workers=workers)

@@ -25,6 +25,7 @@ LIST = ".txt"  # also of a table: captions.txt
 MOST_LISTS = 20  # .txt files of a folder, for one to be a table of pictures
 TEXT_FILES = (".txt", ".caption")  # beside a picture of their name
 SIDECARS = sorted(_files.IMAGES, key=lambda suffix: suffix not in (".jpg", ".png", ".jpeg", ".webp"))
+CLASS_LIST = re.compile(r"(?:all|train|trainval|val|test)(?:classes|s?ids)\.txt")
 MOST_TWINS = 50  # tables that are compared with each other
 
 
@@ -38,6 +39,8 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
     """All files of the set of the marker's rank, in order; of two with the same rows the first."""
     if path.is_file():
         return [path]
+    if class_texts(path) is not None:
+        return []
     names = _saved.without_caches(path, _files.first_files(path, {".tar", ".json", LIST, *TABLES}))
     lists = without_twin_lists(path, lists_among(path, names))
     names = [name for name in names if _files.split(name)[1] != LIST]
@@ -71,6 +74,18 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
         ranks = [chosen]
     _demand_one(path, chosen, sum(ranks, []))
     return without_twins([path / name for name in sorted(chosen)], columns)
+
+
+@_files.once
+def class_texts(path: Path) -> Path | None:
+    """The folder text_c10 (or of another number of captions) of a folder, with a text in it or in its first folders."""
+    folders = [one for one in sorted(path.glob("text_c*")) if re.fullmatch(r"text_c\d+", one.name)]
+    return next((one for one in folders if one.is_dir() and _files.first_files(one, {LIST})), None)
+
+
+def is_class_list(path: Path) -> bool:
+    """Whether a file lists classes of such a folder, by its name."""
+    return CLASS_LIST.fullmatch(path.name) is not None and class_texts(path.parent) is not None
 
 
 def lists_among(path: Path, names: list[str]) -> list[str]:

@@ -26,8 +26,10 @@ SHEET = "it is a spreadsheet: save it as CSV"
 OTHERS = {  # data files that are not read, with what to do where there is more to say
     **dict.fromkeys((".xlsx", ".xls", ".ods"), SHEET),
     **dict.fromkeys((".pkl", ".pickle"), "pickles are never read, since they can run code"),
+    ".t7": "Torch's files are not read: give a release with text_c10/CLASS/NAME.txt and pictures in images/CLASS/",
     **dict.fromkeys((".h5", ".hdf5", ".lmdb", ".mdb", ".npz", ".db", ".sqlite", ".xml", ".yaml", ".yml"), ""),
 }
+OWN_TEXTS = ("folder_text", "class_captions")  # formats whose texts are files
 LONGEST = 40  # characters of a column's name that are shown
 DATA = {".tar", ".json", *_look.TABLES, *PACKED, *OTHERS}
 FEW = 5
@@ -41,7 +43,7 @@ def demand_whole(path: Path, format: str, shards: Sequence[Shard]) -> None:
     """Mistake for a folder of several sets: most of the pictures with text files are in no row of the tables, or beside tars."""
     files = list(dict.fromkeys(shard.file for shard in shards))
     kinds = (*_look.TEXT_FILES, ".json") if format == "webdataset" else _look.TEXT_FILES
-    if path.is_file() or format == "folder_text" or not _files.first_files(path, set(kinds)):
+    if path.is_file() or format in OWN_TEXTS or not _files.first_files(path, set(kinds)):
         return
     pairs = _look.texted(path, kinds)
     names = set() if format == "webdataset" else _named(files)

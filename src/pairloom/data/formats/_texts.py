@@ -1,4 +1,4 @@
-"""Raw texts of any set -> clean strings with notes, and pairs from them. Does not know: files, formats, tokens."""
+"""Raw texts of any set, or of one text file -> clean strings with notes, and pairs from them. Does not know: formats, tokens."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pairloom.data.pair import Blob, Pair, Text, make_pair
@@ -214,3 +215,18 @@ def pair_of(
             all_notes.append("an empty text was left out")
     pair = make_pair(name, image, tuple(usable), meta, problem, data, tuple(dict.fromkeys(all_notes)))
     return pair if usable or pair.problem else replace(pair, problem="no text")
+
+
+def lines_of(path: Path) -> tuple[list[str], str, tuple[str, ...]]:
+    """Captions, problem and notes of one text file. Only real line ends split: captions may hold any other character."""
+    try:
+        raw = Blob(path).read() if path.stat().st_size <= LONGEST else b""
+        if path.stat().st_size > LONGEST:
+            return [], f"text file is larger than {LONGEST:,} bytes", ()
+    except OSError as error:
+        return [], f"text cannot be read: {error.strerror or error}", ()
+    try:
+        text, notes = decode_known(raw)
+    except UnknownCharset as error:
+        return [], str(error), ()
+    return [line for line in text.replace("\r", "\n").split("\n") if line.strip("\0 \t")], "", notes

@@ -17,7 +17,7 @@ from typing import Any
 from pairloom.data.disk import readable, write_together
 from pairloom.data.formats import _columns, _files, _look
 from pairloom.data.formats._finder import folded
-from pairloom.data.formats._texts import LONGEST, UnknownCharset, decode_known, pair_of, words_of
+from pairloom.data.formats._texts import LONGEST, decode_known, lines_of, pair_of, words_of
 from pairloom.data.pair import Blob, Pair
 from pairloom.data.shards import SIZE, ColumnNames, Shard
 
@@ -31,7 +31,7 @@ PAPERS = {"readme", "license", "licence", "copying", "citation", "changelog", "n
 
 def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
     """A folder with images and no annotation file, table or tar."""
-    if not path.is_dir() or _look.marker(path, columns) is not None:
+    if not path.is_dir() or _look.marker(path, columns) is not None or _look.class_texts(path) is not None:
         return False
     return any(_is_picture(name) for _, names in _files.walk(path) for name in names) or _has_unnamed(path)
 
@@ -163,7 +163,7 @@ def read(shard: Shard) -> Iterator[Pair]:
         others = [name for name in names if name not in images and not _is_text(name)]
         stem = _files.split(next((name for name in names if _is_picture(name)), names[0]))[0]
         chosen = next((suffix for suffix in TEXTS if suffix in texts), "")
-        lines, problem, notes = _lines(shard.root / texts[chosen]) if chosen else ([], "", ())
+        lines, problem, notes = lines_of(shard.root / texts[chosen]) if chosen else ([], "", ())
         if images and not texts and records:
             lines, notes = _record(shard.root / records[0], shard.columns)
         if len(texts) > 1:
@@ -217,21 +217,6 @@ def _absent(others: list[str]) -> str:
         return f"{unread[0]} is of a kind that is not read: save it as JPEG or PNG"
     shown = ", ".join(readable(name) for name in others[:5])
     return f"no image: {shown} has this name, and is no image that is read" if shown else "no image"
-
-
-def _lines(path: Path) -> tuple[list[str], str, tuple[str, ...]]:
-    """Captions, problem and notes of one text file. Only real line ends split: captions may hold any other character."""
-    try:
-        raw = Blob(path).read() if path.stat().st_size <= LONGEST else b""
-        if path.stat().st_size > LONGEST:
-            return [], f"text file is larger than {LONGEST:,} bytes", ()
-    except OSError as error:
-        return [], f"text cannot be read: {error.strerror or error}", ()
-    try:
-        text, notes = decode_known(raw)
-    except UnknownCharset as error:
-        return [], str(error), ()
-    return [line for line in text.replace("\r", "\n").split("\n") if line.strip("\0 \t")], "", notes
 
 
 def _record(path: Path, columns: ColumnNames) -> tuple[list[str], tuple[str, ...]]:
