@@ -59,22 +59,11 @@ class PatchEmbed(nn.Module):
         return torch.cat([first, x], 1) + self.positions
 
 
-def patch_stem(patch: int, width: int) -> nn.Conv2d:
-    """One projection of each patch (Dosovitskiy et al., 2020)."""
-    return nn.Conv2d(3, width, patch, patch)
-
-
-def plain_stem(patch: int, width: int) -> nn.Conv2d:
-    """The same without a bias: the norm that follows has one."""
-    return nn.Conv2d(3, width, patch, patch, bias=False)
-
-
 def stem_of(kind: Stem, patch: int, width: int) -> nn.Module:
-    """[B 3 X Y] -> [B width X/patch Y/patch]."""
-    if kind == "patch":
-        return patch_stem(patch, width)
-    if kind == "plain":
-        return plain_stem(patch, width)
+    """[B 3 X Y] -> [B width X/patch Y/patch]. The one projection of each patch (Dosovitskiy et al., 2020) has no bias in a "plain" stem,
+    since the norm that follows has one."""
+    if kind in ("patch", "plain"):
+        return nn.Conv2d(3, width, patch, patch, bias=kind == "patch")
     from pairloom.blocks.convnet import ResidualStem, conv_stem
 
     return conv_stem(patch, width) if kind == "conv" else ResidualStem(patch, width)
