@@ -10,6 +10,8 @@ import torch
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.random_batch import random_texts
 from pairloom.data.records import Questions
+from pairloom.data.tokens import Tokens
+from pairloom.model import build
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.spans import corrupt_spans
 from pairloom.systems import vl_t5
@@ -136,3 +138,21 @@ def test_a_question_is_a_source_and_its_answers_are_weighed(batch) -> None:
 def test_what_is_not_learned_is_not_asked() -> None:
     assert [one.name for one in built().abilities] == ["match", "caption", "answer"]
     assert [one.name for one in built(match=0.0).abilities] == ["caption", "answer"]
+
+
+def test_no_id_of_an_own_vocabulary_is_two_things() -> None:
+    """Sentinels and names of regions are counted from the end, where a vocabulary of words has words: they get ids of their own there."""
+    words = Tokens.train(["a red ball", "two blue cats"] * 3, 80)
+    model = build(
+        "vl_t5", words, "base", ["width=32", "inside=32", "hidden=64", "depth=1", "heads=2", "false=7"]
+    )
+    c, known = model.config, model.tokens.tokenizer.get_vocab()
+    assert c.vocabulary == model.tokens.size == words.size + 6 + 2 * c.sentinels
+    for at in (0, 1, 99):
+        assert known[f"<vis_extra_id_{at}>"] == c.vocabulary - 1 - at
+        assert known[f"<extra_id_{at}>"] == c.vocabulary - c.sentinels - 1 - at
+    sources = [c.caption_source, c.match_source, c.span_source, c.question_source, (c.true,)]
+    assert sources == [(words.size + at,) for at in range(5)] and c.false == 7, "what is chosen stays"
+    again = build("vl_t5", model.tokens, "tiny", ["sentinels=100"])
+    assert again.tokens.size == model.tokens.size
+    assert model.tokens.bare(["a red ball"]) == words.bare(["a red ball"])

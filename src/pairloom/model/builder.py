@@ -44,6 +44,11 @@ def build(
             "Give a tokenizer like BERT's, or leave it out.",
         )
     demand_prompt(config, tokens)
+    if hasattr(module, "named_tokens"):
+        from pairloom.model.named_tokens import with_named_tokens
+
+        chosen = {word.partition("=")[0] for word in settings}
+        config, tokens = with_named_tokens(config, tokens, module.named_tokens(config), chosen)
     config, tokens = with_prompt(fit_to_tokens(config, tokens), tokens)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -96,6 +96,16 @@ def example(config: Config, generator: torch.Generator) -> Batch:
     return random_regions(config, generator, classes=0)
 
 
+def named_tokens(config: Config) -> dict[str, str]:
+    """What an own vocabulary needs behind its words, in this order, and the setting that is the id of each ("": none): the tasks, "true"
+    and "false", the sentinels and the names of regions."""
+    tasks = {name: f"{name}_source" for name in ("caption", "match", "span", "question")}
+    settings = {**tasks, "true": "true", "false": "false"}
+    names = {f"<{name}>": setting for name, setting in settings.items()}
+    counted = range(config.sentinels - 1, -1, -1)
+    return {**names, **{f"<{kind}_{at}>": "" for kind in ("extra_id", "vis_extra_id") for at in counted}}
+
+
 class System(nn.Module):
     """VL-T5."""
 
