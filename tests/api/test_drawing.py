@@ -257,6 +257,10 @@ def test_the_sheet_has_a_cell_for_each_picture(tmp_path: Path) -> None:
     colours = {tuple(colour) for colour in sheet.reshape(-1, 3)}
     assert all((40 * number, 0, 200) in colours for number in range(5))
     assert (sheet == (160, 0, 200)).all(-1).sum() == SIDE * SIDE  # 32 px five times as large
+    wide = SIDE + 12
+    for count, several, columns in ((4, 2, 2), (5, 1, 3), (3, 3, 3), (5, 5, 5)):
+        assert contact_sheet(entries[:count], count, several).width == columns * wide + 12
+    assert contact_sheet(entries * 20, 300, 2).width == 8 * wide + 12
     font = ImageFont.load_default(12)
     for text in ("a red square", "word " * 80, "W" * 200):
         lines = wrapped(text, font)

@@ -176,6 +176,7 @@ def _painter(
     """Drawings of a painter and their measures."""
     demand(model.system, "draw")
     folder = out / "pictures" / name.replace("/", "_")
+    twice, _ = _draw(model, prompts.prompts[:AGAIN], folder, 2, tell, f"drawing by {name}, twice")
     drawn, problems = _draw(model, prompts.prompts, folder, 1, tell, f"drawing by {name}")
     at = [number for number, text in enumerate(prompts.prompts) if text in drawn]
     if len(at) < 2:
@@ -183,7 +184,6 @@ def _painter(
         raise Mistake(f"{name} has drawn fewer than two of the prompts.", first, "Give other prompts.")
     texts, real = [prompts.prompts[one] for one in at], [prompts.real[one] for one in at]
     images = [drawn[text][0] for text in texts]
-    twice, _ = _draw(model, texts[:AGAIN], folder, 2, tell, f"drawing by {name} again")
     measures: list[PainterMeasure] = []
     accuracy: dict[str, float] = {}
     for by, (embed, reader) in sources.items():

@@ -11,15 +11,18 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 160  # pixels of a picture's longer side
 GAP, LINE, SIZE = 12, 15, 12  # pixels: between cells, of a line of text, of the font
+MOST = 8  # columns
 TEXT_LINES = 3  # most lines of a prompt
 INK, PAPER = (40, 40, 40), (255, 255, 255)
 Entry = tuple[Path, dict[str, Any]]
 
 
-def contact_sheet(entries: Sequence[Entry], total: int, columns: int = 0) -> Image.Image:
-    """A sheet of (picture file, record with "text", "seed" and perhaps "score"). columns: 0 for about as many as rows, at most 8. total: of all
-    pictures, of which these are the first. Small pictures are enlarged in whole steps, pixel by pixel."""
-    columns = columns or min(8, math.ceil(math.sqrt(len(entries))))
+def contact_sheet(entries: Sequence[Entry], total: int, several: int = 1) -> Image.Image:
+    """A sheet of (picture file, record with "text", "seed" and perhaps "score"), about as many columns as rows, mostly at most MOST. several:
+    pictures of one text, which stand in one row. total: of all pictures, of which these are the first. Small pictures are
+    enlarged in whole steps, pixel by pixel."""
+    texts = max(1, min(MOST // several, math.ceil(math.sqrt(len(entries)) / several)))
+    columns = min(len(entries), MOST if several > MOST else several * texts)
     cells, font = math.ceil(len(entries) / columns), ImageFont.load_default(SIZE)
     wide, high = SIDE + GAP, SIDE + GAP + (TEXT_LINES + 2) * LINE
     more = f"the first {len(entries)} of {total:,} pictures" if total > len(entries) else ""

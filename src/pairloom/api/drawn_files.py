@@ -118,8 +118,8 @@ class DrawnFiles:
         with atomic_write(self.out / LIST, replace=True) as stream:
             stream.write(json_bytes({"drawn_with": self._origin, "pictures": self.rows}))
         if rows:
-            columns = self.options.several if 1 < self.options.several <= 8 else 0
-            sheet = contact_sheet([(Path(row["picture"]), row) for row in rows[:SHOWN]], len(rows), columns)
+            entries = [(Path(row["picture"]), row) for row in rows[:SHOWN]]
+            sheet = contact_sheet(entries, len(rows), self.options.several)
             with atomic_write(self.out / SHEET, replace=True) as stream:
                 Drawing("contact sheet", sheet, origin={"pictures": len(rows)}).write_png(stream)
 
