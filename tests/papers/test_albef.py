@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
 from pairloom.blocks.tensors import put_shared, tensors_of
+from pairloom.blocks.text import WRITE
 from pairloom.data.batch import Batch, Texts
 from pairloom.objectives import match
 from pairloom.objectives.distilled import distilled_loss
 from pairloom.objectives.match import hard_pairs
-from pairloom.systems import albef, albef_nlvr
+from pairloom.systems import albef, albef_nlvr, albef_vqa
+from pairloom.train.order import TrainRequest
+from pairloom.train.region_inputs import completed
 from pairloom.verbs import Progress
+from pairloom.world import World
+from pairloom.world.asked import write_examples
 
 
 def built(**changes) -> albef.System:
@@ -171,3 +177,50 @@ def test_both_layers_of_a_pair_begin_as_the_pretrained_one() -> None:
     assert torch.equal(first, second) and torch.equal(
         first, theirs["towers.fusion.layers.0.feed.0.fn.up.weight"]
     )
+
+
+def answering() -> tuple[albef_vqa.System, Batch]:
+    torch.manual_seed(0)
+    system = albef_vqa.System(replace(albef_vqa.TINY, fusion_depth=2, answer_depth=2)).eval()
+    return system, albef_vqa.example(albef_vqa.TINY, torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def test_the_decoder_reads_the_question_after_it_has_met_the_picture() -> None:
+    """And nothing else: not its [SEP], and of the picture only what the question's rows say."""
+    system, batch = answering()
+    ids, mask = batch.question.texts.ids, batch.question.texts.mask & (batch.question.texts.ids != 3)
+    rows = system.text(ids, mask)
+    for index, layer in enumerate(system.fusion.layers):
+        pictures = system.fusion.project(system.encode_image(batch).encoded.flatten(1, 2))
+        rows = layer(rows, mask[:, None, None], pictures, index)
+    answer = system.answer(batch.texts.ids, batch.texts.mask, system.answer.stack.project(rows, mask), WRITE)
+    torch.testing.assert_close(system.logits(batch), system.head(answer, system.answer.words))
+
+
+def test_the_decoder_begins_as_the_fusion_layers_of_the_pretrained_model() -> None:
+    """Six layers of it in the paper; the embeddings and the head of words are the text encoder's."""
+    before = albef.System(replace(albef.TINY, image_width=32))
+    system = albef_vqa.System(replace(albef_vqa.TINY, image_width=32))
+    theirs = tensors_of(before, before.training_state)
+    assert not put_shared(system, albef_vqa.from_albef(theirs, albef_vqa.TINY))
+    for ours, name in (
+        ("answer.stack.layers.0.cross.0.fn.key.weight", "fusion.layers.0.cross.0.fn.key.weight"),
+        ("answer.embed.0.words.weight", "text.embed.0.words.weight"),
+        ("head.dense.weight", "language_head.dense.weight"),
+    ):
+        assert torch.equal(system.state_dict()[ours], theirs[f"towers.{name}"])
+
+
+def test_the_released_fine_tuning_for_questions() -> None:
+    base, recipe = albef_vqa.PRESETS["base"], albef_vqa.RECIPES["base"]
+    assert (base.image_size, base.depth, base.fusion_depth, base.answer_depth) == (384, 6, 6, 6)
+    assert {"lr": 2e-5, "batch": 256, "epochs": 8, "weight_decay": 0.02}.items() <= recipe.items()
+
+
+def test_training_on_statements_makes_a_judge_of_what_never_judged(tmp_path: Path) -> None:
+    """The published file for NLVR2 has learnt text assignment alone."""
+    write_examples(World(4, seed=3, level="simple", size=32), tmp_path / "set", "statements")
+    request = TrainRequest("albef_nlvr", tmp_path / "set", tmp_path / "out", ("model.judges=false",), "tiny")
+    assert completed(request, None).of("model") == ["judges=false"]
+    assert completed(replace(request, settings=()), None).of("model")[-1] == "judges=True"

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pairloom.data.batch import Batch, Texts
-from pairloom.data.records import Regions
+from pairloom.data.records import Questions, Regions
 
 Shapes = dict[str, tuple[int, ...]]
 NORMS = ("norm", "_ln", "feat_embedding.1.", "pos_embedding.1.", "head.1.")  # of their names
@@ -234,6 +234,53 @@ def vl_t5() -> Shapes:
     }
 
 
+def albef_layer(name: str, width: int, reads: bool) -> Shapes:
+    """A layer of BERT; where it reads the other side, with a cross-attention."""
+    crossing = bert_layer(name, width, 4 * width) if reads else {}
+    return bert_layer(name, width, 4 * width) | {
+        key.replace(".attention.", ".crossattention."): shape
+        for key, shape in crossing.items()
+        if ".attention." in key
+    }
+
+
+def albef(words: int, task: str) -> Shapes:
+    """128 wide, a picture of 2 x 2 patches of 16 through 1 layer, 1 layer of text. task: "questions" (2 layers of fusion, 2 that write),
+    "statements" (2 layers twice), or "assignment" (the same with the head of text assignment)."""
+    name = "visual_encoder"
+    shapes: Shapes = {f"{name}.cls_token": (1, 1, 128), f"{name}.pos_embed": (1, 5, 128)}
+    shapes |= {f"{name}.patch_embed.proj.weight": (128, 3, 16, 16), f"{name}.patch_embed.proj.bias": (128,)}
+    block = f"{name}.blocks.0"
+    for part in ("norm1", "norm2"):
+        shapes |= norm(f"{block}.{part}", 128)
+    shapes |= linear(f"{block}.attn.qkv", 384, 128) | linear(f"{block}.attn.proj", 128, 128)
+    shapes |= linear(f"{block}.mlp.fc1", 512, 128) | linear(f"{block}.mlp.fc2", 128, 512)
+    shapes |= norm(f"{name}.norm", 128) | bert_embeddings("text_encoder.embeddings", words, 24, 2, 128)
+    for layer in range(3 if task == "questions" else 5):
+        shapes |= albef_layer(f"text_encoder.encoder.layer.{layer}", 128, layer > 0)
+    if task == "statements":
+        return shapes | linear("cls_head.0", 128, 128) | linear("cls_head.2", 2, 128)
+    if task == "assignment":
+        shapes |= linear("vision_proj", 16, 128) | linear("text_proj", 16, 128) | linear("ta_head", 3, 128)
+        return shapes | {"temp": ()}
+    shapes |= bert_embeddings("text_decoder.bert.embeddings", words, 24, 2, 128)
+    for layer in range(2):
+        shapes |= albef_layer(f"text_decoder.bert.encoder.layer.{layer}", 128, True)
+    head = {f"text_decoder.{key}": shape for key, shape in word_head(words, 128).items()}
+    return shapes | head | {"text_decoder.cls.predictions.decoder.bias": (words,)}
+
+
+def albef_twins() -> dict[str, str]:
+    """The maps of keys and values that both layers of a pair share: the second's names -> the first's."""
+    name = "text_encoder.encoder.layer.{}.crossattention.self.{}.{}"
+    return {
+        name.format(layer + 1, part, kind): name.format(layer, part, kind)
+        for layer in (1, 3)
+        for part in ("key", "value")
+        for kind in ("weight", "bias")
+    }
+
+
 def beit3(words: int, head: str) -> Shapes:
     """128 wide, 2 layers, pictures of 2 x 2 patches of 16. head: "retrieval", "captions", "questions" (6 answers), "statements", or ""
     for the trunk."""
@@ -303,3 +350,10 @@ def picture_pairs(vocabulary: int, size: int = 32) -> Batch:
     """The texts of `region_batch`, each about two pictures."""
     images = np.random.RandomState(9).standard_normal((3, 2, 3, size, size))
     return replace(pixel_batch(vocabulary, size), images=torch.tensor(images, dtype=torch.float32))
+
+
+def questions_batch(vocabulary: int) -> Batch:
+    """The texts of `region_batch` as answers, each to another of them about a picture."""
+    batch = pixel_batch(vocabulary)
+    order = torch.tensor([1, 2, 0])
+    return replace(batch, question=Questions(Texts(batch.texts.ids[order], batch.texts.mask[order])))

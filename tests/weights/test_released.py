@@ -26,7 +26,7 @@ from pairloom.data.batch import Batch, Texts
 from pairloom.errors import Mistake
 from pairloom.model import save
 from pairloom.systems import _fusion as fusion
-from pairloom.systems import beit3_vqa
+from pairloom.systems import albef_nlvr, beit3_vqa
 
 NEAR = dict(atol=1e-5, rtol=1e-5)
 TOKENS = bert_tokens()
@@ -68,6 +68,12 @@ def classified(system: Any, batch: Batch) -> Tensor:
     """VL-BERT's scores of the classes of every region."""
     rows, first = system._read(batch.texts, fusion.regions_of(batch))
     return system.class_head(rows[:, first:])
+
+
+def answer_loss(system: Any, batch: Batch) -> Tensor:
+    """ALBEF's loss of answers that .5, .3 and all of the annotators gave."""
+    losses: dict[str, Tensor] = system.losses(replace(batch, weights=torch.tensor([0.5, 0.3, 1.0])))
+    return losses["answer"][None]
 
 
 def t5_batch() -> Batch:
@@ -179,6 +185,38 @@ FILES = {
         (),
         unknown="beit3.something.else",
     ),
+    "albef for questions": Released(
+        "vqa.pth",
+        "albef_vqa",
+        lambda: released.albef(WORDS, "questions"),
+        {
+            "text_decoder.cls.predictions.decoder.weight": "text_decoder.bert.embeddings.word_embeddings.weight",
+            "text_decoder.cls.predictions.decoder.bias": "text_decoder.cls.predictions.bias",
+        },
+        "text_decoder.bert.encoder.layer.1.output.dense.weight",
+        (
+            Expected("logits", [0.1092055, -1.7066786, 0.1936797, 3.2705612], 2 * TOKENS.size),
+            Expected(answer_loss, [15.4039755]),
+        ),
+        lambda: released.questions_batch(WORDS),
+    ),
+    "albef for statements": Released(
+        "nlvr.pth",
+        "albef_nlvr",
+        lambda: released.albef(WORDS, "statements"),
+        released.albef_twins(),
+        "cls_head.0.weight",
+        (Expected("match", [-1.6855264, 0.5198228, -0.9312865]),),
+        lambda: released.picture_pairs(WORDS),
+    ),
+    "albef after text assignment": Released(
+        "pretrain_model_nlvr.pth",
+        "albef_nlvr",
+        lambda: released.albef(WORDS, "assignment"),
+        released.albef_twins(),
+        "text_encoder.encoder.layer.4.crossattention.output.dense.weight",
+        (),
+    ),
     "vl_bert": Released(
         "vl-bert-base-prec.model",
         "vl_bert",
@@ -282,6 +320,18 @@ def test_training_starts_from_the_trunk_of_a_beit3(tmp_path: Path) -> None:
         begun["vision.layers.1.feed.0.fn.up.weight"],
         tensors_of(FILES["beit3's trunk"])["beit3.encoder.layers.1.ffn.A.fc1.weight"],
     )
+
+
+def test_an_albef_after_text_assignment_learns_to_judge(tmp_path: Path) -> None:
+    """It can be asked nothing; training on statements makes it one that judges them. Of visual entailment there is no system."""
+    one = FILES["albef after text assignment"]
+    model = pairloom.load(publish(one, tmp_path), device="cpu")
+    assert not model.abilities and not model.config.judges
+    judge = albef_nlvr.System(replace(model.config, judges=True))
+    assert [one.name for one in judge.abilities] == ["reason"]
+    entailment = {"cls_head.2.weight": torch.zeros(3, 128), "cls_head.0.bias": torch.zeros(128)}
+    with pytest.raises(Mistake, match="ALBEF of another task.\nIt has 3 classes"):
+        pairloom.load(publish(one, tmp_path, {**tensors_of(one), **entailment}))
 
 
 def test_a_vl_bart_is_refused(tmp_path: Path) -> None:

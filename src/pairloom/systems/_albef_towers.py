@@ -20,9 +20,46 @@ from pairloom.blocks.masks import padding
 from pairloom.blocks.text import TextTransformer
 from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig
 from pairloom.blocks.vision import VisionTower
+from pairloom.systems import _fusion as fusion
 
 if TYPE_CHECKING:
     from pairloom.objectives.masked import MaskedTokens
+
+
+# the fields of a config that the shapes of the towers' weights depend on
+SIZES = tuple("patch image_width image_depth image_heads positions width depth heads fusion_depth".split())
+
+
+@dataclass(frozen=True)
+class AlbefSizes(fusion.BertSizes):
+    """A ViT-B/16 and BERT base, of which the lower 6 layers (`depth`) encode the text and the upper 6 (`fusion_depth`) read the
+    picture too. 384 px are those of all fine-tuning."""
+
+    image_size: int = 384
+    patch: int = 16
+    image_width: int = 768
+    image_depth: int = 12
+    image_heads: int = 12
+    length: int = 30
+    depth: int = 6
+    fusion_depth: int = 6
+
+    def image_tower(self) -> VisionTower:
+        shape = TransformerConfig(self.image_width, self.image_depth, self.image_heads, "pre", 1e-6)
+        return VisionTower(shape, self.image_size, self.patch)
+
+    def text_tower(self) -> TextTransformer:
+        return TextTransformer(self.layers(), self.vocabulary, self.positions, segments=2)
+
+    def fusion_stack(self, times: int = 1) -> Stack:
+        """times: how often each layer is there."""
+        upper = self.layers()._replace(depth=self.fusion_depth * times, context=self.image_width)
+        return Stack(upper, ModeSharing(cross=1))
+
+
+TINY_ALBEF: dict[str, Any] = fusion.TINY_BERT | dict(
+    depth=1, fusion_depth=1, image_size=32, patch=8, image_width=40, image_depth=2, image_heads=2
+)
 
 
 @dataclass
@@ -38,11 +75,7 @@ class AlbefTowers(nn.Module):
 
     def __init__(self, c: Any) -> None:
         super().__init__()
-        shape = TransformerConfig(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6)
-        self.image = VisionTower(shape, c.image_size, c.patch)
-        self.text = TextTransformer(c.layers(), c.vocabulary, c.positions, segments=2)
-        upper = c.layers()._replace(depth=c.fusion_depth, context=c.image_width)
-        self.fusion = Stack(upper, ModeSharing(cross=1))
+        self.image, self.text, self.fusion = c.image_tower(), c.text_tower(), c.fusion_stack()
         self.image_projection = nn.Linear(c.image_width, c.embedding)
         self.text_projection = nn.Linear(c.width, c.embedding)
         self.language_head = LanguageHead(c.width, c.vocabulary, 1e-12)

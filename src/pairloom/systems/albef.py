@@ -21,7 +21,6 @@ from pairloom.abilities import EMBED, MATCH, Ability, Progress
 from pairloom.blocks.gather import first_row, gather_pairs, mean_of_all
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
-from pairloom.objectives.contrast import symmetric_contrast
 from pairloom.systems import _albef_towers as parts
 from pairloom.systems import _fusion as fusion
 
@@ -29,22 +28,15 @@ FIRST_ID = torch.iinfo(torch.long).min + 1  # of pictures without one; the id be
 
 
 @dataclass(frozen=True)
-class Config(fusion.BertSizes):
-    """Pre-training of the released code: a ViT-B/16 at 256 px, BERT base of which the lower 6 layers (`depth`) encode the text and
-    the upper 6 (`fusion_depth`) read the picture too.
+class Config(parts.AlbefSizes):
+    """Pre-training of the released code, at 256 px.
 
     queue 0 switches the queue off, momentum 0 the teacher and the queue. alpha: weight of the teacher's targets, reached
     over `ramp` epochs. itc, itm, mlm: weights of the losses (0: not computed, and what they teach is not asked).
     """
 
     image_size: int = 256
-    patch: int = 16
-    image_width: int = 768
-    image_depth: int = 12
-    image_heads: int = 12
     length: int = 25
-    depth: int = 6
-    fusion_depth: int = 6
     embedding: int = 256
     queue: int = 65536
     momentum: float = 0.995
@@ -56,10 +48,7 @@ class Config(fusion.BertSizes):
     mlm: float = 1.0
 
 
-TINY = Config(
-    **fusion.TINY_BERT | {"depth": 1}, fusion_depth=1, image_size=32, patch=8, image_width=40, image_depth=2,
-    image_heads=2, embedding=16, queue=16, momentum=0.9,
-)  # fmt: skip
+TINY = Config(**parts.TINY_ALBEF, embedding=16, queue=16, momentum=0.9)
 RETRIEVAL = Config(image_size=384, length=30, mlm=0.0)
 PRESETS: dict[str, Config] = {"base": Config(), "retrieval": RETRIEVAL, "tiny": TINY}
 _RECIPE = dict(schedule="cosine", weight_decay=0.02, clip=0.0)
@@ -196,6 +185,8 @@ class System(nn.Module):
 
     def _compare(self, read: ForwardPass) -> Tensor:
         """ITC: the student's rows against the keys of all processes, then the queue's; targets softened by the teacher."""
+        from pairloom.objectives.contrast import symmetric_contrast
+
         new = gather_pairs(*read.keys, read.ids)
         candidates = new if self.contrast is None else self.contrast.candidates(new)
         loss = symmetric_contrast(*read.mine, read.ids, candidates, self.temperature, read.keys, self._alpha)

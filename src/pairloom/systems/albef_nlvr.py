@@ -15,46 +15,26 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pairloom.abilities import Ability
 from pairloom.blocks.masks import padding
-from pairloom.blocks.text import TextTransformer
-from pairloom.blocks.transformer import ModeSharing, Stack, TransformerConfig, initialise
-from pairloom.blocks.vision import VisionTower
+from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch
+from pairloom.systems import _albef_towers as parts
 from pairloom.systems import _fusion as fusion
 from pairloom.systems import _statements as statements
 
-SIZES = (
-    "patch",
-    "image_width",
-    "image_depth",
-    "image_heads",
-    "positions",
-    "width",
-    "depth",
-    "heads",
-    "fusion_depth",
-)
-
 
 @dataclass(frozen=True)
-class Config(fusion.BertSizes):
+class Config(parts.AlbefSizes):
     """The released fine-tuning: 384 px; 6 layers of text, then 6 of fusion for each picture. pictures: of a statement, 2 in the paper;
-    other numbers are ours."""
+    other numbers are ours. judges: whether it learns, and is asked, if a statement is true; the file of text assignment never learned
+    it."""
 
-    image_size: int = 384
-    patch: int = 16
-    image_width: int = 768
-    image_depth: int = 12
-    image_heads: int = 12
-    length: int = 30
-    depth: int = 6
-    fusion_depth: int = 6
+    judges: bool = True
     pictures: int = 2
 
 
-TINY = Config(
-    **fusion.TINY_BERT | {"depth": 1}, fusion_depth=1, image_size=32, patch=8, image_width=40, image_depth=2, image_heads=2,
-)  # fmt: skip
+TINY = Config(**parts.TINY_ALBEF)
 PRESETS: dict[str, Config] = {"base": Config(), "tiny": TINY}
 RECIPES: dict[str, dict[str, object]] = {
     "base": dict(
@@ -73,16 +53,16 @@ class System(statements.JudgesStatements):
         super().__init__()
         c = self.config = config
         statements.demand_pictures(c.pictures)
-        shape = TransformerConfig(c.image_width, c.image_depth, c.image_heads, "pre", 1e-6)
-        self.image = VisionTower(shape, c.image_size, c.patch)
-        self.text = TextTransformer(c.layers(), c.vocabulary, c.positions, segments=2)
-        upper = c.layers()._replace(depth=c.fusion_depth * c.pictures, context=c.image_width)
-        self.fusion = Stack(upper, ModeSharing(cross=1))
+        self.image, self.text, self.fusion = c.image_tower(), c.text_tower(), c.fusion_stack(c.pictures)
         for index, layer in enumerate(self.fusion.layers):
             first = self.fusion.layers[index - index % c.pictures].cross[0].fn
             layer.cross[0].fn.key, layer.cross[0].fn.value = first.key, first.value
         self.head = nn.Sequential(nn.Linear(c.width, c.width), nn.ReLU(), nn.Linear(c.width, 2))
         initialise(self)
+
+    @property
+    def abilities(self) -> tuple[Ability, ...]:
+        return super().abilities if self.config.judges else ()
 
     def rows_of(self, images: Float[Tensor, "M 3 X Y"]) -> Float[Tensor, "M S C"]:
         return self.image(images)
@@ -112,4 +92,4 @@ def from_albef(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor
     return tensors
 
 
-STARTS, INHERITS = {"albef": from_albef}, SIZES
+STARTS, INHERITS = {"albef": from_albef}, parts.SIZES

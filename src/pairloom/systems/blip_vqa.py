@@ -17,19 +17,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from pairloom.abilities import Ability
-from pairloom.blocks.cache import Cache
 from pairloom.blocks.cross import CrossKeyValues
-from pairloom.blocks.gather import mean_of_all
 from pairloom.blocks.language import LanguageHead
 from pairloom.blocks.text import READ, WRITE, begin_with
 from pairloom.blocks.transformer import initialise
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.records import Questions
+from pairloom.systems import _answer_decoder as answers
 from pairloom.systems import _blip_tasks as tasks
 
 
@@ -59,19 +55,11 @@ RECIPES: dict[str, dict[str, object]] = {"base": dict(_FINE, lr=2e-5, epochs=10)
 CLEAN = ""  # questions and answers share a tokenizer, and the released code cleans questions alone
 
 
-def example(config: Config, generator: torch.Generator) -> Batch:
-    """Six random pictures, each with a question and an answer."""
-    from pairloom.data.random_batch import random_pairs, random_texts
-
-    question = Questions(random_texts(config, generator))
-    return replace(random_pairs(config, generator), question=question)
+example = answers.example
 
 
-class System(nn.Module):
+class System(answers.WritesAnswers):
     """BLIP for questions: image tower, question encoder and answer decoder, which share nothing."""
-
-    abilities = (Ability("answer", reads="question", by="likelihood"),)
-    trains_on = ("questions",)
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -89,23 +77,7 @@ class System(nn.Module):
             return batch
         return replace(batch, encoded=tasks.look(self.image, batch.required("images")))
 
-    def start(self, batch: Batch) -> Cache:
-        memory = self._questions(batch)
-        owner = batch.image_of
-        if owner is None:
-            owner = torch.arange(len(memory), device=memory.layers[0].keys.device)
-        return Cache(memory.read_by(owner), owner)
-
-    def step(self, state: Cache, tokens: Int[Tensor, " B"]) -> tuple[Float[Tensor, "B V"], Cache]:
-        x, past = self.answer.step(tokens, state.position, state.past, state.context)
-        return self.head(x, self.answer.words), replace(state, past=past, position=state.position + 1)
-
-    def logits(self, batch: Batch) -> Float[Tensor, "B T V"]:
-        tokens, mask = batch.text()
-        return self.head(self._write(tokens, mask, batch), self.answer.words)
-
-    def _questions(self, batch: Batch) -> CrossKeyValues:
-        """The decoder's cross-attention keys and values: the questions [Q], encoded with their pictures."""
+    def read_questions(self, batch: Batch) -> CrossKeyValues:
         rows = self.encode_image(batch).encoded.flatten(1, 2)
         question = batch.question
         if question is None:
@@ -117,33 +89,6 @@ class System(nn.Module):
             memory = memory.read_by(question.image_of)
         states = self.question(begin_with(self.config.enc, ids), mask, memory)
         return self.answer.stack.project(states, mask)
-
-    def _write(self, tokens: Tensor, mask: Tensor, batch: Batch) -> Tensor:
-        memory = self._questions(batch)
-        if batch.image_of is not None:
-            memory = memory.read_by(batch.image_of)
-        return self.answer(begin_with(self.config.dec, tokens), mask, memory, WRITE)
-
-    def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Weighted language modelling (section 5.3 and the released code): the cross-entropy summed over an answer's tokens,
-        times the answer's weight, summed over the answers of a question; mean over questions."""
-        batch = self.encode_image(batch)
-        tokens, mask = batch.text()
-        hidden = self._write(tokens, mask, batch)
-        targets = mask[:, 1:]
-        weights = torch.ones(len(tokens), device=tokens.device) if batch.weights is None else batch.weights
-        weight = weights[:, None].expand_as(targets)
-        # the head runs only on positions with a target: nothing is wider than the vocabulary
-        scores = self.head(hidden[:, :-1][targets], self.answer.words)
-        each = F.cross_entropy(
-            scores.float(),
-            tokens[:, 1:][targets],
-            reduction="none",
-            label_smoothing=self.config.label_smoothing,
-        )
-        questions = len(batch.encoded if batch.question is None else batch.question)
-        total = (each * weight[targets]).sum()
-        return {"answer": mean_of_all(total, total.new_tensor(float(questions)))}
 
 
 def from_blip(theirs: Mapping[str, Tensor], config: Config) -> dict[str, Tensor]:

@@ -58,6 +58,8 @@ def completed(request: TrainRequest, regions: RegionSet | None, begun: Model | N
     kind = kind_of(request.data)[0]
     if "pictures" in open_to and not config.pictures and kind == "statements":
         decided["pictures"] = len(next(iter(open_examples(request.data, "statements"))).images)
+    if "judges" in open_to and kind == "statements":
+        decided["judges"] = True  # what it begins with may never have learned it
     if "clip_features" in open_to and request.init is None:
         decided["clip_features"] = _clip_width(request.data)
     if "answer_list" in open_to and kind == "questions":

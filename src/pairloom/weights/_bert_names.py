@@ -12,8 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from pairloom.blocks.language import LanguageHead
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.weights._hub import PUBLISHED, tokens_near
@@ -39,6 +41,7 @@ WORDS = (
 )
 TIED = "cls.predictions.decoder.weight"  # the word table a second time, as the last matrix
 BIAS = "cls.predictions.bias"
+NEVER = -1e4  # a logit
 LISTS = ("trainval_label2ans.json", "ans2label.json", "answer2label.txt")
 
 
@@ -46,6 +49,12 @@ def current(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors under BERT's current names: old files call the weight and the bias of a norm gamma and beta."""
     names = {name: name.replace(".gamma", ".weight").replace(".beta", ".bias") for name in tensors}
     return {names[name]: tensor for name, tensor in tensors.items()}
+
+
+def silence_spare_words(head: LanguageHead, words: int) -> None:
+    """Never write what the file has no word for. words: the file's; our reader adds two to a vocabulary, whose rows nothing taught."""
+    with torch.no_grad():
+        head.bias[words:] = NEVER
 
 
 def count_layers(names: Iterable[str], prefix: str) -> int:

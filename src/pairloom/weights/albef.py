@@ -8,7 +8,7 @@ files lack "bert." and the head of masked words; momentum copies and queues are 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -35,14 +35,20 @@ TABLE = ("text_encoder.bert.embeddings.word_embeddings.weight", "text_encoder.cl
 
 
 def sniff(where: Path) -> bool:
-    """Whether a path is a file with an image tower under its published name and a text encoder that fuses in its upper layers."""
+    """Whether a path is a file with an image tower under its published name and a text encoder that fuses in its upper layers, and of
+    no task with a system of its own."""
     names = peek(where) if where.is_file() else set()
-    return "visual_encoder.cls_token" in names and fuses_late(names)
+    return "visual_encoder.cls_token" in names and fuses_late(names) and not of_a_task(names)
+
+
+def of_a_task(names: Iterable[str]) -> bool:
+    """Whether a file has the heads of questions or of statements: a decoder, a classifier, or the head of text assignment."""
+    return any(name.startswith(("text_decoder.", "cls_head.", "ta_head.")) for name in names)
 
 
 def load(where: Path) -> Model:
-    """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache. Mistake for a model of questions or
-    of statements, and for missing or unknown tensors."""
+    """Load a .pth file; BERT's vocabulary is read from its folder or from the local hub cache. Mistake for a file without a head for
+    pairs, and for missing or unknown tensors."""
     theirs = {
         WHOLE.sub("text_encoder.bert.", name): tensor
         for name, tensor in read(where).items()
@@ -62,8 +68,8 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
     if "itm_head.weight" not in theirs or "vision_proj.weight" not in theirs:
         raise Mistake(
             f"{where} is an ALBEF of another task.",
-            "It has no head for pairs: it answers questions, or judges statements.",
-            "Pre-trained models and those for retrieval can be loaded.",
+            "It has no head for pairs.",
+            "Pre-trained models, and those for retrieval, VQA and NLVR2 can be loaded.",
         )
     sizes = sizes_of(theirs, where, "text_encoder.bert.", None)
     for name in ("dec", "enc"):
@@ -82,7 +88,7 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in a checkpoint; the word table is in it twice."""
     names = [name for name in system.state_dict() if not name.startswith(system.training_state)]
-    return {name: _place(name, system.config.depth) for name in names}
+    return {name: place(name, system.config.depth) for name in names}
 
 
 def to_published(system: System) -> dict[str, Tensor]:
@@ -90,7 +96,8 @@ def to_published(system: System) -> dict[str, Tensor]:
     return give(system.state_dict(), places(system))
 
 
-def _place(name: str, depth: int) -> Place:
+def place(name: str, depth: int) -> Place:
+    """The place of one of our tensors. depth: of the text encoder, whose layers the fusion layers are counted on from."""
     stem, _, kind = name.rpartition(".")
     if name == "temperature":
         return Place(("temp",))

@@ -29,6 +29,7 @@ from pairloom.weights._bert_names import (
     answers_beside,
     count_layers,
     current,
+    silence_spare_words,
     with_tokens,
 )
 
@@ -55,6 +56,7 @@ def load(where: Path) -> Model:
     config = replace(config, answer_list=answers_beside(where, config.answers))
     system = build_for(theirs, lambda: System(config), where)
     take(theirs, places(system), system.state_dict()).whole(where).into(system)
+    silence_spare_words(system.language_head, len(theirs[BIAS]))
     about, written = {"source": f"VLP ({where.name})"}, Generation(beams=5, max_length=20)
     return Model("vlp", system.eval(), tokens, feed(config), about, written)
 
