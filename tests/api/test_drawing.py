@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -266,3 +267,61 @@ def test_the_sheet_has_a_cell_for_each_picture(tmp_path: Path) -> None:
         lines = wrapped(text, font)
         assert len(lines) <= 3 and all(font.getlength(line) <= SIDE for line in lines)
     assert wrapped("a red square", font) == ["a red square"]
+
+
+@pytest.fixture(scope="module")
+def gan() -> Model:
+    """Reed's GAN whose parts are all there, as after training."""
+    from pairloom.data.characters import character_tokens
+    from pairloom.systems.reed_gan import ALPHABET
+
+    model = Model.of(build("reed_gan", character_tokens(ALPHABET), "tiny"), "gan")
+    torch.manual_seed(0)
+    with torch.no_grad():  # a fresh one draws grey
+        for parameter in model.system.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return replace(model, about={**model.about, "parts": ["text", "gan", "style"]})
+
+
+def test_the_style_of_a_picture_with_the_content_of_a_text(
+    gan: Model, painter: Model, tmp_path: Path
+) -> None:
+    shown = [gan.draw("a red square", seed=seed).image for seed in (1, 2)]
+    drawn = [gan.draw(["two blue cats", "a red square"], style=image) for image in shown]
+    again = gan.draw("two blue cats", style=shown[0], seed=9)  # no noise is drawn
+    assert (pixels(again.image) == pixels(drawn[0][0].image)).all()
+    different = {pixels(one.image).tobytes() for pair in drawn for one in pair}
+    assert len(different) == 4
+    hashes = [pair[0].origin["options"]["style"] for pair in drawn]
+    assert len(set(hashes)) == 2 and drawn[0][1].origin["options"]["style"] == hashes[0]
+    with pytest.raises(Mistake, match="cannot take the style"):
+        painter.draw("a red square", style=shown[0])
+    with pytest.raises(Mistake, match="do not go together"):
+        gan.draw("a red square", style=shown[0], begin=shown[0], rows=1)
+    with pytest.raises(Mistake, match="reed_gan:style"):
+        replace(gan, about={"parts": ["text", "gan"]}).draw("a red square", style=shown[0])
+
+
+def test_from_one_text_to_another(gan: Model, painter: Model) -> None:
+    path = gan.draw_between("a red square", "two blue cats", steps=3, seeds=(4, 5))
+    assert [one.origin["share"] for one in path] == [0.0, 0.5, 1.0] and path[1].origin[
+        "to"
+    ] == "two blue cats"
+    with torch.no_grad():
+        ends = gan.system.draw(gan.batch(texts=["a red square", "two blue cats"]), seeds=[4, 5])
+    for drawing, end in zip((path[0], path[2]), ends):
+        expected = ((end.permute(1, 2, 0).numpy() + 1) * 127.5).round()
+        assert np.abs(pixels(drawing.image) - expected).max() <= 1
+    with pytest.raises(Mistake, match="cannot draw between"):
+        painter.draw_between("a red square", "two blue cats")
+    for texts, steps, message in ((("a", " "), 3, "empty"), (("a", "b"), 1, "nothing between")):
+        with pytest.raises(Mistake, match=message):
+            gan.draw_between(*texts, steps=steps)
+
+
+def test_a_text_of_which_nothing_is_known_is_refused_but_not_strange_characters_in_it(gan: Model) -> None:
+    with pytest.raises(Mistake, match="says nothing to the model"):
+        gan.draw("\u65e5\u672c")
+    assert gan.draw("a red bird\u00e4").image.size == (32, 32)
+    with pytest.raises(Mistake, match="longer than the model reads"):
+        gan.draw("a red bird " * 20)

@@ -22,7 +22,8 @@ from pairloom.tasks.best_of import (
     draw_best,
     picture_requests,
 )
-from pairloom.tasks.draw import Beginning, Sampling, problem_of
+from pairloom.tasks.draw import Beginning, PictureStyle, Sampling, draw_between, problem_of, to_image
+from pairloom.verbs import demand
 
 if TYPE_CHECKING:
     from pairloom.api.jobs import ModelJobs
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class DrawingOptions:
     """several: pictures of each text. best: candidates of each picture, of which the judge chooses one. group: pictures that are drawn
-    together. seed: of all noise. begin: what every picture begins with."""
+    together. seed: of all noise. begin: what every picture begins with, or whose style it has."""
 
     sampling: Sampling
     several: int = 1
@@ -39,15 +40,16 @@ class DrawingOptions:
     seed: int = 0
     group: int = 4
     judge: PictureScorer | None = None
-    begin: Beginning | None = None
+    begin: Beginning | PictureStyle | None = None
 
     @classmethod
     def checked(
         cls, model: ModelJobs, *, several: int = 1, best: int = 1, judge: Any = None, steps: int | None = None,
-        guidance: float | None = None, temperature: float | None = None, begin: Any = None, rows: int = 0, seed: int = 0,
-        group: int = 4,
+        guidance: float | None = None, temperature: float | None = None, begin: Any = None, rows: int = 0, style: Any = None,
+        seed: int = 0, group: int = 4,
     ) -> DrawingOptions:  # fmt: skip
-        """From the keywords of `Model.draw`. Mistake for what does not fit."""
+        """From the keywords of `Model.draw`. Mistake for what does not fit, and for a model that does not draw."""
+        demand(model.system, "draw")
         if min(several, best, group) < 1:
             raise Mistake(
                 "These options do not fit.", "--several, --best, --steps and --group must be above 0."
@@ -58,7 +60,11 @@ class DrawingOptions:
         if (begin is None) != (rows == 0):
             why = "The first rows of a picture's codes are kept, and the rest is drawn."
             raise Mistake("--begin and --rows go together.", why, "Give both: --begin PICTURE --rows 4.")
+        if begin is not None and style is not None:
+            raise Mistake("--begin and --style do not go together.", "", "Leave one of them out.")
+        beginning: Beginning | PictureStyle | None
         beginning = None if begin is None else Beginning(open_picture(begin), rows)
+        beginning = beginning if style is None else PictureStyle(open_picture(style))
         if beginning is not None:
             beginning.demand(model)
         sampling = Sampling(steps, guidance, temperature)
@@ -69,7 +75,8 @@ class DrawingOptions:
         """What a picture depends on beside its text and number: model, version and options."""
         options: dict[str, Any] = {"seed": self.seed, **self.sampling.of(model.system)}
         if self.begin is not None:
-            options |= {"begin": content_hash(self.begin.image.tobytes()), "rows": self.begin.rows}
+            key = "style" if isinstance(self.begin, PictureStyle) else "begin"
+            options |= {**self.begin.options, key: content_hash(self.begin.image.tobytes())}
         judged: dict[str, Any] = {"best_of": self.best}
         if self.judge is not None:
             judged |= {"judge": self.judge.identity, "by": self.judge.by}
@@ -117,3 +124,23 @@ def draw_all(model: ModelJobs, texts: Sequence[str], options: DrawingOptions) ->
             raise picture
         results.append(drawing_of(one, picture, origin))
     return [results[first : first + options.several] for first in range(0, len(results), options.several)]
+
+
+def all_between(model: ModelJobs, first: str, second: str, steps: int, seeds: Sequence[int]) -> list[Drawing]:
+    """Drawings on the way from one text to another, and from the noise of one seed to that of another."""
+    demand(model.system, "draw")
+    for problem in filter(None, (problem_of(model, text) for text in (first, second))):
+        raise problem
+    if steps < 2:
+        raise Mistake("There is nothing between.", f"steps is {steps}.", "Give 2 or more.")
+    origin = DrawingOptions(Sampling()).drawn_with(model)
+    pictures = draw_between(model, (first, second), steps, seeds)
+    return [
+        Drawing(
+            first,
+            to_image(picture),
+            seeds[0],
+            origin={**origin, "to": second, "to_seed": seeds[1], "share": share},
+        )
+        for share, picture in pictures
+    ]

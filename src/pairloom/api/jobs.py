@@ -55,7 +55,6 @@ class ModelJobs(BareModel):
         prompts: a file in place of the texts (one a line, or a table with a column of texts, `text_column`), of which a bad one is a
         row with its problem.
         """
-        self._demand("draw")
         from pairloom.api.drawing import DrawingOptions
         from pairloom.api.drawn_files import DrawnFiles, wanted_texts
 

@@ -312,20 +312,26 @@ class Model(ModelJobs):
         temperature: float | None = None,
         begin: Any = None,
         rows: int = 0,
+        style: Any = None,
         seed: int = 0,
         group: int = 4,
     ) -> Any:
         """A `Drawing` for each text; with several > 1 a list of so many for each. group: drawn together.
 
         best: candidates for each drawing, of which `judge` (a model that scores pairs, a saved judge, or where one lies) chooses one.
-        begin, rows: a picture of whose codes the first rows are kept and the rest is drawn.
+        begin, rows: a picture of whose codes the first rows are kept and the rest is drawn. style: a picture in whose style it is drawn.
         """
-        self._demand("draw")
         from pairloom.api.drawing import DrawingOptions, draw_all
 
         options = DrawingOptions.checked(
             self, several=several, best=best, judge=judge, steps=steps, guidance=guidance, temperature=temperature,
-            begin=begin, rows=rows, seed=seed, group=group,
+            begin=begin, rows=rows, style=style, seed=seed, group=group,
         )  # fmt: skip
         drawings = draw_all(self, text_list(texts), options)
         return one_or_all([row[0] if several == 1 else row for row in drawings], isinstance(texts, str))
+
+    def draw_between(self, first: str, second: str, *, steps: int = 8, seeds: Sequence[int] = (0, 0)) -> Any:
+        """`steps` `Drawing`s on the way from one text to another, and from the noise of one seed to another's."""
+        from pairloom.api.drawing import all_between
+
+        return all_between(self, first, second, steps, seeds)

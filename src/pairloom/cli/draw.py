@@ -29,6 +29,7 @@ def command(
     temperature: Annotated[float | None, Option(help="Of codes that are drawn one by one.")] = None,
     begin: Annotated[Path | None, Option(help="A picture to complete: --rows of its codes are kept.")] = None,
     rows: Annotated[int, Option(help="Rows of codes of --begin, from the top.")] = 0,
+    style: Annotated[Path | None, Option(help="A picture in whose style the texts are drawn.")] = None,
     seed: Annotated[int, Option(help="Of the noise that pictures begin as.")] = 0,
     group: Annotated[int, Option(help="Pictures that are drawn together.")] = 4,
     device: Device = "auto",
@@ -39,7 +40,7 @@ def command(
 
     files = pairloom.load(model, device).draw_files(
         texts or (), out, prompts=prompts, text_column=text_column, several=several, best=best, judge=judge, steps=steps,
-        guidance=guidance, temperature=temperature, begin=begin, rows=rows, seed=seed, group=group,
+        guidance=guidance, temperature=temperature, begin=begin, rows=rows, style=style, seed=seed, group=group,
     )  # fmt: skip
     with _show.progress("drawing", files.left, quiet=json) as bar:
         _show.note(files.note)

@@ -16,7 +16,7 @@ from pairloom.data.pair import seed_of
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.model.fingerprint import fingerprint
-from pairloom.tasks.draw import Beginning, Sampling, draw, to_image
+from pairloom.tasks.draw import Beginning, PictureStyle, Sampling, draw, to_image
 from pairloom.tasks.judge import score_table
 from pairloom.verbs import demand_way
 
@@ -93,7 +93,7 @@ def draw_best(
     wanted: Sequence[PictureRequest],
     options: Sampling = Sampling(),
     group: int = 4,
-    begin: Beginning | None = None,
+    begin: Beginning | PictureStyle | None = None,
     judge: PictureScorer | None = None,
 ) -> Iterator[BestPicture | Mistake]:
     """The best picture of each request, in their order, or the Mistake that a candidate of it was not of finite numbers."""
