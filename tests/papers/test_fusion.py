@@ -9,6 +9,7 @@ from pairloom import registry
 from pairloom.data.batch import Batch, Texts
 from pairloom.data.records import Regions
 from pairloom.objectives import masked as masked_words
+from pairloom.objectives.transport import transport_distance
 from pairloom.systems import _fusion as fusion
 from pairloom.systems import pixel_bert, uniter, vilbert, vl_bert
 
@@ -239,3 +240,107 @@ def test_text_alone_ends_with_end_in_vl_bert() -> None:
     ids = batch.texts.ids
     words = text.words(ids) + places[: ids.shape[1]] + kinds[0] + system.word_norm(system.no_picture)
     torch.testing.assert_close(seen[0][:, :-1], text.norm(words))
+
+
+@torch.no_grad()
+def test_a_region_of_vilbert_by_hand() -> None:
+    """LN(W f + W_loc [x1 y1 x2 y2 area]); the first row is the mean of the real regions, with the box [0 0 1 1] of area 1."""
+    system, batch = built(vilbert), example(vilbert)
+    regions, embed = fusion.regions_of(batch), system.regions
+    rows = system.encode_regions(regions).rows
+    row = int(regions.mask.sum(1).argmin())
+    count = int(regions.mask[row].sum())
+    left, top, right, low = regions.boxes[row, 0]
+    five = torch.stack([left, top, right, low, (right - left) * (low - top)])
+    one = embed.norm(embed.features(regions.features[row, 0]) + embed.boxes(five))
+    torch.testing.assert_close(rows[row, 1], one)
+    mean = regions.features[row, :count].mean(0)
+    whole = embed.norm(embed.features(mean) + embed.boxes(torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0])))
+    torch.testing.assert_close(rows[row, 0], whole)
+    assert (
+        count < regions.mask.shape[1] and vilbert.feed(vilbert.Config()).most == vilbert.Config().length == 36
+    )
+
+
+@torch.no_grad()
+def test_a_region_of_uniter_by_hand() -> None:
+    """LN(LN(W f) + LN(W [x1 y1 x2 y2 w h w*h]) + type); a hidden one has the mask vector in the place of its features."""
+    system, batch = built(uniter), example(uniter)
+    regions, embed = fusion.regions_of(batch), system.regions
+    hidden = torch.zeros_like(regions.mask)
+    hidden[0, 0] = True
+    rows = system.encode_regions(regions, hidden).rows
+    for at, features in ((0, embed.hidden), (1, regions.features[0, 1])):
+        left, top, right, low = regions.boxes[0, at]
+        wide, high = right - left, low - top
+        seven = torch.stack([left, top, right, low, wide, high, wide * high])
+        parts = embed.features_norm(embed.features(features)) + embed.boxes_norm(embed.boxes(seven))
+        torch.testing.assert_close(rows[0, at], embed.norm(parts + system.text.segments.weight[1]))
+
+
+def test_nine_tenths_of_vilberts_drawn_regions_are_zeroed_and_all_are_learned(monkeypatch) -> None:
+    """15 % are drawn, 90 % of those zeroed; the loss counts those that stay as they are, too."""
+    system, batch = built(vilbert), example(vilbert)
+    wide = {
+        name: getattr(batch.regions, name)[:, :, [0] * 60]
+        for name in ("features", "boxes", "class_probabilities")
+    }
+    batch = replace(
+        batch,
+        labels=None,
+        regions=replace(batch.regions, **wide, mask=torch.ones(6, 1, 60, dtype=torch.bool)),
+    )
+    zeroed, drawn = [], []
+    encode, learn = system.encode_regions, system.region_class_losses
+    monkeypatch.setattr(
+        system, "encode_regions", lambda regions, hidden: zeroed.append(hidden) or encode(regions, hidden)
+    )
+    monkeypatch.setattr(system, "region_class_losses", lambda *given: drawn.append(given[2]) or learn(*given))
+    system.train()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for _ in range(12):
+            system.losses(batch)
+    gone, counted = torch.cat(zeroed[::2]), torch.cat(drawn)
+    assert not (gone & ~counted).any()
+    # 4,320 regions and about 650 drawn: five standard deviations are .027 and .059
+    assert abs(counted.float().mean() - 0.15) < 0.027
+    assert abs(gone[counted].float().mean() - 0.9) < 0.059
+
+
+@torch.no_grad()
+def test_uniters_alignment_is_the_signed_distance_over_the_batch(monkeypatch) -> None:
+    """.1 * (distance of true pairs - distance of wrong ones) / n; a wrong pair is the text with another row's picture."""
+    system, batch = built(uniter, mix=(1.0, 0.0, 0.0, 0.0, 0.0)), replace(example(uniter), labels=None)
+    partner, wrong = torch.tensor([0, 3, 2, 1, 4, 0]), torch.tensor([False, True, False, True, False, True])
+    monkeypatch.setattr(uniter, "mismatched_half", lambda *_: (partner, wrong))
+    losses = system.losses(batch)
+    regions = fusion.regions_of(batch, partner)
+    words, places = system.read_pairs(batch.texts, regions)
+    distance = transport_distance(words, places, batch.texts.mask, regions.mask)
+    signs = torch.tensor([1.0, -1.0, 1.0, -1.0, 1.0, -1.0])
+    torch.testing.assert_close(losses["wra"], 0.1 * (signs * distance).sum() / 6)
+    logits = system.match_head(torch.tanh(system.pooler(words[:, 0])))  # class 1 is a match
+    expected = -logits.log_softmax(1)[torch.arange(6), (~wrong).long()].mean()
+    torch.testing.assert_close(losses["itm"], expected)
+
+
+def test_the_sizes_that_the_papers_give() -> None:
+    c, mixed = uniter.Config(), uniter.Config().mix
+    assert (c.vocabulary, c.depth, c.width, c.masked, c.wra) == (28996, 12, 768, 0.15, 0.1)
+    assert (
+        mixed == (2.0, 2.0, 1.0, 0.0, 1.0) and uniter.feed(c).most == 100 and uniter.feed(c).classes == 1601
+    )
+    recipe = uniter.RECIPES["base"]
+    assert (recipe["lr"], recipe["betas"], recipe["clip"], recipe["warmup"]) == (
+        5e-5,
+        (0.9, 0.98),
+        5.0,
+        10_000,
+    )
+    p = pixel_bert.Config()
+    assert (p.network, p.pool, p.sampled, p.masked, p.mlm, p.itm) == ("resnet50", 2, 100, 0.15, 1.0, 1.0)
+    with torch.device("meta"):
+        system = pixel_bert.System(p)
+        cells = system.pool_cells(system.network(torch.zeros(1, 3, 576, 576)))
+    assert cells.shape == (1, 2048, 9, 9), "a stride of 64"
