@@ -45,8 +45,8 @@ class DiffusionPrior(nn.Module):
         self.positions = nn.Parameter(0.01 * torch.randn(1, length + 4, width))
         self.stack, self.norm = Stack(shape), nn.LayerNorm(width)
         self.out = nn.Linear(width, embedding)
-        self.register_buffer("mean", torch.zeros(embedding))
-        self.register_buffer("deviation", torch.ones(embedding))
+        self.register_buffer("mean", torch.zeros(1, embedding))
+        self.register_buffer("deviation", torch.ones(1, embedding))
         initialise_scaled(self.stack)
 
     def forward(

@@ -305,8 +305,9 @@ class System(nn.Module):
         drawn = []
         for _ in range(c.candidates if candidates is None else candidates):
             start = sampling.noise_like((self.embedding,), chances, text.context.device)
-            drawn.append(self.diffusions["prior"].sample(steps or c.steps[0], start, predict, chances))
-        every = self._unscaled(torch.stack(drawn, 1))
+            estimate = self.diffusions["prior"].sample(steps or c.steps[0], start, predict, chances)
+            drawn.append(self._unscaled(estimate))
+        every = torch.stack(drawn, 1)
         best = torch.einsum("bne,be->bn", every, text.pooled).argmax(1)
         return every[torch.arange(rows, device=best.device), best]
 

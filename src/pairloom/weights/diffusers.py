@@ -39,18 +39,20 @@ TEXT = (
 )  # fmt: skip
 OLD = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 PARTS_OF_ALL = ("unet", "vae", "text_encoder", "scheduler", "tokenizer")
+KINDS = r"(StableDiffusion|LatentConsistencyModel)\w*Pipeline$"
 DERIVED = ("in_channels", "out_channels", "sample_size", "cross_attention_dim")
 
 
 def sniff(where: Path) -> bool:
-    """Whether a path is a folder with a model_index.json."""
-    return where.is_dir() and "_class_name" in read_json(where / "model_index.json")
+    """Whether a path is a folder with a model_index.json, but for that of an unCLIP."""
+    kind = read_json(where / "model_index.json").get("_class_name", "UnCLIPPipeline")
+    return where.is_dir() and kind != "UnCLIPPipeline"
 
 
 def load(where: Path) -> Model:
     """Load a pipeline's folder. Mistake for a part that is missing, left over, or of another kind or size."""
     config = config_of(where)
-    parts = {part: read(_file(where / part)) for part in parts_of(config)}
+    parts = {part: read(weights_file(where / part)) for part in parts_of(config)}
     system = filled(config, parts, where)
     if layers := adapters_in(where):
         put_adapters(system, layers, where)
@@ -95,20 +97,29 @@ def config_of(where: Path) -> Config:
             kind,
             "Copy the whole folder of a Stable Diffusion.",
         )
-    unet, vae, text = (_settings(where / name / "config.json") for name in ("unet", "vae", "text_encoder"))
+    kind = index.text("_class_name")
+    if not re.match(KINDS, kind):
+        raise Mistake(
+            f"The pipeline {where} is a {kind}.",
+            "It has the folders of a Stable Diffusion and is none.",
+            "docs/weights.md lists what is read.",
+        )
+    unet, vae, text = (
+        part_settings(where / name / "config.json") for name in ("unet", "vae", "text_encoder")
+    )
     second = (where / "text_encoder_2").is_dir()
-    text_2 = _settings(where / "text_encoder_2" / "config.json") if second else JsonSettings(where)
-    scheduler = _settings(where / "scheduler" / "scheduler_config.json")
+    text_2 = part_settings(where / "text_encoder_2" / "config.json") if second else JsonSettings(where)
+    scheduler = part_settings(where / "scheduler" / "scheduler_config.json")
     tokens = Tokens.load(where / "tokenizer")
     side = _side(unet, where)
     config = Config(
         vocabulary=text.whole("vocab_size"), length=text.whole("max_position_embeddings"),
-        pad=_pad(where / "tokenizer", tokens), cls=tokens.cls, sep=tokens.sep,
-        pad_2=_pad(where / "tokenizer_2", tokens) if second else 0,
+        pad=padding_of(where / "tokenizer", tokens), cls=tokens.cls, sep=tokens.sep,
+        pad_2=padding_of(where / "tokenizer_2", tokens) if second else 0,
         zero_empty=second and index.flag("force_zeros_for_empty_prompt", True), image_size=side * _downscale(vae),
-        unet={name: value for name, value in _own(unet).items() if name not in DERIVED}, vae=_own(vae),
+        unet={name: value for name, value in own_settings(unet).items() if name not in DERIVED}, vae=own_settings(vae),
         text=_text(text), text_2=_text(text_2) if second else {},
-        scheduler={"_class_name": scheduler.text("_class_name"), **_own(scheduler)},
+        scheduler={"_class_name": scheduler.text("_class_name"), **own_settings(scheduler)},
     )  # fmt: skip
     width = sum(one["hidden_size"] for one in (config.text, config.text_2) if one)
     _check(where, config, unet, width, tokens)
@@ -139,7 +150,7 @@ def _text(text: JsonSettings) -> dict[str, Any]:
     return {name: text.values[name] for name in TEXT if name in text.values} | checked
 
 
-def _own(settings: JsonSettings) -> dict[str, Any]:
+def own_settings(settings: JsonSettings) -> dict[str, Any]:
     """Settings without the library's notes about their file."""
     return {name: value for name, value in settings.values.items() if not name.startswith("_")}
 
@@ -172,7 +183,7 @@ def _check(where: Path, config: Config, unet: JsonSettings, width: int, tokens: 
         )
 
 
-def _settings(file: Path) -> JsonSettings:
+def part_settings(file: Path) -> JsonSettings:
     """The settings in a part's config. Mistake where there are none."""
     settings = JsonSettings.read(file)
     if not settings.values:
@@ -180,7 +191,7 @@ def _settings(file: Path) -> JsonSettings:
     return settings
 
 
-def _pad(where: Path, tokens: Tokens) -> int:
+def padding_of(where: Path, tokens: Tokens) -> int:
     """The padding id of a tokenizer."""
     document = {**read_json(where / "special_tokens_map.json"), **read_json(where / "tokenizer_config.json")}
     word = document.get("pad_token", END)
@@ -188,7 +199,7 @@ def _pad(where: Path, tokens: Tokens) -> int:
     return tokens.pad if pad is None else int(pad)
 
 
-def _file(folder: Path) -> Path:
+def weights_file(folder: Path) -> Path:
     """The weights file of a part. Mistake where there is none."""
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     chosen = weights_in(names)
