@@ -21,6 +21,8 @@ from pairloom.errors import Mistake
 from pairloom.objectives.denoise import guessed_noise, noised, target, variance_bound
 from pairloom.systems import _diffusion_text as texts
 
+# it begins below the last timestep, where nothing may be left of what was inverted
+IMPLICIT = {"_class_name": "DDIMScheduler", "timestep_spacing": "leading"}
 Predict = Callable[[Tensor, Tensor], Tensor]  # (noisy [B ...], t [B]) -> output of the network
 
 
@@ -109,9 +111,7 @@ class Diffusion:
         chances: of the noise that each row gets on the way. eta: with it the implicit sampler (DDIM) takes the place of the schedule's own;
         0: nothing is random, 1: as much as in the ancestral one.
         """
-        plan = scheduler_of(
-            self.settings if eta is None else {**self.settings, "_class_name": "DDIMScheduler"}
-        )
+        plan = scheduler_of(self.settings if eta is None else {**self.settings, **IMPLICIT})
         known = _keywords(plan.step)
         if "prev_timestep" in known and steps < 2:
             raise Mistake(
@@ -132,7 +132,8 @@ class Diffusion:
 
     def inverted(self, steps: int, clean: Float[Tensor, "B ..."], predict: Predict) -> Float[Tensor, "B ..."]:
         """The noise from which the implicit sampler draws `clean` (DDIM inversion, Song et al., 2020, section 4.3)."""
-        plan = scheduler_of({**self.settings, "_class_name": "DDIMInverseScheduler", "clip_sample": False})
+        own = {**IMPLICIT, "_class_name": "DDIMInverseScheduler", "clip_sample": False}
+        plan = scheduler_of({**self.settings, **own})
         plan.set_timesteps(steps, device=clean.device)
         x = clean
         for t in plan.timesteps:
