@@ -4,31 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 import torch.nn.functional as F
 
-from pairloom.data.batch import Batch
 from pairloom.objectives import region_losses
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.spans import mask_segments
 from pairloom.systems import _fusion as fusion
 from pairloom.systems import interbert
 
-
-@pytest.fixture(scope="module")
-def system() -> interbert.System:
-    torch.manual_seed(0)
-    system = interbert.System(interbert.TINY).eval()
-    with torch.no_grad():
-        for parameter in system.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    return system
-
-
-@pytest.fixture(scope="module")
-def batch() -> Batch:
-    return interbert.example(interbert.TINY, torch.Generator().manual_seed(3))
+PAPER = interbert
 
 
 def test_interaction_and_text_stream_are_bert_base_and_the_image_stream_has_8_heads() -> None:

@@ -4,30 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pytest
 import torch
 
 from pairloom.blocks import mask_append as appending
-from pairloom.data.batch import Batch, Texts
+from pairloom.data.batch import Texts
 from pairloom.objectives.masked import masking_generator
 from pairloom.objectives.masked_count import mask_some
 from pairloom.systems import lemon
 from pairloom.tasks.decode import Writing, decode
 
-
-@pytest.fixture(scope="module")
-def system() -> lemon.System:
-    torch.manual_seed(0)
-    system = lemon.System(lemon.TINY).eval()
-    with torch.no_grad():
-        for parameter in system.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    return system
-
-
-@pytest.fixture(scope="module")
-def batch() -> Batch:
-    return lemon.example(lemon.TINY, torch.Generator().manual_seed(3))
+PAPER = lemon
 
 
 def test_eight_sizes_from_13_to_675_million() -> None:

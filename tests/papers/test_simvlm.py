@@ -10,15 +10,7 @@ import torch
 from pairloom.data.batch import Batch
 from pairloom.systems import simvlm
 
-
-@pytest.fixture(scope="module")
-def system() -> simvlm.System:
-    torch.manual_seed(0)
-    system = simvlm.System(simvlm.TINY).eval()
-    with torch.no_grad():
-        for parameter in system.parameters():
-            parameter += 0.1 * torch.randn_like(parameter)
-    return system
+PAPER = simvlm
 
 
 @pytest.fixture(scope="module")
