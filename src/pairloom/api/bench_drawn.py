@@ -70,7 +70,7 @@ class PainterRun:
             for painter, entry in self.results["painters"].items()
             for one in entry["measures"]
         ]  # fmt: skip
-        return ["measure", "by", "painter", "value", "another prompt", "true pictures", "drawn", "real"], rows
+        return ["measure", "by", "painter", "value", "chance", "true pictures", "drawn", "real"], rows
 
     def remarks(self) -> list[str]:
         """How far the reader can be trusted, what could not be drawn, what was not measured, where the rest lies."""
