@@ -7,15 +7,17 @@ Does not know: any one layout.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from pairloom.blocks.language import LanguageHead
+from pairloom.checkpoints.layout import Place, rename
 from pairloom.data.tokens import Tokens
 from pairloom.errors import Mistake
 from pairloom.weights._hub import PUBLISHED, tokens_near
@@ -43,6 +45,40 @@ TIED = "cls.predictions.decoder.weight"  # the word table a second time, as the 
 BIAS = "cls.predictions.bias"
 NEVER = -1e4  # a logit
 LISTS = ("trainval_label2ans.json", "ans2label.json", "answer2label.txt")
+
+
+class Layers(NamedTuple):
+    """A stack of ours in a layout. ours, theirs: what stands before the number of a layer; inside: what stands behind ours; rules: of
+    the names of its parts; first: the number there of our first layer."""
+
+    ours: str
+    theirs: str
+    rules: Sequence[tuple[str, str]] = LAYER
+    inside: str = ""
+    first: int = 0
+
+
+def bert_places(
+    names: Iterable[str],
+    layers: Sequence[Layers],
+    rest: Sequence[tuple[str, str]],
+    alone: Mapping[str, tuple[str, ...]],
+) -> dict[str, Place]:
+    """The places of our tensors in a file on BERT's names. rest: rules for the modules outside of stacks; alone: tensors with names of
+    their own, or with several."""
+
+    def place(name: str) -> Place:
+        if name in alone:
+            return Place(alone[name])
+        stem, _, kind = name.rpartition(".")
+        for stack in layers:
+            pattern = rf"{re.escape(stack.ours)}\.(\d+){re.escape(stack.inside)}\.(.+)"
+            if one := re.fullmatch(pattern, stem):
+                at = int(one[1]) + stack.first
+                return Place((f"{stack.theirs}.{at}.{rename(one[2], stack.rules)}.{kind}",))
+        return Place((f"{rename(stem, rest)}.{kind}",))
+
+    return {name: place(name) for name in names}
 
 
 def current(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,27 +7,25 @@ of heads: one for 64 columns, in the image stream for 96.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, peek, read, rename, shape_of, take
+from pairloom.checkpoints.layout import Place, peek, read, shape_of, take
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.interbert import Config, System, feed
 from pairloom.weights._bert_names import (
-    BIAS,
     EMBEDDINGS,
-    LAYER,
-    TIED,
     WORDS,
+    Layers,
+    bert_places,
     count_layers,
     with_tokens,
 )
-from pairloom.weights.vilbert import PICTURE_NAMES
+from pairloom.weights.vilbert import ALONE, PICTURE_NAMES
 
 MARK, EXCHANGE = "bert.encoder.v_layer.0.attention.self.query.weight", "bert.encoder.c_layer."
 REST = (
@@ -78,16 +76,9 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in a file; the word table is in it twice."""
-    return {name: Place(_theirs(name, system.config.depth)) for name in system.state_dict()}
-
-
-def _theirs(name: str, depth: int) -> tuple[str, ...]:
-    if name == "language_head.bias":
-        return (BIAS,)
-    stem, _, kind = name.rpartition(".")
-    if one := re.fullmatch(r"(interaction|text_stream|image_stream)\.layers\.(\d+)\.(.+)", stem):
-        stack = "v_layer" if one[1] == "image_stream" else "layer"
-        at = int(one[2]) + depth * (one[1] == "text_stream")
-        return (f"bert.encoder.{stack}.{at}.{rename(one[3], LAYER)}.{kind}",)
-    there = (f"{rename(stem, REST)}.{kind}",)
-    return (*there, TIED) if stem == "text.words" else there
+    stacks = (
+        Layers("interaction.layers", "bert.encoder.layer"),
+        Layers("text_stream.layers", "bert.encoder.layer", first=system.config.depth),
+        Layers("image_stream.layers", "bert.encoder.v_layer"),
+    )
+    return bert_places(system.state_dict(), stacks, REST, ALONE)

@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, give, peek, read, rename, shape_of, take
+from pairloom.checkpoints.layout import Place, give, peek, read, shape_of, take
 from pairloom.checkpoints.settings import JsonSettings
 from pairloom.errors import Mistake
 from pairloom.model import Model
@@ -25,11 +25,12 @@ from pairloom.systems.lxmert import Config, System, feed
 from pairloom.weights._bert_names import (
     BIAS,
     EMBEDDINGS,
-    LAYER,
     LISTS,
     TIED,
     WORDS,
+    Layers,
     answers_beside,
+    bert_places,
     count_layers,
     with_tokens,
 )
@@ -64,6 +65,23 @@ REST = (
     (r"region_heads\.objects", "obj_predict_head.decoder_dict.obj"),
     (r"region_heads\.attributes", "obj_predict_head.decoder_dict.attr"),
     (r"answer_head\.(.+)", r"answer_head.logit_fc.\1"),
+)
+ALONE = {
+    "language_head.bias": (BIAS,),
+    "text.words.weight": (f"{BODY}embeddings.word_embeddings.weight", TIED),
+}
+STACKS = (
+    Layers("language.layers", f"{BODY}encoder.layer"),
+    Layers("relations.layers", f"{BODY}encoder.r_layers"),
+    *(
+        Layers(
+            "exchanges",
+            f"{BODY}encoder.x_layers",
+            [(ours, there.format(stream)) for ours, there in CROSS],
+            f".{side}",
+        )
+        for side, stream in (("first", "lang"), ("second", "visn"))
+    ),
 )
 
 
@@ -132,21 +150,7 @@ def places(system: System) -> dict[str, Place]:
     """The places of our tensors in the layout. Mistake for a model of statements, for which transformers has no class."""
     if system.config.pictures:
         raise Mistake("transformers has no LXMERT for statements.", "Its NLVR2 model was never converted.")
-    return {name: Place(_theirs(name)) for name in system.state_dict()}
-
-
-def _theirs(name: str) -> tuple[str, ...]:
-    if name == "language_head.bias":
-        return (BIAS,)
-    stem, _, kind = name.rpartition(".")
-    if one := re.fullmatch(r"(language|relations)\.layers\.(\d+)\.(.+)", stem):
-        stack = "layer" if one[1] == "language" else "r_layers"
-        return (f"{BODY}encoder.{stack}.{one[2]}.{rename(one[3], LAYER)}.{kind}",)
-    if one := re.fullmatch(r"exchanges\.(\d+)\.(first|second)\.(.+)", stem):
-        stream = "lang" if one[2] == "first" else "visn"
-        return (f"{BODY}encoder.x_layers.{one[1]}.{rename(one[3], CROSS).format(stream)}.{kind}",)
-    there = (f"{rename(stem, REST)}.{kind}",)
-    return (*there, TIED) if stem == "text.words" else there
+    return bert_places(system.state_dict(), STACKS, REST, ALONE)
 
 
 def export(model: Model, out: Path) -> None:

@@ -7,7 +7,6 @@ columns. Files for NLVR2, VCR, entailment, retrieval and expressions are refused
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +14,18 @@ from pathlib import Path
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, peek, read, rename, shape_of, take
+from pairloom.checkpoints.layout import Place, peek, read, shape_of, take
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.uniter import Config, System, feed
 from pairloom.weights._bert_names import (
     BIAS,
     EMBEDDINGS,
-    LAYER,
     TIED,
     WORDS,
+    Layers,
     answers_beside,
+    bert_places,
     count_layers,
     current,
     with_tokens,
@@ -53,11 +53,13 @@ REST = (
     (r"answer_head\.(.)", r"vqa_output.\1"),
 )
 ALONE = {
-    "language_head.bias": BIAS,
-    "feature_bias": "feat_regress.bias",
-    "regions.hidden": MASKED,
+    "language_head.bias": (BIAS,),
+    "feature_bias": ("feat_regress.bias",),
+    "regions.hidden": (MASKED,),
+    "text.words.weight": (f"{BODY}embeddings.word_embeddings.weight", TIED),
+    "regions.features.weight": (f"{BODY}img_embeddings.img_linear.weight", "feat_regress.weight"),
 }
-TWICE = {"text.words.weight": TIED, "regions.features.weight": "feat_regress.weight"}
+STACK = (Layers("stack.layers", f"{BODY}encoder.layer"),)
 
 
 def sniff(where: Path) -> bool:
@@ -106,14 +108,4 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in a file; the word table and the projection of features are in it twice."""
-    return {name: Place(_theirs(name)) for name in system.state_dict()}
-
-
-def _theirs(name: str) -> tuple[str, ...]:
-    if name in ALONE:
-        return (ALONE[name],)
-    stem, _, kind = name.rpartition(".")
-    if one := re.fullmatch(r"stack\.layers\.(\d+)\.(.+)", stem):
-        return (f"{BODY}encoder.layer.{one[1]}.{rename(one[2], LAYER)}.{kind}",)
-    there = f"{rename(stem, REST)}.{kind}"
-    return (there, TWICE[name]) if name in TWICE else (there,)
+    return bert_places(system.state_dict(), STACK, REST, ALONE)

@@ -18,17 +18,18 @@ import torch
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, peek, read, rename, shape_of, take
+from pairloom.checkpoints.layout import Place, peek, read, shape_of, take
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.vilbert import Config, System, feed
 from pairloom.weights._bert_names import (
     BIAS,
     EMBEDDINGS,
-    LAYER,
     TIED,
     WORDS,
+    Layers,
     answers_beside,
+    bert_places,
     count_layers,
     with_tokens,
 )
@@ -40,7 +41,7 @@ OTHER_TASKS = (
 UNUSED = re.compile(r"\.biOutput\.q_dense[12]\.")  # the authors' code never calls them
 CROSS = (
     (r"cross\.0\.fn\.query", "biattention.query{own}"),
-    (r"cross\.0\.fn\.(key|value)", r"biattention.\1{other}"),
+    (r"cross\.0\.fn\.(key|value)", r"biattention.\g<1>{other}"),
     (r"cross\.0\.fn\.out", "biOutput.dense{own}"),
     (r"cross\.0\.norm", "biOutput.LayerNorm{own}"),
     (r"feed\.0\.fn\.up", "{kind}_intermediate.dense"),
@@ -64,6 +65,23 @@ REST = (
     *PICTURE_NAMES,
     (r"visual_pooler", "bert.v_pooler.dense"),
     (r"answer_head\.(.+)", r"vil_prediction.logit_fc.\1"),
+)
+ALONE = {"language_head.bias": (BIAS,), "text.words.weight": ("bert.embeddings.word_embeddings.weight", TIED)}
+STACKS = (
+    Layers("text_layers", "bert.encoder.layer"),
+    Layers("visual_layers", "bert.encoder.v_layer"),
+    *(
+        Layers(
+            "exchanges",
+            "bert.encoder.c_layer",
+            [(ours, there.format(**stream)) for ours, there in CROSS],
+            f".{side}",
+        )
+        for side, stream in (
+            ("first", dict(own=2, other=1, kind="t")),
+            ("second", dict(own=1, other=2, kind="v")),
+        )
+    ),
 )
 
 
@@ -127,18 +145,4 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in a file; the word table is in it twice."""
-    return {name: Place(_theirs(name)) for name in system.state_dict()}
-
-
-def _theirs(name: str) -> tuple[str, ...]:
-    if name == "language_head.bias":
-        return (BIAS,)
-    stem, _, kind = name.rpartition(".")
-    if one := re.fullmatch(r"(text|visual)_layers\.(\d+)\.(.+)", stem):
-        stack = "layer" if one[1] == "text" else "v_layer"
-        return (f"bert.encoder.{stack}.{one[2]}.{rename(one[3], LAYER)}.{kind}",)
-    if one := re.fullmatch(r"exchanges\.(\d+)\.(first|second)\.(.+)", stem):
-        stream = dict(own=2, other=1, kind="t") if one[2] == "first" else dict(own=1, other=2, kind="v")
-        return (f"bert.encoder.c_layer.{one[1]}.{rename(one[3], CROSS).format(**stream)}.{kind}",)
-    there = (f"{rename(stem, REST)}.{kind}",)
-    return (*there, TIED) if stem == "text.words" else there
+    return bert_places(system.state_dict(), STACKS, REST, ALONE)

@@ -7,18 +7,17 @@ was trained too ("e2e") are refused: they read pixels and boxes.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, peek, read, rename, shape_of, take
+from pairloom.checkpoints.layout import Place, peek, read, shape_of, take
 from pairloom.errors import Mistake
 from pairloom.model import Model
 from pairloom.systems.vl_bert import Config, System, feed
-from pairloom.weights._bert_names import LAYER, count_layers, with_tokens
+from pairloom.weights._bert_names import Layers, bert_places, count_layers, with_tokens
 
 BODY = "vlbert."
 TABLE, BIAS = f"{BODY}word_embeddings.weight", f"{BODY}mlm_head.predictions.bias"
@@ -89,16 +88,9 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in a file; the word table is in it twice."""
-    return {name: Place(_theirs(name)) for name in system.state_dict()}
-
-
-def _theirs(name: str) -> tuple[str, ...]:
-    if name in ROWS:
-        return (ROWS[name],)
-    if name == "language_head.bias":
-        return (BIAS,)
-    stem, _, kind = name.rpartition(".")
-    if one := re.fullmatch(r"stack\.layers\.(\d+)\.(.+)", stem):
-        return (f"{BODY}encoder.layer.{one[1]}.{rename(one[2], LAYER)}.{kind}",)
-    there = (f"{rename(stem, REST)}.{kind}",)
-    return (*there, f"{BODY}mlm_head.predictions.decoder.weight") if stem == "text.words" else there
+    alone = {
+        **{ours: (there,) for ours, there in ROWS.items()},
+        "language_head.bias": (BIAS,),
+        "text.words.weight": (TABLE, f"{BODY}mlm_head.predictions.decoder.weight"),
+    }
+    return bert_places(system.state_dict(), (Layers("stack.layers", f"{BODY}encoder.layer"),), REST, alone)

@@ -8,7 +8,6 @@ regions: 100.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,17 +15,18 @@ from pathlib import Path
 from torch import Tensor
 
 from pairloom.checkpoints.building import build_for
-from pairloom.checkpoints.layout import Place, peek, read, rename, shape_of, take
+from pairloom.checkpoints.layout import Place, peek, read, shape_of, take
 from pairloom.model import Model
 from pairloom.model.generation import Generation
 from pairloom.systems.vlp import Config, System, feed
 from pairloom.weights._bert_names import (
     BIAS,
     EMBEDDINGS,
-    LAYER,
     TIED,
     WORDS,
+    Layers,
     answers_beside,
+    bert_places,
     count_layers,
     current,
     silence_spare_words,
@@ -41,6 +41,8 @@ REST = (
     (r"regions\.places\.0", "vis_pe_embed.0"),
     (r"answer_head\.(.)", r"ans_classifier.\1"),
 )
+ALONE = {"language_head.bias": (BIAS,), "text.words.weight": ("bert.embeddings.word_embeddings.weight", TIED)}
+STACK = (Layers("stack.layers", "bert.encoder.layer"),)
 
 
 def sniff(where: Path) -> bool:
@@ -78,14 +80,4 @@ def config_of(theirs: Mapping[str, Tensor], where: Path) -> Config:
 
 def places(system: System) -> dict[str, Place]:
     """The places of our tensors in a file; the word table is in it twice."""
-    return {name: Place(_theirs(name)) for name in system.state_dict()}
-
-
-def _theirs(name: str) -> tuple[str, ...]:
-    if name == "language_head.bias":
-        return (BIAS,)
-    stem, _, kind = name.rpartition(".")
-    if one := re.fullmatch(r"stack\.layers\.(\d+)\.(.+)", stem):
-        return (f"bert.encoder.layer.{one[1]}.{rename(one[2], LAYER)}.{kind}",)
-    there = (f"{rename(stem, REST)}.{kind}",)
-    return (*there, TIED) if stem == "text.words" else there
+    return bert_places(system.state_dict(), STACK, REST, ALONE)
