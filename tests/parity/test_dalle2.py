@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,12 @@ def test_what_it_can_be_asked(pipe, model, where, tmp_path) -> None:
     assert [one.name for one in without.system.abilities] == ["denoise", "draw"]
     assert without.config.judge == "decoder"
     assert without.draw("a red square", seed=1, steps=2) is not None
+
+
+def test_a_part_that_it_lacks_is_not_trained(model) -> None:
+    batch = model.batch(texts=TEXTS)
+    with pytest.raises(Mistake, match="no part up_1024"):
+        model.system.losses(replace(batch, images=torch.zeros(2, 1, 3, 16, 16)), "up_1024")
 
 
 def test_other_pipelines_are_named(where, pipe, tmp_path) -> None:

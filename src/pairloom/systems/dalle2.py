@@ -21,6 +21,7 @@ from pairloom.abilities import DENOISE, DRAW, EMBED, Ability
 from pairloom.blocks.degradation import gaussian_blur, random_degradation
 from pairloom.config_json import from_dict
 from pairloom.data.batch import Batch
+from pairloom.errors import Mistake
 from pairloom.objectives.denoise import distance
 from pairloom.objectives.masked import masking_generator
 from pairloom.systems import _diffusion_text as texts
@@ -374,6 +375,10 @@ class System(nn.Module):
             image = self.image_embedding(batch.required("images")[:, 0])
             return self.clip.compare(batch, F.normalize(image, dim=-1), self.clip.embed_text(batch))
         generator, images = masking_generator(self.training), self._pictures(batch)
+        if turn == "up_1024" and self.up_1024 is None:
+            raise Mistake(
+                "This model has no part up_1024.", "Its pictures are those of up_256.", "Train another part."
+            )
         diffusion = self.diffusions[turn]
         if turn in ("up_256", "up_1024"):
             large, small = self._crops(images, turn, generator)
