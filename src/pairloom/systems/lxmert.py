@@ -101,6 +101,7 @@ class System(base.FusionEncoder):
             self.region_heads = nn.ModuleDict({"transform": fusion.normed_layer(c.width), **heads})
         self.add_task_heads(c.width)
         initialise(self)
+        nn.init.normal_(self.regions.features.bias, std=0.02)  # the norm of a zeroed region divides by it
 
     def encode_regions(self, regions: Regions, hidden: Bool[Tensor, "B R"] | None = None) -> base.VisualRows:
         """Through the encoder of regions. What is hidden is so in the features already."""
@@ -121,8 +122,7 @@ class System(base.FusionEncoder):
 
     def pair_losses(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
         """The tasks of pre-training with equal weights, from one pass: words and regions are masked together, and half of the
-        pictures get another row's text, whose words are still predicted but whose question is not answered. `labels` are the
-        answers, below 0 where a text has none."""
+        pictures get another row's text, whose words are still predicted but whose question is not answered."""
         c, owner = self.config, fusion.owner_of(batch)
         partner, wrong = mismatched_half(fusion.picture_ids(batch, owner), generator)
         texts, regions = batch.required("texts")[partner], fusion.regions_of(batch, owner)
