@@ -15,13 +15,11 @@ def names(room: str, package: str = "pairloom") -> list[str]:
     return list(_names(room, package))
 
 
-@cache
+@cache  # each load of weights asks for every layout of the room
 def _names(room: str, package: str) -> list[str]:
-    """The folder is listed once: each load of weights asks for every layout of the room."""
     folder = importlib.import_module(f"{package}.{room}")
-    return sorted(
-        entry.name for entry in pkgutil.iter_modules(folder.__path__) if not entry.name.startswith("_")
-    )
+    every = (entry.name for entry in pkgutil.iter_modules(folder.__path__))
+    return sorted(name for name in every if not name.startswith("_"))
 
 
 def find(room: str, name: str, package: str = "pairloom") -> ModuleType:

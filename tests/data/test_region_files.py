@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,9 @@ from pairloom.data.pair import Blob, content_hash
 from pairloom.data.pixels import Unreadable
 from pairloom.data.region_files import nlvr_boxes
 from pairloom.data.region_set import open_regions, picture_names
+from pairloom.data.regions import collate_regions
 from pairloom.errors import Mistake
+from pairloom.systems import lxmert
 
 DRAW = numpy.random.default_rng(0)
 PIXELS = numpy.array([[0, 10, 50, 60], [20, 0, 200, 100]], numpy.float32)  # of a picture of 200 x 100
@@ -55,7 +58,8 @@ def tsv_line(record: str, ten: bool = True, labels: Any = (5, 1599), certain: An
     if not ten:
         return "\t".join([record, "200", "100", "2", boxes, features]) + "\n"
     objects = [packed(labels, "<i8"), packed(certain, "<f4")]
-    return "\t".join([record, "100", "200", *objects, *objects, "2", boxes, features]) + "\n"
+    attributes = [packed((399, 0), "<i8"), packed((0.8, 0.2), "<f4")]
+    return "\t".join([record, "100", "200", *objects, *attributes, "2", boxes, features]) + "\n"
 
 
 def test_npz_ours_uniters_and_bottom_ups(tmp_path: Path) -> None:
@@ -100,8 +104,36 @@ def test_tsv_of_lxmert_surest_first_with_a_distribution(tmp_path: Path) -> None:
     chances[0, 1:], chances[1, 1:] = 0.1 / 1599, 0.6 / 1599  # certain 0.9 and 0.4; background has none
     chances[0, 1600], chances[1, 6] = 0.9, 0.4
     same(one, FEATURES[::-1], SHARES[::-1], chances)
+    attributes = numpy.zeros((2, 401), numpy.float32)
+    attributes[0, 1:], attributes[1, 1:] = (
+        0.8 / 399,
+        0.2 / 399,
+    )  # in the order of the objects; "none" has nothing
+    attributes[0, 1], attributes[1, 400] = 0.2, 0.8
+    numpy.testing.assert_allclose(one.attribute_probabilities, attributes, atol=1e-6)
     (tmp_path / "six.tsv").write_text(tsv_line("9", ten=False))
     same(open_regions(tmp_path / "six.tsv")["9"], classes=None)
+
+
+def test_attributes_are_read_where_every_picture_of_a_batch_has_them(tmp_path: Path) -> None:
+    """LXMERT learns them; a model that is asked, or that has no use for them, is not given any."""
+    file = tmp_path / "train.tsv"
+    file.write_text(tsv_line("7") + tsv_line("8"))
+    seven, eight = (open_regions(file)[name] for name in "78")
+    feed = lxmert.feed(replace(lxmert.TINY, features=FEATURES.shape[1], classes=1601, attributes=401))
+    read = collate_regions([[seven], [eight]], feed).attribute_probabilities
+    assert read is not None and read.shape == (2, 1, 2, 401)
+    assert read.sum(-1).numpy() == pytest.approx(1, abs=1e-5)
+    assert (
+        collate_regions(
+            [[seven], [replace(eight, attribute_probabilities=None)]], feed
+        ).attribute_probabilities
+        is None
+    )
+    assert collate_regions([[seven], [eight]], replace(feed, attributes=0)).attribute_probabilities is None
+    wrong = replace(seven, attribute_probabilities=numpy.full((2, 401), 1.0))
+    with pytest.raises(Unreadable, match="attribute distributions do not sum to 1"):
+        checked(wrong)
 
 
 def test_pictures_are_joined_by_key_name_and_number(tmp_path: Path) -> None:

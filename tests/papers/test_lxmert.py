@@ -41,7 +41,7 @@ def batch():
 def test_nine_layers_of_language_five_of_regions_five_of_both() -> None:
     c = lxmert.Config()
     assert (c.depth, c.region_depth, c.cross_depth, c.width, c.heads, c.answers) == (9, 5, 5, 768, 12, 9500)
-    assert lxmert.feed(c) == RegionFeed(2048, 36, 1601)
+    assert lxmert.feed(c) == RegionFeed(2048, 36, 1601, 401)
     with torch.device("meta"):
         system = lxmert.System(c)
     # 12 h^2 + 13 h a layer; a crossing one has one cross-attention (4 h^2 + 6 h) and two layers

@@ -149,9 +149,8 @@ def _file(out: Path, key: str) -> Path:
 
 
 def _write(file: Path, detected: Detected) -> None:
-    arrays = {name: value for name, value in vars(detected).items() if value is not None}
     with atomic_write(file) as stream:
-        numpy.savez(stream, **arrays)
+        numpy.savez(stream, **detected.arrays())
 
 
 def _claim(out: Path, about: dict[str, Any], restart: bool, dry_run: bool) -> None:

@@ -24,17 +24,21 @@ OFF_ONE = 0.02  # how far the sum of a class distribution may lie from 1: 1,601 
 @dataclass(frozen=True, eq=False)
 class Detected:
     """What a detector saw in one picture, the surest region first: features [R F]; boxes [R 4], left, top, right and bottom as
-    shares of the picture's sides; class_probabilities [R K], background first, or None where it gave none. Kept as float32."""
+    shares of the picture's sides; class_probabilities [R K], background first, and attribute_probabilities [R A], no attribute first,
+    or None where it gave none. Kept as float32."""
 
     features: NDArray[Any]
     boxes: NDArray[Any]
     class_probabilities: NDArray[Any] | None = None
+    attribute_probabilities: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("features", "boxes", "class_probabilities"):
-            value = getattr(self, name)
-            if value is not None:
-                object.__setattr__(self, name, numpy.asarray(value, numpy.float32))
+        for name, value in self.arrays().items():
+            object.__setattr__(self, name, numpy.asarray(value, numpy.float32))
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays that there are, by name, as an npz of ours has them."""
+        return {name: array for name, array in vars(self).items() if array is not None}
 
     def tobytes(self) -> bytes:
         """Its features as bytes, which stand for it where a picture's pixels would: seeds follow from them."""
@@ -43,8 +47,7 @@ class Detected:
 
     def take(self, rows: NDArray[Any] | Sequence[int]) -> Detected:
         """These regions, in this order."""
-        classes = self.class_probabilities
-        return Detected(self.features[rows], self.boxes[rows], None if classes is None else classes[rows])
+        return Detected(**{name: array[rows] for name, array in self.arrays().items()})
 
 
 def shares(boxes: NDArray[Any], width: float, height: float) -> Floats:
@@ -56,8 +59,8 @@ def shares(boxes: NDArray[Any], width: float, height: float) -> Floats:
 
 
 def distributions(labels: NDArray[Any], confidence: NDArray[Any], kinds: int) -> Floats:
-    """Distributions [R 1 + kinds] of a detector that kept only the best class of each region and its confidence: the rest of the
-    probability is spread evenly over the other classes. Background, which is class 0, has none. Ours: no paper needs it."""
+    """Distributions [R 1 + kinds] of a detector that kept only the best class, or attribute, of each region and its confidence: the rest of
+    the probability is spread evenly over the others. Background, or no attribute, which is class 0, has none. Ours: no paper needs it."""
     rows = numpy.arange(len(labels))
     if len(labels) and not (0 <= labels.min() and labels.max() < kinds):
         raise Unreadable(f"it has a class that is none of {kinds}")
@@ -84,17 +87,15 @@ def checked(detected: Detected) -> Detected:
     """The same regions, with boxes cut at the picture's edges. Unreadable, with the reason, where there is no region, or one that
     cannot be."""
     count = len(detected.features)
-    for name in ("features", "boxes", "class_probabilities"):
-        value = getattr(detected, name)
-        if value is None:
-            continue
+    for name, value in detected.arrays().items():
         if value.ndim != 2 or len(value) != count:
             raise Unreadable(f"its {name} {list(value.shape)} are not those of {count} regions")
         if not numpy.isfinite(value).all():
             raise Unreadable(f"its {name} are not all numbers")
     if not count:
         raise Unreadable("it has no region")
-    _check_classes(detected.class_probabilities)
+    _check_distributions("class", detected.class_probabilities)
+    _check_distributions("attribute", detected.attribute_probabilities)
     return replace(detected, boxes=_inside(detected.boxes))
 
 
@@ -114,14 +115,14 @@ def _inside(boxes: Floats) -> Floats:
     return boxes.clip(0, 1)
 
 
-def _check_classes(chances: Floats | None) -> None:
+def _check_distributions(kind: str, chances: Floats | None) -> None:
     if chances is None:
         return
     if (chances < -1e-6).any():
-        raise Unreadable("its class distributions have chances below 0")
+        raise Unreadable(f"its {kind} distributions have chances below 0")
     sums = chances.sum(1)
     if (numpy.abs(sums - 1) > OFF_ONE).any():
         row = int(numpy.abs(sums - 1).argmax())
         raise Unreadable(
-            f"its class distributions do not sum to 1: that of region {row} sums to {sums[row]:.3g}"
+            f"its {kind} distributions do not sum to 1: that of region {row} sums to {sums[row]:.3g}"
         )

@@ -13,11 +13,13 @@ from pairloom.data.transform import Transform
 @dataclass(frozen=True)
 class RegionFeed:
     """Regions of a detector. features: width of a region's vector; most: regions of a picture that are read; classes: of the
-    detector's class probabilities (0: they are not needed)."""
+    detector's class probabilities (0: they are not needed); attributes: of its attribute probabilities, which are read where a detector
+    has given as many (0: never)."""
 
     features: int = 2048
     most: int = 36
     classes: int = 0
+    attributes: int = 0
 
 
 @dataclass(frozen=True)

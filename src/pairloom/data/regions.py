@@ -102,11 +102,14 @@ def collate_regions(detected: Sequence[Sequence[Detected]], feed: RegionFeed) ->
     counts = torch.tensor([min(len(one.features), most) for one in flat])
     mask = (torch.arange(most) < counts[:, None]).unflatten(0, (len(detected), -1))
     classes = [one.class_probabilities for one in flat if one.class_probabilities is not None]
+    known = [one.attribute_probabilities for one in flat if one.attribute_probabilities is not None]
+    all_known = bool(feed.attributes) and [one.shape[1] for one in known] == [feed.attributes] * len(flat)
     return Regions(
         padded([one.features for one in flat]),
         padded([one.boxes for one in flat]),
         mask,
         padded(classes) if feed.classes else None,
+        padded(known) if all_known else None,
     )
 
 

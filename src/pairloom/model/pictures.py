@@ -76,7 +76,7 @@ def fields_of(model: Model, groups: Sequence[Sequence[Picture | Detected | ClipF
         len(row) < len(group) for row, group in zip(rows, groups)
     ):
         raise no_pixels(model)
-    feed, known = model.feed, [one.class_probabilities for row in rows for one in row]
+    feed, known = replace(model.feed, attributes=0), [one.class_probabilities for row in rows for one in row]
     if any(classes is None or classes.shape[1] != feed.classes for classes in known):
         feed = replace(feed, classes=0)  # most systems need classes to learn alone
     return {"regions": collate_regions(rows, feed).to(model.device)}

@@ -80,14 +80,16 @@ TINY_BERT: dict[str, Any] = dict(
 TINY_REGIONS: dict[str, Any] = dict(TINY_BERT, features=24, classes=7, answers=6)
 
 
-def task_regions(most: int) -> Callable[[Any], RegionFeed]:
-    """The `feed` of a system: the surest regions of a picture; with the detector's classes where it learns from pairs."""
+def task_regions(most: int, *kinds: str) -> Callable[[Any], RegionFeed]:
+    """The `feed` of a system: the surest regions of a picture; where it learns from pairs with the detector's classes, and of `kinds`
+    "attributes"."""
 
     def feed(config: Any) -> RegionFeed:
         from pairloom.data.feed import RegionFeed
 
         learned = config.matches and not config.pictures
-        return RegionFeed(config.features, most, config.classes if learned else 0)
+        counts = {kind: getattr(config, kind) for kind in ("classes", *kinds)}
+        return RegionFeed(config.features, most, **(counts if learned else {}))
 
     return feed
 

@@ -64,7 +64,7 @@ RECIPES: dict[str, dict[str, object]] = {
     "gqa": dict(_FINE, lr=1e-5),
     "nlvr2": dict(_FINE, lr=5e-5),
 }
-feed = fusion.task_regions(36)
+feed = fusion.task_regions(36, "attributes")
 
 
 def example(config: Config, generator: torch.Generator) -> Batch:

@@ -71,11 +71,9 @@ def completed(request: TrainRequest, regions: RegionSet | None, begun: Model | N
         decided["answers"] = 0  # nothing teaches them here, and a model is not asked what it never learned
     if regions is not None and request.init is None:
         detected = _some(regions)
-        classes = detected.class_probabilities
-        decided |= {
-            "features": detected.features.shape[1],
-            "classes": 0 if classes is None else classes.shape[1],
-        }
+        decided |= {"features": detected.features.shape[1]}
+        kinds = {"classes": detected.class_probabilities, "attributes": detected.attribute_probabilities}
+        decided |= {name: 0 if shares is None else shares.shape[1] for name, shares in kinds.items()}
     words = tuple(f"model.{name}={value}" for name, value in decided.items() if name in {*open_to, "answers"})
     return replace(request, settings=(*request.settings, *words))
 

@@ -72,7 +72,7 @@ def write_regions(world: World, out: Path, noise: float = 0.0) -> Path:
     """Write what a detector sees in every picture of a world as OUT/NAME.npz, by the names of its pairs."""
     for row in world.rows():
         with atomic_write(out / f"{row.name}.npz", replace=True) as stream:
-            numpy.savez(stream, **vars(detect(row.scene, noise)))
+            numpy.savez(stream, **detect(row.scene, noise).arrays())
     return out
 
 

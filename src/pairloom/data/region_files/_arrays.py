@@ -21,6 +21,7 @@ FEATURES = ("features", "x")
 NORMED = ("norm_bb",)  # boxes as shares, with width and height behind them
 BOXES = ("boxes", "bbox", "bb")
 CLASSES = ("class_probabilities", "soft_labels", "cls_prob")
+ATTRIBUTES = ("attribute_probabilities", "attr_prob")
 WIDTHS, HEIGHTS = ("image_w", "img_w", "width"), ("image_h", "img_h", "height")
 
 
@@ -38,7 +39,7 @@ def detected_of(arrays: Mapping[str, Any]) -> Detected:
         width, height = _first(arrays, WIDTHS), _first(arrays, HEIGHTS)
         if width is not None and height is not None and boxes.ndim == 2:
             boxes = shares(boxes, float(width), float(height))
-    return Detected(features, boxes, classes)
+    return Detected(features, boxes, classes, _first(arrays, ATTRIBUTES))
 
 
 def arrays_of(data: Path | bytes) -> dict[str, NDArray[Any]]:

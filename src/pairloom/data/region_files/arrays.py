@@ -1,7 +1,7 @@
 """Folders with one npz or npy a picture, named by the picture: `pairloom regions`, UNITER, bottom-up-attention.pytorch.
 
 An npz has features [R F] (or x), boxes [R 4] (boxes, bbox, or UNITER's norm_bb) and, where the detector gave them, class
-probabilities [R K]. Boxes beside the size of the picture (image_w, image_h) are in pixels, others are shares of its sides.
+probabilities [R K] and attribute_probabilities [R A]. Boxes beside the size of the picture (image_w, image_h) are in pixels, others are shares of its sides.
 An npy has a grid of features [H W F], whose cells are the regions.
 """
 

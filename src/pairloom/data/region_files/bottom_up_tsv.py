@@ -1,8 +1,8 @@
 """Bottom-up-attention TSV with base64, a picture a line: LXMERT's ten columns, or the six of the first release (Anderson et al.,
 2018). A folder may hold several such files.
 
-LXMERT's lines have the best object of each region and its confidence; they become a distribution over 1,600 objects behind
-background (`detected.distributions`). Its attributes are not read. Regions come surest first.
+LXMERT's lines have the best object and the best attribute of each region, with their confidence; they become distributions over 1,600
+objects behind background and over 400 attributes behind none (`detected.distributions`). Regions come surest first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TEN = (
     "img_id", "img_h", "img_w", "objects_id", "objects_conf", "attrs_id", "attrs_conf", "num_boxes", "boxes", "features"
 )  # fmt: skip
 SIX = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
-OBJECTS = 1600  # of Visual Genome, without background
+OBJECTS, ATTRIBUTES = 1600, 400  # of Visual Genome, without background and none
 LONGEST = 1 << 26  # bytes of a line: 100 regions of 2,048 features have 1.1 million
 
 
@@ -72,16 +72,22 @@ def read(path: Path, where: tuple[str, int]) -> Detected:
 
 
 def _labelled(line: dict[str, bytes], detected: Detected, count: int) -> Detected:
-    """Regions with the detector's classes, surest first."""
+    """Regions with the detector's classes and attributes, surest first."""
     try:
-        labels = _array(line["objects_id"], "<i8", count)[:, 0]
-        confidence = _array(line["objects_conf"], "<f4", count)[:, 0]
+        best = {
+            kind: (
+                _array(line[f"{kind}_id"], "<i8", count)[:, 0],
+                _array(line[f"{kind}_conf"], "<f4", count)[:, 0],
+            )
+            for kind in ("objects", "attrs")
+        }
     except (ValueError, binascii.Error) as error:
-        raise Unreadable(f"its objects are broken: {error}") from error
-    classes = distributions(labels, confidence, OBJECTS)
-    return Detected(detected.features, detected.boxes, classes).take(
-        numpy.argsort(-confidence, kind="stable")
+        raise Unreadable(f"its objects or attributes are broken: {error}") from error
+    classes, attributes = (
+        distributions(*best[kind], kinds) for kind, kinds in (("objects", OBJECTS), ("attrs", ATTRIBUTES))
     )
+    whole = Detected(detected.features, detected.boxes, classes, attributes)
+    return whole.take(numpy.argsort(-best["objects"][1], kind="stable"))
 
 
 def _number(line: dict[str, bytes], name: str) -> int:
