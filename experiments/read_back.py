@@ -249,6 +249,7 @@ SETS: dict[str, tuple[Callable[[Path], None], dict[str, str]]] = {
 # format that `save_set` writes -> how each library reads it
 SAVED = {
     "folder_text": {"datasets": "imagefolder"},
+    "class_captions": {"datasets": "imagefolder"},
     "imagefolder": {"datasets": "imagefolder"},
     "webdataset": {"datasets": "webdataset", "webdataset": "tars"},
     "table": {"datasets": "parquet"},
@@ -319,7 +320,7 @@ def absent(seen: dict[str, Any], name: str) -> str:
     if "error" in one:
         return str(one["error"])
     words = json.dumps(one, ensure_ascii=False)
-    if name == "folder_text":  # the library reads the pictures alone
+    if name in ("folder_text", "class_captions"):  # the library reads the pictures alone
         count = sum(len(split["rows"]) for split in one.values())
         return "" if count == len(TEXTS) else f"{count} pictures are there"
     places = [words.find(json.dumps(text, ensure_ascii=False)[1:-1]) for text in TEXTS]

@@ -88,9 +88,9 @@ def test_drawing_equals_a_loop_without_a_cache(system, batch):
 def test_codes_of_pictures_are_the_nearest(system, batch):
     images = batch.images[:, 0].clamp(0, 1)
     codes = system.vqgan.encode(images)
-    latents = system.vqgan.model.encode(images).latents[2, :, 3, 5]
+    latents = system.vqgan.model.encode(images).latents[2, :, 3, 1]
     apart = (system.vqgan.model.quantize.embedding.weight - latents).square().sum(1)
-    assert int(codes[2, 3 * 8 + 5]) == int(apart.argmin())
+    assert int(codes[2, 3 * 4 + 1]) == int(apart.argmin())
 
 
 def test_the_vqgan_alone_learns_in_its_turn(system, batch):

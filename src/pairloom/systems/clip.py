@@ -196,8 +196,8 @@ class System(nn.Module):
             return batch
         return replace(batch, encoded=F.normalize(self.project_images(batch.required("images")), dim=-1))
 
-    def project_images(self, images: Float[Tensor, "I N 3 X Y"]) -> Float[Tensor, "I E"]:
-        """Embeddings of any length, averaged over the N pictures of a row."""
+    def project_images(self, images: Float[Tensor, "I N ..."]) -> Float[Tensor, "I E"]:
+        """Embeddings of any length of pictures [3 X Y], or of what the image tower reads in their place, averaged over the N of a row."""
         rows = self.image(images.flatten(0, 1))
         if self.image_projection is not None:
             rows = self.image_projection(rows[:, 0])

@@ -101,6 +101,11 @@ class Config:
     blur: float = 0.6
     judge: Literal["prior", "decoder"] = "prior"
 
+    @property
+    def embedding(self) -> int:
+        """Width of CLIP's embeddings."""
+        return int(self.clip["embedding"])
+
     def __post_init__(self) -> None:
         if len(self.sides) != 2 + bool(self.up_1024) or self.sides[-1] != self.image_size:
             raise ValueError(

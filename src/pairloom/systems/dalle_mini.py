@@ -69,7 +69,7 @@ class Config:
 
 MINI = Config(vocabulary=50264, width=1024, depth=12, heads=16, hidden=2730, rows=16385)
 TINY = Config(
-    image_size=16, codebook=24, vocabulary=64, length=12, width=32, depth=2, heads=2, hidden=48, rows=25, start=24,
+    image_size=8, codebook=24, vocabulary=64, length=12, width=32, depth=2, heads=2, hidden=48, rows=25, start=24,
     guidance=1.0, vqgan=_vqgan((8, 16), 8, 4, 1), pad=0, cls=2, sep=3,
 )  # fmt: skip
 PRESETS: dict[str, Config] = {"mega": Config(), "mini": MINI, "tiny": TINY}

@@ -25,6 +25,7 @@ LIST = ".txt"  # also of a table: captions.txt
 MOST_LISTS = 20  # .txt files of a folder, for one to be a table of pictures
 TEXT_FILES = (".txt", ".caption")  # beside a picture of their name
 SIDECARS = sorted(_files.IMAGES, key=lambda suffix: suffix not in (".jpg", ".png", ".jpeg", ".webp"))
+CLASS_TEXTS = "text_c10"
 CLASS_LIST = re.compile(r"(?:all|train|trainval|val|test)(?:classes|s?ids)\.txt")
 MOST_TWINS = 50  # tables that are compared with each other
 
@@ -78,9 +79,9 @@ def markers(path: Path, columns: ColumnNames = ColumnNames()) -> list[Path]:
 
 @_files.once
 def class_texts(path: Path) -> Path | None:
-    """The folder text_c10 (or of another number of captions) of a folder, with a text in it or in its first folders."""
-    folders = [one for one in sorted(path.glob("text_c*")) if re.fullmatch(r"text_c\d+", one.name)]
-    return next((one for one in folders if one.is_dir() and _files.first_files(one, {LIST})), None)
+    """The folder text_c10 of a folder, with a text in it or in its first folders."""
+    texts = path / CLASS_TEXTS
+    return texts if texts.is_dir() and _files.first_files(texts, {LIST}) else None
 
 
 def is_class_list(path: Path) -> bool:

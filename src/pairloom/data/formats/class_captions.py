@@ -20,13 +20,13 @@ from pairloom.errors import Mistake
 
 CLAIM = "captions in text_c10/CLASS/NAME.txt beside images/CLASS/NAME.jpg (Reed's birds and flowers)"
 HOLDS: tuple[str, ...] = ()  # beyond image and texts
-TEXTS, PICTURES = "text_c10", "images"  # where they are written
+TEXTS, PICTURES = _look.CLASS_TEXTS, "images"  # where they are written
 FOLDERS = (PICTURES, "CUB_200_2011/images", "jpg")  # where pictures are looked for
 ALL = "allclasses.txt"  # the names of all classes: class n is line n
 
 
 def sniff(path: Path, columns: ColumnNames = ColumnNames()) -> bool:
-    """A folder with a folder text_c10 (of another number), or a list of classes beside one."""
+    """A folder with a folder text_c10, or a list of classes beside one."""
     if path.is_dir():
         return _look.class_texts(path) is not None
     return _look.is_class_list(path)
